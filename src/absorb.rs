@@ -1,0 +1,98 @@
+//! Turns the errors of a layered service into answers, so that the next layer sees a service that cannot fail.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::BoxError;
+use pin_project::pin_project;
+use tower_service::Service;
+
+/// An answer that can be made from an error.
+pub(crate) trait FromError {
+    fn from_error(error: &BoxError) -> Self;
+}
+
+/// A service whose errors, of readiness too, become answers, and whose responses are converted.
+pub(crate) struct Absorb<S, R, A> {
+    inner: S,
+    into_answer: fn(R) -> A,
+    /// The service failed when it was asked whether it is ready.
+    failed: Option<BoxError>,
+}
+
+impl<S, R, A> Absorb<S, R, A> {
+    pub(crate) fn new(inner: S, into_answer: fn(R) -> A) -> Self {
+        Self { inner, into_answer, failed: None }
+    }
+}
+
+impl<S: Clone, R, A> Clone for Absorb<S, R, A> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.into_answer)
+    }
+}
+
+impl<Req, S, A> Service<Req> for Absorb<S, S::Response, A>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    A: FromError,
+{
+    type Response = A;
+    type Error = Infallible;
+    type Future = AbsorbFuture<S::Future, S::Response, A>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if self.failed.is_none()
+            && let Err(error) = ready!(self.inner.poll_ready(cx))
+        {
+            self.failed = Some(error.into());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let inner = match self.failed.take() {
+            Some(error) => Inner::Failed(Some(error)),
+            None => Inner::Called(self.inner.call(request)),
+        };
+        AbsorbFuture { inner, into_answer: self.into_answer, marker: PhantomData }
+    }
+}
+
+#[pin_project]
+pub(crate) struct AbsorbFuture<F, R, A> {
+    #[pin]
+    inner: Inner<F>,
+    into_answer: fn(R) -> A,
+    marker: PhantomData<fn() -> A>,
+}
+
+#[pin_project(project = InnerProjection)]
+enum Inner<F> {
+    Called(#[pin] F),
+    Failed(Option<BoxError>),
+}
+
+impl<F, R, E, A> Future for AbsorbFuture<F, R, A>
+where
+    F: Future<Output = Result<R, E>>,
+    E: Into<BoxError>,
+    A: FromError,
+{
+    type Output = Result<A, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = match this.inner.project() {
+            InnerProjection::Called(future) => ready!(future.poll(cx)).map_err(Into::into),
+            InnerProjection::Failed(error) => Err(error.take().expect("a future is not polled after it has completed")),
+        };
+        Poll::Ready(Ok(result.map_or_else(|error| A::from_error(&error), this.into_answer)))
+    }
+}

@@ -1,0 +1,419 @@
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::{
+    engine::Timing,
+    extract::Rejected,
+    namespace::{Namespace, NamespaceTable},
+    packet::Limits,
+    socket::SocketRef,
+};
+
+/// A transport that carries Engine.IO packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// HTTP long-polling.
+    Polling,
+    /// WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// The name in the protocol: `polling` or `websocket`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What happens to a packet for which a client has no room left.
+///
+/// See [`SocketIoConfig::max_buffered_bytes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SlowClientPolicy {
+    /// The client is disconnected, so that it can connect again and catch up.
+    #[default]
+    Disconnect,
+    /// The packet is dropped, and [`on_slow_client`](SocketIoConfig::on_slow_client) is told.
+    DropPacket,
+}
+
+/// Where the files of the JavaScript client come from.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum ClientFiles {
+    /// Those that were built into this crate.
+    #[default]
+    Embedded,
+    Directory(PathBuf),
+    Off,
+}
+
+/// What a [`SocketIoLayer`](crate::SocketIoLayer) serves, and within which limits.
+///
+/// Every limit has a default that suits a public server. Those that a client can reach are answered with the protocol's
+/// own errors; what is told, and to whom, stands with each.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
+///
+/// let config = SocketIoConfig::new()
+///     .ping_interval(Duration::from_secs(10))
+///     .max_payload(100_000)
+///     .namespace("/chat", Namespace::new());
+/// let layer = SocketIoLayer::new(config);
+/// # let _ = layer;
+/// ```
+#[must_use]
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SocketIoConfig {
+    pub(crate) settings: Settings,
+    pub(crate) namespaces: NamespaceTable,
+}
+
+/// The settings that requests and connections look at.
+pub(crate) struct Settings {
+    pub(crate) path: String,
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) upgrade_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) max_payload: usize,
+    pub(crate) max_buffered_bytes: usize,
+    pub(crate) slow_client_policy: SlowClientPolicy,
+    pub(crate) max_attachments: usize,
+    pub(crate) max_attachment_bytes: usize,
+    pub(crate) max_json_depth: usize,
+    pub(crate) max_concurrent_events: usize,
+    pub(crate) max_namespaces: usize,
+    pub(crate) max_namespace_length: usize,
+    pub(crate) max_idle_sessions: usize,
+    pub(crate) polling: bool,
+    pub(crate) websocket: bool,
+    pub(crate) allow_upgrades: bool,
+    pub(crate) client_files: ClientFiles,
+    pub(crate) on_rejection: Option<Arc<dyn Fn(&Rejected<'_>) + Send + Sync>>,
+    pub(crate) on_slow_client: Option<Arc<dyn Fn(&SocketRef) + Send + Sync>>,
+}
+
+impl Settings {
+    pub(crate) fn timing(&self) -> Timing {
+        Timing {
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            max_buffered_bytes: self.max_buffered_bytes,
+        }
+    }
+
+    pub(crate) fn packet_limits(&self) -> Limits {
+        Limits { attachments: self.max_attachments, depth: self.max_json_depth }
+    }
+
+    pub(crate) fn serves(&self, transport: Transport) -> bool {
+        match transport {
+            Transport::Polling => self.polling,
+            Transport::WebSocket => self.websocket,
+        }
+    }
+
+    /// The transports that a session that begins with `transport` can move to.
+    pub(crate) fn upgrades(&self, transport: Transport) -> &'static [&'static str] {
+        if transport == Transport::Polling && self.allow_upgrades && self.websocket { &["websocket"] } else { &[] }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            path: "/socket.io/".to_owned(),
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(45),
+            ack_timeout: Duration::from_secs(30),
+            max_payload: 1_000_000,
+            max_buffered_bytes: 1 << 20,
+            slow_client_policy: SlowClientPolicy::default(),
+            max_attachments: 10,
+            max_attachment_bytes: 10_000_000,
+            max_json_depth: 100,
+            max_concurrent_events: 32,
+            max_namespaces: 32,
+            max_namespace_length: 256,
+            max_idle_sessions: 10_000,
+            polling: true,
+            websocket: true,
+            allow_upgrades: true,
+            client_files: ClientFiles::default(),
+            on_rejection: None,
+            on_slow_client: None,
+        }
+    }
+}
+
+/// `serde_json` itself ends a text at 128 levels.
+const MAX_JSON_DEPTH: usize = 127;
+
+impl Default for SocketIoConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl SocketIoConfig {
+    /// The defaults, with an empty `/` namespace that everyone may join.
+    pub fn new() -> Self {
+        Self { settings: Settings::default(), namespaces: NamespaceTable::default() }
+    }
+
+    /// Adds a namespace, by its exact name or by a pattern.
+    ///
+    /// A name with braces is a pattern of axum's kind: `/room/{id}` is joined as `/room/7`, and `Path<u32>` works in
+    /// [`on_connect`](Namespace::on_connect). `/` replaces the default namespace. A missing leading slash is added.
+    ///
+    /// # Panics
+    ///
+    /// If the name has been added before, if a pattern is malformed or overlaps another one, or if a name holds a comma
+    /// or a question mark, which the protocol cannot carry.
+    #[track_caller]
+    pub fn namespace(mut self, name: &str, namespace: Namespace) -> Self {
+        self.namespaces.add(name, namespace);
+        self
+    }
+
+    /// Adds a namespace for every name that no exact name and no pattern matches and that `matches` accepts.
+    ///
+    /// Several may be added; the first that accepts a name serves it.
+    pub fn namespace_fn<F>(mut self, matches: F, namespace: Namespace) -> Self
+    where
+        F: Fn(&str) -> bool + Send + Sync + 'static,
+    {
+        self.namespaces.add_fn(Arc::new(matches), namespace);
+        self
+    }
+
+    /// Drops a namespace that was made from a pattern or a predicate when its last socket has left. Default: true.
+    ///
+    /// Otherwise it is kept, with its name, until the server ends.
+    pub fn cleanup_empty_namespaces(mut self, cleanup: bool) -> Self {
+        self.namespaces.cleanup = cleanup;
+        self
+    }
+
+    /// How many namespaces patterns and predicates may make in all. Default: 10,000.
+    ///
+    /// Past it, a client is refused with "too many namespaces on this server".
+    pub fn max_dynamic_namespaces(mut self, namespaces: usize) -> Self {
+        self.namespaces.max_dynamic = namespaces;
+        self
+    }
+
+    /// The path under which Socket.IO is served. Default: `/socket.io`.
+    ///
+    /// Requests match on the path with a slash at its end: `/socket.io/`, not `/socket.iox`. Under a nested router it is
+    /// the path that is left there.
+    pub fn path(mut self, path: &str) -> Self {
+        self.settings.path = format!("/{}/", path.trim_matches('/')).replace("//", "/");
+        self
+    }
+
+    /// How long after a pong the next ping is sent. Default: 25 seconds.
+    ///
+    /// A connection costs nothing between two pings; an idle proxy may need them more often.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.settings.ping_interval = interval;
+        self
+    }
+
+    /// How long a client may take to answer a ping. Default: 20 seconds.
+    ///
+    /// Past it, its sockets are disconnected with "ping timeout".
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.ping_timeout = timeout;
+        self
+    }
+
+    /// How long an upgrade from long-polling may take. Default: 10 seconds.
+    ///
+    /// Past it, the new connection is closed, and the session stays on long-polling.
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.upgrade_timeout = timeout;
+        self
+    }
+
+    /// How long a connection may take to join its first namespace, admission included. Default: 45 seconds.
+    ///
+    /// Past it, the connection is closed.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the server waits for an ack where no timeout was asked for. Default: 30 seconds.
+    pub fn ack_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.ack_timeout = timeout;
+        self
+    }
+
+    /// The largest message in bytes, on every transport. Default: 1,000,000.
+    ///
+    /// A larger POST is answered 413 and the session lives on; a larger WebSocket message closes the connection with
+    /// code 1009.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.settings.max_payload = bytes;
+        self
+    }
+
+    /// How much may wait to be sent to one client, in bytes. Default: 1 MiB.
+    ///
+    /// Packets that wait cost their size and some 40 bytes each. Past the limit,
+    /// [`slow_client_policy`](Self::slow_client_policy) decides. A single packet larger than the limit is taken when
+    /// nothing else waits.
+    pub fn max_buffered_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_buffered_bytes = bytes;
+        self
+    }
+
+    /// What happens to a packet for which a client has no room left. Default: the client is disconnected.
+    pub fn slow_client_policy(mut self, policy: SlowClientPolicy) -> Self {
+        self.settings.slow_client_policy = policy;
+        self
+    }
+
+    /// The most attachments of one packet. Default: 10.
+    ///
+    /// A packet that announces more closes the connection.
+    pub fn max_attachments(mut self, attachments: usize) -> Self {
+        self.settings.max_attachments = attachments;
+        self
+    }
+
+    /// How many bytes the attachments of one packet may take together. Default: 10,000,000.
+    ///
+    /// More close the connection.
+    pub fn max_attachment_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_attachment_bytes = bytes;
+        self
+    }
+
+    /// How deep the JSON of a packet may be nested, the array of its arguments included. Default: 100; at most 127.
+    ///
+    /// Deeper JSON closes the connection.
+    pub fn max_json_depth(mut self, levels: usize) -> Self {
+        self.settings.max_json_depth = levels.min(MAX_JSON_DEPTH);
+        self
+    }
+
+    /// How many event handlers of one socket may be under way. Default: 32.
+    ///
+    /// Beyond that the connection is not read until one has ended, and the pressure reaches the client's TCP window.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[track_caller]
+    pub fn max_concurrent_events(mut self, events: usize) -> Self {
+        assert!(events > 0, "max_concurrent_events must be at least 1: at 0 no event could ever be handled");
+        self.settings.max_concurrent_events = events;
+        self
+    }
+
+    /// How many namespaces one connection may have joined or be joining. Default: 32.
+    ///
+    /// Past it, a client is refused with "too many namespaces on this connection".
+    pub fn max_namespaces(mut self, namespaces: usize) -> Self {
+        self.settings.max_namespaces = namespaces;
+        self
+    }
+
+    /// The longest namespace name in bytes that a client may send. Default: 256.
+    ///
+    /// A longer one is refused with "the namespace name is too long".
+    pub fn max_namespace_length(mut self, bytes: usize) -> Self {
+        self.settings.max_namespace_length = bytes;
+        self
+    }
+
+    /// How many sessions may exist that have not joined a namespace. Default: 10,000.
+    ///
+    /// Past it, a handshake is refused with status 503 and code 4. They go by themselves after
+    /// [`connect_timeout`](Self::connect_timeout).
+    pub fn max_idle_sessions(mut self, sessions: usize) -> Self {
+        self.settings.max_idle_sessions = sessions;
+        self
+    }
+
+    /// The transports that clients may use. Default: long-polling and WebSocket.
+    ///
+    /// Another one is answered with code 0, "Transport unknown".
+    pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
+        (self.settings.polling, self.settings.websocket) = (false, false);
+        for transport in transports {
+            match transport {
+                Transport::Polling => self.settings.polling = true,
+                Transport::WebSocket => self.settings.websocket = true,
+            }
+        }
+        self
+    }
+
+    /// Whether a session may move from long-polling to WebSocket. Default: true.
+    ///
+    /// If not, the handshake offers no upgrade, and one that is tried is refused with code 3.
+    pub fn allow_upgrades(mut self, allow: bool) -> Self {
+        self.settings.allow_upgrades = allow;
+        self
+    }
+
+    /// Whether the files of the JavaScript client are served beneath the path. Default: true.
+    pub fn serve_client(mut self, serve: bool) -> Self {
+        self.settings.client_files = if serve { ClientFiles::Embedded } else { ClientFiles::Off };
+        self
+    }
+
+    /// Serves the files of the JavaScript client from a directory instead of those built into the crate.
+    pub fn client_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.settings.client_files = ClientFiles::Directory(directory.into());
+        self
+    }
+
+    /// Is called when an event's extractor rejects: the arguments do not fit the handler, for instance.
+    ///
+    /// The rejection is logged, and answered if the client waits for an ack, in any case.
+    pub fn on_rejection<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&Rejected<'_>) + Send + Sync + 'static,
+    {
+        self.settings.on_rejection = Some(Arc::new(hook));
+        self
+    }
+
+    /// Is called with the socket when a packet finds no room for its client.
+    ///
+    /// It runs where the packet was emitted, and must not block.
+    pub fn on_slow_client<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&SocketRef) + Send + Sync + 'static,
+    {
+        self.settings.on_slow_client = Some(Arc::new(hook));
+        self
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("path", &self.path).finish_non_exhaustive()
+    }
+}

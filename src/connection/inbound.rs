@@ -1,0 +1,180 @@
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    engine::Packet,
+    macros::log,
+    namespace::{self, EventRequest},
+    packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, decode},
+    socket::{DisconnectReason, Socket},
+};
+
+use super::Connection;
+
+/// What has been read of a connection but not yet been handled. There is one, and only its holder may read: that keeps
+/// events in order across the POSTs of long-polling and the WebSocket that follows them.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    assembler: Assembler,
+    /// An event that waits until its socket may start another one.
+    stalled: Option<Box<Stalled>>,
+}
+
+#[derive(Debug)]
+struct Stalled {
+    socket: Arc<Socket>,
+    event: EventRequest,
+}
+
+/// Where the [`Inbound`] lies while nobody reads.
+#[derive(Debug)]
+pub(super) struct InboundSlot {
+    inbound: Option<Inbound>,
+    waiting: Option<Waker>,
+}
+
+impl InboundSlot {
+    pub(super) fn new(max_attachment_bytes: usize) -> Self {
+        let inbound = Inbound { assembler: Assembler::new(max_attachment_bytes), stalled: None };
+        Self { inbound: Some(inbound), waiting: None }
+    }
+}
+
+impl Connection {
+    fn inbound(&self) -> std::sync::MutexGuard<'_, InboundSlot> {
+        Mutex::lock(&self.inbound).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Becomes the reader, once the one before has finished.
+    pub(crate) fn poll_take_inbound(&self, cx: &mut Context<'_>) -> Poll<Inbound> {
+        let mut slot = self.inbound();
+        match slot.inbound.take() {
+            Some(inbound) => Poll::Ready(inbound),
+            None => {
+                slot.waiting = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(crate) fn put_inbound(&self, inbound: Inbound) {
+        let mut slot = self.inbound();
+        slot.inbound = Some(inbound);
+        let waiting = slot.waiting.take();
+        drop(slot);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+}
+
+impl Inbound {
+    /// Whether an event waits, so that nothing more may be read.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
+    }
+
+    /// Waits until another packet may be handled.
+    pub(crate) fn poll_ready(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        match self.stalled.take() {
+            None => Poll::Ready(()),
+            Some(stalled) => self.poll_start(connection, *stalled, cx),
+        }
+    }
+
+    /// Starts an event, or keeps it until its socket may start another one.
+    fn poll_start(&mut self, connection: &Connection, event: Stalled, cx: &mut Context<'_>) -> Poll<()> {
+        if event.socket.poll_may_start(cx).is_pending() {
+            connection.reader.register(cx.waker());
+            // A handler may have ended before the waker was registered.
+            if event.socket.poll_may_start(cx).is_pending() {
+                self.stalled = Some(Box::new(event));
+                return Poll::Pending;
+            }
+        }
+        namespace::start_event(&event.socket, event.event, cx);
+        Poll::Ready(())
+    }
+
+    /// Handles a message, after [`poll_ready`](Self::poll_ready).
+    pub(crate) fn receive(&mut self, connection: &Arc<Connection>, message: &Packet, cx: &mut Context<'_>) {
+        if let Err(DecodeError(detail)) = self.try_receive(connection, message, cx) {
+            connection.violation(detail);
+        }
+    }
+
+    fn try_receive(
+        &mut self,
+        connection: &Arc<Connection>,
+        message: &Packet,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DecodeError> {
+        let assembled = if message.is_binary() {
+            self.assembler.binary(message.bytes().clone())?
+        } else {
+            // Attachments are due: what the text says does not matter.
+            if self.assembler.is_waiting() {
+                return Err(DecodeError("got plaintext data when reconstructing a packet"));
+            }
+            let header = decode(&message.bytes().slice(1..), connection.server.settings.packet_limits())?;
+            self.assembler.text(header)?
+        };
+        match assembled {
+            Some(packet) => self.dispatch(connection, packet, cx),
+            None => Ok(()),
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        connection: &Arc<Connection>,
+        packet: Assembled,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DecodeError> {
+        let Assembled { header, attachments } = packet;
+        match header.kind {
+            Kind::Connect => namespace::admit(connection, header.namespace(), header.payload.clone(), cx),
+            Kind::Disconnect => {
+                joined(connection, &header)?.close(DisconnectReason::ClientNamespaceDisconnect);
+                Ok(())
+            }
+            Kind::Event | Kind::BinaryEvent => self.event(connection, header, attachments, cx),
+            Kind::Ack | Kind::BinaryAck => {
+                let socket = joined(connection, &header)?;
+                if let Some(id) = header.id {
+                    socket.acks.resolve(id, header.payload, attachments);
+                }
+                Ok(())
+            }
+            Kind::ConnectError => Err(DecodeError("a client must not send CONNECT_ERROR")),
+        }
+    }
+
+    fn event(
+        &mut self,
+        connection: &Arc<Connection>,
+        header: Header,
+        attachments: Vec<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DecodeError> {
+        let socket = joined(connection, &header)?;
+        if header.payload.is_empty() {
+            log!(debug, "an event without a name is ignored");
+            return Ok(());
+        }
+        let payload = EventPayload::new(header.payload, attachments)?;
+        let event = EventRequest::new(socket.clone(), payload, header.id);
+        let _ = self.poll_start(connection, Stalled { socket, event }, cx);
+        Ok(())
+    }
+}
+
+/// The socket that a packet is for.
+fn joined(connection: &Connection, header: &Header) -> Result<Arc<Socket>, DecodeError> {
+    let socket = connection.socket(header.namespace()).filter(|socket| socket.is_connected());
+    socket.ok_or(DecodeError("a packet for a namespace that is not joined"))
+}

@@ -1,0 +1,427 @@
+//! One client's connection: its Engine.IO session behind a lock, its sockets, and what arrives for them.
+
+mod inbound;
+mod request;
+mod sessions;
+mod sockets;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    task::{Poll, Waker},
+    time::Instant,
+};
+
+use futures_util::task::AtomicWaker;
+
+use crate::{
+    config::{SlowClientPolicy, Transport},
+    engine::{CloseCause, Open, Packet, Protocol, Session},
+    macros::log,
+    packet::Encoded,
+    server::Server,
+    socket::DisconnectReason,
+};
+
+pub(crate) use self::{inbound::Inbound, request::ConnectionRequest, sessions::Sessions, sockets::JoinError};
+use self::{inbound::InboundSlot, sockets::SocketTable};
+
+/// One client's connection, whatever transport carries it.
+///
+/// Locks, in the order in which they may be taken: `sockets`, a socket's `pending`, a namespace's registry, `state`. No
+/// lock is held while user code runs or a waker is woken.
+pub(crate) struct Connection {
+    pub(crate) server: Arc<Server>,
+    pub(crate) id: Arc<str>,
+    pub(crate) protocol: Protocol,
+    /// The client asked for binary as base64.
+    pub(crate) base64: bool,
+    pub(crate) request: ConnectionRequest,
+    state: Mutex<State>,
+    sockets: Mutex<SocketTable>,
+    inbound: Mutex<InboundSlot>,
+    /// Whoever reads this connection and waits for an event handler to end.
+    pub(crate) reader: AtomicWaker,
+}
+
+/// The session, and who waits for it.
+#[derive(Debug)]
+struct State {
+    session: Session,
+    /// When the connection is closed if it has joined no namespace.
+    connect_deadline: Option<Instant>,
+    /// Who keeps the time, and with WebSocket carries the packets.
+    driver: Option<Waker>,
+    /// The deadline that the driver knows of.
+    armed: Option<Instant>,
+    /// The driver cannot write: more output is no reason to wake it.
+    blocked: bool,
+    /// The GET that is pending.
+    poll: Option<Waker>,
+    /// The POST that is under way.
+    post: Option<Waker>,
+    /// The WebSocket that probes.
+    probe: Option<Waker>,
+    /// Who waits until everything has been sent.
+    drained: Vec<Waker>,
+    /// The end of the session has been dealt with.
+    finished: bool,
+}
+
+/// What leaves the outbox, and its limit, before it is written; at least one packet.
+const OUTPUT_BATCH: usize = 16 * 1024;
+
+/// Wakers to be woken once no lock is held.
+#[derive(Debug, Default)]
+struct Wakes {
+    one: [Option<Waker>; 4],
+    drained: Vec<Waker>,
+}
+
+impl Wakes {
+    fn wake(self) {
+        self.one.into_iter().flatten().chain(self.drained).for_each(Waker::wake);
+    }
+}
+
+impl State {
+    fn wakes(&mut self) -> Wakes {
+        let closed = self.session.closed().is_some();
+        let polling = self.session.is_polling();
+        let mut wakes = Wakes::default();
+        if closed || !polling || self.session.poll_is_due() {
+            wakes.one[0] = self.poll.take();
+        }
+        if closed || !polling {
+            wakes.one[1] = self.post.take();
+        }
+        if closed {
+            wakes.one[2] = self.probe.take();
+        }
+        let earlier = || self.deadline() < self.armed;
+        if closed || !polling && !self.blocked && self.session.has_output() || earlier() {
+            wakes.one[3] = self.driver.take();
+        }
+        if closed || self.session.is_drained() {
+            wakes.drained = std::mem::take(&mut self.drained);
+        }
+        wakes
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let session = self.session.deadline()?;
+        Some(self.connect_deadline.map_or(session, |connect| connect.min(session)))
+    }
+}
+
+/// A packet has not been queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendError {
+    /// The connection or the socket is closed.
+    Closed,
+    /// The client is too slow: the packet found no room.
+    Full,
+}
+
+impl Connection {
+    /// Opens a session and queues its handshake.
+    pub(crate) fn open(
+        server: Arc<Server>,
+        request: ConnectionRequest,
+        transport: Transport,
+        protocol: Protocol,
+        base64: bool,
+    ) -> Arc<Self> {
+        let now = now();
+        let settings = &server.settings;
+        let mut session = match transport {
+            Transport::Polling => Session::polling(now, settings.timing()),
+            Transport::WebSocket => Session::websocket(now, settings.timing()),
+        };
+        let id: Arc<str> = crate::engine::generate_id().into();
+        let open = Open {
+            sid: &id,
+            upgrades: settings.upgrades(transport),
+            ping_interval: millis(settings.ping_interval),
+            ping_timeout: millis(settings.ping_timeout),
+            max_payload: settings.max_payload,
+        };
+        session.send_control(open.to_packet());
+        let connect_deadline = Some(now + settings.connect_timeout);
+        server.idle_sessions.fetch_add(1, Ordering::Relaxed);
+        let connection = Arc::new(Self {
+            inbound: Mutex::new(InboundSlot::new(settings.max_attachment_bytes)),
+            server,
+            id,
+            protocol,
+            base64,
+            request,
+            state: Mutex::new(State {
+                session,
+                connect_deadline,
+                driver: None,
+                armed: None,
+                blocked: false,
+                poll: None,
+                post: None,
+                probe: None,
+                drained: Vec::new(),
+                finished: false,
+            }),
+            sockets: Mutex::default(),
+            reader: AtomicWaker::new(),
+        });
+        connection.server.sessions.insert(connection.clone());
+        log!(debug, transport = %transport, "session opened");
+        connection
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the session's state, then wakes whom it concerns.
+    fn with_state<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state();
+        let result = change(&mut state);
+        let wakes = state.wakes();
+        drop(state);
+        wakes.wake();
+        result
+    }
+
+    /// Does something to the session. If that ends it, the driver is woken and calls [`finish`](Self::finish).
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut Session) -> R) -> R {
+        self.with_state(|state| change(&mut state.session))
+    }
+
+    /// Looks at the session without changing it.
+    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&Session) -> R) -> R {
+        look(&self.state().session)
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        if self.inspect(Session::is_polling) { Transport::Polling } else { Transport::WebSocket }
+    }
+
+    // Sending.
+
+    /// Queues a packet of a socket's. `volatile` drops it, without an error, unless it would leave at once.
+    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        let mut state = self.state();
+        if !state.session.is_open() {
+            return Err(SendError::Closed);
+        }
+        if volatile && !state.session.is_writable() {
+            return Ok(());
+        }
+        if state.session.send(packet.packets()).is_err() {
+            drop(state);
+            return Err(self.refuse_packet());
+        }
+        let waker = match state.session.is_polling() {
+            true => state.poll.take(),
+            false if state.blocked => None,
+            false => state.driver.take(),
+        };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    fn refuse_packet(&self) -> SendError {
+        Server::count(&self.server.counters.slow_clients);
+        log!(warn, "max_buffered_bytes reached: the client is too slow");
+        match self.server.settings.slow_client_policy {
+            SlowClientPolicy::Disconnect => self.abort(CloseCause::SlowClient),
+            SlowClientPolicy::DropPacket => {}
+        }
+        SendError::Full
+    }
+
+    /// Queues an answer of the protocol's own. A client that has no room even for that is let go.
+    pub(crate) fn reply(&self, packet: &Encoded) {
+        if self.send(packet, false) == Err(SendError::Full) {
+            self.abort(CloseCause::SlowClient);
+        }
+    }
+
+    /// Waits until everything sent so far has left this process, or the connection has ended.
+    pub(crate) fn poll_drained(&self, waker: &Waker) -> Poll<()> {
+        let mut state = self.state();
+        if state.session.closed().is_some() || state.session.is_drained() {
+            return Poll::Ready(());
+        }
+        if !state.drained.iter().any(|known| known.will_wake(waker)) {
+            state.drained.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    // Closing.
+
+    /// Closes in order: what is queued is sent first. The sockets are disconnected at once.
+    pub(crate) fn close(&self, cause: CloseCause) {
+        let at_once = self.update(|session| session.close(now(), cause));
+        let reason = match cause {
+            CloseCause::Forced(detail) if !at_once => DisconnectReason::ForcedServerClose { detail },
+            cause => cause.into(),
+        };
+        self.disconnect_sockets(reason);
+    }
+
+    /// Closes at once; what is queued is lost.
+    pub(crate) fn abort(&self, cause: CloseCause) {
+        self.update(|session| session.abort(cause));
+    }
+
+    /// The peer has broken the rules of Socket.IO.
+    pub(crate) fn violation(&self, detail: &'static str) {
+        log!(debug, detail = %detail, "protocol violation");
+        self.close(CloseCause::Forced(detail));
+    }
+
+    /// Ends the connection once its session has ended. Called by whoever drives it, so that handlers of the disconnection
+    /// run on the connection's own task, wherever the end began.
+    pub(crate) fn finish(&self) {
+        let cause = {
+            let mut state = self.state();
+            match state.session.closed() {
+                Some(cause) if !state.finished => {
+                    state.finished = true;
+                    cause
+                }
+                _ => return,
+            }
+        };
+        log!(debug, reason = %DisconnectReason::from(cause), "session closed");
+        self.joined();
+        self.server.sessions.remove(&self.id);
+        self.disconnect_sockets(cause.into());
+    }
+
+    fn disconnect_sockets(&self, reason: DisconnectReason) {
+        for socket in self.take_sockets() {
+            socket.close(reason);
+        }
+    }
+
+    /// Closes every socket with a DISCONNECT packet, then the connection.
+    pub(crate) fn disconnect_all(&self) {
+        for socket in self.take_sockets() {
+            socket.send_disconnect();
+            socket.close(DisconnectReason::ServerNamespaceDisconnect);
+        }
+        self.close(CloseCause::Forced("disconnected by the server"));
+    }
+
+    // Time.
+
+    /// The next moment at which [`handle_timeout`](Self::handle_timeout) has something to do. Wakes `waker` if that
+    /// moves forward, or, unless the transport is `blocked`, if there is something to send over it.
+    ///
+    /// `None`: the session has ended. `Some(Err(()))`: there is something to send already.
+    pub(crate) fn rest(&self, waker: &Waker, blocked: bool) -> Option<Result<Instant, ()>> {
+        let mut state = self.state();
+        let deadline = state.deadline()?;
+        if !state.session.is_polling() && !blocked && state.session.has_output() {
+            return Some(Err(()));
+        }
+        state.armed = Some(deadline);
+        state.blocked = blocked;
+        match &mut state.driver {
+            Some(known) => known.clone_from(waker),
+            None => state.driver = Some(waker.clone()),
+        }
+        Some(Ok(deadline))
+    }
+
+    /// Another task drives the connection from now on: the one that did is woken, to find that out.
+    pub(crate) fn change_driver(&self) {
+        let driver = self.state().driver.take();
+        if let Some(waker) = driver {
+            waker.wake();
+        }
+    }
+
+    /// Takes a batch of packets for a WebSocket.
+    pub(crate) fn take_output(&self, batch: &mut VecDeque<Packet>) {
+        let mut state = self.state();
+        let mut bytes = 0;
+        while bytes < OUTPUT_BATCH
+            && let Some(packet) = state.session.pop()
+        {
+            bytes += packet.len();
+            batch.push_back(packet);
+        }
+    }
+
+    pub(crate) fn handle_timeout(&self, now: Instant) {
+        let late = {
+            let mut state = self.state();
+            let late = state.connect_deadline.is_some_and(|deadline| now >= deadline);
+            if late {
+                state.connect_deadline = None;
+            }
+            late
+        };
+        if late {
+            self.server.idle_sessions.fetch_sub(1, Ordering::Relaxed);
+            self.close(CloseCause::Forced("no namespace joined within connect_timeout"));
+        }
+        self.update(|session| session.handle_timeout(now));
+    }
+
+    /// A namespace has been joined, or the connection is over: the time to join one no longer runs.
+    pub(crate) fn joined(&self) {
+        if self.state().connect_deadline.take().is_some() {
+            self.server.idle_sessions.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    // Long-polling.
+
+    /// Answers the pending GET, or waits until there is something to answer.
+    pub(crate) fn poll_answer(&self, waker: &Waker) -> Poll<Vec<Packet>> {
+        self.with_state(|state| match state.session.poll_answer() {
+            Some(packets) => Poll::Ready(packets),
+            None => {
+                state.poll = Some(waker.clone());
+                Poll::Pending
+            }
+        })
+    }
+
+    /// Remembers who waits while a POST is under way; answers whether the session has ended.
+    pub(crate) fn watch_post(&self, waker: &Waker) -> bool {
+        let mut state = self.state();
+        state.post = Some(waker.clone());
+        state.session.closed().is_some()
+    }
+
+    /// Remembers the probing WebSocket; answers whether the session has ended.
+    pub(crate) fn watch_probe(&self, waker: &Waker) -> bool {
+        let mut state = self.state();
+        state.probe = Some(waker.clone());
+        state.session.closed().is_some()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the id: until the session has ended, it is a secret.
+        f.debug_struct("Connection").field("protocol", &self.protocol).finish_non_exhaustive()
+    }
+}
+
+/// The time, as tokio's clock has it: tests pause it.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

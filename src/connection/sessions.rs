@@ -1,0 +1,65 @@
+use std::{
+    collections::HashMap,
+    hash::BuildHasher,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use foldhash::fast::RandomState;
+
+use super::Connection;
+
+/// All sessions of a server by id, in shards, so that connecting clients do not wait for one another.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+}
+
+/// The ids are the server's own: an attacker cannot choose them, only ask for them.
+type Shard = HashMap<Arc<str>, Arc<Connection>, RandomState>;
+
+const SHARDS: usize = 32;
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::default() }
+    }
+}
+
+impl Sessions {
+    fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
+        let index = self.hasher.hash_one(id) as usize % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn insert(&self, connection: Arc<Connection>) {
+        self.shard(&connection.id).insert(connection.id.clone(), connection);
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Connection>> {
+        self.shard(id).get(id).cloned()
+    }
+
+    pub(crate) fn remove(&self, id: &str) {
+        let mut shard = self.shard(id);
+        let removed = shard.remove(id);
+        if shard.capacity() > 64 && shard.len() < shard.capacity() / 4 {
+            let wanted = shard.len() * 2;
+            shard.shrink_to(wanted);
+        }
+        drop(shard);
+        drop(removed);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    /// All connections that exist now.
+    pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
+        let lock = |shard: &Mutex<Shard>| -> Vec<_> {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        };
+        self.shards.iter().flat_map(lock).collect()
+    }
+}

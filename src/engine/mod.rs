@@ -1,0 +1,25 @@
+//! Engine.IO: packets, payloads, and the session state machine. Pure: bytes in, bytes out, time as an argument.
+
+mod heartbeat;
+mod open;
+mod outbox;
+mod packet;
+mod payload;
+mod query;
+mod refusal;
+mod session;
+mod sid;
+
+pub(crate) use self::{
+    open::Open,
+    outbox::Outbox,
+    payload::{PayloadDecoder, encode_payload},
+    query::HandshakeQuery,
+    refusal::Refusal,
+    session::{CloseCause, ProbeStep, Receipt, Session, Timing},
+    sid::generate_id,
+};
+pub use self::{
+    packet::{Packet, PacketError, PacketKind, PacketPayload},
+    query::Protocol,
+};

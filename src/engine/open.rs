@@ -1,0 +1,49 @@
+use serde::Serialize;
+
+use super::Packet;
+
+/// The handshake that the server sends first.
+///
+/// Engine.IO protocol 4, section "Handshake"; the order of the keys is Node's.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Open<'a> {
+    pub(crate) sid: &'a str,
+    pub(crate) upgrades: &'a [&'static str],
+    /// Milliseconds.
+    pub(crate) ping_interval: u64,
+    /// Milliseconds.
+    pub(crate) ping_timeout: u64,
+    /// Bytes.
+    pub(crate) max_payload: usize,
+}
+
+impl Open<'_> {
+    pub(crate) fn to_packet(&self) -> Packet {
+        let mut text = Vec::with_capacity(128);
+        text.push(b'0');
+        serde_json::to_writer(&mut text, self).expect("strings and numbers are JSON");
+        Packet::encoded(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_stand_in_the_order_of_the_reference() {
+        let open = Open {
+            sid: "L7DxU-lyJryW7j6lAAAA",
+            upgrades: &["websocket"],
+            ping_interval: 25_000,
+            ping_timeout: 20_000,
+            max_payload: 1_000_000,
+        };
+        let expected = concat!(
+            r#"{"sid":"L7DxU-lyJryW7j6lAAAA","upgrades":["websocket"],"#,
+            r#""pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
+        );
+        assert_eq!(open.to_packet().data(), expected.as_bytes());
+    }
+}

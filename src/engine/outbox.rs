@@ -1,0 +1,98 @@
+use std::collections::VecDeque;
+
+use super::Packet;
+
+/// What waits to be sent to one client, bounded by bytes.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    queue: VecDeque<Packet>,
+    bytes: usize,
+    limit: usize,
+}
+
+/// A queue grown by a burst is given back once it has been emptied.
+const KEPT_CAPACITY: usize = 16;
+
+/// Each packet costs its entry in the queue too: many small packets are bounded as well.
+const OVERHEAD: usize = size_of::<Packet>();
+
+impl Outbox {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { queue: VecDeque::new(), bytes: 0, limit }
+    }
+
+    /// Queues a packet and its attachments, all or none.
+    ///
+    /// An empty outbox takes anything: one packet larger than the limit is the sender's own decision.
+    pub(crate) fn push(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
+        let cost: usize = packets.iter().map(cost).sum();
+        if !self.queue.is_empty() && self.bytes + cost > self.limit {
+            return Err(OutboxFull);
+        }
+        self.bytes += cost;
+        self.queue.extend(packets.iter().cloned());
+        Ok(())
+    }
+
+    /// Queues a packet of the protocol itself, whatever the limit says.
+    pub(crate) fn push_control(&mut self, packet: Packet) {
+        self.bytes += cost(&packet);
+        self.queue.push_back(packet);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Packet> {
+        let packet = self.queue.pop_front()?;
+        self.bytes -= cost(&packet);
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_CAPACITY {
+            self.queue = VecDeque::new();
+        }
+        Some(packet)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Bytes waiting, queue entries included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        self.bytes = 0;
+    }
+}
+
+/// The outbox has no room for a packet.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OutboxFull;
+
+fn cost(packet: &Packet) -> usize {
+    packet.len() + OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_past_the_limit_is_refused_whole_and_control_packets_always_fit() {
+        let mut outbox = Outbox::new(2 * OVERHEAD + 10);
+        assert_eq!(outbox.push(&[Packet::message("12345")]), Ok(()));
+        let too_much = [Packet::message("1"), Packet::binary(&[0u8; 20][..])];
+        assert_eq!(outbox.push(&too_much), Err(OutboxFull));
+        outbox.push_control(Packet::ping());
+        assert_eq!(outbox.pop(), Some(Packet::message("12345")));
+        assert_eq!(outbox.pop(), Some(Packet::ping()));
+        assert_eq!(outbox.pop(), None);
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn an_empty_outbox_takes_a_packet_larger_than_its_limit() {
+        let mut outbox = Outbox::new(4);
+        assert_eq!(outbox.push(&[Packet::message("a long one")]), Ok(()));
+        assert_eq!(outbox.push(&[Packet::message("")]), Err(OutboxFull));
+    }
+}

@@ -1,0 +1,255 @@
+use std::fmt;
+
+use bytes::Bytes;
+
+/// The type of an Engine.IO packet.
+///
+/// Engine.IO protocol 4, section "Packet types".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PacketKind {
+    /// `0`: the handshake, from the server.
+    Open,
+    /// `1`: the sender closes the session.
+    Close,
+    /// `2`: heartbeat, or the probe of an upgrade.
+    Ping,
+    /// `3`: answer to a ping.
+    Pong,
+    /// `4`: payload of the layer above, here a Socket.IO packet or an attachment.
+    Message,
+    /// `5`: the client completes an upgrade.
+    Upgrade,
+    /// `6`: releases a pending poll.
+    Noop,
+}
+
+impl PacketKind {
+    /// The kind that a type character stands for.
+    #[must_use]
+    pub fn from_char(byte: u8) -> Option<Self> {
+        Some(match byte {
+            b'0' => Self::Open,
+            b'1' => Self::Close,
+            b'2' => Self::Ping,
+            b'3' => Self::Pong,
+            b'4' => Self::Message,
+            b'5' => Self::Upgrade,
+            b'6' => Self::Noop,
+            _ => return None,
+        })
+    }
+}
+
+/// One Engine.IO packet, in the form in which a transport carries it.
+///
+/// A text packet keeps its type character in front of its data, so that one buffer can go to every transport and to
+/// every recipient without a copy; a binary packet is always a message. Cloning is cheap: the bytes are shared.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Packet(Repr);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Repr {
+    /// The type character and UTF-8 data.
+    Text(Bytes),
+    /// The data of a binary message.
+    Binary(Bytes),
+}
+
+/// What a transport puts on the wire for a [`Packet`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PacketPayload {
+    /// A text frame: the type character and UTF-8 data.
+    Text(Bytes),
+    /// A binary frame.
+    Binary(Bytes),
+}
+
+/// A frame that is no Engine.IO packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PacketError(&'static str);
+
+impl PacketError {
+    pub(crate) fn new(message: &'static str) -> Self {
+        Self(message)
+    }
+
+    pub(crate) fn message(self) -> &'static str {
+        self.0
+    }
+}
+
+impl Packet {
+    /// A text message (type `4`).
+    #[must_use]
+    pub fn message(text: &str) -> Self {
+        Self::text_of(b'4', text)
+    }
+
+    /// A binary message.
+    #[must_use]
+    pub fn binary(data: impl Into<Bytes>) -> Self {
+        Self(Repr::Binary(data.into()))
+    }
+
+    /// Reads the packet of a text frame.
+    ///
+    /// A first character `b` announces base64 and is decoded to a binary message, as over long-polling.
+    ///
+    /// # Errors
+    ///
+    /// If the frame is empty, its first character is no packet type, its base64 is malformed, or it is not UTF-8.
+    pub fn from_text(frame: impl Into<Bytes>) -> Result<Self, PacketError> {
+        let frame = frame.into();
+        if std::str::from_utf8(&frame).is_err() {
+            return Err(PacketError("a text packet is not valid UTF-8"));
+        }
+        Self::from_utf8(frame)
+    }
+
+    /// As [`from_text`](Self::from_text), for a frame whose encoding the transport has checked.
+    pub(crate) fn from_utf8(frame: Bytes) -> Result<Self, PacketError> {
+        match frame.first() {
+            Some(b'b') => super::payload::decode_base64(&frame[1..]).map(Self::binary),
+            Some(&byte) if PacketKind::from_char(byte).is_some() => Ok(Self(Repr::Text(frame))),
+            Some(_) => Err(PacketError("unknown Engine.IO packet type")),
+            None => Err(PacketError("an Engine.IO packet is empty")),
+        }
+    }
+
+    /// A text packet whose bytes are known to be well formed: a type character and UTF-8.
+    pub(crate) fn encoded(text: impl Into<Bytes>) -> Self {
+        let text = text.into();
+        debug_assert!(text.first().is_some_and(|b| PacketKind::from_char(*b).is_some()));
+        Self(Repr::Text(text))
+    }
+
+    pub(crate) const fn close() -> Self {
+        Self(Repr::Text(Bytes::from_static(b"1")))
+    }
+
+    pub(crate) const fn ping() -> Self {
+        Self(Repr::Text(Bytes::from_static(b"2")))
+    }
+
+    pub(crate) const fn noop() -> Self {
+        Self(Repr::Text(Bytes::from_static(b"6")))
+    }
+
+    pub(crate) const fn pong_probe() -> Self {
+        Self(Repr::Text(Bytes::from_static(b"3probe")))
+    }
+
+    /// The type of the packet.
+    #[must_use]
+    pub fn kind(&self) -> PacketKind {
+        match &self.0 {
+            Repr::Text(text) => {
+                text.first().and_then(|byte| PacketKind::from_char(*byte)).expect("a text packet begins with its type")
+            }
+            Repr::Binary(_) => PacketKind::Message,
+        }
+    }
+
+    /// Whether this is a binary message.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        matches!(self.0, Repr::Binary(_))
+    }
+
+    /// The data without the type character.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Text(text) => &text[1..],
+            Repr::Binary(data) => data,
+        }
+    }
+
+    /// The bytes that this packet takes on a WebSocket, frame header aside.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Whether [`len`](Self::len) is zero: an empty binary message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The frame to put on the wire.
+    #[must_use]
+    pub fn into_payload(self) -> PacketPayload {
+        match self.0 {
+            Repr::Text(text) => PacketPayload::Text(text),
+            Repr::Binary(data) => PacketPayload::Binary(data),
+        }
+    }
+
+    /// The bytes of the frame, type character included.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        match &self.0 {
+            Repr::Text(bytes) | Repr::Binary(bytes) => bytes,
+        }
+    }
+
+    fn text_of(kind: u8, data: &str) -> Self {
+        let mut text = Vec::with_capacity(1 + data.len());
+        text.push(kind);
+        text.extend_from_slice(data.as_bytes());
+        Self(Repr::Text(text.into()))
+    }
+}
+
+impl fmt::Debug for Packet {
+    /// Shows the kind and the length, never the data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packet")
+            .field("kind", &self.kind())
+            .field("binary", &self.is_binary())
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_frame_that_begins_with_a_multi_byte_character_is_refused() {
+        let error = Packet::from_text("é1234").unwrap_err();
+        assert_eq!(error.to_string(), "unknown Engine.IO packet type");
+    }
+
+    #[test]
+    fn a_lone_b_is_an_empty_binary_message() {
+        let packet = Packet::from_text("b").unwrap();
+        assert!(packet.is_binary() && packet.is_empty());
+    }
+
+    #[test]
+    fn an_empty_frame_and_an_unknown_type_are_refused() {
+        assert!(Packet::from_text("").is_err());
+        assert!(Packet::from_text("7").is_err());
+        assert!(Packet::from_text(&b"4\xff"[..]).is_err());
+    }
+
+    #[test]
+    fn every_type_character_is_read() {
+        for (text, kind) in [
+            ("0{}", PacketKind::Open),
+            ("1", PacketKind::Close),
+            ("2probe", PacketKind::Ping),
+            ("3", PacketKind::Pong),
+            ("4", PacketKind::Message),
+            ("5", PacketKind::Upgrade),
+            ("6", PacketKind::Noop),
+        ] {
+            let packet = Packet::from_text(text).unwrap();
+            assert_eq!(packet.kind(), kind);
+            assert_eq!(packet.data(), &text.as_bytes()[1..]);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The payload of a long-polling request or response: several packets in one body.
+//!
+//! Engine.IO protocol 4, section "HTTP long-polling": packets are joined with the record separator; a binary packet is
+//! the letter `b` and base64.
+
+use base64::{
+    Engine as _,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use bytes::Bytes;
+
+use super::packet::{Packet, PacketError};
+
+/// Joins the packets of a payload.
+const SEPARATOR: u8 = 0x1e;
+
+/// Standard alphabet; padding may be missing, as clients differ.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+pub(super) fn decode_base64(data: &[u8]) -> Result<Bytes, PacketError> {
+    BASE64.decode(data).map(Bytes::from).map_err(|_| PacketError::new("a binary packet is not valid base64"))
+}
+
+/// Encodes packets into the body of a poll's answer.
+pub(crate) fn encode_payload(packets: &[Packet]) -> Bytes {
+    if let [packet] = packets
+        && !packet.is_binary()
+    {
+        return packet.bytes().clone();
+    }
+    let mut body = Vec::with_capacity(packets.iter().map(|p| p.len() * 4 / 3 + 6).sum());
+    for (index, packet) in packets.iter().enumerate() {
+        if index > 0 {
+            body.push(SEPARATOR);
+        }
+        if packet.is_binary() {
+            encode_binary(&mut body, packet.bytes());
+        } else {
+            body.extend_from_slice(packet.bytes());
+        }
+    }
+    body.into()
+}
+
+fn encode_binary(body: &mut Vec<u8>, data: &[u8]) {
+    body.push(b'b');
+    let start = body.len();
+    let length = base64::encoded_len(data.len(), true).expect("a packet is far smaller than the address space");
+    body.resize(start + length, 0);
+    let written = BASE64.encode_slice(data, &mut body[start..]);
+    debug_assert_eq!(written, Ok(length));
+}
+
+/// Takes the packets out of a request's body, one by one.
+///
+/// Packets in front of a malformed one are yielded: Node delivers them too.
+#[derive(Debug)]
+pub(crate) struct PayloadDecoder {
+    rest: Option<Bytes>,
+}
+
+impl PayloadDecoder {
+    /// # Errors
+    ///
+    /// If the body is not UTF-8.
+    pub(crate) fn new(body: Bytes) -> Result<Self, PacketError> {
+        match std::str::from_utf8(&body) {
+            Ok(_) => Ok(Self { rest: Some(body) }),
+            Err(_) => Err(PacketError::new("a payload is not valid UTF-8")),
+        }
+    }
+}
+
+impl Iterator for PayloadDecoder {
+    type Item = Result<Packet, PacketError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut packet = self.rest.take()?;
+        if let Some(end) = memchr::memchr(SEPARATOR, &packet) {
+            let rest = packet.split_off(end);
+            self.rest = Some(rest.slice(1..));
+        }
+        let packet = Packet::from_utf8(packet);
+        if packet.is_err() {
+            self.rest = None;
+        }
+        Some(packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(body: &[u8]) -> Vec<Result<Packet, PacketError>> {
+        match PayloadDecoder::new(Bytes::copy_from_slice(body)) {
+            Ok(decoder) => decoder.collect(),
+            Err(error) => vec![Err(error)],
+        }
+    }
+
+    #[test]
+    fn text_and_binary_packets_are_joined_with_the_record_separator() {
+        let packets = [Packet::message("hello"), Packet::binary(&[1u8, 2, 3, 4][..])];
+        assert_eq!(&encode_payload(&packets)[..], b"4hello\x1ebAQIDBA==");
+    }
+
+    #[test]
+    fn a_single_text_packet_is_not_copied() {
+        let packet = Packet::message("hello");
+        assert_eq!(encode_payload(std::slice::from_ref(&packet)).as_ptr(), packet.bytes().as_ptr());
+    }
+
+    #[test]
+    fn packets_before_a_malformed_one_are_yielded_and_none_after_it() {
+        let packets = decode(b"4a\x1eabc\x1e4b");
+        assert_eq!(packets.len(), 2);
+        assert_eq!(packets[0], Ok(Packet::message("a")));
+        assert!(packets[1].is_err());
+    }
+
+    #[test]
+    fn an_empty_body_is_malformed() {
+        assert!(decode(b"")[0].is_err());
+        assert!(decode(b"4a\x1e")[1].is_err());
+    }
+
+    #[test]
+    fn base64_without_padding_is_read() {
+        assert_eq!(decode(b"bAQIDBA")[0], Ok(Packet::binary(&[1u8, 2, 3, 4][..])));
+        assert!(decode(b"b*")[0].is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(parts in prop::collection::vec(
+            prop_oneof![
+                "[^\u{1e}]*".prop_map(|text| Packet::message(&text)),
+                prop::collection::vec(any::<u8>(), 0..40).prop_map(Packet::binary),
+            ],
+            1..8,
+        )) {
+            let decoded: Result<Vec<_>, _> =
+                PayloadDecoder::new(encode_payload(&parts)).unwrap().collect();
+            prop_assert_eq!(decoded, Ok(parts));
+        }
+
+        #[test]
+        fn decoding_never_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&body);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+use std::borrow::Cow;
+
+/// The revision of the Engine.IO protocol that a session speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Revision 4: Socket.IO clients 3.x and 4.x.
+    V4,
+}
+
+/// The parameters of a request's query that the engine reads.
+///
+/// Parsed as a form, as WHATWG `URLSearchParams` does; of duplicate keys the last one wins.
+#[derive(Debug, Default)]
+pub(crate) struct HandshakeQuery<'a> {
+    pub(crate) eio: Option<Cow<'a, str>>,
+    pub(crate) transport: Option<Cow<'a, str>>,
+    pub(crate) sid: Option<Cow<'a, str>>,
+    /// The client wants binary as base64, whatever the transport.
+    pub(crate) base64: bool,
+}
+
+impl<'a> HandshakeQuery<'a> {
+    pub(crate) fn parse(query: &'a str) -> Self {
+        let mut parsed = Self::default();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "EIO" => parsed.eio = Some(value),
+                "transport" => parsed.transport = Some(value),
+                "sid" => parsed.sid = Some(value).filter(|sid| !sid.is_empty()),
+                "b64" => parsed.base64 = !value.is_empty(),
+                _ => {}
+            }
+        }
+        parsed
+    }
+
+    /// The revision that the query names: 4 only if `EIO` is exactly `4`.
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        match self.eio.as_deref() {
+            Some("4") => Some(Protocol::V4),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_duplicate_keys_wins_and_an_empty_sid_is_none() {
+        let query = HandshakeQuery::parse("EIO=3&EIO=4&transport=polling&sid=a&sid=");
+        assert_eq!(query.protocol(), Some(Protocol::V4));
+        assert_eq!(query.sid, None);
+    }
+
+    #[test]
+    fn values_are_percent_decoded() {
+        let query = HandshakeQuery::parse("transport=web%73ocket&EIO=4x&b64=1");
+        assert_eq!(query.transport.as_deref(), Some("websocket"));
+        assert_eq!(query.protocol(), None);
+        assert!(query.base64);
+    }
+}

@@ -1,0 +1,77 @@
+use http::StatusCode;
+
+/// Why the engine refuses an HTTP request, as the client is told.
+///
+/// Engine.IO protocol 4, section "Handshake": the body is `{"code":c,"message":m}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Code 0: the transport is unknown or disabled.
+    UnknownTransport,
+    /// Code 1: no session has this id.
+    UnknownSession,
+    /// Code 2: a handshake is a GET.
+    BadHandshakeMethod,
+    /// Code 3: everything else that is malformed.
+    BadRequest,
+    /// Code 5: the protocol revision is not served.
+    UnsupportedProtocol,
+    /// Code 4, with a status that says that trying later may help.
+    Overloaded(&'static str),
+}
+
+impl Refusal {
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::UnknownTransport => 0,
+            Self::UnknownSession => 1,
+            Self::BadHandshakeMethod => 2,
+            Self::BadRequest => 3,
+            Self::Overloaded(_) => 4,
+            Self::UnsupportedProtocol => 5,
+        }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Self::UnknownTransport => "Transport unknown",
+            Self::UnknownSession => "Session ID unknown",
+            Self::BadHandshakeMethod => "Bad handshake method",
+            Self::BadRequest => "Bad request",
+            Self::Overloaded(message) => message,
+            Self::UnsupportedProtocol => "Unsupported protocol version",
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnknownTransport
+            | Self::UnknownSession
+            | Self::BadHandshakeMethod
+            | Self::BadRequest
+            | Self::UnsupportedProtocol => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The JSON body.
+    pub(crate) fn body(&self) -> String {
+        #[derive(serde::Serialize)]
+        struct Body<'a> {
+            code: u8,
+            message: &'a str,
+        }
+        let body = Body { code: self.code(), message: self.message() };
+        serde_json::to_string(&body).expect("a number and a string are JSON")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_is_what_node_sends() {
+        assert_eq!(Refusal::UnknownTransport.body(), r#"{"code":0,"message":"Transport unknown"}"#);
+        assert_eq!(Refusal::UnsupportedProtocol.body(), r#"{"code":5,"message":"Unsupported protocol version"}"#);
+    }
+}

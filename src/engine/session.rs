@@ -1,0 +1,459 @@
+use std::time::{Duration, Instant};
+
+use super::{
+    Outbox, Packet, PacketKind,
+    heartbeat::{Beat, Heartbeat},
+    outbox::OutboxFull,
+};
+
+/// How long an orderly close waits for the client to fetch what is left.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most packets in the answer to one poll: some clients refuse a longer payload.
+const MAX_PACKETS_PER_POLL: usize = 16;
+
+/// The Engine.IO session, without its IO.
+///
+/// ```text
+///                 ┌──────────── Open ─────────────┐
+///   handshake ──▶ │ Polling ──probe, `5`──▶ WebSocket │ ◀── direct handshake
+///                 └───┬───────────────────────┬────┘
+///             close() │                       │ peer closes, error, timeout, discard
+///                     ▼                       │
+///                  Closing ── outbox sent ──▶ Closed
+/// ```
+///
+/// A transport calls, in this order: `handle_*` and `poll_*` methods with what arrived, [`handle_timeout`] when
+/// [`deadline`] has passed, then [`poll_answer`] (long-polling) or [`pop`] (WebSocket) until nothing is left, then reads
+/// [`closed`]. Nothing here waits, and nothing is sent from here.
+///
+/// [`handle_timeout`]: Self::handle_timeout
+/// [`deadline`]: Self::deadline
+/// [`poll_answer`]: Self::poll_answer
+/// [`pop`]: Self::pop
+/// [`closed`]: Self::closed
+#[derive(Debug)]
+pub(crate) struct Session {
+    carrier: Carrier,
+    state: State,
+    heartbeat: Heartbeat,
+    outbox: Outbox,
+}
+
+/// The transport that carries the session now.
+#[derive(Debug)]
+enum Carrier {
+    Polling(Polling),
+    WebSocket {
+        /// All that was taken out of the outbox has reached the kernel.
+        flushed: bool,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Polling {
+    poll: Poll,
+    posting: bool,
+    probe: Probe,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Poll {
+    #[default]
+    Absent,
+    /// A GET waits for something to be sent.
+    Pending,
+    /// A GET waits, and is to be answered at once, with a noop if there is nothing else.
+    Released,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Probe {
+    #[default]
+    None,
+    /// A WebSocket has been opened for this session.
+    Opened,
+    /// It has proved that it works both ways.
+    Confirmed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Closed by this side; what is left is still being sent.
+    Closing {
+        until: Instant,
+        cause: CloseCause,
+    },
+    Closed {
+        cause: CloseCause,
+        /// What releases a poll that is still pending.
+        farewell: Farewell,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    Close,
+    Noop,
+}
+
+/// Why a session has ended: who began it, and for the transport's and the parser's faults, what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CloseCause {
+    /// No pong, or no ping, in time.
+    PingTimeout,
+    /// The client closed the session or the connection.
+    TransportClose,
+    /// The transport failed, or its rules were broken.
+    TransportError(&'static str),
+    /// What arrived is no Engine.IO packet.
+    ParseError(&'static str),
+    /// This side closed it.
+    Forced(&'static str),
+    /// More waits to be sent to this client than it may have waiting.
+    SlowClient,
+    /// The whole server is closing.
+    ShuttingDown,
+}
+
+/// What a packet means for the layer above.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Receipt {
+    /// Hand the message on.
+    Message,
+    /// It concerned the session alone.
+    Consumed,
+}
+
+/// What to do with a probing WebSocket after a packet of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ProbeStep {
+    /// Send this, and go on.
+    Reply(Packet),
+    /// The WebSocket carries the session from now on.
+    Upgraded,
+    /// Close the WebSocket; the session stays where it is.
+    Fail,
+}
+
+/// Intervals of a session, and what it may have waiting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+    pub(crate) max_buffered_bytes: usize,
+}
+
+impl Session {
+    /// A session that begins with long-polling.
+    pub(crate) fn polling(now: Instant, timing: Timing) -> Self {
+        Self::new(now, timing, Carrier::Polling(Polling::default()))
+    }
+
+    /// A session that begins with a WebSocket.
+    pub(crate) fn websocket(now: Instant, timing: Timing) -> Self {
+        Self::new(now, timing, Carrier::WebSocket { flushed: true })
+    }
+
+    fn new(now: Instant, timing: Timing, carrier: Carrier) -> Self {
+        Self {
+            carrier,
+            state: State::Open,
+            heartbeat: Heartbeat::new(now, timing.ping_interval, timing.ping_timeout),
+            outbox: Outbox::new(timing.max_buffered_bytes),
+        }
+    }
+
+    // What the layer above does.
+
+    /// Queues a packet with its attachments. What is sent to a closing session is dropped.
+    pub(crate) fn send(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
+        match self.state {
+            State::Open => self.outbox.push(packets),
+            State::Closing { .. } | State::Closed { .. } => Ok(()),
+        }
+    }
+
+    /// Queues a packet of the protocol itself, which always fits.
+    pub(crate) fn send_control(&mut self, packet: Packet) {
+        if self.state == State::Open {
+            self.outbox.push_control(packet);
+        }
+    }
+
+    /// Whether a packet sent now would leave at once: what "volatile" asks.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.state == State::Open
+            && self.outbox.is_empty()
+            && match &self.carrier {
+                Carrier::Polling(polling) => polling.poll != Poll::Absent,
+                Carrier::WebSocket { flushed } => *flushed,
+            }
+    }
+
+    /// Whether everything sent so far has left this process.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.outbox.is_empty() && !matches!(self.carrier, Carrier::WebSocket { flushed: false })
+    }
+
+    /// Bytes that wait to be sent.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    /// Closes in order: what is queued is sent first. Answers whether the close can leave at once.
+    pub(crate) fn close(&mut self, now: Instant, cause: CloseCause) -> bool {
+        if self.state != State::Open {
+            return false;
+        }
+        let at_once = match &self.carrier {
+            Carrier::Polling(polling) => polling.poll != Poll::Absent && self.outbox.is_empty(),
+            Carrier::WebSocket { .. } => true,
+        };
+        if at_once && self.is_polling() {
+            self.end(cause, Farewell::Close);
+        } else {
+            self.state = State::Closing { until: now + CLOSE_TIMEOUT, cause };
+        }
+        at_once
+    }
+
+    /// Closes at once; what is queued is lost.
+    pub(crate) fn abort(&mut self, cause: CloseCause) {
+        self.outbox.clear();
+        self.end(cause, Farewell::Close);
+    }
+
+    // What every transport does.
+
+    pub(crate) fn is_polling(&self) -> bool {
+        matches!(self.carrier, Carrier::Polling(_))
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Why the session has ended, once it has.
+    pub(crate) fn closed(&self) -> Option<CloseCause> {
+        match self.state {
+            State::Closed { cause, .. } => Some(cause),
+            State::Open | State::Closing { .. } => None,
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Open => Some(self.heartbeat.deadline()),
+            State::Closing { until, .. } => Some(until),
+            State::Closed { .. } => None,
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Open => match self.heartbeat.tick(now) {
+                Beat::Nothing => {}
+                Beat::Ping => self.outbox.push_control(Packet::ping()),
+                Beat::Timeout => self.abort(CloseCause::PingTimeout),
+            },
+            State::Closing { until, cause } if now >= until => self.abort(cause),
+            State::Closing { .. } | State::Closed { .. } => {}
+        }
+    }
+
+    /// This side has not been reading for a while.
+    pub(crate) fn excuse_silence(&mut self, now: Instant) {
+        self.heartbeat.excuse(now);
+    }
+
+    /// Takes a packet from the transport that carries the session. The time is asked for only if it matters.
+    pub(crate) fn handle_packet(&mut self, now: impl FnOnce() -> Instant, packet: &Packet) -> Receipt {
+        if self.state != State::Open {
+            return Receipt::Consumed;
+        }
+        let kind = packet.kind();
+        match kind {
+            PacketKind::Pong => self.heartbeat.pong(now()),
+            PacketKind::Ping => self.abort(CloseCause::TransportError("invalid heartbeat direction")),
+            PacketKind::Close => self.end(CloseCause::TransportClose, Farewell::Noop),
+            PacketKind::Message | PacketKind::Open | PacketKind::Upgrade | PacketKind::Noop => {
+                if self.heartbeat.is_waiting() {
+                    self.heartbeat.heard(now());
+                }
+            }
+        }
+        if kind == PacketKind::Message { Receipt::Message } else { Receipt::Consumed }
+    }
+
+    // Long-polling.
+
+    /// A GET has arrived. Answers whether it may wait; if another one is pending, the session is over.
+    pub(crate) fn poll_begin(&mut self) -> bool {
+        let Carrier::Polling(polling) = &mut self.carrier else {
+            return false;
+        };
+        if polling.poll != Poll::Absent {
+            self.abort(CloseCause::TransportError("overlap from client"));
+            return false;
+        }
+        polling.poll = Poll::Pending;
+        true
+    }
+
+    /// Whether a GET is pending that can be answered now.
+    pub(crate) fn poll_is_due(&self) -> bool {
+        match &self.carrier {
+            Carrier::Polling(polling) => match polling.poll {
+                Poll::Absent => false,
+                Poll::Released => true,
+                Poll::Pending => self.has_output(),
+            },
+            Carrier::WebSocket { .. } => true,
+        }
+    }
+
+    /// The packets that answer the pending GET, if it is to be answered.
+    pub(crate) fn poll_answer(&mut self) -> Option<Vec<Packet>> {
+        if let State::Closed { farewell, .. } = self.state {
+            return Some(vec![match farewell {
+                Farewell::Close => Packet::close(),
+                Farewell::Noop => Packet::noop(),
+            }]);
+        }
+        let released = match &self.carrier {
+            Carrier::Polling(polling) => polling.poll == Poll::Released,
+            Carrier::WebSocket { .. } => return Some(vec![Packet::noop()]),
+        };
+        let mut packets = Vec::new();
+        while packets.len() < MAX_PACKETS_PER_POLL
+            && let Some(packet) = self.outbox.pop()
+        {
+            packets.push(packet);
+        }
+        if packets.is_empty() {
+            if let State::Closing { cause, .. } = self.state {
+                self.end(cause, Farewell::Close);
+                packets.extend([Packet::noop(), Packet::close()]);
+            } else if released {
+                packets.push(Packet::noop());
+            } else {
+                return None;
+            }
+        }
+        if let Carrier::Polling(polling) = &mut self.carrier {
+            polling.poll = Poll::Absent;
+        }
+        Some(packets)
+    }
+
+    /// The client has gone away while its GET was pending.
+    pub(crate) fn poll_aborted(&mut self) {
+        if self.is_polling() {
+            self.abort(CloseCause::TransportError("poll connection closed prematurely"));
+        }
+    }
+
+    /// A POST has arrived. Answers whether it may proceed; if another one is under way, the session is over.
+    pub(crate) fn post_begin(&mut self) -> bool {
+        let Carrier::Polling(polling) = &mut self.carrier else {
+            return false;
+        };
+        if polling.posting {
+            self.abort(CloseCause::TransportError("data request overlap from client"));
+            return false;
+        }
+        polling.posting = true;
+        true
+    }
+
+    pub(crate) fn post_end(&mut self) {
+        if let Carrier::Polling(polling) = &mut self.carrier {
+            polling.posting = false;
+        }
+    }
+
+    // The upgrade. Engine.IO protocol 4, section "Upgrade".
+
+    /// A WebSocket wants to carry this session. Answers whether it may try.
+    pub(crate) fn probe_begin(&mut self) -> bool {
+        match &mut self.carrier {
+            Carrier::Polling(polling) if polling.probe == Probe::None => {
+                polling.probe = Probe::Opened;
+                !matches!(self.state, State::Closed { .. })
+            }
+            Carrier::Polling(_) | Carrier::WebSocket { .. } => false,
+        }
+    }
+
+    /// Takes a packet from the probing WebSocket.
+    pub(crate) fn probe_packet(&mut self, packet: &Packet) -> ProbeStep {
+        let Carrier::Polling(polling) = &mut self.carrier else {
+            return ProbeStep::Fail;
+        };
+        match packet.kind() {
+            PacketKind::Ping if packet.data() == b"probe" => {
+                polling.probe = Probe::Confirmed;
+                ProbeStep::Reply(Packet::pong_probe())
+            }
+            PacketKind::Upgrade if !matches!(self.state, State::Closed { .. }) => {
+                self.carrier = Carrier::WebSocket { flushed: true };
+                ProbeStep::Upgraded
+            }
+            _ => ProbeStep::Fail,
+        }
+    }
+
+    /// Lets a GET that has nothing to deliver return, so that the client can leave long-polling.
+    pub(crate) fn probe_release_poll(&mut self) {
+        if let Carrier::Polling(polling) = &mut self.carrier
+            && polling.probe == Probe::Confirmed
+            && polling.poll == Poll::Pending
+        {
+            polling.poll = Poll::Released;
+        }
+    }
+
+    /// The probing WebSocket has gone; long-polling carries on.
+    pub(crate) fn probe_end(&mut self) {
+        if let Carrier::Polling(polling) = &mut self.carrier {
+            polling.probe = Probe::None;
+        }
+    }
+
+    // WebSocket.
+
+    /// The next packet for the wire. A closing session ends when the last one has been taken.
+    pub(crate) fn pop(&mut self) -> Option<Packet> {
+        let Carrier::WebSocket { flushed } = &mut self.carrier else {
+            return None;
+        };
+        let packet = self.outbox.pop();
+        if packet.is_some() {
+            *flushed = false;
+        } else if let State::Closing { cause, .. } = self.state {
+            self.end(cause, Farewell::Close);
+        }
+        packet
+    }
+
+    pub(crate) fn has_output(&self) -> bool {
+        !self.outbox.is_empty() || matches!(self.state, State::Closing { .. })
+    }
+
+    /// Everything that was taken has reached the kernel.
+    pub(crate) fn flushed(&mut self) {
+        if let Carrier::WebSocket { flushed } = &mut self.carrier {
+            *flushed = true;
+        }
+    }
+
+    fn end(&mut self, cause: CloseCause, farewell: Farewell) {
+        if !matches!(self.state, State::Closed { .. }) {
+            self.state = State::Closed { cause, farewell };
+            self.outbox.clear();
+        }
+    }
+}

@@ -1,0 +1,21 @@
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// A new random id: 15 random bytes, 20 characters of URL-safe base64.
+///
+/// Other Socket.IO software recognises ids by this length. The operating system's generator is asked each time: the
+/// engine's id is the only secret of a polling session.
+pub(crate) fn generate_id() -> String {
+    let mut random = [0u8; 15];
+    getrandom::fill(&mut random).expect("the operating system provides randomness");
+    URL_SAFE_NO_PAD.encode(random)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ids_have_twenty_characters_and_differ() {
+        let (a, b) = (super::generate_id(), super::generate_id());
+        assert_eq!(a.len(), 20);
+        assert_ne!(a, b);
+    }
+}

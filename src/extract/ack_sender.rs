@@ -1,0 +1,61 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    handler::{EventError, EventResponse, IntoEventResponse},
+    namespace::EventRequest,
+    packet::{Target, encode_ack, encode_args},
+    socket::{EmitError, SocketRef},
+};
+
+use super::FromEvent;
+
+/// The ack that a client waits for, to be answered whenever the handler likes.
+///
+/// A handler that answers with its result returns [`Ack`](crate::Ack) instead. Dropping it answers nothing.
+#[must_use = "the client waits for the ack"]
+pub struct AckSender {
+    socket: SocketRef,
+    id: u64,
+}
+
+impl AckSender {
+    /// Answers. A tuple is several arguments, anything else one.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be encoded, the socket is disconnected, or the client is too slow.
+    pub fn send<T: Serialize + ?Sized>(self, args: &T) -> Result<(), EmitError> {
+        let args = encode_args(args).map_err(EmitError::encode)?;
+        let socket = self.socket.inner();
+        let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
+        Ok(socket.deliver(&encode_ack(target, args), false)?)
+    }
+}
+
+impl fmt::Debug for AckSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckSender").field("socket", self.socket.id()).field("id", &self.id).finish()
+    }
+}
+
+impl<S: Sync> FromEvent<S> for AckSender {
+    type Rejection = NoAck;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NoAck> {
+        let socket = request.socket().clone();
+        request.take_ack().map(|id| Self { socket, id }).ok_or(NoAck)
+    }
+}
+
+/// The client does not wait for an ack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event was emitted without an ack")]
+pub struct NoAck;
+
+impl IntoEventResponse for NoAck {
+    fn into_event_response(self) -> EventResponse {
+        EventError::new(self.to_string()).into()
+    }
+}

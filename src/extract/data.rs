@@ -1,0 +1,62 @@
+use std::{error::Error, fmt};
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    handler::{EventError, EventResponse, IntoEventResponse},
+    namespace::EventRequest,
+};
+
+use super::FromEvent;
+
+/// The arguments of an event.
+///
+/// A tuple takes as many arguments as it has fields, [`Args`](crate::Args) takes all of them, anything else takes the
+/// first. Arguments that are left over are ignored, as JavaScript does; one that is missing is `None` for an `Option`.
+///
+/// Binary arguments are `bytes::Bytes`, or any type with `serde_bytes`, at any depth; [`Value`](crate::Value) holds
+/// whatever comes. (`serde_json::Value` cannot hold binary and rejects it.)
+///
+/// ```
+/// use bytes::Bytes;
+/// use tower_socketio::extract::Data;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Upload { name: String, content: Bytes }
+///
+/// async fn one(Data(upload): Data<Upload>) { /* emit("upload", { name, content }) */ }
+/// async fn two(Data((name, content)): Data<(String, Bytes)>) { /* emit("upload", name, content) */ }
+/// # let _ = tower_socketio::Namespace::<()>::new().on("one", one).on("two", two);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Data<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromEvent<S> for Data<T> {
+    type Rejection = DataRejection;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, DataRejection> {
+        request.args().map(Self).map_err(DataRejection)
+    }
+}
+
+/// The arguments do not fit the handler.
+#[derive(Debug)]
+pub struct DataRejection(serde_json::Error);
+
+impl fmt::Display for DataRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid arguments: {}", self.0)
+    }
+}
+
+impl Error for DataRejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl IntoEventResponse for DataRejection {
+    fn into_event_response(self) -> EventResponse {
+        EventError::new(self.to_string()).into()
+    }
+}

@@ -1,0 +1,80 @@
+use std::fmt;
+
+use axum::{extract::FromRequestParts, response::IntoResponse};
+use http::{Request, StatusCode};
+
+use crate::{
+    handler::{EventError, EventResponse, IntoEventResponse},
+    namespace::EventRequest,
+    socket::SocketRef,
+};
+
+use super::FromEvent;
+
+/// Runs any axum extractor over the request that opened the connection.
+///
+/// It sees that request's method, target and headers, and the extensions that the layers of the namespace have put on the
+/// CONNECT.
+///
+/// ```
+/// use axum::extract::Query;
+/// use tower_socketio::extract::FromHandshake;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Params { lang: String }
+///
+/// async fn greet(FromHandshake(Query(params)): FromHandshake<Query<Params>>) {}
+/// # let _ = tower_socketio::Namespace::<()>::new().on("greet", greet);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FromHandshake<E>(pub E);
+
+impl<S, E> FromEvent<S> for FromHandshake<E>
+where
+    S: Send + Sync,
+    E: FromRequestParts<S>,
+{
+    type Rejection = HandshakeRejection;
+
+    async fn from_event(request: &mut EventRequest, state: &S) -> Result<Self, HandshakeRejection> {
+        let socket: SocketRef = request.socket().clone();
+        let opened = &socket.inner().connection.request;
+        let mut parts = Request::new(()).into_parts().0;
+        parts.method = opened.method.clone();
+        parts.uri = opened.uri.clone();
+        parts.headers = opened.headers.clone();
+        parts.extensions = socket.extensions().all();
+        match E::from_request_parts(&mut parts, state).await {
+            Ok(extracted) => Ok(Self(extracted)),
+            Err(rejection) => Err(HandshakeRejection { status: rejection.into_response().status() }),
+        }
+    }
+}
+
+/// An axum extractor rejected the request that opened the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HandshakeRejection {
+    status: StatusCode,
+}
+
+impl HandshakeRejection {
+    /// The status with which the extractor would have answered a request.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl fmt::Display for HandshakeRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the handshake was rejected: {}", self.status)
+    }
+}
+
+impl std::error::Error for HandshakeRejection {}
+
+impl IntoEventResponse for HandshakeRejection {
+    fn into_event_response(self) -> EventResponse {
+        EventError::new(self.to_string()).into()
+    }
+}

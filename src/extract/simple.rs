@@ -1,0 +1,97 @@
+use std::{any::type_name, convert::Infallible, ops::Deref};
+
+use axum::{
+    Extension,
+    extract::{FromRef, State},
+};
+
+use crate::{
+    handler::{EventError, EventResponse, IntoEventResponse},
+    io::SocketIo,
+    namespace::EventRequest,
+    socket::{DisconnectReason, SocketRef},
+};
+
+use super::FromEvent;
+
+impl<S: Sync> FromEvent<S> for SocketRef {
+    type Rejection = Infallible;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
+        Ok(request.socket().clone())
+    }
+}
+
+impl<S: Sync> FromEvent<S> for SocketIo {
+    type Rejection = Infallible;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
+        Ok(request.socket().io())
+    }
+}
+
+impl<S: Sync, T: FromRef<S>> FromEvent<S> for State<T> {
+    type Rejection = Infallible;
+
+    async fn from_event(_: &mut EventRequest, state: &S) -> Result<Self, Infallible> {
+        Ok(Self(T::from_ref(state)))
+    }
+}
+
+/// The name of an event: of use in [`on_any`](crate::Namespace::on_any).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EventName(pub String);
+
+impl Deref for EventName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<S: Sync> FromEvent<S> for EventName {
+    type Rejection = Infallible;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(request.event().to_owned()))
+    }
+}
+
+impl<S: Sync, T: Clone + Send + Sync + 'static> FromEvent<S> for Extension<T> {
+    type Rejection = MissingExtension;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, MissingExtension> {
+        request.socket().extensions().get().map(Self).ok_or(MissingExtension(type_name::<T>()))
+    }
+}
+
+/// Nobody has put an extension of this type on the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no extension of type `{0}` on the socket: is the layer missing that adds it?")]
+pub struct MissingExtension(&'static str);
+
+impl IntoEventResponse for MissingExtension {
+    fn into_event_response(self) -> EventResponse {
+        EventError::internal_message().into()
+    }
+}
+
+impl<S: Sync> FromEvent<S> for DisconnectReason {
+    type Rejection = NotADisconnect;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NotADisconnect> {
+        request.disconnect_reason().ok_or(NotADisconnect)
+    }
+}
+
+/// The handler is one of an event, not of a disconnection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`DisconnectReason` is only known in `on_disconnecting` and `on_disconnect`")]
+pub struct NotADisconnect;
+
+impl IntoEventResponse for NotADisconnect {
+    fn into_event_response(self) -> EventResponse {
+        EventError::internal_message().into()
+    }
+}

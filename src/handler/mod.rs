@@ -1,0 +1,138 @@
+//! Event handlers: async functions of extractors.
+
+mod future;
+mod layered;
+mod response;
+mod route;
+mod service;
+
+use std::future::Future;
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{extract::FromEvent, namespace::EventRequest};
+
+pub use self::{
+    future::EventFuture,
+    layered::Layered,
+    response::{Ack, EventError, EventResponse, IntoEventResponse},
+    route::{EventRoute, RouteFuture},
+    service::HandlerService,
+};
+
+/// An async function that handles an event.
+///
+/// It is implemented for functions and closures of up to sixteen arguments that are [extractors](crate::extract) and
+/// whose result is an [`IntoEventResponse`]: `()`, [`Ack`], or a `Result` of these.
+///
+/// ```
+/// use tower_socketio::{Ack, Namespace, SocketRef, extract::{Data, State}};
+///
+/// async fn echo(Data(text): Data<String>) -> Ack<String> {
+///     Ack(text)
+/// }
+/// async fn add(State(limit): State<u32>, Data((a, b)): Data<(u32, u32)>) -> Result<Ack<u32>, &'static str> {
+///     match a.checked_add(b) {
+///         Some(sum) if sum <= limit => Ok(Ack(sum)),
+///         _ => Err("too large"),
+///     }
+/// }
+/// let namespace: Namespace = Namespace::new().on("echo", echo).on("add", add).with_state(100);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event handler",
+    label = "not an event handler",
+    note = "an event handler is an async fn of at most 16 extractors (`SocketRef`, `Data<T>`, `State<T>`, ...; see \
+            `tower_socketio::extract`) that returns `()`, `Ack<T>`, or a `Result` of these",
+    note = "`Data<T>` needs `T: DeserializeOwned`, `Ack<T>` needs `T: Serialize`, and the future must be `Send`",
+    note = "the type of `State<T>` must be the type given to `with_state`, or implement `FromRef` for it"
+)]
+pub trait EventHandler<T, S>: Clone + Send + Sync + Sized + 'static {
+    /// Calls the handler.
+    fn call(self, request: EventRequest, state: S) -> EventFuture;
+
+    /// Puts a layer around this handler alone.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower::timeout::TimeoutLayer;
+    /// use tower_socketio::{EventHandler, Namespace};
+    ///
+    /// async fn slow() {}
+    /// let namespace = Namespace::<()>::new().on("slow", slow.layer(TimeoutLayer::new(Duration::from_secs(1))));
+    /// # let _ = namespace;
+    /// ```
+    fn layer<L>(self, layer: L) -> Layered<L, Self, T, S>
+    where
+        L: Layer<HandlerService<Self, T, S>>,
+        L::Service: Service<EventRequest>,
+    {
+        Layered::new(layer, self)
+    }
+
+    /// Makes a service of the handler by giving it its state.
+    fn with_state(self, state: S) -> HandlerService<Self, T, S> {
+        HandlerService::new(self, state)
+    }
+
+    /// Makes the route that a namespace keeps.
+    #[doc(hidden)]
+    fn into_route(self, state: S) -> EventRoute
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        EventRoute::handler(move |request| self.clone().call(request, state.clone()))
+    }
+}
+
+macro_rules! impl_handler {
+    ($($ty:ident),*) => {
+        #[diagnostic::do_not_recommend]
+        #[allow(non_snake_case, unused_mut, unused_variables)]
+        impl<F, Fut, S, Res, $($ty,)*> EventHandler<($($ty,)*), S> for F
+        where
+            F: FnOnce($($ty,)*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = Res> + Send,
+            S: Send + Sync + 'static,
+            Res: IntoEventResponse,
+            $($ty: FromEvent<S> + Send,)*
+        {
+            fn call(self, mut request: EventRequest, state: S) -> EventFuture {
+                EventFuture::new(async move {
+                    $(
+                        let $ty = match $ty::from_event(&mut request, &state).await {
+                            Ok(value) => value,
+                            Err(rejection) => return request.reject(rejection),
+                        };
+                    )*
+                    if !request.is_well_formed() {
+                        return EventResponse::none();
+                    }
+                    let ack_taken = request.is_ack_taken();
+                    drop(request);
+                    let response = self($($ty,)*).await.into_event_response();
+                    response.unless_answered(ack_taken)
+                })
+            }
+        }
+    };
+}
+
+impl_handler!();
+impl_handler!(T1);
+impl_handler!(T1, T2);
+impl_handler!(T1, T2, T3);
+impl_handler!(T1, T2, T3, T4);
+impl_handler!(T1, T2, T3, T4, T5);
+impl_handler!(T1, T2, T3, T4, T5, T6);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15);
+impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15, T16);

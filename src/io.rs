@@ -1,0 +1,284 @@
+//! The handle to a server.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use axum::{
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, request::Parts};
+use serde::Serialize;
+
+use crate::{
+    engine::CloseCause,
+    namespace::NamespaceState,
+    room::{IntoRooms, Room},
+    server::Server,
+    socket::{AckStream, BroadcastOperator, EmitError, RemoteSocket, SocketRef},
+};
+
+tokio::task_local! {
+    /// The server whose layer handles the request that is being polled. An extension on the request would cost every
+    /// request that is not for Socket.IO an allocation.
+    pub(crate) static CURRENT: SocketIo;
+}
+
+/// A handle to a server: emits from anywhere. Cloning is cheap.
+///
+/// Made by [`SocketIoLayer::io`](crate::SocketIoLayer::io). It is an extractor in event handlers, in
+/// [`on_connect`](crate::Namespace::on_connect), and in ordinary axum handlers beneath the layer:
+///
+/// ```
+/// use axum::{Router, routing::post};
+/// use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer};
+///
+/// async fn announce(io: SocketIo, text: String) {
+///     io.emit("announcement", &text).ok();
+/// }
+/// let app: Router = Router::new()
+///     .route("/announce", post(announce))
+///     .layer(SocketIoLayer::new(SocketIoConfig::new()));
+/// ```
+///
+/// Its own operators mean the default namespace, `/`; [`of`](Self::of) gives the others.
+#[derive(Clone)]
+pub struct SocketIo {
+    server: Arc<Server>,
+}
+
+impl SocketIo {
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        Self { server }
+    }
+
+    /// A namespace, by its name. A missing leading slash is added.
+    ///
+    /// `None` if there is none, or none yet: namespaces of a pattern exist while they have sockets.
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<NamespaceRef> {
+        let state = match name.strip_prefix('/') {
+            Some(_) => self.server.namespaces.get(name),
+            None => self.server.namespaces.get(&format!("/{name}")),
+        };
+        state.map(|state| NamespaceRef { state })
+    }
+
+    /// All namespaces that exist now.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<NamespaceRef> {
+        self.server.namespaces.all().into_iter().map(|state| NamespaceRef { state }).collect()
+    }
+
+    fn root(&self) -> NamespaceRef {
+        self.of("/").expect("the default namespace always exists")
+    }
+
+    /// Closes every connection: the sockets are disconnected with "server shutting down", and the clients, who see
+    /// "transport close", connect again. What is queued is not sent.
+    ///
+    /// The HTTP server is not touched: new clients may connect.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connections are closed even if the future is dropped after its first poll.
+    #[expect(clippy::unused_async, reason = "the nodes of a cluster will be waited for here")]
+    pub async fn close(&self) {
+        for connection in self.server.sessions.all() {
+            connection.abort(CloseCause::ShuttingDown);
+            connection.finish();
+        }
+    }
+
+    /// Figures of the whole server.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let counters = &self.server.counters;
+        let namespaces = self.server.namespaces.all();
+        Stats {
+            connections: self.server.sessions.len(),
+            sockets: namespaces.iter().map(|n| n.with_registry(|registry| registry.len())).sum(),
+            rejections: counters.rejections.load(Ordering::Relaxed),
+            panics: counters.panics.load(Ordering::Relaxed),
+            slow_clients: counters.slow_clients.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Figures of a server. Made by [`SocketIo::stats`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections that are open now.
+    pub connections: usize,
+    /// Sockets in all namespaces now.
+    pub sockets: usize,
+    /// Events so far that an extractor rejected.
+    pub rejections: u64,
+    /// Handlers so far that panicked.
+    pub panics: u64,
+    /// Times that a packet found no room for a client.
+    pub slow_clients: u64,
+}
+
+/// A namespace of a running server. Made by [`SocketIo::of`].
+#[derive(Clone)]
+pub struct NamespaceRef {
+    state: Arc<NamespaceState>,
+}
+
+impl NamespaceRef {
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.state.name()
+    }
+
+    /// All rooms that somebody joined on this node, and how many sockets are in each. The rooms of the sockets' own ids
+    /// are left out.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<(Room, usize)> {
+        self.state.with_registry(|registry| registry.rooms().map(|(room, members)| (room.clone(), members)).collect())
+    }
+
+    fn everyone(&self) -> BroadcastOperator {
+        BroadcastOperator::everyone(self.state.clone())
+    }
+
+    /// The socket of an id, if it is connected to this node.
+    #[must_use]
+    pub fn socket(&self, id: &str) -> Option<SocketRef> {
+        let socket = self.state.with_registry(|registry| registry.get(id).cloned())?;
+        socket.is_connected().then(|| socket.into())
+    }
+}
+
+/// The operators that mean a whole namespace, for each type that has one.
+macro_rules! operators {
+    ($ty:ty, $self:ident, $namespace:expr, $what:literal) => {
+        impl $ty {
+            #[doc = concat!("Emits an event to everyone in ", $what, ". See [`BroadcastOperator::emit`].")]
+            ///
+            /// # Errors
+            ///
+            /// If the arguments cannot be encoded, or the event's name is reserved.
+            pub fn emit<T: Serialize + ?Sized>(&$self, event: &str, args: &T) -> Result<(), EmitError> {
+                $namespace.everyone().emit(event, args)
+            }
+
+            #[doc = concat!("Emits an event to everyone in ", $what, ", and asks for acks.")]
+            /// See [`BroadcastOperator::emit_with_ack`].
+            ///
+            /// # Errors
+            ///
+            /// As [`emit`](Self::emit).
+            pub fn emit_with_ack<R>(
+                &$self,
+                event: &str,
+                args: &(impl Serialize + ?Sized),
+            ) -> Result<AckStream<R>, EmitError> {
+                $namespace.everyone().emit_with_ack(event, args)
+            }
+
+            #[doc = concat!("Everyone in these rooms of ", $what, ".")]
+            pub fn to(&$self, rooms: impl IntoRooms) -> BroadcastOperator {
+                $namespace.everyone().to(rooms)
+            }
+
+            /// As [`to`](Self::to). (`in` is a keyword.)
+            pub fn within(&$self, rooms: impl IntoRooms) -> BroadcastOperator {
+                $namespace.everyone().to(rooms)
+            }
+
+            #[doc = concat!("Everyone in ", $what, " except whoever is in these rooms.")]
+            pub fn except(&$self, rooms: impl IntoRooms) -> BroadcastOperator {
+                $namespace.everyone().except(rooms)
+            }
+
+            #[doc = concat!("Everyone in ", $what, ", on this node only.")]
+            pub fn local(&$self) -> BroadcastOperator {
+                $namespace.everyone().local()
+            }
+
+            #[doc = concat!("Everyone in ", $what, " to whom what is emitted can leave at once.")]
+            pub fn volatile(&$self) -> BroadcastOperator {
+                $namespace.everyone().volatile()
+            }
+
+            #[doc = concat!("Everyone in ", $what, "; acks are waited for no longer than this.")]
+            pub fn timeout(&$self, timeout: Duration) -> BroadcastOperator {
+                $namespace.everyone().timeout(timeout)
+            }
+
+            #[doc = concat!("This node's sockets in ", $what, ".")]
+            #[must_use]
+            pub fn sockets(&$self) -> Vec<SocketRef> {
+                $namespace.everyone().sockets()
+            }
+
+            #[doc = concat!("The sockets in ", $what, ", as they are now.")]
+            ///
+            /// # Cancel safety
+            ///
+            /// Nothing is lost if the future is dropped.
+            pub async fn fetch_sockets(&$self) -> Vec<RemoteSocket> {
+                $namespace.everyone().fetch_sockets().await
+            }
+        }
+    };
+}
+
+operators!(SocketIo, self, self.root(), "the default namespace");
+operators!(NamespaceRef, self, self, "the namespace");
+
+impl SocketIo {
+    /// The socket of an id in the default namespace, if it is connected to this node.
+    #[must_use]
+    pub fn socket(&self, id: &str) -> Option<SocketRef> {
+        self.root().socket(id)
+    }
+}
+
+impl fmt::Debug for SocketIo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketIo").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NamespaceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamespaceRef").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// In axum handlers beneath the layer, in `on_connect`, and in the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for SocketIo {
+    type Rejection = NotBeneathALayer;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotBeneathALayer> {
+        if let Some(io) = parts.extensions.get::<Self>() {
+            return Ok(io.clone());
+        }
+        if let Some(socket) = parts.extensions.get::<SocketRef>() {
+            return Ok(socket.io());
+        }
+        CURRENT.try_with(Self::clone).map_err(|_| NotBeneathALayer)
+    }
+}
+
+/// `SocketIo` was asked for where no [`SocketIoLayer`](crate::SocketIoLayer) is above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no `SocketIo` here: the route is not beneath a `SocketIoLayer`, or a layer in between handles requests in a task of \
+     its own; put the handle into an `Extension` or the state instead"
+)]
+pub struct NotBeneathALayer;
+
+impl IntoResponse for NotBeneathALayer {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+    }
+}

@@ -1,0 +1,55 @@
+use std::{fmt, sync::Arc};
+
+use tower_layer::Layer;
+
+use crate::{config::SocketIoConfig, io::SocketIo, server::Server, service::SocketIoService};
+
+/// Adds Socket.IO to a service.
+///
+/// All services that one layer makes, and all its clones, share one server: axum makes a service for each route.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use tower_socketio::{SocketIoConfig, SocketIoLayer};
+///
+/// let layer = SocketIoLayer::new(SocketIoConfig::new());
+/// let io = layer.io();
+/// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layer);
+/// ```
+///
+/// # Where it stands
+///
+/// Layers outside of it see every request of Socket.IO's too: a `CorsLayer` belongs there. A timeout there must be longer
+/// than [`ping_interval`](SocketIoConfig::ping_interval), or it breaks long-polling.
+#[derive(Clone)]
+pub struct SocketIoLayer {
+    server: Arc<Server>,
+}
+
+impl SocketIoLayer {
+    /// A layer with a server of its own.
+    #[must_use]
+    pub fn new(config: SocketIoConfig) -> Self {
+        Self { server: Server::new(config) }
+    }
+
+    /// The handle to the server.
+    #[must_use]
+    pub fn io(&self) -> SocketIo {
+        SocketIo::new(self.server.clone())
+    }
+}
+
+impl<S> Layer<S> for SocketIoLayer {
+    type Service = SocketIoService<S>;
+
+    fn layer(&self, inner: S) -> SocketIoService<S> {
+        SocketIoService::wrap(inner, self.server.clone())
+    }
+}
+
+impl fmt::Debug for SocketIoLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketIoLayer").field("path", &self.server.settings.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+use std::{panic::AssertUnwindSafe, sync::Arc, task::Context};
+
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::StatusCode;
+use tower::ServiceExt;
+
+use crate::{
+    connection::{Connection, JoinError},
+    macros::log,
+    packet::{DecodeError, encode_simple},
+    server::{Server, Started},
+    socket::{DisconnectReason, Socket},
+};
+
+use super::{answer::ConnectError, connect_request::connect_request, table::Lookup};
+
+/// A client asks to join a namespace. Socket.IO protocol 5, section "Connection to a namespace".
+///
+/// The namespace's services decide; they run here as far as they get without waiting, and in a task that ends with the
+/// connection if they wait.
+pub(crate) fn admit(
+    connection: &Arc<Connection>,
+    name: &str,
+    auth: Bytes,
+    cx: &mut Context<'_>,
+) -> Result<(), DecodeError> {
+    let server = &connection.server;
+    let refuse = |message: &str| {
+        connection.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json()));
+        Ok(())
+    };
+    if name.len() > server.settings.max_namespace_length {
+        return refuse("the namespace name is too long");
+    }
+    match connection.may_join(name) {
+        Ok(()) => {}
+        Err(JoinError::Duplicate) => return Err(DecodeError("a second CONNECT for a namespace")),
+        Err(JoinError::TooMany) => return refuse("too many namespaces on this connection"),
+        Err(JoinError::Closed) => return Ok(()),
+    }
+    let namespace = match server.namespaces.acquire(name) {
+        Lookup::Found(namespace) => namespace,
+        Lookup::Unknown => return refuse("Invalid namespace"),
+        Lookup::TooMany => return refuse("too many namespaces on this server"),
+    };
+    let socket = Socket::new(connection.clone(), namespace, auth.clone());
+    if connection.add_socket(socket.clone()).is_err() {
+        socket.close(DisconnectReason::TransportClose);
+        return Ok(());
+    }
+    let admission = decide(socket.clone(), auth);
+    if let Started::Spawned(task) = server.start(cx, Box::pin(admission)) {
+        connection.own_admission(&socket, task);
+    }
+    Ok(())
+}
+
+/// Asks the namespace's services, and does what they answer.
+async fn decide(socket: Arc<Socket>, auth: Bytes) {
+    let connection = socket.connection.clone();
+    let name = socket.namespace.name();
+    let request = connect_request(&connection.request, name, &auth, socket.clone().into());
+    let answer = socket.namespace.connect_route().oneshot(request);
+    let response = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+        Server::count(&connection.server.counters.panics);
+        log!(error, namespace = %name, "on_connect or a layer of its namespace panicked");
+        Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    });
+    let response = response.unwrap_or_else(|never| match never {});
+    if response.status().is_success() && socket.was_reached() {
+        socket.accept();
+        return;
+    }
+    let error = if response.status().is_success() {
+        log!(warn, namespace = %name, "a layer answered CONNECT with success, but did not hand it on");
+        ConnectError::new("the connection was not handed on")
+    } else {
+        ConnectError::from_response(response).await
+    };
+    log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
+    if socket.is_admitting() {
+        connection.reply(&encode_simple(b'4', name, &error.to_json()));
+    }
+    socket.close(DisconnectReason::ServerNamespaceDisconnect);
+}

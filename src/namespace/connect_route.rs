@@ -1,0 +1,133 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    BoxError,
+    body::{Body, Bytes, HttpBody},
+    response::{IntoResponse, Response},
+};
+use http::{Request, StatusCode};
+use tower::util::BoxCloneSyncService;
+use tower_service::Service;
+
+use crate::{
+    absorb::{Absorb, FromError},
+    extract::NotAConnect,
+    socket::SocketRef,
+};
+
+/// The service that answers a CONNECT, as the layers of a [`Namespace`](crate::Namespace) see it.
+///
+/// As axum's `Route`, it takes requests with any body, so that layers that wrap the body fit, and never fails.
+#[derive(Clone)]
+pub struct ConnectRoute(BoxCloneSyncService<Request<Body>, Response, Infallible>);
+
+impl ConnectRoute {
+    /// Erases a layered service; its errors become answers.
+    pub(super) fn new<S>(service: S) -> Self
+    where
+        S: Service<Request<Body>> + Clone + Send + Sync + 'static,
+        S::Response: IntoResponse + 'static,
+        S::Error: Into<BoxError> + 'static,
+        S::Future: Send + 'static,
+    {
+        Self(BoxCloneSyncService::new(Absorb::new(service, IntoResponse::into_response)))
+    }
+
+    /// The innermost service: the user's handler, behind the mark that it has been reached.
+    pub(super) fn on_connect<S>(handler: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        Self::new(Reached(handler))
+    }
+
+    /// The innermost service of a namespace without `on_connect`.
+    pub(super) fn admit_everyone() -> Self {
+        Self::on_connect(tower::service_fn(|_| std::future::ready(Ok(StatusCode::OK.into_response()))))
+    }
+}
+
+/// A layer's error refuses the client with the error's text.
+impl FromError for Response {
+    fn from_error(error: &BoxError) -> Self {
+        (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response()
+    }
+}
+
+impl<B> Service<Request<B>> for ConnectRoute
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ConnectFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> ConnectFuture {
+        ConnectFuture(self.0.call(request.map(Body::new)))
+    }
+}
+
+impl fmt::Debug for ConnectRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectRoute").finish_non_exhaustive()
+    }
+}
+
+/// The future of [`ConnectRoute`].
+pub struct ConnectFuture(Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>);
+
+impl Future for ConnectFuture {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ConnectFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectFuture").finish_non_exhaustive()
+    }
+}
+
+/// Marks the socket as reached, and keeps on it what the layers put on the request.
+#[derive(Clone)]
+struct Reached<S>(S);
+
+impl<S> Service<Request<Body>> for Reached<S>
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = futures_util::future::Either<S::Future, std::future::Ready<Result<Response, Infallible>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        use futures_util::future::Either;
+        let Some(socket) = request.extensions().get::<SocketRef>() else {
+            // A layer has replaced the request.
+            return Either::Right(std::future::ready(Ok(NotAConnect.into_response())));
+        };
+        let mut extensions = request.extensions().clone();
+        // The socket must not hold itself.
+        extensions.remove::<SocketRef>();
+        socket.inner().hold(extensions);
+        Either::Left(self.0.call(request))
+    }
+}

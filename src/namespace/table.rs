@@ -1,0 +1,172 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+
+use super::{ConnectRoute, Definition, Namespace, NamespaceState, connect_request::encode_pattern};
+
+/// The namespaces of a configuration.
+pub(crate) struct NamespaceTable {
+    exact: HashMap<String, Definition>,
+    patterns: matchit::Router<Arc<Definition>>,
+    predicates: Vec<(Predicate, Arc<Definition>)>,
+    pub(crate) cleanup: bool,
+    pub(crate) max_dynamic: usize,
+}
+
+type Predicate = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+impl Default for NamespaceTable {
+    fn default() -> Self {
+        Self {
+            exact: HashMap::new(),
+            patterns: matchit::Router::new(),
+            predicates: Vec::new(),
+            cleanup: true,
+            max_dynamic: 10_000,
+        }
+    }
+}
+
+impl NamespaceTable {
+    #[track_caller]
+    pub(crate) fn add(&mut self, name: &str, namespace: Namespace) {
+        let name = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        assert!(
+            !name.contains([',', '?']),
+            "the namespace `{name}` holds a comma or a question mark, which clients cannot send in a name"
+        );
+        let definition = namespace.build();
+        if !name.contains(['{', '}']) {
+            let before = self.exact.insert(name.clone(), definition);
+            assert!(before.is_none(), "the namespace `{name}` has been added twice: merge the two");
+            return;
+        }
+        let definition = Definition { connect: with_path(definition.connect, &name), ..definition };
+        if let Err(error) = self.patterns.insert(&*name, Arc::new(definition)) {
+            panic!("the namespace pattern `{name}` cannot be added: {error}");
+        }
+    }
+
+    pub(crate) fn add_fn(&mut self, predicate: Predicate, namespace: Namespace) {
+        self.predicates.push((predicate, Arc::new(namespace.build())));
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<Definition>> {
+        if let Ok(found) = self.patterns.at(name) {
+            return Some(found.value);
+        }
+        self.predicates.iter().find(|(matches, _)| matches(name)).map(|(_, definition)| definition)
+    }
+}
+
+/// Puts axum's own router around a pattern's services, so that `Path` can be extracted.
+fn with_path(route: ConnectRoute, pattern: &str) -> ConnectRoute {
+    ConnectRoute::new(Router::new().route_service(&encode_pattern(pattern), route))
+}
+
+impl fmt::Debug for NamespaceTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamespaceTable").field("exact", &self.exact.keys()).finish_non_exhaustive()
+    }
+}
+
+/// The namespaces of a server: those that always exist, and those that patterns and predicates have made.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    table: NamespaceTable,
+    /// Names come from clients: std's hasher resists chosen keys.
+    existing: RwLock<HashMap<Arc<str>, Arc<NamespaceState>>>,
+    /// How many of them are dynamic; changed under the lock.
+    dynamic: AtomicUsize,
+    ack_timeout: Duration,
+}
+
+/// What a client's CONNECT leads to.
+#[derive(Debug)]
+pub(super) enum Lookup {
+    Found(Arc<NamespaceState>),
+    Unknown,
+    /// A pattern matches, but has made as many namespaces as it may.
+    TooMany,
+}
+
+impl Namespaces {
+    pub(crate) fn new(mut table: NamespaceTable, ack_timeout: Duration) -> Self {
+        let mut exact = std::mem::take(&mut table.exact);
+        exact.entry("/".to_owned()).or_insert_with(|| Namespace::new().build());
+        let state = |(name, definition): (String, Definition)| {
+            let name: Arc<str> = name.into();
+            (name.clone(), NamespaceState::new(name, Arc::new(definition), ack_timeout, false))
+        };
+        Self {
+            existing: RwLock::new(exact.into_iter().map(state).collect()),
+            table,
+            dynamic: AtomicUsize::new(0),
+            ack_timeout,
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        self.existing.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All namespaces that exist now.
+    pub(crate) fn all(&self) -> Vec<Arc<NamespaceState>> {
+        self.existing.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The namespace of a name, made if a pattern or predicate says so. It stays until it is
+    /// [`release`](Self::release)d as often as it was acquired.
+    pub(super) fn acquire(&self, name: &str) -> Lookup {
+        if let Some(namespace) = self.get(name).filter(|namespace| !namespace.is_dynamic()) {
+            return Lookup::Found(namespace);
+        }
+        // The user's predicate runs before the lock is taken.
+        let definition = self.table.find(name);
+        let mut existing = self.existing.write().unwrap_or_else(PoisonError::into_inner);
+        let namespace = match (existing.get(name), definition) {
+            (Some(namespace), _) => namespace.clone(),
+            (None, None) => return Lookup::Unknown,
+            (None, Some(_)) if self.dynamic.load(Ordering::Relaxed) >= self.table.max_dynamic => {
+                return Lookup::TooMany;
+            }
+            (None, Some(definition)) => {
+                let name: Arc<str> = name.into();
+                let namespace = NamespaceState::new(name.clone(), definition.clone(), self.ack_timeout, true);
+                existing.insert(name, namespace.clone());
+                self.dynamic.fetch_add(1, Ordering::Relaxed);
+                namespace
+            }
+        };
+        if let Some(users) = &namespace.users {
+            users.fetch_add(1, Ordering::Relaxed);
+        }
+        Lookup::Found(namespace)
+    }
+
+    /// A socket has left a namespace, or was not admitted.
+    pub(crate) fn release(&self, namespace: &NamespaceState) {
+        let Some(users) = &namespace.users else {
+            return;
+        };
+        let mut existing = self.existing.write().unwrap_or_else(PoisonError::into_inner);
+        if users.fetch_sub(1, Ordering::Relaxed) == 1 && self.table.cleanup {
+            let removed = existing.remove(namespace.name());
+            self.dynamic.fetch_sub(1, Ordering::Relaxed);
+            if existing.capacity() > 64 && existing.len() < existing.capacity() / 4 {
+                let wanted = existing.len() * 2;
+                existing.shrink_to(wanted);
+            }
+            drop(existing);
+            drop(removed);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Attachments inside serde types.
+//!
+//! Socket.IO protocol 5, section "Binary": a binary value stands in the JSON as `{"_placeholder":true,"num":N}` and
+//! follows as a binary message. On the way in, [`Resolver`] wraps a deserialiser so that bytes are taken from the
+//! attachments, also inside of untagged enums and flattened structs; on the way out, [`Extractor`] is the formatter that
+//! takes bytes out of the JSON.
+
+use std::{cell::Cell, collections::VecDeque, fmt, io};
+
+use bytes::Bytes;
+use serde::{
+    Deserializer,
+    de::{
+        DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor,
+        value::StringDeserializer,
+    },
+};
+
+const PLACEHOLDER: &str = "_placeholder";
+const NUMBER: &str = "num";
+
+/// Finds attachments by the number in their placeholders.
+#[derive(Debug)]
+pub(super) struct Resolver<'a> {
+    attachments: &'a [Bytes],
+    illegal: Cell<bool>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(attachments: &'a [Bytes]) -> Self {
+        Self { attachments, illegal: Cell::new(false) }
+    }
+
+    pub(super) fn wrap<T>(&self, inner: T) -> Resolve<'_, T> {
+        Resolve { inner, resolver: self }
+    }
+
+    /// Whether a placeholder had no number, or one that no attachment has.
+    pub(super) fn found_illegal_placeholder(&self) -> bool {
+        self.illegal.get()
+    }
+
+    fn get<E: serde::de::Error>(&self, number: Option<u64>) -> Result<&Bytes, E> {
+        let found = number.and_then(|n| usize::try_from(n).ok()).and_then(|n| self.attachments.get(n));
+        found.ok_or_else(|| {
+            self.illegal.set(true);
+            E::custom("illegal attachments")
+        })
+    }
+}
+
+/// Something of serde's, wrapped so that everything below it resolves placeholders.
+pub(super) struct Resolve<'r, T> {
+    inner: T,
+    resolver: &'r Resolver<'r>,
+}
+
+macro_rules! forward_deserialize {
+    ($($method:ident ( $($arg:ident : $ty:ty),* ))*) => {
+        $(fn $method<V: Visitor<'de>>(self, $($arg: $ty,)* visitor: V) -> Result<V::Value, D::Error> {
+            self.inner.$method($($arg,)* self.resolver.wrap(visitor))
+        })*
+    };
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Resolve<'_, D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_any(MaybeBinary(self.resolver.wrap(visitor)))
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.inner.deserialize_ignored_any(visitor)
+    }
+
+    forward_deserialize! {
+        deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
+        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string()
+        deserialize_option() deserialize_unit() deserialize_unit_struct(name: &'static str)
+        deserialize_newtype_struct(name: &'static str) deserialize_seq() deserialize_tuple(len: usize)
+        deserialize_tuple_struct(name: &'static str, len: usize) deserialize_map()
+        deserialize_struct(name: &'static str, fields: &'static [&'static str])
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]) deserialize_identifier()
+    }
+}
+
+macro_rules! forward_visit {
+    ($($method:ident ( $($arg:ident : $ty:ty)? ))*) => {
+        $(fn $method<E: serde::de::Error>(self, $($arg: $ty)?) -> Result<V::Value, E> {
+            self.inner.$method($($arg)?)
+        })*
+    };
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Resolve<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    forward_visit! {
+        visit_bool(v: bool) visit_i64(v: i64) visit_i128(v: i128) visit_u64(v: u64) visit_u128(v: u128) visit_f64(v: f64)
+        visit_char(v: char) visit_str(v: &str) visit_borrowed_str(v: &'de str) visit_string(v: String)
+        visit_bytes(v: &[u8]) visit_borrowed_bytes(v: &'de [u8]) visit_byte_buf(v: Vec<u8>) visit_none() visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        self.inner.visit_some(self.resolver.wrap(deserializer))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        self.inner.visit_newtype_struct(self.resolver.wrap(deserializer))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_seq(self.resolver.wrap(seq))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_map(self.resolver.wrap(map))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_enum(self.resolver.wrap(data))
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Resolve<'_, A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.inner.next_element_seed(self.resolver.wrap(seed))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Resolve<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.inner.next_key_seed(seed)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.inner.next_value_seed(self.resolver.wrap(seed))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Resolve<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        self.inner.deserialize(self.resolver.wrap(deserializer))
+    }
+}
+
+impl<'r, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Resolve<'r, A> {
+    type Error = A::Error;
+    type Variant = Resolve<'r, A::Variant>;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
+        let (value, variant) = self.inner.variant_seed(seed)?;
+        Ok((value, self.resolver.wrap(variant)))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Resolve<'_, A> {
+    type Error = A::Error;
+
+    fn unit_variant(self) -> Result<(), A::Error> {
+        self.inner.unit_variant()
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        self.inner.newtype_variant_seed(self.resolver.wrap(seed))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        self.inner.tuple_variant(len, self.resolver.wrap(visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        self.inner.struct_variant(fields, self.resolver.wrap(visitor))
+    }
+}
+
+/// A visitor of any value: an object may turn out to be a placeholder.
+struct MaybeBinary<'r, V>(Resolve<'r, V>);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for MaybeBinary<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, v: bool) -> Result<V::Value, E> {
+        self.0.visit_bool(v)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, v: i64) -> Result<V::Value, E> {
+        self.0.visit_i64(v)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, v: u64) -> Result<V::Value, E> {
+        self.0.visit_u64(v)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, v: f64) -> Result<V::Value, E> {
+        self.0.visit_f64(v)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<V::Value, E> {
+        self.0.visit_str(v)
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, v: &'de str) -> Result<V::Value, E> {
+        self.0.visit_borrowed_str(v)
+    }
+
+    fn visit_string<E: serde::de::Error>(self, v: String) -> Result<V::Value, E> {
+        self.0.visit_string(v)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<V::Value, E> {
+        self.0.visit_unit()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
+        self.0.visit_seq(seq)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
+        let mut read = VecDeque::new();
+        let mut key;
+        loop {
+            key = map.next_key::<String>()?;
+            match key.take_if(|key| key == PLACEHOLDER || key == NUMBER) {
+                Some(key) => read.push_back((key, map.next_value::<serde_json::Value>()?)),
+                None => break,
+            }
+        }
+        let get = |name| read.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        if key.is_some() || get(PLACEHOLDER) != Some(&serde_json::Value::Bool(true)) {
+            return self.0.visit_map(Replay { read, key, value: None, map });
+        }
+        let data = self.0.resolver.get(get(NUMBER).and_then(serde_json::Value::as_u64))?;
+        self.0.inner.visit_bytes(data)
+    }
+}
+
+/// A map of which the first entries, and the key after them, have been read already.
+struct Replay<A> {
+    read: VecDeque<(String, serde_json::Value)>,
+    key: Option<String>,
+    value: Option<serde_json::Value>,
+    map: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        let key = match self.read.pop_front() {
+            Some((key, value)) => {
+                self.value = Some(value);
+                Some(key)
+            }
+            None => self.key.take(),
+        };
+        match key {
+            Some(key) => seed.deserialize(StringDeserializer::new(key)).map(Some),
+            None => self.map.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        match self.value.take() {
+            Some(value) => seed.deserialize(value).map_err(A::Error::custom),
+            None => self.map.next_value_seed(seed),
+        }
+    }
+}
+
+/// The formatter that moves bytes out of the JSON into attachments.
+#[derive(Debug)]
+pub(super) struct Extractor<'a>(pub(super) &'a mut Vec<Bytes>);
+
+impl serde_json::ser::Formatter for Extractor<'_> {
+    fn write_byte_array<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
+        write!(writer, r#"{{"{PLACEHOLDER}":true,"{NUMBER}":{}}}"#, self.0.len())?;
+        self.0.push(Bytes::copy_from_slice(value));
+        Ok(())
+    }
+}

@@ -1,0 +1,312 @@
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{Kind, check_json, is_reserved, is_valid_json};
+
+/// What a decoder accepts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Attachments of one packet.
+    pub(crate) attachments: usize,
+    /// Nesting of the JSON.
+    pub(crate) depth: usize,
+}
+
+/// The text part of a packet.
+///
+/// Socket.IO protocol 5, section "Packet encoding":
+/// `<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    /// How many binary messages follow.
+    pub(crate) attachments: usize,
+    /// Absent for the default namespace.
+    namespace: Option<Bytes>,
+    pub(crate) id: Option<u64>,
+    /// May be empty. Its nesting has been checked; its syntax only as far as [`decode`] says.
+    pub(crate) payload: Bytes,
+}
+
+impl Header {
+    pub(crate) fn namespace(&self) -> &str {
+        match &self.namespace {
+            Some(name) => std::str::from_utf8(name).expect("decode checked the name"),
+            None => "/",
+        }
+    }
+}
+
+/// A message that is no Socket.IO packet: the peer's fault, and the end of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DecodeError(pub(crate) &'static str);
+
+/// Decodes the text of a packet, without the Engine.IO type character.
+///
+/// The payload of CONNECT, DISCONNECT and ACK is checked whole. Of an event's payload only the beginning is: the rest is
+/// checked when the handler's arguments are read from it, so that it is walked once.
+pub(crate) fn decode(packet: &Bytes, limits: Limits) -> Result<Header, DecodeError> {
+    let mut cursor = Cursor { bytes: packet, at: 0 };
+    let kind = cursor.next().and_then(Kind::from_digit).ok_or(DecodeError("unknown packet type"))?;
+    let attachments = if kind.is_binary() { cursor.attachments(limits.attachments)? } else { 0 };
+    let namespace = cursor.namespace()?;
+    let id = cursor.number().map_err(|Overflow| DecodeError("the ack id exceeds 64 bits"))?;
+    let header = Header { kind, attachments, namespace, id, payload: packet.slice(cursor.at..) };
+    check_payload(&header, limits)?;
+    Ok(header)
+}
+
+fn check_payload(header: &Header, limits: Limits) -> Result<(), DecodeError> {
+    let payload = &header.payload;
+    if !check_json(payload, limits.depth) {
+        return Err(DecodeError("the JSON is nested deeper than max_json_depth"));
+    }
+    let first = payload.iter().find(|byte| !byte.is_ascii_whitespace());
+    let valid = match header.kind {
+        Kind::Connect => payload.is_empty() || first == Some(&b'{') && is_valid_json(payload),
+        Kind::Disconnect => payload.is_empty(),
+        Kind::Event => payload.is_empty() || first == Some(&b'['),
+        Kind::BinaryEvent => first == Some(&b'['),
+        Kind::Ack => payload.is_empty() || first == Some(&b'[') && is_valid_json(payload),
+        Kind::BinaryAck => first == Some(&b'[') && is_valid_json(payload),
+        Kind::ConnectError => return Err(DecodeError("a client must not send CONNECT_ERROR")),
+    };
+    if valid { Ok(()) } else { Err(DecodeError("invalid payload")) }
+}
+
+struct Cursor<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+}
+
+struct Overflow;
+
+impl Cursor<'_> {
+    fn next(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    /// Decimal digits, if there are any.
+    fn number(&mut self) -> Result<Option<u64>, Overflow> {
+        let mut value = None;
+        while let Some(byte) = self.bytes.get(self.at)
+            && byte.is_ascii_digit()
+        {
+            let digit = u64::from(byte - b'0');
+            value = Some(value.unwrap_or(0u64).checked_mul(10).and_then(|v| v.checked_add(digit)).ok_or(Overflow)?);
+            self.at += 1;
+        }
+        Ok(value)
+    }
+
+    fn attachments(&mut self, limit: usize) -> Result<usize, DecodeError> {
+        let count = self.number().unwrap_or(Some(u64::MAX));
+        match (count, self.next()) {
+            (Some(1..), Some(b'-')) => {}
+            _ => return Err(DecodeError("illegal attachments")),
+        }
+        count
+            .and_then(|count| usize::try_from(count).ok())
+            .filter(|count| *count <= limit)
+            .ok_or(DecodeError("more attachments than max_attachments"))
+    }
+
+    fn namespace(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        if self.bytes.get(self.at) != Some(&b'/') {
+            return Ok(None);
+        }
+        let rest = &self.bytes[self.at..];
+        let length = memchr::memchr(b',', rest).unwrap_or(rest.len());
+        let name = self.bytes.slice(self.at..self.at + length);
+        self.at = (self.at + length + 1).min(self.bytes.len());
+        match std::str::from_utf8(&name) {
+            Ok("/") => Ok(None),
+            Ok(_) => Ok(Some(name)),
+            Err(_) => Err(DecodeError("a namespace is not valid UTF-8")),
+        }
+    }
+}
+
+/// The JSON of an event: an array that begins with the event's name.
+#[derive(Debug, Clone)]
+pub(crate) struct EventPayload {
+    json: Bytes,
+    name: Name,
+    attachments: Vec<Bytes>,
+}
+
+#[derive(Debug, Clone)]
+enum Name {
+    /// Stands in the JSON as it is.
+    InPlace(Range<usize>),
+    /// Had escapes.
+    Unescaped(Box<str>),
+}
+
+impl EventPayload {
+    /// Finds the event's name; nothing behind it is looked at.
+    pub(crate) fn new(json: Bytes, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
+        let name = find_name(&json).ok_or(DecodeError("invalid payload"))?;
+        let event = Self { json, name, attachments };
+        if is_reserved(event.name()) {
+            return Err(DecodeError("the event name is reserved"));
+        }
+        Ok(event)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match &self.name {
+            Name::InPlace(range) => std::str::from_utf8(&self.json[range.clone()]).expect("find_name checked it"),
+            Name::Unescaped(name) => name,
+        }
+    }
+
+    /// The whole array, name included.
+    pub(crate) fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    pub(crate) fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+}
+
+fn skip_space(json: &[u8], from: usize) -> usize {
+    let rest = json.get(from..).unwrap_or_default();
+    from + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count()
+}
+
+/// Finds the first element of an array: a string, or a number (which JavaScript takes for a name too).
+fn find_name(json: &[u8]) -> Option<Name> {
+    let open = skip_space(json, 0);
+    if json.get(open) != Some(&b'[') {
+        return None;
+    }
+    let start = skip_space(json, open + 1);
+    match json.get(start)? {
+        b'"' => find_string(json, start),
+        b'-' | b'0'..=b'9' => {
+            let length = json[start..].iter().take_while(|byte| !matches!(byte, b',' | b']' | b' ')).count();
+            let number = start..start + length;
+            serde_json::from_slice::<serde_json::Number>(&json[number.clone()]).ok()?;
+            Some(Name::InPlace(number))
+        }
+        _ => None,
+    }
+}
+
+fn find_string(json: &[u8], start: usize) -> Option<Name> {
+    let text = start + 1;
+    let end = text + memchr::memchr2(b'"', b'\\', &json[text..])?;
+    if json[end] == b'"' {
+        let name = std::str::from_utf8(&json[text..end]).ok()?;
+        return name.bytes().all(|byte| byte >= 0x20).then_some(Name::InPlace(text..end));
+    }
+    let mut values = serde_json::Deserializer::from_slice(&json[start..]).into_iter::<Box<str>>();
+    values.next()?.ok().map(Name::Unescaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits { attachments: 10, depth: 64 };
+
+    fn read(packet: &str) -> Result<Header, DecodeError> {
+        decode(&Bytes::copy_from_slice(packet.as_bytes()), LIMITS)
+    }
+
+    fn event(json: &'static str) -> Result<String, DecodeError> {
+        EventPayload::new(Bytes::from_static(json.as_bytes()), Vec::new()).map(|event| event.name().to_owned())
+    }
+
+    #[test]
+    fn every_part_of_a_packet_is_read() {
+        let header = read(r#"51-/admin,456["m",{"_placeholder":true,"num":0}]"#).unwrap();
+        assert_eq!(header.kind, Kind::BinaryEvent);
+        assert_eq!(header.attachments, 1);
+        assert_eq!(header.namespace(), "/admin");
+        assert_eq!(header.id, Some(456));
+        assert_eq!(&header.payload[..], br#"["m",{"_placeholder":true,"num":0}]"#);
+    }
+
+    #[test]
+    fn the_default_namespace_may_be_left_out_or_written() {
+        assert_eq!(read("0").unwrap().namespace(), "/");
+        assert_eq!(read("0/,").unwrap().namespace(), "/");
+        assert_eq!(read("0/").unwrap().namespace(), "/");
+        assert_eq!(read("0/a").unwrap().namespace(), "/a");
+        assert_eq!(read(r#"0/a,{"t":1}"#).unwrap().namespace(), "/a");
+    }
+
+    #[test]
+    fn illegal_attachment_counts_are_refused() {
+        for packet in ["5", "51", "5a-", "51.23-", "5-1-", "50-[\"a\"]", "5-[\"a\"]", "599999999999999999999-[\"a\"]"] {
+            assert_eq!(read(packet), Err(DecodeError("illegal attachments")), "{packet}");
+        }
+        assert_eq!(read(r#"511-["a"]"#), Err(DecodeError("more attachments than max_attachments")));
+    }
+
+    #[test]
+    fn a_binary_event_without_payload_is_refused() {
+        assert_eq!(read("51-"), Err(DecodeError("invalid payload")));
+    }
+
+    #[test]
+    fn payloads_that_do_not_fit_the_type_are_refused() {
+        for packet in ["0[]", "0\"x\"", "0null", "0garbage", "0{", "1/admin,{}", "2{}", "2abc", "3{}", "35{}", "35[1"] {
+            assert_eq!(read(packet), Err(DecodeError("invalid payload")), "{packet}");
+        }
+        assert!(read("4{\"message\":\"x\"}").is_err());
+        assert!(read("7").is_err());
+        assert!(read("").is_err());
+        assert!(read(" ").is_err());
+    }
+
+    #[test]
+    fn an_ack_id_past_64_bits_is_refused() {
+        assert_eq!(read("218446744073709551615[\"a\"]").unwrap().id, Some(u64::MAX));
+        assert!(read("218446744073709551616[\"a\"]").is_err());
+    }
+
+    #[test]
+    fn event_names_are_found_escaped_or_not() {
+        assert_eq!(event(r#"["hello",1]"#).unwrap(), "hello");
+        assert_eq!(event(r#" [ "hello" , 1]"#).unwrap(), "hello");
+        assert_eq!(event(r#"["a\"b\u00e9"]"#).unwrap(), "a\"bé");
+        assert_eq!(event("[12.5,1]").unwrap(), "12.5");
+        assert_eq!(event("[1]").unwrap(), "1");
+        assert_eq!(event(r#"["__proto__"]"#).unwrap(), "__proto__");
+    }
+
+    #[test]
+    fn what_is_no_event_name_is_refused() {
+        for json in ["[]", "[true]", "[null]", "[{}]", "[\"a", "[\"a\\", "[-]", "[1x]", "", "["] {
+            assert_eq!(event(json), Err(DecodeError("invalid payload")), "{json}");
+        }
+        assert_eq!(event(r#"["connect"]"#), Err(DecodeError("the event name is reserved")));
+        assert_eq!(event(r#"["disc\u006fnnect"]"#), Err(DecodeError("the event name is reserved")));
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_never_panics(packet in prop::collection::vec(any::<u8>(), 0..120)) {
+            let packet = Bytes::from(packet);
+            if let Ok(header) = decode(&packet, LIMITS) {
+                let _ = header.namespace();
+                let _ = EventPayload::new(header.payload, Vec::new()).map(|event| event.name().len());
+            }
+        }
+
+        #[test]
+        fn decoding_likely_packets_never_panics(packet in r#"[0-7]([0-9]{0,3}-)?(/[a-z]{0,3},?)?[0-9]{0,21}(\[|\{)?["a-z\\,\[\]{}0-9]{0,20}"#) {
+            if let Ok(header) = decode(&Bytes::from(packet), LIMITS) {
+                let _ = EventPayload::new(header.payload, Vec::new()).map(|event| event.name().len());
+            }
+        }
+    }
+}

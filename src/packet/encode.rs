@@ -1,0 +1,335 @@
+use std::{cell::Cell, io::Write as _};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::engine::Packet;
+
+use super::{
+    args::{Arity, arity},
+    binary::Extractor,
+};
+
+/// A packet, encoded once for as many recipients as there are.
+#[derive(Debug, Clone)]
+pub(crate) struct Encoded(Parts);
+
+#[derive(Debug, Clone)]
+enum Parts {
+    Text(Packet),
+    /// The text and its attachments.
+    Binary(Box<[Packet]>),
+}
+
+impl Encoded {
+    pub(crate) fn packets(&self) -> &[Packet] {
+        match &self.0 {
+            Parts::Text(packet) => std::slice::from_ref(packet),
+            Parts::Binary(packets) => packets,
+        }
+    }
+}
+
+/// Where a packet goes, and what it asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) namespace: &'a str,
+    /// The ack that the packet asks for, or answers.
+    pub(crate) id: Option<u64>,
+}
+
+/// Encodes an event. Arguments are mapped as [`Args`](super::Args) says.
+pub(crate) fn encode_event<T: Serialize + ?Sized>(
+    target: Target<'_>,
+    event: &str,
+    args: &T,
+) -> serde_json::Result<Encoded> {
+    with_scratch(|json| {
+        let mut attachments = Vec::new();
+        json.push(b'[');
+        serde_json::to_writer(&mut *json, event)?;
+        write_args(json, &mut attachments, args)?;
+        json.push(b']');
+        Ok(assemble([b'2', b'5'], target, json, attachments))
+    })
+}
+
+/// Arguments of an ack, encoded before it is known where they go.
+#[derive(Debug, Clone)]
+pub(crate) struct EncodedArgs {
+    json: Vec<u8>,
+    attachments: Vec<Bytes>,
+}
+
+pub(crate) fn encode_args<T: Serialize + ?Sized>(args: &T) -> serde_json::Result<EncodedArgs> {
+    let (mut json, mut attachments) = (vec![b'['], Vec::new());
+    write_args(&mut json, &mut attachments, args)?;
+    json.push(b']');
+    Ok(EncodedArgs { json, attachments })
+}
+
+pub(crate) fn encode_ack(target: Target<'_>, args: EncodedArgs) -> Encoded {
+    assemble([b'3', b'6'], target, &args.json, args.attachments)
+}
+
+/// Encodes a packet whose type has no binary form; the payload is JSON, or empty.
+pub(crate) fn encode_simple(kind: u8, namespace: &str, payload: &str) -> Encoded {
+    assemble([kind, kind], Target { namespace, id: None }, payload.as_bytes(), Vec::new())
+}
+
+/// Appends arguments to an open JSON array, behind a comma unless they are the first.
+fn write_args<T: Serialize + ?Sized>(
+    json: &mut Vec<u8>,
+    attachments: &mut Vec<Bytes>,
+    args: &T,
+) -> serde_json::Result<()> {
+    let start = json.len();
+    let first = json.ends_with(b"[");
+    let arity = arity::<T>();
+    if arity == Arity::None {
+        return Ok(());
+    }
+    if arity == Arity::One && !first {
+        json.push(b',');
+    }
+    args.serialize(&mut serde_json::Serializer::with_formatter(&mut *json, Extractor(attachments)))?;
+    if arity == Arity::Several {
+        splice(json, start, first);
+    }
+    Ok(())
+}
+
+/// Turns an array that was written at `start` into the continuation of the array around it.
+fn splice(json: &mut Vec<u8>, start: usize, first: bool) {
+    json.pop();
+    if json.len() == start + 1 {
+        json.pop();
+    } else if first {
+        json.remove(start);
+    } else {
+        json[start] = b',';
+    }
+}
+
+/// Puts the header in front of the JSON.
+fn assemble(kinds: [u8; 2], target: Target<'_>, json: &[u8], attachments: Vec<Bytes>) -> Encoded {
+    let mut text = Vec::with_capacity(header_capacity(target, &attachments) + json.len());
+    text.extend_from_slice(&[b'4', kinds[usize::from(!attachments.is_empty())]]);
+    if !attachments.is_empty() {
+        write_number(&mut text, attachments.len() as u64);
+        text.push(b'-');
+    }
+    if target.namespace != "/" {
+        text.extend_from_slice(target.namespace.as_bytes());
+        text.push(b',');
+    }
+    if let Some(id) = target.id {
+        write_number(&mut text, id);
+    }
+    text.extend_from_slice(json);
+    let text = Packet::encoded(text);
+    Encoded(if attachments.is_empty() {
+        Parts::Text(text)
+    } else {
+        Parts::Binary(std::iter::once(text).chain(attachments.into_iter().map(Packet::binary)).collect())
+    })
+}
+
+fn header_capacity(target: Target<'_>, attachments: &[Bytes]) -> usize {
+    let namespace = if target.namespace == "/" { 0 } else { target.namespace.len() + 1 };
+    let count = if attachments.is_empty() { 0 } else { 1 + digits(attachments.len() as u64) };
+    2 + count + namespace + target.id.map_or(0, digits)
+}
+
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+fn write_number(text: &mut Vec<u8>, number: u64) {
+    write!(text, "{number}").expect("writing to a vector cannot fail");
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// The largest buffer that a thread keeps.
+const KEPT_SCRATCH: usize = 64 * 1024;
+
+/// Lends a buffer, so that a packet is allocated once, in its final size.
+///
+/// It is moved out while it is lent: a `Serialize` that emits gets a new one.
+fn with_scratch<R>(write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let result = write(&mut scratch);
+    if scratch.capacity() <= KEPT_SCRATCH {
+        SCRATCH.set(scratch);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Args, EventPayload, Limits, Value, decode, read_args},
+        *,
+    };
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    fn event<T: Serialize + ?Sized>(target: Target<'_>, args: &T) -> Vec<String> {
+        let encoded = encode_event(target, "m", args).unwrap();
+        encoded.packets().iter().map(|p| String::from_utf8_lossy(p.bytes()).into_owned()).collect()
+    }
+
+    const ROOT: Target<'static> = Target { namespace: "/", id: None };
+
+    #[test]
+    fn arguments_are_laid_out_by_arity() {
+        assert_eq!(event(ROOT, "a"), [r#"42["m","a"]"#]);
+        assert_eq!(event(ROOT, &()), [r#"42["m"]"#]);
+        assert_eq!(event(ROOT, &(1, "b")), [r#"42["m",1,"b"]"#]);
+        assert_eq!(event(ROOT, &[1, 2]), [r#"42["m",[1,2]]"#]);
+        assert_eq!(event(ROOT, &vec![(1, 2)]), [r#"42["m",[[1,2]]]"#]);
+        assert_eq!(event(ROOT, &Args(vec![1, 2])), [r#"42["m",1,2]"#]);
+        assert_eq!(event(ROOT, &Args::<u8>(vec![])), [r#"42["m"]"#]);
+        assert_eq!(event(ROOT, &None::<u8>), [r#"42["m",null]"#]);
+    }
+
+    #[test]
+    fn the_header_names_namespace_and_id() {
+        assert_eq!(event(Target { namespace: "/admin", id: Some(12) }, &()), [r#"42/admin,12["m"]"#]);
+        assert_eq!(event(Target { namespace: "/", id: Some(0) }, &()), [r#"420["m"]"#]);
+        assert_eq!(encode_simple(b'1', "/admin", "").packets()[0].bytes(), &b"41/admin,"[..]);
+        assert_eq!(encode_simple(b'0', "/", r#"{"sid":"x"}"#).packets()[0].bytes(), &br#"40{"sid":"x"}"#[..]);
+    }
+
+    #[test]
+    fn acks_carry_arguments_without_a_name() {
+        let ack = |args| encode_ack(Target { namespace: "/", id: Some(12) }, args).packets()[0].bytes().clone();
+        assert_eq!(ack(encode_args("ok").unwrap()), &br#"4312["ok"]"#[..]);
+        assert_eq!(ack(encode_args(&()).unwrap()), &b"4312[]"[..]);
+        assert_eq!(ack(encode_args(&(1, 2)).unwrap()), &b"4312[1,2]"[..]);
+        assert_eq!(ack(encode_args(&[1, 2]).unwrap()), &b"4312[[1,2]]"[..]);
+    }
+
+    #[test]
+    fn bytes_become_attachments_in_the_order_in_which_they_appear() {
+        #[derive(Serialize)]
+        struct Nested {
+            a: Bytes,
+            b: Vec<Bytes>,
+        }
+        let nested = Nested { a: Bytes::from_static(b"x"), b: vec![Bytes::from_static(b"y")] };
+        let packets = event(ROOT, &(nested, 1));
+        assert_eq!(
+            packets,
+            [r#"452-["m",{"a":{"_placeholder":true,"num":0},"b":[{"_placeholder":true,"num":1}]},1]"#, "x", "y"]
+        );
+    }
+
+    #[test]
+    fn the_text_is_allocated_in_its_final_size() {
+        for target in [ROOT, Target { namespace: "/a", id: Some(100) }] {
+            let attachments = vec![Bytes::new(); 10];
+            let packet = assemble([b'2', b'5'], target, b"[]", attachments.clone());
+            assert_eq!(packet.packets()[0].len(), header_capacity(target, &attachments) + 2);
+        }
+    }
+
+    #[test]
+    fn encoding_errors_reach_the_caller() {
+        let map = std::collections::HashMap::from([((1, 2), 3)]);
+        assert!(encode_event(ROOT, "m", &map).is_err());
+    }
+
+    /// Decodes what was encoded, as a client's message would be.
+    fn decoded<T: serde::de::DeserializeOwned>(encoded: &Encoded) -> T {
+        let [text, attachments @ ..] = encoded.packets() else { panic!("no text") };
+        let header = decode(&text.bytes().slice(1..), Limits { attachments: 10, depth: 64 }).unwrap();
+        assert_eq!(header.attachments, attachments.len());
+        let attachments = attachments.iter().map(|packet| packet.bytes().clone()).collect();
+        let event = EventPayload::new(header.payload, attachments).unwrap();
+        read_args(event.json(), event.attachments(), true).unwrap()
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Text { data: String },
+        Binary { data: Bytes },
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Flattened {
+        #[serde(flatten)]
+        inner: Untagged,
+        option: Option<Bytes>,
+        #[serde(with = "serde_bytes")]
+        raw: Vec<u8>,
+    }
+
+    #[test]
+    fn bytes_are_found_inside_of_untagged_enums_and_flattened_structs() {
+        let value = Flattened {
+            inner: Untagged::Binary { data: Bytes::from_static(b"\xff\xfe") },
+            option: Some(Bytes::from_static(b"")),
+            raw: vec![1, 2],
+        };
+        assert_eq!(decoded::<Flattened>(&encode_event(ROOT, "m", &value).unwrap()), value);
+        let value = Flattened { inner: Untagged::Text { data: "abc".into() }, option: None, raw: vec![] };
+        assert_eq!(decoded::<Flattened>(&encode_event(ROOT, "m", &value).unwrap()), value);
+    }
+
+    #[test]
+    fn placeholders_are_resolved_by_their_number() {
+        let json = br#"["m",{"_placeholder":true,"num":1},{"num":0,"_placeholder":true},{"_placeholder":1}]"#;
+        let attachments = [Bytes::from_static(b"zero"), Bytes::from_static(b"one")];
+        let args = read_args::<Args>(json, &attachments, true).unwrap();
+        assert_eq!(args.0[0], Value::Binary(Bytes::from_static(b"one")));
+        assert_eq!(args.0[1], Value::Binary(Bytes::from_static(b"zero")));
+        assert!(matches!(&args.0[2], Value::Object(map) if map.len() == 1));
+        assert_eq!(read_args::<Bytes>(json, &attachments, true).unwrap(), "one");
+    }
+
+    #[test]
+    fn a_placeholder_without_its_attachment_is_malformed() {
+        for json in [
+            r#"["m",{"_placeholder":true,"num":1}]"#,
+            r#"["m",{"_placeholder":true,"num":-1}]"#,
+            r#"["m",{"_placeholder":true,"num":"0"}]"#,
+            r#"["m",{"_placeholder":true}]"#,
+        ] {
+            let attachments = [Bytes::new()];
+            let error = read_args::<Args>(json.as_bytes(), &attachments, true).unwrap_err();
+            assert!(matches!(error, super::super::ArgsError::Malformed("illegal attachments")), "{json}");
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(|number| Value::Number(number.into())),
+            ".*".prop_map(Value::String),
+            prop::collection::vec(any::<u8>(), 0..20).prop_map(|data| Value::Binary(data.into())),
+        ];
+        leaf.prop_recursive(3, 10, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+                prop::collection::btree_map(".*", inner, 0..3).prop_map(Value::Object),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(args in prop::collection::vec(value(), 0..3), id in any::<Option<u64>>()) {
+            let args = Args(args);
+            let encoded = encode_event(Target { namespace: "/n", id }, "m", &args).unwrap();
+            prop_assume!(encoded.packets().len() <= 11);
+            prop_assert_eq!(decoded::<Args>(&encoded), args);
+        }
+    }
+}

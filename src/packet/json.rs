@@ -1,0 +1,82 @@
+//! Checks on JSON that is not, or not yet, deserialised.
+
+use serde::de::IgnoredAny;
+
+/// Whether a text is one JSON value.
+pub(crate) fn is_valid_json(json: &[u8]) -> bool {
+    std::str::from_utf8(json).is_ok_and(|json| serde_json::from_str::<IgnoredAny>(json).is_ok())
+}
+
+/// Whether a text nests no deeper than `limit`.
+///
+/// Anything shorter than the limit, or with fewer brackets, is known not to without a look at its structure; that is
+/// nearly every message.
+pub(crate) fn check_json(json: &[u8], limit: usize) -> bool {
+    json.len() <= limit || memchr::memchr2_iter(b'[', b'{', json).nth(limit).is_none() || depth(json) <= limit
+}
+
+/// The deepest nesting of a text that may be malformed.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0usize);
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        at += 1;
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => at += string_length(&json[at..]),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The length of a string's rest, closing quote included.
+fn string_length(rest: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', &rest[at..]) {
+        if rest[at + found] == b'"' {
+            return at + found + 1;
+        }
+        at = (at + found + 2).min(rest.len());
+    }
+    rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn nesting_is_counted_outside_of_strings() {
+        assert_eq!(depth(br#"["[[[[", {"a\"[": [1]}]"#), 3);
+        assert!(check_json(br#"["a"]"#, 1));
+        assert!(!check_json(b"[[[[]]]]", 3));
+        assert!(check_json(b"[[[[]]]]", 4));
+        assert!(check_json(b"[[],[],[],[],[]]", 2));
+    }
+
+    #[test]
+    fn ten_thousand_levels_are_counted_without_recursion() {
+        let json = "[".repeat(10_000) + &"]".repeat(10_000);
+        assert!(!check_json(json.as_bytes(), 9_999));
+        assert!(check_json(json.as_bytes(), 10_000));
+    }
+
+    #[test]
+    fn an_unfinished_escape_at_the_end_is_harmless() {
+        assert_eq!(depth(br#"["\"#), 1);
+        assert_eq!(depth(br#"[""#), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn the_check_agrees_with_the_count(json in r#"[\[\]{}"\\a,]{0,60}"#, limit in 0usize..10) {
+            prop_assert_eq!(check_json(json.as_bytes(), limit), depth(json.as_bytes()) <= limit || json.len() <= limit);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Socket.IO packets: what stands in an Engine.IO message. Pure: bytes in, bytes out.
+//!
+//! Socket.IO protocol 5, section "Packet encoding".
+
+mod args;
+mod assemble;
+mod binary;
+mod decode;
+mod encode;
+mod json;
+mod value;
+
+pub use self::{args::Args, value::Value};
+pub(crate) use self::{
+    args::{ArgsError, read_args},
+    assemble::{Assembled, Assembler},
+    decode::{DecodeError, EventPayload, Header, Limits, decode},
+    encode::{Encoded, EncodedArgs, Target, encode_ack, encode_args, encode_event, encode_simple},
+    json::{check_json, is_valid_json},
+};
+
+/// The type of a Socket.IO packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Connect,
+    Disconnect,
+    Event,
+    Ack,
+    ConnectError,
+    BinaryEvent,
+    BinaryAck,
+}
+
+impl Kind {
+    fn from_digit(digit: u8) -> Option<Self> {
+        Some(match digit {
+            b'0' => Self::Connect,
+            b'1' => Self::Disconnect,
+            b'2' => Self::Event,
+            b'3' => Self::Ack,
+            b'4' => Self::ConnectError,
+            b'5' => Self::BinaryEvent,
+            b'6' => Self::BinaryAck,
+            _ => return None,
+        })
+    }
+
+    fn is_binary(self) -> bool {
+        matches!(self, Self::BinaryEvent | Self::BinaryAck)
+    }
+}
+
+/// Names that the protocol uses itself; neither side may emit them.
+///
+/// The last two are Node's own, which its parser refuses.
+pub(crate) fn is_reserved(event: &str) -> bool {
+    matches!(event, "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener" | "removeListener")
+}

@@ -1,0 +1,83 @@
+//! What one layer's services share.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    client_bundle::ClientBundle,
+    config::{Settings, SocketIoConfig},
+    connection::Sessions,
+    namespace::Namespaces,
+};
+
+/// A server: its settings, its namespaces and its sessions. One for each `SocketIoLayer::new`.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) settings: Settings,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) sessions: Sessions,
+    pub(crate) client_bundle: ClientBundle,
+    pub(crate) counters: Counters,
+    /// Sessions that have joined no namespace yet.
+    pub(crate) idle_sessions: AtomicUsize,
+    runtime: OnceLock<Handle>,
+}
+
+/// Events that only ever add up.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) rejections: AtomicU64,
+    pub(crate) panics: AtomicU64,
+    pub(crate) slow_clients: AtomicU64,
+}
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl Server {
+    pub(crate) fn new(config: SocketIoConfig) -> Arc<Self> {
+        let SocketIoConfig { settings, namespaces } = config;
+        Arc::new(Self {
+            client_bundle: ClientBundle::new(&settings.client_files),
+            namespaces: Namespaces::new(namespaces, settings.ack_timeout),
+            settings,
+            sessions: Sessions::default(),
+            counters: Counters::default(),
+            idle_sessions: AtomicUsize::new(0),
+            runtime: OnceLock::new(),
+        })
+    }
+
+    /// The runtime on which the first request arrived: a socket may be closed from a thread that is in none.
+    pub(crate) fn runtime(&self) -> &Handle {
+        self.runtime.get_or_init(Handle::current)
+    }
+
+    /// Runs user code: polled once here and now, and spawned only if that did not complete it.
+    pub(crate) fn start(&self, cx: &mut Context<'_>, mut task: BoxFuture<()>) -> Started {
+        let _runtime = self.runtime().enter();
+        match task.as_mut().poll(cx) {
+            Poll::Ready(()) => Started::Done,
+            Poll::Pending => Started::Spawned(self.runtime().spawn(task).abort_handle()),
+        }
+    }
+
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What has become of a task that was started.
+#[derive(Debug)]
+pub(crate) enum Started {
+    Done,
+    Spawned(tokio::task::AbortHandle),
+}

@@ -1,0 +1,79 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::BoxError;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project::pin_project;
+
+/// The body of a [`SocketIoService`](super::SocketIoService)'s response: its own, or that of the service within.
+#[pin_project]
+#[derive(Debug)]
+pub struct ResponseBody<B>(#[pin] Repr<B>);
+
+#[pin_project(project = ReprProjection)]
+#[derive(Debug)]
+enum Repr<B> {
+    Inner(#[pin] B),
+    Own(Full<Bytes>),
+    File(#[pin] axum::body::Body),
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn inner(body: B) -> Self {
+        Self(Repr::Inner(body))
+    }
+
+    pub(super) fn file(body: axum::body::Body) -> Self {
+        Self(Repr::File(body))
+    }
+}
+
+impl<B> From<Bytes> for ResponseBody<B> {
+    fn from(body: Bytes) -> Self {
+        Self(Repr::Own(Full::new(body)))
+    }
+}
+
+/// An empty body.
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Bytes::new().into()
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().0.project() {
+            ReprProjection::Inner(body) => body.poll_frame(cx).map_err(Into::into),
+            ReprProjection::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            ReprProjection::File(body) => body.poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Repr::Inner(body) => body.is_end_stream(),
+            Repr::Own(body) => body.is_end_stream(),
+            Repr::File(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Repr::Inner(body) => body.size_hint(),
+            Repr::Own(body) => body.size_hint(),
+            Repr::File(body) => body.size_hint(),
+        }
+    }
+}

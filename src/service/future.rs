@@ -1,0 +1,128 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::Body;
+use pin_project::pin_project;
+use tokio::task::futures::TaskLocalFuture;
+
+use crate::{
+    client_bundle::FileFuture,
+    io::{CURRENT, SocketIo},
+    transport::{PollFuture, PostFuture},
+};
+
+use super::ResponseBody;
+
+/// The future of a [`SocketIoService`](super::SocketIoService).
+#[pin_project]
+pub struct ResponseFuture<F, ReqBody>(#[pin] Repr<F, ReqBody>);
+
+#[pin_project(project = ReprProjection)]
+enum Repr<F, ReqBody> {
+    Inner(#[pin] TaskLocalFuture<SocketIo, F>),
+    Ours(#[pin] Answer<ReqBody>),
+}
+
+/// What answers a request of ours.
+#[pin_project(project = AnswerProjection)]
+pub(super) enum Answer<ReqBody> {
+    Ready(Option<Response<Bytes>>),
+    Poll(PollFuture),
+    Post(#[pin] PostFuture<ReqBody>),
+    File(FileFuture),
+}
+
+impl<ReqBody> Answer<ReqBody> {
+    pub(super) fn ready(response: Response<Bytes>) -> Self {
+        Self::Ready(Some(response))
+    }
+
+    pub(super) fn status(status: StatusCode) -> Self {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = status;
+        Self::ready(response)
+    }
+}
+
+impl<F, ReqBody> ResponseFuture<F, ReqBody> {
+    pub(super) fn inner(io: SocketIo, future: F) -> Self
+    where
+        F: Future,
+    {
+        Self(Repr::Inner(CURRENT.scope(io, future)))
+    }
+
+    pub(super) fn ours(answer: Answer<ReqBody>) -> Self {
+        Self(Repr::Ours(answer))
+    }
+}
+
+impl<F, ReqBody, ResBody, E> Future for ResponseFuture<F, ReqBody>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    ReqBody: Body,
+{
+    type Output = Result<Response<ResponseBody<ResBody>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().0.project() {
+            ReprProjection::Inner(future) => future.poll(cx).map_ok(|response| response.map(ResponseBody::inner)),
+            ReprProjection::Ours(answer) => answer.poll_answer(cx).map(Ok),
+        }
+    }
+}
+
+impl<ReqBody: Body> Answer<ReqBody> {
+    fn poll_answer<ResBody>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<ResponseBody<ResBody>>> {
+        let response = match self.project() {
+            AnswerProjection::Ready(response) => {
+                response.take().expect("a future is not polled after it has completed")
+            }
+            AnswerProjection::Poll(poll) => payload(ready!(Pin::new(poll).poll(cx))),
+            AnswerProjection::Post(post) => match ready!(post.poll(cx)) {
+                StatusCode::OK => posted(),
+                status => status_only(status),
+            },
+            AnswerProjection::File(file) => {
+                return Pin::new(file).poll(cx).map(|response| response.map(ResponseBody::file));
+            }
+        };
+        Poll::Ready(response.map(Into::into))
+    }
+}
+
+/// The answer to a poll.
+pub(super) fn payload(body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer to a POST that went well. The type is Node's: some browsers offered to save anything else.
+fn posted() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(b"ok"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn status_only(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response
+}
+
+impl<F, ReqBody> fmt::Debug for ResponseFuture<F, ReqBody> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,30 @@
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Empty;
+use tower_service::Service;
+
+/// The service within a [`SocketIoService`](super::SocketIoService) that stands alone: answers 404.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NotFound;
+
+impl<B> Service<Request<B>> for NotFound {
+    type Response = Response<Empty<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        let mut response = Response::new(Empty::new());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        ready(Ok(response))
+    }
+}

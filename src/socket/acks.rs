@@ -1,0 +1,325 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use futures_core::Stream;
+use pin_project::pin_project;
+use serde::de::{DeserializeOwned, Error as _};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, Sleep},
+};
+
+use crate::packet::{ArgsError, Encoded, read_args};
+
+use super::{AckError, EmitError, Socket, SocketId};
+
+/// The acks that a socket's client still owes.
+///
+/// The table is allocated with the first one. An entry goes when the client answers, when whoever waits for it stops
+/// waiting, and when the socket is closed, whichever comes first.
+#[derive(Debug, Default)]
+pub(crate) struct Acks(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    waiting: Option<HashMap<u64, Waiter, RandomState>>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum Waiter {
+    One(oneshot::Sender<AckData>),
+    /// One of many: the answers to a broadcast. `None` says that the socket is gone.
+    Many(SocketId, mpsc::UnboundedSender<(SocketId, Option<AckData>)>),
+}
+
+/// A client's answer, as it arrived.
+#[derive(Debug)]
+pub(crate) struct AckData {
+    json: Bytes,
+    attachments: Vec<Bytes>,
+}
+
+impl AckData {
+    fn read<T: DeserializeOwned>(&self) -> Result<T, AckError> {
+        let json = if self.json.is_empty() { b"[]" } else { &self.json[..] };
+        read_args(json, &self.attachments, false).map_err(|error| {
+            AckError::decode(match error {
+                ArgsError::Mismatch(error) => error,
+                ArgsError::Malformed(detail) => serde_json::Error::custom(detail),
+            })
+        })
+    }
+}
+
+impl Acks {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers whether the entry was made: not if the socket is closed.
+    fn insert(&self, id: u64, waiter: Waiter) -> bool {
+        let mut table = self.table();
+        if !table.closed {
+            table.waiting.get_or_insert_default().insert(id, waiter);
+        }
+        !table.closed
+    }
+
+    fn remove(&self, id: u64) -> Option<Waiter> {
+        let mut table = self.table();
+        let waiting = table.waiting.as_mut()?;
+        let waiter = waiting.remove(&id);
+        if waiting.is_empty() {
+            table.waiting = None;
+        }
+        waiter
+    }
+
+    /// The client has answered. An id that nobody waits for is ignored.
+    pub(crate) fn resolve(&self, id: u64, json: Bytes, attachments: Vec<Bytes>) {
+        let data = AckData { json, attachments };
+        match self.remove(id) {
+            Some(Waiter::One(sender)) => drop(sender.send(data)),
+            Some(Waiter::Many(socket, sender)) => drop(sender.send((socket, Some(data)))),
+            None => {}
+        }
+    }
+
+    /// Nobody will answer any more.
+    pub(crate) fn close(&self) {
+        let waiting = {
+            let mut table = self.table();
+            table.closed = true;
+            table.waiting.take()
+        };
+        for (_, waiter) in waiting.into_iter().flatten() {
+            match waiter {
+                Waiter::One(sender) => drop(sender),
+                Waiter::Many(socket, sender) => drop(sender.send((socket, None))),
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table().waiting.as_ref().map_or(0, HashMap::len)
+    }
+}
+
+/// An entry in a socket's table, taken out when it is dropped.
+#[derive(Debug)]
+struct Entry {
+    socket: Arc<Socket>,
+    id: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        drop(self.socket.acks.remove(self.id));
+    }
+}
+
+/// A timer that begins to exist when it is polled: acks may be asked for outside of a runtime.
+#[pin_project]
+struct Deadline {
+    at: Option<Instant>,
+    #[pin]
+    sleep: Option<Sleep>,
+}
+
+impl Deadline {
+    fn after(timeout: Duration) -> Self {
+        Self { at: Instant::now().checked_add(timeout), sleep: None }
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(at) = *this.at else {
+            return Poll::Pending;
+        };
+        if this.sleep.is_none() {
+            this.sleep.set(Some(tokio::time::sleep_until(at)));
+        }
+        this.sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
+    }
+}
+
+/// Waits for a client's ack. Made by [`SocketRef::emit_with_ack`](super::SocketRef::emit_with_ack).
+///
+/// The event has been emitted already. Dropping the future forgets the ack.
+///
+/// # Cancel safety
+///
+/// It may be polled in a `select!` by reference; dropping it loses the answer.
+#[pin_project]
+#[must_use = "the event is emitted, but its ack is lost unless this is awaited"]
+pub struct AckFuture<T> {
+    failed: Option<AckError>,
+    waiting: Option<(oneshot::Receiver<AckData>, Entry)>,
+    #[pin]
+    deadline: Deadline,
+    marker: PhantomData<fn() -> T>,
+}
+
+impl<T> AckFuture<T> {
+    pub(super) fn failed(error: AckError) -> Self {
+        Self { failed: Some(error), waiting: None, deadline: Deadline { at: None, sleep: None }, marker: PhantomData }
+    }
+
+    /// Emits an event that has been encoded with `id`, and waits for its ack.
+    pub(super) fn emit(socket: &Arc<Socket>, id: u64, packet: &Encoded, volatile: bool, timeout: Duration) -> Self {
+        if socket.is_admitting() {
+            return Self::failed(AckError::not_accepted());
+        }
+        let (sender, receiver) = oneshot::channel();
+        if !socket.acks.insert(id, Waiter::One(sender)) {
+            return Self::failed(AckError::disconnected());
+        }
+        let entry = Entry { socket: socket.clone(), id };
+        if let Err(error) = socket.deliver(packet, volatile) {
+            return Self::failed(AckError::emit(EmitError::from(error)));
+        }
+        Self { failed: None, waiting: Some((receiver, entry)), deadline: Deadline::after(timeout), marker: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned> Future for AckFuture<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Err(error));
+        }
+        let (receiver, _) = this.waiting.as_mut().expect("an ack future is not polled after it has completed");
+        let result = match Pin::new(receiver).poll(cx) {
+            Poll::Ready(Ok(data)) => data.read(),
+            Poll::Ready(Err(_)) => Err(AckError::disconnected()),
+            Poll::Pending => {
+                ready!(this.deadline.poll(cx));
+                Err(AckError::timeout())
+            }
+        };
+        *this.waiting = None;
+        Poll::Ready(result)
+    }
+}
+
+impl<T> fmt::Debug for AckFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckFuture").field("waiting", &self.waiting.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// The acks of a broadcast, as they arrive. Made by
+/// [`BroadcastOperator::emit_with_ack`](super::BroadcastOperator::emit_with_ack).
+///
+/// Each recipient is yielded once: with its answer, or with the reason why there is none. When the time is up, those that
+/// have not answered are yielded with a timeout, and the stream ends. Dropping the stream forgets the acks.
+#[pin_project]
+#[must_use = "the event is emitted, but its acks are lost unless the stream is read"]
+pub struct AckStream<T> {
+    receiver: mpsc::UnboundedReceiver<(SocketId, Option<AckData>)>,
+    waiting: HashMap<SocketId, Entry>,
+    #[pin]
+    deadline: Deadline,
+    marker: PhantomData<fn() -> T>,
+}
+
+impl<T> AckStream<T> {
+    /// Emits an event that has been encoded with `id` to each recipient, and waits for their acks.
+    pub(super) fn emit<'a>(
+        recipients: impl Iterator<Item = &'a Arc<Socket>>,
+        id: u64,
+        packet: impl Fn(&Socket) -> Encoded,
+        timeout: Duration,
+    ) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut waiting = HashMap::new();
+        for socket in recipients.filter(|socket| socket.is_connected()) {
+            let waiter = Waiter::Many(socket.id.clone(), sender.clone());
+            if socket.acks.insert(id, waiter) {
+                let entry = Entry { socket: socket.clone(), id };
+                if socket.deliver(&packet(socket), false).is_err() {
+                    drop(sender.send((socket.id.clone(), None)));
+                }
+                waiting.insert(socket.id.clone(), entry);
+            }
+        }
+        Self { receiver, waiting, deadline: Deadline::after(timeout), marker: PhantomData }
+    }
+
+    /// How many recipients have not been yielded yet.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+impl<T: DeserializeOwned> AckStream<T> {
+    /// Waits for everyone, at most until the time is up.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the answers that arrived are lost.
+    pub async fn responses(self) -> AckResponses<T> {
+        let mut stream = std::pin::pin!(self);
+        let mut responses = AckResponses { answers: Vec::new(), missing: Vec::new() };
+        while let Some((socket, answer)) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+            match answer {
+                Ok(answer) => responses.answers.push((socket, answer)),
+                Err(error) => responses.missing.push((socket, error)),
+            }
+        }
+        responses
+    }
+}
+
+impl<T: DeserializeOwned> Stream for AckStream<T> {
+    type Item = (SocketId, Result<T, AckError>);
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.project();
+        if this.waiting.is_empty() {
+            return Poll::Ready(None);
+        }
+        while let Poll::Ready(Some((socket, data))) = this.receiver.poll_recv(cx) {
+            // A client that broke down while it was emitted to may be reported twice.
+            if this.waiting.remove(&socket).is_some() {
+                let answer = data.map_or_else(|| Err(AckError::disconnected()), |data| data.read());
+                return Poll::Ready(Some((socket, answer)));
+            }
+        }
+        ready!(this.deadline.poll(cx));
+        let late = this.waiting.keys().next().cloned();
+        Poll::Ready(late.map(|socket| {
+            this.waiting.remove(&socket);
+            (socket, Err(AckError::timeout()))
+        }))
+    }
+}
+
+impl<T> fmt::Debug for AckStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckStream").field("remaining", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+/// What became of a broadcast that asked for acks.
+#[derive(Debug)]
+pub struct AckResponses<T> {
+    /// Who answered what, in the order of arrival.
+    pub answers: Vec<(SocketId, T)>,
+    /// Who did not answer, and why.
+    pub missing: Vec<(SocketId, AckError)>,
+}

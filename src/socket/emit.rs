@@ -1,0 +1,105 @@
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    packet::{Encoded, Target, encode_event, is_reserved},
+    room::IntoRooms,
+};
+
+use super::{AckError, AckFuture, BroadcastOperator, EmitError, SocketRef};
+
+/// How something is emitted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flags {
+    pub(super) volatile: bool,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Encodes an event, unless its name is reserved.
+pub(super) fn encode<T: Serialize + ?Sized>(target: Target<'_>, event: &str, args: &T) -> Result<Encoded, EmitError> {
+    if is_reserved(event) {
+        return Err(EmitError::reserved());
+    }
+    encode_event(target, event, args).map_err(EmitError::encode)
+}
+
+/// Emits to one socket in another way than the default. Made by [`SocketRef::volatile`] and [`SocketRef::timeout`].
+#[derive(Clone)]
+#[must_use = "an operator does nothing until something is emitted"]
+pub struct EmitOperator {
+    socket: SocketRef,
+    flags: Flags,
+}
+
+impl EmitOperator {
+    pub(super) fn new(socket: &SocketRef) -> Self {
+        Self { socket: socket.clone(), flags: Flags::default() }
+    }
+
+    /// Drops the event if it cannot leave at once.
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Waits no longer than this for acks.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.flags.timeout = Some(timeout);
+        self
+    }
+
+    /// Emits an event to the socket. See [`SocketRef::emit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SocketRef::emit`]. A volatile event that is dropped is no error.
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        let socket = self.socket.inner();
+        let packet = encode(Target { namespace: socket.namespace.name(), id: None }, event, args)?;
+        Ok(socket.deliver(&packet, self.flags.volatile)?)
+    }
+
+    /// Emits an event to the socket and asks for an ack. See [`SocketRef::emit_with_ack`].
+    pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
+        let socket = self.socket.inner();
+        let id = socket.namespace.next_ack_id();
+        let timeout = self.flags.timeout.unwrap_or(socket.connection.server.settings.ack_timeout);
+        match encode(Target { namespace: socket.namespace.name(), id: Some(id) }, event, args) {
+            Ok(packet) => AckFuture::emit(socket, id, &packet, self.flags.volatile, timeout),
+            Err(error) => AckFuture::failed(AckError::emit(error)),
+        }
+    }
+
+    /// Everyone in these rooms except this socket.
+    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().to(rooms)
+    }
+
+    /// Everyone in these rooms, this socket included.
+    pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        BroadcastOperator::new(self.socket.inner().namespace.clone(), None, self.flags).to(rooms)
+    }
+
+    /// Everyone in the namespace except this socket and these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        self.broadcast().except(rooms)
+    }
+
+    /// Everyone in the namespace except this socket.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        let socket = self.socket.inner();
+        BroadcastOperator::new(socket.namespace.clone(), Some(socket.clone()), self.flags)
+    }
+
+    /// Everyone in the namespace except this socket, on this node only.
+    pub fn local(&self) -> BroadcastOperator {
+        self.broadcast().local()
+    }
+}
+
+impl fmt::Debug for EmitOperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmitOperator").field("socket", self.socket.id()).field("flags", &self.flags).finish()
+    }
+}

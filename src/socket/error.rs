@@ -1,0 +1,161 @@
+use std::{error::Error, fmt};
+
+use crate::connection::SendError;
+
+/// Why something was not emitted.
+#[derive(Debug)]
+pub struct EmitError(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Encode(serde_json::Error),
+    Reserved,
+    Closed,
+    Full,
+}
+
+impl EmitError {
+    pub(crate) fn encode(error: serde_json::Error) -> Self {
+        Self(Kind::Encode(error))
+    }
+
+    pub(crate) fn reserved() -> Self {
+        Self(Kind::Reserved)
+    }
+
+    /// The arguments cannot be written as JSON: a map's keys are no strings, for instance.
+    #[must_use]
+    pub fn is_encode(&self) -> bool {
+        matches!(self.0, Kind::Encode(_))
+    }
+
+    /// The event's name belongs to the protocol: `connect`, `disconnect` and their like.
+    #[must_use]
+    pub fn is_reserved_event(&self) -> bool {
+        matches!(self.0, Kind::Reserved)
+    }
+
+    /// The socket is not connected any more.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self.0, Kind::Closed)
+    }
+
+    /// The client is too slow: [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes) are waiting for it.
+    #[must_use]
+    pub fn is_slow_client(&self) -> bool {
+        matches!(self.0, Kind::Full)
+    }
+}
+
+impl From<SendError> for EmitError {
+    fn from(error: SendError) -> Self {
+        Self(match error {
+            SendError::Closed => Kind::Closed,
+            SendError::Full => Kind::Full,
+        })
+    }
+}
+
+impl fmt::Display for EmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Encode(_) => "the arguments cannot be encoded as JSON",
+            Kind::Reserved => "the event name is reserved by the protocol",
+            Kind::Closed => "the socket is not connected",
+            Kind::Full => "the client is too slow: max_buffered_bytes are waiting to be sent",
+        })
+    }
+}
+
+impl Error for EmitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Kind::Encode(error) => Some(error),
+            Kind::Reserved | Kind::Closed | Kind::Full => None,
+        }
+    }
+}
+
+/// Why there is no answer to an event that asked for an ack.
+#[derive(Debug)]
+pub struct AckError(AckKind);
+
+#[derive(Debug)]
+enum AckKind {
+    Emit(EmitError),
+    NotAccepted,
+    Timeout,
+    Disconnected,
+    Decode(serde_json::Error),
+}
+
+impl AckError {
+    pub(super) fn emit(error: EmitError) -> Self {
+        Self(AckKind::Emit(error))
+    }
+
+    pub(super) fn not_accepted() -> Self {
+        Self(AckKind::NotAccepted)
+    }
+
+    pub(super) fn timeout() -> Self {
+        Self(AckKind::Timeout)
+    }
+
+    pub(super) fn disconnected() -> Self {
+        Self(AckKind::Disconnected)
+    }
+
+    pub(super) fn decode(error: serde_json::Error) -> Self {
+        Self(AckKind::Decode(error))
+    }
+
+    /// The event was not emitted at all; the source says why.
+    #[must_use]
+    pub fn is_emit(&self) -> bool {
+        matches!(self.0, AckKind::Emit(_) | AckKind::NotAccepted)
+    }
+
+    /// The client did not answer in time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0, AckKind::Timeout)
+    }
+
+    /// The socket was disconnected before the client answered.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self.0, AckKind::Disconnected)
+    }
+
+    /// The client's answer does not fit the type that was asked for.
+    #[must_use]
+    pub fn is_decode(&self) -> bool {
+        matches!(self.0, AckKind::Decode(_))
+    }
+}
+
+impl fmt::Display for AckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            AckKind::Emit(_) => "the event was not emitted",
+            AckKind::NotAccepted => {
+                "the socket is not accepted before on_connect has answered: spawn a task that waits for the ack"
+            }
+            AckKind::Timeout => "the client did not answer in time",
+            AckKind::Disconnected => "the socket was disconnected before the client answered",
+            AckKind::Decode(_) => "the client's answer is of another type",
+        })
+    }
+}
+
+impl Error for AckError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            AckKind::Emit(error) => Some(error),
+            AckKind::Decode(error) => Some(error),
+            AckKind::NotAccepted | AckKind::Timeout | AckKind::Disconnected => None,
+        }
+    }
+}

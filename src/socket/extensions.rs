@@ -1,0 +1,46 @@
+use std::{fmt, sync::PoisonError};
+
+use http::Extensions;
+
+use super::Socket;
+
+/// Values that belong to a socket, by type: what the layers of its namespace put on the CONNECT request, and what
+/// handlers add.
+///
+/// Values are cloned out, so that no lock is held: keep what is large or changes behind an `Arc`.
+pub struct SocketExtensions<'a> {
+    pub(super) socket: &'a Socket,
+}
+
+impl SocketExtensions<'_> {
+    fn with<R>(&self, f: impl FnOnce(&mut Extensions) -> R) -> R {
+        f(&mut self.socket.extensions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All of them, cloned.
+    pub(crate) fn all(&self) -> Extensions {
+        self.with(|extensions| extensions.clone())
+    }
+
+    /// The value of a type.
+    #[must_use]
+    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.with(|extensions| extensions.get::<T>().cloned())
+    }
+
+    /// Sets the value of a type, and returns the one that was there.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
+        self.with(|extensions| extensions.insert(value))
+    }
+
+    /// Removes the value of a type, and returns it.
+    pub fn remove<T: Send + Sync + 'static>(&self) -> Option<T> {
+        self.with(Extensions::remove::<T>)
+    }
+}
+
+impl fmt::Debug for SocketExtensions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketExtensions").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+use std::{borrow::Cow, fmt, net::SocketAddr, time::SystemTime};
+
+use http::{HeaderMap, Uri};
+use serde::de::DeserializeOwned;
+
+use super::Socket;
+
+/// How a socket came to be: the request that opened its connection, and what the client sent with its CONNECT.
+///
+/// The request is the same for all namespaces of a connection; `auth` is the namespace's own.
+pub struct Handshake<'a> {
+    pub(super) socket: &'a Socket,
+}
+
+impl<'a> Handshake<'a> {
+    /// The headers of the connection's first request.
+    #[must_use]
+    pub fn headers(&self) -> &'a HeaderMap {
+        &self.socket.connection.request.headers
+    }
+
+    /// The target of the connection's first request, with its query.
+    #[must_use]
+    pub fn uri(&self) -> &'a Uri {
+        &self.socket.connection.request.uri
+    }
+
+    /// The query of the connection's first request, decoded, the engine's own parameters among them.
+    pub fn query(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+        form_urlencoded::parse(self.uri().query().unwrap_or_default().as_bytes())
+    }
+
+    /// The value of a query parameter; of several with one name, the last.
+    #[must_use]
+    pub fn query_param(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.query().filter(|(key, _)| key == name).last().map(|(_, value)| value)
+    }
+
+    /// What the client sent as `auth`. `{}` if it sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it does not fit the type.
+    pub fn auth<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_slice(self.socket.auth_json())
+    }
+
+    /// The address of the peer, which may be a proxy.
+    ///
+    /// Known if the server was made with axum's `into_make_service_with_connect_info::<SocketAddr>()`, or put
+    /// `ConnectInfo<SocketAddr>` on the request by other means.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.socket.connection.request.address()
+    }
+
+    /// When the connection was opened.
+    #[must_use]
+    pub fn time(&self) -> SystemTime {
+        self.socket.connection.request.time
+    }
+
+    /// Whether the request's scheme was `https`.
+    ///
+    /// Servers often do not tell: behind a proxy that ends TLS, look at the header that it sets.
+    #[must_use]
+    pub fn secure(&self) -> bool {
+        self.uri().scheme_str() == Some("https")
+    }
+
+    /// Whether the request came with an `Origin`: from a page, that is.
+    #[must_use]
+    pub fn cross_domain(&self) -> bool {
+        self.headers().contains_key(http::header::ORIGIN)
+    }
+}
+
+impl fmt::Debug for Handshake<'_> {
+    /// Leaves out headers, query and auth, which hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake")
+            .field("address", &self.address())
+            .field("time", &self.time())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! A client in a namespace: what it is, and what can be done to it.
+
+mod acks;
+mod broadcast;
+mod emit;
+mod error;
+mod extensions;
+mod handshake;
+mod id;
+mod reason;
+mod remote;
+mod socket_ref;
+mod state;
+
+pub(crate) use self::state::Socket;
+pub use self::{
+    acks::{AckFuture, AckResponses, AckStream},
+    broadcast::BroadcastOperator,
+    emit::EmitOperator,
+    error::{AckError, EmitError},
+    extensions::SocketExtensions,
+    handshake::Handshake,
+    id::SocketId,
+    reason::DisconnectReason,
+    remote::RemoteSocket,
+    socket_ref::SocketRef,
+};

@@ -1,0 +1,245 @@
+use std::{future::poll_fn, hash, sync::Arc, time::Duration};
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use serde::Serialize;
+
+use crate::{
+    config::Transport,
+    engine::Protocol,
+    io::SocketIo,
+    room::{IntoRooms, Room},
+};
+
+use super::{AckFuture, BroadcastOperator, EmitError, EmitOperator, Handshake, Socket, SocketExtensions, SocketId};
+
+/// A client in a namespace. Cloning is cheap.
+///
+/// It is an extractor in event handlers, in [`on_connect`](crate::Namespace::on_connect) and in the layers around that. A
+/// clone may be kept: after the disconnection emitting fails, joining does nothing, and nothing leaks.
+///
+/// # Before the socket is accepted
+///
+/// In `on_connect`, and in the layers before it, the client has not been told yet. What is emitted to the socket is held
+/// until the answer accepts it, and then follows the CONNECT packet; joins count from `on_connect` on. If the answer
+/// refuses the socket, all of that is undone.
+#[derive(Debug, Clone)]
+pub struct SocketRef(Arc<Socket>);
+
+impl SocketRef {
+    pub(crate) fn inner(&self) -> &Arc<Socket> {
+        &self.0
+    }
+
+    /// The public id: random, and another one in each namespace.
+    #[must_use]
+    pub fn id(&self) -> &SocketId {
+        &self.0.id
+    }
+
+    /// The name of the namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.0.namespace.name()
+    }
+
+    /// Whether the socket has been accepted and has not been disconnected.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.0.is_connected()
+    }
+
+    /// The transport that carries the connection now: an upgrade changes it.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.0.connection.transport()
+    }
+
+    /// The revision of the Engine.IO protocol that the client speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.0.connection.protocol
+    }
+
+    /// The request and the auth payload with which the client connected.
+    #[must_use]
+    pub fn handshake(&self) -> Handshake<'_> {
+        Handshake { socket: &self.0 }
+    }
+
+    /// Values that belong to the socket.
+    #[must_use]
+    pub fn extensions(&self) -> SocketExtensions<'_> {
+        SocketExtensions { socket: &self.0 }
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn io(&self) -> SocketIo {
+        SocketIo::new(self.0.connection.server.clone())
+    }
+
+    /// Emits an event to this socket. A tuple is several arguments, anything else one; bytes (`bytes::Bytes`,
+    /// `serde_bytes`) leave as attachments, wherever they stand.
+    ///
+    /// It never waits: the event is queued, within
+    /// [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
+    ///
+    /// ```
+    /// # fn doc(socket: tower_socketio::SocketRef) -> Result<(), tower_socketio::EmitError> {
+    /// socket.emit("greeting", "hello")?;              // one argument
+    /// socket.emit("moved", &(10, 20))?;               // two
+    /// socket.emit("path", &[(0, 0), (10, 20)])?;      // one, a list
+    /// socket.emit("done", &())?;                      // none
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be encoded, the name is reserved, the socket is disconnected, or the client is too slow.
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        EmitOperator::new(self).emit(event, args)
+    }
+
+    /// Emits an event to this socket and asks for an ack.
+    ///
+    /// The answer is read as `R`: one argument, or several if it is a tuple. It is waited for
+    /// [`ack_timeout`](crate::SocketIoConfig::ack_timeout), or as long as [`timeout`](Self::timeout) says.
+    ///
+    /// ```no_run
+    /// # async fn doc(socket: tower_socketio::SocketRef) -> Result<(), tower_socketio::AckError> {
+    /// let name: String = socket.emit_with_ack("who are you?", &()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// In `on_connect` the socket is not accepted yet, and the future fails at once: spawn a task that waits.
+    pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
+        EmitOperator::new(self).emit_with_ack(event, args)
+    }
+
+    /// Drops what is emitted next unless it can leave at once: for what is soon outdated.
+    ///
+    /// It can if nothing waits before it, and a poll is pending or everything has been written to the WebSocket.
+    pub fn volatile(&self) -> EmitOperator {
+        EmitOperator::new(self).volatile()
+    }
+
+    /// Waits no longer than this for acks of what is emitted next.
+    pub fn timeout(&self, timeout: Duration) -> EmitOperator {
+        EmitOperator::new(self).timeout(timeout)
+    }
+
+    /// Everyone in these rooms except this socket.
+    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        EmitOperator::new(self).to(rooms)
+    }
+
+    /// Everyone in these rooms, this socket included if it is in one of them.
+    pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        EmitOperator::new(self).within(rooms)
+    }
+
+    /// Everyone in the namespace except this socket and whoever is in these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        EmitOperator::new(self).except(rooms)
+    }
+
+    /// Everyone in the namespace except this socket.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        EmitOperator::new(self).broadcast()
+    }
+
+    /// Everyone in the namespace except this socket, on this node only.
+    pub fn local(&self) -> BroadcastOperator {
+        EmitOperator::new(self).local()
+    }
+
+    /// Joins rooms. Those that the socket is in already are left as they are.
+    ///
+    /// # Complexity
+    ///
+    /// Constant for each room, unless a broadcast to it is under way: then linear in its members, once.
+    pub fn join(&self, rooms: impl IntoRooms) {
+        self.0.join(rooms.into_rooms());
+    }
+
+    /// Leaves rooms. The room of its own id a socket never leaves.
+    pub fn leave(&self, rooms: impl IntoRooms) {
+        rooms.into_rooms().for_each(|room| self.0.leave(&room));
+    }
+
+    /// The rooms that the socket is in, that of its own id among them. Empty after the disconnection.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<Room> {
+        self.0.rooms()
+    }
+
+    /// Disconnects the socket from its namespace. The connection stays, and the client may join again.
+    ///
+    /// Does nothing while the socket is not accepted: refuse it by the answer of `on_connect`.
+    pub fn disconnect(&self) {
+        if self.0.is_connected() {
+            self.0.send_disconnect();
+            self.0.close(super::DisconnectReason::ServerNamespaceDisconnect);
+        }
+    }
+
+    /// Disconnects all sockets of the connection, then closes it.
+    pub fn disconnect_all(&self) {
+        self.0.connection.disconnect_all();
+    }
+
+    /// Waits until everything that was emitted to this client has been written to the network, or it is gone.
+    ///
+    /// A producer that awaits this now and then cannot outrun its client.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost if the future is dropped.
+    pub async fn drained(&self) {
+        poll_fn(|cx| self.0.connection.poll_drained(cx.waker())).await;
+    }
+
+    /// How many bytes wait to be sent to this client.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.0.connection.inspect(|session| session.buffered_bytes())
+    }
+
+    /// How many acks the client owes.
+    #[must_use]
+    pub fn pending_acks(&self) -> usize {
+        self.0.acks.len()
+    }
+}
+
+impl From<Arc<Socket>> for SocketRef {
+    fn from(socket: Arc<Socket>) -> Self {
+        Self(socket)
+    }
+}
+
+impl PartialEq for SocketRef {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SocketRef {}
+
+impl hash::Hash for SocketRef {
+    fn hash<H: hash::Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
+/// In `on_connect` and the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for SocketRef {
+    type Rejection = crate::extract::NotAConnect;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        parts.extensions.get::<Self>().cloned().ok_or(crate::extract::NotAConnect)
+    }
+}

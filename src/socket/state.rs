@@ -1,0 +1,329 @@
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::Extensions;
+
+use crate::{
+    connection::{Connection, SendError},
+    handler::EventRoute,
+    namespace::{self, NamespaceState},
+    packet::{Encoded, encode_simple},
+    room::{MemberId, Room},
+};
+
+use super::{DisconnectReason, SocketId, acks::Acks};
+
+/// A client in a namespace.
+///
+/// ```text
+///   Admitting ──on_connect reached──▶ Held ──answered 2xx──▶ Connected
+///       │                              │                         │
+///       └──────────────┬───────────────┴─────────────────────────┘
+///                      ▼
+///                    Closed
+/// ```
+///
+/// While a socket is held it is a member of the namespace already, so that what `on_connect` broadcasts reaches it too;
+/// but nothing is sent to it before it has been accepted, and then CONNECT comes first.
+pub(crate) struct Socket {
+    pub(crate) id: SocketId,
+    pub(crate) namespace: Arc<NamespaceState>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) acks: Acks,
+    pub(super) extensions: Mutex<Extensions>,
+    auth: Bytes,
+    phase: AtomicU8,
+    pending: Mutex<Pending>,
+    /// Its place in the namespace's registry; changed only under the registry's lock.
+    member: Mutex<Option<MemberId>>,
+    /// Event handlers under way.
+    running: AtomicUsize,
+    /// The namespace's event service, if that has to be asked whether it is ready: a clone for each socket.
+    events: Mutex<Option<EventRoute>>,
+}
+
+const ADMITTING: u8 = 0;
+const HELD: u8 = 1;
+const CONNECTED: u8 = 2;
+const CLOSED: u8 = 3;
+
+/// What was emitted and joined before the socket was accepted.
+#[derive(Debug, Default)]
+struct Pending {
+    packets: Vec<Encoded>,
+    bytes: usize,
+    rooms: Vec<Room>,
+}
+
+impl Socket {
+    pub(crate) fn new(connection: Arc<Connection>, namespace: Arc<NamespaceState>, auth: Bytes) -> Arc<Self> {
+        Arc::new(Self {
+            id: SocketId::generate(),
+            namespace,
+            connection,
+            acks: Acks::default(),
+            extensions: Mutex::default(),
+            auth,
+            phase: AtomicU8::new(ADMITTING),
+            pending: Mutex::default(),
+            member: Mutex::new(None),
+            running: AtomicUsize::new(0),
+            events: Mutex::new(None),
+        })
+    }
+
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::Acquire)
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.phase() == CONNECTED
+    }
+
+    /// `on_connect` has been reached, or would have been if there were one.
+    pub(crate) fn was_reached(&self) -> bool {
+        matches!(self.phase(), HELD | CONNECTED)
+    }
+
+    pub(crate) fn is_admitting(&self) -> bool {
+        matches!(self.phase(), ADMITTING | HELD)
+    }
+
+    /// The JSON object that came with CONNECT.
+    pub(crate) fn auth_json(&self) -> &[u8] {
+        if self.auth.is_empty() { b"{}" } else { &self.auth }
+    }
+
+    // Admission.
+
+    /// The layers have let the CONNECT through: the socket joins the namespace, held.
+    ///
+    /// What the layers put on the request stays on the socket.
+    pub(crate) fn hold(self: &Arc<Self>, extensions: Extensions) {
+        let mut pending = self.pending();
+        if self.phase() != ADMITTING {
+            return;
+        }
+        self.extensions.lock().unwrap_or_else(PoisonError::into_inner).extend(extensions);
+        let rooms = std::mem::take(&mut pending.rooms);
+        self.namespace.with_registry(|registry| {
+            let id = registry.insert(self.id.room(), self.clone());
+            for room in &rooms {
+                registry.join(id, room);
+            }
+            *self.member() = Some(id);
+        });
+        self.phase.store(HELD, Ordering::Release);
+    }
+
+    /// The socket is accepted: CONNECT goes out, then everything that was held.
+    ///
+    /// Answers whether the socket had not been closed in the meantime.
+    pub(crate) fn accept(self: &Arc<Self>) -> bool {
+        let connect = encode_simple(b'0', self.namespace.name(), &format!(r#"{{"sid":"{}"}}"#, self.id));
+        let mut pending = self.pending();
+        if self.phase() != HELD {
+            return false;
+        }
+        self.connection.joined();
+        self.connection.reply(&connect);
+        let Pending { packets, .. } = std::mem::take(&mut *pending);
+        let sent: Vec<_> = packets.iter().map(|packet| self.connection.send(packet, false)).collect();
+        self.phase.store(CONNECTED, Ordering::Release);
+        drop(pending);
+        sent.into_iter().for_each(|sent| self.report(sent));
+        self.connection.release_admission(self);
+        true
+    }
+
+    // Sending.
+
+    /// Queues a packet for the client; holds it back while the socket is not accepted.
+    pub(crate) fn deliver(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        match self.phase() {
+            CONNECTED => self.send_or_report(packet, volatile),
+            CLOSED => Err(SendError::Closed),
+            _ => self.hold_back(packet, volatile),
+        }
+    }
+
+    fn send_or_report(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        let sent = self.connection.send(packet, volatile);
+        self.report(sent);
+        sent
+    }
+
+    /// Tells the user's hook of a packet that found no room.
+    fn report(self: &Arc<Self>, sent: Result<(), SendError>) {
+        if sent == Err(SendError::Full)
+            && let Some(hook) = &self.connection.server.settings.on_slow_client
+        {
+            hook(&self.clone().into());
+        }
+    }
+
+    fn hold_back(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        let mut pending = self.pending();
+        match self.phase() {
+            CONNECTED => {
+                drop(pending);
+                return self.send_or_report(packet, volatile);
+            }
+            CLOSED => return Err(SendError::Closed),
+            _ => {}
+        }
+        if volatile {
+            return Ok(());
+        }
+        let bytes = pending.bytes + packet.packets().iter().map(|packet| packet.len()).sum::<usize>();
+        if bytes > self.connection.server.settings.max_buffered_bytes && !pending.packets.is_empty() {
+            return Err(SendError::Full);
+        }
+        pending.bytes = bytes;
+        pending.packets.push(packet.clone());
+        Ok(())
+    }
+
+    pub(crate) fn send_disconnect(&self) {
+        if self.is_connected() {
+            self.connection.reply(&encode_simple(b'1', self.namespace.name(), ""));
+        }
+    }
+
+    // Rooms.
+
+    fn member(&self) -> MutexGuard<'_, Option<MemberId>> {
+        self.member.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The socket's place in the registry, for use under the registry's lock.
+    pub(crate) fn member_id(&self) -> Option<MemberId> {
+        *self.member()
+    }
+
+    pub(crate) fn join(&self, rooms: impl Iterator<Item = Room>) {
+        if self.phase() == ADMITTING {
+            let mut pending = self.pending();
+            if self.phase() == ADMITTING {
+                pending.rooms.extend(rooms);
+                return;
+            }
+        }
+        let rooms: Vec<Room> = rooms.collect();
+        self.namespace.with_registry(|registry| {
+            if let Some(id) = self.member_id() {
+                rooms.iter().for_each(|room| {
+                    registry.join(id, room);
+                });
+            }
+        });
+    }
+
+    pub(crate) fn leave(&self, room: &str) {
+        let mut pending = self.pending();
+        if self.phase() == ADMITTING {
+            pending.rooms.retain(|joined| joined != room);
+            return;
+        }
+        drop(pending);
+        self.namespace.with_registry(|registry| {
+            if let Some(id) = self.member_id() {
+                registry.leave(id, room);
+            }
+        });
+    }
+
+    pub(crate) fn rooms(&self) -> Vec<Room> {
+        self.namespace.with_registry(|registry| self.member_id().map(|id| registry.rooms_of(id)).unwrap_or_default())
+    }
+
+    // Events.
+
+    /// Whether another event may start: the socket has not too many under way, and the event service is ready.
+    pub(crate) fn poll_may_start(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.running.load(Ordering::Acquire) >= self.connection.server.settings.max_concurrent_events {
+            return Poll::Pending;
+        }
+        let events = self.namespace.events();
+        if !events.needs_readiness() {
+            return Poll::Ready(());
+        }
+        let mut own = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        own.get_or_insert_with(|| events.clone()).poll_route_ready(cx)
+    }
+
+    /// The event service, made ready by [`poll_may_start`](Self::poll_may_start).
+    pub(crate) fn take_events(&self) -> EventRoute {
+        self.events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .unwrap_or_else(|| self.namespace.events().clone())
+    }
+
+    /// Counts an event handler as under way until the guard is dropped.
+    pub(crate) fn running(self: &Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        Running(self.clone())
+    }
+
+    // The end.
+
+    /// Disconnects the socket, once: handlers of the disconnection run, and whatever they do, the socket is in no room,
+    /// in no table, and holds no ack afterwards.
+    pub(crate) fn close(self: &Arc<Self>, reason: DisconnectReason) {
+        let before = {
+            let mut pending = self.pending();
+            *pending = Pending::default();
+            self.phase.swap(CLOSED, Ordering::AcqRel)
+        };
+        if before == CLOSED {
+            return;
+        }
+        if before == CONNECTED {
+            namespace::run_disconnecting(self, reason);
+        }
+        self.namespace.with_registry(|registry| {
+            if let Some(id) = self.member().take() {
+                registry.remove(id);
+            }
+        });
+        self.connection.forget_socket(self);
+        self.acks.close();
+        self.connection.server.namespaces.release(&self.namespace);
+        if before == CONNECTED {
+            namespace::run_disconnect(self, reason);
+        }
+    }
+}
+
+/// An event handler that is under way.
+#[derive(Debug)]
+pub(crate) struct Running(Arc<Socket>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+        self.0.connection.reader.wake();
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.id)
+            .field("namespace", &self.namespace.name())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,230 @@
+//! Long-polling: a GET that waits for packets, a POST that brings some.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::StatusCode;
+use http_body::Body;
+use pin_project::{pin_project, pinned_drop};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    connection::{Connection, Inbound, now},
+    engine::{CloseCause, PayloadDecoder, Receipt, Session, encode_payload},
+};
+
+/// Keeps the time of a session that is on long-polling, and ends it. The task ends when the session does, or moves to
+/// another transport.
+pub(crate) async fn watch(connection: Arc<Connection>) {
+    let guard = WatchGuard(connection);
+    let connection = &guard.0;
+    let mut timer = pin!(sleep_until(Instant::now()));
+    poll_fn(|cx| {
+        while connection.inspect(Session::is_polling) {
+            let Some(Ok(deadline)) = connection.rest(cx.waker(), false) else {
+                break;
+            };
+            timer.as_mut().reset(Instant::from_std(deadline));
+            ready!(timer.as_mut().poll(cx));
+            connection.handle_timeout(now());
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Ends the connection with its task, unless another transport carries it.
+struct WatchGuard(Arc<Connection>);
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        self.0.update(|session| {
+            if session.is_polling() {
+                session.abort(CloseCause::TransportClose);
+            }
+        });
+        if self.0.inspect(Session::is_polling) {
+            self.0.finish();
+        }
+    }
+}
+
+/// A pending GET: waits until there is something to send.
+pub(crate) struct PollFuture {
+    connection: Arc<Connection>,
+    answered: bool,
+}
+
+impl PollFuture {
+    /// Begins a poll; fails if another one is pending, which ends the session.
+    pub(crate) fn begin(connection: Arc<Connection>) -> Result<Self, StatusCode> {
+        if connection.update(Session::poll_begin) {
+            Ok(Self { connection, answered: false })
+        } else {
+            Err(StatusCode::BAD_REQUEST)
+        }
+    }
+}
+
+impl Future for PollFuture {
+    /// The body of the answer.
+    type Output = Bytes;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let packets = ready!(self.connection.poll_answer(cx.waker()));
+        self.answered = true;
+        Poll::Ready(encode_payload(&packets))
+    }
+}
+
+impl Drop for PollFuture {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.connection.update(Session::poll_aborted);
+        }
+    }
+}
+
+impl fmt::Debug for PollFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PollFuture").finish_non_exhaustive()
+    }
+}
+
+/// A POST: reads the body, then handles its packets one after the other.
+///
+/// If it is dropped before it has ended, the client has gone, and the session ends: packets might be missing.
+#[pin_project(PinnedDrop)]
+pub(crate) struct PostFuture<B> {
+    connection: Arc<Connection>,
+    #[pin]
+    body: B,
+    received: BytesMut,
+    packets: Option<PayloadDecoder>,
+    inbound: Option<Inbound>,
+    done: bool,
+}
+
+impl<B> PostFuture<B> {
+    /// Begins a POST; fails if another one is under way, which ends the session.
+    pub(crate) fn begin(connection: Arc<Connection>, body: B) -> Result<Self, StatusCode> {
+        if connection.update(Session::post_begin) {
+            Ok(Self { connection, body, received: BytesMut::new(), packets: None, inbound: None, done: false })
+        } else {
+            Err(StatusCode::BAD_REQUEST)
+        }
+    }
+}
+
+impl<B: Body> Future for PostFuture<B> {
+    /// 200: everything has been handled. 400: the payload is malformed, or the session has ended. 413: the payload is too
+    /// large, and nothing of it has been handled.
+    type Output = StatusCode;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<StatusCode> {
+        let status = if self.connection.watch_post(cx.waker()) && self.packets.is_none() {
+            StatusCode::BAD_REQUEST
+        } else {
+            ready!(self.as_mut().poll_post(cx)).err().unwrap_or(StatusCode::OK)
+        };
+        *self.project().done = true;
+        Poll::Ready(status)
+    }
+}
+
+impl<B: Body> PostFuture<B> {
+    fn poll_post(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
+        if self.packets.is_none() {
+            ready!(self.as_mut().poll_body(cx))?;
+        }
+        self.poll_packets(cx)
+    }
+
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
+        let mut this = self.project();
+        let limit = this.connection.server.settings.max_payload;
+        let body = loop {
+            match ready!(this.body.as_mut().poll_frame(cx)) {
+                None => break std::mem::take(this.received).freeze(),
+                Some(Err(_)) => {
+                    this.connection.abort(CloseCause::TransportError("data request connection closed prematurely"));
+                    return Poll::Ready(Err(StatusCode::BAD_REQUEST));
+                }
+                Some(Ok(frame)) => {
+                    let Ok(mut data) = frame.into_data() else { continue };
+                    if this.received.len() + data.remaining() > limit {
+                        return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));
+                    }
+                    if this.received.is_empty() && this.body.is_end_stream() {
+                        break data.copy_to_bytes(data.remaining());
+                    }
+                    while data.has_remaining() {
+                        let chunk = data.chunk();
+                        this.received.extend_from_slice(chunk);
+                        let length = chunk.len();
+                        data.advance(length);
+                    }
+                }
+            }
+        };
+        match PayloadDecoder::new(body) {
+            Ok(packets) => *this.packets = Some(packets),
+            Err(error) => {
+                this.connection.abort(CloseCause::ParseError(error.message()));
+                return Poll::Ready(Err(StatusCode::BAD_REQUEST));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_packets(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
+        let this = self.project();
+        let connection = this.connection;
+        let inbound = match this.inbound {
+            Some(inbound) => inbound,
+            None => this.inbound.insert(ready!(connection.poll_take_inbound(cx))),
+        };
+        loop {
+            ready!(inbound.poll_ready(connection, cx));
+            match this.packets.as_mut().and_then(Iterator::next) {
+                None => return Poll::Ready(Ok(())),
+                Some(Ok(packet)) => {
+                    if connection.update(|session| session.handle_packet(now, &packet)) == Receipt::Message {
+                        inbound.receive(connection, &packet, cx);
+                    }
+                }
+                Some(Err(error)) => {
+                    connection.abort(CloseCause::ParseError(error.message()));
+                    return Poll::Ready(Err(StatusCode::BAD_REQUEST));
+                }
+            }
+        }
+    }
+}
+
+#[pinned_drop]
+impl<B> PinnedDrop for PostFuture<B> {
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        if let Some(inbound) = this.inbound.take() {
+            this.connection.put_inbound(inbound);
+        }
+        if *this.done {
+            this.connection.update(Session::post_end);
+        } else {
+            this.connection.abort(CloseCause::TransportError("data request connection closed prematurely"));
+        }
+    }
+}
+
+impl<B> fmt::Debug for PostFuture<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! The opening handshake of WebSocket. RFC 6455, section 4.2.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::{
+    connection::Connection,
+    engine::{CloseCause, Session},
+    macros::log,
+};
+
+use super::{driver::Driver, probe::probe, websocket::WebSocket};
+
+/// Whether a request asks for a WebSocket.
+pub(crate) fn is_websocket_request(headers: &HeaderMap) -> bool {
+    has_token(headers, &header::UPGRADE, "websocket")
+}
+
+/// Whether a header that is a list of tokens holds one, whatever its case.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+/// An opening handshake that has been checked, so that it can be accepted.
+#[derive(Debug)]
+pub(crate) struct WebSocketUpgrade {
+    on_upgrade: OnUpgrade,
+    accept_key: HeaderValue,
+    subprotocol: Option<HeaderValue>,
+}
+
+/// An opening handshake that breaks the rules.
+#[derive(Debug)]
+pub(crate) struct BadUpgrade {
+    pub(crate) status: StatusCode,
+    pub(crate) message: &'static str,
+}
+
+impl WebSocketUpgrade {
+    /// Checks a request and takes the connection out of it.
+    pub(crate) fn check(parts: &mut Parts) -> Result<Self, BadUpgrade> {
+        let bad = |status, message| Err(BadUpgrade { status, message });
+        let headers = &parts.headers;
+        if parts.method != Method::GET {
+            return bad(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET");
+        }
+        if !has_token(headers, &header::CONNECTION, "upgrade") {
+            return bad(StatusCode::BAD_REQUEST, "the Connection header does not say upgrade");
+        }
+        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+            return bad(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Version is not 13");
+        }
+        let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24) else {
+            return bad(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key is missing or malformed");
+        };
+        let accept_key = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");
+        let subprotocol = first_subprotocol(headers);
+        let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
+            return bad(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded");
+        };
+        Ok(Self { on_upgrade, accept_key, subprotocol })
+    }
+
+    /// Opens a session on the WebSocket, and answers 101.
+    pub(crate) fn open<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
+        self.accept(connection, false)
+    }
+
+    /// Tries the WebSocket for a session that is on long-polling, and answers 101.
+    pub(crate) fn probe<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
+        self.accept(connection, true)
+    }
+
+    fn accept<B: Default>(self, connection: Arc<Connection>, probing: bool) -> Response<B> {
+        let mut response = Response::new(B::default());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept_key);
+        if let Some(subprotocol) = self.subprotocol {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+        }
+        tokio::spawn(run(self.on_upgrade, connection, probing));
+        response
+    }
+}
+
+/// Node's server takes the first subprotocol that is offered.
+fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let first = offered.split(',').next()?.trim();
+    HeaderValue::from_str(first).ok().filter(|first| !first.is_empty())
+}
+
+/// The task of a WebSocket connection.
+async fn run(on_upgrade: OnUpgrade, connection: Arc<Connection>, probing: bool) {
+    let mut begun = Begun { connection: &connection, probing, over: false };
+    let upgraded = match on_upgrade.await {
+        Ok(upgraded) => TokioIo::new(upgraded),
+        Err(error) => {
+            log!(debug, error = %error, "the connection was not upgraded");
+            return;
+        }
+    };
+    let max_payload = connection.server.settings.max_payload;
+    let mut websocket = WebSocket::new(upgraded, max_payload, connection.base64).await;
+    if probing && !probe(&connection, &mut websocket).await {
+        drop(begun);
+        websocket.close().await;
+        return;
+    }
+    begun.over = true;
+    Driver::new(connection.clone(), websocket).await;
+}
+
+/// What a task has begun, and ends if no driver takes over: the connection may never be upgraded.
+struct Begun<'a> {
+    connection: &'a Arc<Connection>,
+    /// Only a probe has begun: the session itself lives on.
+    probing: bool,
+    over: bool,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        match (self.over, self.probing) {
+            (true, _) => {}
+            (false, true) => self.connection.update(Session::probe_end),
+            (false, false) => {
+                self.connection.abort(CloseCause::TransportClose);
+                self.connection.finish();
+            }
+        }
+    }
+}

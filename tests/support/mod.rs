@@ -1,0 +1,49 @@
+//! A server to test, and clients that speak raw frames, so that a test reads as a wire script.
+
+mod http;
+mod polling;
+mod server;
+mod websocket;
+
+use std::{future::Future, time::Duration};
+
+pub use self::{
+    http::{Body, HttpClient, Reply, delete, get, options, post, put},
+    polling::Polling,
+    server::{TestServer, serve, serve_app, serve_config, serve_namespace},
+    websocket::{Frame, WebSocket},
+};
+
+/// The longest that anything may take that is expected to happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for something that must happen.
+#[track_caller]
+pub fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(PATIENCE, future).await {
+            Ok(output) => output,
+            Err(_) => panic!("nothing happened in time at {caller}"),
+        }
+    }
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while !condition() {
+            assert!(tokio::time::Instant::now() < end, "the condition did not come true at {caller}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// The value of a key of the handshake, or of another JSON object behind a prefix.
+pub fn json(text: &str) -> serde_json::Value {
+    let start = text.find(['{', '[']).unwrap_or_else(|| panic!("no JSON in {text:?}"));
+    serde_json::from_str(&text[start..]).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+}

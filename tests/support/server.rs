@@ -1,0 +1,55 @@
+use std::net::SocketAddr;
+
+use axum::Router;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tower_socketio::{Namespace, SocketIo, SocketIoConfig, SocketIoLayer};
+
+/// A server on a port of its own, which ends with the value.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub io: SocketIo,
+    task: JoinHandle<()>,
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl TestServer {
+    /// Everyone has left: connections, sockets and rooms.
+    pub async fn is_empty(&self) {
+        let io = self.io.clone();
+        super::until(move || {
+            let stats = io.stats();
+            stats.connections == 0 && stats.sockets == 0 && io.namespaces().iter().all(|n| n.rooms().is_empty())
+        })
+        .await;
+    }
+}
+
+/// Serves an app beneath a layer.
+pub async fn serve_app(app: Router, config: SocketIoConfig) -> TestServer {
+    let layer = SocketIoLayer::new(config);
+    let io = layer.io();
+    serve(app.layer(layer), io).await
+}
+
+/// Serves an app that has its layer already.
+pub async fn serve(app: Router, io: SocketIo) -> TestServer {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("the listener is bound");
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    let task = tokio::spawn(async move { axum::serve(listener, service).await.expect("the server runs") });
+    TestServer { address, io, task }
+}
+
+pub async fn serve_config(config: SocketIoConfig) -> TestServer {
+    serve_app(Router::new(), config).await
+}
+
+/// Serves one namespace, `/`.
+pub async fn serve_namespace(namespace: Namespace) -> TestServer {
+    serve_config(SocketIoConfig::new().namespace("/", namespace)).await
+}
