@@ -26,11 +26,8 @@ async fn broadcast(io: SocketIo, Data(argument): Data<Value>) {
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let port = std::env::args().next_back().and_then(|port| port.parse().ok()).unwrap_or(3000);
-    let namespace = Namespace::new()
-        .on("echo", echo)
-        .on("echo-bin", echo_bin)
-        .on("join", join)
-        .on("broadcast", broadcast);
+    let namespace =
+        Namespace::new().on("echo", echo).on("echo-bin", echo_bin).on("join", join).on("broadcast", broadcast);
     let config = SocketIoConfig::new().max_payload(10_000_000).namespace("/", namespace);
     let app = Router::new().layer(SocketIoLayer::new(config));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?.tap_io(|tcp| {

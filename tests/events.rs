@@ -1,20 +1,479 @@
-//! Events and acks.
+//! Events: their handlers, extractors, answers and order.
 
-use tower_socketio::{Ack, Namespace, extract::Data};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Extension,
+    extract::{FromRef, Query, State},
+    http::HeaderMap,
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::{Notify, mpsc};
+use tower_socketio::{
+    Ack, Args, DisconnectReason, EventError, EventHandler, EventRequest, Namespace, SocketIo, SocketIoConfig,
+    SocketRef,
+    extract::{AckSender, Data, EventName, FromHandshake},
+};
 
 use crate::support::*;
 
+async fn joined(namespace: Namespace) -> (TestServer, WebSocket) {
+    let server = serve_namespace(namespace).await;
+    let (client, _) = WebSocket::join(server.address, "40").await;
+    (server, client)
+}
+
 #[tokio::test]
-async fn an_event_is_answered() {
-    async fn echo(Data(value): Data<serde_json::Value>) -> Ack<serde_json::Value> {
-        Ack(value)
+async fn arguments_of_every_shape_are_read() {
+    #[derive(Deserialize, Serialize)]
+    struct Point {
+        x: i32,
+        y: i32,
     }
-    let server = serve_namespace(Namespace::new().on("echo", echo)).await;
-    let (mut client, id) = WebSocket::join(server.address, "40").await;
-    assert_eq!(id.len(), 20);
-    client.say(r#"420["echo",{"a":[1,2]}]"#).await;
-    client.expect(r#"430[{"a":[1,2]}]"#).await;
+    let namespace = Namespace::new()
+        .on("one", |Data(text): Data<String>| async move { Ack(text) })
+        .on("two", |Data((a, b)): Data<(u8, Option<u8>)>| async move { Ack((b, a)) })
+        .on("list", |Data(list): Data<Vec<u8>>| async move { Ack(list) })
+        .on("struct", |Data(point): Data<Point>| async move { Ack(Point { x: point.y, y: point.x }) })
+        .on("none", |Data(()): Data<()>| async { Ack(()) })
+        .on("all", |Data(args): Data<Args>| async move { Ack(args) })
+        .on("json", |Data(value): Data<serde_json::Value>| async move { Ack(value) });
+    let (_server, mut client) = joined(namespace).await;
+    for (event, answer) in [
+        (r#"420["one","é",1,2]"#, r#"430["é"]"#),
+        (r#"421["two",1,2]"#, "431[2,1]"),
+        (r#"422["two",1]"#, "432[null,1]"),
+        (r#"423["list",[1,2]]"#, "433[[1,2]]"),
+        (r#"424["struct",{"x":1,"y":2}]"#, r#"434[{"x":2,"y":1}]"#),
+        (r#"425["none",1]"#, "435[]"),
+        (r#"426["all",1,{"a":[null]}]"#, r#"436[1,{"a":[null]}]"#),
+        (r#"427["json"]"#, "437[null]"),
+        (r#"4218446744073709551615["one","x"]"#, r#"4318446744073709551615["x"]"#),
+    ] {
+        client.say(event).await;
+        client.expect(answer).await;
+    }
+}
+
+#[tokio::test]
+async fn binary_arguments_are_taken_from_their_attachments() {
+    #[derive(Deserialize, Serialize)]
+    struct File {
+        name: String,
+        content: Bytes,
+    }
+    let namespace = Namespace::new()
+        .on("file", |Data(file): Data<File>| async move { Ack(file) })
+        .on("swap", |Data((a, b)): Data<(Bytes, Bytes)>| async move { Ack((b, a)) })
+        .on("plain", |Data(value): Data<serde_json::Value>| async move { Ack(value) });
+    let (_server, mut client) = joined(namespace).await;
+    client.say(r#"451-0["file",{"name":"n","content":{"_placeholder":true,"num":0}}]"#).await;
+    client.say_binary(b"abc").await;
+    client.expect(r#"461-0[{"name":"n","content":{"_placeholder":true,"num":0}}]"#).await;
+    client.expect_binary(b"abc").await;
+    // Placeholders are resolved by their number, not by their order.
+    client.say(r#"452-1["swap",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#).await;
+    client.say_binary(b"zero").await;
+    client.say_binary(b"one").await;
+    client.expect(r#"462-1[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#).await;
+    client.expect_binary(b"zero").await;
+    client.expect_binary(b"one").await;
+    // In an event without attachments a placeholder is an object like any other.
+    client.say(r#"422["plain",{"_placeholder":true,"num":0}]"#).await;
+    client.expect(r#"432[{"_placeholder":true,"num":0}]"#).await;
+}
+
+#[derive(Clone)]
+struct Db(&'static str);
+
+#[derive(Clone)]
+struct App {
+    db: Db,
+}
+
+impl FromRef<App> for Db {
+    fn from_ref(app: &App) -> Self {
+        app.db.clone()
+    }
+}
+
+#[tokio::test]
+async fn every_extractor_extracts() {
+    #[derive(Deserialize)]
+    struct Params {
+        lang: String,
+    }
+    #[allow(clippy::too_many_arguments)]
+    async fn handler(
+        socket: SocketRef,
+        io: SocketIo,
+        State(app): State<App>,
+        State(Db(db)): State<Db>,
+        Extension(number): Extension<u32>,
+        EventName(name): EventName,
+        FromHandshake(Query(params)): FromHandshake<Query<Params>>,
+        FromHandshake(headers): FromHandshake<HeaderMap>,
+        Data(text): Data<String>,
+        missing: Option<Extension<u64>>,
+        wrong: Result<Data<u8>, tower_socketio::extract::DataRejection>,
+        reason: Option<DisconnectReason>,
+        ack: AckSender,
+    ) {
+        assert!(socket.connected());
+        assert_eq!(io.stats().sockets, 1);
+        assert_eq!((app.db.0, db, number, &*name), ("db", "db", 7, "event"));
+        assert_eq!((&*params.lang, headers["x-a"].len(), &*text), ("fr", 3, "text"));
+        assert!(missing.is_none() && reason.is_none());
+        assert!(wrong.unwrap_err().to_string().starts_with("invalid arguments: "));
+        ack.send("ok").unwrap();
+    }
+    let namespace = Namespace::new().on("event", handler).layer(Extension(7u32)).with_state(App { db: Db("db") });
+    let server = serve_namespace(namespace).await;
+    let mut client = WebSocket::open_with(server.address, "&lang=fr", &[("x-a", "abc")]).await;
+    client.connect("40").await;
+    client.say(r#"423["event","text"]"#).await;
+    client.expect(r#"433["ok"]"#).await;
+}
+
+#[tokio::test]
+async fn a_rejection_is_answered_counted_and_shown() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let shown = seen.clone();
+    let namespace = Namespace::new()
+        .on("number", |Data(number): Data<u8>| async move { Ack(number) })
+        .on("extension", |Extension(_): Extension<u8>| async {})
+        .on("ack", |ack: AckSender| async move { ack.send(&()).unwrap() });
+    let config = SocketIoConfig::new().namespace("/", namespace).on_rejection(move |rejected| {
+        let line = format!("{} {}", rejected.event(), rejected.message());
+        assert!(rejected.socket().connected());
+        shown.lock().unwrap().push(line);
+    });
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say(r#"420["number","x"]"#).await;
+    let answer = json(&client.text().await);
+    assert!(answer[0]["error"]["message"].as_str().unwrap().starts_with("invalid arguments: invalid type: string"));
+    client.say(r#"421["number"]"#).await;
+    assert!(json(&client.text().await)[0]["error"]["message"].as_str().unwrap().contains("argument 1 is missing"));
+    client.say(r#"422["extension"]"#).await;
+    client.expect(r#"432[{"error":{"message":"internal error"}}]"#).await;
+    client.say(r#"42["number","x"]"#).await;
+    client.say(r#"42["ack"]"#).await;
+    client.is_quiet().await;
+    let seen = seen.lock().unwrap();
+    assert_eq!(server.io.stats().rejections, 5);
+    assert_eq!(seen.len(), 5);
+    assert!(seen[2].starts_with("extension no extension of type `u8`"), "{}", seen[2]);
+    assert_eq!(seen[4], "ack the event was emitted without an ack");
+}
+
+#[tokio::test]
+async fn results_answer_on_either_side() {
+    async fn halve(Data(number): Data<u32>) -> Result<Ack<u32>, EventError> {
+        match number % 2 {
+            0 => Ok(Ack(number / 2)),
+            _ => Err(EventError::new("odd").data(json!({ "number": number }))),
+        }
+    }
+    async fn parse(Data(text): Data<String>) -> Result<Ack<u32>, EventError> {
+        Ok(Ack(text.parse()?))
+    }
+    async fn quiet() -> Result<(), &'static str> {
+        Err("told")
+    }
+    let namespace = Namespace::new().on("halve", halve).on("parse", parse).on("quiet", quiet);
+    let (_server, mut client) = joined(namespace).await;
+    for (event, answer) in [
+        (r#"420["halve",4]"#, "430[2]"),
+        (r#"421["halve",3]"#, r#"431[{"error":{"message":"odd","data":{"number":3}}}]"#),
+        (r#"422["parse","12"]"#, "432[12]"),
+        (r#"423["parse","x"]"#, r#"433[{"error":{"message":"internal error"}}]"#),
+        (r#"424["quiet"]"#, r#"434[{"error":{"message":"told"}}]"#),
+    ] {
+        client.say(event).await;
+        client.expect(answer).await;
+    }
+    client.say(r#"42["halve",3]"#).await;
+    client.is_quiet().await;
+}
+
+#[tokio::test]
+async fn an_ack_is_sent_once() {
+    async fn both(ack: AckSender) -> Ack<u8> {
+        ack.send(&1).unwrap();
+        Ack(2)
+    }
+    let (_server, mut client) = joined(Namespace::new().on("both", both)).await;
+    client.say(r#"420["both"]"#).await;
+    client.expect("430[1]").await;
+    client.is_quiet().await;
+}
+
+#[tokio::test]
+async fn an_ack_may_be_answered_long_after_the_handler() {
+    let (sender, mut acks) = mpsc::unbounded_channel();
+    let namespace = Namespace::new().on("later", move |ack: AckSender| {
+        let sender = sender.clone();
+        async move { sender.send(ack).unwrap() }
+    });
+    let (_server, mut client) = joined(namespace.with_state(())).await;
+    client.say(r#"429["later"]"#).await;
+    let ack = soon(acks.recv()).await.unwrap();
+    client.is_quiet().await;
+    ack.send(&("a", 1)).unwrap();
+    client.expect(r#"439["a",1]"#).await;
+    client.say(r#"421["later"]"#).await;
+    let ack = soon(acks.recv()).await.unwrap();
+    client.say("41").await;
+    client.is_quiet().await;
+    assert!(ack.send(&()).unwrap_err().is_disconnected());
+}
+
+#[tokio::test]
+async fn events_without_a_handler_are_ignored() {
+    let (_server, mut client) = joined(Namespace::new()).await;
+    client.say(r#"42["unknown",{"a":1}]"#).await;
+    client.say(r#"420["unknown"]"#).await;
+    client.say("42").await;
+    client.say(r#"42[7,"numbers are names"]"#).await;
+    client.is_quiet().await;
+}
+
+#[tokio::test]
+async fn on_any_sees_every_event_before_its_handler() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (any, own) = (log.clone(), log.clone());
+    let namespace = Namespace::new()
+        .on_any(move |EventName(name): EventName, Data(args): Data<Args>, ack: Option<AckSender>| {
+            let log = any.clone();
+            async move {
+                log.lock().unwrap().push(format!("any {name} {}", args.0.len()));
+                if let Some(ack) = ack {
+                    ack.send("any").unwrap();
+                }
+            }
+        })
+        .on("own", move || {
+            let log = own.clone();
+            async move {
+                log.lock().unwrap().push("own".to_owned());
+                Ack("own")
+            }
+        });
+    let (_server, mut client) = joined(namespace.with_state(())).await;
+    client.say(r#"420["own",1,2]"#).await;
+    client.expect(r#"430["own"]"#).await;
+    client.say(r#"421["other"]"#).await;
+    client.expect(r#"431["any"]"#).await;
+    assert_eq!(*log.lock().unwrap(), ["any own 2", "own", "any other 0"]);
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_event_and_nothing_else() {
+    async fn at_once() {
+        panic!("on purpose");
+    }
+    async fn later() {
+        tokio::task::yield_now().await;
+        panic!("on purpose");
+    }
+    let namespace = Namespace::new().on("at once", at_once).on("later", later).on("fine", || async { Ack(()) });
+    let (server, mut client) = joined(namespace).await;
+    client.say(r#"420["at once"]"#).await;
+    client.expect(r#"430[{"error":{"message":"internal error"}}]"#).await;
+    client.say(r#"421["later"]"#).await;
+    client.expect(r#"431[{"error":{"message":"internal error"}}]"#).await;
+    client.say(r#"422["fine"]"#).await;
+    client.expect("432[]").await;
+    assert_eq!(server.io.stats().panics, 2);
+}
+
+#[tokio::test]
+async fn ten_thousand_events_start_in_order_with_slow_and_fast_handlers_mixed() {
+    const EVENTS: usize = 10_000;
+    let started = Arc::new(Mutex::new(Vec::with_capacity(EVENTS)));
+    let (fast, slow) = (started.clone(), started.clone());
+    let namespace = Namespace::new()
+        .on("fast", move |Data(number): Data<usize>| {
+            let started = fast.clone();
+            async move { started.lock().unwrap().push(number) }
+        })
+        .on("slow", move |Data(number): Data<usize>| {
+            let started = slow.clone();
+            async move {
+                started.lock().unwrap().push(number);
+                for _ in 0..number % 5 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+        .on("last", || async { Ack(()) });
+    let (_server, mut client) = joined(namespace.with_state(())).await;
+    for number in 0..EVENTS {
+        let event = if number % 3 == 0 { "slow" } else { "fast" };
+        client.say(&format!(r#"42["{event}",{number}]"#)).await;
+    }
+    client.say(r#"420["last"]"#).await;
+    client.expect("430[]").await;
+    assert!(started.lock().unwrap().iter().copied().eq(0..EVENTS));
+}
+
+#[tokio::test]
+async fn at_most_so_many_events_of_a_socket_are_under_way() {
+    let gate = Arc::new(Notify::new());
+    let running = Arc::new(AtomicUsize::new(0));
+    let (waiting, count) = (gate.clone(), running.clone());
+    let namespace = Namespace::new().on("wait", move || {
+        let (gate, running) = (waiting.clone(), count.clone());
+        async move {
+            running.fetch_add(1, Ordering::SeqCst);
+            gate.notified().await;
+            running.fetch_sub(1, Ordering::SeqCst);
+        }
+    });
+    let config = SocketIoConfig::new().max_concurrent_events(2).namespace("/", namespace.with_state(()));
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    let (mut other, _) = WebSocket::join(server.address, "40").await;
+    for _ in 0..3 {
+        client.say(r#"42["wait"]"#).await;
+    }
+    client.say("40/quiet?").await;
+    until(|| running.load(Ordering::SeqCst) == 2).await;
+    other.is_quiet().await;
+    assert_eq!(running.load(Ordering::SeqCst), 2, "the third waits, and nothing behind it is read");
+    gate.notify_one();
+    client.expect(r#"44/quiet?,{"message":"Invalid namespace"}"#).await;
+    until(|| running.load(Ordering::SeqCst) == 2).await;
+    // The same on long-polling: the POST is answered when its events have started.
     let client = Polling::join(server.address).await;
-    client.say(r#"4212["echo","é"]"#).await;
-    client.expect(r#"4312["é"]"#).await;
+    let (post, ()) = tokio::join!(client.post("42[\"wait\"]\x1e42[\"wait\"]\x1e42[\"wait\"]"), async {
+        until(|| running.load(Ordering::SeqCst) == 4).await;
+        other.is_quiet().await;
+        assert_eq!(running.load(Ordering::SeqCst), 4);
+        gate.notify_waiters();
+    });
+    post.is(200, "ok");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_read_is_not_a_silent_one() {
+    let gate = Arc::new(Notify::new());
+    let waiting = gate.clone();
+    let namespace = Namespace::new().on("wait", move || {
+        let gate = waiting.clone();
+        async move {
+            gate.notified().await;
+            Ack(())
+        }
+    });
+    let config = SocketIoConfig::new()
+        .max_concurrent_events(1)
+        .ping_interval(Duration::from_millis(20))
+        .ping_timeout(Duration::from_millis(20))
+        .namespace("/", namespace.with_state(()));
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say(r#"420["wait"]"#).await;
+    client.say(r#"421["wait"]"#).await;
+    client.expect("2").await;
+    client.say("3").await;
+    // Several timeouts later the pong still has not been read.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gate.notify_one();
+    client.expect("430[]").await;
+    gate.notify_one();
+    client.expect("431[]").await;
+}
+
+#[tokio::test]
+async fn layers_of_a_namespace_and_of_a_handler_surround_events() {
+    #[derive(Clone)]
+    struct Note(Arc<Mutex<Vec<String>>>, &'static str);
+    impl<S> tower::Layer<S> for Note {
+        type Service = NoteService<S>;
+        fn layer(&self, inner: S) -> NoteService<S> {
+            NoteService { inner, note: self.clone() }
+        }
+    }
+    #[derive(Clone)]
+    struct NoteService<S> {
+        inner: S,
+        note: Note,
+    }
+    impl<S: tower::Service<EventRequest>> tower::Service<EventRequest> for NoteService<S> {
+        type Response = S::Response;
+        type Error = S::Error;
+        type Future = S::Future;
+        fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
+            self.inner.poll_ready(cx)
+        }
+        fn call(&mut self, request: EventRequest) -> S::Future {
+            self.note.0.lock().unwrap().push(format!("{} {}", self.note.1, request.event()));
+            self.inner.call(request)
+        }
+    }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    async fn event(Data(text): Data<String>) -> Ack<String> {
+        Ack(text)
+    }
+    let namespace = Namespace::new()
+        .on("event", event.layer(Note(log.clone(), "handler")))
+        .event_layer(Note(log.clone(), "inner"))
+        .event_layer(Note(log.clone(), "outer"))
+        .with_state(());
+    let (_server, mut client) = joined(namespace).await;
+    client.say(r#"420["event","a"]"#).await;
+    client.expect(r#"430["a"]"#).await;
+    assert_eq!(*log.lock().unwrap(), ["outer event", "inner event", "handler event"]);
+}
+
+#[tokio::test]
+async fn a_layers_error_is_answered() {
+    let timeout = tower::timeout::TimeoutLayer::new(Duration::from_millis(10));
+    let namespace = Namespace::new().on("slow", std::future::pending::<()>).event_layer(timeout).with_state(());
+    let (server, mut client) = joined(namespace).await;
+    client.say(r#"420["slow"]"#).await;
+    client.expect(r#"430[{"error":{"message":"request timed out"}}]"#).await;
+    client.is_quiet().await;
+    drop(client);
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn an_event_service_that_is_not_ready_stops_the_reading() {
+    let gate = Arc::new(Notify::new());
+    let started = Arc::new(AtomicUsize::new(0));
+    let (waiting, count) = (gate.clone(), started.clone());
+    let namespace = Namespace::new()
+        .on("wait", move || {
+            let (gate, started) = (waiting.clone(), count.clone());
+            async move {
+                started.fetch_add(1, Ordering::SeqCst);
+                gate.notified().await;
+                Ack(())
+            }
+        })
+        .event_layer(tower::limit::GlobalConcurrencyLimitLayer::new(1));
+    let (server, mut client) = joined(namespace.with_state(())).await;
+    client.say(r#"420["wait"]"#).await;
+    until(|| started.load(Ordering::SeqCst) == 1).await;
+    let (mut second, _) = WebSocket::join(server.address, "40").await;
+    second.say(r#"420["wait"]"#).await;
+    second.say("40/behind").await;
+    client.is_quiet().await;
+    assert_eq!(started.load(Ordering::SeqCst), 1);
+    gate.notify_one();
+    client.expect("430[]").await;
+    second.expect(r#"44/behind,{"message":"Invalid namespace"}"#).await;
+    gate.notify_one();
+    second.expect("430[]").await;
 }

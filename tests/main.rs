@@ -4,5 +4,16 @@
 
 mod support;
 
+mod acks;
+mod broadcast;
+mod client_bundle;
+mod connect;
+mod disconnect;
 mod events;
 mod handshake;
+mod limits;
+mod polling;
+mod routing;
+mod slow_client;
+mod upgrade;
+mod websocket;

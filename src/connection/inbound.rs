@@ -88,7 +88,7 @@ impl Inbound {
 
     /// Starts an event, or keeps it until its socket may start another one.
     fn poll_start(&mut self, connection: &Connection, event: Stalled, cx: &mut Context<'_>) -> Poll<()> {
-        if event.socket.poll_may_start(cx).is_pending() {
+        if event.socket.is_connected() && event.socket.poll_may_start(cx).is_pending() {
             connection.reader.register(cx.waker());
             // A handler may have ended before the waker was registered.
             if event.socket.poll_may_start(cx).is_pending() {

@@ -457,3 +457,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

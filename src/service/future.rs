@@ -6,8 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
+use memchr::memmem;
 use pin_project::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 
@@ -33,9 +34,34 @@ enum Repr<F, ReqBody> {
 #[pin_project(project = AnswerProjection)]
 pub(super) enum Answer<ReqBody> {
     Ready(Option<Response<Bytes>>),
-    Poll(PollFuture),
-    Post(#[pin] PostFuture<ReqBody>),
+    Poll {
+        future: PollFuture,
+        agent: Agent,
+    },
+    Post {
+        #[pin]
+        future: PostFuture<ReqBody>,
+        agent: Agent,
+    },
     File(FileFuture),
+}
+
+/// The kind of browser that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Agent {
+    Any,
+    /// Its filter against cross-site scripting takes payloads for an attack, unless it is told not to.
+    InternetExplorer,
+}
+
+impl Agent {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let names_it = |agent: &HeaderValue| {
+            let agent = agent.as_bytes();
+            memmem::find(agent, b";MSIE").is_some() || memmem::find(agent, b"Trident/").is_some()
+        };
+        if headers.get(header::USER_AGENT).is_some_and(names_it) { Self::InternetExplorer } else { Self::Any }
+    }
 }
 
 impl<ReqBody> Answer<ReqBody> {
@@ -44,9 +70,7 @@ impl<ReqBody> Answer<ReqBody> {
     }
 
     pub(super) fn status(status: StatusCode) -> Self {
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = status;
-        Self::ready(response)
+        Self::ready(status_only(status))
     }
 }
 
@@ -84,9 +108,9 @@ impl<ReqBody: Body> Answer<ReqBody> {
             AnswerProjection::Ready(response) => {
                 response.take().expect("a future is not polled after it has completed")
             }
-            AnswerProjection::Poll(poll) => payload(ready!(Pin::new(poll).poll(cx))),
-            AnswerProjection::Post(post) => match ready!(post.poll(cx)) {
-                StatusCode::OK => posted(),
+            AnswerProjection::Poll { future, agent } => payload(ready!(Pin::new(future).poll(cx)), *agent),
+            AnswerProjection::Post { future, agent } => match ready!(future.poll(cx)) {
+                StatusCode::OK => posted(*agent),
                 status => status_only(status),
             },
             AnswerProjection::File(file) => {
@@ -98,20 +122,23 @@ impl<ReqBody: Body> Answer<ReqBody> {
 }
 
 /// The answer to a poll.
-pub(super) fn payload(body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+pub(super) fn payload(body: Bytes, agent: Agent) -> Response<Bytes> {
+    session_response(body, "text/plain; charset=UTF-8", agent)
 }
 
 /// The answer to a POST that went well. The type is Node's: some browsers offered to save anything else.
-fn posted() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(b"ok"));
+fn posted(agent: Agent) -> Response<Bytes> {
+    session_response(Bytes::from_static(b"ok"), "text/html", agent)
+}
+
+fn session_response(body: Bytes, content_type: &'static str, agent: Agent) -> Response<Bytes> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if agent == Agent::InternetExplorer {
+        headers.insert(header::X_XSS_PROTECTION, HeaderValue::from_static("0"));
+    }
     response
 }
 

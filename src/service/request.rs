@@ -17,7 +17,7 @@ use crate::{
     transport::{BadUpgrade, PollFuture, PostFuture, WebSocketUpgrade, is_websocket_request, watch},
 };
 
-use super::future::{Answer, payload};
+use super::future::{Agent, Answer, payload};
 
 /// Answers a request beneath the path.
 pub(super) fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answer<B> {
@@ -86,33 +86,35 @@ fn handshake<B>(
             Err(bad) => return Ok(Answer::ready(bad_upgrade(&bad))),
         },
     };
+    let agent = Agent::of(&parts.headers);
     let request = ConnectionRequest::new(parts);
     let connection = Connection::open(server.clone(), request, transport, protocol, query.base64);
     Ok(Answer::ready(match websocket {
         Some(websocket) => websocket.open(connection),
-        None => first_poll(connection),
+        None => first_poll(connection, agent),
     }))
 }
 
 /// The handshake itself is the answer to the first poll.
-fn first_poll(connection: Arc<Connection>) -> Response<Bytes> {
+fn first_poll(connection: Arc<Connection>, agent: Agent) -> Response<Bytes> {
     connection.update(Session::poll_begin);
     let body = match connection.poll_answer(Waker::noop()) {
         std::task::Poll::Ready(packets) => encode_payload(&packets),
         std::task::Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),
     };
     tokio::spawn(watch(connection));
-    payload(body)
+    payload(body, agent)
 }
 
 fn poll_or_post<B: Body>(connection: Arc<Connection>, parts: &Parts, body: B) -> Result<Answer<B>, Refusal> {
+    let agent = Agent::of(&parts.headers);
     let answer = match parts.method {
-        Method::GET => PollFuture::begin(connection).map(Answer::Poll),
+        Method::GET => PollFuture::begin(connection).map(|future| Answer::Poll { future, agent }),
         Method::POST if parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream") => {
             connection.abort(CloseCause::TransportError("invalid content"));
             Err(StatusCode::BAD_REQUEST)
         }
-        Method::POST => PostFuture::begin(connection, body).map(Answer::Post),
+        Method::POST => PostFuture::begin(connection, body).map(|future| Answer::Post { future, agent }),
         _ => Err(StatusCode::METHOD_NOT_ALLOWED),
     };
     Ok(answer.unwrap_or_else(Answer::status))

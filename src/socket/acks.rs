@@ -12,11 +12,10 @@ use std::{
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures_core::Stream;
-use pin_project::pin_project;
 use serde::de::{DeserializeOwned, Error as _};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, Sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use crate::packet::{ArgsError, Encoded, read_args};
@@ -130,11 +129,10 @@ impl Drop for Entry {
 }
 
 /// A timer that begins to exist when it is polled: acks may be asked for outside of a runtime.
-#[pin_project]
+#[derive(Debug)]
 struct Deadline {
     at: Option<Instant>,
-    #[pin]
-    sleep: Option<Sleep>,
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
@@ -142,15 +140,11 @@ impl Deadline {
         Self { at: Instant::now().checked_add(timeout), sleep: None }
     }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let Some(at) = *this.at else {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else {
             return Poll::Pending;
         };
-        if this.sleep.is_none() {
-            this.sleep.set(Some(tokio::time::sleep_until(at)));
-        }
-        this.sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx))
+        self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut().poll(cx)
     }
 }
 
@@ -161,12 +155,10 @@ impl Deadline {
 /// # Cancel safety
 ///
 /// It may be polled in a `select!` by reference; dropping it loses the answer.
-#[pin_project]
 #[must_use = "the event is emitted, but its ack is lost unless this is awaited"]
 pub struct AckFuture<T> {
     failed: Option<AckError>,
     waiting: Option<(oneshot::Receiver<AckData>, Entry)>,
-    #[pin]
     deadline: Deadline,
     marker: PhantomData<fn() -> T>,
 }
@@ -197,7 +189,7 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
     type Output = Result<T, AckError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let this = self.get_mut();
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Err(error));
         }
@@ -210,7 +202,7 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
                 Err(AckError::timeout())
             }
         };
-        *this.waiting = None;
+        this.waiting = None;
         Poll::Ready(result)
     }
 }
@@ -226,12 +218,10 @@ impl<T> fmt::Debug for AckFuture<T> {
 ///
 /// Each recipient is yielded once: with its answer, or with the reason why there is none. When the time is up, those that
 /// have not answered are yielded with a timeout, and the stream ends. Dropping the stream forgets the acks.
-#[pin_project]
 #[must_use = "the event is emitted, but its acks are lost unless the stream is read"]
 pub struct AckStream<T> {
     receiver: mpsc::UnboundedReceiver<(SocketId, Option<AckData>)>,
     waiting: HashMap<SocketId, Entry>,
-    #[pin]
     deadline: Deadline,
     marker: PhantomData<fn() -> T>,
 }
@@ -273,9 +263,9 @@ impl<T: DeserializeOwned> AckStream<T> {
     ///
     /// If the future is dropped, the answers that arrived are lost.
     pub async fn responses(self) -> AckResponses<T> {
-        let mut stream = std::pin::pin!(self);
+        let mut stream = self;
         let mut responses = AckResponses { answers: Vec::new(), missing: Vec::new() };
-        while let Some((socket, answer)) = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+        while let Some((socket, answer)) = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
             match answer {
                 Ok(answer) => responses.answers.push((socket, answer)),
                 Err(error) => responses.missing.push((socket, error)),
@@ -289,7 +279,7 @@ impl<T: DeserializeOwned> Stream for AckStream<T> {
     type Item = (SocketId, Result<T, AckError>);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.project();
+        let this = self.get_mut();
         if this.waiting.is_empty() {
             return Poll::Ready(None);
         }

@@ -202,6 +202,12 @@ impl SocketRef {
         poll_fn(|cx| self.0.connection.poll_drained(cx.waker())).await;
     }
 
+    /// Whether what is emitted now would leave at once: the question that [`volatile`](Self::volatile) asks.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.connected() && self.0.connection.inspect(|session| session.is_writable())
+    }
+
     /// How many bytes wait to be sent to this client.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {

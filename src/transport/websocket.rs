@@ -141,7 +141,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
                 return Poll::Ready(Ok(()));
             }
         }
-        Pin::new(&mut self.stream).poll_flush(cx).map_err(|_| BROKEN)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|_| BROKEN)?;
+        // Nothing follows: the peer sees the end at once.
+        Pin::new(self.stream.get_mut()).poll_shutdown(cx).map_err(|_| BROKEN)
     }
 }
 

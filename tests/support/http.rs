@@ -68,7 +68,13 @@ impl HttpClient {
 }
 
 /// Sends a request on a connection of its own.
-pub async fn send(address: SocketAddr, method: Method, target: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+pub async fn send(
+    address: SocketAddr,
+    method: Method,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Reply {
     let mut request = Request::builder().method(method).uri(target).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);

@@ -8,7 +8,7 @@ mod websocket;
 use std::{future::Future, time::Duration};
 
 pub use self::{
-    http::{Body, HttpClient, Reply, delete, get, options, post, put},
+    http::{Body, HttpClient, Reply, delete, get, options, post, put, send},
     polling::Polling,
     server::{TestServer, serve, serve_app, serve_config, serve_namespace},
     websocket::{Frame, WebSocket},
@@ -37,6 +37,22 @@ pub fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
         let end = tokio::time::Instant::now() + PATIENCE;
         while !condition() {
             assert!(tokio::time::Instant::now() < end, "the condition did not come true at {caller}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Tries again until there is a result.
+#[track_caller]
+pub fn retry<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(result) = attempt().await {
+                return result;
+            }
+            assert!(tokio::time::Instant::now() < end, "no attempt succeeded at {caller}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -1,0 +1,357 @@
+//! The machine against a virtual clock: no runtime, no network.
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(25);
+const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMING: Timing = Timing { ping_interval: INTERVAL, ping_timeout: TIMEOUT, max_buffered_bytes: 1000 };
+
+/// A session and a clock.
+struct Bench {
+    now: Instant,
+    session: Session,
+}
+
+impl Bench {
+    fn polling() -> Self {
+        let now = Instant::now();
+        Self { now, session: Session::polling(now, TIMING) }
+    }
+
+    fn websocket() -> Self {
+        let now = Instant::now();
+        Self { now, session: Session::websocket(now, TIMING) }
+    }
+
+    /// Lets time pass, and the timers run.
+    fn after(&mut self, time: Duration) -> &mut Self {
+        let end = self.now + time;
+        while let Some(deadline) = self.session.deadline().filter(|deadline| *deadline <= end) {
+            self.now = deadline;
+            self.session.handle_timeout(deadline);
+        }
+        self.now = end;
+        self
+    }
+
+    fn receive(&mut self, packet: &'static str) -> Receipt {
+        let now = self.now;
+        self.session.handle_packet(|| now, &text(packet))
+    }
+
+    /// What a pending poll is answered with.
+    fn answer(&mut self) -> Option<Vec<String>> {
+        self.session.poll_answer().map(|packets| packets.iter().map(show).collect())
+    }
+
+    /// Polls, and gives the answer if there is one at once.
+    fn poll(&mut self) -> Option<Vec<String>> {
+        assert!(self.session.poll_begin(), "the poll may wait");
+        self.answer()
+    }
+
+    /// Everything that goes out over a WebSocket.
+    fn sent(&mut self) -> Vec<String> {
+        let sent = std::iter::from_fn(|| self.session.pop()).map(|packet| show(&packet)).collect();
+        self.session.flushed();
+        sent
+    }
+
+    fn send(&mut self, packet: &'static str) {
+        self.session.send(&[text(packet)]).expect("there is room");
+    }
+
+    fn closed(&self) -> Option<CloseCause> {
+        self.session.closed()
+    }
+
+    fn close(&mut self) -> bool {
+        self.session.close(self.now, CloseCause::Forced("test"))
+    }
+}
+
+fn text(packet: &'static str) -> Packet {
+    Packet::from_text(packet).expect("a packet")
+}
+
+fn show(packet: &Packet) -> String {
+    String::from_utf8(packet.bytes().to_vec()).expect("text")
+}
+
+fn list(packets: &[&str]) -> Option<Vec<String>> {
+    Some(packets.iter().map(|packet| (*packet).to_owned()).collect())
+}
+
+const FORCED: Option<CloseCause> = Some(CloseCause::Forced("test"));
+
+#[test]
+fn a_ping_goes_out_an_interval_after_the_last_pong() {
+    let mut bench = Bench::websocket();
+    assert!(bench.after(INTERVAL - Duration::from_millis(1)).sent().is_empty());
+    assert_eq!(bench.after(Duration::from_millis(1)).sent(), ["2"]);
+    bench.after(Duration::from_secs(5)).receive("3");
+    assert!(bench.after(INTERVAL - Duration::from_millis(1)).sent().is_empty());
+    assert_eq!(bench.after(Duration::from_millis(1)).sent(), ["2"]);
+}
+
+#[test]
+fn without_a_pong_the_session_ends_after_interval_and_timeout_and_not_before() {
+    for mut bench in [Bench::websocket(), Bench::polling()] {
+        bench.after(INTERVAL + TIMEOUT - Duration::from_millis(1));
+        assert_eq!(bench.closed(), None);
+        assert_eq!(bench.after(Duration::from_millis(1)).closed(), Some(CloseCause::PingTimeout));
+        assert_eq!(bench.session.deadline(), None);
+    }
+}
+
+#[test]
+fn another_packet_extends_the_wait_for_a_pong_once() {
+    let mut bench = Bench::websocket();
+    bench.after(INTERVAL + TIMEOUT - Duration::from_secs(1));
+    assert_eq!(bench.receive("4upload"), Receipt::Message);
+    bench.after(TIMEOUT - Duration::from_secs(1));
+    assert_eq!(bench.closed(), None);
+    bench.receive("4more");
+    assert_eq!(bench.after(Duration::from_secs(1)).closed(), Some(CloseCause::PingTimeout));
+}
+
+#[test]
+fn the_servers_own_pause_does_not_count_as_the_peers_silence() {
+    let mut bench = Bench::websocket();
+    bench.after(INTERVAL + TIMEOUT - Duration::from_secs(1));
+    for _ in 0..3 {
+        bench.session.excuse_silence(bench.now);
+        assert_eq!(bench.after(TIMEOUT - Duration::from_secs(1)).closed(), None);
+    }
+}
+
+#[test]
+fn an_unsolicited_pong_moves_the_next_ping() {
+    let mut bench = Bench::websocket();
+    bench.after(Duration::from_secs(20)).receive("3");
+    assert!(bench.after(Duration::from_secs(24)).sent().is_empty());
+    assert_eq!(bench.after(Duration::from_secs(1)).sent(), ["2"]);
+}
+
+#[test]
+fn a_ping_from_the_client_ends_the_session() {
+    let mut bench = Bench::websocket();
+    assert_eq!(bench.receive("2"), Receipt::Consumed);
+    assert_eq!(bench.closed(), Some(CloseCause::TransportError("invalid heartbeat direction")));
+}
+
+#[test]
+fn open_upgrade_and_noop_from_the_client_are_ignored() {
+    let mut bench = Bench::websocket();
+    for packet in ["0{}", "5", "6"] {
+        assert_eq!(bench.receive(packet), Receipt::Consumed);
+    }
+    assert_eq!(bench.closed(), None);
+}
+
+#[test]
+fn a_poll_waits_until_there_is_something_to_send() {
+    let mut bench = Bench::polling();
+    assert_eq!(bench.poll(), None);
+    assert!(!bench.session.poll_is_due());
+    bench.send("4a");
+    assert!(bench.session.poll_is_due());
+    assert_eq!(bench.answer(), list(&["4a"]));
+    assert!(!bench.session.poll_is_due());
+}
+
+#[test]
+fn a_poll_is_answered_with_at_most_sixteen_packets() {
+    let mut bench = Bench::polling();
+    for _ in 0..20 {
+        bench.send("4a");
+    }
+    assert_eq!(bench.poll().map(|packets| packets.len()), Some(16));
+    assert_eq!(bench.poll().map(|packets| packets.len()), Some(4));
+}
+
+#[test]
+fn a_second_poll_ends_the_session_and_releases_the_first() {
+    let mut bench = Bench::polling();
+    assert_eq!(bench.poll(), None);
+    assert!(!bench.session.poll_begin());
+    assert_eq!(bench.closed(), Some(CloseCause::TransportError("overlap from client")));
+    assert_eq!(bench.answer(), list(&["1"]));
+}
+
+#[test]
+fn a_second_post_ends_the_session() {
+    let mut bench = Bench::polling();
+    assert!(bench.session.post_begin());
+    bench.session.post_end();
+    assert!(bench.session.post_begin());
+    assert!(!bench.session.post_begin());
+    assert_eq!(bench.closed(), Some(CloseCause::TransportError("data request overlap from client")));
+}
+
+#[test]
+fn a_close_from_the_client_releases_its_poll_with_a_noop() {
+    let mut bench = Bench::polling();
+    assert_eq!(bench.poll(), None);
+    bench.receive("1");
+    assert_eq!(bench.closed(), Some(CloseCause::TransportClose));
+    assert_eq!(bench.answer(), list(&["6"]));
+}
+
+#[test]
+fn a_close_with_a_poll_pending_is_told_at_once() {
+    let mut bench = Bench::polling();
+    assert_eq!(bench.poll(), None);
+    assert!(bench.close());
+    assert_eq!(bench.closed(), FORCED);
+    assert_eq!(bench.answer(), list(&["1"]));
+}
+
+#[test]
+fn a_close_without_a_poll_waits_for_the_next_one() {
+    let mut bench = Bench::polling();
+    assert!(!bench.close());
+    assert_eq!(bench.closed(), None);
+    assert_eq!(bench.poll(), list(&["6", "1"]));
+    assert_eq!(bench.closed(), FORCED);
+}
+
+#[test]
+fn a_close_lets_what_is_queued_be_fetched_first() {
+    let mut bench = Bench::polling();
+    bench.send("4a");
+    assert!(!bench.close());
+    bench.send("4dropped");
+    assert_eq!(bench.poll(), list(&["4a"]));
+    assert_eq!(bench.poll(), list(&["6", "1"]));
+    assert_eq!(bench.closed(), FORCED);
+}
+
+#[test]
+fn a_close_that_nobody_fetches_is_over_after_thirty_seconds() {
+    let mut bench = Bench::polling();
+    bench.close();
+    assert_eq!(bench.after(Duration::from_secs(29)).closed(), None);
+    assert_eq!(bench.after(Duration::from_secs(1)).closed(), FORCED);
+}
+
+#[test]
+fn a_closing_websocket_sends_what_is_queued_and_ends() {
+    let mut bench = Bench::websocket();
+    bench.send("4a");
+    assert!(bench.close());
+    assert_eq!(bench.closed(), None);
+    assert_eq!(bench.sent(), ["4a"]);
+    assert_eq!(bench.closed(), FORCED);
+}
+
+#[test]
+fn an_abort_drops_what_is_queued() {
+    let mut bench = Bench::websocket();
+    bench.send("4a");
+    bench.session.abort(CloseCause::SlowClient);
+    assert!(bench.sent().is_empty());
+    assert_eq!(bench.closed(), Some(CloseCause::SlowClient));
+    bench.session.abort(CloseCause::PingTimeout);
+    assert_eq!(bench.closed(), Some(CloseCause::SlowClient), "the first cause stays");
+}
+
+#[test]
+fn an_upgrade_moves_the_session_and_what_is_queued() {
+    let mut bench = Bench::polling();
+    assert_eq!(bench.poll(), None);
+    assert!(bench.session.probe_begin());
+    assert_eq!(bench.session.probe_packet(&text("2probe")), ProbeStep::Reply(text("3probe")));
+    bench.session.probe_release_poll();
+    assert_eq!(bench.answer(), list(&["6"]), "the pending poll is released");
+    bench.send("4a");
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Upgraded);
+    bench.session.probe_end();
+    assert!(!bench.session.is_polling());
+    assert_eq!(bench.sent(), ["4a"]);
+    assert!(!bench.session.poll_begin());
+}
+
+#[test]
+fn while_a_probe_is_under_way_polling_goes_on() {
+    let mut bench = Bench::polling();
+    bench.session.probe_begin();
+    assert_eq!(bench.poll(), None);
+    bench.session.probe_release_poll();
+    assert_eq!(bench.answer(), None, "an unconfirmed probe releases nothing");
+    bench.session.probe_packet(&text("2probe"));
+    bench.send("4a");
+    bench.session.probe_release_poll();
+    assert_eq!(bench.answer(), list(&["4a"]), "a poll that has something delivers it");
+    assert_eq!(bench.receive("4b"), Receipt::Message);
+    assert_eq!(bench.poll(), None, "the next poll waits");
+}
+
+#[test]
+fn a_probe_that_ends_leaves_the_session_for_another_one() {
+    let mut bench = Bench::polling();
+    assert!(bench.session.probe_begin());
+    assert!(!bench.session.probe_begin(), "one at a time");
+    assert_eq!(bench.session.probe_packet(&text("4nonsense")), ProbeStep::Fail);
+    bench.session.probe_end();
+    assert!(bench.session.probe_begin());
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Upgraded, "a probe packet is not required");
+    assert!(!bench.session.probe_begin(), "and then never again");
+}
+
+#[test]
+fn an_upgrade_keeps_the_deadline_of_a_ping_that_is_out() {
+    let mut bench = Bench::polling();
+    bench.after(INTERVAL);
+    assert_eq!(bench.poll(), list(&["2"]));
+    bench.session.probe_begin();
+    bench.session.probe_packet(&text("5"));
+    assert_eq!(bench.after(TIMEOUT).closed(), Some(CloseCause::PingTimeout));
+}
+
+#[test]
+fn an_upgrade_of_a_closing_session_sends_what_is_left_and_ends() {
+    let mut bench = Bench::polling();
+    bench.send("4a");
+    bench.session.probe_begin();
+    bench.close();
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Upgraded);
+    assert_eq!(bench.sent(), ["4a"]);
+    assert_eq!(bench.closed(), FORCED);
+}
+
+#[test]
+fn a_probe_of_a_session_that_has_ended_fails() {
+    let mut bench = Bench::polling();
+    bench.session.probe_begin();
+    bench.session.abort(CloseCause::TransportClose);
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Fail);
+}
+
+#[test]
+fn volatile_packets_leave_at_once_or_not_at_all() {
+    let mut bench = Bench::polling();
+    assert!(!bench.session.is_writable(), "no poll is pending");
+    bench.poll();
+    assert!(bench.session.is_writable());
+    bench.send("4a");
+    assert!(!bench.session.is_writable(), "something is on its way");
+
+    let mut bench = Bench::websocket();
+    assert!(bench.session.is_writable());
+    bench.send("4a");
+    assert!(!bench.session.is_writable());
+    bench.session.pop();
+    assert!(!bench.session.is_writable(), "not yet in the kernel");
+    assert!(!bench.session.is_drained());
+    bench.session.flushed();
+    assert!(bench.session.is_writable() && bench.session.is_drained());
+}
+
+#[test]
+fn a_poll_that_is_broken_off_ends_the_session() {
+    let mut bench = Bench::polling();
+    bench.poll();
+    bench.session.poll_aborted();
+    assert_eq!(bench.closed(), Some(CloseCause::TransportError("poll connection closed prematurely")));
+}

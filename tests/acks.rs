@@ -1,0 +1,156 @@
+//! Acks that the server waits for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tower_socketio::{AckError, Namespace, SocketIoConfig, SocketRef};
+
+use crate::support::*;
+
+async fn joined() -> (TestServer, WebSocket, SocketRef) {
+    let server = serve_namespace(Namespace::new()).await;
+    let (client, id) = WebSocket::join(server.address, "40").await;
+    let socket = server.io.socket(&id).unwrap();
+    (server, client, socket)
+}
+
+#[tokio::test]
+async fn an_answer_is_read_as_the_type_that_was_asked_for() {
+    let (_server, mut client, socket) = joined().await;
+    let answer = tokio::spawn(socket.emit_with_ack::<(String, Option<u8>)>("ask", &(1, "a")));
+    client.expect(r#"420["ask",1,"a"]"#).await;
+    client.say(r#"430["x",7,"more"]"#).await;
+    assert_eq!(soon(answer).await.unwrap().unwrap(), ("x".to_owned(), Some(7)));
+
+    let answer = tokio::spawn(socket.emit_with_ack::<Option<u8>>("ask", &()));
+    client.expect(r#"421["ask"]"#).await;
+    client.say("431").await;
+    assert_eq!(soon(answer).await.unwrap().unwrap(), None);
+
+    let answer = tokio::spawn(socket.emit_with_ack::<Bytes>("ask", &Bytes::from_static(b"q")));
+    client.expect(r#"451-2["ask",{"_placeholder":true,"num":0}]"#).await;
+    client.expect_binary(b"q").await;
+    client.say(r#"461-2[{"_placeholder":true,"num":0}]"#).await;
+    client.say_binary(b"answer").await;
+    assert_eq!(soon(answer).await.unwrap().unwrap(), "answer");
+
+    let answer = tokio::spawn(socket.emit_with_ack::<u8>("ask", &()));
+    client.expect(r#"423["ask"]"#).await;
+    client.say(r#"433["no number"]"#).await;
+    assert!(soon(answer).await.unwrap().unwrap_err().is_decode());
+    assert_eq!(socket.pending_acks(), 0);
+}
+
+#[tokio::test]
+async fn an_ack_that_times_out_leaves_the_table() {
+    let (_server, mut client, socket) = joined().await;
+    let error = socket.timeout(Duration::from_millis(10)).emit_with_ack::<()>("ask", &()).await.unwrap_err();
+    assert!(error.is_timeout());
+    assert_eq!(socket.pending_acks(), 0);
+    client.expect(r#"420["ask"]"#).await;
+    client.say("430[]").await;
+    client.is_quiet().await;
+}
+
+#[tokio::test]
+async fn the_default_timeout_is_the_configured_one() {
+    let server = serve_config(SocketIoConfig::new().ack_timeout(Duration::from_millis(10))).await;
+    let (_client, id) = WebSocket::join(server.address, "40").await;
+    let socket = server.io.socket(&id).unwrap();
+    assert!(soon(socket.emit_with_ack::<()>("ask", &())).await.unwrap_err().is_timeout());
+    let answers = soon(server.io.emit_with_ack::<()>("ask", &()).unwrap().responses()).await;
+    assert!(answers.missing[0].1.is_timeout());
+}
+
+#[tokio::test]
+async fn an_ack_that_nobody_waits_for_leaves_the_table() {
+    let (_server, mut client, socket) = joined().await;
+    let answer = socket.emit_with_ack::<()>("ask", &());
+    assert_eq!(socket.pending_acks(), 1);
+    drop(answer);
+    assert_eq!(socket.pending_acks(), 0);
+    client.expect(r#"420["ask"]"#).await;
+    // Unknown ids, and acks without one, are ignored.
+    for packet in ["430[]", "4399[1]", "43[1]"] {
+        client.say(packet).await;
+    }
+    client.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_leaves_ends_its_acks() {
+    let (server, client, socket) = joined().await;
+    let answer = socket.emit_with_ack::<()>("ask", &());
+    let answers = server.io.emit_with_ack::<()>("ask", &()).unwrap();
+    drop(client);
+    assert!(soon(answer).await.unwrap_err().is_disconnected());
+    let answers = soon(answers.responses()).await;
+    assert!(answers.missing[0].1.is_disconnected());
+    assert!(socket.emit_with_ack::<()>("ask", &()).await.unwrap_err().is_disconnected());
+    assert_eq!(socket.pending_acks(), 0);
+}
+
+#[tokio::test]
+async fn before_the_socket_is_accepted_waiting_for_an_ack_fails_at_once() {
+    async fn joined(socket: SocketRef) {
+        let error: AckError = socket.emit_with_ack::<()>("ask", &()).await.unwrap_err();
+        assert!(error.is_emit());
+        assert!(error.to_string().contains("on_connect"));
+        // The way to do it.
+        tokio::spawn(async move {
+            until(|| socket.connected()).await;
+            let name: String = socket.emit_with_ack("who?", &()).await.unwrap();
+            socket.emit("hello", &name).unwrap();
+        });
+    }
+    let server = serve_namespace(Namespace::new().on_connect(joined).with_state(())).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    let ask = client.text().await;
+    client.say(&format!("43{}[\"ada\"]", &ask[2..ask.find('[').unwrap()])).await;
+    client.expect(r#"42["hello","ada"]"#).await;
+    assert_eq!(server.io.stats().panics, 0);
+}
+
+#[tokio::test]
+async fn a_broadcast_collects_answers_and_names_who_did_not_answer() {
+    let (server, mut a, _) = joined().await;
+    let (mut b, id_b) = WebSocket::join(server.address, "40").await;
+    let (mut c, id_c) = WebSocket::join(server.address, "40").await;
+    let (d, id_d) = WebSocket::join(server.address, "40").await;
+    let operator = server.io.timeout(Duration::from_millis(300));
+    let mut answers = operator.emit_with_ack::<u8>("vote", "?").unwrap();
+    assert_eq!(answers.remaining(), 4);
+    a.expect(r#"420["vote","?"]"#).await;
+    b.expect(r#"420["vote","?"]"#).await;
+    a.say("430[1]").await;
+    let (first, answer) = soon(answers.next()).await.unwrap();
+    assert_ne!(first.as_str(), id_b);
+    assert_eq!(answer.unwrap(), 1);
+    b.say("430[2]").await;
+    c.expect(r#"420["vote","?"]"#).await;
+    c.say(r#"430["no number"]"#).await;
+    let rest = soon(answers.responses()).await;
+    assert_eq!(rest.answers.iter().map(|(id, vote)| (id.as_str(), *vote)).collect::<Vec<_>>(), [(&*id_b, 2)]);
+    let missing: Vec<_> = rest.missing.iter().map(|(id, error)| (id.as_str(), error.is_timeout())).collect();
+    assert_eq!(missing, [(&*id_c, false), (&*id_d, true)]);
+    assert!(rest.missing[0].1.is_decode());
+    drop(d);
+    assert!(server.io.sockets().iter().all(|socket| socket.pending_acks() == 0));
+}
+
+#[tokio::test]
+async fn a_broadcast_to_nobody_has_no_answers() {
+    let (server, _client, _) = joined().await;
+    let answers = soon(server.io.to("nowhere").emit_with_ack::<()>("ask", &()).unwrap().responses()).await;
+    assert!(answers.answers.is_empty() && answers.missing.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_of_answers_that_is_dropped_leaves_the_tables() {
+    let (server, _client, socket) = joined().await;
+    let answers = server.io.emit_with_ack::<()>("ask", &()).unwrap();
+    assert_eq!(socket.pending_acks(), 1);
+    drop(answers);
+    assert_eq!(socket.pending_acks(), 0);
+}

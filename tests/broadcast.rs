@@ -1,0 +1,198 @@
+//! Rooms, and emitting to many.
+
+use bytes::Bytes;
+use tower_socketio::{Namespace, SocketIoConfig, SocketRef, extract::Data};
+
+use crate::support::*;
+
+/// A namespace whose clients choose their rooms themselves.
+fn rooms() -> Namespace {
+    Namespace::new()
+        .on("join", |socket: SocketRef, Data(rooms): Data<Vec<String>>| async move { socket.join(rooms) })
+        .on("leave", |socket: SocketRef, Data(room): Data<String>| async move { socket.leave(room) })
+        .on("to", |socket: SocketRef, Data(rooms): Data<Vec<String>>| async move {
+            socket.to(rooms).emit("to", &()).unwrap();
+        })
+        .on("within", |socket: SocketRef, Data(rooms): Data<Vec<String>>| async move {
+            socket.within(rooms).emit("within", &()).unwrap();
+        })
+        .on("except", |socket: SocketRef, Data(rooms): Data<Vec<String>>| async move {
+            socket.except(rooms).emit("except", &()).unwrap();
+        })
+        .on("broadcast", |socket: SocketRef| async move {
+            socket.broadcast().emit("broadcast", &()).unwrap();
+            socket.local().emit("local", &()).unwrap();
+        })
+}
+
+async fn three() -> (TestServer, [(WebSocket, String); 3]) {
+    let server = serve_namespace(rooms()).await;
+    let a = WebSocket::join(server.address, "40").await;
+    let b = WebSocket::join(server.address, "40").await;
+    let c = WebSocket::join(server.address, "40").await;
+    (server, [a, b, c])
+}
+
+#[tokio::test]
+async fn a_sender_is_left_out_unless_it_is_meant() {
+    let (_server, [(mut a, _), (mut b, _), (mut c, _)]) = three().await;
+    a.say(r#"42["join",["x","y"]]"#).await;
+    b.say(r#"42["join",["x","y"]]"#).await;
+    a.is_quiet().await;
+    b.is_quiet().await;
+    a.say(r#"42["to",["x","y"]]"#).await;
+    b.expect(r#"42["to"]"#).await;
+    a.say(r#"42["within",["x","y"]]"#).await;
+    a.expect(r#"42["within"]"#).await;
+    b.expect(r#"42["within"]"#).await;
+    a.say(r#"42["except",["y"]]"#).await;
+    c.expect(r#"42["except"]"#).await;
+    a.say(r#"42["broadcast"]"#).await;
+    for client in [&mut b, &mut c] {
+        client.expect(r#"42["broadcast"]"#).await;
+        client.expect(r#"42["local"]"#).await;
+    }
+    for client in [&mut a, &mut b, &mut c] {
+        client.is_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn the_server_emits_to_rooms_ids_and_everyone() {
+    let (server, [(mut a, id_a), (mut b, _), (mut c, id_c)]) = three().await;
+    let io = &server.io;
+    io.socket(&id_a).unwrap().join(["x", "y"]);
+    io.to("x").join("z");
+    io.emit("all", &()).unwrap();
+    io.to(["x", "y", "z"]).emit("once", &()).unwrap();
+    io.to(&*id_c).emit("private", &(1, 2)).unwrap();
+    io.to("x").to(&*id_c).except("y").emit("left", &()).unwrap();
+    io.except("x").emit("others", &()).unwrap();
+    for (client, expected) in [
+        (&mut a, vec![r#"42["all"]"#, r#"42["once"]"#]),
+        (&mut b, vec![r#"42["all"]"#, r#"42["others"]"#]),
+        (&mut c, vec![r#"42["all"]"#, r#"42["private",1,2]"#, r#"42["left"]"#, r#"42["others"]"#]),
+    ] {
+        for text in expected {
+            client.expect(text).await;
+        }
+        client.is_quiet().await;
+    }
+    io.to("x").leave(["x", "y"]);
+    assert_eq!(io.of("/").unwrap().rooms().len(), 1, "rooms that are empty are gone");
+    io.to("z").disconnect();
+    a.expect("41").await;
+    io.to(&*id_c).disconnect_all();
+    c.expect("41").await;
+    c.expect_close().await;
+    assert_eq!(io.sockets().len(), 1);
+}
+
+#[tokio::test]
+async fn operators_can_be_kept_and_branch() {
+    let (server, [(mut a, id_a), (mut b, _), _]) = three().await;
+    server.io.socket(&id_a).unwrap().join("x");
+    let to_x = server.io.to("x");
+    let to_both = to_x.clone().to(server.io.sockets().iter().map(|s| s.id().clone()).collect::<Vec<_>>());
+    to_x.emit("first", &()).unwrap();
+    to_both.emit("second", &()).unwrap();
+    to_x.emit("third", &()).unwrap();
+    for expected in [r#"42["first"]"#, r#"42["second"]"#, r#"42["third"]"#] {
+        a.expect(expected).await;
+    }
+    b.expect(r#"42["second"]"#).await;
+    b.is_quiet().await;
+}
+
+#[tokio::test]
+async fn binary_reaches_everyone_over_every_transport() {
+    let (server, [(mut a, _), (mut b, _), _]) = three().await;
+    let polling = Polling::join(server.address).await;
+    server.io.emit("bin", &(Bytes::from_static(&[1, 2, 3]), "text")).unwrap();
+    for client in [&mut a, &mut b] {
+        client.expect(r#"451-["bin",{"_placeholder":true,"num":0},"text"]"#).await;
+        client.expect_binary(&[1, 2, 3]).await;
+    }
+    polling.expect("451-[\"bin\",{\"_placeholder\":true,\"num\":0},\"text\"]\x1ebAQID").await;
+}
+
+#[tokio::test]
+async fn namespaces_do_not_hear_each_other() {
+    let config = SocketIoConfig::new().namespace("/", rooms()).namespace("/a", rooms());
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.connect("40/a").await;
+    server.io.emit("root", &()).unwrap();
+    client.expect(r#"42["root"]"#).await;
+    server.io.of("a").unwrap().emit("a", &()).unwrap();
+    client.expect(r#"42/a,["a"]"#).await;
+    client.say(r#"42/a,["join",["x"]]"#).await;
+    client.is_quiet().await;
+    server.io.to("x").emit("root", &()).unwrap();
+    client.is_quiet().await;
+    assert!(server.io.of("/b").is_none());
+}
+
+#[tokio::test]
+async fn volatile_events_leave_at_once_or_not_at_all() {
+    let server = serve_namespace(rooms()).await;
+    let client = Polling::join(server.address).await;
+    let socket = server.io.sockets()[0].clone();
+    assert!(!socket.writable());
+    socket.volatile().emit("dropped", &()).unwrap();
+    server.io.volatile().emit("dropped", &()).unwrap();
+    let (poll, ()) = tokio::join!(client.poll(), async {
+        let writable = socket.clone();
+        until(move || writable.writable()).await;
+        socket.volatile().emit("taken", &Bytes::from_static(b"x")).unwrap();
+        socket.volatile().emit("dropped", &()).unwrap();
+    });
+    poll.is(200, "451-[\"taken\",{\"_placeholder\":true,\"num\":0}]\x1ebeA==");
+    socket.emit("normal", &()).unwrap();
+    socket.volatile().emit("dropped", &()).unwrap();
+    client.expect(r#"42["normal"]"#).await;
+
+    let (mut client, id) = WebSocket::join(server.address, "40").await;
+    let socket = server.io.socket(&id).unwrap();
+    socket.emit("normal", &()).unwrap();
+    socket.volatile().emit("dropped", &()).unwrap();
+    client.expect(r#"42["normal"]"#).await;
+    socket.drained().await;
+    socket.volatile().emit("taken", &()).unwrap();
+    client.expect(r#"42["taken"]"#).await;
+    client.is_quiet().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_encoded_or_is_reserved_reaches_the_caller() {
+    let (server, [(mut a, id), ..]) = three().await;
+    let socket = server.io.socket(&id).unwrap();
+    let unspeakable = std::collections::HashMap::from([((1, 2), 3)]);
+    assert!(server.io.emit("x", &unspeakable).unwrap_err().is_encode());
+    assert!(socket.emit("x", &unspeakable).unwrap_err().is_encode());
+    assert!(server.io.emit("connect", &()).unwrap_err().is_reserved_event());
+    assert!(socket.emit("disconnecting", &()).unwrap_err().is_reserved_event());
+    assert!(socket.emit_with_ack::<()>("connect_error", &()).await.unwrap_err().is_emit());
+    assert!(server.io.emit_with_ack::<()>("disconnect", &()).unwrap_err().is_reserved_event());
+    a.is_quiet().await;
+}
+
+#[tokio::test]
+async fn sockets_are_found_and_fetched() {
+    let (server, [(_a, id_a), (_b, id_b), _c]) = three().await;
+    let io = &server.io;
+    io.socket(&id_a).unwrap().join("x");
+    io.socket(&id_b).unwrap().join("x");
+    let fetched = io.to("x").except(&*id_b).fetch_sockets().await;
+    assert_eq!(fetched.len(), 1);
+    assert_eq!(fetched[0].id().as_str(), id_a);
+    assert!(fetched[0].rooms().contains("x") && fetched[0].rooms().contains(&*id_a));
+    assert_eq!(io.fetch_sockets().await.len(), 3);
+    fetched[0].leave("x");
+    fetched[0].join("y");
+    assert_eq!(io.of("/").unwrap().rooms().len(), 2);
+    assert!(io.socket("nobody").is_none());
+    fetched[0].disconnect();
+    assert!(io.socket(&id_a).is_none());
+    assert!(fetched[0].emit("late", &()).unwrap_err().is_disconnected());
+}

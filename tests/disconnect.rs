@@ -1,0 +1,231 @@
+//! How sockets leave, and that nothing of them stays.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+use tower_socketio::{DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketRef};
+
+use crate::support::*;
+
+/// A namespace that notes the end of its sockets, with their rooms.
+fn noting() -> (Namespace, mpsc::UnboundedReceiver<String>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let note = move |what: &'static str| {
+        let sender = sender.clone();
+        move |socket: SocketRef, reason: DisconnectReason| {
+            let mut rooms: Vec<_> = socket.rooms().iter().map(ToString::to_string).collect();
+            rooms.retain(|room| room.as_str() != socket.id().as_str());
+            let connected = socket.connected();
+            sender.send(format!("{what} {reason} {rooms:?} {connected}")).unwrap();
+            async {}
+        }
+    };
+    let namespace = Namespace::new()
+        .on_connect(|socket: SocketRef| async move { socket.join("room") })
+        .on("bye", |socket: SocketRef| async move { socket.disconnect() })
+        .on("bye all", |socket: SocketRef| async move { socket.disconnect_all() })
+        .on_disconnecting(note("disconnecting"))
+        .on_disconnect(note("disconnect"));
+    (namespace.with_state(()), receiver)
+}
+
+async fn expect(notes: &mut mpsc::UnboundedReceiver<String>, reason: &str) {
+    assert_eq!(soon(notes.recv()).await.unwrap(), format!(r#"disconnecting {reason} ["room"] false"#));
+    assert_eq!(soon(notes.recv()).await.unwrap(), format!("disconnect {reason} [] false"));
+}
+
+#[tokio::test]
+async fn a_client_leaves_its_namespace_and_keeps_its_connection() {
+    let (namespace, mut notes) = noting();
+    let server = serve_namespace(namespace).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say("41").await;
+    expect(&mut notes, "client namespace disconnect").await;
+    client.is_quiet().await;
+    assert_eq!(server.io.stats().sockets, 0);
+    assert_eq!(server.io.stats().connections, 1);
+}
+
+#[tokio::test]
+async fn the_server_disconnects_a_socket_from_its_namespace() {
+    let (namespace, mut notes) = noting();
+    let server = serve_namespace(namespace).await;
+    let (mut client, id) = WebSocket::join(server.address, "40").await;
+    let socket = server.io.socket(&id).unwrap();
+    client.say(r#"42["bye"]"#).await;
+    client.expect("41").await;
+    expect(&mut notes, "server namespace disconnect").await;
+    client.is_quiet().await;
+    // What it is still asked to do is refused, or does nothing.
+    assert!(socket.emit("late", &()).unwrap_err().is_disconnected());
+    socket.join("room");
+    socket.disconnect();
+    assert!(socket.rooms().is_empty());
+    assert!(server.io.of("/").unwrap().rooms().is_empty());
+    client.connect("40").await;
+}
+
+#[tokio::test]
+async fn the_server_disconnects_all_namespaces_and_closes() {
+    let (namespace, mut notes) = noting();
+    let (other, mut other_notes) = noting();
+    let config = SocketIoConfig::new().namespace("/", namespace).namespace("/a", other);
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.connect("40/a").await;
+    client.say(r#"42["bye all"]"#).await;
+    let mut told = [client.text().await, client.text().await];
+    told.sort();
+    assert_eq!(told, ["41", "41/a,"]);
+    client.expect_close().await;
+    expect(&mut notes, "server namespace disconnect").await;
+    expect(&mut other_notes, "server namespace disconnect").await;
+    server.is_empty().await;
+
+    let (namespace, mut notes) = noting();
+    let server = serve_namespace(namespace).await;
+    let client = Polling::join(server.address).await;
+    client.say(r#"42["bye all"]"#).await;
+    client.expect("41").await;
+    client.expect("6\x1e1").await;
+    expect(&mut notes, "server namespace disconnect").await;
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn all_sockets_of_a_connection_leave_with_it() {
+    let (namespace, mut notes) = noting();
+    let (other, mut other_notes) = noting();
+    let config = SocketIoConfig::new().namespace("/", namespace).namespace("/a", other);
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.connect("40/a").await;
+    drop(client);
+    expect(&mut notes, "transport close").await;
+    expect(&mut other_notes, "transport close").await;
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_violation_disconnects_with_a_reason_that_names_the_rule() {
+    let (sender, mut reasons) = mpsc::unbounded_channel();
+    let namespace = Namespace::new().on_disconnect(move |reason: DisconnectReason| {
+        let sender = sender.clone();
+        async move { sender.send(reason).unwrap() }
+    });
+    let server = serve_namespace(namespace.with_state(())).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say("4abc").await;
+    client.expect_close().await;
+    let detail = "unknown packet type";
+    assert_eq!(soon(reasons.recv()).await.unwrap(), DisconnectReason::ForcedClose { detail });
+    let client = Polling::join(server.address).await;
+    client.say("4abc").await;
+    client.expect("6\x1e1").await;
+    assert_eq!(soon(reasons.recv()).await.unwrap(), DisconnectReason::ForcedServerClose { detail });
+}
+
+#[tokio::test]
+async fn a_leaving_socket_can_still_speak_to_its_rooms() {
+    let namespace = Namespace::new()
+        .on_connect(|socket: SocketRef| async move { socket.join("room") })
+        .on_disconnecting(|socket: SocketRef| async move { socket.to("room").emit("left", socket.id()).unwrap() });
+    let server = serve_namespace(namespace.with_state(())).await;
+    let (mut a, _) = WebSocket::join(server.address, "40").await;
+    let (b, id) = WebSocket::join(server.address, "40").await;
+    drop(b);
+    a.expect(&format!(r#"42["left","{id}"]"#)).await;
+}
+
+#[tokio::test]
+async fn handlers_that_hang_or_panic_leak_nothing() {
+    async fn hangs(_socket: SocketRef) {
+        std::future::pending::<()>().await;
+    }
+    async fn panics() {
+        panic!("on purpose");
+    }
+    let hanging = Namespace::new()
+        .on_connect(|socket: SocketRef| async move { socket.join("room") })
+        .on("hang", hangs)
+        .on_disconnecting(hangs)
+        .on_disconnect(hangs);
+    let panicking = Namespace::new()
+        .on_connect(|socket: SocketRef| async move { socket.join("room") })
+        .on_disconnecting(panics)
+        .on_disconnect(panics);
+    let config = SocketIoConfig::new()
+        .namespace("/hanging", hanging.with_state(()))
+        .namespace("/panicking", panicking.with_state(()));
+    let server = serve_config(config).await;
+    let mut client = WebSocket::open(server.address).await;
+    client.connect("40/hanging").await;
+    client.connect("40/panicking").await;
+    client.say(r#"42/hanging,["hang"]"#).await;
+    let sockets = server.io.of("/hanging").unwrap().sockets();
+    let ack = sockets[0].emit_with_ack::<()>("ask", &());
+    drop(client);
+    server.is_empty().await;
+    assert!(soon(ack).await.unwrap_err().is_disconnected());
+    assert_eq!(server.io.stats().panics, 2);
+}
+
+#[tokio::test]
+async fn a_handler_that_disconnects_everyone_from_within_is_harmless() {
+    let namespace = Namespace::new()
+        .on_connect(|socket: SocketRef| async move { socket.join("room") })
+        .on_disconnecting(|io: SocketIo| async move { io.to("room").disconnect() })
+        .on_disconnect(|io: SocketIo| async move { io.to("room").disconnect_all() });
+    let server = serve_namespace(namespace.with_state(())).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(WebSocket::join(server.address, "40").await.0);
+    }
+    clients[0].say("41").await;
+    for client in &mut clients[1..] {
+        client.expect("41").await;
+    }
+    assert_eq!(server.io.stats().sockets, 0);
+}
+
+#[tokio::test]
+async fn closing_the_server_disconnects_everyone_and_takes_new_clients() {
+    let (namespace, mut notes) = noting();
+    let server = serve_namespace(namespace).await;
+    let (mut websocket, _) = WebSocket::join(server.address, "40").await;
+    let polling = Polling::join(server.address).await;
+    let socket = server.io.socket(&server.io.sockets().iter().find(|s| !s.writable()).unwrap().id().clone()).unwrap();
+    let (poll, ()) = tokio::join!(polling.poll(), async {
+        until(|| socket.writable()).await;
+        server.io.close().await;
+    });
+    poll.is(200, "1");
+    websocket.expect_close().await;
+    expect(&mut notes, "server shutting down").await;
+    expect(&mut notes, "server shutting down").await;
+    server.is_empty().await;
+    WebSocket::join(server.address, "40").await;
+}
+
+#[test]
+fn a_runtime_that_ends_takes_everything_with_it() {
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let log = notes.clone();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let io = runtime.block_on(async {
+        let namespace = Namespace::new().on_disconnect(move |reason: DisconnectReason| {
+            log.lock().unwrap().push(reason);
+            async {}
+        });
+        let server = serve_namespace(namespace.with_state(())).await;
+        let (_a, _) = WebSocket::join(server.address, "40").await;
+        let _b = Polling::join(server.address).await;
+        server.io.clone()
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    assert_eq!((io.stats().connections, io.stats().sockets), (0, 0));
+    assert_eq!(notes.lock().unwrap().len(), 2);
+}

@@ -1,0 +1,270 @@
+//! Long-polling, request by request.
+
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::mpsc,
+};
+use tower_socketio::{Ack, Args, DisconnectReason, Namespace, SocketIoConfig, SocketRef, extract::Data};
+
+use crate::support::*;
+
+/// A namespace that echoes, and tells why sockets leave.
+fn echo() -> (Namespace, mpsc::UnboundedReceiver<DisconnectReason>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let namespace = Namespace::new()
+        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move {
+            socket.emit("echo", &args).unwrap();
+        })
+        .on("ack", |Data(args): Data<Args>| async move { Ack(args) })
+        .on_disconnect(move |reason: DisconnectReason| {
+            let sender = sender.clone();
+            async move { sender.send(reason).unwrap() }
+        })
+        .with_state(());
+    (namespace, receiver)
+}
+
+async fn echo_server() -> (TestServer, mpsc::UnboundedReceiver<DisconnectReason>) {
+    let (namespace, reasons) = echo();
+    (serve_namespace(namespace).await, reasons)
+}
+
+#[tokio::test]
+async fn messages_go_both_ways_and_several_share_a_payload() {
+    let (server, _) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    client.say("42[\"echo\",1]\x1e42[\"echo\",2]\x1e427[\"ack\",3]").await;
+    let reply = client.poll().await;
+    assert_eq!(reply.text(), "42[\"echo\",1]\x1e42[\"echo\",2]\x1e437[3]");
+    assert_eq!(reply.header("content-type"), Some("text/plain; charset=UTF-8"));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    let reply = client.post("42[\"echo\",4]").await;
+    assert_eq!(reply.header("content-type"), Some("text/html"));
+    assert_eq!(reply.header("content-length"), Some("2"));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn binary_travels_as_base64() {
+    let (server, _) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    client.say("451-[\"echo\",{\"_placeholder\":true,\"num\":0}]\x1ebAQIDBA==").await;
+    client.expect("451-[\"echo\",{\"_placeholder\":true,\"num\":0}]\x1ebAQIDBA==").await;
+}
+
+#[tokio::test]
+async fn a_pending_poll_is_answered_when_something_is_emitted() {
+    let (server, _) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    let (reply, ()) = tokio::join!(client.poll(), async {
+        poll_is_pending(&server).await;
+        server.io.emit("late", &()).unwrap();
+    });
+    reply.is(200, r#"42["late"]"#);
+}
+
+/// Waits until the only client's poll is pending.
+async fn poll_is_pending(server: &TestServer) {
+    let socket = server.io.sockets()[0].clone();
+    until(move || socket.writable()).await;
+}
+
+#[tokio::test]
+async fn a_second_poll_ends_the_session() {
+    let (server, mut reasons) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    let mut first = HttpClient::connect(server.address).await;
+    let (first, second) = tokio::join!(first.send(request("GET", &client.target(), "")), async {
+        poll_is_pending(&server).await;
+        client.poll().await
+    });
+    first.is(200, "1");
+    second.is(400, "");
+    client.is_gone().await;
+    assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::TransportError { detail: "overlap from client" }));
+    server.is_empty().await;
+}
+
+fn request(method: &str, target: &str, body: &'static str) -> hyper::Request<Body> {
+    hyper::Request::builder().method(method).uri(target).header("host", "h").body(Body::from(body)).unwrap()
+}
+
+#[tokio::test]
+async fn a_second_post_ends_the_session() {
+    let (server, mut reasons) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    // A POST whose body does not come.
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST {} HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\n42", client.target());
+    first.write_all(head.as_bytes()).await.unwrap();
+    // It is under way as soon as another one is refused.
+    let mut refused = false;
+    for _ in 0..100 {
+        let reply = client.post("42[\"echo\"]").await;
+        if reply.status == 400 {
+            refused = true;
+            break;
+        }
+    }
+    assert!(refused);
+    let mut answer = Vec::new();
+    let mut buffer = [0; 256];
+    while !answer.ends_with(b"\r\n\r\n") {
+        let read = soon(first.read(&mut buffer)).await.unwrap();
+        assert!(read > 0);
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+    let expected = DisconnectReason::TransportError { detail: "data request overlap from client" };
+    assert_eq!(soon(reasons.recv()).await, Some(expected));
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn octet_stream_is_no_content_type_of_this_revision() {
+    let (server, mut reasons) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    let mut http = HttpClient::connect(server.address).await;
+    let mut post = request("POST", &client.target(), "42[\"echo\"]");
+    post.headers_mut().insert("content-type", "application/octet-stream".parse().unwrap());
+    http.send(post).await.is(400, "");
+    client.is_gone().await;
+    assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::TransportError { detail: "invalid content" }));
+}
+
+#[tokio::test]
+async fn a_payload_of_the_limit_is_taken_and_one_byte_more_is_not_but_the_session_lives() {
+    let (server, _) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    let frame = |length: usize| format!("42[\"ack\",\"{}\"]", "x".repeat(length - 12)).into_bytes();
+    assert_eq!(frame(1000).len(), 1000);
+    client.post(frame(1_000_000)).await.is(200, "ok");
+    client.post(frame(1_000_001)).await.is(413, "");
+    client.say("421[\"ack\"]").await;
+    client.expect("431[]").await;
+}
+
+#[tokio::test]
+async fn a_payload_that_comes_in_pieces_is_put_together() {
+    let (server, _) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST {} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n", client.target());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for chunk in ["4\r\n423[\r\n", "5\r\n\"ack\"\r\n", "3\r\n,1]\r\n", "0\r\n\r\n"] {
+        stream.write_all(chunk.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    client.expect("433[1]").await;
+}
+
+#[tokio::test]
+async fn packets_before_a_malformed_one_are_handled() {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let namespace = Namespace::new().on("event", move |Data(number): Data<u8>| {
+        let sender = sender.clone();
+        async move { sender.send(number).unwrap() }
+    });
+    let server = serve_namespace(namespace.with_state(())).await;
+    let client = Polling::join(server.address).await;
+    client.post("42[\"event\",1]\x1ex\x1e42[\"event\",2]").await.is(400, "");
+    assert_eq!(soon(events.recv()).await, Some(1));
+    server.is_empty().await;
+    assert!(events.is_empty());
+}
+
+#[tokio::test]
+async fn a_malformed_payload_ends_the_session() {
+    for (body, detail) in [
+        (&b"abc"[..], "unknown Engine.IO packet type"),
+        (b"b**", "a binary packet is not valid base64"),
+        (b"", "an Engine.IO packet is empty"),
+        (b"42[\"bye\"]\x1e9", "unknown Engine.IO packet type"),
+        (b"42[\"bye\"\xff]", "a payload is not valid UTF-8"),
+    ] {
+        let (server, mut reasons) = echo_server().await;
+        let client = Polling::join(server.address).await;
+        client.post(Bytes::from_static(body)).await.is(400, "");
+        client.is_gone().await;
+        assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::ParseError { detail }));
+        server.is_empty().await;
+    }
+}
+
+#[tokio::test]
+async fn a_close_packet_ends_the_session_and_releases_the_poll() {
+    let (server, mut reasons) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    let (poll, ()) = tokio::join!(client.poll(), async {
+        poll_is_pending(&server).await;
+        client.say("1").await;
+    });
+    poll.is(200, "6");
+    client.is_gone().await;
+    assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::TransportClose));
+}
+
+#[tokio::test]
+async fn a_poll_that_is_broken_off_ends_the_session() {
+    let (server, mut reasons) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(format!("GET {} HTTP/1.1\r\nhost: h\r\n\r\n", client.target()).as_bytes()).await.unwrap();
+    poll_is_pending(&server).await;
+    drop(stream);
+    let expected = DisconnectReason::TransportError { detail: "poll connection closed prematurely" };
+    assert_eq!(soon(reasons.recv()).await, Some(expected));
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_post_that_is_broken_off_ends_the_session() {
+    let (server, mut reasons) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST {} HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\n42", client.target());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    drop(stream);
+    let expected = DisconnectReason::TransportError { detail: "data request connection closed prematurely" };
+    assert_eq!(soon(reasons.recv()).await, Some(expected));
+}
+
+#[tokio::test]
+async fn three_pings_are_answered_and_the_fourth_is_not() {
+    let (namespace, mut reasons) = echo();
+    let config = SocketIoConfig::new()
+        .ping_interval(Duration::from_millis(50))
+        .ping_timeout(Duration::from_millis(500))
+        .namespace("/", namespace);
+    let server = serve_config(config).await;
+    let client = Polling::join(server.address).await;
+    for _ in 0..3 {
+        client.expect("2").await;
+        client.say("3").await;
+    }
+    client.expect("2").await;
+    assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::PingTimeout));
+    client.is_gone().await;
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn old_internet_explorers_are_told_not_to_filter() {
+    let (server, _) = echo_server().await;
+    let mut http = HttpClient::connect(server.address).await;
+    for (agent, filtered) in [
+        ("Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0)", true),
+        ("Mozilla/5.0 (Windows NT 6.3; Trident/7.0; rv:11.0) like Gecko", true),
+        ("Mozilla/4.0 (compatible;MSIE 6.0)", true),
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/120", false),
+    ] {
+        let mut get = request("GET", "/socket.io/?EIO=4&transport=polling", "");
+        get.headers_mut().insert("user-agent", agent.parse().unwrap());
+        let reply = http.send(get).await;
+        assert_eq!(reply.header("x-xss-protection"), filtered.then_some("0"), "{agent}");
+    }
+}

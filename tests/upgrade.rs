@@ -1,0 +1,185 @@
+//! The upgrade from long-polling to WebSocket.
+
+use std::time::Duration;
+
+use tower_socketio::{Args, Namespace, SocketIoConfig, SocketRef, Transport, extract::Data};
+
+use crate::support::*;
+
+async fn server() -> TestServer {
+    server_with(SocketIoConfig::new()).await
+}
+
+async fn server_with(config: SocketIoConfig) -> TestServer {
+    let namespace = Namespace::new().on("echo", |socket: SocketRef, Data(args): Data<Args>| async move {
+        socket.emit("echo", &args).unwrap();
+    });
+    serve_config(config.namespace("/", namespace)).await
+}
+
+/// A WebSocket for a session that is on long-polling.
+async fn probe(client: &Polling) -> WebSocket {
+    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
+    WebSocket::raw(client.address, &target, &[]).await.expect("the session may be upgraded")
+}
+
+#[tokio::test]
+async fn a_session_moves_to_websocket() {
+    let server = server().await;
+    let client = Polling::join(server.address).await;
+    assert_eq!(server.io.sockets()[0].transport(), Transport::Polling);
+    let mut websocket = probe(&client).await;
+    websocket.say("2probe").await;
+    websocket.expect("3probe").await;
+    client.expect("6").await;
+    websocket.say("5").await;
+    websocket.say(r#"42["echo",1]"#).await;
+    websocket.expect(r#"42["echo",1]"#).await;
+    assert_eq!(server.io.sockets()[0].transport(), Transport::WebSocket);
+    client.poll().await.refused(400, 3, "Bad request");
+    client.post("42[\"echo\"]").await.refused(400, 3, "Bad request");
+    websocket.is_quiet().await;
+    drop(websocket);
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_poll_that_is_pending_is_released_by_the_probe() {
+    let server = server().await;
+    let client = Polling::join(server.address).await;
+    let mut websocket = probe(&client).await;
+    let (poll, ()) = tokio::join!(client.poll(), async {
+        let socket = server.io.sockets()[0].clone();
+        until(move || socket.writable()).await;
+        websocket.say("2probe").await;
+        websocket.expect("3probe").await;
+    });
+    poll.is(200, "6");
+}
+
+#[tokio::test]
+async fn polling_goes_on_while_a_probe_is_under_way() {
+    let server = server().await;
+    let client = Polling::join(server.address).await;
+    let mut websocket = probe(&client).await;
+    websocket.say("2probe").await;
+    websocket.expect("3probe").await;
+    client.say(r#"42["echo",1]"#).await;
+    client.expect(r#"42["echo",1]"#).await;
+    client.say(r#"42["echo",2]"#).await;
+    websocket.say("5").await;
+    websocket.expect(r#"42["echo",2]"#).await;
+}
+
+#[tokio::test]
+async fn the_upgrade_packet_may_follow_the_probe_at_once_or_stand_alone() {
+    let server = server().await;
+    let client = Polling::join(server.address).await;
+    let mut websocket = probe(&client).await;
+    websocket.say("2probe").await;
+    websocket.say("5").await;
+    websocket.expect("3probe").await;
+    websocket.say(r#"42["echo",1]"#).await;
+    websocket.expect(r#"42["echo",1]"#).await;
+
+    let client = Polling::join(server.address).await;
+    let mut websocket = probe(&client).await;
+    websocket.say("5").await;
+    websocket.say(r#"42["echo",1]"#).await;
+    websocket.expect(r#"42["echo",1]"#).await;
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_leaves_the_session_as_it_was() {
+    let server = server().await;
+    let client = Polling::join(server.address).await;
+    for nonsense in ["4hello", "2wrong", "3", "x", ""] {
+        let mut websocket = probe(&client).await;
+        websocket.say(nonsense).await;
+        websocket.expect_close().await;
+        client.say(r#"42["echo",1]"#).await;
+        client.expect(r#"42["echo",1]"#).await;
+    }
+    // And one that is simply abandoned.
+    drop(probe(&client).await);
+    // The server sees the end of the connection a moment later.
+    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
+    let mut websocket = retry(async || WebSocket::raw(client.address, &target, &[]).await.ok()).await;
+    websocket.say("2probe").await;
+    websocket.expect("3probe").await;
+}
+
+#[tokio::test]
+async fn a_probe_that_falls_silent_is_closed_and_the_session_lives() {
+    let server = server_with(SocketIoConfig::new().upgrade_timeout(Duration::from_millis(100))).await;
+    let client = Polling::join(server.address).await;
+    let mut websocket = probe(&client).await;
+    websocket.say("2probe").await;
+    websocket.expect("3probe").await;
+    websocket.expect_close().await;
+    client.say(r#"42["echo",1]"#).await;
+    client.expect(r#"42["echo",1]"#).await;
+}
+
+#[tokio::test]
+async fn a_second_websocket_for_a_session_is_refused() {
+    let server = server().await;
+    let client = Polling::join(server.address).await;
+    let mut websocket = probe(&client).await;
+    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
+    assert!(WebSocket::raw(server.address, &target, &[]).await.is_err(), "while the first one probes");
+    websocket.say("5").await;
+    websocket.is_quiet().await;
+    assert!(WebSocket::raw(server.address, &target, &[]).await.is_err(), "after the upgrade");
+    websocket.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_session_that_ends_takes_its_probe_with_it() {
+    let server = server().await;
+    let client = Polling::join(server.address).await;
+    let mut websocket = probe(&client).await;
+    websocket.say("2probe").await;
+    websocket.expect("3probe").await;
+    client.say("1").await;
+    websocket.expect_close().await;
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn upgrades_can_be_switched_off() {
+    let server = server_with(SocketIoConfig::new().allow_upgrades(false)).await;
+    let client = Polling::join(server.address).await;
+    assert_eq!(client.open["upgrades"], serde_json::json!([]));
+    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
+    assert!(WebSocket::raw(server.address, &target, &[]).await.is_err());
+    WebSocket::open(server.address).await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_reordered_by_an_upgrade_in_full_flow() {
+    let server = server().await;
+    let client = Polling::join(server.address).await;
+    let socket = server.io.sockets()[0].clone();
+    let sender = tokio::spawn(async move {
+        for number in 0..500 {
+            socket.emit("n", &number).unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut received = Vec::new();
+    let mut websocket = probe(&client).await;
+    websocket.say("2probe").await;
+    websocket.expect("3probe").await;
+    for _ in 0..3 {
+        let reply = client.poll().await;
+        received.extend(reply.text().split('\x1e').filter(|packet| *packet != "6").map(str::to_owned));
+    }
+    websocket.say("5").await;
+    while received.len() < 500 {
+        received.push(websocket.text().await);
+    }
+    let expected: Vec<_> = (0..500).map(|number| format!(r#"42["n",{number}]"#)).collect();
+    assert_eq!(received, expected);
+    sender.await.unwrap();
+}
