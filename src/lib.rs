@@ -6,6 +6,9 @@ mod config;
 mod connection;
 mod engine;
 pub mod extract;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 mod io;
 mod layer;

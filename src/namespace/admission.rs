@@ -69,19 +69,17 @@ async fn decide(socket: Arc<Socket>, auth: Bytes) {
         Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())
     });
     let response = response.unwrap_or_else(|never| match never {});
-    if response.status().is_success() && socket.was_reached() {
-        socket.accept();
-        return;
-    }
-    let error = if response.status().is_success() {
+    let error = if !response.status().is_success() {
+        ConnectError::from_response(response).await
+    } else if !socket.was_reached() {
         log!(warn, namespace = %name, "a layer answered CONNECT with success, but did not hand it on");
         ConnectError::new("the connection was not handed on")
+    } else if socket.accept() {
+        return;
     } else {
-        ConnectError::from_response(response).await
+        ConnectError::new("disconnected by the server")
     };
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
-    if socket.is_admitting() {
-        connection.reply(&encode_simple(b'4', name, &error.to_json()));
-    }
+    connection.reply(&encode_simple(b'4', name, &error.to_json()));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);
 }

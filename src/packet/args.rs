@@ -272,6 +272,15 @@ mod tests {
         assert_eq!(mismatch::<String>(r#"["e"]"#), "argument 1 is missing at line 1 column 5");
     }
 
+    /// JavaScript prints a number with as many digits as it needs; none of them may be lost.
+    #[test]
+    fn numbers_keep_their_last_digit() {
+        for number in ["45e99", "0.30000000000000004", "1.7976931348623157e308", "5e-324"] {
+            let json = format!(r#"["e",{number}]"#);
+            assert_eq!(event::<f64>(&json).unwrap(), number.parse::<f64>().unwrap(), "{number}");
+        }
+    }
+
     #[test]
     fn acks_have_no_name() {
         assert_eq!(read_args::<u8>(b"[7]", &[], false).unwrap(), 7);

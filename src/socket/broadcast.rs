@@ -129,10 +129,10 @@ impl BroadcastOperator {
         Ok(AckStream::emit(self.recipients().iter(), id, |_| packet.clone(), timeout))
     }
 
-    /// The sockets of this node that are meant.
+    /// The sockets of this node that are meant, those among them whose `on_connect` is under way.
     #[must_use]
     pub fn sockets(&self) -> Vec<SocketRef> {
-        self.recipients().iter().filter(|socket| socket.is_connected()).map(|socket| socket.clone().into()).collect()
+        self.recipients().iter().map(|socket| socket.clone().into()).collect()
     }
 
     /// The sockets that are meant, as they are now.

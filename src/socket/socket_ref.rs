@@ -178,12 +178,10 @@ impl SocketRef {
 
     /// Disconnects the socket from its namespace. The connection stays, and the client may join again.
     ///
-    /// Does nothing while the socket is not accepted: refuse it by the answer of `on_connect`.
+    /// A socket that is not accepted yet is refused, whatever `on_connect` answers.
     pub fn disconnect(&self) {
-        if self.0.is_connected() {
-            self.0.send_disconnect();
-            self.0.close(super::DisconnectReason::ServerNamespaceDisconnect);
-        }
+        self.0.send_disconnect();
+        self.0.close(super::DisconnectReason::ServerNamespaceDisconnect);
     }
 
     /// Disconnects all sockets of the connection, then closes it.

@@ -93,7 +93,7 @@ impl Socket {
 
     /// `on_connect` has been reached, or would have been if there were one.
     pub(crate) fn was_reached(&self) -> bool {
-        matches!(self.phase(), HELD | CONNECTED)
+        self.phase() != ADMITTING
     }
 
     pub(crate) fn is_admitting(&self) -> bool {

@@ -1,5 +1,6 @@
 //! A server to test, and clients that speak raw frames, so that a test reads as a wire script.
 
+mod example;
 mod http;
 mod polling;
 mod server;
@@ -8,6 +9,7 @@ mod websocket;
 use std::{future::Future, time::Duration};
 
 pub use self::{
+    example::Example,
     http::{Body, HttpClient, Reply, delete, get, options, post, put, send},
     polling::Polling,
     server::{TestServer, serve, serve_app, serve_config, serve_namespace},

@@ -1,0 +1,66 @@
+# What each target needs beyond Rust, Node.js, npm, Python, gcc and make, it installs itself.
+
+CARGO ?= cargo
+ADDRESS ?= 127.0.0.1:3000
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+CHROMIUM ?= /usr/bin/chromium
+export CHROMIUM
+
+.PHONY: demo test bench fuzz client lint unit doc features interop
+
+# The chat, in the browser.
+demo: client
+	$(CARGO) run --example chat -- $(ADDRESS)
+
+# Everything that must hold before a change lands.
+test: client lint unit doc features interop
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --all-features -- -D warnings
+
+unit: client
+	$(CARGO) test --all-features
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
+
+# Without default features, and with each one alone.
+features:
+	$(CARGO) check --no-default-features
+	for feature in tracing; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
+
+# Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine.
+interop: client tests/interop/node_modules/.package-lock.json tests/interop/.venv/done $(CHROMIUM)
+	$(CARGO) build --all-features --examples
+	$(CARGO) test --all-features --test interop -- --test-threads=1
+
+bench: client
+	$(CARGO) bench --all-features
+
+fuzz:
+	command -v cargo-fuzz > /dev/null || $(CARGO) install cargo-fuzz --locked
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target && \
+		(cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target corpus/$$target seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS)) || exit 1; \
+	done
+
+# The JavaScript client, from npm, where build.rs embeds it.
+client: client/dist/socket.io.js
+
+client/dist/socket.io.js: client/package-lock.json client/build.mjs
+	cd client && npm ci --no-audit --no-fund && npm run --silent build
+
+tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
+	cd tests/interop && npm ci --no-audit --no-fund
+
+tests/interop/.venv/done: tests/interop/requirements.txt
+	python3 -m venv tests/interop/.venv
+	tests/interop/.venv/bin/pip install --quiet --requirement tests/interop/requirements.txt
+	touch $@
+
+/usr/bin/chromium:
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium

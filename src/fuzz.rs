@@ -1,0 +1,103 @@
+//! What the fuzz targets run: each takes any bytes, and must neither panic nor hang nor contradict itself.
+//!
+//! Compiled under `cfg(fuzzing)` only, and in tests, which replay the committed seeds.
+
+use bytes::Bytes;
+
+use crate::{
+    engine::{Packet, PayloadDecoder, encode_payload},
+    packet::{
+        Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, read_args,
+    },
+};
+
+const LIMITS: Limits = Limits { attachments: 10, depth: 100 };
+
+/// A Socket.IO packet: its text, and the rest of the input as its attachments.
+pub fn packet(data: &[u8]) {
+    let mut parts = data.split(|byte| *byte == 0xff);
+    let text = Bytes::copy_from_slice(parts.next().unwrap_or_default());
+    let Ok(header) = decode(&text, LIMITS) else {
+        return;
+    };
+    let namespace = header.namespace().to_owned();
+    let id = header.id;
+    let attachments: Vec<Bytes> = parts.take(header.attachments).map(Bytes::copy_from_slice).collect();
+    let Ok(event) = EventPayload::new(header.payload, attachments) else {
+        return;
+    };
+    match read_args::<Args>(event.json(), event.attachments(), true) {
+        // What was understood can be said again, and means the same.
+        Ok(args) => {
+            let encoded = encode_event(Target { namespace: &namespace, id }, event.name(), &args);
+            let encoded = encoded.expect("what came as JSON is JSON");
+            let [text, attachments @ ..] = encoded.packets() else { panic!("a packet has a text") };
+            let many = Limits { attachments: usize::MAX, depth: usize::MAX };
+            let again = decode(&text.bytes().slice(1..), many).expect("our own packet is well formed");
+            assert_eq!((again.namespace(), again.id), (&*namespace, id));
+            let attachments = attachments.iter().map(|packet| packet.bytes().clone()).collect();
+            let again = EventPayload::new(again.payload, attachments).expect("our own event is well formed");
+            assert_eq!(again.name(), event.name());
+            let read = read_args::<Args>(again.json(), again.attachments(), true).expect("our own arguments are read");
+            assert_eq!(read, args);
+        }
+        Err(ArgsError::Mismatch(_)) => assert!(is_valid_json(event.json())),
+        Err(ArgsError::Malformed(_)) => {}
+    }
+}
+
+/// The body of a long-polling request.
+pub fn payload(data: &[u8]) {
+    let Ok(decoder) = PayloadDecoder::new(Bytes::copy_from_slice(data)) else {
+        return;
+    };
+    let packets: Result<Vec<Packet>, _> = decoder.collect();
+    if let Ok(packets) = packets {
+        let again = PayloadDecoder::new(encode_payload(&packets)).expect("our own payload is UTF-8");
+        assert_eq!(again.collect::<Result<Vec<_>, _>>().as_deref(), Ok(&*packets));
+    }
+}
+
+/// Frames of one connection, one after the other: what stands behind a `t` is text, behind a `b` binary.
+pub fn frames(data: &[u8]) {
+    let mut assembler = Assembler::new(100);
+    for frame in data.split(|byte| *byte == 0xff) {
+        let assembled = match frame.split_first() {
+            Some((b't', text)) => {
+                let Ok(packet) = Packet::from_text(Bytes::copy_from_slice(text)) else {
+                    return;
+                };
+                let Ok(header) = decode(&packet.bytes().slice(1.min(packet.len())..), LIMITS) else {
+                    return;
+                };
+                assembler.text(header)
+            }
+            Some((b'b', data)) => assembler.binary(Bytes::copy_from_slice(data)),
+            _ => return,
+        };
+        match assembled {
+            Ok(Some(packet)) => assert_eq!(packet.attachments.len(), packet.header.attachments),
+            Ok(None) => assert!(assembler.is_waiting()),
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    #[test]
+    fn the_seeds_are_harmless() {
+        let targets: [(&str, fn(&[u8])); 3] =
+            [("packet", super::packet), ("payload", super::payload), ("frames", super::frames)];
+        for (name, target) in targets {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
+            let seeds: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(seeds.len() > 3, "{name} has seeds");
+            for seed in seeds {
+                target(&fs::read(seed).unwrap());
+            }
+        }
+    }
+}

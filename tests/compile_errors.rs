@@ -1,0 +1,6 @@
+//! What the compiler says of a wrong handler is part of the API.
+
+#[test]
+fn mistakes_are_explained() {
+    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+}

@@ -1,0 +1,32 @@
+use std::{net::SocketAddr, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use super::soon;
+
+/// A running example.
+pub struct Example {
+    pub address: SocketAddr,
+    _process: Child,
+}
+
+impl Example {
+    pub async fn start(name: &str) -> Self {
+        let here = std::env::current_exe().unwrap();
+        let binary = here.ancestors().nth(2).unwrap().join("examples").join(name);
+        assert!(binary.exists(), "build the examples first: cargo build --examples");
+        let mut command = Command::new(binary);
+        let mut process = command.arg("127.0.0.1:0").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = soon(lines.next_line()).await.unwrap().expect("the example prints its address");
+        let address = line.strip_prefix("listening on http://").expect("an address").parse().unwrap();
+        Self { address, _process: process }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
