@@ -1,4 +1,56 @@
-//! A Socket.IO server as a tower layer.
+//! A [Socket.IO] server as a [tower] layer: it adds real-time events to any axum or tower service, and its namespaces take
+//! the same middleware as the routes beside them.
+//!
+//! ```no_run
+//! use axum::Router;
+//! use tower_socketio::{Ack, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data};
+//!
+//! async fn message(socket: SocketRef, Data(text): Data<String>) -> Ack<&'static str> {
+//!     socket.broadcast().emit("message", &text).ok();
+//!     Ack("delivered")
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let chat = Namespace::new().on("message", message);
+//!     let layer = SocketIoLayer::new(SocketIoConfig::new().namespace("/", chat));
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     axum::serve(listener, Router::new().layer(layer)).await
+//! }
+//! ```
+//!
+//! ```js
+//! const socket = io("http://127.0.0.1:3000");
+//! socket.on("message", (text) => console.log(text));
+//! console.log(await socket.emitWithAck("message", "hello")); // delivered
+//! ```
+//!
+//! It speaks Engine.IO 4 and Socket.IO 5, the protocols of the clients of the 3.x and 4.x generation, over long-polling,
+//! WebSocket and the upgrade between them.
+//!
+//! # Where to begin
+//!
+//! * [`SocketIoLayer`] goes on a router, [`SocketIoService`] stands alone; [`SocketIoConfig`] has the settings and limits.
+//! * A [`Namespace`] says who is admitted, by an axum handler behind tower layers, and what handles its events.
+//! * [Extractors](extract) are the arguments of event handlers.
+//! * [`SocketRef`] and [`SocketIo`] emit, to one client or to many.
+//! * The [guide](guide) explains middleware at length.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
+//!
+//! # Layout
+//!
+//! `packet` knows Socket.IO's packets, `engine` Engine.IO's and the session's state machine, `room` who is in which room;
+//! all three are pure. `connection` ties one client's session to its sockets. `socket` is what can be done to a client,
+//! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled. `transport` is the only
+//! code that waits for the network. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user.
+//!
+//! [Socket.IO]: https://socket.io
+//! [tower]: https://docs.rs/tower
 
 mod absorb;
 mod client_bundle;
@@ -9,6 +61,7 @@ pub mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod guide;
 mod handler;
 mod io;
 mod layer;
@@ -41,3 +94,8 @@ pub use self::{
     },
     transport::TransportError,
 };
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

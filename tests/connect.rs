@@ -360,11 +360,11 @@ async fn a_layer_that_answers_with_success_by_itself_admits_nobody() {
 #[tokio::test]
 async fn a_layers_extension_stays_on_the_socket_without_holding_it() {
     #[derive(Clone)]
-    struct User(Arc<&'static str>);
-    let name = Arc::new("ada");
+    struct User(Arc<String>);
+    let name = Arc::new("ada".to_owned());
     let user = User(name.clone());
     async fn who(Extension(user): Extension<User>) -> Ack<String> {
-        Ack((*user.0).to_owned())
+        Ack(String::clone(&user.0))
     }
     async fn joined(Extension(user): Extension<User>, socket: SocketRef) {
         assert_eq!(*user.0, "ada");

@@ -2,7 +2,7 @@
 //!
 //! | extractor | gives | rejects |
 //! |---|---|---|
-//! | [`SocketRef`](crate::SocketRef) | the socket | never |
+//! | [`SocketRef`] | the socket | never |
 //! | [`SocketIo`](crate::SocketIo) | the server | never |
 //! | [`Data<T>`](Data) | the arguments; a tuple takes several, anything else the first | if they do not fit `T` |
 //! | [`State<T>`](State) | the namespace's state, by `FromRef` | never |
@@ -18,7 +18,7 @@
 //! [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection), and answered with an
 //! [`EventError`](crate::EventError) if the client waits for an ack.
 //!
-//! In [`on_connect`](crate::Namespace::on_connect) axum's own extractors apply, and [`SocketRef`](crate::SocketRef) and
+//! In [`on_connect`](crate::Namespace::on_connect) axum's own extractors apply, and [`SocketRef`] and
 //! [`SocketIo`](crate::SocketIo) with them.
 
 mod ack_sender;

@@ -105,5 +105,5 @@ async fn the_python_client_over_each_transport() {
 #[tokio::test]
 async fn two_browsers_hold_a_chat() {
     let chat = Example::start("chat").await;
-    run("node", &["browser.mjs", &chat.url()]).await;
+    run("node", &["browser.mjs", &format!("http://{}", chat.address)]).await;
 }

@@ -25,8 +25,4 @@ impl Example {
         let address = line.strip_prefix("listening on http://").expect("an address").parse().unwrap();
         Self { address, _process: process }
     }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
 }
