@@ -34,7 +34,7 @@
 //! * A [`Namespace`] says who is admitted, by an axum handler behind tower layers, and what handles its events.
 //! * [Extractors](extract) are the arguments of event handlers.
 //! * [`SocketRef`] and [`SocketIo`] emit, to one client or to many.
-//! * The [guide](guide) explains middleware at length.
+//! * The [guide] explains middleware at length.
 //!
 //! # Features
 //!

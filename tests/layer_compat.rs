@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tower::{
     ServiceBuilder,
     buffer::BufferLayer,
-    filter::FilterLayer,
+    filter::{AsyncFilterLayer, FilterLayer},
     limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer, RateLimitLayer},
     load_shed::LoadShedLayer,
     timeout::TimeoutLayer,
@@ -36,6 +36,7 @@ use tower_http::{
     csrf::CsrfLayer,
     decompression::{DecompressionLayer, RequestDecompressionLayer},
     limit::RequestBodyLimitLayer,
+    map_request_body::MapRequestBodyLayer,
     map_response_body::MapResponseBodyLayer,
     metrics::InFlightRequestsLayer,
     normalize_path::NormalizePathLayer,
@@ -97,6 +98,8 @@ lets_through! {
     load_shedding: LoadShedLayer::new();
     a_buffer: BufferLayer::new(4);
     a_filter: FilterLayer::new(|request: Request| Ok::<_, BoxError>(request));
+    an_async_filter: AsyncFilterLayer::new(|request: Request| async { Ok::<_, BoxError>(request) });
+    a_mapped_request_body: MapRequestBodyLayer::new(Body::new);
     a_boxed_layer: BoxCloneSyncServiceLayer::new(TimeoutLayer::new(PATIENCE));
     an_optional_layer: option_layer(Some(ConcurrencyLimitLayer::new(1)));
     an_absent_layer: option_layer(None::<ConcurrencyLimitLayer>);

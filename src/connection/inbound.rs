@@ -35,12 +35,14 @@ struct Stalled {
 pub(super) struct InboundSlot {
     inbound: Option<Inbound>,
     waiting: Option<Waker>,
+    /// The connection has ended: what was read is not kept.
+    closed: bool,
 }
 
 impl InboundSlot {
     pub(super) fn new(max_attachment_bytes: usize) -> Self {
         let inbound = Inbound { assembler: Assembler::new(max_attachment_bytes), stalled: None };
-        Self { inbound: Some(inbound), waiting: None }
+        Self { inbound: Some(inbound), waiting: None, closed: false }
     }
 }
 
@@ -63,12 +65,23 @@ impl Connection {
 
     pub(crate) fn put_inbound(&self, inbound: Inbound) {
         let mut slot = self.inbound();
-        slot.inbound = Some(inbound);
         let waiting = slot.waiting.take();
+        if !slot.closed {
+            slot.inbound = Some(inbound);
+        }
         drop(slot);
         if let Some(waker) = waiting {
             waker.wake();
         }
+    }
+
+    /// Forgets what has been read: a socket that is kept shall not keep it.
+    pub(super) fn drop_inbound(&self) {
+        let mut slot = self.inbound();
+        slot.closed = true;
+        let inbound = slot.inbound.take();
+        drop(slot);
+        drop(inbound);
     }
 }
 

@@ -301,6 +301,7 @@ impl Connection {
         self.joined();
         self.server.sessions.remove(&self.id);
         self.disconnect_sockets(cause.into());
+        self.drop_inbound();
     }
 
     fn disconnect_sockets(&self, reason: DisconnectReason) {
