@@ -5,8 +5,11 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
+use hyper::{Request, StatusCode};
 use tokio::sync::mpsc;
-use tower_socketio::{DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketRef};
+use tower::ServiceExt;
+use tower_socketio::{DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef};
 
 use crate::support::*;
 
@@ -228,4 +231,33 @@ fn a_runtime_that_ends_takes_everything_with_it() {
     runtime.shutdown_timeout(Duration::from_secs(5));
     assert_eq!((io.stats().connections, io.stats().sockets), (0, 0));
     assert_eq!(notes.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_task_that_was_never_run_leaves_no_session_behind() {
+    let service = SocketIoService::new(SocketIoConfig::new());
+    let io = service.io();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // The answer is ready before the session's task has been polled, and then the runtime ends.
+    let request = Request::get("/socket.io/?EIO=4&transport=polling").body(Body::empty()).unwrap();
+    let response = runtime.block_on(service.oneshot(request)).unwrap();
+    assert_eq!((response.status(), io.stats().connections), (StatusCode::OK, 1));
+    drop(runtime);
+    assert_eq!(io.stats().connections, 0);
+}
+
+#[tokio::test]
+async fn a_websocket_connection_is_one_task() {
+    let server = serve_config(SocketIoConfig::new()).await;
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(WebSocket::join(server.address, "40").await.0);
+    }
+    until(|| alive() == before + clients.len()).await;
+    for client in &mut clients {
+        client.is_quiet().await;
+    }
+    assert_eq!(alive(), before + clients.len());
 }

@@ -21,22 +21,25 @@ use crate::{
 
 /// Keeps the time of a session that is on long-polling, and ends it. The task ends when the session does, or moves to
 /// another transport.
-pub(crate) async fn watch(connection: Arc<Connection>) {
+pub(crate) fn watch(connection: Arc<Connection>) -> impl Future<Output = ()> {
+    // Made before the first poll: a task may be dropped without one.
     let guard = WatchGuard(connection);
-    let connection = &guard.0;
-    let mut timer = pin!(sleep_until(Instant::now()));
-    poll_fn(|cx| {
-        while connection.inspect(Session::is_polling) {
-            let Some(Ok(deadline)) = connection.rest(cx.waker(), false) else {
-                break;
-            };
-            timer.as_mut().reset(Instant::from_std(deadline));
-            ready!(timer.as_mut().poll(cx));
-            connection.handle_timeout(now());
-        }
-        Poll::Ready(())
-    })
-    .await;
+    async move {
+        let connection = &guard.0;
+        let mut timer = pin!(sleep_until(Instant::now()));
+        poll_fn(|cx| {
+            while connection.inspect(Session::is_polling) {
+                let Some(Ok(deadline)) = connection.rest(cx.waker(), false) else {
+                    break;
+                };
+                timer.as_mut().reset(Instant::from_std(deadline));
+                ready!(timer.as_mut().poll(cx));
+                connection.handle_timeout(now());
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
 }
 
 /// Ends the connection with its task, unless another transport carries it.

@@ -86,7 +86,8 @@ impl WebSocketUpgrade {
         if let Some(subprotocol) = self.subprotocol {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }
-        tokio::spawn(run(self.on_upgrade, connection, probing));
+        // Made before the first poll: a task may be dropped without one.
+        tokio::spawn(run(self.on_upgrade, Begun { connection, probing, over: false }));
         response
     }
 }
@@ -99,8 +100,7 @@ fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// The task of a WebSocket connection.
-async fn run(on_upgrade: OnUpgrade, connection: Arc<Connection>, probing: bool) {
-    let mut begun = Begun { connection: &connection, probing, over: false };
+async fn run(on_upgrade: OnUpgrade, mut begun: Begun) {
     let upgraded = match on_upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => {
@@ -108,26 +108,27 @@ async fn run(on_upgrade: OnUpgrade, connection: Arc<Connection>, probing: bool) 
             return;
         }
     };
+    let connection = begun.connection.clone();
     let max_payload = connection.server.settings.max_payload;
     let mut websocket = WebSocket::new(upgraded, max_payload, connection.base64).await;
-    if probing && !probe(&connection, &mut websocket).await {
+    if begun.probing && !probe(&connection, &mut websocket).await {
         drop(begun);
         websocket.close().await;
         return;
     }
     begun.over = true;
-    Driver::new(connection.clone(), websocket).await;
+    Driver::new(connection, websocket).await;
 }
 
 /// What a task has begun, and ends if no driver takes over: the connection may never be upgraded.
-struct Begun<'a> {
-    connection: &'a Arc<Connection>,
+struct Begun {
+    connection: Arc<Connection>,
     /// Only a probe has begun: the session itself lives on.
     probing: bool,
     over: bool,
 }
 
-impl Drop for Begun<'_> {
+impl Drop for Begun {
     fn drop(&mut self) {
         match (self.over, self.probing) {
             (true, _) => {}
