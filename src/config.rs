@@ -1,9 +1,14 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use cookie::Cookie;
+use http::{HeaderValue, request::Parts};
+
 use crate::{
-    engine::Timing,
+    cluster::ClusterAdapter,
+    engine::{Packet, Timing},
     extract::Rejected,
     namespace::{Namespace, NamespaceTable},
+    origins::Origins,
     packet::Limits,
     socket::SocketRef,
 };
@@ -16,15 +21,18 @@ pub enum Transport {
     Polling,
     /// WebSocket.
     WebSocket,
+    /// One of the user's own, given to [`SocketIo::accept`](crate::SocketIo::accept).
+    Custom,
 }
 
 impl Transport {
-    /// The name in the protocol: `polling` or `websocket`.
+    /// The name in the protocol, `polling` or `websocket`; or `custom`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Polling => "polling",
             Self::WebSocket => "websocket",
+            Self::Custom => "custom",
         }
     }
 }
@@ -75,16 +83,23 @@ pub(crate) enum ClientFiles {
 /// # let _ = layer;
 /// ```
 #[must_use]
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct SocketIoConfig {
     pub(crate) settings: Settings,
     pub(crate) namespaces: NamespaceTable,
+    pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
 }
 
 /// The settings that requests and connections look at.
 pub(crate) struct Settings {
+    /// With a slash at its end.
     pub(crate) path: String,
+    trailing_slash: bool,
+    pub(crate) allow_eio3: bool,
+    pub(crate) origins: Option<Origins>,
+    cookie: Option<Cookie<'static>>,
+    pub(crate) generate_id: Option<Arc<dyn Fn(&Parts) -> String + Send + Sync>>,
+    pub(crate) initial_packet: Option<Packet>,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) upgrade_timeout: Duration,
@@ -109,6 +124,21 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// What stands behind the path of Socket.IO in that of a request; `None` if the request is not ours.
+    pub(crate) fn file_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match path.strip_prefix(&self.path) {
+            None if !self.trailing_slash && Some(path) == self.path.strip_suffix('/') => Some(""),
+            file => file,
+        }
+    }
+
+    /// The `Set-Cookie` header for a new session.
+    pub(crate) fn session_cookie(&self, id: &str) -> Option<HeaderValue> {
+        let mut cookie = self.cookie.clone()?;
+        cookie.set_value(id.to_owned());
+        HeaderValue::try_from(cookie.encoded().to_string()).ok()
+    }
+
     pub(crate) fn timing(&self) -> Timing {
         Timing {
             ping_interval: self.ping_interval,
@@ -125,6 +155,7 @@ impl Settings {
         match transport {
             Transport::Polling => self.polling,
             Transport::WebSocket => self.websocket,
+            Transport::Custom => true,
         }
     }
 
@@ -138,6 +169,12 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             path: "/socket.io/".to_owned(),
+            trailing_slash: true,
+            allow_eio3: false,
+            origins: None,
+            cookie: None,
+            generate_id: None,
+            initial_packet: None,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
@@ -175,7 +212,7 @@ impl Default for SocketIoConfig {
 impl SocketIoConfig {
     /// The defaults, with an empty `/` namespace that everyone may join.
     pub fn new() -> Self {
-        Self { settings: Settings::default(), namespaces: NamespaceTable::default() }
+        Self { settings: Settings::default(), namespaces: NamespaceTable::default(), adapter: None }
     }
 
     /// Adds a namespace, by its exact name or by a pattern.
@@ -220,12 +257,96 @@ impl SocketIoConfig {
         self
     }
 
+    /// Makes the server a node of a cluster. Default: it stands alone, with everything in memory.
+    pub fn adapter(mut self, adapter: impl ClusterAdapter) -> Self {
+        self.adapter = Some(Arc::new(adapter));
+        self
+    }
+
     /// The path under which Socket.IO is served. Default: `/socket.io`.
     ///
     /// Requests match on the path with a slash at its end: `/socket.io/`, not `/socket.iox`. Under a nested router it is
     /// the path that is left there.
     pub fn path(mut self, path: &str) -> Self {
         self.settings.path = format!("/{}/", path.trim_matches('/')).replace("//", "/");
+        self
+    }
+
+    /// Whether the path must be followed by a slash. Default: true.
+    ///
+    /// If not, `/socket.io` is served as well as `/socket.io/`: for clients with `addTrailingSlash: false`.
+    pub fn add_trailing_slash(mut self, add: bool) -> Self {
+        self.settings.trailing_slash = add;
+        self
+    }
+
+    /// Serves clients of Engine.IO 3 too: Socket.IO 1.x and 2.x. Default: false.
+    ///
+    /// Turn it on while such clients exist. They join `/` without asking, are never sent anything in a form that they
+    /// cannot read, and may share rooms with newer ones. Their sockets' public ids are the ids of their sessions, and
+    /// nothing but those ids protects a session on long-polling: do not show them to other clients.
+    pub fn allow_eio3(mut self, allow: bool) -> Self {
+        self.settings.allow_eio3 = allow;
+        self
+    }
+
+    /// The pages that may connect, by their origin. Default: all of them.
+    ///
+    /// A handshake from any other page is refused with 403 and code 4, over long-polling and WebSocket: browsers enforce
+    /// no such rule for WebSockets themselves. Requests without an `Origin` come from no page, and are let through.
+    ///
+    /// Once origins are named, requests of ours are answered with the headers of CORS, preflights included, credentials
+    /// allowed; a `CorsLayer` of the user's is then not needed, and should not be put around this layer.
+    ///
+    /// ```
+    /// use tower_socketio::{Origins, SocketIoConfig};
+    ///
+    /// let listed = SocketIoConfig::new().origins(["https://example.com", "http://localhost:*"]);
+    /// let asked = SocketIoConfig::new().origins(Origins::predicate(|origin, _| origin != "null"));
+    /// # let _ = (listed, asked);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a text is no origin.
+    #[track_caller]
+    pub fn origins(mut self, origins: impl Into<Origins>) -> Self {
+        self.settings.origins = Some(origins.into());
+        self
+    }
+
+    /// Sets a cookie with the handshake of each session; its value is the session's id. Default: none.
+    ///
+    /// For load balancers that send all requests of a session to one node. Node's server, asked for its cookie, sends
+    ///
+    /// ```
+    /// use tower_socketio::{SocketIoConfig, cookie::{Cookie, SameSite}};
+    ///
+    /// let cookie = Cookie::build("io").path("/").http_only(true).same_site(SameSite::Lax);
+    /// let config = SocketIoConfig::new().cookie(cookie);
+    /// # let _ = config;
+    /// ```
+    ///
+    /// but over long-polling only.
+    pub fn cookie(mut self, cookie: impl Into<Cookie<'static>>) -> Self {
+        self.settings.cookie = Some(cookie.into());
+        self
+    }
+
+    /// Makes the ids of sessions from the requests that open them. Default: 15 random bytes, as 20 characters of base64.
+    ///
+    /// An id must be a secret: whoever knows it speaks for the client. A session whose id is taken is refused with code 3.
+    pub fn generate_id<F>(mut self, generate: F) -> Self
+    where
+        F: Fn(&Parts) -> String + Send + Sync + 'static,
+    {
+        self.settings.generate_id = Some(Arc::new(generate));
+        self
+    }
+
+    /// A packet that follows the handshake of each session, in the same response where that is possible. Default: none.
+    pub fn initial_packet(mut self, packet: Packet) -> Self {
+        self.settings.initial_packet = Some(packet);
         self
     }
 
@@ -364,6 +485,8 @@ impl SocketIoConfig {
             match transport {
                 Transport::Polling => self.settings.polling = true,
                 Transport::WebSocket => self.settings.websocket = true,
+                // What is given to `accept` asks nobody.
+                Transport::Custom => {}
             }
         }
         self
@@ -409,6 +532,15 @@ impl SocketIoConfig {
     {
         self.settings.on_slow_client = Some(Arc::new(hook));
         self
+    }
+}
+
+impl fmt::Debug for SocketIoConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketIoConfig")
+            .field("settings", &self.settings)
+            .field("namespaces", &self.namespaces)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use crate::{
-    engine::{Packet, PayloadDecoder, encode_payload},
+    engine::{Dialect, Packet, PayloadDecoder, Protocol, encode_payload},
     packet::{
         Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, read_args,
     },
@@ -33,9 +33,9 @@ pub fn packet(data: &[u8]) {
             let encoded = encoded.expect("what came as JSON is JSON");
             let [text, attachments @ ..] = encoded.packets() else { panic!("a packet has a text") };
             let many = Limits { attachments: usize::MAX, depth: usize::MAX };
-            let again = decode(&text.bytes().slice(1..), many).expect("our own packet is well formed");
+            let again = decode(&text.data_bytes(), many).expect("our own packet is well formed");
             assert_eq!((again.namespace(), again.id), (&*namespace, id));
-            let attachments = attachments.iter().map(|packet| packet.bytes().clone()).collect();
+            let attachments = attachments.iter().map(|packet| packet.data_bytes()).collect();
             let again = EventPayload::new(again.payload, attachments).expect("our own event is well formed");
             assert_eq!(again.name(), event.name());
             let read = read_args::<Args>(again.json(), again.attachments(), true).expect("our own arguments are read");
@@ -46,14 +46,27 @@ pub fn packet(data: &[u8]) {
     }
 }
 
-/// The body of a long-polling request.
+/// The body of a long-polling request: the first byte says in which form.
 pub fn payload(data: &[u8]) {
-    let Ok(decoder) = PayloadDecoder::new(Bytes::copy_from_slice(data)) else {
+    let Some((form, body)) = data.split_first() else {
         return;
     };
-    let packets: Result<Vec<Packet>, _> = decoder.collect();
-    if let Ok(packets) = packets {
-        let again = PayloadDecoder::new(encode_payload(&packets)).expect("our own payload is UTF-8");
+    let protocol = if form & 1 == 0 { Protocol::V4 } else { Protocol::V3 };
+    let jsonp = (form & 4 != 0).then(|| "0".into());
+    let dialect = Dialect { protocol, base64: form & 2 != 0, jsonp };
+    let octet_stream = form & 8 != 0;
+    let Ok(packets) = PayloadDecoder::new(&dialect, octet_stream, Bytes::copy_from_slice(body)) else {
+        return;
+    };
+    let Ok(packets) = packets.collect::<Result<Vec<Packet>, _>>() else {
+        return;
+    };
+    // What was understood can be said again, and means the same.
+    let dialect = Dialect::plain(protocol);
+    let payload = encode_payload(&dialect, &packets);
+    let octet_stream = payload.content_type == "application/octet-stream";
+    if !packets.is_empty() && !packets.iter().any(|packet| packet.data().contains(&0x1e)) {
+        let again = PayloadDecoder::new(&dialect, octet_stream, payload.body).expect("our own payload is well formed");
         assert_eq!(again.collect::<Result<Vec<_>, _>>().as_deref(), Ok(&*packets));
     }
 }
@@ -67,7 +80,7 @@ pub fn frames(data: &[u8]) {
                 let Ok(packet) = Packet::from_text(Bytes::copy_from_slice(text)) else {
                     return;
                 };
-                let Ok(header) = decode(&packet.bytes().slice(1.min(packet.len())..), LIMITS) else {
+                let Ok(header) = decode(&packet.data_bytes(), LIMITS) else {
                     return;
                 };
                 assembler.text(header)

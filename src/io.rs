@@ -10,15 +10,20 @@ use axum::{
     extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
+use futures_core::Stream;
+use futures_sink::Sink;
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
 
 use crate::{
-    engine::CloseCause,
+    config::Transport,
+    connection::{Connection, ConnectionRequest},
+    engine::{CloseCause, Dialect, HandshakeQuery, Packet, Protocol, generate_id},
     namespace::NamespaceState,
     room::{IntoRooms, Room},
     server::Server,
     socket::{AckStream, BroadcastOperator, EmitError, RemoteSocket, SocketRef},
+    transport::{TransportError, carry},
 };
 
 tokio::task_local! {
@@ -91,6 +96,43 @@ impl SocketIo {
             connection.abort(CloseCause::ShuttingDown);
             connection.finish();
         }
+    }
+
+    /// Opens a connection over a transport of the user's own, and carries it until its end: what Node calls
+    /// `onconnection`.
+    ///
+    /// A transport is a stream and a sink of Engine.IO packets. The handshake is the first of them; heartbeats, namespaces
+    /// and events are as over a WebSocket. `request` is what handlers and the layers of namespaces see as the request that
+    /// opened the connection; if its query says `EIO=3`, and [`allow_eio3`](crate::SocketIoConfig::allow_eio3) is set, the
+    /// client is one of that revision. The checks that HTTP requests go through are the caller's.
+    ///
+    /// ```
+    /// use futures_util::{Sink, Stream};
+    /// use tower_socketio::{Packet, SocketIo, TransportError};
+    ///
+    /// async fn carry<T>(io: SocketIo, transport: T)
+    /// where
+    ///     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
+    /// {
+    ///     let (request, ()) = http::Request::new(()).into_parts();
+    ///     io.accept(request, transport).await;
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection ends.
+    pub async fn accept<T>(&self, request: Parts, transport: T)
+    where
+        T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
+    {
+        self.server.runtime();
+        let protocol = HandshakeQuery::parse(request.uri.query().unwrap_or_default()).protocol();
+        let protocol = protocol.filter(|_| self.server.settings.allow_eio3).unwrap_or(Protocol::V4);
+        let (dialect, request) = (Dialect::plain(protocol), ConnectionRequest::new(request));
+        let connection =
+            Connection::open(self.server.clone(), generate_id().into(), request, Transport::Custom, dialect);
+        carry(connection.expect("a random id is not taken"), transport).await;
     }
 
     /// Figures of the whole server.

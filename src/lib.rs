@@ -54,6 +54,7 @@
 
 mod absorb;
 mod client_bundle;
+mod cluster;
 mod config;
 mod connection;
 mod engine;
@@ -67,6 +68,7 @@ mod io;
 mod layer;
 mod macros;
 mod namespace;
+mod origins;
 mod packet;
 mod room;
 mod server;
@@ -74,8 +76,13 @@ mod service;
 mod socket;
 mod transport;
 
+/// The crate that makes the [session cookie](SocketIoConfig::cookie).
+pub use cookie;
+
 pub use self::{
+    cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode},
     config::{SlowClientPolicy, SocketIoConfig, Transport},
+    connection::ConnectionRequest,
     engine::{Packet, PacketError, PacketKind, PacketPayload, Protocol},
     extract::SocketRef,
     handler::{
@@ -85,12 +92,13 @@ pub use self::{
     io::{NamespaceRef, NotBeneathALayer, SocketIo, Stats},
     layer::SocketIoLayer,
     namespace::{ConnectFuture, ConnectRoute, EventRequest, Namespace},
+    origins::Origins,
     packet::{Args, Value},
     room::{IntoRooms, Room},
     service::{NotFound, ResponseBody, ResponseFuture, SocketIoService},
     socket::{
-        AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, DisconnectReason, EmitError, EmitOperator,
-        Handshake, RemoteSocket, SocketExtensions, SocketId,
+        AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, DisconnectReason, EmitError,
+        EmitOperator, Handshake, RemoteSocket, SocketExtensions, SocketId,
     },
     transport::TransportError,
 };

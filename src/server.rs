@@ -11,12 +11,15 @@ use std::{
 };
 
 use tokio::runtime::Handle;
+use tower_http::cors::CorsLayer;
 
 use crate::{
     client_bundle::ClientBundle,
+    cluster::ClusterNode,
     config::{Settings, SocketIoConfig},
     connection::Sessions,
-    namespace::Namespaces,
+    namespace::{Common, Namespaces},
+    origins::Origins,
 };
 
 /// A server: its settings, its namespaces and its sessions. One for each `SocketIoLayer::new`.
@@ -26,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) namespaces: Namespaces,
     pub(crate) sessions: Sessions,
     pub(crate) client_bundle: ClientBundle,
+    /// What browsers on pages of other origins are told, if the configuration names any.
+    pub(crate) cors: Option<CorsLayer>,
     pub(crate) counters: Counters,
     /// Sessions that have joined no namespace yet.
     pub(crate) idle_sessions: AtomicUsize,
@@ -44,16 +49,22 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Server {
     pub(crate) fn new(config: SocketIoConfig) -> Arc<Self> {
-        let SocketIoConfig { settings, namespaces } = config;
-        Arc::new(Self {
+        let SocketIoConfig { settings, namespaces, adapter } = config;
+        let common = Common { ack_timeout: settings.ack_timeout, adapter: adapter.clone() };
+        let server = Arc::new(Self {
             client_bundle: ClientBundle::new(&settings.client_files),
-            namespaces: Namespaces::new(namespaces, settings.ack_timeout),
+            namespaces: Namespaces::new(namespaces, common),
+            cors: settings.origins.as_ref().map(Origins::cors),
             settings,
             sessions: Sessions::default(),
             counters: Counters::default(),
             idle_sessions: AtomicUsize::new(0),
             runtime: OnceLock::new(),
-        })
+        });
+        if let Some(adapter) = adapter {
+            adapter.join(ClusterNode::new(&server));
+        }
+        server
     }
 
     /// The runtime on which the first request arrived: a socket may be closed from a thread that is in none.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tower_socketio::{AckError, Namespace, SocketIoConfig, SocketRef};
+use tower_socketio::{AckError, EventError, Namespace, SocketIoConfig, SocketRef, extract::AckSender};
 
 use crate::support::*;
 
@@ -118,7 +118,7 @@ async fn a_broadcast_collects_answers_and_names_who_did_not_answer() {
     let (mut b, id_b) = WebSocket::join(server.address, "40").await;
     let (mut c, id_c) = WebSocket::join(server.address, "40").await;
     let (d, id_d) = WebSocket::join(server.address, "40").await;
-    let operator = server.io.timeout(Duration::from_millis(300));
+    let operator = server.io.timeout(Duration::from_secs(2));
     let mut answers = operator.emit_with_ack::<u8>("vote", "?").unwrap();
     assert_eq!(answers.remaining(), 4);
     a.expect(r#"420["vote","?"]"#).await;
@@ -153,4 +153,23 @@ async fn a_stream_of_answers_that_is_dropped_leaves_the_tables() {
     assert_eq!(socket.pending_acks(), 1);
     drop(answers);
     assert_eq!(socket.pending_acks(), 0);
+}
+
+#[tokio::test]
+async fn only_the_first_answer_to_an_ack_is_sent() {
+    async fn fails(ack: AckSender) -> Result<(), EventError> {
+        ack.send(&1).unwrap();
+        Err(EventError::new("late"))
+    }
+    async fn panics(ack: AckSender) {
+        ack.send(&2).unwrap();
+        panic!("on purpose");
+    }
+    let server = serve_namespace(Namespace::new().on("fails", fails).on("panics", panics).with_state(())).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say(r#"420["fails"]"#).await;
+    client.expect("430[1]").await;
+    client.say(r#"421["panics"]"#).await;
+    client.expect("431[2]").await;
+    client.is_quiet().await;
 }

@@ -16,7 +16,9 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
-use tower_socketio::{Ack, DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketRef, extract::Data};
+use tower_socketio::{
+    Ack, DisconnectReason, Namespace, SlowClientPolicy, SocketIo, SocketIoConfig, SocketRef, extract::Data,
+};
 
 use crate::support::*;
 
@@ -289,7 +291,7 @@ async fn a_connection_that_joins_nothing_is_closed() {
 
 #[tokio::test]
 async fn a_connection_that_has_joined_stays() {
-    let config = SocketIoConfig::new().connect_timeout(Duration::from_millis(50));
+    let config = SocketIoConfig::new().connect_timeout(Duration::from_secs(2));
     let server = serve_config(config).await;
     let (mut joined, _) = WebSocket::join(server.address, "40").await;
     WebSocket::open(server.address).await.expect_close().await;
@@ -491,4 +493,42 @@ async fn the_handshake_tells_how_a_socket_came_to_be() {
     let mut client = WebSocket::open_with(server.address, "&q=a+b", &[("x-a", "abc")]).await;
     client.connect(r#"40{"token":"t"}"#).await;
     assert_eq!(server.io.stats().panics, 0);
+}
+
+#[tokio::test]
+async fn what_on_connect_emits_may_fill_the_buffer() {
+    async fn joined(socket: SocketRef) {
+        socket.emit("state", &"x".repeat(150_000)).unwrap();
+        assert!(socket.emit("more", &"x".repeat(150_000)).is_err());
+    }
+    let config = SocketIoConfig::new()
+        .max_buffered_bytes(100_000)
+        .slow_client_policy(SlowClientPolicy::DropPacket)
+        .namespace("/", Namespace::new().on_connect(joined).with_state(()));
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    assert_eq!(client.text().await.len(), r#"42["state",""]"#.len() + 150_000);
+    client.is_quiet().await;
+    assert_eq!(server.io.stats().slow_clients, 1);
+}
+
+#[tokio::test]
+async fn a_socket_that_is_disconnected_while_it_is_admitted_is_refused_once() {
+    let gate = Arc::new(Notify::new());
+    let waiting = gate.clone();
+    let namespace = Namespace::new().on_connect(async move |socket: SocketRef| {
+        socket.disconnect();
+        waiting.notified().await;
+    });
+    let server = serve_namespace(namespace.with_state(())).await;
+    let mut client = WebSocket::open(server.address).await;
+    client.say("40").await;
+    client.is_quiet().await;
+    gate.notify_one();
+    client.expect(r#"44{"message":"disconnected by the server"}"#).await;
+    // The place is free again.
+    client.say("40").await;
+    gate.notify_one();
+    client.expect(r#"44{"message":"disconnected by the server"}"#).await;
+    server.has_sockets(0).await;
 }

@@ -289,7 +289,7 @@ fn more_namespaces_than_a_connection_a_server_or_a_name_may_have() {
 
 #[test]
 fn a_probe_that_is_abandoned() {
-    let config = SocketIoConfig::new().upgrade_timeout(Duration::from_millis(50));
+    let config = SocketIoConfig::new().upgrade_timeout(Duration::from_secs(1));
     costs_nothing(config, async |address| {
         let client = Polling::join(address).await;
         let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);

@@ -1,12 +1,12 @@
 //! Long-polling, request by request.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hyper::body::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::mpsc,
+    sync::{Notify, mpsc},
 };
 use tower_socketio::{Ack, Args, DisconnectReason, Namespace, SocketIoConfig, SocketRef, extract::Data};
 
@@ -238,7 +238,7 @@ async fn three_pings_are_answered_and_the_fourth_is_not() {
     let (namespace, mut reasons) = echo();
     let config = SocketIoConfig::new()
         .ping_interval(Duration::from_millis(50))
-        .ping_timeout(Duration::from_millis(500))
+        .ping_timeout(Duration::from_secs(3))
         .namespace("/", namespace);
     let server = serve_config(config).await;
     let client = Polling::join(server.address).await;
@@ -266,5 +266,59 @@ async fn old_internet_explorers_are_told_not_to_filter() {
         get.headers_mut().insert("user-agent", agent.parse().unwrap());
         let reply = http.send(get).await;
         assert_eq!(reply.header("x-xss-protection"), filtered.then_some("0"), "{agent}");
+    }
+}
+
+/// A server with handlers that wait until the gate opens, one at a time.
+async fn gated() -> (TestServer, Arc<Notify>) {
+    let gate = Arc::new(Notify::new());
+    let waiting = gate.clone();
+    let namespace = Namespace::new().on("wait", move || {
+        let gate = waiting.clone();
+        async move { gate.notified().await }
+    });
+    let config = SocketIoConfig::new()
+        .max_concurrent_events(1)
+        .ping_interval(Duration::from_millis(500))
+        .ping_timeout(Duration::from_millis(500))
+        .namespace("/", namespace.with_state(()));
+    (serve_config(config).await, gate)
+}
+
+#[tokio::test]
+async fn a_client_whose_post_is_held_up_is_not_a_silent_one() {
+    let (server, gate) = gated().await;
+    let client = Polling::open(server.address).await;
+    client.say("40").await;
+    let held = client.post("42[\"wait\"]\x1e42[\"wait\"]");
+    let polls = async {
+        let mut pings = 0;
+        while pings < 4 {
+            pings += client.poll().await.text().split('\x1e').filter(|packet| *packet == "2").count();
+        }
+        gate.notify_one();
+    };
+    let (held, ()) = tokio::join!(held, polls);
+    held.is(200, "ok");
+    client.say("3").await;
+    assert_eq!(server.io.stats().connections, 1);
+}
+
+#[tokio::test]
+async fn a_post_that_is_held_up_is_released_with_its_socket_or_its_session() {
+    let (server, _gate) = gated().await;
+    for end_session in [false, true] {
+        let client = Polling::open(server.address).await;
+        client.say("40").await;
+        until(|| server.io.sockets().len() == 1).await;
+        let socket = server.io.sockets().remove(0);
+        let held = client.post("42[\"wait\"]\x1e42[\"wait\"]");
+        let ended = async {
+            until(|| socket.running_events() == 1).await;
+            if end_session { socket.conn().close() } else { socket.disconnect() }
+        };
+        let (held, ()) = tokio::join!(held, ended);
+        held.is(200, "ok");
+        server.has_sockets(0).await;
     }
 }

@@ -10,11 +10,14 @@ use std::{
 use axum::{
     Router,
     body::Body,
+    extract::{MatchedPath, Path},
     routing::{any, get as on_get, post as on_post},
 };
 use hyper::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt};
-use tower_socketio::{Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, extract::Data};
+use tower_socketio::{
+    Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef, extract::Data,
+};
 
 use crate::support::{self, *};
 
@@ -200,4 +203,16 @@ async fn a_websocket_needs_a_connection_that_can_be_upgraded() {
         .unwrap();
     assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(io.stats().connections, 0);
+}
+
+#[tokio::test]
+async fn parameters_of_a_pattern_are_not_mixed_with_those_of_a_route() {
+    async fn joined(Path(id): Path<u32>, path: MatchedPath, socket: SocketRef) {
+        socket.emit("id", &(id, path.as_str())).unwrap();
+    }
+    let room = Namespace::new().on_connect(joined).layer(axum::Extension("kept")).with_state(());
+    let app = Router::new().route("/{*path}", on_get(|| async { "a page" }));
+    let server = serve_app(app, SocketIoConfig::new().namespace("/room/{id}", room)).await;
+    let (mut client, _) = WebSocket::join(server.address, "40/room/7").await;
+    client.expect(r#"42/room/7,["id",7,"/room/{id}"]"#).await;
 }

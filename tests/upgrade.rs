@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
 use tower_socketio::{Args, Namespace, SocketIoConfig, SocketRef, Transport, extract::Data};
 
 use crate::support::*;
@@ -111,7 +115,7 @@ async fn a_probe_that_fails_leaves_the_session_as_it_was() {
 
 #[tokio::test]
 async fn a_probe_that_falls_silent_is_closed_and_the_session_lives() {
-    let server = server_with(SocketIoConfig::new().upgrade_timeout(Duration::from_millis(100))).await;
+    let server = server_with(SocketIoConfig::new().upgrade_timeout(Duration::from_secs(1))).await;
     let client = Polling::join(server.address).await;
     let mut websocket = probe(&client).await;
     websocket.say("2probe").await;
@@ -182,4 +186,48 @@ async fn nothing_is_lost_or_reordered_by_an_upgrade_in_full_flow() {
     let expected: Vec<_> = (0..500).map(|number| format!(r#"42["n",{number}]"#)).collect();
     assert_eq!(received, expected);
     sender.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_post_that_an_upgrade_overtakes_is_answered() {
+    let server = server().await;
+    let client = Polling::join(server.address).await;
+    let mut post = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST {} HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\n42", client.target());
+    post.write_all(head.as_bytes()).await.unwrap();
+    let mut websocket = probe(&client).await;
+    websocket.say("2probe").await;
+    websocket.expect("3probe").await;
+    websocket.say("5").await;
+    websocket.is_quiet().await;
+    post.write_all(b"[\"abc\"]").await.unwrap();
+    let mut answer = [0; 12];
+    soon(post.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 400");
+    websocket.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_probe_that_reads_nothing_is_given_up_in_time() {
+    let server = server_with(SocketIoConfig::new().upgrade_timeout(Duration::from_secs(2))).await;
+    let client = Polling::join(server.address).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    let head = format!(
+        "GET /socket.io/?EIO=4&transport=websocket&sid={} HTTP/1.1\r\nhost: h\r\nupgrade: websocket\r\n\
+         connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        client.sid
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // Pings, until their pongs fill every buffer; then the probe, which cannot be answered.
+    let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+    ping.extend_from_slice(&[b'x'; 125]);
+    let mut flood = ping.repeat(50_000);
+    flood.extend_from_slice(b"\x81\x86\0\0\0\x002probe");
+    let _ = tokio::time::timeout(Duration::from_secs(2), stream.write_all(&flood)).await;
+    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
+    let mut again = retry(async || WebSocket::raw(server.address, &target, &[]).await.ok()).await;
+    again.say("2probe").await;
+    again.expect("3probe").await;
 }

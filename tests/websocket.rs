@@ -138,7 +138,7 @@ async fn three_pings_are_answered_and_the_fourth_is_not() {
     let (namespace, mut reasons) = echo();
     let config = SocketIoConfig::new()
         .ping_interval(Duration::from_millis(50))
-        .ping_timeout(Duration::from_millis(500))
+        .ping_timeout(Duration::from_secs(3))
         .namespace("/", namespace);
     let server = serve_config(config).await;
     let (mut client, _) = WebSocket::join(server.address, "40").await;

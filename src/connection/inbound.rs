@@ -1,19 +1,19 @@
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 
 use crate::{
-    engine::Packet,
+    engine::{Packet, Protocol},
     macros::log,
     namespace::{self, EventRequest},
     packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, decode},
     socket::{DisconnectReason, Socket},
 };
 
-use super::Connection;
+use super::{Connection, now};
 
 /// What has been read of a connection but not yet been handled. There is one, and only its holder may read: that keeps
 /// events in order across the POSTs of long-polling and the WebSocket that follows them.
@@ -51,11 +51,12 @@ impl Connection {
         Mutex::lock(&self.inbound).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Becomes the reader, once the one before has finished.
-    pub(crate) fn poll_take_inbound(&self, cx: &mut Context<'_>) -> Poll<Inbound> {
+    /// Becomes the reader, once the one before has finished. `None` if the connection has ended.
+    pub(crate) fn poll_take_inbound(&self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
         let mut slot = self.inbound();
         match slot.inbound.take() {
-            Some(inbound) => Poll::Ready(inbound),
+            Some(inbound) => Poll::Ready(Some(inbound)),
+            None if slot.closed => Poll::Ready(None),
             None => {
                 slot.waiting = Some(cx.waker().clone());
                 Poll::Pending
@@ -80,36 +81,45 @@ impl Connection {
         let mut slot = self.inbound();
         slot.closed = true;
         let inbound = slot.inbound.take();
+        let waiting = slot.waiting.take();
         drop(slot);
         drop(inbound);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
     }
 }
 
 impl Inbound {
-    /// Whether an event waits, so that nothing more may be read.
-    pub(crate) fn is_stalled(&self) -> bool {
-        self.stalled.is_some()
-    }
-
     /// Waits until another packet may be handled.
     pub(crate) fn poll_ready(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
         match self.stalled.take() {
             None => Poll::Ready(()),
-            Some(stalled) => self.poll_start(connection, *stalled, cx),
+            Some(stalled) => {
+                let poll = self.poll_start(connection, *stalled, cx);
+                if poll.is_ready() {
+                    connection.stalled.store(false, Ordering::Relaxed);
+                    connection.update(|session| session.reads_again(now()));
+                }
+                poll
+            }
         }
     }
 
     /// Starts an event, or keeps it until its socket may start another one.
     fn poll_start(&mut self, connection: &Connection, event: Stalled, cx: &mut Context<'_>) -> Poll<()> {
-        if event.socket.is_connected() && event.socket.poll_may_start(cx).is_pending() {
+        let mut ready = event.socket.poll_may_start(cx);
+        if ready.is_pending() {
             connection.reader.register(cx.waker());
-            // A handler may have ended before the waker was registered.
-            if event.socket.poll_may_start(cx).is_pending() {
-                self.stalled = Some(Box::new(event));
-                return Poll::Pending;
-            }
+            // A handler may have ended, or the socket, before the waker was registered.
+            ready = event.socket.poll_may_start(cx);
         }
-        namespace::start_event(&event.socket, event.event, cx);
+        let Poll::Ready(route) = ready else {
+            self.stalled = Some(Box::new(event));
+            connection.stalled.store(true, Ordering::Relaxed);
+            return Poll::Pending;
+        };
+        namespace::start_event(&event.socket, route, event.event, cx);
         Poll::Ready(())
     }
 
@@ -127,13 +137,13 @@ impl Inbound {
         cx: &mut Context<'_>,
     ) -> Result<(), DecodeError> {
         let assembled = if message.is_binary() {
-            self.assembler.binary(message.bytes().clone())?
+            self.assembler.binary(message.data_bytes())?
         } else {
             // Attachments are due: what the text says does not matter.
             if self.assembler.is_waiting() {
                 return Err(DecodeError("got plaintext data when reconstructing a packet"));
             }
-            let header = decode(&message.bytes().slice(1..), connection.server.settings.packet_limits())?;
+            let header = decode(&message.data_bytes(), connection.server.settings.packet_limits())?;
             self.assembler.text(header)?
         };
         match assembled {
@@ -150,7 +160,12 @@ impl Inbound {
     ) -> Result<(), DecodeError> {
         let Assembled { header, attachments } = packet;
         match header.kind {
-            Kind::Connect => namespace::admit(connection, header.namespace(), header.payload.clone(), cx),
+            Kind::Connect => match (connection.dialect.protocol, header.namespace().split_once('?')) {
+                (Protocol::V3, Some((name, query))) => namespace::admit(connection, name, query_to_auth(query), cx),
+                (Protocol::V3 | Protocol::V4, _) => {
+                    namespace::admit(connection, header.namespace(), header.payload.clone(), cx)
+                }
+            },
             Kind::Disconnect => {
                 joined(connection, &header)?.close(DisconnectReason::ClientNamespaceDisconnect);
                 Ok(())
@@ -188,6 +203,17 @@ impl Inbound {
 
 /// The socket that a packet is for.
 fn joined(connection: &Connection, header: &Header) -> Result<Arc<Socket>, DecodeError> {
-    let socket = connection.socket(header.namespace()).filter(|socket| socket.is_connected());
+    let name = match connection.dialect.protocol {
+        Protocol::V3 => header.namespace().split('?').next().unwrap_or_default(),
+        Protocol::V4 => header.namespace(),
+    };
+    let socket = connection.socket(name).filter(|socket| socket.is_connected());
     socket.ok_or(DecodeError("a packet for a namespace that is not joined"))
+}
+
+/// Clients of Engine.IO 3 have no auth payload: they put a query behind the name of the namespace.
+fn query_to_auth(query: &str) -> Bytes {
+    let auth: serde_json::Map<_, _> =
+        form_urlencoded::parse(query.as_bytes()).map(|(key, value)| (key.into(), value.into())).collect();
+    serde_json::to_vec(&auth).expect("a map of strings is JSON").into()
 }

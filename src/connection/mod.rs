@@ -8,7 +8,10 @@ mod sockets;
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Poll, Waker},
     time::Instant,
 };
@@ -17,14 +20,15 @@ use futures_util::task::AtomicWaker;
 
 use crate::{
     config::{SlowClientPolicy, Transport},
-    engine::{CloseCause, Open, Packet, Protocol, Session},
+    engine::{CloseCause, Dialect, Open, Packet, Session},
     macros::log,
     packet::Encoded,
     server::Server,
     socket::DisconnectReason,
 };
 
-pub(crate) use self::{inbound::Inbound, request::ConnectionRequest, sessions::Sessions, sockets::JoinError};
+pub use self::request::ConnectionRequest;
+pub(crate) use self::{inbound::Inbound, sessions::Sessions, sockets::JoinError};
 use self::{inbound::InboundSlot, sockets::SocketTable};
 
 /// One client's connection, whatever transport carries it.
@@ -34,21 +38,25 @@ use self::{inbound::InboundSlot, sockets::SocketTable};
 pub(crate) struct Connection {
     pub(crate) server: Arc<Server>,
     pub(crate) id: Arc<str>,
-    pub(crate) protocol: Protocol,
-    /// The client asked for binary as base64.
-    pub(crate) base64: bool,
+    pub(crate) dialect: Dialect,
+    /// What carried the connection when it began.
+    first_transport: Transport,
     pub(crate) request: ConnectionRequest,
     state: Mutex<State>,
     sockets: Mutex<SocketTable>,
     inbound: Mutex<InboundSlot>,
     /// Whoever reads this connection and waits for an event handler to end.
     pub(crate) reader: AtomicWaker,
+    /// The reader waits for an event handler to end, or for a layer to be ready.
+    pub(crate) stalled: AtomicBool,
 }
 
 /// The session, and who waits for it.
 #[derive(Debug)]
 struct State {
     session: Session,
+    /// No namespace has been joined yet; counted in [`Server::idle_sessions`].
+    idle: bool,
     /// When the connection is closed if it has joined no namespace.
     connect_deadline: Option<Instant>,
     /// Who keeps the time, and with WebSocket carries the packets.
@@ -109,6 +117,15 @@ impl State {
         wakes
     }
 
+    /// Whoever carries what has just been queued.
+    fn take_carrier(&mut self) -> Option<Waker> {
+        match self.session.is_polling() {
+            true => self.poll.take(),
+            false if self.blocked => None,
+            false => self.driver.take(),
+        }
+    }
+
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.deadline()?;
         Some(self.connect_deadline.map_or(session, |connect| connect.min(session)))
@@ -125,21 +142,20 @@ pub(crate) enum SendError {
 }
 
 impl Connection {
-    /// Opens a session and queues its handshake.
+    /// Opens a session and queues its handshake. `None` if its id is taken.
     pub(crate) fn open(
         server: Arc<Server>,
+        id: Arc<str>,
         request: ConnectionRequest,
         transport: Transport,
-        protocol: Protocol,
-        base64: bool,
-    ) -> Arc<Self> {
+        dialect: Dialect,
+    ) -> Option<Arc<Self>> {
         let now = now();
         let settings = &server.settings;
         let mut session = match transport {
-            Transport::Polling => Session::polling(now, settings.timing()),
-            Transport::WebSocket => Session::websocket(now, settings.timing()),
+            Transport::Polling => Session::polling(dialect.protocol, now, settings.timing()),
+            Transport::WebSocket | Transport::Custom => Session::websocket(dialect.protocol, now, settings.timing()),
         };
-        let id: Arc<str> = crate::engine::generate_id().into();
         let open = Open {
             sid: &id,
             upgrades: settings.upgrades(transport),
@@ -148,17 +164,20 @@ impl Connection {
             max_payload: settings.max_payload,
         };
         session.send_control(open.to_packet());
+        if let Some(packet) = &settings.initial_packet {
+            session.send_control(packet.clone());
+        }
         let connect_deadline = Some(now + settings.connect_timeout);
-        server.idle_sessions.fetch_add(1, Ordering::Relaxed);
         let connection = Arc::new(Self {
             inbound: Mutex::new(InboundSlot::new(settings.max_attachment_bytes)),
             server,
             id,
-            protocol,
-            base64,
+            dialect,
+            first_transport: transport,
             request,
             state: Mutex::new(State {
                 session,
+                idle: true,
                 connect_deadline,
                 driver: None,
                 armed: None,
@@ -171,10 +190,15 @@ impl Connection {
             }),
             sockets: Mutex::default(),
             reader: AtomicWaker::new(),
+            stalled: AtomicBool::new(false),
         });
-        connection.server.sessions.insert(connection.clone());
+        connection.server.idle_sessions.fetch_add(1, Ordering::Relaxed);
+        if !connection.server.sessions.insert(connection.clone()) {
+            connection.server.idle_sessions.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
         log!(debug, transport = %transport, "session opened");
-        connection
+        Some(connection)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -202,7 +226,11 @@ impl Connection {
     }
 
     pub(crate) fn transport(&self) -> Transport {
-        if self.inspect(Session::is_polling) { Transport::Polling } else { Transport::WebSocket }
+        match self.first_transport {
+            Transport::Custom => Transport::Custom,
+            _ if self.inspect(Session::is_polling) => Transport::Polling,
+            _ => Transport::WebSocket,
+        }
     }
 
     // Sending.
@@ -220,11 +248,7 @@ impl Connection {
             drop(state);
             return Err(self.refuse_packet());
         }
-        let waker = match state.session.is_polling() {
-            true => state.poll.take(),
-            false if state.blocked => None,
-            false => state.driver.take(),
-        };
+        let waker = state.take_carrier();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -232,7 +256,18 @@ impl Connection {
         Ok(())
     }
 
-    fn refuse_packet(&self) -> SendError {
+    /// Queues what was held back while a socket was not accepted, whatever the limit says: it was checked before. Answers
+    /// whom to wake.
+    pub(crate) fn release<'a>(&self, packets: impl Iterator<Item = &'a Encoded>) -> Option<Waker> {
+        let mut state = self.state();
+        for packet in packets {
+            packet.packets().iter().for_each(|packet| state.session.send_control(packet.clone()));
+        }
+        state.take_carrier()
+    }
+
+    /// There is no room for a packet: the policy decides what that means.
+    pub(crate) fn refuse_packet(&self) -> SendError {
         Server::count(&self.server.counters.slow_clients);
         log!(warn, "max_buffered_bytes reached: the client is too slow");
         match self.server.settings.slow_client_policy {
@@ -324,9 +359,13 @@ impl Connection {
     /// The next moment at which [`handle_timeout`](Self::handle_timeout) has something to do. Wakes `waker` if that
     /// moves forward, or, unless the transport is `blocked`, if there is something to send over it.
     ///
-    /// `None`: the session has ended. `Some(Err(()))`: there is something to send already.
-    pub(crate) fn rest(&self, waker: &Waker, blocked: bool) -> Option<Result<Instant, ()>> {
+    /// `None`: the session has ended, or is not on long-polling although the caller is, or the other way round.
+    /// `Some(Err(()))`: there is something to send already.
+    pub(crate) fn rest(&self, waker: &Waker, polling: bool, blocked: bool) -> Option<Result<Instant, ()>> {
         let mut state = self.state();
+        if state.session.is_polling() != polling {
+            return None;
+        }
         let deadline = state.deadline()?;
         if !state.session.is_polling() && !blocked && state.session.has_output() {
             return Some(Err(()));
@@ -358,9 +397,16 @@ impl Connection {
             bytes += packet.len();
             batch.push_back(packet);
         }
+        // The last packet of a session that is closing ends it.
+        if state.session.closed().is_some() {
+            let wakes = state.wakes();
+            drop(state);
+            wakes.wake();
+        }
     }
 
-    pub(crate) fn handle_timeout(&self, now: Instant) {
+    /// Does what is due. `reading` says whether the caller would have noticed if the client had said something.
+    pub(crate) fn handle_timeout(&self, now: Instant, reading: bool) {
         let late = {
             let mut state = self.state();
             let late = state.connect_deadline.is_some_and(|deadline| now >= deadline);
@@ -370,15 +416,25 @@ impl Connection {
             late
         };
         if late {
-            self.server.idle_sessions.fetch_sub(1, Ordering::Relaxed);
             self.close(CloseCause::Forced("no namespace joined within connect_timeout"));
         }
-        self.update(|session| session.handle_timeout(now));
+        let listening = reading && !self.stalled.load(Ordering::Relaxed);
+        self.update(|session| {
+            if !listening {
+                session.excuse_silence(now);
+            }
+            session.handle_timeout(now);
+        });
     }
 
     /// A namespace has been joined, or the connection is over: the time to join one no longer runs.
     pub(crate) fn joined(&self) {
-        if self.state().connect_deadline.take().is_some() {
+        let idle = {
+            let mut state = self.state();
+            state.connect_deadline = None;
+            std::mem::take(&mut state.idle)
+        };
+        if idle {
             self.server.idle_sessions.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -396,11 +452,11 @@ impl Connection {
         })
     }
 
-    /// Remembers who waits while a POST is under way; answers whether the session has ended.
+    /// Remembers who waits while a POST is under way; answers whether the session has ended or left long-polling.
     pub(crate) fn watch_post(&self, waker: &Waker) -> bool {
         let mut state = self.state();
         state.post = Some(waker.clone());
-        state.session.closed().is_some()
+        state.session.closed().is_some() || !state.session.is_polling()
     }
 
     /// Remembers the probing WebSocket; answers whether the session has ended.
@@ -414,7 +470,7 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the id: until the session has ended, it is a secret.
-        f.debug_struct("Connection").field("protocol", &self.protocol).finish_non_exhaustive()
+        f.debug_struct("Connection").field("protocol", &self.dialect.protocol).finish_non_exhaustive()
     }
 }
 

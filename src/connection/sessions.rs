@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     hash::BuildHasher,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,7 +15,7 @@ pub(crate) struct Sessions {
     hasher: RandomState,
 }
 
-/// The ids are the server's own: an attacker cannot choose them, only ask for them.
+/// The ids are the server's own, or those of its user's `generate_id`: an attacker cannot choose them, only ask for them.
 type Shard = HashMap<Arc<str>, Arc<Connection>, RandomState>;
 
 const SHARDS: usize = 32;
@@ -32,8 +32,15 @@ impl Sessions {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn insert(&self, connection: Arc<Connection>) {
-        self.shard(&connection.id).insert(connection.id.clone(), connection);
+    /// Answers whether the id was free; if not, nothing changes.
+    pub(crate) fn insert(&self, connection: Arc<Connection>) -> bool {
+        match self.shard(&connection.id).entry(connection.id.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(connection);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Connection>> {

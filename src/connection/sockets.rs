@@ -45,6 +45,12 @@ impl Connection {
         table.slots.iter().find(|slot| slot.socket.namespace.name() == namespace).map(|slot| slot.socket.clone())
     }
 
+    /// The sockets that have been accepted.
+    pub(crate) fn connected_sockets(&self) -> Vec<Arc<Socket>> {
+        let table = self.table();
+        table.slots.iter().map(|slot| &slot.socket).filter(|socket| socket.is_connected()).cloned().collect()
+    }
+
     pub(crate) fn may_join(&self, namespace: &str) -> Result<(), JoinError> {
         let table = self.table();
         if table.closed {

@@ -1,9 +1,11 @@
 use std::time::{Duration, Instant};
 
+use super::query::Protocol;
+
 /// The heartbeat of a session.
 ///
 /// Engine.IO protocol 4, section "Heartbeat": the server pings `interval` after the last pong, and the client answers
-/// within `timeout`.
+/// within `timeout`. In revision 3 it is the client who pings every `interval`.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     interval: Duration,
@@ -18,6 +20,8 @@ enum State {
     /// A ping is out. Any other packet shows that the peer lives, and extends the deadline once for each ping: a pong
     /// may be stuck behind a large upload.
     Waiting { until: Instant, extended: bool },
+    /// The client pings; it is given up at this time.
+    Listening { until: Instant },
 }
 
 /// What became due.
@@ -29,14 +33,23 @@ pub(super) enum Beat {
 }
 
 impl Heartbeat {
-    pub(super) fn new(now: Instant, interval: Duration, timeout: Duration) -> Self {
-        Self { interval, timeout, state: State::Idle { ping_at: now + interval } }
+    pub(super) fn new(protocol: Protocol, now: Instant, interval: Duration, timeout: Duration) -> Self {
+        let state = match protocol {
+            Protocol::V3 => State::Listening { until: now + interval + timeout },
+            Protocol::V4 => State::Idle { ping_at: now + interval },
+        };
+        Self { interval, timeout, state }
+    }
+
+    /// Whether it is the client who pings.
+    pub(super) fn is_clients(&self) -> bool {
+        matches!(self.state, State::Listening { .. })
     }
 
     pub(super) fn deadline(&self) -> Instant {
         match self.state {
             State::Idle { ping_at } => ping_at,
-            State::Waiting { until, .. } => until,
+            State::Waiting { until, .. } | State::Listening { until } => until,
         }
     }
 
@@ -48,6 +61,11 @@ impl Heartbeat {
         self.state = State::Idle { ping_at: now + self.interval };
     }
 
+    /// The client has pinged.
+    pub(super) fn pinged(&mut self, now: Instant) {
+        self.state = State::Listening { until: now + self.interval + self.timeout };
+    }
+
     /// Another packet than a pong has arrived.
     pub(super) fn heard(&mut self, now: Instant) {
         if let State::Waiting { until, extended: false } = self.state {
@@ -55,10 +73,22 @@ impl Heartbeat {
         }
     }
 
-    /// The server itself has not been reading: the peer's silence says nothing.
-    pub(super) fn excuse(&mut self, now: Instant) {
-        if let State::Waiting { until, extended } = self.state {
-            self.state = State::Waiting { until: until.max(now + self.timeout), extended };
+    /// The server itself has not been reading: the peer's silence says nothing. Something is to be sent instead, now and
+    /// whenever another `timeout` has passed: if the connection is broken, writing fails.
+    pub(super) fn excuse(&mut self, now: Instant) -> bool {
+        match &mut self.state {
+            State::Waiting { until, .. } | State::Listening { until } if now >= *until => {
+                *until = now + self.timeout;
+                true
+            }
+            State::Idle { .. } | State::Waiting { .. } | State::Listening { .. } => false,
+        }
+    }
+
+    /// Gives the client another `timeout`.
+    pub(super) fn extend(&mut self, now: Instant) {
+        if let State::Waiting { until, .. } | State::Listening { until } = &mut self.state {
+            *until = (*until).max(now + self.timeout);
         }
     }
 
@@ -68,8 +98,8 @@ impl Heartbeat {
                 self.state = State::Waiting { until: now + self.timeout, extended: false };
                 Beat::Ping
             }
-            State::Waiting { until, .. } if now >= until => Beat::Timeout,
-            State::Idle { .. } | State::Waiting { .. } => Beat::Nothing,
+            State::Waiting { until, .. } | State::Listening { until } if now >= until => Beat::Timeout,
+            State::Idle { .. } | State::Waiting { .. } | State::Listening { .. } => Beat::Nothing,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Engine.IO: packets, payloads, and the session state machine. Pure: bytes in, bytes out, time as an argument.
 
+mod base64;
+mod dialect;
 mod heartbeat;
 mod open;
 mod outbox;
@@ -11,9 +13,11 @@ mod session;
 mod sid;
 
 pub(crate) use self::{
+    dialect::Dialect,
     open::Open,
     outbox::Outbox,
-    payload::{PayloadDecoder, encode_payload},
+    packet::MESSAGE_BYTE,
+    payload::{Payload, PayloadDecoder, encode_payload},
     query::HandshakeQuery,
     refusal::Refusal,
     session::{CloseCause, ProbeStep, Receipt, Session, Timing},

@@ -25,13 +25,18 @@ impl Outbox {
     ///
     /// An empty outbox takes anything: one packet larger than the limit is the sender's own decision.
     pub(crate) fn push(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
-        let cost: usize = packets.iter().map(cost).sum();
+        let cost = Self::cost(packets);
         if !self.queue.is_empty() && self.bytes + cost > self.limit {
             return Err(OutboxFull);
         }
         self.bytes += cost;
         self.queue.extend(packets.iter().cloned());
         Ok(())
+    }
+
+    /// What packets cost while they wait: their bytes, and their entries in the queue.
+    pub(crate) fn cost(packets: &[Packet]) -> usize {
+        packets.iter().map(cost).sum()
     }
 
     /// Queues a packet of the protocol itself, whatever the limit says.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// The type of an Engine.IO packet.
 ///
@@ -44,16 +44,21 @@ impl PacketKind {
 ///
 /// A text packet keeps its type character in front of its data, so that one buffer can go to every transport and to
 /// every recipient without a copy; a binary packet is always a message. Cloning is cheap: the bytes are shared.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Packet(Repr);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 enum Repr {
     /// The type character and UTF-8 data.
     Text(Bytes),
     /// The data of a binary message.
     Binary(Bytes),
+    /// A binary message behind the type byte that revision 3 wants and revision 4 leaves out: one buffer for both.
+    Typed(Bytes),
 }
+
+/// The type byte of a binary message in revision 3.
+pub(crate) const MESSAGE_BYTE: u8 = 4;
 
 /// What a transport puts on the wire for a [`Packet`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +75,7 @@ pub enum PacketPayload {
 pub struct PacketError(&'static str);
 
 impl PacketError {
-    pub(crate) fn new(message: &'static str) -> Self {
+    pub(crate) const fn new(message: &'static str) -> Self {
         Self(message)
     }
 
@@ -92,6 +97,12 @@ impl Packet {
         Self(Repr::Binary(data.into()))
     }
 
+    /// A binary message that has [`MESSAGE_BYTE`] in front of its data.
+    pub(crate) fn typed(bytes: Bytes) -> Self {
+        debug_assert_eq!(bytes.first(), Some(&MESSAGE_BYTE));
+        Self(Repr::Typed(bytes))
+    }
+
     /// Reads the packet of a text frame.
     ///
     /// A first character `b` announces base64 and is decoded to a binary message, as over long-polling.
@@ -110,10 +121,19 @@ impl Packet {
     /// As [`from_text`](Self::from_text), for a frame whose encoding the transport has checked.
     pub(crate) fn from_utf8(frame: Bytes) -> Result<Self, PacketError> {
         match frame.first() {
-            Some(b'b') => super::payload::decode_base64(&frame[1..]).map(Self::binary),
+            Some(b'b') => super::base64::decode(&frame[1..]).map(Self::binary),
             Some(&byte) if PacketKind::from_char(byte).is_some() => Ok(Self(Repr::Text(frame))),
             Some(_) => Err(PacketError("unknown Engine.IO packet type")),
             None => Err(PacketError("an Engine.IO packet is empty")),
+        }
+    }
+
+    /// As [`from_utf8`](Self::from_utf8), in revision 3: the type follows the `b` of base64.
+    pub(crate) fn from_utf8_v3(frame: Bytes) -> Result<Self, PacketError> {
+        match &frame[..] {
+            [b'b', b'4', data @ ..] => super::base64::decode(data).map(Self::binary),
+            [b'b', ..] => Err(PacketError("unknown Engine.IO packet type")),
+            _ => Self::from_utf8(frame),
         }
     }
 
@@ -132,6 +152,10 @@ impl Packet {
         Self(Repr::Text(Bytes::from_static(b"2")))
     }
 
+    pub(crate) const fn pong() -> Self {
+        Self(Repr::Text(Bytes::from_static(b"3")))
+    }
+
     pub(crate) const fn noop() -> Self {
         Self(Repr::Text(Bytes::from_static(b"6")))
     }
@@ -147,29 +171,32 @@ impl Packet {
             Repr::Text(text) => {
                 text.first().and_then(|byte| PacketKind::from_char(*byte)).expect("a text packet begins with its type")
             }
-            Repr::Binary(_) => PacketKind::Message,
+            Repr::Binary(_) | Repr::Typed(_) => PacketKind::Message,
         }
     }
 
     /// Whether this is a binary message.
     #[must_use]
     pub fn is_binary(&self) -> bool {
-        matches!(self.0, Repr::Binary(_))
+        matches!(self.0, Repr::Binary(_) | Repr::Typed(_))
     }
 
-    /// The data without the type character.
+    /// The data without the type.
     #[must_use]
     pub fn data(&self) -> &[u8] {
         match &self.0 {
-            Repr::Text(text) => &text[1..],
+            Repr::Text(bytes) | Repr::Typed(bytes) => &bytes[1..],
             Repr::Binary(data) => data,
         }
     }
 
-    /// The bytes that this packet takes on a WebSocket, frame header aside.
+    /// The bytes that this packet takes on a WebSocket of revision 4, frame header aside.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes().len()
+        match &self.0 {
+            Repr::Text(bytes) | Repr::Binary(bytes) => bytes.len(),
+            Repr::Typed(bytes) => bytes.len() - 1,
+        }
     }
 
     /// Whether [`len`](Self::len) is zero: an empty binary message.
@@ -178,19 +205,41 @@ impl Packet {
         self.len() == 0
     }
 
-    /// The frame to put on the wire.
+    /// The frame to put on the wire, as revision 4 has it.
     #[must_use]
     pub fn into_payload(self) -> PacketPayload {
         match self.0 {
             Repr::Text(text) => PacketPayload::Text(text),
             Repr::Binary(data) => PacketPayload::Binary(data),
+            Repr::Typed(mut bytes) => {
+                bytes.advance(1);
+                PacketPayload::Binary(bytes)
+            }
         }
     }
 
-    /// The bytes of the frame, type character included.
-    pub(crate) fn bytes(&self) -> &Bytes {
+    /// The frame to put on the wire, as revision 3 has it: a binary message begins with its type.
+    pub(crate) fn into_payload_v3(self) -> PacketPayload {
+        match self.0 {
+            Repr::Text(text) => PacketPayload::Text(text),
+            Repr::Typed(bytes) => PacketPayload::Binary(bytes),
+            Repr::Binary(data) => PacketPayload::Binary([&[MESSAGE_BYTE], &data[..]].concat().into()),
+        }
+    }
+
+    /// The whole text of a text packet, type character included.
+    pub(crate) fn text(&self) -> Option<&Bytes> {
         match &self.0 {
-            Repr::Text(bytes) | Repr::Binary(bytes) => bytes,
+            Repr::Text(text) => Some(text),
+            Repr::Binary(_) | Repr::Typed(_) => None,
+        }
+    }
+
+    /// As [`data`](Self::data), sharing the buffer.
+    pub(crate) fn data_bytes(&self) -> Bytes {
+        match &self.0 {
+            Repr::Text(bytes) | Repr::Typed(bytes) => bytes.slice(1..),
+            Repr::Binary(data) => data.clone(),
         }
     }
 
@@ -201,6 +250,15 @@ impl Packet {
         Self(Repr::Text(text.into()))
     }
 }
+
+/// What a packet says, not how it is kept.
+impl PartialEq for Packet {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind(), self.is_binary(), self.data()) == (other.kind(), other.is_binary(), other.data())
+    }
+}
+
+impl Eq for Packet {}
 
 impl fmt::Debug for Packet {
     /// Shows the kind and the length, never the data.
@@ -227,6 +285,16 @@ mod tests {
     fn a_lone_b_is_an_empty_binary_message() {
         let packet = Packet::from_text("b").unwrap();
         assert!(packet.is_binary() && packet.is_empty());
+    }
+
+    #[test]
+    fn a_binary_message_has_its_type_in_front_in_revision_3_alone() {
+        for packet in [Packet::typed(Bytes::from_static(&[4, 1, 2])), Packet::binary(&[1u8, 2][..])] {
+            assert_eq!((packet.data(), packet.len(), &packet.data_bytes()[..]), (&[1u8, 2][..], 2, &[1u8, 2][..]));
+            assert_eq!(packet.clone().into_payload(), PacketPayload::Binary(Bytes::from_static(&[1, 2])));
+            assert_eq!(packet.into_payload_v3(), PacketPayload::Binary(Bytes::from_static(&[4, 1, 2])));
+        }
+        assert_eq!(Packet::typed(Bytes::from_static(&[4])), Packet::binary(Bytes::new()));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
+    /// Revision 3: Socket.IO clients 1.x and 2.x.
+    V3,
     /// Revision 4: Socket.IO clients 3.x and 4.x.
     V4,
 }
@@ -18,6 +20,8 @@ pub(crate) struct HandshakeQuery<'a> {
     pub(crate) sid: Option<Cow<'a, str>>,
     /// The client wants binary as base64, whatever the transport.
     pub(crate) base64: bool,
+    /// The client polls by script elements.
+    pub(crate) jsonp: Option<Cow<'a, str>>,
 }
 
 impl<'a> HandshakeQuery<'a> {
@@ -28,6 +32,7 @@ impl<'a> HandshakeQuery<'a> {
                 "EIO" => parsed.eio = Some(value),
                 "transport" => parsed.transport = Some(value),
                 "sid" => parsed.sid = Some(value).filter(|sid| !sid.is_empty()),
+                "j" => parsed.jsonp = Some(value),
                 "b64" => parsed.base64 = !value.is_empty(),
                 _ => {}
             }
@@ -35,9 +40,12 @@ impl<'a> HandshakeQuery<'a> {
         parsed
     }
 
-    /// The revision that the query names: 4 only if `EIO` is exactly `4`.
+    /// The revision that the query names.
+    ///
+    /// Where revision 3 is allowed, Node takes everything but `4` for it, nothing at all included.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         match self.eio.as_deref() {
+            Some("3") => Some(Protocol::V3),
             Some("4") => Some(Protocol::V4),
             _ => None,
         }

@@ -13,6 +13,8 @@ pub(crate) enum Refusal {
     BadHandshakeMethod,
     /// Code 3: everything else that is malformed.
     BadRequest,
+    /// Code 4: the request comes from a page of a foreign origin.
+    Forbidden,
     /// Code 5: the protocol revision is not served.
     UnsupportedProtocol,
     /// Code 4, with a status that says that trying later may help.
@@ -26,7 +28,7 @@ impl Refusal {
             Self::UnknownSession => 1,
             Self::BadHandshakeMethod => 2,
             Self::BadRequest => 3,
-            Self::Overloaded(_) => 4,
+            Self::Forbidden | Self::Overloaded(_) => 4,
             Self::UnsupportedProtocol => 5,
         }
     }
@@ -37,6 +39,7 @@ impl Refusal {
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
             Self::BadRequest => "Bad request",
+            Self::Forbidden => "Forbidden",
             Self::Overloaded(message) => message,
             Self::UnsupportedProtocol => "Unsupported protocol version",
         }
@@ -44,6 +47,7 @@ impl Refusal {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::UnknownTransport
             | Self::UnknownSession

@@ -4,6 +4,7 @@ use super::{
     Outbox, Packet, PacketKind,
     heartbeat::{Beat, Heartbeat},
     outbox::OutboxFull,
+    query::Protocol,
 };
 
 /// How long an orderly close waits for the client to fetch what is left.
@@ -11,6 +12,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most packets in the answer to one poll: some clients refuse a longer payload.
 const MAX_PACKETS_PER_POLL: usize = 16;
+
+/// After so many bytes the answer to a poll of revision 3 is full: browsers' clients of 1.x cannot read 100 kB at once.
+const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 
 /// The Engine.IO session, without its IO.
 ///
@@ -147,20 +151,20 @@ pub(crate) struct Timing {
 
 impl Session {
     /// A session that begins with long-polling.
-    pub(crate) fn polling(now: Instant, timing: Timing) -> Self {
-        Self::new(now, timing, Carrier::Polling(Polling::default()))
+    pub(crate) fn polling(protocol: Protocol, now: Instant, timing: Timing) -> Self {
+        Self::new(protocol, now, timing, Carrier::Polling(Polling::default()))
     }
 
     /// A session that begins with a WebSocket.
-    pub(crate) fn websocket(now: Instant, timing: Timing) -> Self {
-        Self::new(now, timing, Carrier::WebSocket { flushed: true })
+    pub(crate) fn websocket(protocol: Protocol, now: Instant, timing: Timing) -> Self {
+        Self::new(protocol, now, timing, Carrier::WebSocket { flushed: true })
     }
 
-    fn new(now: Instant, timing: Timing, carrier: Carrier) -> Self {
+    fn new(protocol: Protocol, now: Instant, timing: Timing, carrier: Carrier) -> Self {
         Self {
             carrier,
             state: State::Open,
-            heartbeat: Heartbeat::new(now, timing.ping_interval, timing.ping_timeout),
+            heartbeat: Heartbeat::new(protocol, now, timing.ping_interval, timing.ping_timeout),
             outbox: Outbox::new(timing.max_buffered_bytes),
         }
     }
@@ -264,9 +268,18 @@ impl Session {
         }
     }
 
-    /// This side has not been reading for a while.
+    /// This side is not reading, and so does not know whether the client is silent.
     pub(crate) fn excuse_silence(&mut self, now: Instant) {
-        self.heartbeat.excuse(now);
+        if self.state == State::Open && self.heartbeat.excuse(now) {
+            // In revision 3 the server has no ping.
+            let sign = if self.heartbeat.is_clients() { Packet::noop() } else { Packet::ping() };
+            self.outbox.push_control(sign);
+        }
+    }
+
+    /// This side reads again: what the client has said in the meantime is given time to arrive.
+    pub(crate) fn reads_again(&mut self, now: Instant) {
+        self.heartbeat.extend(now);
     }
 
     /// Takes a packet from the transport that carries the session. The time is asked for only if it matters.
@@ -276,8 +289,14 @@ impl Session {
         }
         let kind = packet.kind();
         match kind {
-            PacketKind::Pong => self.heartbeat.pong(now()),
-            PacketKind::Ping => self.abort(CloseCause::TransportError("invalid heartbeat direction")),
+            PacketKind::Ping if self.heartbeat.is_clients() => {
+                self.heartbeat.pinged(now());
+                self.send_control(Packet::pong());
+            }
+            PacketKind::Pong if !self.heartbeat.is_clients() => self.heartbeat.pong(now()),
+            PacketKind::Ping | PacketKind::Pong => {
+                self.abort(CloseCause::TransportError("invalid heartbeat direction"));
+            }
             PacketKind::Close => self.end(CloseCause::TransportClose, Farewell::Noop),
             PacketKind::Message | PacketKind::Open | PacketKind::Upgrade | PacketKind::Noop => {
                 if self.heartbeat.is_waiting() {
@@ -328,9 +347,13 @@ impl Session {
             Carrier::WebSocket { .. } => return Some(vec![Packet::noop()]),
         };
         let mut packets = Vec::new();
+        let mut bytes = 0;
+        let max_bytes = if self.heartbeat.is_clients() { MAX_BYTES_PER_POLL_V3 } else { usize::MAX };
         while packets.len() < MAX_PACKETS_PER_POLL
+            && bytes < max_bytes
             && let Some(packet) = self.outbox.pop()
         {
+            bytes += packet.len();
             packets.push(packet);
         }
         if packets.is_empty() {

@@ -1,11 +1,11 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
     handler::{EventError, EventResponse, IntoEventResponse},
-    namespace::EventRequest,
-    packet::{Target, encode_ack, encode_args},
+    namespace::{EventRequest, PendingAck},
+    packet::encode_args,
     socket::{EmitError, SocketRef},
 };
 
@@ -17,26 +17,24 @@ use super::FromEvent;
 #[must_use = "the client waits for the ack"]
 pub struct AckSender {
     socket: SocketRef,
-    id: u64,
+    ack: Arc<PendingAck>,
 }
 
 impl AckSender {
-    /// Answers. A tuple is several arguments, anything else one.
+    /// Answers, unless the ack has been answered already. A tuple is several arguments, anything else one.
     ///
     /// # Errors
     ///
     /// If the arguments cannot be encoded, the socket is disconnected, or the client is too slow.
     pub fn send<T: Serialize + ?Sized>(self, args: &T) -> Result<(), EmitError> {
         let args = encode_args(args).map_err(EmitError::encode)?;
-        let socket = self.socket.inner();
-        let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
-        Ok(socket.deliver(&encode_ack(target, args), false)?)
+        Ok(self.ack.answer(self.socket.inner(), args)?)
     }
 }
 
 impl fmt::Debug for AckSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AckSender").field("socket", self.socket.id()).field("id", &self.id).finish()
+        f.debug_struct("AckSender").field("socket", self.socket.id()).field("ack", &self.ack).finish()
     }
 }
 
@@ -45,7 +43,7 @@ impl<S: Sync> FromEvent<S> for AckSender {
 
     async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NoAck> {
         let socket = request.socket().clone();
-        request.take_ack().map(|id| Self { socket, id }).ok_or(NoAck)
+        request.take_ack().map(|ack| Self { socket, ack }).ok_or(NoAck)
     }
 }
 

@@ -40,9 +40,9 @@ where
         let socket: SocketRef = request.socket().clone();
         let opened = &socket.inner().connection.request;
         let mut parts = Request::new(()).into_parts().0;
-        parts.method = opened.method.clone();
-        parts.uri = opened.uri.clone();
-        parts.headers = opened.headers.clone();
+        parts.method = opened.method().clone();
+        parts.uri = opened.uri().clone();
+        parts.headers = opened.headers().clone();
         parts.extensions = socket.extensions().all();
         match E::from_request_parts(&mut parts, state).await {
             Ok(extracted) => Ok(Self(extracted)),

@@ -1,13 +1,12 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, task::Context};
 
-use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::StatusCode;
 use tower::ServiceExt;
 
 use crate::{
     connection::{Connection, JoinError},
+    engine::Protocol,
     macros::log,
     packet::{DecodeError, encode_simple},
     server::{Server, Started},
@@ -28,7 +27,8 @@ pub(crate) fn admit(
 ) -> Result<(), DecodeError> {
     let server = &connection.server;
     let refuse = |message: &str| {
-        connection.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json()));
+        // An object in either revision.
+        connection.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
         Ok(())
     };
     if name.len() > server.settings.max_namespace_length {
@@ -57,20 +57,35 @@ pub(crate) fn admit(
     Ok(())
 }
 
+/// Clients of Engine.IO 3 do not ask to join the default namespace: a session of theirs does so as it begins.
+pub(crate) fn admit_implicitly(connection: &Arc<Connection>, cx: &mut Context<'_>) {
+    if connection.dialect.protocol == Protocol::V3 {
+        // The first of a new session's namespaces breaks no rule.
+        let _ = admit(connection, "/", Bytes::new(), cx);
+    }
+}
+
 /// Asks the namespace's services, and does what they answer.
 async fn decide(socket: Arc<Socket>, auth: Bytes) {
     let connection = socket.connection.clone();
     let name = socket.namespace.name();
     let request = connect_request(&connection.request, name, &auth, socket.clone().into());
     let answer = socket.namespace.connect_route().oneshot(request);
-    let response = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+    let refusal = async {
+        let response = answer.await.unwrap_or_else(|never| match never {});
+        match response.status().is_success() {
+            true => None,
+            // Reading the body may run user code too.
+            false => Some(ConnectError::from_response(response).await),
+        }
+    };
+    let refusal = AssertUnwindSafe(refusal).catch_unwind().await.unwrap_or_else(|_| {
         Server::count(&connection.server.counters.panics);
         log!(error, namespace = %name, "on_connect or a layer of its namespace panicked");
-        Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        Some(ConnectError::new("Internal Server Error"))
     });
-    let response = response.unwrap_or_else(|never| match never {});
-    let error = if !response.status().is_success() {
-        ConnectError::from_response(response).await
+    let error = if let Some(error) = refusal {
+        error
     } else if !socket.was_reached() {
         log!(warn, namespace = %name, "a layer answered CONNECT with success, but did not hand it on");
         ConnectError::new("the connection was not handed on")
@@ -80,6 +95,7 @@ async fn decide(socket: Arc<Socket>, auth: Bytes) {
         ConnectError::new("disconnected by the server")
     };
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
-    connection.reply(&encode_simple(b'4', name, &error.to_json()));
+    connection.reply(&encode_simple(b'4', name, &error.to_json(connection.dialect.protocol)));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);
+    connection.forget_socket(&socket);
 }

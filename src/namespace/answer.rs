@@ -6,6 +6,8 @@ use http_body_util::{BodyExt, Limited};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::engine::Protocol;
+
 /// The longest body that is read for the client.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -22,8 +24,14 @@ impl ConnectError {
         Self { message: message.to_owned(), data: None }
     }
 
-    pub(super) fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("strings and JSON values are JSON")
+    /// The payload. Clients of Engine.IO 3 get the data alone, or else the message.
+    pub(super) fn to_json(&self, protocol: Protocol) -> String {
+        match (protocol, &self.data) {
+            (Protocol::V4, _) => serde_json::to_string(self),
+            (Protocol::V3, Some(data)) => serde_json::to_string(data),
+            (Protocol::V3, None) => serde_json::to_string(&self.message),
+        }
+        .expect("strings and JSON values are JSON")
     }
 
     /// Reads the answer of a layer or a handler.
@@ -86,7 +94,7 @@ mod tests {
 
     async fn refusal(response: impl IntoResponse) -> serde_json::Value {
         let error = ConnectError::from_response(response.into_response()).await;
-        serde_json::from_str(&error.to_json()).unwrap()
+        serde_json::from_str(&error.to_json(Protocol::V4)).unwrap()
     }
 
     #[tokio::test]

@@ -54,15 +54,15 @@ pub(super) fn connect_request(
     let body = if auth.is_empty() { Bytes::from_static(b"{}") } else { auth.clone() };
     let mut request = Request::new(Body::from(body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri(namespace, opened.uri.query());
+    *request.uri_mut() = uri(namespace, opened.uri().query());
     let headers = request.headers_mut();
-    headers.clone_from(&opened.headers);
+    headers.clone_from(opened.headers());
     for name in &STRIPPED {
         headers.remove(name);
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let extensions = request.extensions_mut();
-    extensions.clone_from(&opened.extensions);
+    extensions.clone_from(opened.extensions());
     extensions.remove::<MatchedPath>();
     extensions.insert(socket);
     request

@@ -1,9 +1,12 @@
 use std::{
     collections::HashMap,
     fmt,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker, ready},
 };
 
 use foldhash::fast::RandomState;
@@ -11,11 +14,12 @@ use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 
 use crate::{
+    connection::SendError,
     handler::{EventError, EventFuture, EventResponse, EventRoute},
     macros::log,
-    packet::{Args, ArgsError, EventPayload, Target, encode_ack, is_valid_json, read_args},
+    packet::{Args, ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
     server::Server,
-    socket::{DisconnectReason, Socket, SocketRef},
+    socket::{DisconnectReason, EventStart, Socket, SocketRef},
 };
 
 /// An event of a client's, on its way to a handler.
@@ -26,11 +30,29 @@ use crate::{
 pub struct EventRequest {
     socket: SocketRef,
     content: Content,
-    /// The id of the ack that the client waits for.
-    ack: Option<u64>,
+    /// The ack that the client waits for.
+    ack: Option<Arc<PendingAck>>,
     /// The ack has been handed to the handler.
     ack_taken: bool,
     check: Check,
+}
+
+/// An ack that a client waits for. Only the first answer is sent, whoever gives it.
+#[derive(Debug)]
+pub(crate) struct PendingAck {
+    id: u64,
+    answered: AtomicBool,
+}
+
+impl PendingAck {
+    pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), SendError> {
+        if self.answered.swap(true, Ordering::Relaxed) {
+            log!(debug, "an ack was answered twice");
+            return Ok(());
+        }
+        let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
+        socket.deliver(&encode_ack(target, args), false)
+    }
 }
 
 #[derive(Clone)]
@@ -53,6 +75,7 @@ enum Check {
 
 impl EventRequest {
     pub(crate) fn new(socket: Arc<Socket>, event: EventPayload, ack: Option<u64>) -> Self {
+        let ack = ack.map(|id| Arc::new(PendingAck { id, answered: AtomicBool::new(false) }));
         Self { socket: socket.into(), content: Content::Event(event), ack, ack_taken: false, check: Check::Unread }
     }
 
@@ -122,7 +145,7 @@ impl EventRequest {
     }
 
     /// Hands out the ack, once.
-    pub(crate) fn take_ack(&mut self) -> Option<u64> {
+    pub(crate) fn take_ack(&mut self) -> Option<Arc<PendingAck>> {
         self.ack_taken |= self.ack.is_some();
         self.ack.take()
     }
@@ -186,9 +209,11 @@ impl EventRouter {
             (Some(handler), None) => handler.start(request),
             (None, Some(any)) => any.start(request),
             (Some(handler), Some(any)) => {
+                let socket = request.socket.inner().clone();
                 let mut copy = request.clone();
                 copy.ack = None;
-                both(any.start(copy), handler.start(request))
+                let any = Contained::call(|| any.start(copy));
+                both(socket, any, handler.start(request))
             }
             (None, None) => {
                 log!(debug, event = %request.event(), "no handler for an event");
@@ -199,75 +224,90 @@ impl EventRouter {
     }
 }
 
-/// Runs the handler of all events, then, as soon as that has begun, the event's own.
-fn both(mut any: EventFuture, mut own: EventFuture) -> EventFuture {
-    let mut response = None;
-    let mut any_done = false;
+/// Runs the handler of all events, then, as soon as that has begun, the event's own, whose answer waits for nobody else.
+fn both(socket: Arc<Socket>, any: Contained, own: EventFuture) -> EventFuture {
+    let mut any = Some(any);
+    let mut own = own;
     EventFuture::new(std::future::poll_fn(move |cx| {
-        if !any_done {
-            any_done = any.poll_unpin(cx).is_ready();
+        if any.as_mut().is_some_and(|any| any.poll(&socket, cx).is_ready()) {
+            any = None;
         }
-        if response.is_none()
-            && let Poll::Ready(ready) = own.poll_unpin(cx)
-        {
-            response = Some(ready);
+        let response = ready!(own.poll_unpin(cx));
+        if let Some(any) = any.take() {
+            let running = socket.running();
+            let socket = socket.clone();
+            tokio::spawn(async move {
+                // It answers nobody.
+                let _ = any.run(&socket).await;
+                drop(running);
+            });
         }
-        if any_done { response.take().map_or(Poll::Pending, Poll::Ready) } else { Poll::Pending }
+        Poll::Ready(response)
     }))
 }
 
 /// Starts an event: polls its handler here, and spawns it if it has to wait.
-///
-/// [`Socket::poll_may_start`] has said that it may start.
-pub(crate) fn start_event(socket: &Arc<Socket>, mut request: EventRequest, cx: &mut Context<'_>) {
-    if !socket.is_connected() {
-        return;
-    }
-    let ack = request.ack;
-    let events = socket.take_events();
+pub(crate) fn start_event(socket: &Arc<Socket>, start: EventStart, mut request: EventRequest, cx: &mut Context<'_>) {
+    let ack = request.ack.clone();
+    let events = match start {
+        EventStart::Ready(events) => events,
+        EventStart::Panicked => return answer(socket, ack.as_deref(), panicked(socket)),
+        EventStart::Gone => return,
+    };
     // A layer may look at the arguments, or let no handler read them.
     if events.needs_readiness() && !request.is_well_formed() {
         return;
     }
-    let mut future = events.call_ready(request);
-    match poll_once(&mut future, cx) {
-        Poll::Ready(response) => answer(socket, ack, response),
+    let mut event = Contained::call(|| events.call_ready(request));
+    match event.poll(socket, cx) {
+        Poll::Ready(response) => answer(socket, ack.as_deref(), response),
         Poll::Pending => {
             let running = socket.running();
             let socket = socket.clone();
-            let task = async move {
-                let response = AssertUnwindSafe(future).catch_unwind().await.ok();
-                answer(&socket, ack, response);
+            tokio::spawn(async move {
+                let response = event.run(&socket).await;
+                answer(&socket, ack.as_deref(), response);
                 drop(running);
-            };
-            tokio::spawn(task);
+            });
         }
     }
 }
 
-/// Polls a handler for the first time; `None` if it panics.
-fn poll_once(future: &mut EventFuture, cx: &mut Context<'_>) -> Poll<Option<EventResponse>> {
-    match std::panic::catch_unwind(AssertUnwindSafe(|| future.poll_unpin(cx))) {
-        Ok(poll) => poll.map(Some),
-        Err(_) => Poll::Ready(None),
+/// A handler behind its layers. If they panic, when they are called or later, that is the end of this event alone.
+struct Contained(Option<EventFuture>);
+
+impl Contained {
+    fn call(call: impl FnOnce() -> EventFuture) -> Self {
+        Self(catch_unwind(AssertUnwindSafe(call)).ok())
+    }
+
+    fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<EventResponse> {
+        let polled = match &mut self.0 {
+            Some(future) => catch_unwind(AssertUnwindSafe(|| future.poll_unpin(cx))).ok(),
+            None => None,
+        };
+        polled.unwrap_or_else(|| Poll::Ready(panicked(socket)))
+    }
+
+    async fn run(mut self, socket: &Socket) -> EventResponse {
+        std::future::poll_fn(|cx| self.poll(socket, cx)).await
     }
 }
 
+fn panicked(socket: &Socket) -> EventResponse {
+    Server::count(&socket.connection.server.counters.panics);
+    log!(error, namespace = %socket.namespace.name(), "an event handler or a layer around it panicked");
+    EventError::internal_message().into()
+}
+
 /// Sends the ack that a handler returned, or says what went wrong.
-fn answer(socket: &Arc<Socket>, ack: Option<u64>, response: Option<EventResponse>) {
-    let response = response.unwrap_or_else(|| {
-        let server = &socket.connection.server;
-        Server::count(&server.counters.panics);
-        log!(error, namespace = %socket.namespace.name(), "an event handler panicked");
-        EventError::internal_message().into()
-    });
+fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse) {
     if let Some(error) = response.error() {
         log!(debug, error = %error, "an event handler failed");
     }
-    if let (Some(id), Some(args)) = (ack, response.into_args()) {
-        let target = Target { namespace: socket.namespace.name(), id: Some(id) };
+    if let (Some(ack), Some(args)) = (ack, response.into_args()) {
         // If the client is gone or too slow, that has been dealt with.
-        let _ = socket.deliver(&encode_ack(target, args), false);
+        let _ = ack.answer(socket, args);
     }
 }
 
@@ -287,13 +327,14 @@ fn run_detached(socket: &Arc<Socket>, handler: Option<&EventRoute>, name: &'stat
     };
     let server = &socket.connection.server;
     let _runtime = server.runtime().enter();
-    let mut future = handler.start(EventRequest::disconnect(socket, name, reason));
-    match poll_once(&mut future, &mut Context::from_waker(Waker::noop())) {
+    let request = EventRequest::disconnect(socket, name, reason);
+    let mut event = Contained::call(|| handler.start(request));
+    match event.poll(socket, &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(response) => answer(socket, None, response),
         Poll::Pending => {
             let socket = socket.clone();
             server.runtime().spawn(async move {
-                let response = AssertUnwindSafe(future).catch_unwind().await.ok();
+                let response = event.run(&socket).await;
                 answer(&socket, None, response);
             });
         }

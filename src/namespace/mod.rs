@@ -10,9 +10,9 @@ mod state;
 mod table;
 
 pub(crate) use self::{
-    admission::admit,
-    events::{run_disconnect, run_disconnecting, start_event},
-    state::{Definition, NamespaceState},
+    admission::{admit, admit_implicitly},
+    events::{PendingAck, run_disconnect, run_disconnecting, start_event},
+    state::{Common, Definition, NamespaceState},
     table::{NamespaceTable, Namespaces},
 };
 pub use self::{

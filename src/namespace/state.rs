@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{handler::EventRoute, room::Registry, socket::Socket};
+use crate::{cluster::ClusterAdapter, handler::EventRoute, room::Registry, socket::Socket};
 
 use super::ConnectRoute;
 
@@ -30,18 +30,25 @@ pub(crate) struct NamespaceState {
     /// Sockets of a dynamic namespace, in admission or admitted; `None` for one that always exists. Changed only under
     /// the lock of the table.
     pub(super) users: Option<AtomicUsize>,
-    ack_timeout: Duration,
+    common: Common,
+}
+
+/// What all namespaces of a server have in common.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) ack_timeout: Duration,
+    pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
 }
 
 impl NamespaceState {
-    pub(super) fn new(name: Arc<str>, definition: Arc<Definition>, ack_timeout: Duration, dynamic: bool) -> Arc<Self> {
+    pub(super) fn new(name: Arc<str>, definition: Arc<Definition>, common: Common, dynamic: bool) -> Arc<Self> {
         Arc::new(Self {
             name,
             definition,
             registry: Mutex::default(),
             ack_ids: AtomicU64::new(0),
             users: dynamic.then(|| AtomicUsize::new(0)),
-            ack_timeout,
+            common,
         })
     }
 
@@ -49,12 +56,21 @@ impl NamespaceState {
         &self.name
     }
 
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        self.name.clone()
+    }
+
+    /// What carries broadcasts to other nodes.
+    pub(crate) fn adapter(&self) -> Option<&dyn ClusterAdapter> {
+        self.common.adapter.as_deref()
+    }
+
     pub(crate) fn is_dynamic(&self) -> bool {
         self.users.is_some()
     }
 
     pub(crate) fn ack_timeout(&self) -> Duration {
-        self.ack_timeout
+        self.common.ack_timeout
     }
 
     pub(crate) fn next_ack_id(&self) -> u64 {
@@ -78,5 +94,11 @@ impl NamespaceState {
 impl fmt::Debug for NamespaceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NamespaceState").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Common {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Common").field("ack_timeout", &self.ack_timeout).finish_non_exhaustive()
     }
 }

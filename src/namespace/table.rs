@@ -1,16 +1,22 @@
 use std::{
     collections::HashMap,
+    convert::Infallible,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    task::{Context, Poll},
 };
 
-use axum::Router;
+use axum::{Router, body::Body, response::Response};
+use http::{Extensions, Request};
+use tower_service::Service;
 
-use super::{ConnectRoute, Definition, Namespace, NamespaceState, connect_request::encode_pattern};
+use super::{
+    Common, ConnectFuture, ConnectRoute, Definition, Namespace, NamespaceState, connect_request::encode_pattern,
+};
 
 /// The namespaces of a configuration.
 pub(crate) struct NamespaceTable {
@@ -63,13 +69,62 @@ impl NamespaceTable {
         if let Ok(found) = self.patterns.at(name) {
             return Some(found.value);
         }
-        self.predicates.iter().find(|(matches, _)| matches(name)).map(|(_, definition)| definition)
+        // A predicate that panics accepts nothing.
+        let accepts = |matches: &Predicate| catch_unwind(AssertUnwindSafe(|| matches(name))).unwrap_or(false);
+        self.predicates.iter().find(|(matches, _)| accepts(matches)).map(|(_, definition)| definition)
     }
 }
 
 /// Puts axum's own router around a pattern's services, so that `Path` can be extracted.
 fn with_path(route: ConnectRoute, pattern: &str) -> ConnectRoute {
-    ConnectRoute::new(Router::new().route_service(&encode_pattern(pattern), route))
+    let router: Router = Router::new().route_service(&encode_pattern(pattern), Restore(route));
+    ConnectRoute::new(SetAside(router))
+}
+
+/// Sets aside what the layers of the HTTP routes put on the request, and gives it back behind the router of the pattern: a
+/// route of theirs may have parameters of its own, which axum would mix with the pattern's.
+#[derive(Clone)]
+struct SetAside(Router);
+
+#[derive(Clone)]
+struct Restore(ConnectRoute);
+
+#[derive(Clone)]
+struct Aside(Extensions);
+
+impl Service<Request<Body>> for SetAside {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <Router as Service<Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.0, cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let aside = Aside(std::mem::take(request.extensions_mut()));
+        request.extensions_mut().insert(aside);
+        self.0.call(request)
+    }
+}
+
+impl Service<Request<Body>> for Restore {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ConnectFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.0, cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let extensions = request.extensions_mut();
+        if let Some(Aside(mut restored)) = extensions.remove::<Aside>() {
+            restored.extend(std::mem::take(extensions));
+            *extensions = restored;
+        }
+        self.0.call(request)
+    }
 }
 
 impl fmt::Debug for NamespaceTable {
@@ -86,7 +141,7 @@ pub(crate) struct Namespaces {
     existing: RwLock<HashMap<Arc<str>, Arc<NamespaceState>>>,
     /// How many of them are dynamic; changed under the lock.
     dynamic: AtomicUsize,
-    ack_timeout: Duration,
+    common: Common,
 }
 
 /// What a client's CONNECT leads to.
@@ -99,18 +154,18 @@ pub(super) enum Lookup {
 }
 
 impl Namespaces {
-    pub(crate) fn new(mut table: NamespaceTable, ack_timeout: Duration) -> Self {
+    pub(crate) fn new(mut table: NamespaceTable, common: Common) -> Self {
         let mut exact = std::mem::take(&mut table.exact);
         exact.entry("/".to_owned()).or_insert_with(|| Namespace::new().build());
         let state = |(name, definition): (String, Definition)| {
             let name: Arc<str> = name.into();
-            (name.clone(), NamespaceState::new(name, Arc::new(definition), ack_timeout, false))
+            (name.clone(), NamespaceState::new(name, Arc::new(definition), common.clone(), false))
         };
         Self {
             existing: RwLock::new(exact.into_iter().map(state).collect()),
             table,
             dynamic: AtomicUsize::new(0),
-            ack_timeout,
+            common,
         }
     }
 
@@ -140,7 +195,7 @@ impl Namespaces {
             }
             (None, Some(definition)) => {
                 let name: Arc<str> = name.into();
-                let namespace = NamespaceState::new(name.clone(), definition.clone(), self.ack_timeout, true);
+                let namespace = NamespaceState::new(name.clone(), definition.clone(), self.common.clone(), true);
                 existing.insert(name, namespace.clone());
                 self.dynamic.fetch_add(1, Ordering::Relaxed);
                 namespace

@@ -16,6 +16,8 @@ use serde::{
     },
 };
 
+use crate::engine::{MESSAGE_BYTE, Packet};
+
 const PLACEHOLDER: &str = "_placeholder";
 const NUMBER: &str = "num";
 
@@ -306,12 +308,15 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<A> {
 
 /// The formatter that moves bytes out of the JSON into attachments.
 #[derive(Debug)]
-pub(super) struct Extractor<'a>(pub(super) &'a mut Vec<Bytes>);
+pub(super) struct Extractor<'a>(pub(super) &'a mut Vec<Packet>);
 
 impl serde_json::ser::Formatter for Extractor<'_> {
     fn write_byte_array<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
         write!(writer, r#"{{"{PLACEHOLDER}":true,"{NUMBER}":{}}}"#, self.0.len())?;
-        self.0.push(Bytes::copy_from_slice(value));
+        let mut message = Vec::with_capacity(1 + value.len());
+        message.push(MESSAGE_BYTE);
+        message.extend_from_slice(value);
+        self.0.push(Packet::typed(message.into()));
         Ok(())
     }
 }

@@ -1,6 +1,5 @@
 use std::{cell::Cell, io::Write as _};
 
-use bytes::Bytes;
 use serde::Serialize;
 
 use crate::engine::Packet;
@@ -10,7 +9,7 @@ use super::{
     binary::Extractor,
 };
 
-/// A packet, encoded once for as many recipients as there are.
+/// A packet, encoded once for as many recipients as there are, whatever revision of Engine.IO they speak.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoded(Parts);
 
@@ -22,6 +21,14 @@ enum Parts {
 }
 
 impl Encoded {
+    /// Packets that another node has encoded: a text, and its attachments.
+    pub(crate) fn from_packets(packets: &[Packet]) -> Self {
+        Self(match packets {
+            [text] => Parts::Text(text.clone()),
+            packets => Parts::Binary(packets.into()),
+        })
+    }
+
     pub(crate) fn packets(&self) -> &[Packet] {
         match &self.0 {
             Parts::Text(packet) => std::slice::from_ref(packet),
@@ -58,7 +65,7 @@ pub(crate) fn encode_event<T: Serialize + ?Sized>(
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedArgs {
     json: Vec<u8>,
-    attachments: Vec<Bytes>,
+    attachments: Vec<Packet>,
 }
 
 pub(crate) fn encode_args<T: Serialize + ?Sized>(args: &T) -> serde_json::Result<EncodedArgs> {
@@ -80,7 +87,7 @@ pub(crate) fn encode_simple(kind: u8, namespace: &str, payload: &str) -> Encoded
 /// Appends arguments to an open JSON array, behind a comma unless they are the first.
 fn write_args<T: Serialize + ?Sized>(
     json: &mut Vec<u8>,
-    attachments: &mut Vec<Bytes>,
+    attachments: &mut Vec<Packet>,
     args: &T,
 ) -> serde_json::Result<()> {
     let start = json.len();
@@ -112,7 +119,7 @@ fn splice(json: &mut Vec<u8>, start: usize, first: bool) {
 }
 
 /// Puts the header in front of the JSON.
-fn assemble(kinds: [u8; 2], target: Target<'_>, json: &[u8], attachments: Vec<Bytes>) -> Encoded {
+fn assemble(kinds: [u8; 2], target: Target<'_>, json: &[u8], attachments: Vec<Packet>) -> Encoded {
     let mut text = Vec::with_capacity(header_capacity(target, &attachments) + json.len());
     text.extend_from_slice(&[b'4', kinds[usize::from(!attachments.is_empty())]]);
     if !attachments.is_empty() {
@@ -131,11 +138,11 @@ fn assemble(kinds: [u8; 2], target: Target<'_>, json: &[u8], attachments: Vec<By
     Encoded(if attachments.is_empty() {
         Parts::Text(text)
     } else {
-        Parts::Binary(std::iter::once(text).chain(attachments.into_iter().map(Packet::binary)).collect())
+        Parts::Binary(std::iter::once(text).chain(attachments).collect())
     })
 }
 
-fn header_capacity(target: Target<'_>, attachments: &[Bytes]) -> usize {
+fn header_capacity(target: Target<'_>, attachments: &[Packet]) -> usize {
     let namespace = if target.namespace == "/" { 0 } else { target.namespace.len() + 1 };
     let count = if attachments.is_empty() { 0 } else { 1 + digits(attachments.len() as u64) };
     2 + count + namespace + target.id.map_or(0, digits)
@@ -175,12 +182,17 @@ mod tests {
         super::{Args, EventPayload, Limits, Value, decode, read_args},
         *,
     };
+    use bytes::Bytes;
     use proptest::prelude::*;
     use serde::Deserialize;
 
     fn event<T: Serialize + ?Sized>(target: Target<'_>, args: &T) -> Vec<String> {
         let encoded = encode_event(target, "m", args).unwrap();
-        encoded.packets().iter().map(|p| String::from_utf8_lossy(p.bytes()).into_owned()).collect()
+        encoded
+            .packets()
+            .iter()
+            .map(|p| String::from_utf8_lossy(p.text().map_or(p.data(), |text| text)).into_owned())
+            .collect()
     }
 
     const ROOT: Target<'static> = Target { namespace: "/", id: None };
@@ -201,13 +213,13 @@ mod tests {
     fn the_header_names_namespace_and_id() {
         assert_eq!(event(Target { namespace: "/admin", id: Some(12) }, &()), [r#"42/admin,12["m"]"#]);
         assert_eq!(event(Target { namespace: "/", id: Some(0) }, &()), [r#"420["m"]"#]);
-        assert_eq!(encode_simple(b'1', "/admin", "").packets()[0].bytes(), &b"41/admin,"[..]);
-        assert_eq!(encode_simple(b'0', "/", r#"{"sid":"x"}"#).packets()[0].bytes(), &br#"40{"sid":"x"}"#[..]);
+        assert_eq!(encode_simple(b'1', "/admin", "").packets()[0].text().unwrap(), &b"41/admin,"[..]);
+        assert_eq!(encode_simple(b'0', "/", r#"{"sid":"x"}"#).packets()[0].text().unwrap(), &br#"40{"sid":"x"}"#[..]);
     }
 
     #[test]
     fn acks_carry_arguments_without_a_name() {
-        let ack = |args| encode_ack(Target { namespace: "/", id: Some(12) }, args).packets()[0].bytes().clone();
+        let ack = |args| encode_ack(Target { namespace: "/", id: Some(12) }, args).packets()[0].text().unwrap().clone();
         assert_eq!(ack(encode_args("ok").unwrap()), &br#"4312["ok"]"#[..]);
         assert_eq!(ack(encode_args(&()).unwrap()), &b"4312[]"[..]);
         assert_eq!(ack(encode_args(&(1, 2)).unwrap()), &b"4312[1,2]"[..]);
@@ -232,7 +244,7 @@ mod tests {
     #[test]
     fn the_text_is_allocated_in_its_final_size() {
         for target in [ROOT, Target { namespace: "/a", id: Some(100) }] {
-            let attachments = vec![Bytes::new(); 10];
+            let attachments = vec![Packet::binary(Bytes::new()); 10];
             let packet = assemble([b'2', b'5'], target, b"[]", attachments.clone());
             assert_eq!(packet.packets()[0].len(), header_capacity(target, &attachments) + 2);
         }
@@ -247,9 +259,9 @@ mod tests {
     /// Decodes what was encoded, as a client's message would be.
     fn decoded<T: serde::de::DeserializeOwned>(encoded: &Encoded) -> T {
         let [text, attachments @ ..] = encoded.packets() else { panic!("no text") };
-        let header = decode(&text.bytes().slice(1..), Limits { attachments: 10, depth: 64 }).unwrap();
+        let header = decode(&text.data_bytes(), Limits { attachments: 10, depth: 64 }).unwrap();
         assert_eq!(header.attachments, attachments.len());
-        let attachments = attachments.iter().map(|packet| packet.bytes().clone()).collect();
+        let attachments = attachments.iter().map(|packet| packet.data_bytes()).collect();
         let event = EventPayload::new(header.payload, attachments).unwrap();
         read_args(event.json(), event.attachments(), true).unwrap()
     }

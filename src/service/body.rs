@@ -18,8 +18,7 @@ pub struct ResponseBody<B>(#[pin] Repr<B>);
 #[derive(Debug)]
 enum Repr<B> {
     Inner(#[pin] B),
-    Own(Full<Bytes>),
-    File(#[pin] axum::body::Body),
+    Own(#[pin] OwnBody),
 }
 
 impl<B> ResponseBody<B> {
@@ -27,19 +26,33 @@ impl<B> ResponseBody<B> {
         Self(Repr::Inner(body))
     }
 
-    pub(super) fn file(body: axum::body::Body) -> Self {
-        Self(Repr::File(body))
-    }
-}
-
-impl<B> From<Bytes> for ResponseBody<B> {
-    fn from(body: Bytes) -> Self {
-        Self(Repr::Own(Full::new(body)))
+    pub(super) fn own(body: OwnBody) -> Self {
+        Self(Repr::Own(body))
     }
 }
 
 /// An empty body.
 impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::own(OwnBody::default())
+    }
+}
+
+/// The body of a response of ours.
+#[pin_project(project = OwnBodyProjection)]
+#[derive(Debug)]
+pub(super) enum OwnBody {
+    Whole(Full<Bytes>),
+    File(#[pin] axum::body::Body),
+}
+
+impl From<Bytes> for OwnBody {
+    fn from(body: Bytes) -> Self {
+        Self::Whole(Full::new(body))
+    }
+}
+
+impl Default for OwnBody {
     fn default() -> Self {
         Bytes::new().into()
     }
@@ -56,8 +69,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().0.project() {
             ReprProjection::Inner(body) => body.poll_frame(cx).map_err(Into::into),
-            ReprProjection::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            ReprProjection::File(body) => body.poll_frame(cx).map_err(Into::into),
+            ReprProjection::Own(body) => body.poll_frame(cx),
         }
     }
 
@@ -65,7 +77,6 @@ where
         match &self.0 {
             Repr::Inner(body) => body.is_end_stream(),
             Repr::Own(body) => body.is_end_stream(),
-            Repr::File(body) => body.is_end_stream(),
         }
     }
 
@@ -73,7 +84,32 @@ where
         match &self.0 {
             Repr::Inner(body) => body.size_hint(),
             Repr::Own(body) => body.size_hint(),
-            Repr::File(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Body for OwnBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project() {
+            OwnBodyProjection::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            OwnBodyProjection::File(body) => body.poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::File(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::File(body) => body.size_hint(),
         }
     }
 }

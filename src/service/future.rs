@@ -1,4 +1,5 @@
 use std::{
+    convert::Infallible,
     fmt,
     future::Future,
     pin::Pin,
@@ -11,14 +12,16 @@ use http_body::Body;
 use memchr::memmem;
 use pin_project::pin_project;
 use tokio::task::futures::TaskLocalFuture;
+use tower_http::cors;
 
 use crate::{
     client_bundle::FileFuture,
+    engine::Payload,
     io::{CURRENT, SocketIo},
     transport::{PollFuture, PostFuture},
 };
 
-use super::ResponseBody;
+use super::body::{OwnBody, ResponseBody};
 
 /// The future of a [`SocketIoService`](super::SocketIoService).
 #[pin_project]
@@ -28,6 +31,7 @@ pub struct ResponseFuture<F, ReqBody>(#[pin] Repr<F, ReqBody>);
 enum Repr<F, ReqBody> {
     Inner(#[pin] TaskLocalFuture<SocketIo, F>),
     Ours(#[pin] Answer<ReqBody>),
+    Cors(#[pin] cors::ResponseFuture<Answer<ReqBody>>),
 }
 
 /// What answers a request of ours.
@@ -85,6 +89,10 @@ impl<F, ReqBody> ResponseFuture<F, ReqBody> {
     pub(super) fn ours(answer: Answer<ReqBody>) -> Self {
         Self(Repr::Ours(answer))
     }
+
+    pub(super) fn cors(answer: cors::ResponseFuture<Answer<ReqBody>>) -> Self {
+        Self(Repr::Cors(answer))
+    }
 }
 
 impl<F, ReqBody, ResBody, E> Future for ResponseFuture<F, ReqBody>
@@ -95,15 +103,22 @@ where
     type Output = Result<Response<ResponseBody<ResBody>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().0.project() {
-            ReprProjection::Inner(future) => future.poll(cx).map_ok(|response| response.map(ResponseBody::inner)),
-            ReprProjection::Ours(answer) => answer.poll_answer(cx).map(Ok),
-        }
+        let answer = match self.project().0.project() {
+            ReprProjection::Inner(future) => {
+                return future.poll(cx).map_ok(|response| response.map(ResponseBody::inner));
+            }
+            ReprProjection::Ours(answer) => ready!(answer.poll(cx)),
+            ReprProjection::Cors(answer) => ready!(answer.poll(cx)),
+        };
+        let response = answer.unwrap_or_else(|never| match never {});
+        Poll::Ready(Ok(response.map(ResponseBody::own)))
     }
 }
 
-impl<ReqBody: Body> Answer<ReqBody> {
-    fn poll_answer<ResBody>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<ResponseBody<ResBody>>> {
+impl<ReqBody: Body> Future for Answer<ReqBody> {
+    type Output = Result<Response<OwnBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = match self.project() {
             AnswerProjection::Ready(response) => {
                 response.take().expect("a future is not polled after it has completed")
@@ -114,16 +129,16 @@ impl<ReqBody: Body> Answer<ReqBody> {
                 status => status_only(status),
             },
             AnswerProjection::File(file) => {
-                return Pin::new(file).poll(cx).map(|response| response.map(ResponseBody::file));
+                return Pin::new(file).poll(cx).map(|response| Ok(response.map(OwnBody::File)));
             }
         };
-        Poll::Ready(response.map(Into::into))
+        Poll::Ready(Ok(response.map(Into::into)))
     }
 }
 
 /// The answer to a poll.
-pub(super) fn payload(body: Bytes, agent: Agent) -> Response<Bytes> {
-    session_response(body, "text/plain; charset=UTF-8", agent)
+pub(super) fn payload(payload: Payload, agent: Agent) -> Response<Bytes> {
+    session_response(payload.body, payload.content_type, agent)
 }
 
 /// The answer to a POST that went well. The type is Node's: some browsers offered to save anything else.

@@ -6,13 +6,18 @@ mod not_found;
 mod request;
 
 use std::{
+    convert::Infallible,
     fmt,
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use axum::Router;
 use http::{Request, Response};
 use http_body::Body;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
@@ -21,6 +26,7 @@ use crate::{
     server::Server,
 };
 
+use self::{body::OwnBody, future::Answer};
 pub use self::{body::ResponseBody, future::ResponseFuture, not_found::NotFound};
 
 /// Serves Socket.IO, and hands all other requests to the service within.
@@ -46,6 +52,32 @@ impl SocketIoService {
     #[must_use]
     pub fn new(config: SocketIoConfig) -> Self {
         Self::wrap(NotFound, Server::new(config))
+    }
+
+    /// Serves Socket.IO alone on a port: `127.0.0.1:3000`, or anything that can be bound.
+    ///
+    /// ```no_run
+    /// # use tower_socketio::{SocketIoConfig, SocketIoService};
+    /// # async fn doc() -> std::io::Result<()> {
+    /// SocketIoService::new(SocketIoConfig::new()).listen("127.0.0.1:3000").await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be bound.
+    pub async fn listen(self, address: impl ToSocketAddrs) -> std::io::Result<()> {
+        self.serve(TcpListener::bind(address).await?).await
+    }
+
+    /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
+    ///
+    /// # Errors
+    ///
+    /// None at present: axum's server tries again after an error of the listener's.
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+        let app = Router::new().fallback_service(self);
+        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
     }
 }
 
@@ -75,12 +107,33 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if request.uri().path().starts_with(&self.server.settings.path) {
-            return ResponseFuture::ours(request::handle(&self.server, request));
+        if self.server.settings.file_of(request.uri().path()).is_some() {
+            return match &self.server.cors {
+                None => ResponseFuture::ours(request::handle(&self.server, request)),
+                Some(cors) => ResponseFuture::cors(cors.layer(Engine(self.server.clone())).call(request)),
+            };
         }
         let io = self.io();
         let future = CURRENT.sync_scope(io.clone(), || self.inner.call(request));
         ResponseFuture::inner(io, future)
+    }
+}
+
+/// Answers requests of ours: what tower-http's CORS middleware is put around.
+#[derive(Clone)]
+struct Engine(Arc<Server>);
+
+impl<B: Body> Service<Request<B>> for Engine {
+    type Response = Response<OwnBody>;
+    type Error = Infallible;
+    type Future = Answer<B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Answer<B> {
+        request::handle(&self.0, request)
     }
 }
 

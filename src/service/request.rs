@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    task::Waker,
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use http_body::Body;
 use crate::{
     config::Transport,
     connection::{Connection, ConnectionRequest},
-    engine::{CloseCause, HandshakeQuery, Refusal, Session, encode_payload},
+    engine::{CloseCause, Dialect, HandshakeQuery, Protocol, Refusal, Session, encode_payload, generate_id},
+    namespace,
     server::Server,
     transport::{BadUpgrade, PollFuture, PostFuture, WebSocketUpgrade, is_websocket_request, watch},
 };
@@ -21,7 +22,7 @@ use super::future::{Agent, Answer, payload};
 
 /// Answers a request beneath the path.
 pub(super) fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answer<B> {
-    let file = request.uri().path().strip_prefix(&server.settings.path);
+    let file = server.settings.file_of(request.uri().path());
     if let Some(file) = file.and_then(|file| server.client_bundle.find(file)) {
         return Answer::File(server.client_bundle.serve(file, &request));
     }
@@ -51,13 +52,13 @@ fn engine_request<B: Body>(server: &Arc<Server>, parts: Parts, body: B) -> Resul
     if closed {
         return Err(Refusal::UnknownSession);
     }
-    if query.protocol() != Some(connection.protocol) {
+    if query.protocol() != Some(connection.dialect.protocol) {
         return Err(Refusal::BadRequest);
     }
     match (transport, upgrading) {
         (Transport::WebSocket, true) => upgrade(server, &connection, parts),
         (Transport::Polling, false) if polling => poll_or_post(connection, &parts, body),
-        (Transport::Polling | Transport::WebSocket, _) => Err(Refusal::BadRequest),
+        _ => Err(Refusal::BadRequest),
     }
 }
 
@@ -75,46 +76,60 @@ fn handshake<B>(
     if upgrading != (transport == Transport::WebSocket) {
         return Err(Refusal::BadRequest);
     }
-    let protocol = query.protocol().ok_or(Refusal::UnsupportedProtocol)?;
-    if server.idle_sessions.load(Ordering::Relaxed) >= server.settings.max_idle_sessions {
+    let settings = &server.settings;
+    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(&parts)) {
+        return Err(Refusal::Forbidden);
+    }
+    let protocol = query.protocol().filter(|protocol| *protocol == Protocol::V4 || settings.allow_eio3);
+    let protocol = protocol.ok_or(Refusal::UnsupportedProtocol)?;
+    if server.idle_sessions.load(Ordering::Relaxed) >= settings.max_idle_sessions {
         return Err(Refusal::Overloaded("Too many sessions without a namespace"));
     }
     let websocket = match transport {
-        Transport::Polling => None,
         Transport::WebSocket => match WebSocketUpgrade::check(&mut parts) {
             Ok(websocket) => Some(websocket),
             Err(bad) => return Ok(Answer::ready(bad_upgrade(&bad))),
         },
+        Transport::Polling | Transport::Custom => None,
     };
+    let id: Arc<str> = settings.generate_id.as_ref().map_or_else(generate_id, |generate| generate(&parts)).into();
+    let cookie = settings.session_cookie(&id);
     let agent = Agent::of(&parts.headers);
-    let request = ConnectionRequest::new(parts);
-    let connection = Connection::open(server.clone(), request, transport, protocol, query.base64);
-    Ok(Answer::ready(match websocket {
+    let dialect = Dialect::asked_for(query, protocol);
+    let connection = Connection::open(server.clone(), id, ConnectionRequest::new(parts), transport, dialect);
+    let connection = connection.ok_or(Refusal::BadRequest)?;
+    let mut response = match websocket {
         Some(websocket) => websocket.open(connection),
         None => first_poll(connection, agent),
-    }))
+    };
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(Answer::ready(response))
 }
 
 /// The handshake itself is the answer to the first poll.
 fn first_poll(connection: Arc<Connection>, agent: Agent) -> Response<Bytes> {
     connection.update(Session::poll_begin);
     let body = match connection.poll_answer(Waker::noop()) {
-        std::task::Poll::Ready(packets) => encode_payload(&packets),
-        std::task::Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),
+        Poll::Ready(packets) => encode_payload(&connection.dialect, &packets),
+        Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),
     };
+    namespace::admit_implicitly(&connection, &mut Context::from_waker(Waker::noop()));
     tokio::spawn(watch(connection));
     payload(body, agent)
 }
 
 fn poll_or_post<B: Body>(connection: Arc<Connection>, parts: &Parts, body: B) -> Result<Answer<B>, Refusal> {
     let agent = Agent::of(&parts.headers);
+    let octet_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream");
     let answer = match parts.method {
         Method::GET => PollFuture::begin(connection).map(|future| Answer::Poll { future, agent }),
-        Method::POST if parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream") => {
+        Method::POST if octet_stream && connection.dialect.protocol == Protocol::V4 => {
             connection.abort(CloseCause::TransportError("invalid content"));
             Err(StatusCode::BAD_REQUEST)
         }
-        Method::POST => PostFuture::begin(connection, body).map(|future| Answer::Post { future, agent }),
+        Method::POST => PostFuture::begin(connection, octet_stream, body).map(|future| Answer::Post { future, agent }),
         _ => Err(StatusCode::METHOD_NOT_ALLOWED),
     };
     Ok(answer.unwrap_or_else(Answer::status))

@@ -3,8 +3,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    cluster::{ClusterCommand, ClusterMessage},
     namespace::NamespaceState,
-    packet::Target,
+    packet::{Encoded, Target},
     room::{IntoRooms, Recipients, Selection},
 };
 
@@ -69,7 +70,8 @@ impl BroadcastOperator {
     }
 
     /// Means this node's sockets only.
-    pub fn local(self) -> Self {
+    pub fn local(mut self) -> Self {
+        self.flags.local = true;
         self
     }
 
@@ -102,14 +104,27 @@ impl BroadcastOperator {
     /// If the arguments cannot be encoded, or the event's name is reserved; then nobody receives it.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let packet = encode(Target { namespace: self.namespace.name(), id: None }, event, args)?;
-        for socket in self.recipients().iter() {
-            // Whoever is gone or too slow has been dealt with.
-            let _ = socket.deliver(&packet, self.flags.volatile);
-        }
+        self.send(&packet, self.flags.volatile);
+        self.publish(|| ClusterCommand::Emit { packets: packet.packets().to_vec(), volatile: self.flags.volatile });
         Ok(())
     }
 
-    /// Emits an event and asks every recipient for an ack.
+    /// Sends a packet to the sockets of this node.
+    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) {
+        for socket in self.recipients().iter() {
+            // Whoever is gone or too slow has been dealt with.
+            let _ = socket.deliver(packet, volatile);
+        }
+    }
+
+    /// Tells the other nodes of the cluster, if there is one.
+    fn publish(&self, command: impl FnOnce() -> ClusterCommand) {
+        if let Some(adapter) = self.namespace.adapter().filter(|_| !self.flags.local) {
+            adapter.publish(ClusterMessage::new(self.namespace.shared_name(), &self.selection, command()));
+        }
+    }
+
+    /// Emits an event to this node's sockets and asks every recipient for an ack.
     ///
     /// ```no_run
     /// # async fn doc(io: tower_socketio::SocketIo) -> Result<(), tower_socketio::EmitError> {
@@ -135,7 +150,7 @@ impl BroadcastOperator {
         self.recipients().iter().map(|socket| socket.clone().into()).collect()
     }
 
-    /// The sockets that are meant, as they are now.
+    /// The sockets that are meant, as they are now; those of this node.
     ///
     /// # Cancel safety
     ///
@@ -149,6 +164,7 @@ impl BroadcastOperator {
     pub fn join(&self, rooms: impl IntoRooms) {
         let rooms: Vec<_> = rooms.into_rooms().collect();
         self.recipients().iter().for_each(|socket| socket.join(rooms.iter().cloned()));
+        self.publish(|| ClusterCommand::Join(rooms));
     }
 
     /// Makes the sockets leave rooms.
@@ -157,16 +173,19 @@ impl BroadcastOperator {
         for socket in self.recipients().iter() {
             rooms.iter().for_each(|room| socket.leave(room));
         }
+        self.publish(|| ClusterCommand::Leave(rooms));
     }
 
     /// Disconnects the sockets from the namespace. Their connections stay.
     pub fn disconnect(&self) {
         self.sockets().iter().for_each(SocketRef::disconnect);
+        self.publish(|| ClusterCommand::Disconnect { close: false });
     }
 
     /// Disconnects the sockets and closes their connections, with all their other namespaces.
     pub fn disconnect_all(&self) {
         self.sockets().iter().for_each(SocketRef::disconnect_all);
+        self.publish(|| ClusterCommand::Disconnect { close: true });
     }
 }
 

@@ -13,6 +13,7 @@ use super::{AckError, AckFuture, BroadcastOperator, EmitError, SocketRef};
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flags {
     pub(super) volatile: bool,
+    pub(super) local: bool,
     pub(super) timeout: Option<Duration>,
 }
 

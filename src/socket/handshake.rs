@@ -16,13 +16,13 @@ impl<'a> Handshake<'a> {
     /// The headers of the connection's first request.
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
-        &self.socket.connection.request.headers
+        self.socket.connection.request.headers()
     }
 
     /// The target of the connection's first request, with its query.
     #[must_use]
     pub fn uri(&self) -> &'a Uri {
-        &self.socket.connection.request.uri
+        self.socket.connection.request.uri()
     }
 
     /// The query of the connection's first request, decoded, the engine's own parameters among them.
@@ -57,7 +57,7 @@ impl<'a> Handshake<'a> {
     /// When the connection was opened.
     #[must_use]
     pub fn time(&self) -> SystemTime {
-        self.socket.connection.request.time
+        self.socket.connection.request.time()
     }
 
     /// Whether the request's scheme was `https`.

@@ -1,17 +1,28 @@
 use std::{fmt, ops::Deref, sync::Arc};
 
-use crate::room::{IntoRooms, Room};
+use crate::{
+    connection::Connection,
+    engine::{Protocol, generate_id},
+    room::{IntoRooms, Room},
+};
 
 /// The public id of a socket: random, one for each namespace that a client joins.
 ///
-/// It is not the id of the Engine.IO session, which is a secret between the client and the server. Every socket is in
+/// It is not the id of the Engine.IO session, which is a secret between the client and the server; clients of revision 3,
+/// who know no other id, are the exception: theirs is the session's, behind the name of the namespace unless that is `/`
+/// (`/chat#L7DxU-lyJryW7j6lAAAA`). Every socket is in
 /// the room of its own id, so an id can be given wherever a room can. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(Arc<str>);
 
 impl SocketId {
-    pub(crate) fn generate() -> Self {
-        Self(crate::engine::generate_id().into())
+    /// The id of a new socket of a connection.
+    pub(super) fn new(connection: &Connection, namespace: &str) -> Self {
+        match (connection.dialect.protocol, namespace) {
+            (Protocol::V4, _) => Self(generate_id().into()),
+            (Protocol::V3, "/") => Self(connection.id.clone()),
+            (Protocol::V3, namespace) => Self(format!("{namespace}#{}", connection.id).into()),
+        }
     }
 
     /// The id as a string.

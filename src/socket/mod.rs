@@ -2,6 +2,7 @@
 
 mod acks;
 mod broadcast;
+mod client;
 mod emit;
 mod error;
 mod extensions;
@@ -12,10 +13,11 @@ mod remote;
 mod socket_ref;
 mod state;
 
-pub(crate) use self::state::Socket;
+pub(crate) use self::state::{EventStart, Socket};
 pub use self::{
     acks::{AckFuture, AckResponses, AckStream},
     broadcast::BroadcastOperator,
+    client::{Client, Conn},
     emit::EmitOperator,
     error::{AckError, EmitError},
     extensions::SocketExtensions,

@@ -6,12 +6,15 @@ use serde::Serialize;
 
 use crate::{
     config::Transport,
+    connection::ConnectionRequest,
     engine::Protocol,
     io::SocketIo,
     room::{IntoRooms, Room},
 };
 
-use super::{AckFuture, BroadcastOperator, EmitError, EmitOperator, Handshake, Socket, SocketExtensions, SocketId};
+use super::{
+    AckFuture, BroadcastOperator, Client, Conn, EmitError, EmitOperator, Handshake, Socket, SocketExtensions, SocketId,
+};
 
 /// A client in a namespace. Cloning is cheap.
 ///
@@ -58,7 +61,25 @@ impl SocketRef {
     /// The revision of the Engine.IO protocol that the client speaks.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        self.0.connection.protocol
+        self.0.connection.dialect.protocol
+    }
+
+    /// The client whose socket this is, with its sockets in other namespaces.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(&self.0.connection)
+    }
+
+    /// The connection that carries this socket and those of the client's other namespaces.
+    #[must_use]
+    pub fn conn(&self) -> Conn {
+        self.client().conn()
+    }
+
+    /// The HTTP request that opened the connection.
+    #[must_use]
+    pub fn request(&self) -> &ConnectionRequest {
+        &self.0.connection.request
     }
 
     /// The request and the auth payload with which the client connected.
@@ -210,6 +231,13 @@ impl SocketRef {
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.0.connection.inspect(|session| session.buffered_bytes())
+    }
+
+    /// How many of the client's events are being handled, up to
+    /// [`max_concurrent_events`](crate::SocketIoConfig::max_concurrent_events).
+    #[must_use]
+    pub fn running_events(&self) -> usize {
+        self.0.running_events()
     }
 
     /// How many acks the client owes.

@@ -1,5 +1,8 @@
 use std::{
+    cell::RefCell,
+    collections::VecDeque,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -12,10 +15,12 @@ use http::Extensions;
 
 use crate::{
     connection::{Connection, SendError},
+    engine::{Outbox, Protocol},
     handler::EventRoute,
     namespace::{self, NamespaceState},
     packet::{Encoded, encode_simple},
     room::{MemberId, Room},
+    server::Server,
 };
 
 use super::{DisconnectReason, SocketId, acks::Acks};
@@ -65,7 +70,7 @@ struct Pending {
 impl Socket {
     pub(crate) fn new(connection: Arc<Connection>, namespace: Arc<NamespaceState>, auth: Bytes) -> Arc<Self> {
         Arc::new(Self {
-            id: SocketId::generate(),
+            id: SocketId::new(&connection, namespace.name()),
             namespace,
             connection,
             acks: Acks::default(),
@@ -131,18 +136,23 @@ impl Socket {
     ///
     /// Answers whether the socket had not been closed in the meantime.
     pub(crate) fn accept(self: &Arc<Self>) -> bool {
-        let connect = encode_simple(b'0', self.namespace.name(), &format!(r#"{{"sid":"{}"}}"#, self.id));
+        let payload = match self.connection.dialect.protocol {
+            Protocol::V3 => String::new(),
+            Protocol::V4 => format!(r#"{{"sid":"{}"}}"#, self.id),
+        };
+        let connect = encode_simple(b'0', self.namespace.name(), &payload);
         let mut pending = self.pending();
         if self.phase() != HELD {
             return false;
         }
         self.connection.joined();
-        self.connection.reply(&connect);
         let Pending { packets, .. } = std::mem::take(&mut *pending);
-        let sent: Vec<_> = packets.iter().map(|packet| self.connection.send(packet, false)).collect();
+        let waker = self.connection.release(std::iter::once(&connect).chain(&packets));
         self.phase.store(CONNECTED, Ordering::Release);
         drop(pending);
-        sent.into_iter().for_each(|sent| self.report(sent));
+        if let Some(waker) = waker {
+            waker.wake();
+        }
         self.connection.release_admission(self);
         true
     }
@@ -186,9 +196,12 @@ impl Socket {
         if volatile {
             return Ok(());
         }
-        let bytes = pending.bytes + packet.packets().iter().map(|packet| packet.len()).sum::<usize>();
+        let bytes = pending.bytes + Outbox::cost(packet.packets());
         if bytes > self.connection.server.settings.max_buffered_bytes && !pending.packets.is_empty() {
-            return Err(SendError::Full);
+            drop(pending);
+            let refused = Err(self.connection.refuse_packet());
+            self.report(refused);
+            return refused;
         }
         pending.bytes = bytes;
         pending.packets.push(packet.clone());
@@ -250,26 +263,48 @@ impl Socket {
 
     // Events.
 
-    /// Whether another event may start: the socket has not too many under way, and the event service is ready.
-    pub(crate) fn poll_may_start(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.running.load(Ordering::Acquire) >= self.connection.server.settings.max_concurrent_events {
+    /// Waits until another event may start: the socket has not too many under way, and the event service is ready.
+    pub(crate) fn poll_may_start(&self, cx: &mut Context<'_>) -> Poll<EventStart> {
+        if !self.is_connected() {
+            return Poll::Ready(EventStart::Gone);
+        }
+        if self.running_events() >= self.connection.server.settings.max_concurrent_events {
             return Poll::Pending;
         }
         let events = self.namespace.events();
         if !events.needs_readiness() {
-            return Poll::Ready(());
+            return Poll::Ready(EventStart::Ready(events.clone()));
         }
-        let mut own = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        own.get_or_insert_with(|| events.clone()).poll_route_ready(cx)
+        // A layer is user code: it is asked while no lock is held.
+        let mut own = self.events().take().unwrap_or_else(|| events.clone());
+        match catch_unwind(AssertUnwindSafe(|| own.poll_route_ready(cx))) {
+            Ok(Poll::Ready(())) => Poll::Ready(EventStart::Ready(own)),
+            Ok(Poll::Pending) => {
+                self.keep_events(own);
+                Poll::Pending
+            }
+            Err(_) => Poll::Ready(EventStart::Panicked),
+        }
     }
 
-    /// The event service, made ready by [`poll_may_start`](Self::poll_may_start).
-    pub(crate) fn take_events(&self) -> EventRoute {
-        self.events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .unwrap_or_else(|| self.namespace.events().clone())
+    fn events(&self) -> MutexGuard<'_, Option<EventRoute>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a service that is not ready yet, but not past the end of the socket: it may hold, or come to hold, a permit
+    /// that others wait for.
+    fn keep_events(&self, route: EventRoute) {
+        let mut events = self.events();
+        if self.phase() == CLOSED {
+            drop(events);
+            drop(route);
+        } else {
+            *events = Some(route);
+        }
+    }
+
+    pub(crate) fn running_events(&self) -> usize {
+        self.running.load(Ordering::Acquire)
     }
 
     /// Counts an event handler as under way until the guard is dropped.
@@ -288,24 +323,88 @@ impl Socket {
             *pending = Pending::default();
             self.phase.swap(CLOSED, Ordering::AcqRel)
         };
-        if before == CLOSED {
-            return;
+        if before != CLOSED {
+            let end = End { socket: self.clone(), accepted: before == CONNECTED, reason };
+            end.run_or_queue();
         }
-        if before == CONNECTED {
+    }
+
+    fn leave_everything(self: &Arc<Self>, accepted: bool, reason: DisconnectReason) {
+        if accepted {
             namespace::run_disconnecting(self, reason);
         }
+        let events = self.events().take();
+        drop(events);
         self.namespace.with_registry(|registry| {
             if let Some(id) = self.member().take() {
                 registry.remove(id);
             }
         });
-        self.connection.forget_socket(self);
+        // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
+        if accepted {
+            self.connection.forget_socket(self);
+        }
         self.acks.close();
         self.connection.server.namespaces.release(&self.namespace);
-        if before == CONNECTED {
+        if accepted {
             namespace::run_disconnect(self, reason);
         }
+        // An event of its may be what keeps the connection from being read.
+        self.connection.reader.wake();
     }
+}
+
+/// A socket that is closed and has not left yet.
+struct End {
+    socket: Arc<Socket>,
+    accepted: bool,
+    reason: DisconnectReason,
+}
+
+thread_local! {
+    /// What handlers of a disconnection disconnect, one after the other: not one inside of the other, which would end with
+    /// the stack.
+    static ENDS: RefCell<Option<VecDeque<End>>> = const { RefCell::new(None) };
+}
+
+impl End {
+    fn run_or_queue(self) {
+        let first = ENDS.with_borrow_mut(|ends| match ends {
+            Some(ends) => {
+                ends.push_back(self);
+                None
+            }
+            None => {
+                *ends = Some(VecDeque::new());
+                Some(self)
+            }
+        });
+        let mut next = first;
+        while let Some(Self { socket, accepted, reason }) = next {
+            // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
+            if catch_unwind(AssertUnwindSafe(|| socket.leave_everything(accepted, reason))).is_err() {
+                Server::count(&socket.connection.server.counters.panics);
+            }
+            next = ENDS.with_borrow_mut(|ends| {
+                let end = ends.as_mut().and_then(VecDeque::pop_front);
+                if end.is_none() {
+                    *ends = None;
+                }
+                end
+            });
+        }
+    }
+}
+
+/// Whether an event of a socket's may start.
+#[derive(Debug)]
+pub(crate) enum EventStart {
+    /// By this service, which is ready.
+    Ready(EventRoute),
+    /// A layer panicked when it was asked whether it is ready.
+    Panicked,
+    /// The socket is not connected any more.
+    Gone,
 }
 
 /// An event handler that is under way.

@@ -103,7 +103,11 @@ where
         let inbound = match this.inbound {
             Some(inbound) => inbound,
             // A POST may still be under way when the upgrade completes.
-            None => this.inbound.insert(ready!(this.connection.poll_take_inbound(cx))),
+            None => match ready!(this.connection.poll_take_inbound(cx)) {
+                Some(inbound) => this.inbound.insert(inbound),
+                // The session is over.
+                None => return Poll::Ready(()),
+            },
         };
         for _ in 0..READ_BATCH {
             if inbound.poll_ready(this.connection, cx).is_pending() {
@@ -172,7 +176,7 @@ where
         let mut this = self.project();
         // While the transport is blocked, new output must not wake us.
         let blocked = !this.outgoing.is_empty() || *this.unflushed;
-        let deadline = match this.connection.rest(cx.waker(), blocked) {
+        let deadline = match this.connection.rest(cx.waker(), false, blocked) {
             None | Some(Err(())) => return Poll::Ready(()),
             Some(Ok(deadline)) => Instant::from_std(deadline),
         };
@@ -180,11 +184,7 @@ where
             this.timer.as_mut().reset(deadline);
         }
         ready!(this.timer.poll(cx));
-        if this.inbound.as_ref().is_none_or(Inbound::is_stalled) {
-            // It is we who do not read.
-            this.connection.update(|session| session.excuse_silence(now()));
-        }
-        this.connection.handle_timeout(now());
+        this.connection.handle_timeout(now(), this.inbound.is_some());
         Poll::Ready(())
     }
 

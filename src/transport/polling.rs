@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use pin_project::{pin_project, pinned_drop};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     connection::{Connection, Inbound, now},
-    engine::{CloseCause, PayloadDecoder, Receipt, Session, encode_payload},
+    engine::{CloseCause, Payload, PayloadDecoder, Receipt, Session, encode_payload},
 };
 
 /// Keeps the time of a session that is on long-polling, and ends it. The task ends when the session does, or moves to
@@ -28,13 +28,10 @@ pub(crate) fn watch(connection: Arc<Connection>) -> impl Future<Output = ()> {
         let connection = &guard.0;
         let mut timer = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {
-            while connection.inspect(Session::is_polling) {
-                let Some(Ok(deadline)) = connection.rest(cx.waker(), false) else {
-                    break;
-                };
+            while let Some(Ok(deadline)) = connection.rest(cx.waker(), true, false) {
                 timer.as_mut().reset(Instant::from_std(deadline));
                 ready!(timer.as_mut().poll(cx));
-                connection.handle_timeout(now());
+                connection.handle_timeout(now(), true);
             }
             Poll::Ready(())
         })
@@ -76,13 +73,12 @@ impl PollFuture {
 }
 
 impl Future for PollFuture {
-    /// The body of the answer.
-    type Output = Bytes;
+    type Output = Payload;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Bytes> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Payload> {
         let packets = ready!(self.connection.poll_answer(cx.waker()));
         self.answered = true;
-        Poll::Ready(encode_payload(&packets))
+        Poll::Ready(encode_payload(&self.connection.dialect, &packets))
     }
 }
 
@@ -108,6 +104,7 @@ pub(crate) struct PostFuture<B> {
     connection: Arc<Connection>,
     #[pin]
     body: B,
+    octet_stream: bool,
     received: BytesMut,
     packets: Option<PayloadDecoder>,
     inbound: Option<Inbound>,
@@ -116,22 +113,23 @@ pub(crate) struct PostFuture<B> {
 
 impl<B> PostFuture<B> {
     /// Begins a POST; fails if another one is under way, which ends the session.
-    pub(crate) fn begin(connection: Arc<Connection>, body: B) -> Result<Self, StatusCode> {
-        if connection.update(Session::post_begin) {
-            Ok(Self { connection, body, received: BytesMut::new(), packets: None, inbound: None, done: false })
-        } else {
-            Err(StatusCode::BAD_REQUEST)
+    pub(crate) fn begin(connection: Arc<Connection>, octet_stream: bool, body: B) -> Result<Self, StatusCode> {
+        if !connection.update(Session::post_begin) {
+            return Err(StatusCode::BAD_REQUEST);
         }
+        let received = BytesMut::new();
+        Ok(Self { connection, body, octet_stream, received, packets: None, inbound: None, done: false })
     }
 }
 
 impl<B: Body> Future for PostFuture<B> {
-    /// 200: everything has been handled. 400: the payload is malformed, or the session has ended. 413: the payload is too
+    /// 200: everything has been handled. 400: the payload is malformed, or the session has ended or moved to a WebSocket
+    /// before the payload was there. 413: the payload is too
     /// large, and nothing of it has been handled.
     type Output = StatusCode;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<StatusCode> {
-        let status = if self.connection.watch_post(cx.waker()) && self.packets.is_none() {
+        let status = if self.inbound.is_none() && self.connection.watch_post(cx.waker()) {
             StatusCode::BAD_REQUEST
         } else {
             ready!(self.as_mut().poll_post(cx)).err().unwrap_or(StatusCode::OK)
@@ -176,7 +174,7 @@ impl<B: Body> PostFuture<B> {
                 }
             }
         };
-        match PayloadDecoder::new(body) {
+        match PayloadDecoder::new(&this.connection.dialect, *this.octet_stream, body) {
             Ok(packets) => *this.packets = Some(packets),
             Err(error) => {
                 this.connection.abort(CloseCause::ParseError(error.message()));
@@ -191,7 +189,10 @@ impl<B: Body> PostFuture<B> {
         let connection = this.connection;
         let inbound = match this.inbound {
             Some(inbound) => inbound,
-            None => this.inbound.insert(ready!(connection.poll_take_inbound(cx))),
+            None => match ready!(connection.poll_take_inbound(cx)) {
+                Some(inbound) => this.inbound.insert(inbound),
+                None => return Poll::Ready(Err(StatusCode::BAD_REQUEST)),
+            },
         };
         loop {
             ready!(inbound.poll_ready(connection, cx));

@@ -2,13 +2,13 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     connection::Connection,
@@ -30,15 +30,34 @@ where
 {
     let mut timeout = pin!(sleep(connection.server.settings.upgrade_timeout));
     let mut release = pin!(sleep(RELEASE_INTERVAL));
+    // The time is up, or the session has ended.
+    let mut is_over = |cx: &mut Context<'_>| {
+        if connection.watch_probe(cx.waker()) || timeout.as_mut().poll(cx).is_ready() {
+            return true;
+        }
+        while release.as_mut().poll(cx).is_ready() {
+            connection.update(Session::probe_release_poll);
+            release.as_mut().reset(Instant::now() + RELEASE_INTERVAL);
+        }
+        false
+    };
     loop {
-        let packet = poll_fn(|cx| poll_packet(connection, transport, timeout.as_mut(), release.as_mut(), cx)).await;
-        let Some(packet) = packet else {
+        let packet = poll_fn(|cx| match is_over(cx) {
+            true => Poll::Ready(None),
+            false => Pin::new(&mut *transport).poll_next(cx),
+        });
+        let Some(Ok(packet)) = packet.await else {
             return false;
         };
         match connection.update(|session| session.probe_packet(&packet)) {
             ProbeStep::Reply(reply) => {
                 connection.update(Session::probe_release_poll);
-                if send(transport, reply).await.is_err() {
+                let mut sending = pin!(send(transport, reply));
+                let sent = poll_fn(|cx| match is_over(cx) {
+                    true => Poll::Ready(false),
+                    false => sending.as_mut().poll(cx).map(|sent| sent.is_ok()),
+                });
+                if !sent.await {
                     return false;
                 }
             }
@@ -49,28 +68,6 @@ where
             ProbeStep::Fail => return false,
         }
     }
-}
-
-/// The next packet; `None` if there will be none, or the time is up, or the session has ended.
-fn poll_packet<T>(
-    connection: &Connection,
-    transport: &mut T,
-    timeout: Pin<&mut Sleep>,
-    mut release: Pin<&mut Sleep>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Packet>>
-where
-    T: Stream<Item = Result<Packet, TransportError>> + Unpin,
-{
-    if connection.watch_probe(cx.waker()) || timeout.poll(cx).is_ready() {
-        return Poll::Ready(None);
-    }
-    while release.as_mut().poll(cx).is_ready() {
-        connection.update(Session::probe_release_poll);
-        release.as_mut().reset(Instant::now() + RELEASE_INTERVAL);
-    }
-    let packet = ready!(Pin::new(transport).poll_next(cx));
-    Poll::Ready(packet.and_then(Result::ok))
 }
 
 async fn send<T>(transport: &mut T, packet: Packet) -> Result<(), TransportError>

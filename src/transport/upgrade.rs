@@ -13,7 +13,7 @@ use crate::{
     macros::log,
 };
 
-use super::{driver::Driver, probe::probe, websocket::WebSocket};
+use super::{carry, driver::Driver, probe::probe, websocket::WebSocket};
 
 /// Whether a request asks for a WebSocket.
 pub(crate) fn is_websocket_request(headers: &HeaderMap) -> bool {
@@ -110,14 +110,14 @@ async fn run(on_upgrade: OnUpgrade, mut begun: Begun) {
     };
     let connection = begun.connection.clone();
     let max_payload = connection.server.settings.max_payload;
-    let mut websocket = WebSocket::new(upgraded, max_payload, connection.base64).await;
+    let mut websocket = WebSocket::new(upgraded, max_payload, connection.dialect.clone()).await;
     if begun.probing && !probe(&connection, &mut websocket).await {
         drop(begun);
         websocket.close().await;
         return;
     }
     begun.over = true;
-    Driver::new(connection, websocket).await;
+    if begun.probing { Driver::new(connection, websocket).await } else { carry(connection, websocket).await }
 }
 
 /// What a task has begun, and ends if no driver takes over: the connection may never be upgraded.

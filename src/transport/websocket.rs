@@ -4,7 +4,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::{
@@ -20,7 +19,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::engine::{Packet, PacketPayload};
+use crate::engine::{Dialect, Packet, PacketPayload};
 
 use super::{CLOSE_TIMEOUT, TransportError};
 
@@ -34,22 +33,21 @@ const WRITE_BUFFER: usize = 32 * 1024;
 #[derive(Debug)]
 pub(super) struct WebSocket<Io> {
     stream: WebSocketStream<Io>,
-    /// Send binary as base64 text.
-    base64: bool,
+    dialect: Dialect,
     /// How the peer is told what it did wrong.
     close_code: Option<CloseCode>,
     close_sent: bool,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
-    pub(super) async fn new(io: Io, max_payload: usize, base64: bool) -> Self {
+    pub(super) async fn new(io: Io, max_payload: usize, dialect: Dialect) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(max_payload))
             .max_frame_size(Some(max_payload));
         let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        Self { stream, base64, close_code: None, close_sent: false }
+        Self { stream, dialect, close_code: None, close_sent: false }
     }
 
     /// Closes a WebSocket that carries no session, and hears the peer out for a while.
@@ -102,8 +100,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
         loop {
             let packet = match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
                 None => return Poll::Ready(None),
-                Some(Ok(Message::Text(text))) => Packet::from_utf8(text.into()),
-                Some(Ok(Message::Binary(data))) => Ok(Packet::binary(data)),
+                Some(Ok(Message::Text(text))) => self.dialect.read_text(text.into()),
+                Some(Ok(Message::Binary(data))) => match self.dialect.read_binary(data) {
+                    Some(packet) => Ok(packet),
+                    None => continue,
+                },
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => continue,
                 Some(Err(error)) => return Poll::Ready(self.fail(&error).map(Err)),
             };
@@ -120,9 +121,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
-        let message = match packet.into_payload() {
+        let message = match self.dialect.write(packet) {
             PacketPayload::Text(text) => Message::Text(Utf8Bytes::try_from(text).map_err(|_| BROKEN)?),
-            PacketPayload::Binary(data) if self.base64 => Message::Text(format!("b{}", STANDARD.encode(data)).into()),
             PacketPayload::Binary(data) => Message::Binary(data),
         };
         Pin::new(&mut self.stream).start_send(message).map_err(|_| BROKEN)

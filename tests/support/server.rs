@@ -18,6 +18,11 @@ impl Drop for TestServer {
 }
 
 impl TestServer {
+    /// So many sockets are left.
+    pub async fn has_sockets(&self, sockets: usize) {
+        super::until(|| self.io.stats().sockets == sockets).await;
+    }
+
     /// Everyone has left: connections, sockets and rooms.
     pub async fn is_empty(&self) {
         let io = self.io.clone();

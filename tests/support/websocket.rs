@@ -103,6 +103,26 @@ impl WebSocket {
         }
     }
 
+    /// The next text that is no ping.
+    pub async fn text_but_pings(&mut self) -> String {
+        loop {
+            let text = self.text().await;
+            if text != "2" {
+                return text;
+            }
+        }
+    }
+
+    /// Expects this text among the next few.
+    pub async fn expect_within(&mut self, texts: usize, text: &str) {
+        for _ in 0..texts {
+            if self.text().await == text {
+                return;
+            }
+        }
+        panic!("no {text} among {texts} texts");
+    }
+
     /// Expects this text next.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> impl Future<Output = ()> {

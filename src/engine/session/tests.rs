@@ -15,12 +15,19 @@ struct Bench {
 impl Bench {
     fn polling() -> Self {
         let now = Instant::now();
-        Self { now, session: Session::polling(now, TIMING) }
+        Self { now, session: Session::polling(Protocol::V4, now, TIMING) }
     }
 
     fn websocket() -> Self {
         let now = Instant::now();
-        Self { now, session: Session::websocket(now, TIMING) }
+        Self { now, session: Session::websocket(Protocol::V4, now, TIMING) }
+    }
+
+    /// Sessions of revision 3, whose clients ping.
+    fn of_revision_3() -> [Self; 2] {
+        let now = Instant::now();
+        let sessions = [Session::polling(Protocol::V3, now, TIMING), Session::websocket(Protocol::V3, now, TIMING)];
+        sessions.map(|session| Self { now, session })
     }
 
     /// Lets time pass, and the timers run.
@@ -75,7 +82,7 @@ fn text(packet: &'static str) -> Packet {
 }
 
 fn show(packet: &Packet) -> String {
-    String::from_utf8(packet.bytes().to_vec()).expect("text")
+    String::from_utf8(packet.text().expect("text").to_vec()).expect("text")
 }
 
 fn list(packets: &[&str]) -> Option<Vec<String>> {
@@ -118,10 +125,31 @@ fn another_packet_extends_the_wait_for_a_pong_once() {
 #[test]
 fn the_servers_own_pause_does_not_count_as_the_peers_silence() {
     let mut bench = Bench::websocket();
-    bench.after(INTERVAL + TIMEOUT - Duration::from_secs(1));
+    assert_eq!(bench.after(INTERVAL).sent(), ["2"]);
     for _ in 0..3 {
+        bench.after(TIMEOUT - Duration::from_secs(1));
         bench.session.excuse_silence(bench.now);
-        assert_eq!(bench.after(TIMEOUT - Duration::from_secs(1)).closed(), None);
+        assert!(bench.sent().is_empty(), "not before the time is up");
+        bench.now += Duration::from_secs(1);
+        bench.session.excuse_silence(bench.now);
+        assert_eq!(bench.sent(), ["2"], "writing it tells whether the connection is broken");
+    }
+    // It reads again: the pong is given its time.
+    bench.after(TIMEOUT - Duration::from_secs(1));
+    bench.session.reads_again(bench.now);
+    assert_eq!(bench.after(TIMEOUT - Duration::from_secs(1)).closed(), None);
+    assert_eq!(bench.after(Duration::from_secs(1)).closed(), Some(CloseCause::PingTimeout));
+}
+
+#[test]
+fn in_revision_3_the_servers_own_pause_does_not_count_either() {
+    for mut bench in Bench::of_revision_3() {
+        bench.after(INTERVAL);
+        bench.now += TIMEOUT;
+        bench.session.excuse_silence(bench.now);
+        let sign = if bench.session.is_polling() { bench.poll().unwrap() } else { bench.sent() };
+        assert_eq!(sign, ["6"]);
+        assert_eq!(bench.after(TIMEOUT).closed(), Some(CloseCause::PingTimeout));
     }
 }
 
@@ -354,4 +382,50 @@ fn a_poll_that_is_broken_off_ends_the_session() {
     bench.poll();
     bench.session.poll_aborted();
     assert_eq!(bench.closed(), Some(CloseCause::TransportError("poll connection closed prematurely")));
+}
+
+#[test]
+fn in_revision_3_the_client_pings_and_nothing_else_keeps_the_session() {
+    for mut bench in Bench::of_revision_3() {
+        bench.after(INTERVAL + TIMEOUT - Duration::from_millis(1));
+        assert_eq!(bench.receive("2"), Receipt::Consumed);
+        let answer = if bench.session.is_polling() { bench.poll().unwrap() } else { bench.sent() };
+        assert_eq!(answer, ["3"]);
+        bench.receive("4a");
+        bench.after(INTERVAL + TIMEOUT - Duration::from_millis(1));
+        assert_eq!(bench.closed(), None);
+        bench.after(Duration::from_millis(1));
+        assert_eq!(bench.closed(), Some(CloseCause::PingTimeout));
+    }
+}
+
+#[test]
+fn in_revision_3_a_pong_of_the_clients_ends_the_session() {
+    for mut bench in Bench::of_revision_3() {
+        bench.receive("3");
+        assert_eq!(bench.closed(), Some(CloseCause::TransportError("invalid heartbeat direction")));
+    }
+}
+
+#[test]
+fn in_revision_3_the_deadline_survives_an_upgrade() {
+    let [mut bench, _] = Bench::of_revision_3();
+    bench.after(INTERVAL);
+    assert!(bench.session.probe_begin());
+    assert_eq!(bench.session.probe_packet(&text("2probe")), ProbeStep::Reply(text("3probe")));
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Upgraded);
+    bench.after(TIMEOUT - Duration::from_millis(1));
+    assert_eq!(bench.closed(), None);
+    bench.after(Duration::from_millis(1));
+    assert_eq!(bench.closed(), Some(CloseCause::PingTimeout));
+}
+
+#[test]
+fn in_revision_3_a_poll_is_not_answered_with_more_than_old_browsers_can_read() {
+    let [mut bench, _] = Bench::of_revision_3();
+    for _ in 0..3 {
+        bench.session.send_control(Packet::binary(vec![0; MAX_BYTES_PER_POLL_V3]));
+    }
+    assert!(bench.session.poll_begin());
+    assert_eq!(bench.session.poll_answer().map(|packets| packets.len()), Some(1));
 }

@@ -1,0 +1,146 @@
+//! What a server that is one node of a cluster tells the others.
+//!
+//! Rooms are local: each node knows its own sockets, and a broadcast reaches the others as a message that says what to do
+//! to whom. What carries these messages, Redis for example, implements [`ClusterAdapter`].
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use crate::{
+    engine::{Packet, PacketKind},
+    packet::Encoded,
+    room::{Room, Selection},
+    server::Server,
+    socket::BroadcastOperator,
+};
+
+/// Carries messages between the nodes of a cluster: what Node calls an adapter.
+///
+/// Given to [`SocketIoConfig::adapter`](crate::SocketIoConfig::adapter). Without one a server stands alone: everything is
+/// in memory, and nothing is published.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use tower_socketio::{ClusterAdapter, ClusterMessage, ClusterNode};
+///
+/// /// Servers of one process: each knows the others.
+/// #[derive(Clone, Default)]
+/// struct Bus(Arc<Mutex<Vec<ClusterNode>>>);
+///
+/// struct Member { bus: Bus, place: usize }
+///
+/// impl ClusterAdapter for Member {
+///     fn join(&self, node: ClusterNode) {
+///         self.bus.0.lock().unwrap().push(node);
+///     }
+///     fn publish(&self, message: ClusterMessage) {
+///         let nodes = self.bus.0.lock().unwrap().clone();
+///         let others = nodes.iter().enumerate().filter(|(place, _)| *place != self.place);
+///         others.for_each(|(_, node)| node.deliver(&message));
+///     }
+/// }
+/// ```
+pub trait ClusterAdapter: Send + Sync + 'static {
+    /// Is called once, when the server is made. Messages of other nodes are to be given to `node`.
+    fn join(&self, node: ClusterNode);
+
+    /// Sends a message to all other nodes.
+    ///
+    /// It is called where something is emitted, with no lock held, and must not block: what waits for a network belongs
+    /// into a queue. Messages of one caller are to arrive in order, at most once.
+    fn publish(&self, message: ClusterMessage);
+}
+
+/// Something to be done to sockets of other nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClusterMessage {
+    /// The name of the namespace.
+    pub namespace: Arc<str>,
+    /// Whoever is in one of these rooms is meant; everyone, if there are none.
+    pub rooms: Vec<Room>,
+    /// But not whoever is in one of these.
+    pub except: Vec<Room>,
+    /// What is to be done.
+    pub command: ClusterCommand,
+}
+
+/// What a [`ClusterMessage`] asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClusterCommand {
+    /// Send an event.
+    Emit {
+        /// The text of the packet and its attachments, as they go to a client.
+        packets: Vec<Packet>,
+        /// Drop it for each socket to which it cannot leave at once.
+        volatile: bool,
+    },
+    /// Join rooms.
+    Join(Vec<Room>),
+    /// Leave rooms.
+    Leave(Vec<Room>),
+    /// Disconnect from the namespace.
+    Disconnect {
+        /// Close the connection, with all its other namespaces.
+        close: bool,
+    },
+}
+
+impl ClusterMessage {
+    pub(crate) fn new(namespace: Arc<str>, selection: &Selection, command: ClusterCommand) -> Self {
+        Self { namespace, rooms: selection.rooms.clone(), except: selection.except.clone(), command }
+    }
+}
+
+/// A server, as its cluster sees it. Cloning is cheap; it does not keep the server alive.
+#[derive(Clone)]
+pub struct ClusterNode(Weak<Server>);
+
+impl ClusterNode {
+    pub(crate) fn new(server: &Arc<Server>) -> Self {
+        Self(Arc::downgrade(server))
+    }
+
+    /// Does what another node asks for, to the sockets of this one. What cannot be understood is ignored.
+    pub fn deliver(&self, message: &ClusterMessage) {
+        let server = self.0.upgrade();
+        let Some(namespace) = server.and_then(|server| server.namespaces.get(&message.namespace)) else {
+            return;
+        };
+        let everyone = BroadcastOperator::everyone(namespace).local();
+        let selected = everyone.to(message.rooms.clone()).except(message.except.clone());
+        match &message.command {
+            ClusterCommand::Emit { packets, volatile } => {
+                if is_event(packets) {
+                    selected.send(&Encoded::from_packets(packets), *volatile);
+                }
+            }
+            ClusterCommand::Join(rooms) => selected.join(rooms.clone()),
+            ClusterCommand::Leave(rooms) => selected.leave(rooms.clone()),
+            ClusterCommand::Disconnect { close: false } => selected.disconnect(),
+            ClusterCommand::Disconnect { close: true } => selected.disconnect_all(),
+        }
+    }
+}
+
+/// Whether packets are what they must be, so that no client's stream is broken: a text, and binary behind it.
+fn is_event(packets: &[Packet]) -> bool {
+    let Some((text, attachments)) = packets.split_first() else {
+        return false;
+    };
+    let binary = matches!(text.data().first(), Some(b'5'));
+    text.kind() == PacketKind::Message
+        && matches!(text.data().first(), Some(b'2' | b'5'))
+        && !text.is_binary()
+        && binary != attachments.is_empty()
+        && attachments.iter().all(Packet::is_binary)
+}
+
+impl fmt::Debug for ClusterNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterNode").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,101 @@
+//! The payload of a long-polling request or response: several packets in one body.
+
+mod jsonp;
+mod v3;
+mod v4;
+
+use bytes::Bytes;
+
+use super::{
+    dialect::Dialect,
+    packet::{Packet, PacketError},
+    query::Protocol,
+};
+
+/// The body of a poll's answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Payload {
+    pub(crate) body: Bytes,
+    pub(crate) content_type: &'static str,
+}
+
+impl Payload {
+    fn text(body: Bytes) -> Self {
+        Self { body, content_type: "text/plain; charset=UTF-8" }
+    }
+}
+
+/// Encodes packets into the answer to a poll.
+pub(crate) fn encode_payload(dialect: &Dialect, packets: &[Packet]) -> Payload {
+    let payload = match dialect.protocol {
+        Protocol::V4 => Payload::text(v4::encode(packets)),
+        Protocol::V3 if v3::wants_binary(packets) && !dialect.is_text_only() => {
+            Payload { body: v3::encode_binary(packets), content_type: "application/octet-stream" }
+        }
+        Protocol::V3 => Payload::text(v3::encode_text(packets)),
+    };
+    match &dialect.jsonp {
+        None => payload,
+        // Not text/plain, as Node says: a browser that is told not to sniff would not run it.
+        Some(index) => {
+            Payload { body: jsonp::encode(index, &payload.body), content_type: "text/javascript; charset=UTF-8" }
+        }
+    }
+}
+
+/// Takes the packets out of a POST's body, one by one.
+///
+/// Packets in front of a malformed one are yielded: Node delivers them too.
+#[derive(Debug)]
+pub(crate) struct PayloadDecoder(Decoder);
+
+#[derive(Debug)]
+enum Decoder {
+    Nothing,
+    V4(v4::Decoder),
+    V3Text(v3::TextDecoder),
+    V3Binary(v3::BinaryDecoder),
+}
+
+impl PayloadDecoder {
+    /// `octet_stream`: what the request's content type says.
+    ///
+    /// # Errors
+    ///
+    /// If the body is not UTF-8 where it must be, or is binary where it must not be.
+    pub(crate) fn new(dialect: &Dialect, octet_stream: bool, body: Bytes) -> Result<Self, PacketError> {
+        if octet_stream {
+            return match dialect.protocol {
+                Protocol::V3 => Ok(Self(Decoder::V3Binary(v3::BinaryDecoder::new(body)))),
+                Protocol::V4 => Err(PacketError::new("binary payloads belong to revision 3")),
+            };
+        }
+        let body = match &dialect.jsonp {
+            None => body,
+            Some(_) => match jsonp::decode(&body) {
+                Some(payload) => payload,
+                None => return Ok(Self(Decoder::Nothing)),
+            },
+        };
+        if std::str::from_utf8(&body).is_err() {
+            return Err(PacketError::new("a payload is not valid UTF-8"));
+        }
+        Ok(Self(match dialect.protocol {
+            Protocol::V4 => Decoder::V4(v4::Decoder::new(body)),
+            Protocol::V3 => Decoder::V3Text(v3::TextDecoder::new(body, dialect.is_text_only())),
+        }))
+    }
+}
+
+impl Iterator for PayloadDecoder {
+    type Item = Result<Packet, PacketError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Decoder::Nothing => None,
+            Decoder::V4(packets) => packets.next(),
+            Decoder::V3Text(packets) => packets.next(),
+            Decoder::V3Binary(packets) => packets.next(),
+        }
+    }
+}

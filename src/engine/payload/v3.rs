@@ -1,0 +1,347 @@
+//! Revision 3. Engine.IO protocol 3, section "Payload".
+//!
+//! As text, each packet follows its length in UTF-16 code units and a colon. As bytes, a marker for text or binary, the
+//! digits of the length in bytes, and `ff` stand in front of each packet; that form is for clients that can take it.
+
+use std::borrow::Cow;
+
+use bytes::{Buf, Bytes};
+
+use super::super::{
+    base64,
+    packet::{MESSAGE_BYTE, Packet, PacketError},
+};
+
+const END_OF_LENGTH: u8 = 0xff;
+const TEXT: u8 = 0;
+const BINARY: u8 = 1;
+
+/// More digits than any length that is accepted has.
+const MAX_DIGITS: usize = 10;
+
+/// Whether a client that can take it should get the payload as bytes: it holds binary, or text on which the clients of
+/// Socket.IO 1.x and 2.x disagree (those of 1.x decode UTF-8 twice).
+pub(super) fn wants_binary(packets: &[Packet]) -> bool {
+    packets.iter().any(|packet| packet.text().is_none_or(|text| !text.is_ascii()))
+}
+
+pub(super) fn encode_binary(packets: &[Packet]) -> Bytes {
+    let mut body = Vec::with_capacity(packets.iter().map(|packet| packet.len() + 8).sum());
+    for packet in packets {
+        let marker = if packet.is_binary() { BINARY } else { TEXT };
+        let length = packet.data().len() + 1;
+        body.push(marker);
+        body.extend(length.to_string().bytes().map(|digit| digit - b'0'));
+        body.push(END_OF_LENGTH);
+        match packet.text() {
+            Some(text) => body.extend_from_slice(text),
+            None => {
+                body.push(MESSAGE_BYTE);
+                body.extend_from_slice(packet.data());
+            }
+        }
+    }
+    body.into()
+}
+
+/// The JSON of what is sent is escaped until it is ASCII: clients of 1.x and of 2.x read that alike.
+pub(super) fn encode_text(packets: &[Packet]) -> Bytes {
+    let mut body = Vec::with_capacity(packets.iter().map(|packet| packet.len() * 4 / 3 + 12).sum());
+    for packet in packets {
+        match packet.text() {
+            Some(text) => {
+                let text = std::str::from_utf8(text).expect("a text packet is UTF-8");
+                let text = escape_json(text);
+                write_length(&mut body, utf16_len(&text));
+                body.extend_from_slice(text.as_bytes());
+            }
+            None => {
+                write_length(&mut body, base64::encoded_len(packet.data().len()) + 2);
+                body.extend_from_slice(b"b4");
+                base64::encode(&mut body, packet.data());
+            }
+        }
+    }
+    body.into()
+}
+
+fn write_length(body: &mut Vec<u8>, length: usize) {
+    body.extend_from_slice(length.to_string().as_bytes());
+    body.push(b':');
+}
+
+fn utf16_len(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
+}
+
+/// Escapes what is not ASCII from the place on where the JSON begins. In front of it stands the name of a namespace.
+fn escape_json(text: &str) -> Cow<'_, str> {
+    let Some(start) = text.find(['[', '{', '"']).filter(|start| !text[*start..].is_ascii()) else {
+        return text.into();
+    };
+    let mut escaped = String::with_capacity(text.len() * 2);
+    escaped.push_str(&text[..start]);
+    for character in text[start..].chars() {
+        if character.is_ascii() {
+            escaped.push(character);
+        } else {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    escaped.into()
+}
+
+/// Takes packets out of a textual payload.
+#[derive(Debug)]
+pub(super) struct TextDecoder {
+    rest: Bytes,
+    /// Clients of 1.x that cannot send binary encode their text twice.
+    may_be_encoded_twice: bool,
+    begun: bool,
+}
+
+impl TextDecoder {
+    /// For a body that is known to be UTF-8.
+    pub(super) fn new(body: Bytes, may_be_encoded_twice: bool) -> Self {
+        Self { rest: body, may_be_encoded_twice, begun: false }
+    }
+
+    /// The next packet, as it stands in the payload.
+    fn split(&mut self) -> Result<Bytes, PacketError> {
+        let colon = memchr::memchr(b':', &self.rest).ok_or(MALFORMED)?;
+        let units = parse_length(self.rest[..colon].iter().map(|byte| byte.wrapping_sub(b'0')))?;
+        self.rest.advance(colon + 1);
+        let text = std::str::from_utf8(&self.rest).map_err(|_| MALFORMED)?;
+        let length = utf16_prefix(text, units).ok_or(MALFORMED)?;
+        Ok(self.rest.split_to(length))
+    }
+
+    fn decode(&self, packet: Bytes) -> Result<Packet, PacketError> {
+        let decoded = if self.may_be_encoded_twice && !packet.is_ascii() { decode_twice(&packet) } else { None };
+        Packet::from_utf8_v3(decoded.map_or(packet, Bytes::from))
+    }
+}
+
+impl Iterator for TextDecoder {
+    type Item = Result<Packet, PacketError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let first = !std::mem::replace(&mut self.begun, true);
+        while first || !self.rest.is_empty() {
+            let packet = match self.split() {
+                Ok(packet) if packet.is_empty() => {
+                    if self.rest.is_empty() {
+                        return None;
+                    }
+                    continue;
+                }
+                Ok(packet) => self.decode(packet),
+                Err(error) => Err(error),
+            };
+            if packet.is_err() {
+                self.rest.clear();
+            }
+            return Some(packet);
+        }
+        None
+    }
+}
+
+/// Takes packets out of a binary payload.
+#[derive(Debug)]
+pub(super) struct BinaryDecoder {
+    rest: Bytes,
+}
+
+impl BinaryDecoder {
+    pub(super) fn new(body: Bytes) -> Self {
+        Self { rest: body }
+    }
+
+    fn decode(&mut self) -> Result<Packet, PacketError> {
+        let end = memchr::memchr(END_OF_LENGTH, &self.rest).filter(|end| *end > 0).ok_or(MALFORMED)?;
+        let marker = self.rest[0];
+        let length = parse_length(self.rest[1..end].iter().copied())?;
+        self.rest.advance(end + 1);
+        if length > self.rest.len() {
+            return Err(MALFORMED);
+        }
+        let mut packet = self.rest.split_to(length);
+        match (marker, packet.first()) {
+            (TEXT, _) => Packet::from_text(packet),
+            (BINARY, Some(&MESSAGE_BYTE)) => {
+                packet.advance(1);
+                Ok(Packet::binary(packet))
+            }
+            _ => Err(MALFORMED),
+        }
+    }
+}
+
+impl Iterator for BinaryDecoder {
+    type Item = Result<Packet, PacketError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let packet = self.decode();
+        if packet.is_err() {
+            self.rest.clear();
+        }
+        Some(packet)
+    }
+}
+
+const MALFORMED: PacketError = PacketError::new("a payload of revision 3 is malformed");
+
+/// Reads a length from its digits, 0 to 9 each.
+fn parse_length(digits: impl ExactSizeIterator<Item = u8>) -> Result<usize, PacketError> {
+    if !(1..=MAX_DIGITS).contains(&digits.len()) {
+        return Err(MALFORMED);
+    }
+    let mut length = 0u64;
+    for digit in digits {
+        if digit > 9 {
+            return Err(MALFORMED);
+        }
+        length = length * 10 + u64::from(digit);
+    }
+    usize::try_from(length).map_err(|_| MALFORMED)
+}
+
+/// How many bytes the first UTF-16 code units of a text take, if there are so many and none is half a character.
+fn utf16_prefix(text: &str, mut units: usize) -> Option<usize> {
+    if text.len() >= units && text.as_bytes()[..units].is_ascii() {
+        return Some(units);
+    }
+    let mut length = 0;
+    let mut characters = text.chars();
+    while units > 0 {
+        let character = characters.next()?;
+        units = units.checked_sub(character.len_utf16())?;
+        length += character.len_utf8();
+    }
+    Some(length)
+}
+
+/// What text means if its characters are the bytes of UTF-8: as clients of 1.x send it. Text of which that could not be
+/// said has been encoded once.
+fn decode_twice(packet: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(packet).ok()?;
+    let bytes: Option<Vec<u8>> = text.chars().map(|character| u8::try_from(character).ok()).collect();
+    bytes.filter(|bytes| std::str::from_utf8(bytes).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(body: &str) -> Result<Vec<Packet>, PacketError> {
+        TextDecoder::new(Bytes::copy_from_slice(body.as_bytes()), false).collect()
+    }
+
+    fn binary(body: &[u8]) -> Result<Vec<Packet>, PacketError> {
+        BinaryDecoder::new(Bytes::copy_from_slice(body)).collect()
+    }
+
+    fn message(data: &[u8]) -> Packet {
+        Packet::binary(data.to_vec())
+    }
+
+    #[test]
+    fn lengths_count_utf_16_code_units() {
+        assert_eq!(text("2:4€").unwrap(), [Packet::message("€")]);
+        assert_eq!(text("3:4😀").unwrap(), [Packet::message("😀")]);
+        assert_eq!(text("6:4hello2:4€").unwrap(), [Packet::message("hello"), Packet::message("€")]);
+        assert_eq!(text("10:b4AQIDBA==").unwrap(), [message(&[1, 2, 3, 4])]);
+    }
+
+    #[test]
+    fn empty_packets_are_skipped() {
+        assert_eq!(text("0:2:4a0:").unwrap(), [Packet::message("a")]);
+        assert_eq!(text("0:").unwrap(), []);
+    }
+
+    #[test]
+    fn a_malformed_text_is_refused_behind_the_packets_that_precede_it() {
+        for body in ["", "1", ":", "a:4", "3:4a", "-1:4", "2:4😀", "1:7", "4:b5AA", "2:b*", "99999999999:4", "1:45"] {
+            assert!(text(body).is_err(), "{body:?}");
+        }
+        let mut packets = TextDecoder::new(Bytes::from_static(b"2:4a9:4"), false);
+        assert_eq!(packets.next(), Some(Ok(Packet::message("a"))));
+        assert!(packets.next().unwrap().is_err());
+        assert!(packets.next().is_none());
+    }
+
+    #[test]
+    fn text_that_was_encoded_twice_is_understood() {
+        let twice: String = "4\"é😀\"".bytes().map(char::from).collect();
+        let once = "4\"é€\"";
+        let body = format!("{}:{twice}{}:{once}", twice.encode_utf16().count(), once.encode_utf16().count());
+        let packets: Result<Vec<_>, _> = TextDecoder::new(body.into(), true).collect();
+        assert_eq!(packets.unwrap(), [Packet::message("\"é😀\""), Packet::message("\"é€\"")]);
+    }
+
+    #[test]
+    fn bytes_are_framed_by_markers_and_digits() {
+        assert_eq!(&encode_binary(&[message(&[1, 2, 3, 4])])[..], [1, 5, 0xff, 4, 1, 2, 3, 4]);
+        let both = [1, 4, 0xff, 4, 9, 8, 7, 0, 6, 0xff, b'4', b'h', b'e', b'l', b'l', b'o'];
+        let packets = [message(&[9, 8, 7]), Packet::message("hello")];
+        assert_eq!(&encode_binary(&packets)[..], both);
+        assert_eq!(binary(&both).unwrap(), packets);
+        assert_eq!(&encode_binary(&[message(&[0; 11])])[..4], [1, 1, 2, 0xff]);
+    }
+
+    #[test]
+    fn malformed_bytes_are_refused() {
+        let cases: [&[u8]; 8] = [
+            &[0],
+            &[0xff],
+            &[0, 0xff],
+            &[0, 10, 0xff, b'4'],
+            &[0, 2, 0xff, b'4'],
+            &[1, 1, 0xff, 2],
+            &[2, 1, 0xff, b'4'],
+            &[0, 2, 0xff, b'4', 0xfe],
+        ];
+        for body in cases {
+            assert!(binary(body).is_err(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn text_for_all_is_ascii() {
+        let packets = [Packet::message("2[\"é😀\"]"), message(&[1, 2, 3, 4]), Packet::message("0/é,")];
+        let body = encode_text(&packets);
+        assert_eq!(&body[..], "24:42[\"\\u00e9\\ud83d\\ude00\"]10:b4AQIDBA==5:40/é,".as_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(parts in prop::collection::vec(
+            prop_oneof![
+                ".*".prop_map(|text| Packet::message(&text)),
+                prop::collection::vec(any::<u8>(), 0..40).prop_map(Packet::binary),
+            ],
+            1..8,
+        )) {
+            prop_assert_eq!(binary(&encode_binary(&parts)).unwrap(), &parts[..]);
+            let ascii = parts.iter().all(|packet| packet.text().is_none_or(|text| text.is_ascii()));
+            let read = text(std::str::from_utf8(&encode_text(&parts)).unwrap()).unwrap();
+            prop_assert_eq!(read.len(), parts.len());
+            prop_assert!(!ascii || read == parts);
+        }
+
+        #[test]
+        fn decoding_never_panics(body in prop::collection::vec(any::<u8>(), 0..100), string in "[0-9]{0,3}:[0-6]?.*") {
+            let _ = binary(&body);
+            let _ = text(&string);
+            let _ = TextDecoder::new(string.into(), true).count();
+        }
+    }
+}
