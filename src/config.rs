@@ -335,7 +335,8 @@ impl SocketIoConfig {
 
     /// Makes the ids of sessions from the requests that open them. Default: 15 random bytes, as 20 characters of base64.
     ///
-    /// An id must be a secret: whoever knows it speaks for the client. A session whose id is taken is refused with code 3.
+    /// An id must be a secret: whoever knows it speaks for the client. A session whose id is empty or
+    /// taken is refused with code 3.
     pub fn generate_id<F>(mut self, generate: F) -> Self
     where
         F: Fn(&Parts) -> String + Send + Sync + 'static,

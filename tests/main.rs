@@ -4,17 +4,23 @@
 
 mod support;
 
+mod accept;
 mod acks;
 mod broadcast;
+mod client;
 mod client_bundle;
+mod cluster;
 mod compile_errors;
 mod connect;
 mod disconnect;
+mod eio3;
 mod events;
 mod examples;
 mod handshake;
+mod jsonp;
 mod layer_compat;
 mod limits;
+mod options;
 mod polling;
 mod routing;
 mod slow_client;

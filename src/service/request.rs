@@ -93,6 +93,9 @@ fn handshake<B>(
         Transport::Polling | Transport::Custom => None,
     };
     let id: Arc<str> = settings.generate_id.as_ref().map_or_else(generate_id, |generate| generate(&parts)).into();
+    if id.is_empty() {
+        return Err(Refusal::BadRequest);
+    }
     let cookie = settings.session_cookie(&id);
     let agent = Agent::of(&parts.headers);
     let dialect = Dialect::asked_for(query, protocol);

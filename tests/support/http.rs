@@ -5,10 +5,12 @@ use hyper::{
     Request,
     body::{Bytes, Incoming},
     client::conn::http1::{SendRequest, handshake},
-    http::{HeaderMap, Method, StatusCode},
+    http::{HeaderMap, StatusCode},
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+pub use hyper::http::Method;
 
 use super::soon;
 

@@ -2,6 +2,7 @@
 
 mod example;
 mod http;
+mod memory;
 mod polling;
 mod server;
 mod websocket;
@@ -10,7 +11,8 @@ use std::{future::Future, time::Duration};
 
 pub use self::{
     example::Example,
-    http::{Body, HttpClient, Reply, delete, get, options, post, put, send},
+    http::{Body, HttpClient, Method, Reply, delete, get, options, post, put, send},
+    memory::Memory,
     polling::Polling,
     server::{TestServer, serve, serve_app, serve_config, serve_namespace},
     websocket::{Frame, WebSocket},

@@ -1,0 +1,85 @@
+//! Connections over transports of the user's own.
+
+use tower_socketio::{
+    Args, Namespace, Packet, Protocol, SocketIoConfig, SocketIoService, SocketRef, Transport, extract::Data,
+};
+
+use crate::support::*;
+
+fn service() -> SocketIoService {
+    let namespace = Namespace::new()
+        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move { socket.emit("echo", &args).unwrap() })
+        .on("kick", |socket: SocketRef| async move { socket.disconnect_all() });
+    SocketIoService::new(SocketIoConfig::new().allow_eio3(true).namespace("/", namespace.with_state(())))
+}
+
+#[tokio::test]
+async fn any_stream_and_sink_of_packets_is_a_transport() {
+    let io = service().io();
+    let mut client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    assert_eq!((socket.transport(), Transport::Custom.as_str()), (Transport::Custom, "custom"));
+    assert_eq!(socket.request().headers()["x-from"], "memory");
+    client.say(r#"42["echo",1]"#);
+    client.expect(r#"42["echo",1]"#).await;
+    let header = r#"451-["echo",{"_placeholder":true,"num":0}]"#;
+    client.say(header);
+    client.send(Packet::binary(&[1u8, 2][..]));
+    client.expect(header).await;
+    assert_eq!(client.packet().await, Some(Packet::binary(&[1u8, 2][..])));
+    client.say(r#"42["kick"]"#);
+    client.expect("41").await;
+    assert_eq!(client.packet().await, None);
+    until(|| io.stats().connections == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_go_over_it() {
+    let io = service().io();
+    let mut client = Memory::join(&io).await;
+    for _ in 0..3 {
+        client.expect_in_time("2").await;
+        client.say("3");
+    }
+    client.expect_in_time("2").await;
+    assert_eq!(client.packet_in_time().await, None);
+    assert_eq!(io.stats().connections, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_its_sockets_with_it() {
+    let io = service().io();
+    let client = Memory::join(&io).await;
+    assert_eq!(io.stats().sockets, 1);
+    drop(client);
+    until(|| io.stats().connections == 0 && io.stats().sockets == 0).await;
+}
+
+#[tokio::test]
+async fn it_may_speak_revision_3() {
+    let io = service().io();
+    let mut client = Memory::open_with(&io, "/socket.io/?EIO=3");
+    assert!(client.text().await.starts_with("0{"));
+    client.expect("40").await;
+    assert_eq!(io.sockets()[0].protocol(), Protocol::V3);
+    client.say("2");
+    client.expect("3").await;
+}
+
+#[tokio::test]
+async fn a_crowd_that_disconnects_one_another_from_handlers_does_not_end_with_the_stack() {
+    let namespace = Namespace::new()
+        .on_connect(|socket: SocketRef| async move { socket.join("room") })
+        .on_disconnecting(|io: tower_socketio::SocketIo| async move { io.to("room").disconnect() })
+        .on_disconnect(|io: tower_socketio::SocketIo| async move { io.to("room").disconnect() });
+    let io = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace.with_state(()))).io();
+    let mut clients = Vec::new();
+    for _ in 0..3000 {
+        clients.push(Memory::join(&io).await);
+    }
+    clients[0].say("41");
+    for client in &mut clients[1..] {
+        client.expect("41").await;
+    }
+    assert_eq!(io.stats().sockets, 0);
+}

@@ -1,0 +1,62 @@
+//! What stands behind a socket: its client, its connection and its request.
+
+use tower_socketio::{DisconnectReason, Namespace, Protocol, SocketIoConfig, Transport};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn the_sockets_of_a_client_share_its_connection_and_its_request() {
+    let config = SocketIoConfig::new().namespace("/a", Namespace::new());
+    let server = serve_config(config).await;
+    let mut client = WebSocket::open_with(server.address, "&x=1", &[("user-agent", "test")]).await;
+    client.connect("40").await;
+    client.connect("40/a").await;
+    let socket = server.io.sockets().remove(0);
+    assert_eq!(socket.conn().id(), client.sid);
+    assert_eq!(socket.conn().protocol(), Protocol::V4);
+    assert_eq!(socket.conn().transport(), Transport::WebSocket);
+    assert!(socket.conn().remote_address().unwrap().ip().is_loopback());
+    assert_eq!(socket.conn().request().method(), "GET");
+    assert_eq!(socket.client().request().uri().query(), Some("EIO=4&transport=websocket&x=1"));
+    assert_eq!(socket.request().headers()["user-agent"], "test");
+    let mut namespaces: Vec<_> = socket.client().sockets().iter().map(|s| s.namespace().to_owned()).collect();
+    namespaces.sort();
+    assert_eq!(namespaces, ["/", "/a"]);
+    assert_eq!(socket.client().conn().request().address(), socket.handshake().address());
+    for debug in [format!("{:?}", socket.client()), format!("{:?}", socket.conn()), format!("{:?}", socket.request())] {
+        assert!(!debug.contains(&client.sid) && !debug.contains("x=1"), "{debug}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_disconnected_from_all_namespaces() {
+    let server = serve_config(SocketIoConfig::new().namespace("/a", Namespace::new())).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.connect("40/a").await;
+    server.io.sockets()[0].client().disconnect();
+    let mut said = [client.text().await, client.text().await];
+    said.sort();
+    assert_eq!(said, ["41", "41/a,"]);
+    client.expect_close().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_when_what_is_queued_has_been_sent() {
+    let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    let namespace = Namespace::new().on_disconnect(move |reason: DisconnectReason| {
+        sender.send(reason).unwrap();
+        async {}
+    });
+    let server = serve_namespace(namespace.with_state(())).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    let socket = server.io.sockets().remove(0);
+    let conn = socket.conn();
+    assert!(conn.is_open());
+    socket.emit("last", &()).unwrap();
+    conn.close();
+    assert!(!conn.is_open());
+    client.expect(r#"42["last"]"#).await;
+    client.expect_close().await;
+    let reason = soon(reasons.recv()).await.unwrap();
+    assert_eq!(reason, DisconnectReason::ForcedClose { detail: "closed by the server" });
+}

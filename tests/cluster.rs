@@ -1,0 +1,134 @@
+//! Servers that are nodes of a cluster, here of one process.
+
+use std::sync::{Arc, Mutex};
+
+use tower_socketio::{
+    ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, Namespace, Packet, SocketIo, SocketIoConfig,
+    SocketIoService, SocketRef,
+};
+
+use crate::support::*;
+
+/// Carries messages from each node to all others, and keeps a record.
+#[derive(Clone, Default)]
+struct Bus {
+    nodes: Arc<Mutex<Vec<ClusterNode>>>,
+    record: Arc<Mutex<Vec<ClusterMessage>>>,
+}
+
+struct Member {
+    bus: Bus,
+    place: usize,
+}
+
+impl ClusterAdapter for Member {
+    fn join(&self, node: ClusterNode) {
+        self.bus.nodes.lock().unwrap().push(node);
+    }
+
+    fn publish(&self, message: ClusterMessage) {
+        self.bus.record.lock().unwrap().push(message.clone());
+        let nodes = self.bus.nodes.lock().unwrap().clone();
+        for (place, node) in nodes.iter().enumerate() {
+            if place != self.place {
+                node.deliver(&message);
+            }
+        }
+    }
+}
+
+/// Two servers that know each other.
+fn cluster() -> (SocketIo, SocketIo, Bus) {
+    let bus = Bus::default();
+    let node = |place| {
+        let namespace = Namespace::new().on_connect(|socket: SocketRef| async move { socket.join("room") });
+        let config = SocketIoConfig::new().adapter(Member { bus: bus.clone(), place }).namespace("/", namespace);
+        SocketIoService::new(config).io()
+    };
+    (node(0), node(1), bus)
+}
+
+#[tokio::test]
+async fn a_broadcast_reaches_the_rooms_of_all_nodes() {
+    let (a, b, bus) = cluster();
+    let (mut on_a, mut on_b) = (Memory::join(&a).await, Memory::join(&b).await);
+    a.to("room").emit("n", &1).unwrap();
+    on_a.expect(r#"42["n",1]"#).await;
+    on_b.expect(r#"42["n",1]"#).await;
+    // The sender is left out where it is, and is nowhere else.
+    a.sockets()[0].to("room").emit("n", &bytes::Bytes::from_static(&[1])).unwrap();
+    on_b.expect(r#"451-["n",{"_placeholder":true,"num":0}]"#).await;
+    assert_eq!(on_b.packet().await, Some(Packet::binary(&[1u8][..])));
+    // Exceptions hold everywhere; a room of one socket is found wherever it is.
+    b.except(a.sockets()[0].id()).emit("n", &2).unwrap();
+    on_b.expect(r#"42["n",2]"#).await;
+    b.to(a.sockets()[0].id()).emit("n", &3).unwrap();
+    on_a.expect(r#"42["n",3]"#).await;
+    a.local().emit("n", &4).unwrap();
+    on_a.expect(r#"42["n",4]"#).await;
+    assert_eq!(bus.record.lock().unwrap().len(), 4);
+    a.emit("n", &5).unwrap();
+    on_b.expect(r#"42["n",5]"#).await;
+}
+
+#[tokio::test]
+async fn sockets_of_other_nodes_join_leave_and_are_disconnected() {
+    let (a, b, _) = cluster();
+    let (mut on_a, mut on_b) = (Memory::join(&a).await, Memory::join(&b).await);
+    a.to("room").join("both");
+    assert_eq!((a.to("both").sockets().len(), b.to("both").sockets().len()), (1, 1));
+    a.to("room").leave("both");
+    assert_eq!((a.to("both").sockets().len(), b.to("both").sockets().len()), (0, 0));
+    b.to("room").disconnect();
+    on_a.expect("41").await;
+    on_b.expect("41").await;
+    let (mut on_a, mut on_b) = (Memory::join(&a).await, Memory::join(&b).await);
+    b.to("room").disconnect_all();
+    for client in [&mut on_a, &mut on_b] {
+        client.expect("41").await;
+        assert_eq!(client.packet().await, None);
+    }
+}
+
+#[tokio::test]
+async fn what_another_node_garbles_reaches_no_client() {
+    let (a, b, bus) = cluster();
+    let mut on_a = Memory::join(&a).await;
+    b.to("room").emit("n", &1).unwrap();
+    on_a.expect(r#"42["n",1]"#).await;
+    let node = bus.nodes.lock().unwrap()[0].clone();
+    let text = |text: &str| Packet::from_text(text.to_owned()).unwrap();
+    let binary = || Packet::binary(&[1u8][..]);
+    let garbled = [
+        vec![],
+        vec![binary()],
+        vec![text("2")],
+        vec![text("41")],
+        vec![text("42[\"n\"]"), binary()],
+        vec![text("451-[\"n\"]")],
+        vec![text("451-[\"n\"]"), text("42[\"n\"]")],
+    ];
+    let mut message = bus.record.lock().unwrap()[0].clone();
+    for packets in garbled {
+        message.command = ClusterCommand::Emit { packets, volatile: false };
+        node.deliver(&message);
+    }
+    message.namespace = "/unknown".into();
+    node.deliver(&message);
+    a.emit("n", &2).unwrap();
+    on_a.expect(r#"42["n",2]"#).await;
+}
+
+#[tokio::test]
+async fn a_node_does_not_keep_its_server_alive() {
+    let (a, _, bus) = cluster();
+    drop(a);
+    a_message(&bus, |node, message| node.deliver(message));
+}
+
+fn a_message(bus: &Bus, deliver: impl Fn(&ClusterNode, &ClusterMessage)) {
+    let lonely = SocketIoService::new(SocketIoConfig::new().adapter(Member { bus: bus.clone(), place: 2 })).io();
+    lonely.emit("n", &1).unwrap();
+    let message = bus.record.lock().unwrap()[0].clone();
+    deliver(&bus.nodes.lock().unwrap()[0], &message);
+}

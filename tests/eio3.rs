@@ -1,0 +1,388 @@
+//! Clients of Engine.IO 3: Socket.IO 1.x and 2.x, byte by byte.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Json, http::StatusCode, response::Redirect};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tower_socketio::{
+    Ack, Args, DisconnectReason, Namespace, Protocol, SocketIo, SocketIoConfig, SocketRef, extract::Data,
+};
+
+use crate::support::*;
+
+fn config() -> SocketIoConfig {
+    let root = Namespace::new()
+        .on_connect(|socket: SocketRef| async move { socket.join("everyone") })
+        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move { socket.emit("echo", &args).unwrap() })
+        .on("ack", |Data(args): Data<Args>| async move { Ack(args) });
+    SocketIoConfig::new().allow_eio3(true).namespace("/", root)
+}
+
+async fn server() -> TestServer {
+    serve_config(config()).await
+}
+
+/// A client of revision 3 on long-polling.
+struct Old {
+    address: SocketAddr,
+    target: String,
+    sid: String,
+}
+
+impl Old {
+    /// Opens a session, which joins the default namespace by itself.
+    async fn join(address: SocketAddr, query: &str) -> Self {
+        let client = Self::open(address, query).await;
+        client.expect("2:40").await;
+        client
+    }
+
+    async fn open(address: SocketAddr, query: &str) -> Self {
+        let target = format!("/socket.io/?EIO=3&transport=polling{query}");
+        let reply = get(address, &target).await;
+        assert_eq!(reply.header("content-type"), Some("text/plain; charset=UTF-8"));
+        let (length, packet) = reply.text().split_once(':').expect("a length");
+        assert_eq!(length, packet.len().to_string());
+        let open = json(packet.strip_prefix('0').expect("a handshake"));
+        let sid = open["sid"].as_str().expect("a sid").to_owned();
+        Self { address, target: format!("{target}&sid={sid}"), sid }
+    }
+
+    async fn poll(&self) -> Reply {
+        get(self.address, &self.target).await
+    }
+
+    #[track_caller]
+    fn expect(&self, body: &str) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let reply = self.poll().await;
+            assert_eq!((reply.status.as_u16(), reply.text()), (200, body), "at {caller}");
+            assert_eq!(reply.header("content-type"), Some("text/plain; charset=UTF-8"));
+        }
+    }
+
+    /// Expects a payload of bytes.
+    #[track_caller]
+    fn expect_bytes(&self, body: &[u8]) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let reply = self.poll().await;
+            assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, body), "at {caller}");
+            assert_eq!(reply.header("content-type"), Some("application/octet-stream"));
+        }
+    }
+
+    async fn say(&self, body: &str) {
+        post(self.address, &self.target, body.to_owned()).await.is(200, "ok");
+    }
+
+    async fn say_bytes(&self, body: &[u8]) -> Reply {
+        let headers = [("content-type", "application/octet-stream")];
+        send(self.address, Method::POST, &self.target, &headers, body.to_vec()).await
+    }
+}
+
+/// A packet in a payload of bytes.
+fn framed(marker: u8, data: &[u8]) -> Vec<u8> {
+    let mut packet = vec![marker];
+    packet.extend(data.len().to_string().bytes().map(|digit| digit - b'0'));
+    packet.push(0xff);
+    packet.extend_from_slice(data);
+    packet
+}
+
+async fn websocket(address: SocketAddr, query: &str) -> WebSocket {
+    let target = format!("/socket.io/?EIO=3&transport=websocket{query}");
+    let mut client = WebSocket::raw(address, &target, &[]).await.expect("the WebSocket opens");
+    let open = client.text().await;
+    client.sid = json(open.strip_prefix('0').expect("a handshake"))["sid"].as_str().expect("a sid").to_owned();
+    client
+}
+
+async fn joined_websocket(address: SocketAddr, query: &str) -> WebSocket {
+    let mut client = websocket(address, query).await;
+    client.expect("40").await;
+    client
+}
+
+const PLACEHOLDER: &str = r#"451-["echo",{"_placeholder":true,"num":0}]"#;
+
+#[tokio::test]
+async fn old_clients_are_refused_unless_they_are_allowed() {
+    let server = serve_config(SocketIoConfig::new()).await;
+    let target = "/socket.io/?EIO=3&transport=polling";
+    get(server.address, target).await.refused(400, 5, "Unsupported protocol version");
+    assert!(WebSocket::raw(server.address, "/socket.io/?EIO=3&transport=websocket", &[]).await.is_err());
+    // Neither revision: the protocol's texts want a refusal.
+    let server = self::server().await;
+    for eio in ["EIO=2&", "EIO=x&", ""] {
+        let target = format!("/socket.io/?{eio}transport=polling");
+        get(server.address, &target).await.refused(400, 5, "Unsupported protocol version");
+    }
+}
+
+#[tokio::test]
+async fn the_protocol_belongs_to_the_session() {
+    let server = server().await;
+    let old = Old::join(server.address, "").await;
+    let new = Polling::join(server.address).await;
+    get(server.address, &old.target.replace("EIO=3", "EIO=4")).await.refused(400, 3, "Bad request");
+    get(server.address, &new.target().replace("EIO=4", "EIO=3")).await.refused(400, 3, "Bad request");
+    assert_eq!(server.io.sockets().len(), 2);
+    let revisions = [Protocol::V3, Protocol::V4];
+    assert!(revisions.iter().all(|revision| server.io.sockets().iter().any(|s| s.protocol() == *revision)));
+}
+
+#[tokio::test]
+async fn a_session_joins_the_default_namespace_by_itself() {
+    let server = server().await;
+    let client = Old::open(server.address, "").await;
+    client.expect("2:40").await;
+    assert_eq!(server.io.sockets()[0].id().as_str(), client.sid);
+    assert_eq!(server.io.sockets()[0].handshake().auth::<Value>().unwrap(), json!({}));
+    // So a CONNECT for it is the second.
+    client.say("2:40").await;
+    client.expect("1:61:1").await;
+    server.is_empty().await;
+    let mut client = joined_websocket(server.address, "").await;
+    client.say("40").await;
+    client.expect_close().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_message_or_its_data() {
+    async fn refuse(Json(auth): Json<Value>) -> Result<(), (StatusCode, Json<Value>)> {
+        match auth["with"].as_str() {
+            Some("data") => Err((StatusCode::FORBIDDEN, Json(json!({"message": "no", "data": {"code": 7}})))),
+            _ => Err((StatusCode::FORBIDDEN, Json(json!({"message": "no \"entry\""})))),
+        }
+    }
+    let config = SocketIoConfig::new()
+        .allow_eio3(true)
+        .namespace("/", Namespace::new().on_connect(|| async { Redirect::to("/login") }).with_state(()))
+        .namespace("/guarded", Namespace::new().on_connect(refuse).with_state(()));
+    let server = serve_config(config).await;
+    let mut client = websocket(server.address, "").await;
+    client.expect(r#"44{"location":"/login"}"#).await;
+    client.say("40/guarded,").await;
+    client.expect(r#"44/guarded,"no \"entry\"""#).await;
+    client.say("40/guarded?with=data,").await;
+    client.expect(r#"44/guarded,{"code":7}"#).await;
+    client.say("40/unknown,").await;
+    client.expect(r#"44/unknown,{"message":"Invalid namespace"}"#).await;
+}
+
+#[tokio::test]
+async fn a_namespace_has_its_query_as_auth_and_may_lack_its_comma() {
+    async fn joined(socket: SocketRef, Json(auth): Json<Value>) {
+        socket.emit("auth", &auth).unwrap();
+    }
+    let namespace = Namespace::new().on_connect(joined).on("ack", |Data(args): Data<Args>| async move { Ack(args) });
+    let server = serve_config(config().namespace("/a", namespace.with_state(()))).await;
+    let mut client = joined_websocket(server.address, "").await;
+    for connect in ["40/a?x=1&y=a%20b&x=2,", "40/a?x=2&y=a+b"] {
+        client.say(connect).await;
+        client.expect("40/a,").await;
+        client.expect(r#"42/a,["auth",{"x":"2","y":"a b"}]"#).await;
+        let socket = server.io.of("/a").unwrap().sockets().remove(0);
+        assert_eq!(socket.id().as_str(), format!("/a#{}", client.sid));
+        client.say(r#"42/a,7["ack","x"]"#).await;
+        client.expect(r#"43/a,7["x"]"#).await;
+        client.say(r#"42/a?x=2,8["ack"]"#).await;
+        client.expect("43/a,8[]").await;
+        server.io.of("/a").unwrap().to(socket.id()).emit("to you", &()).unwrap();
+        client.expect(r#"42/a,["to you"]"#).await;
+        client.say("41/a").await;
+        until(|| !socket.connected()).await;
+    }
+    client.say(r#"429["ack"]"#).await;
+    client.expect("439[]").await;
+}
+
+#[tokio::test]
+async fn lengths_over_polling_count_utf_16_code_units() {
+    let server = server().await;
+    let client = Old::join(server.address, "").await;
+    client.say(r#"15:42["echo","a€"]0:16:42["echo","a😀"]"#).await;
+    let mut expected = framed(0, r#"42["echo","a€"]"#.as_bytes());
+    expected.extend(framed(0, r#"42["echo","a😀"]"#.as_bytes()));
+    client.expect_bytes(&expected).await;
+    client.say(r#"13:42["echo",12]"#).await;
+    client.expect(r#"13:42["echo",12]"#).await;
+}
+
+#[tokio::test]
+async fn clients_that_cannot_take_binary_get_escapes_and_base64() {
+    let server = server().await;
+    let client = Old::join(server.address, "&b64=1").await;
+    // As 2.x sends it, and as 1.x does: with each byte of UTF-8 as a character.
+    let once = r#"18:42["echo","hé€😀"]"#;
+    let twice: String = r#"42["echo","hé€😀"]"#.bytes().map(char::from).collect();
+    let twice = format!("{}:{twice}", twice.encode_utf16().count());
+    for payload in [once, &twice] {
+        client.say(payload).await;
+        client.expect(r#"38:42["echo","h\u00e9\u20ac\ud83d\ude00"]"#).await;
+    }
+    client.say(&format!("42:{PLACEHOLDER}10:b4AQIDBA==")).await;
+    client.expect(&format!("42:{PLACEHOLDER}10:b4AQIDBA==")).await;
+}
+
+#[tokio::test]
+async fn binary_goes_both_ways_over_polling() {
+    let server = server().await;
+    let client = Old::join(server.address, "").await;
+    let mut payload = framed(0, PLACEHOLDER.as_bytes());
+    payload.extend([1, 5, 0xff, 4, 1, 2, 3, 4]);
+    client.say_bytes(&payload).await.is(200, "ok");
+    client.expect_bytes(&payload).await;
+    // Text may come in the form of bytes too, and binary as base64 among text.
+    client.say_bytes(&framed(0, r#"42["echo","é"]"#.as_bytes())).await.is(200, "ok");
+    client.expect_bytes(&framed(0, r#"42["echo","é"]"#.as_bytes())).await;
+    client.say(&format!("42:{PLACEHOLDER}10:b4AQIDBA==")).await;
+    client.expect_bytes(&payload).await;
+}
+
+#[tokio::test]
+async fn a_malformed_payload_ends_the_session() {
+    let server = server().await;
+    for payload in ["", "x", "4:42", "1:7", "2:4😀", "4:b5AA"] {
+        let client = Old::join(server.address, "").await;
+        post(server.address, &client.target, payload).await.is(400, "");
+        server.is_empty().await;
+    }
+    for payload in [&[0][..], &[0, 1, 0xff], &[2, 1, 0xff, b'4'], &[1, 1, 0xff, 9]] {
+        let client = Old::join(server.address, "").await;
+        client.say_bytes(payload).await.is(400, "");
+        server.is_empty().await;
+    }
+}
+
+#[tokio::test]
+async fn a_binary_frame_of_a_websocket_begins_with_its_type() {
+    let server = server().await;
+    let mut client = joined_websocket(server.address, "").await;
+    client.say(PLACEHOLDER).await;
+    client.say_binary(&[9, 1]).await; // Means nothing.
+    client.say_binary(&[]).await;
+    client.say_binary(&[4, 1, 2, 3]).await;
+    client.expect(PLACEHOLDER).await;
+    client.expect_binary(&[4, 1, 2, 3]).await;
+    client.say(PLACEHOLDER).await;
+    client.say("b4AQIDBA==").await;
+    client.expect(PLACEHOLDER).await;
+    client.expect_binary(&[4, 1, 2, 3, 4]).await;
+    client.say(r#"42["echo","hé€😀"]"#).await;
+    client.expect(r#"42["echo","hé€😀"]"#).await;
+    let mut client = joined_websocket(server.address, "&b64=1").await;
+    client.say(PLACEHOLDER).await;
+    client.say("b4AQIDBA==").await;
+    client.expect(PLACEHOLDER).await;
+    client.expect("b4AQIDBA==").await;
+}
+
+#[tokio::test]
+async fn it_is_the_client_who_pings() {
+    let server = server().await;
+    let client = Old::join(server.address, "").await;
+    client.say("1:2").await;
+    client.expect("1:3").await;
+    client.say("1:3").await;
+    server.is_empty().await;
+    let mut client = joined_websocket(server.address, "").await;
+    client.say("2").await;
+    client.expect("3").await;
+    client.say("3").await;
+    client.expect_close().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_ping_is_closed_even_after_an_upgrade() {
+    let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    let namespace = Namespace::new().on_disconnect(move |reason: DisconnectReason| {
+        sender.send(reason).unwrap();
+        async {}
+    });
+    let config = SocketIoConfig::new()
+        .allow_eio3(true)
+        .ping_interval(Duration::from_secs(1))
+        .ping_timeout(Duration::from_secs(1))
+        .namespace("/", namespace.with_state(()));
+    let server = serve_config(config).await;
+    let client = Old::join(server.address, "").await;
+    let mut websocket = upgraded(&client).await;
+    websocket.expect_close().await;
+    assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::PingTimeout));
+    let mut websocket = joined_websocket(server.address, "").await;
+    websocket.expect_close().await;
+    assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::PingTimeout));
+}
+
+async fn upgraded(client: &Old) -> WebSocket {
+    let target = client.target.replace("polling", "websocket");
+    let mut websocket = WebSocket::raw(client.address, &target, &[]).await.expect("the session may be upgraded");
+    websocket.say("2probe").await;
+    websocket.expect("3probe").await;
+    websocket.say("5").await;
+    websocket
+}
+
+#[tokio::test]
+async fn a_session_moves_to_websocket() {
+    let server = server().await;
+    let client = Old::join(server.address, "").await;
+    let (released, mut websocket) = tokio::join!(client.poll(), upgraded(&client));
+    released.is(200, "1:6");
+    websocket.say(PLACEHOLDER).await;
+    websocket.say_binary(&[4, 255]).await;
+    websocket.expect(PLACEHOLDER).await;
+    websocket.expect_binary(&[4, 255]).await;
+}
+
+#[tokio::test]
+async fn the_ends_of_a_session_are_framed() {
+    let server = server().await;
+    let client = Old::join(server.address, "").await;
+    let (closed, ()) = tokio::join!(client.poll(), async { server.io.sockets()[0].conn().close() });
+    assert!(["1:1", "1:61:1"].contains(&closed.text()), "{}", closed.text());
+    let client = Old::join(server.address, "").await;
+    client.say("1:1").await;
+    server.is_empty().await;
+}
+
+/// Counts how often it is encoded.
+struct Counted(Arc<AtomicUsize>);
+
+impl Serialize for Counted {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        serializer.serialize_bytes(&[1, 2])
+    }
+}
+
+#[tokio::test]
+async fn both_generations_share_rooms_and_a_broadcast_is_encoded_once() {
+    let server = server().await;
+    let mut old = joined_websocket(server.address, "").await;
+    let polling = Old::join(server.address, "").await;
+    let (mut new, _) = WebSocket::join(server.address, "40").await;
+    let encoded = Arc::new(AtomicUsize::new(0));
+    let io: &SocketIo = &server.io;
+    io.to("everyone").emit("echo", &Counted(encoded.clone())).unwrap();
+    assert_eq!(encoded.load(Ordering::Relaxed), 1);
+    old.expect(PLACEHOLDER).await;
+    old.expect_binary(&[4, 1, 2]).await;
+    new.expect(PLACEHOLDER).await;
+    new.expect_binary(&[1, 2]).await;
+    let mut payload = framed(0, PLACEHOLDER.as_bytes());
+    payload.extend([1, 3, 0xff, 4, 1, 2]);
+    polling.expect_bytes(&payload).await;
+}

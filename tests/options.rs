@@ -1,0 +1,166 @@
+//! Options of the configuration that no other module is about, each by its effect from the outside.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{Router, routing::get as on_get};
+use tower_socketio::{
+    Origins, Packet, SocketIoConfig,
+    cookie::{Cookie, SameSite},
+};
+
+use crate::support::*;
+
+const SESSION: &str = "/socket.io/?EIO=4&transport=polling";
+const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+/// Asks for a session as a page of an origin does.
+async fn from_page(server: &TestServer, origin: &str) -> Reply {
+    send(server.address, Method::GET, SESSION, &[("origin", origin)], "").await
+}
+
+#[tokio::test]
+async fn origins_refuse_foreign_pages_over_both_transports() {
+    let server = serve_config(SocketIoConfig::new().origins(["https://good.example", "*:8080"])).await;
+    for origin in ["https://good.example", "http://other.example:8080"] {
+        assert_eq!(from_page(&server, origin).await.status, 200);
+        assert!(WebSocket::raw(server.address, WEBSOCKET, &[("origin", origin)]).await.is_ok());
+    }
+    for origin in ["https://bad.example", "http://good.example", "null"] {
+        from_page(&server, origin).await.refused(403, 4, "Forbidden");
+        let error = WebSocket::raw(server.address, WEBSOCKET, &[("origin", origin)]).await.err().unwrap();
+        assert!(error.to_string().contains("403"), "{error}");
+    }
+    // What comes from no page has no origin.
+    assert_eq!(get(server.address, SESSION).await.status, 200);
+    assert!(WebSocket::raw(server.address, WEBSOCKET, &[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn origins_answer_what_browsers_ask() {
+    let app = Router::new().route("/page", on_get(|| async { "page" }));
+    let server = serve_app(app, SocketIoConfig::new().origins("https://good.example")).await;
+    let reply = from_page(&server, "https://good.example").await;
+    assert_eq!(reply.header("access-control-allow-origin"), Some("https://good.example"));
+    assert_eq!(reply.header("access-control-allow-credentials"), Some("true"));
+    assert!(reply.header("vary").unwrap().contains("origin"));
+    let headers = [
+        ("origin", "https://good.example"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "x-a"),
+    ];
+    let preflight = send(server.address, Method::OPTIONS, SESSION, &headers, "").await;
+    assert_eq!((preflight.status.as_u16(), preflight.text()), (200, ""));
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("https://good.example"));
+    assert_eq!(preflight.header("access-control-allow-headers"), Some("x-a"));
+    assert_eq!(preflight.header("access-control-allow-methods"), Some("GET,POST"));
+    // Errors are shown to a page that may see them, and to no other.
+    let target = "/socket.io/?EIO=4&transport=polling&sid=abc";
+    let error = send(server.address, Method::GET, target, &headers[..1], "").await;
+    error.refused(400, 1, "Session ID unknown");
+    assert_eq!(error.header("access-control-allow-origin"), Some("https://good.example"));
+    assert_eq!(from_page(&server, "https://bad.example").await.header("access-control-allow-origin"), None);
+    // The client's files too; the routes beside us are not our business.
+    let file = send(server.address, Method::GET, "/socket.io/socket.io.js", &headers[..1], "").await;
+    assert_eq!(file.header("access-control-allow-origin"), Some("https://good.example"));
+    let page = send(server.address, Method::GET, "/page", &headers[..1], "").await;
+    assert_eq!((page.text(), page.header("access-control-allow-origin")), ("page", None));
+}
+
+#[tokio::test]
+async fn origins_may_be_decided_by_a_function() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let origins = Origins::predicate(move |origin, request| {
+        count.fetch_add(1, Ordering::Relaxed);
+        origin.as_bytes().starts_with(b"https://") && request.uri.query().is_some_and(|query| query.contains("EIO"))
+    });
+    let server = serve_config(SocketIoConfig::new().origins(origins)).await;
+    assert_eq!(from_page(&server, "https://anywhere.example").await.status, 200);
+    from_page(&server, "http://anywhere.example").await.refused(403, 4, "Forbidden");
+    assert!(asked.load(Ordering::Relaxed) >= 2);
+}
+
+#[tokio::test]
+async fn cookie_is_set_with_the_handshake_alone() {
+    let cookie =
+        Cookie::build("io").path("/").http_only(true).same_site(SameSite::Lax).domain("a.example").secure(true);
+    let server = serve_config(SocketIoConfig::new().cookie(cookie)).await;
+    let reply = get(server.address, SESSION).await;
+    let sid = json(reply.text())["sid"].as_str().unwrap().to_owned();
+    let expected = format!("io={sid}; HttpOnly; SameSite=Lax; Secure; Path=/; Domain=a.example");
+    assert_eq!(reply.header("set-cookie"), Some(&*expected));
+    let target = format!("{SESSION}&sid={sid}");
+    assert_eq!(post(server.address, &target, "40").await.header("set-cookie"), None);
+    assert_eq!(get(server.address, &target).await.header("set-cookie"), None);
+    let client = WebSocket::open(server.address).await;
+    let set = client.response.headers()["set-cookie"].to_str().unwrap();
+    assert!(set.starts_with(&format!("io={}; HttpOnly", client.sid)), "{set}");
+    let server = serve_config(SocketIoConfig::new()).await;
+    assert_eq!(get(server.address, SESSION).await.header("set-cookie"), None);
+}
+
+#[tokio::test]
+async fn generate_id_makes_the_ids_of_sessions() {
+    let config = SocketIoConfig::new()
+        .generate_id(|request| request.headers["x-id"].to_str().unwrap_or_default().to_owned())
+        .cookie(Cookie::new("io", ""));
+    let server = serve_config(config).await;
+    let open = async |id: &str| send(server.address, Method::GET, SESSION, &[("x-id", id)], "").await;
+    let reply = open("a b").await;
+    assert_eq!(json(reply.text())["sid"], "a b");
+    assert_eq!(reply.header("set-cookie"), Some("io=a%20b"));
+    post(server.address, &format!("{SESSION}&sid=a+b"), "40").await.is(200, "ok");
+    open("a b").await.refused(400, 3, "Bad request");
+    open("").await.refused(400, 3, "Bad request");
+    assert_eq!(server.io.stats().connections, 1);
+    post(server.address, &format!("{SESSION}&sid=a+b"), "1").await.is(200, "ok");
+    assert_eq!(open("a b").await.status, 200);
+}
+
+#[tokio::test]
+async fn initial_packet_follows_the_handshake() {
+    let server = serve_config(SocketIoConfig::new().allow_eio3(true).initial_packet(Packet::message("x"))).await;
+    let reply = get(server.address, SESSION).await;
+    let (open, packet) = reply.text().split_once('\x1e').unwrap();
+    assert!(open.starts_with("0{"));
+    assert_eq!(packet, "4x");
+    WebSocket::open(server.address).await.expect("4x").await;
+    let old = get(server.address, "/socket.io/?EIO=3&transport=polling").await;
+    assert!(old.text().ends_with("}2:4x"), "{}", old.text());
+}
+
+#[tokio::test]
+async fn add_trailing_slash_decides_whether_the_path_may_do_without() {
+    let bare = "/socket.io?EIO=4&transport=polling";
+    let server = serve_config(SocketIoConfig::new()).await;
+    assert_eq!(get(server.address, bare).await.status, 404);
+    let server = serve_config(SocketIoConfig::new().add_trailing_slash(false)).await;
+    assert_eq!(get(server.address, bare).await.status, 200);
+    assert_eq!(get(server.address, SESSION).await.status, 200);
+    assert_eq!(get(server.address, "/socket.iox?EIO=4&transport=polling").await.status, 404);
+}
+
+/// Every option is tried in some test: this one finds those that are forgotten.
+#[test]
+fn every_option_has_a_test() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = std::fs::read_to_string(folder.join("src/config.rs")).unwrap();
+    let tests: String = std::fs::read_dir(folder.join("tests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let options: Vec<&str> = config
+        .lines()
+        .filter_map(|line| line.strip_prefix("    pub fn "))
+        .filter(|line| line.contains("(mut self"))
+        .map(|line| &line[..line.find(['(', '<']).unwrap()])
+        .collect();
+    assert!(options.len() > 25, "{options:?}");
+    let untested: Vec<_> = options.iter().filter(|option| !tests.contains(&format!(".{option}("))).collect();
+    assert!(untested.is_empty(), "no test uses {untested:?}");
+}
