@@ -32,7 +32,8 @@ features:
 	for feature in tracing; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
 
 # Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine.
-interop: client tests/interop/node_modules/.package-lock.json tests/interop/.venv/done $(CHROMIUM)
+interop: client tests/interop/node_modules/.package-lock.json tests/interop/.venv/done \
+		tests/interop/.venv-eio3/done $(CHROMIUM)
 	$(CARGO) build --all-features --examples
 	$(CARGO) test --all-features --test interop -- --test-threads=1
 
@@ -54,11 +55,16 @@ client/dist/socket.io.js: client/package-lock.json client/build.mjs
 	cd client && npm ci --no-audit --no-fund && npm run --silent build
 
 tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
-	cd tests/interop && npm ci --no-audit --no-fund
+	cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund
 
 tests/interop/.venv/done: tests/interop/requirements.txt
 	python3 -m venv tests/interop/.venv
 	tests/interop/.venv/bin/pip install --quiet --requirement tests/interop/requirements.txt
+	touch $@
+
+tests/interop/.venv-eio3/done: tests/interop/requirements-eio3.txt
+	python3 -m venv tests/interop/.venv-eio3
+	tests/interop/.venv-eio3/bin/pip install --quiet --requirement tests/interop/requirements-eio3.txt
 	touch $@
 
 /usr/bin/chromium:

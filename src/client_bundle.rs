@@ -65,9 +65,13 @@ impl ClientBundle {
         Self { source }
     }
 
+    pub(crate) fn is_served(&self) -> bool {
+        !matches!(self.source, Source::Off)
+    }
+
     /// The file of a name, if it is one of the client's.
     pub(crate) fn find(&self, name: &str) -> Option<&'static str> {
-        if matches!(self.source, Source::Off) {
+        if !self.is_served() {
             return None;
         }
         NAMES.into_iter().find(|known| *known == name)

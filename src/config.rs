@@ -10,6 +10,7 @@ use crate::{
     namespace::{Namespace, NamespaceTable},
     origins::Origins,
     packet::Limits,
+    recovery::Recovery,
     socket::SocketRef,
 };
 
@@ -100,6 +101,7 @@ pub(crate) struct Settings {
     cookie: Option<Cookie<'static>>,
     pub(crate) generate_id: Option<Arc<dyn Fn(&Parts) -> String + Send + Sync>>,
     pub(crate) initial_packet: Option<Packet>,
+    pub(crate) recovery: Option<Recovery>,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) upgrade_timeout: Duration,
@@ -175,6 +177,7 @@ impl Default for Settings {
             cookie: None,
             generate_id: None,
             initial_packet: None,
+            recovery: None,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
@@ -249,7 +252,7 @@ impl SocketIoConfig {
         self
     }
 
-    /// How many namespaces patterns and predicates may make in all. Default: 10,000.
+    /// How many namespaces of patterns and predicates may exist at a time. Default: 10,000.
     ///
     /// Past it, a client is refused with "too many namespaces on this server".
     pub fn max_dynamic_namespaces(mut self, namespaces: usize) -> Self {
@@ -260,6 +263,24 @@ impl SocketIoConfig {
     /// Makes the server a node of a cluster. Default: it stands alone, with everything in memory.
     pub fn adapter(mut self, adapter: impl ClusterAdapter) -> Self {
         self.adapter = Some(Arc::new(adapter));
+        self
+    }
+
+    /// Lets clients recover their connections: one that was cut off comes back as the socket that it was, with its id, its
+    /// rooms and its data, and gets the events that it missed. Default: none.
+    ///
+    /// Every event without an ack then has one argument more, a string that only the client's library wants to see. Events
+    /// that are volatile or ask for an ack are not kept. Only clients of the 4.x generation take part.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_socketio::{Recovery, SocketIoConfig};
+    ///
+    /// let config = SocketIoConfig::new().recovery(Recovery::new().max_disconnection(Duration::from_secs(60)));
+    /// # let _ = config;
+    /// ```
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.settings.recovery = Some(recovery);
         self
     }
 
@@ -327,7 +348,7 @@ impl SocketIoConfig {
     /// # let _ = config;
     /// ```
     ///
-    /// but over long-polling only.
+    /// but over long-polling only; here it is on the answer that opens a WebSocket too.
     pub fn cookie(mut self, cookie: impl Into<Cookie<'static>>) -> Self {
         self.settings.cookie = Some(cookie.into());
         self
@@ -515,7 +536,7 @@ impl SocketIoConfig {
 
     /// Is called when an event's extractor rejects: the arguments do not fit the handler, for instance.
     ///
-    /// The rejection is logged, and answered if the client waits for an ack, in any case.
+    /// The rejection is answered in any case, if the client waits for an ack, and logged with the feature `tracing`.
     pub fn on_rejection<F>(mut self, hook: F) -> Self
     where
         F: Fn(&Rejected<'_>) + Send + Sync + 'static,

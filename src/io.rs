@@ -16,10 +16,12 @@ use http::{StatusCode, request::Parts};
 use serde::Serialize;
 
 use crate::{
+    cluster::ClusterAdapter,
     config::Transport,
     connection::{Connection, ConnectionRequest},
     engine::{CloseCause, Dialect, HandshakeQuery, Packet, Protocol, generate_id},
     namespace::NamespaceState,
+    origins::Origins,
     room::{IntoRooms, Room},
     server::Server,
     socket::{AckStream, BroadcastOperator, EmitError, RemoteSocket, SocketRef},
@@ -135,6 +137,30 @@ impl SocketIo {
         carry(connection.expect("a random id is not taken"), transport).await;
     }
 
+    /// The [path](crate::SocketIoConfig::path) under which Socket.IO is served, with the slash at its end.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.server.settings.path
+    }
+
+    /// Whether the files of the JavaScript client [are served](crate::SocketIoConfig::serve_client).
+    #[must_use]
+    pub fn serves_client(&self) -> bool {
+        self.server.client_bundle.is_served()
+    }
+
+    /// The [pages that may connect](crate::SocketIoConfig::origins). `None`: all of them.
+    #[must_use]
+    pub fn origins(&self) -> Option<&Origins> {
+        self.server.settings.origins.as_ref()
+    }
+
+    /// What [makes the server a node of a cluster](crate::SocketIoConfig::adapter). `None`: it stands alone.
+    #[must_use]
+    pub fn adapter(&self) -> Option<&dyn ClusterAdapter> {
+        self.server.adapter.as_deref()
+    }
+
     /// Figures of the whole server.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -190,7 +216,7 @@ impl NamespaceRef {
         BroadcastOperator::everyone(self.state.clone())
     }
 
-    /// The socket of an id, if it is connected to this node.
+    /// The socket of an id, if it is connected to this node; also while its `on_connect` is under way.
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<SocketRef> {
         self.state.with_registry(|registry| registry.get(id).cloned()).map(Into::into)
@@ -276,7 +302,8 @@ operators!(SocketIo, self, self.root(), "the default namespace");
 operators!(NamespaceRef, self, self, "the namespace");
 
 impl SocketIo {
-    /// The socket of an id in the default namespace, if it is connected to this node.
+    /// The socket of an id in the default namespace, if it is connected to this node; also while its `on_connect` is under
+    /// way.
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<SocketRef> {
         self.root().socket(id)

@@ -26,7 +26,8 @@
 //! ```
 //!
 //! It speaks Engine.IO 4 and Socket.IO 5, the protocols of the clients of the 3.x and 4.x generation, over long-polling,
-//! WebSocket and the upgrade between them.
+//! WebSocket and the upgrade between them; and those of the clients of 1.x and 2.x, if
+//! [`allow_eio3`](SocketIoConfig::allow_eio3) is set.
 //!
 //! # Where to begin
 //!
@@ -70,6 +71,7 @@ mod macros;
 mod namespace;
 mod origins;
 mod packet;
+mod recovery;
 mod room;
 mod server;
 mod service;
@@ -94,6 +96,7 @@ pub use self::{
     namespace::{ConnectFuture, ConnectRoute, EventRequest, Namespace},
     origins::Origins,
     packet::{Args, Value},
+    recovery::Recovery,
     room::{IntoRooms, Room},
     service::{NotFound, ResponseBody, ResponseFuture, SocketIoService},
     socket::{

@@ -1,6 +1,7 @@
 //! What one layer's services share.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::{
@@ -15,7 +16,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::{
     client_bundle::ClientBundle,
-    cluster::ClusterNode,
+    cluster::{ClusterAdapter, ClusterNode},
     config::{Settings, SocketIoConfig},
     connection::Sessions,
     namespace::{Common, Namespaces},
@@ -23,12 +24,12 @@ use crate::{
 };
 
 /// A server: its settings, its namespaces and its sessions. One for each `SocketIoLayer::new`.
-#[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) settings: Settings,
     pub(crate) namespaces: Namespaces,
     pub(crate) sessions: Sessions,
     pub(crate) client_bundle: ClientBundle,
+    pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
     /// What browsers on pages of other origins are told, if the configuration names any.
     pub(crate) cors: Option<CorsLayer>,
     pub(crate) counters: Counters,
@@ -50,10 +51,18 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 impl Server {
     pub(crate) fn new(config: SocketIoConfig) -> Arc<Self> {
         let SocketIoConfig { settings, namespaces, adapter } = config;
-        let common = Common { ack_timeout: settings.ack_timeout, adapter: adapter.clone() };
-        let server = Arc::new(Self {
+        let server = Arc::new_cyclic(|server| Self {
             client_bundle: ClientBundle::new(&settings.client_files),
-            namespaces: Namespaces::new(namespaces, common),
+            adapter: adapter.clone(),
+            namespaces: Namespaces::new(
+                namespaces,
+                Common {
+                    ack_timeout: settings.ack_timeout,
+                    adapter: adapter.clone(),
+                    recovery: settings.recovery.clone(),
+                    server: server.clone(),
+                },
+            ),
             cors: settings.origins.as_ref().map(Origins::cors),
             settings,
             sessions: Sessions::default(),
@@ -70,6 +79,11 @@ impl Server {
     /// The runtime on which the first request arrived: a socket may be closed from a thread that is in none.
     pub(crate) fn runtime(&self) -> &Handle {
         self.runtime.get_or_init(Handle::current)
+    }
+
+    /// The same, if a request has arrived.
+    pub(crate) fn known_runtime(&self) -> Option<&Handle> {
+        self.runtime.get()
     }
 
     /// Runs user code: polled once here and now, and spawned only if that did not complete it.
@@ -91,4 +105,10 @@ impl Server {
 pub(crate) enum Started {
     Done,
     Spawned(tokio::task::AbortHandle),
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }

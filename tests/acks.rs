@@ -92,22 +92,20 @@ async fn a_socket_that_leaves_ends_its_acks() {
 }
 
 #[tokio::test]
-async fn before_the_socket_is_accepted_waiting_for_an_ack_fails_at_once() {
+async fn an_ack_that_on_connect_asks_for_comes_after_the_acceptance() {
     async fn joined(socket: SocketRef) {
-        let error: AckError = socket.emit_with_ack::<()>("ask", &()).await.unwrap_err();
-        assert!(error.is_emit());
-        assert!(error.to_string().contains("on_connect"));
+        let impatient = socket.timeout(Duration::from_millis(10));
+        let error: AckError = impatient.emit_with_ack::<()>("in vain", &()).await.unwrap_err();
+        assert!(error.to_string().contains("on_connect"), "{error}");
         // The way to do it.
-        tokio::spawn(async move {
-            until(|| socket.connected()).await;
-            let name: String = socket.emit_with_ack("who?", &()).await.unwrap();
-            socket.emit("hello", &name).unwrap();
-        });
+        let answer = socket.emit_with_ack::<String>("who?", &());
+        tokio::spawn(async move { socket.emit("hello", &answer.await.unwrap()).unwrap() });
     }
     let server = serve_namespace(Namespace::new().on_connect(joined).with_state(())).await;
     let (mut client, _) = WebSocket::join(server.address, "40").await;
-    let ask = client.text().await;
-    client.say(&format!("43{}[\"ada\"]", &ask[2..ask.find('[').unwrap()])).await;
+    client.expect(r#"420["in vain"]"#).await;
+    client.expect(r#"421["who?"]"#).await;
+    client.say(r#"431["ada"]"#).await;
     client.expect(r#"42["hello","ada"]"#).await;
     assert_eq!(server.io.stats().panics, 0);
 }

@@ -191,6 +191,10 @@ async fn sockets_are_found_and_fetched() {
     fetched[0].leave("x");
     fetched[0].join("y");
     assert_eq!(io.of("/").unwrap().rooms().len(), 2);
+    assert_eq!(io.of("/").unwrap().name(), "/");
+    assert!(io.socket("nobody").is_none());
+    assert!(fetched[0].data::<u8>().unwrap().is_none());
+    fetched[0].handshake().headers().get("host").unwrap();
     assert!(io.socket("nobody").is_none());
     fetched[0].disconnect();
     assert!(io.socket(&id_a).is_none());

@@ -35,39 +35,69 @@ struct Old {
     address: SocketAddr,
     target: String,
     sid: String,
+    /// It asked for text, as old browsers do.
+    text_only: bool,
 }
 
 impl Old {
     /// Opens a session, which joins the default namespace by itself.
     async fn join(address: SocketAddr, query: &str) -> Self {
         let client = Self::open(address, query).await;
-        client.expect("2:40").await;
+        client.expect(&["40"]).await;
         client
     }
 
     async fn open(address: SocketAddr, query: &str) -> Self {
-        let target = format!("/socket.io/?EIO=3&transport=polling{query}");
-        let reply = get(address, &target).await;
-        assert_eq!(reply.header("content-type"), Some("text/plain; charset=UTF-8"));
-        let (length, packet) = reply.text().split_once(':').expect("a length");
-        assert_eq!(length, packet.len().to_string());
-        let open = json(packet.strip_prefix('0').expect("a handshake"));
-        let sid = open["sid"].as_str().expect("a sid").to_owned();
-        Self { address, target: format!("{target}&sid={sid}"), sid }
+        let text_only = query.contains("b64");
+        let mut client = Self {
+            address,
+            target: format!("/socket.io/?EIO=3&transport=polling{query}"),
+            sid: String::new(),
+            text_only,
+        };
+        let packets = client.packets().await;
+        let open = json(packets[0].strip_prefix('0').expect("a handshake"));
+        assert_eq!(packets.len(), 1);
+        client.sid = open["sid"].as_str().expect("a sid").to_owned();
+        client.target = format!("{}&sid={}", client.target, client.sid);
+        client
+    }
+
+    /// The packets of a payload that holds no binary.
+    async fn packets(&self) -> Vec<String> {
+        let reply = self.poll().await;
+        assert_eq!(reply.status, 200);
+        let mut packets = Vec::new();
+        let mut rest = &reply.body[..];
+        if self.text_only {
+            assert_eq!(reply.header("content-type"), Some("text/plain; charset=UTF-8"));
+            while !rest.is_empty() {
+                let colon = rest.iter().position(|byte| *byte == b':').expect("a length");
+                let length: usize = std::str::from_utf8(&rest[..colon]).unwrap().parse().unwrap();
+                packets.push(String::from_utf8(rest[colon + 1..][..length].to_vec()).expect("ASCII"));
+                rest = &rest[colon + 1 + length..];
+            }
+        } else {
+            assert_eq!(reply.header("content-type"), Some("application/octet-stream"));
+            while !rest.is_empty() {
+                assert_eq!(rest[0], 0, "the packet is text");
+                let end = rest.iter().position(|byte| *byte == 0xff).expect("the end of a length");
+                let length = rest[1..end].iter().fold(0, |length, digit| length * 10 + usize::from(*digit));
+                packets.push(String::from_utf8(rest[end + 1..][..length].to_vec()).expect("UTF-8"));
+                rest = &rest[end + 1 + length..];
+            }
+        }
+        packets
+    }
+
+    #[track_caller]
+    fn expect(&self, packets: &[&str]) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move { assert_eq!(self.packets().await, packets, "at {caller}") }
     }
 
     async fn poll(&self) -> Reply {
         get(self.address, &self.target).await
-    }
-
-    #[track_caller]
-    fn expect(&self, body: &str) -> impl Future<Output = ()> {
-        let caller = std::panic::Location::caller();
-        async move {
-            let reply = self.poll().await;
-            assert_eq!((reply.status.as_u16(), reply.text()), (200, body), "at {caller}");
-            assert_eq!(reply.header("content-type"), Some("text/plain; charset=UTF-8"));
-        }
     }
 
     /// Expects a payload of bytes.
@@ -124,10 +154,12 @@ async fn old_clients_are_refused_unless_they_are_allowed() {
     assert!(WebSocket::raw(server.address, "/socket.io/?EIO=3&transport=websocket", &[]).await.is_err());
     // Neither revision: the protocol's texts want a refusal.
     let server = self::server().await;
-    for eio in ["EIO=2&", "EIO=x&", ""] {
+    for eio in ["EIO=1&", "EIO=x&", ""] {
         let target = format!("/socket.io/?{eio}transport=polling");
         get(server.address, &target).await.refused(400, 5, "Unsupported protocol version");
     }
+    // The browsers' build of 1.0 says 2, and means 3.
+    assert_eq!(get(server.address, "/socket.io/?EIO=2&transport=polling").await.status, 200);
 }
 
 #[tokio::test]
@@ -146,12 +178,12 @@ async fn the_protocol_belongs_to_the_session() {
 async fn a_session_joins_the_default_namespace_by_itself() {
     let server = server().await;
     let client = Old::open(server.address, "").await;
-    client.expect("2:40").await;
+    client.expect(&["40"]).await;
     assert_eq!(server.io.sockets()[0].id().as_str(), client.sid);
     assert_eq!(server.io.sockets()[0].handshake().auth::<Value>().unwrap(), json!({}));
     // So a CONNECT for it is the second.
     client.say("2:40").await;
-    client.expect("1:61:1").await;
+    client.expect(&["6", "1"]).await;
     server.is_empty().await;
     let mut client = joined_websocket(server.address, "").await;
     client.say("40").await;
@@ -213,15 +245,24 @@ async fn lengths_over_polling_count_utf_16_code_units() {
     let server = server().await;
     let client = Old::join(server.address, "").await;
     client.say(r#"15:42["echo","a€"]0:16:42["echo","a😀"]"#).await;
-    let mut expected = framed(0, r#"42["echo","a€"]"#.as_bytes());
-    expected.extend(framed(0, r#"42["echo","a😀"]"#.as_bytes()));
-    client.expect_bytes(&expected).await;
+    client.expect(&[r#"42["echo","a\u20ac"]"#, r#"42["echo","a\ud83d\ude00"]"#]).await;
+}
+
+/// Clients of 1.0 to 1.3 that can take bytes throw text away.
+#[tokio::test]
+async fn a_client_that_can_take_bytes_gets_bytes() {
+    let server = server().await;
+    let handshake = get(server.address, "/socket.io/?EIO=3&transport=polling").await;
+    assert_eq!(handshake.header("content-type"), Some("application/octet-stream"));
+    let length = handshake.body.len() - 5;
+    assert_eq!(handshake.body[..6], framed(0, &vec![b'0'; length])[..6], "length {length}");
+    let client = Old::join(server.address, "").await;
     client.say(r#"13:42["echo",12]"#).await;
-    client.expect(r#"13:42["echo",12]"#).await;
+    client.expect_bytes(&framed(0, br#"42["echo",12]"#)).await;
 }
 
 #[tokio::test]
-async fn clients_that_cannot_take_binary_get_escapes_and_base64() {
+async fn clients_that_cannot_take_binary_get_text_and_base64() {
     let server = server().await;
     let client = Old::join(server.address, "&b64=1").await;
     // As 2.x sends it, and as 1.x does: with each byte of UTF-8 as a character.
@@ -230,10 +271,10 @@ async fn clients_that_cannot_take_binary_get_escapes_and_base64() {
     let twice = format!("{}:{twice}", twice.encode_utf16().count());
     for payload in [once, &twice] {
         client.say(payload).await;
-        client.expect(r#"38:42["echo","h\u00e9\u20ac\ud83d\ude00"]"#).await;
+        client.poll().await.is(200, r#"38:42["echo","h\u00e9\u20ac\ud83d\ude00"]"#);
     }
     client.say(&format!("42:{PLACEHOLDER}10:b4AQIDBA==")).await;
-    client.expect(&format!("42:{PLACEHOLDER}10:b4AQIDBA==")).await;
+    client.poll().await.is(200, &format!("42:{PLACEHOLDER}10:b4AQIDBA=="));
 }
 
 #[tokio::test]
@@ -246,7 +287,7 @@ async fn binary_goes_both_ways_over_polling() {
     client.expect_bytes(&payload).await;
     // Text may come in the form of bytes too, and binary as base64 among text.
     client.say_bytes(&framed(0, r#"42["echo","é"]"#.as_bytes())).await.is(200, "ok");
-    client.expect_bytes(&framed(0, r#"42["echo","é"]"#.as_bytes())).await;
+    client.expect(&[r#"42["echo","\u00e9"]"#]).await;
     client.say(&format!("42:{PLACEHOLDER}10:b4AQIDBA==")).await;
     client.expect_bytes(&payload).await;
 }
@@ -280,8 +321,13 @@ async fn a_binary_frame_of_a_websocket_begins_with_its_type() {
     client.say("b4AQIDBA==").await;
     client.expect(PLACEHOLDER).await;
     client.expect_binary(&[4, 1, 2, 3, 4]).await;
-    client.say(r#"42["echo","hé€😀"]"#).await;
-    client.expect(r#"42["echo","hé€😀"]"#).await;
+    // As 1.1 and later send it, and as 1.0 does.
+    let once = r#"42["echo","hé€😀"]"#;
+    let twice: String = once.bytes().map(char::from).collect();
+    for text in [once, &twice] {
+        client.say(text).await;
+        client.expect(r#"42["echo","h\u00e9\u20ac\ud83d\ude00"]"#).await;
+    }
     let mut client = joined_websocket(server.address, "&b64=1").await;
     client.say(PLACEHOLDER).await;
     client.say("b4AQIDBA==").await;
@@ -294,7 +340,7 @@ async fn it_is_the_client_who_pings() {
     let server = server().await;
     let client = Old::join(server.address, "").await;
     client.say("1:2").await;
-    client.expect("1:3").await;
+    client.expect(&["3"]).await;
     client.say("1:3").await;
     server.is_empty().await;
     let mut client = joined_websocket(server.address, "").await;
@@ -339,8 +385,8 @@ async fn upgraded(client: &Old) -> WebSocket {
 async fn a_session_moves_to_websocket() {
     let server = server().await;
     let client = Old::join(server.address, "").await;
-    let (released, mut websocket) = tokio::join!(client.poll(), upgraded(&client));
-    released.is(200, "1:6");
+    let (released, mut websocket) = tokio::join!(client.packets(), upgraded(&client));
+    assert_eq!(released, ["6"]);
     websocket.say(PLACEHOLDER).await;
     websocket.say_binary(&[4, 255]).await;
     websocket.expect(PLACEHOLDER).await;
@@ -351,8 +397,8 @@ async fn a_session_moves_to_websocket() {
 async fn the_ends_of_a_session_are_framed() {
     let server = server().await;
     let client = Old::join(server.address, "").await;
-    let (closed, ()) = tokio::join!(client.poll(), async { server.io.sockets()[0].conn().close() });
-    assert!(["1:1", "1:61:1"].contains(&closed.text()), "{}", closed.text());
+    let (closed, ()) = tokio::join!(client.packets(), async { server.io.sockets()[0].conn().close() });
+    assert_eq!(closed.last().unwrap(), "1");
     let client = Old::join(server.address, "").await;
     client.say("1:1").await;
     server.is_empty().await;

@@ -5,9 +5,16 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use axum::{Router, routing::get as on_get};
+use axum::{
+    Router,
+    extract::Request,
+    http::StatusCode,
+    middleware::{Next, from_fn},
+    response::Response,
+    routing::get as on_get,
+};
 use tower_socketio::{
-    Origins, Packet, SocketIoConfig,
+    ClusterAdapter, ClusterMessage, ClusterNode, Origins, Packet, SocketIoConfig, SocketIoLayer,
     cookie::{Cookie, SameSite},
 };
 
@@ -128,7 +135,7 @@ async fn initial_packet_follows_the_handshake() {
     assert!(open.starts_with("0{"));
     assert_eq!(packet, "4x");
     WebSocket::open(server.address).await.expect("4x").await;
-    let old = get(server.address, "/socket.io/?EIO=3&transport=polling").await;
+    let old = get(server.address, "/socket.io/?EIO=3&transport=polling&b64=1").await;
     assert!(old.text().ends_with("}2:4x"), "{}", old.text());
 }
 
@@ -141,6 +148,41 @@ async fn add_trailing_slash_decides_whether_the_path_may_do_without() {
     assert_eq!(get(server.address, bare).await.status, 200);
     assert_eq!(get(server.address, SESSION).await.status, 200);
     assert_eq!(get(server.address, "/socket.iox?EIO=4&transport=polling").await.status, 404);
+}
+
+#[test]
+fn the_handle_reads_settings_back() {
+    struct Nobody;
+    impl ClusterAdapter for Nobody {
+        fn join(&self, _: ClusterNode) {}
+        fn publish(&self, _: ClusterMessage) {}
+    }
+    let io = SocketIoLayer::new(SocketIoConfig::new()).io();
+    assert_eq!((io.path(), io.serves_client()), ("/socket.io/", true));
+    assert!(io.origins().is_none() && io.adapter().is_none());
+    let config = SocketIoConfig::new().path("ws").serve_client(false).origins("*").adapter(Nobody);
+    let io = SocketIoLayer::new(config).io();
+    assert_eq!((io.path(), io.serves_client()), ("/ws/", false));
+    assert!(io.origins().is_some() && io.adapter().is_some());
+}
+
+/// What Node calls `allowRequest`: any layer around Socket.IO's, which looks at what it likes.
+#[tokio::test]
+async fn a_layer_outside_may_refuse_handshakes() {
+    async fn guard(request: Request, next: Next) -> Result<Response, StatusCode> {
+        let query = request.uri().query().unwrap_or_default();
+        let allowed = query.contains("sid=") || request.headers().contains_key("x-key");
+        if allowed { Ok(next.run(request).await) } else { Err(StatusCode::FORBIDDEN) }
+    }
+    let layer = SocketIoLayer::new(SocketIoConfig::new());
+    let io = layer.io();
+    let server = serve(Router::new().layer(layer).layer(from_fn(guard)), io).await;
+    assert_eq!(get(server.address, SESSION).await.status, 403);
+    assert!(WebSocket::raw(server.address, WEBSOCKET, &[]).await.is_err());
+    let reply = send(server.address, Method::GET, SESSION, &[("x-key", "1")], "").await;
+    let target = format!("{SESSION}&sid={}", json(reply.text())["sid"].as_str().unwrap());
+    post(server.address, &target, "40").await.is(200, "ok");
+    assert!(WebSocket::raw(server.address, WEBSOCKET, &[("x-key", "1")]).await.is_ok());
 }
 
 /// Every option is tried in some test: this one finds those that are forgotten.

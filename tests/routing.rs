@@ -14,6 +14,7 @@ use axum::{
     routing::{any, get as on_get, post as on_post},
 };
 use hyper::{Request, Response, StatusCode};
+use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
 use tower_socketio::{
     Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef, extract::Data,
@@ -215,4 +216,22 @@ async fn parameters_of_a_pattern_are_not_mixed_with_those_of_a_route() {
     let server = serve_app(app, SocketIoConfig::new().namespace("/room/{id}", room)).await;
     let (mut client, _) = WebSocket::join(server.address, "40/room/7").await;
     client.expect(r#"42/room/7,["id",7,"/room/{id}"]"#).await;
+}
+
+#[tokio::test]
+async fn a_service_listens_on_a_port_of_its_own() {
+    let service = SocketIoService::new(config());
+    let io = service.io();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(service.clone().serve(listener));
+    let (mut client, id) = WebSocket::join(address, "40").await;
+    client.say(r#"420["echo",1]"#).await;
+    client.expect("430[1]").await;
+    assert!(io.socket(&id).unwrap().handshake().address().is_some());
+    assert_eq!(support::get(address, "/elsewhere").await.status, 404);
+    // An address that is taken cannot be listened on.
+    let error = soon(service.listen(address)).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    serving.abort();
 }

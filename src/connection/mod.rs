@@ -235,16 +235,17 @@ impl Connection {
 
     // Sending.
 
-    /// Queues a packet of a socket's. `volatile` drops it, without an error, unless it would leave at once.
-    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+    /// Queues a packet of a socket's. `volatile` drops it, without an error, unless it would leave at once. Answers whether
+    /// it was queued.
+    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<bool, SendError> {
         let mut state = self.state();
         if !state.session.is_open() {
             return Err(SendError::Closed);
         }
         if volatile && !state.session.is_writable() {
-            return Ok(());
+            return Ok(false);
         }
-        if state.session.send(packet.packets()).is_err() {
+        if state.session.send(packet.packets_for(self.dialect.protocol)).is_err() {
             drop(state);
             return Err(self.refuse_packet());
         }
@@ -253,7 +254,7 @@ impl Connection {
         if let Some(waker) = waker {
             waker.wake();
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Queues what was held back while a socket was not accepted, whatever the limit says: it was checked before. Answers
@@ -261,7 +262,9 @@ impl Connection {
     pub(crate) fn release<'a>(&self, packets: impl Iterator<Item = &'a Encoded>) -> Option<Waker> {
         let mut state = self.state();
         for packet in packets {
-            packet.packets().iter().for_each(|packet| state.session.send_control(packet.clone()));
+            for packet in packet.packets_for(self.dialect.protocol) {
+                state.session.send_control(packet.clone());
+            }
         }
         state.take_carrier()
     }

@@ -128,12 +128,13 @@ impl Packet {
         }
     }
 
-    /// As [`from_utf8`](Self::from_utf8), in revision 3: the type follows the `b` of base64.
+    /// As [`from_utf8`](Self::from_utf8), in revision 3: the type follows the `b` of base64, and text may have been encoded
+    /// twice.
     pub(crate) fn from_utf8_v3(frame: Bytes) -> Result<Self, PacketError> {
         match &frame[..] {
             [b'b', b'4', data @ ..] => super::base64::decode(data).map(Self::binary),
             [b'b', ..] => Err(PacketError("unknown Engine.IO packet type")),
-            _ => Self::from_utf8(frame),
+            _ => Self::from_utf8(decode_twice(&frame).map_or(frame, Bytes::from)),
         }
     }
 
@@ -249,6 +250,17 @@ impl Packet {
         text.extend_from_slice(data.as_bytes());
         Self(Repr::Text(text.into()))
     }
+}
+
+/// What text means if its characters are the bytes of UTF-8: clients of 1.x send it like that where they cannot send
+/// binary, those of 1.0 over WebSocket too. Text of which it cannot be true has been encoded once.
+fn decode_twice(text: &[u8]) -> Option<Vec<u8>> {
+    if text.is_ascii() {
+        return None;
+    }
+    let characters = std::str::from_utf8(text).ok()?.chars();
+    let bytes: Option<Vec<u8>> = characters.map(|character| u8::try_from(character).ok()).collect();
+    bytes.filter(|bytes| std::str::from_utf8(bytes).is_ok())
 }
 
 /// What a packet says, not how it is kept.

@@ -45,7 +45,8 @@ impl<'a> HandshakeQuery<'a> {
     /// Where revision 3 is allowed, Node takes everything but `4` for it, nothing at all included.
     pub(crate) fn protocol(&self) -> Option<Protocol> {
         match self.eio.as_deref() {
-            Some("3") => Some(Protocol::V3),
+            // The browsers' build of 1.0 says 2, and means 3.
+            Some("2" | "3") => Some(Protocol::V3),
             Some("4") => Some(Protocol::V4),
             _ => None,
         }

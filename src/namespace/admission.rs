@@ -9,6 +9,7 @@ use crate::{
     engine::Protocol,
     macros::log,
     packet::{DecodeError, encode_simple},
+    recovery::Memory,
     server::{Server, Started},
     socket::{DisconnectReason, Socket},
 };
@@ -45,7 +46,9 @@ pub(crate) fn admit(
         Lookup::Unknown => return refuse("Invalid namespace"),
         Lookup::TooMany => return refuse("too many namespaces on this server"),
     };
-    let socket = Socket::new(connection.clone(), namespace, auth.clone());
+    let claim = |memory: &Memory| memory.claim(&auth);
+    let restored = namespace.memory().filter(|_| connection.dialect.protocol == Protocol::V4).and_then(claim);
+    let socket = Socket::new(connection.clone(), namespace, auth.clone(), restored);
     if connection.add_socket(socket.clone()).is_err() {
         socket.close(DisconnectReason::TransportClose);
         return Ok(());
@@ -69,8 +72,13 @@ pub(crate) fn admit_implicitly(connection: &Arc<Connection>, cx: &mut Context<'_
 async fn decide(socket: Arc<Socket>, auth: Bytes) {
     let connection = socket.connection.clone();
     let name = socket.namespace.name();
-    let request = connect_request(&connection.request, name, &auth, socket.clone().into());
-    let answer = socket.namespace.connect_route().oneshot(request);
+    let mut request = connect_request(&connection.request, name, &auth, socket.clone().into());
+    let recovered = socket.session.as_ref().filter(|session| session.recovered);
+    let skip_layers = recovered.is_some() && socket.namespace.memory().is_some_and(Memory::skips_layers);
+    if let Some(session) = recovered.filter(|_| skip_layers) {
+        session.restore_extensions(request.extensions_mut());
+    }
+    let answer = socket.namespace.connect_route(skip_layers).oneshot(request);
     let refusal = async {
         let response = answer.await.unwrap_or_else(|never| match never {});
         match response.status().is_success() {

@@ -261,6 +261,7 @@ impl Namespace {
         };
         let connect = self.connect.map_or_else(ConnectRoute::admit_everyone, |make| make(()));
         Definition {
+            on_connect: connect.clone(),
             connect: self.layers.into_iter().fold(connect, |route, layer| layer(route)),
             events: self.event_layers.into_iter().fold(router.into_route(), |route, layer| layer(route)),
             disconnecting: self.disconnecting.map(event),

@@ -1,13 +1,20 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use crate::{cluster::ClusterAdapter, handler::EventRoute, room::Registry, socket::Socket};
+use crate::{
+    cluster::ClusterAdapter,
+    handler::EventRoute,
+    recovery::{Memory, Recovery},
+    room::Registry,
+    server::Server,
+    socket::Socket,
+};
 
 use super::ConnectRoute;
 
@@ -15,6 +22,8 @@ use super::ConnectRoute;
 #[derive(Debug)]
 pub(crate) struct Definition {
     pub(super) connect: ConnectRoute,
+    /// Without its layers.
+    pub(super) on_connect: ConnectRoute,
     pub(super) events: EventRoute,
     pub(super) disconnecting: Option<EventRoute>,
     pub(super) disconnect: Option<EventRoute>,
@@ -30,6 +39,8 @@ pub(crate) struct NamespaceState {
     /// Sockets of a dynamic namespace, in admission or admitted; `None` for one that always exists. Changed only under
     /// the lock of the table.
     pub(super) users: Option<AtomicUsize>,
+    /// What it remembers for clients that come back.
+    memory: Option<Memory>,
     common: Common,
 }
 
@@ -38,6 +49,8 @@ pub(crate) struct NamespaceState {
 pub(crate) struct Common {
     pub(crate) ack_timeout: Duration,
     pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
+    pub(crate) recovery: Option<Recovery>,
+    pub(crate) server: Weak<Server>,
 }
 
 impl NamespaceState {
@@ -48,6 +61,7 @@ impl NamespaceState {
             registry: Mutex::default(),
             ack_ids: AtomicU64::new(0),
             users: dynamic.then(|| AtomicUsize::new(0)),
+            memory: common.recovery.clone().map(Memory::new),
             common,
         })
     }
@@ -77,8 +91,40 @@ impl NamespaceState {
         self.ack_ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(super) fn connect_route(&self) -> ConnectRoute {
-        self.definition.connect.clone()
+    /// What decides about a CONNECT; without the layers if they are to be skipped.
+    pub(super) fn connect_route(&self, skip_layers: bool) -> ConnectRoute {
+        if skip_layers { self.definition.on_connect.clone() } else { self.definition.connect.clone() }
+    }
+
+    pub(crate) fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
+    }
+
+    /// Sees to it that what is remembered is forgotten in time.
+    pub(crate) fn clean_later(self: &Arc<Self>) {
+        let Some(server) = self.common.server.upgrade() else { return };
+        let Some(runtime) = server.known_runtime() else { return };
+        if !self.memory().is_some_and(Memory::begin_cleaning) {
+            return;
+        }
+        let namespace = self.clone();
+        runtime.spawn(async move {
+            while let Some(memory) = namespace.memory() {
+                tokio::time::sleep(memory.max_age() + Duration::from_millis(1)).await;
+                if !memory.clean() {
+                    break;
+                }
+            }
+            if let Some(server) = namespace.common.server.upgrade() {
+                server.namespaces.remove_if_unused(&namespace);
+            }
+        });
+    }
+
+    /// Whether nobody is there, and nobody may come back.
+    pub(super) fn is_unused(&self) -> bool {
+        self.users.as_ref().is_some_and(|users| users.load(Ordering::Relaxed) == 0)
+            && !self.memory().is_some_and(Memory::is_awaited)
     }
 
     pub(crate) fn events(&self) -> &EventRoute {

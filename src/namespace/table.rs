@@ -55,7 +55,8 @@ impl NamespaceTable {
             assert!(before.is_none(), "the namespace `{name}` has been added twice: merge the two");
             return;
         }
-        let definition = Definition { connect: with_path(definition.connect, &name), ..definition };
+        let connect = with_path(definition.connect, &name);
+        let definition = Definition { connect, on_connect: with_path(definition.on_connect, &name), ..definition };
         if let Err(error) = self.patterns.insert(&*name, Arc::new(definition)) {
             panic!("the namespace pattern `{name}` cannot be added: {error}");
         }
@@ -212,8 +213,19 @@ impl Namespaces {
         let Some(users) = &namespace.users else {
             return;
         };
+        users.fetch_sub(1, Ordering::Relaxed);
+        self.remove_if_unused(namespace);
+    }
+
+    /// Drops a dynamic namespace that nobody is in, and that nobody may come back to.
+    pub(super) fn remove_if_unused(&self, namespace: &NamespaceState) {
+        if !self.table.cleanup || !namespace.is_unused() {
+            return;
+        }
         let mut existing = self.existing.write().unwrap_or_else(PoisonError::into_inner);
-        if users.fetch_sub(1, Ordering::Relaxed) == 1 && self.table.cleanup {
+        let is_it = existing.get(namespace.name()).is_some_and(|found| std::ptr::eq(&**found, namespace));
+        // Somebody may have come in the meantime.
+        if is_it && namespace.is_unused() {
             let removed = existing.remove(namespace.name());
             self.dynamic.fetch_sub(1, Ordering::Relaxed);
             if existing.capacity() > 64 && existing.len() < existing.capacity() / 4 {

@@ -1,8 +1,8 @@
-use std::{cell::Cell, io::Write as _};
+use std::{cell::Cell, io::Write as _, sync::OnceLock};
 
 use serde::Serialize;
 
-use crate::engine::Packet;
+use crate::engine::{Outbox, Packet, Protocol};
 
 use super::{
     args::{Arity, arity},
@@ -11,7 +11,11 @@ use super::{
 
 /// A packet, encoded once for as many recipients as there are, whatever revision of Engine.IO they speak.
 #[derive(Debug, Clone)]
-pub(crate) struct Encoded(Parts);
+pub(crate) struct Encoded {
+    parts: Parts,
+    /// The form for clients of Engine.IO 3, once one of them needs it; `None` in it if that is the same.
+    v3: OnceLock<Option<Box<[Packet]>>>,
+}
 
 #[derive(Debug, Clone)]
 enum Parts {
@@ -23,14 +27,50 @@ enum Parts {
 impl Encoded {
     /// Packets that another node has encoded: a text, and its attachments.
     pub(crate) fn from_packets(packets: &[Packet]) -> Self {
-        Self(match packets {
+        Self::new(match packets {
             [text] => Parts::Text(text.clone()),
             packets => Parts::Binary(packets.into()),
         })
     }
 
+    fn new(parts: Parts) -> Self {
+        Self { parts, v3: OnceLock::new() }
+    }
+
+    /// The packets for a client of a revision. Some clients of Socket.IO 1.x decode UTF-8 twice: whatever revision 3 gets
+    /// is ASCII.
+    pub(crate) fn packets_for(&self, protocol: Protocol) -> &[Packet] {
+        match protocol {
+            Protocol::V4 => self.packets(),
+            Protocol::V3 => self.v3.get_or_init(|| self.escaped()).as_deref().unwrap_or(self.packets()),
+        }
+    }
+
+    fn escaped(&self) -> Option<Box<[Packet]>> {
+        let (text, attachments) = self.packets().split_first()?;
+        let text = Packet::encoded(escape_json(std::str::from_utf8(text.text()?).ok()?)?);
+        Some(std::iter::once(text).chain(attachments.iter().cloned()).collect())
+    }
+
+    /// What it costs while it waits.
+    pub(crate) fn cost(&self) -> usize {
+        Outbox::cost(self.packets())
+    }
+
+    /// The same event with one more argument, which must not need escapes.
+    pub(crate) fn with_offset(&self, offset: &str) -> Self {
+        let (text, attachments) = self.packets().split_first().expect("a packet has a text");
+        let event = text.text().expect("the first part of a packet is text");
+        let open = event.strip_suffix(b"]").expect("an event is a JSON array with a name");
+        let text = Packet::encoded([open, b",\"", offset.as_bytes(), b"\"]"].concat());
+        Self::new(match attachments {
+            [] => Parts::Text(text),
+            attachments => Parts::Binary(std::iter::once(text).chain(attachments.iter().cloned()).collect()),
+        })
+    }
+
     pub(crate) fn packets(&self) -> &[Packet] {
-        match &self.0 {
+        match &self.parts {
             Parts::Text(packet) => std::slice::from_ref(packet),
             Parts::Binary(packets) => packets,
         }
@@ -135,7 +175,7 @@ fn assemble(kinds: [u8; 2], target: Target<'_>, json: &[u8], attachments: Vec<Pa
     }
     text.extend_from_slice(json);
     let text = Packet::encoded(text);
-    Encoded(if attachments.is_empty() {
+    Encoded::new(if attachments.is_empty() {
         Parts::Text(text)
     } else {
         Parts::Binary(std::iter::once(text).chain(attachments).collect())
@@ -154,6 +194,24 @@ fn digits(number: u64) -> usize {
 
 fn write_number(text: &mut Vec<u8>, number: u64) {
     write!(text, "{number}").expect("writing to a vector cannot fail");
+}
+
+/// Escapes what is not ASCII from the place on where the JSON begins; the name of a namespace stands in front of it.
+/// `None` if there is nothing to escape.
+fn escape_json(text: &str) -> Option<String> {
+    let start = text.find(['[', '{', '"']).filter(|start| !text[*start..].is_ascii())?;
+    let mut escaped = String::with_capacity(text.len() * 2);
+    escaped.push_str(&text[..start]);
+    for character in text[start..].chars() {
+        if character.is_ascii() {
+            escaped.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    Some(escaped)
 }
 
 thread_local! {
@@ -196,6 +254,21 @@ mod tests {
     }
 
     const ROOT: Target<'static> = Target { namespace: "/", id: None };
+
+    #[test]
+    fn clients_of_revision_3_get_ascii() {
+        let shown = |packets: &[Packet]| packets.iter().map(|p| p.text().unwrap().clone()).collect::<Vec<_>>();
+        let packet = encode_event(Target { namespace: "/é", id: None }, "é", "😀a").unwrap();
+        assert_eq!(shown(packet.packets_for(Protocol::V3)), [r#"42/é,["\u00e9","\ud83d\ude00a"]"#]);
+        assert_eq!(shown(packet.packets_for(Protocol::V4)), [r#"42/é,["é","😀a"]"#]);
+        let refusal = encode_simple(b'4', "/", "\"é\"");
+        assert_eq!(shown(refusal.packets_for(Protocol::V3)), [r#"44"\u00e9""#]);
+        let ascii = encode_event(ROOT, "m", "a").unwrap();
+        assert_eq!(
+            ascii.packets_for(Protocol::V3)[0].text().unwrap().as_ptr(),
+            ascii.packets()[0].text().unwrap().as_ptr()
+        );
+    }
 
     #[test]
     fn arguments_are_laid_out_by_arity() {

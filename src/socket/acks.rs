@@ -170,9 +170,6 @@ impl<T> AckFuture<T> {
 
     /// Emits an event that has been encoded with `id`, and waits for its ack.
     pub(super) fn emit(socket: &Arc<Socket>, id: u64, packet: &Encoded, volatile: bool, timeout: Duration) -> Self {
-        if socket.is_admitting() {
-            return Self::failed(AckError::not_accepted());
-        }
         let (sender, receiver) = oneshot::channel();
         if !socket.acks.insert(id, Waiter::One(sender)) {
             return Self::failed(AckError::disconnected());
@@ -193,13 +190,13 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Err(error));
         }
-        let (receiver, _) = this.waiting.as_mut().expect("an ack future is not polled after it has completed");
+        let (receiver, entry) = this.waiting.as_mut().expect("an ack future is not polled after it has completed");
         let result = match Pin::new(receiver).poll(cx) {
             Poll::Ready(Ok(data)) => data.read(),
             Poll::Ready(Err(_)) => Err(AckError::disconnected()),
             Poll::Pending => {
                 ready!(this.deadline.poll(cx));
-                Err(AckError::timeout())
+                Err(if entry.socket.is_admitting() { AckError::not_accepted() } else { AckError::timeout() })
             }
         };
         this.waiting = None;

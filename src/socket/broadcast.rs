@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::{
     cluster::{ClusterCommand, ClusterMessage},
     namespace::NamespaceState,
-    packet::{Encoded, Target},
+    packet::{self, Encoded},
+    recovery::Target,
     room::{IntoRooms, Recipients, Selection},
 };
 
@@ -103,7 +104,7 @@ impl BroadcastOperator {
     ///
     /// If the arguments cannot be encoded, or the event's name is reserved; then nobody receives it.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        let packet = encode(Target { namespace: self.namespace.name(), id: None }, event, args)?;
+        let packet = encode(packet::Target { namespace: self.namespace.name(), id: None }, event, args)?;
         self.send(&packet, self.flags.volatile);
         self.publish(|| ClusterCommand::Emit { packets: packet.packets().to_vec(), volatile: self.flags.volatile });
         Ok(())
@@ -111,10 +112,18 @@ impl BroadcastOperator {
 
     /// Sends a packet to the sockets of this node.
     pub(crate) fn send(&self, packet: &Encoded, volatile: bool) {
-        for socket in self.recipients().iter() {
-            // Whoever is gone or too slow has been dealt with.
-            let _ = socket.deliver(packet, volatile);
-        }
+        let Some(memory) = self.namespace.memory() else {
+            for socket in self.recipients().iter() {
+                // Whoever is gone or too slow has been dealt with.
+                let _ = socket.deliver(packet, volatile);
+            }
+            return;
+        };
+        let sender = self.sender.as_ref().map(|sender| sender.id.clone());
+        let target = Target::Selection(self.selection.clone(), sender);
+        let failed = memory.emit(target, packet, volatile, |give| self.recipients().iter().for_each(give));
+        self.namespace.clean_later();
+        failed.into_iter().for_each(|(socket, error)| socket.report(error));
     }
 
     /// Tells the other nodes of the cluster, if there is one.
@@ -139,7 +148,7 @@ impl BroadcastOperator {
     /// As [`emit`](Self::emit). What happens to single recipients, the stream says.
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> Result<AckStream<R>, EmitError> {
         let id = self.namespace.next_ack_id();
-        let packet = encode(Target { namespace: self.namespace.name(), id: Some(id) }, event, args)?;
+        let packet = encode(packet::Target { namespace: self.namespace.name(), id: Some(id) }, event, args)?;
         let timeout = self.flags.timeout.unwrap_or(self.namespace.ack_timeout());
         Ok(AckStream::emit(self.recipients().iter(), id, |_| packet.clone(), timeout))
     }

@@ -58,7 +58,7 @@ impl EmitOperator {
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let socket = self.socket.inner();
         let packet = encode(Target { namespace: socket.namespace.name(), id: None }, event, args)?;
-        Ok(socket.deliver(&packet, self.flags.volatile)?)
+        Ok(socket.emit(&packet, self.flags.volatile)?)
     }
 
     /// Emits an event to the socket and asks for an ack. See [`SocketRef::emit_with_ack`].

@@ -114,13 +114,13 @@ impl AckError {
     /// The event was not emitted at all; the source says why.
     #[must_use]
     pub fn is_emit(&self) -> bool {
-        matches!(self.0, AckKind::Emit(_) | AckKind::NotAccepted)
+        matches!(self.0, AckKind::Emit(_))
     }
 
     /// The client did not answer in time.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, AckKind::Timeout)
+        matches!(self.0, AckKind::Timeout | AckKind::NotAccepted)
     }
 
     /// The socket was disconnected before the client answered.

@@ -61,6 +61,11 @@ impl DisconnectReason {
         }
     }
 
+    /// Whether the connection was lost, so that the client may come back and be the socket that it was.
+    pub(crate) fn is_recoverable(self) -> bool {
+        !matches!(self, Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect)
+    }
+
     /// What exactly happened, where the reason alone does not say it.
     #[must_use]
     pub fn detail(self) -> Option<&'static str> {

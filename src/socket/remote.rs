@@ -1,10 +1,11 @@
 use std::collections::HashSet;
 
-use serde::Serialize;
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::room::{IntoRooms, Room};
 
-use super::{EmitError, SocketId, SocketRef};
+use super::{EmitError, Handshake, SocketId, SocketRef};
 
 /// A socket that may live on another node of a cluster, as it was when it was fetched.
 ///
@@ -13,11 +14,12 @@ use super::{EmitError, SocketId, SocketRef};
 pub struct RemoteSocket {
     socket: SocketRef,
     rooms: HashSet<Room>,
+    data: Option<Bytes>,
 }
 
 impl RemoteSocket {
     pub(super) fn new(socket: SocketRef) -> Self {
-        Self { rooms: socket.rooms().into_iter().collect(), socket }
+        Self { rooms: socket.rooms().into_iter().collect(), data: socket.inner().data_bytes(), socket }
     }
 
     /// The public id.
@@ -30,6 +32,21 @@ impl RemoteSocket {
     #[must_use]
     pub fn rooms(&self) -> &HashSet<Room> {
         &self.rooms
+    }
+
+    /// What [`set_data`](SocketRef::set_data) had kept about it. `None` if nothing had been.
+    ///
+    /// # Errors
+    ///
+    /// If it does not fit the type.
+    pub fn data<T: DeserializeOwned>(&self) -> serde_json::Result<Option<T>> {
+        self.data.as_ref().map(|json| serde_json::from_slice(json)).transpose()
+    }
+
+    /// The request and the auth payload with which it connected.
+    #[must_use]
+    pub fn handshake(&self) -> Handshake<'_> {
+        self.socket.handshake()
     }
 
     /// Emits an event to it.

@@ -2,7 +2,7 @@ use std::{future::poll_fn, hash, sync::Arc, time::Duration};
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     config::Transport,
@@ -94,6 +94,34 @@ impl SocketRef {
         SocketExtensions { socket: &self.0 }
     }
 
+    /// Whether the client lost its connection and came back as the socket that it was: with its id, its rooms and its data,
+    /// and with everything that it missed. See [`recovery`](crate::SocketIoConfig::recovery).
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.0.session.as_ref().is_some_and(|session| session.recovered)
+    }
+
+    /// What [`set_data`](Self::set_data) has kept. `None` if nothing has been.
+    ///
+    /// # Errors
+    ///
+    /// If it does not fit the type.
+    pub fn data<T: DeserializeOwned>(&self) -> serde_json::Result<Option<T>> {
+        self.0.data_bytes().map(|json| serde_json::from_slice(&json)).transpose()
+    }
+
+    /// Keeps something about the socket that can be serialised: it survives a recovery, and
+    /// [`fetch_sockets`](crate::SocketIo::fetch_sockets) shows it. What cannot be serialised belongs into the
+    /// [`extensions`](Self::extensions).
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be encoded as JSON.
+    pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> serde_json::Result<()> {
+        self.0.set_data(Some(serde_json::to_vec(data)?.into()));
+        Ok(())
+    }
+
     /// The server.
     #[must_use]
     pub fn io(&self) -> SocketIo {
@@ -135,7 +163,8 @@ impl SocketRef {
     /// # }
     /// ```
     ///
-    /// In `on_connect` the socket is not accepted yet, and the future fails at once: spawn a task that waits.
+    /// In `on_connect` the socket is not accepted yet: the event is held back until then, so spawn a task that waits for the
+    /// ack. Whoever waits inside of `on_connect` waits in vain, and is told so when the time is up.
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
         EmitOperator::new(self).emit_with_ack(event, args)
     }
@@ -157,7 +186,8 @@ impl SocketRef {
         EmitOperator::new(self).to(rooms)
     }
 
-    /// Everyone in these rooms, this socket included if it is in one of them.
+    /// Everyone in these rooms, this socket included if it is in one of them: not Node's `socket.in`, which is
+    /// [`to`](Self::to).
     pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         EmitOperator::new(self).within(rooms)
     }

@@ -15,10 +15,11 @@ use http::Extensions;
 
 use crate::{
     connection::{Connection, SendError},
-    engine::{Outbox, Protocol},
+    engine::Protocol,
     handler::EventRoute,
     namespace::{self, NamespaceState},
     packet::{Encoded, encode_simple},
+    recovery::{Ending, Restored, Saved, Session, Target},
     room::{MemberId, Room},
     server::Server,
 };
@@ -44,6 +45,10 @@ pub(crate) struct Socket {
     pub(crate) acks: Acks,
     pub(super) extensions: Mutex<Extensions>,
     auth: Bytes,
+    /// What makes it recoverable, where the namespace remembers sockets.
+    pub(crate) session: Option<Box<Session>>,
+    /// JSON: what handlers keep about the socket.
+    data: Mutex<Option<Bytes>>,
     phase: AtomicU8,
     pending: Mutex<Pending>,
     /// Its place in the namespace's registry; changed only under the registry's lock.
@@ -64,13 +69,24 @@ const CLOSED: u8 = 3;
 struct Pending {
     packets: Vec<Encoded>,
     bytes: usize,
+    /// What a socket that returns has not seen yet.
+    missed: Vec<Encoded>,
     rooms: Vec<Room>,
 }
 
 impl Socket {
-    pub(crate) fn new(connection: Arc<Connection>, namespace: Arc<NamespaceState>, auth: Bytes) -> Arc<Self> {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        namespace: Arc<NamespaceState>,
+        auth: Bytes,
+        restored: Option<Restored>,
+    ) -> Arc<Self> {
+        let saved = restored.as_ref().map(|restored| &restored.saved);
+        let recoverable = namespace.memory().is_some() && connection.dialect.protocol == Protocol::V4;
         Arc::new(Self {
-            id: SocketId::new(&connection, namespace.name()),
+            id: saved.map_or_else(|| SocketId::new(&connection, namespace.name()), |saved| saved.id.clone()),
+            data: Mutex::new(saved.and_then(|saved| saved.data.clone())),
+            session: recoverable.then(|| Box::new(Session::new(restored))),
             namespace,
             connection,
             acks: Acks::default(),
@@ -110,35 +126,66 @@ impl Socket {
         if self.auth.is_empty() { b"{}" } else { &self.auth }
     }
 
+    // What it carries.
+
+    /// What handlers keep about the socket, as JSON.
+    pub(crate) fn data_bytes(&self) -> Option<Bytes> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_data(&self, json: Option<Bytes>) {
+        *self.data.lock().unwrap_or_else(PoisonError::into_inner) = json;
+    }
+
+    pub(crate) fn all_extensions(&self) -> Extensions {
+        self.extensions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     // Admission.
 
     /// The layers have let the CONNECT through: the socket joins the namespace, held.
     ///
     /// What the layers put on the request stays on the socket.
     pub(crate) fn hold(self: &Arc<Self>, extensions: Extensions) {
-        let mut pending = self.pending();
-        if self.phase() != ADMITTING {
-            return;
-        }
-        self.extensions.lock().unwrap_or_else(PoisonError::into_inner).extend(extensions);
-        let rooms = std::mem::take(&mut pending.rooms);
-        self.namespace.with_registry(|registry| {
-            let id = registry.insert(self.id.room(), self.clone());
-            for room in &rooms {
-                registry.join(id, room);
+        let join = |saved: Option<&Saved>| {
+            let mut pending = self.pending();
+            if self.phase() != ADMITTING {
+                return false;
             }
-            *self.member() = Some(id);
-        });
-        self.phase.store(HELD, Ordering::Release);
+            let mut own = self.extensions.lock().unwrap_or_else(PoisonError::into_inner);
+            own.extend(saved.map(|saved| saved.extensions.clone()).unwrap_or_default());
+            own.extend(extensions);
+            drop(own);
+            let rooms = std::mem::take(&mut pending.rooms);
+            self.namespace.with_registry(|registry| {
+                let id = registry.insert(self.id.room(), self.clone());
+                for room in saved.iter().flat_map(|saved| &saved.rooms).chain(&rooms) {
+                    registry.join(id, room);
+                }
+                *self.member() = Some(id);
+            });
+            self.phase.store(HELD, Ordering::Release);
+            true
+        };
+        match (self.namespace.memory(), &self.session) {
+            (Some(memory), Some(session)) => {
+                let missed = memory.join(self, session, join);
+                self.pending().missed = missed;
+            }
+            _ => {
+                join(None);
+            }
+        }
     }
 
     /// The socket is accepted: CONNECT goes out, then everything that was held.
     ///
     /// Answers whether the socket had not been closed in the meantime.
     pub(crate) fn accept(self: &Arc<Self>) -> bool {
-        let payload = match self.connection.dialect.protocol {
-            Protocol::V3 => String::new(),
-            Protocol::V4 => format!(r#"{{"sid":"{}"}}"#, self.id),
+        let payload = match (self.connection.dialect.protocol, &self.session) {
+            (Protocol::V3, _) => String::new(),
+            (Protocol::V4, None) => format!(r#"{{"sid":"{}"}}"#, self.id),
+            (Protocol::V4, Some(session)) => format!(r#"{{"sid":"{}","pid":"{}"}}"#, self.id, session.private_id),
         };
         let connect = encode_simple(b'0', self.namespace.name(), &payload);
         let mut pending = self.pending();
@@ -146,10 +193,13 @@ impl Socket {
             return false;
         }
         self.connection.joined();
-        let Pending { packets, .. } = std::mem::take(&mut *pending);
-        let waker = self.connection.release(std::iter::once(&connect).chain(&packets));
+        let Pending { packets, missed, .. } = std::mem::take(&mut *pending);
+        let waker = self.connection.release(missed.iter().chain([&connect]).chain(&packets));
         self.phase.store(CONNECTED, Ordering::Release);
         drop(pending);
+        if let Some(session) = &self.session {
+            session.settle();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -159,53 +209,64 @@ impl Socket {
 
     // Sending.
 
+    /// Emits an event to this socket: it is delivered, and kept if the namespace remembers events.
+    pub(super) fn emit(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        let Some(memory) = self.namespace.memory() else {
+            return self.deliver(packet, volatile);
+        };
+        let failed = memory.emit(Target::One(self.id.clone()), packet, volatile, |give| give(self));
+        self.namespace.clean_later();
+        failed.into_iter().next().map_or(Ok(()), |(socket, error)| {
+            socket.report(error);
+            Err(error)
+        })
+    }
+
     /// Queues a packet for the client; holds it back while the socket is not accepted.
     pub(crate) fn deliver(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        let sent = self.deliver_quietly(packet, volatile);
+        sent.map(drop).inspect_err(|error| self.report(*error))
+    }
+
+    /// As [`deliver`](Self::deliver), but the user's hook is not told of a failure. Answers whether the packet was queued.
+    pub(crate) fn deliver_quietly(&self, packet: &Encoded, volatile: bool) -> Result<bool, SendError> {
         match self.phase() {
-            CONNECTED => self.send_or_report(packet, volatile),
+            CONNECTED => self.connection.send(packet, volatile),
             CLOSED => Err(SendError::Closed),
             _ => self.hold_back(packet, volatile),
         }
     }
 
-    fn send_or_report(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
-        let sent = self.connection.send(packet, volatile);
-        self.report(sent);
-        sent
-    }
-
     /// Tells the user's hook of a packet that found no room.
-    fn report(self: &Arc<Self>, sent: Result<(), SendError>) {
-        if sent == Err(SendError::Full)
+    pub(super) fn report(self: &Arc<Self>, error: SendError) {
+        if error == SendError::Full
             && let Some(hook) = &self.connection.server.settings.on_slow_client
         {
             hook(&self.clone().into());
         }
     }
 
-    fn hold_back(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+    fn hold_back(&self, packet: &Encoded, volatile: bool) -> Result<bool, SendError> {
         let mut pending = self.pending();
         match self.phase() {
             CONNECTED => {
                 drop(pending);
-                return self.send_or_report(packet, volatile);
+                return self.connection.send(packet, volatile);
             }
             CLOSED => return Err(SendError::Closed),
             _ => {}
         }
         if volatile {
-            return Ok(());
+            return Ok(false);
         }
-        let bytes = pending.bytes + Outbox::cost(packet.packets());
+        let bytes = pending.bytes + packet.cost();
         if bytes > self.connection.server.settings.max_buffered_bytes && !pending.packets.is_empty() {
             drop(pending);
-            let refused = Err(self.connection.refuse_packet());
-            self.report(refused);
-            return refused;
+            return Err(self.connection.refuse_packet());
         }
         pending.bytes = bytes;
         pending.packets.push(packet.clone());
-        Ok(())
+        Ok(true)
     }
 
     pub(crate) fn send_disconnect(&self) {
@@ -335,11 +396,23 @@ impl Socket {
         }
         let events = self.events().take();
         drop(events);
-        self.namespace.with_registry(|registry| {
-            if let Some(id) = self.member().take() {
-                registry.remove(id);
+        let leave = || {
+            self.namespace.with_registry(|registry| match self.member().take() {
+                Some(id) => {
+                    let rooms = if self.session.is_some() { registry.rooms_of(id) } else { Vec::new() };
+                    registry.remove(id);
+                    rooms
+                }
+                None => Vec::new(),
+            })
+        };
+        match (self.namespace.memory(), &self.session) {
+            (Some(memory), Some(session)) => {
+                memory.leave(self, session, Ending { accepted, recoverable: reason.is_recoverable() }, leave);
+                self.namespace.clean_later();
             }
-        });
+            _ => drop(leave()),
+        }
         // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
         if accepted {
             self.connection.forget_socket(self);

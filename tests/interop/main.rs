@@ -8,14 +8,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use axum::{Json, http::StatusCode};
+use axum::{Json, Router, http::StatusCode, response::Html, routing::get};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Command;
-use tower_socketio::{Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketRef, extract::Data};
+use tower_http::services::ServeDir;
+use tower_socketio::{
+    Ack, Args, Namespace, SocketId, SocketIo, SocketIoConfig, SocketRef,
+    extract::{Data, EventName},
+};
 
 use crate::support::*;
 
@@ -23,6 +27,10 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop");
 
 /// The server that the scripts know.
 async fn server() -> TestServer {
+    server_that_pings(Duration::from_millis(300)).await
+}
+
+async fn server_that_pings(interval: Duration) -> TestServer {
     #[derive(Serialize, Deserialize)]
     struct File {
         name: String,
@@ -35,8 +43,16 @@ async fn server() -> TestServer {
             socket.emit("answer", &answer.unwrap()).unwrap();
         });
     }
+    async fn echo(socket: SocketRef, EventName(event): EventName, Data(args): Data<Args>) {
+        socket.emit(&event, &args).unwrap();
+    }
+    async fn id(socket: SocketRef) -> Ack<SocketId> {
+        Ack(socket.id().clone())
+    }
     let root = Namespace::new()
-        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move { socket.emit("echo", &args).unwrap() })
+        .on("echo", echo)
+        .on("événement €😀", echo)
+        .on("id", id)
         .on("ack", |Data(args): Data<Args>| async move { Ack(args) })
         .on("file", |Data(file): Data<File>| async move { Ack(file) })
         .on("number", |Data(number): Data<u8>| async move { Ack(number) })
@@ -59,21 +75,29 @@ async fn server() -> TestServer {
         .on("kick", |socket: SocketRef| async move { socket.disconnect() })
         .on("kick all", |socket: SocketRef| async move { socket.disconnect_all() })
         .with_state(());
-    async fn guarded(Json(auth): Json<serde_json::Value>) -> Result<(), (StatusCode, Json<serde_json::Value>)> {
-        match auth["token"].as_str() {
-            Some("secret") => Ok(()),
+    // Clients of 1.0 and 1.3 cannot have a query on a namespace: theirs is that of the connection.
+    async fn guarded(socket: SocketRef, Json(auth): Json<Value>) -> Result<(), (StatusCode, Json<Value>)> {
+        let of_connection = socket.handshake().query_param("token").map(Cow::into_owned);
+        match auth["token"].as_str().or(of_connection.as_deref()) {
+            Some("sé€ret & 😀") => Ok(()),
             _ => Err((StatusCode::UNAUTHORIZED, Json(json!({"message": "no entry", "data": {"code": 7}})))),
         }
+    }
+    async fn closed() -> (StatusCode, &'static str) {
+        (StatusCode::FORBIDDEN, "héllo €😀 \u{2028} 日本語 \"\\\n")
     }
     let guarded = Namespace::new()
         .on_connect(guarded)
         .on("ack", |Data(args): Data<Args>| async move { Ack(args) })
+        .on("id", id)
         .with_state(());
     let config = SocketIoConfig::new()
-        .ping_interval(Duration::from_millis(300))
+        .ping_interval(interval)
         .ping_timeout(Duration::from_secs(3))
+        .allow_eio3(true)
         .namespace("/", root)
-        .namespace("/guarded", guarded);
+        .namespace("/guarded", guarded)
+        .namespace("/closed", Namespace::new().on_connect(closed).with_state(()));
     serve_config(config).await
 }
 
@@ -100,6 +124,25 @@ async fn the_python_client_over_each_transport() {
     let server = server().await;
     run(".venv/bin/python", &["client.py", &format!("http://{}", server.address)]).await;
     until(|| server.io.stats().sockets == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_python_client_of_the_second_generation() {
+    let server = server_that_pings(Duration::from_millis(1500)).await;
+    run(".venv-eio3/bin/python", &["client_eio3.py", &format!("http://{}", server.address)]).await;
+    until(|| server.io.stats().sockets == 0).await;
+}
+
+/// A page that polls by script elements and forms, as browsers without anything better did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_clients_poll_by_jsonp_from_a_browsers_page() {
+    let echo = |socket: SocketRef, Data(args): Data<Args>| async move { socket.emit("echo", &args).unwrap() };
+    let namespace = Namespace::new().on("echo", echo).on("ack", |Data(args): Data<Args>| async move { Ack(args) });
+    let clients = ServeDir::new(format!("{FOLDER}/node_modules"));
+    let page = get(|| async { Html("<!doctype html><meta charset=utf-8><title>JSONP</title><body>") });
+    let app = Router::new().route("/", page).nest_service("/clients", clients);
+    let server = serve_app(app, SocketIoConfig::new().allow_eio3(true).namespace("/", namespace)).await;
+    run("node", &["jsonp.mjs", &format!("http://{}", server.address)]).await;
 }
 
 #[tokio::test]

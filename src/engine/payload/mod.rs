@@ -29,7 +29,8 @@ impl Payload {
 pub(crate) fn encode_payload(dialect: &Dialect, packets: &[Packet]) -> Payload {
     let payload = match dialect.protocol {
         Protocol::V4 => Payload::text(v4::encode(packets)),
-        Protocol::V3 if v3::wants_binary(packets) && !dialect.is_text_only() => {
+        // Clients of 1.0 to 1.3 that can take bytes take nothing else, and those of 1.x decode the UTF-8 of text twice.
+        Protocol::V3 if !dialect.is_text_only() => {
             Payload { body: v3::encode_binary(packets), content_type: "application/octet-stream" }
         }
         Protocol::V3 => Payload::text(v3::encode_text(packets)),
@@ -82,7 +83,7 @@ impl PayloadDecoder {
         }
         Ok(Self(match dialect.protocol {
             Protocol::V4 => Decoder::V4(v4::Decoder::new(body)),
-            Protocol::V3 => Decoder::V3Text(v3::TextDecoder::new(body, dialect.is_text_only())),
+            Protocol::V3 => Decoder::V3Text(v3::TextDecoder::new(body)),
         }))
     }
 }

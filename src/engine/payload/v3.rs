@@ -3,8 +3,6 @@
 //! As text, each packet follows its length in UTF-16 code units and a colon. As bytes, a marker for text or binary, the
 //! digits of the length in bytes, and `ff` stand in front of each packet; that form is for clients that can take it.
 
-use std::borrow::Cow;
-
 use bytes::{Buf, Bytes};
 
 use super::super::{
@@ -18,12 +16,6 @@ const BINARY: u8 = 1;
 
 /// More digits than any length that is accepted has.
 const MAX_DIGITS: usize = 10;
-
-/// Whether a client that can take it should get the payload as bytes: it holds binary, or text on which the clients of
-/// Socket.IO 1.x and 2.x disagree (those of 1.x decode UTF-8 twice).
-pub(super) fn wants_binary(packets: &[Packet]) -> bool {
-    packets.iter().any(|packet| packet.text().is_none_or(|text| !text.is_ascii()))
-}
 
 pub(super) fn encode_binary(packets: &[Packet]) -> Bytes {
     let mut body = Vec::with_capacity(packets.iter().map(|packet| packet.len() + 8).sum());
@@ -44,16 +36,13 @@ pub(super) fn encode_binary(packets: &[Packet]) -> Bytes {
     body.into()
 }
 
-/// The JSON of what is sent is escaped until it is ASCII: clients of 1.x and of 2.x read that alike.
 pub(super) fn encode_text(packets: &[Packet]) -> Bytes {
     let mut body = Vec::with_capacity(packets.iter().map(|packet| packet.len() * 4 / 3 + 12).sum());
     for packet in packets {
         match packet.text() {
             Some(text) => {
-                let text = std::str::from_utf8(text).expect("a text packet is UTF-8");
-                let text = escape_json(text);
-                write_length(&mut body, utf16_len(&text));
-                body.extend_from_slice(text.as_bytes());
+                write_length(&mut body, utf16_len(text));
+                body.extend_from_slice(text);
             }
             None => {
                 write_length(&mut body, base64::encoded_len(packet.data().len()) + 2);
@@ -70,43 +59,24 @@ fn write_length(body: &mut Vec<u8>, length: usize) {
     body.push(b':');
 }
 
-fn utf16_len(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
-}
-
-/// Escapes what is not ASCII from the place on where the JSON begins. In front of it stands the name of a namespace.
-fn escape_json(text: &str) -> Cow<'_, str> {
-    let Some(start) = text.find(['[', '{', '"']).filter(|start| !text[*start..].is_ascii()) else {
-        return text.into();
-    };
-    let mut escaped = String::with_capacity(text.len() * 2);
-    escaped.push_str(&text[..start]);
-    for character in text[start..].chars() {
-        if character.is_ascii() {
-            escaped.push(character);
-        } else {
-            let mut units = [0; 2];
-            for unit in character.encode_utf16(&mut units) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
+fn utf16_len(text: &[u8]) -> usize {
+    if text.is_ascii() {
+        return text.len();
     }
-    escaped.into()
+    std::str::from_utf8(text).expect("a text packet is UTF-8").encode_utf16().count()
 }
 
 /// Takes packets out of a textual payload.
 #[derive(Debug)]
 pub(super) struct TextDecoder {
     rest: Bytes,
-    /// Clients of 1.x that cannot send binary encode their text twice.
-    may_be_encoded_twice: bool,
     begun: bool,
 }
 
 impl TextDecoder {
     /// For a body that is known to be UTF-8.
-    pub(super) fn new(body: Bytes, may_be_encoded_twice: bool) -> Self {
-        Self { rest: body, may_be_encoded_twice, begun: false }
+    pub(super) fn new(body: Bytes) -> Self {
+        Self { rest: body, begun: false }
     }
 
     /// The next packet, as it stands in the payload.
@@ -117,11 +87,6 @@ impl TextDecoder {
         let text = std::str::from_utf8(&self.rest).map_err(|_| MALFORMED)?;
         let length = utf16_prefix(text, units).ok_or(MALFORMED)?;
         Ok(self.rest.split_to(length))
-    }
-
-    fn decode(&self, packet: Bytes) -> Result<Packet, PacketError> {
-        let decoded = if self.may_be_encoded_twice && !packet.is_ascii() { decode_twice(&packet) } else { None };
-        Packet::from_utf8_v3(decoded.map_or(packet, Bytes::from))
     }
 }
 
@@ -138,7 +103,7 @@ impl Iterator for TextDecoder {
                     }
                     continue;
                 }
-                Ok(packet) => self.decode(packet),
+                Ok(packet) => Packet::from_utf8_v3(packet),
                 Err(error) => Err(error),
             };
             if packet.is_err() {
@@ -228,21 +193,13 @@ fn utf16_prefix(text: &str, mut units: usize) -> Option<usize> {
     Some(length)
 }
 
-/// What text means if its characters are the bytes of UTF-8: as clients of 1.x send it. Text of which that could not be
-/// said has been encoded once.
-fn decode_twice(packet: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(packet).ok()?;
-    let bytes: Option<Vec<u8>> = text.chars().map(|character| u8::try_from(character).ok()).collect();
-    bytes.filter(|bytes| std::str::from_utf8(bytes).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn text(body: &str) -> Result<Vec<Packet>, PacketError> {
-        TextDecoder::new(Bytes::copy_from_slice(body.as_bytes()), false).collect()
+        TextDecoder::new(Bytes::copy_from_slice(body.as_bytes())).collect()
     }
 
     fn binary(body: &[u8]) -> Result<Vec<Packet>, PacketError> {
@@ -272,7 +229,7 @@ mod tests {
         for body in ["", "1", ":", "a:4", "3:4a", "-1:4", "2:4😀", "1:7", "4:b5AA", "2:b*", "99999999999:4", "1:45"] {
             assert!(text(body).is_err(), "{body:?}");
         }
-        let mut packets = TextDecoder::new(Bytes::from_static(b"2:4a9:4"), false);
+        let mut packets = TextDecoder::new(Bytes::from_static(b"2:4a9:4"));
         assert_eq!(packets.next(), Some(Ok(Packet::message("a"))));
         assert!(packets.next().unwrap().is_err());
         assert!(packets.next().is_none());
@@ -283,7 +240,7 @@ mod tests {
         let twice: String = "4\"é😀\"".bytes().map(char::from).collect();
         let once = "4\"é€\"";
         let body = format!("{}:{twice}{}:{once}", twice.encode_utf16().count(), once.encode_utf16().count());
-        let packets: Result<Vec<_>, _> = TextDecoder::new(body.into(), true).collect();
+        let packets: Result<Vec<_>, _> = TextDecoder::new(body.into()).collect();
         assert_eq!(packets.unwrap(), [Packet::message("\"é😀\""), Packet::message("\"é€\"")]);
     }
 
@@ -315,33 +272,29 @@ mod tests {
     }
 
     #[test]
-    fn text_for_all_is_ascii() {
-        let packets = [Packet::message("2[\"é😀\"]"), message(&[1, 2, 3, 4]), Packet::message("0/é,")];
-        let body = encode_text(&packets);
-        assert_eq!(&body[..], "24:42[\"\\u00e9\\ud83d\\ude00\"]10:b4AQIDBA==5:40/é,".as_bytes());
+    fn text_and_base64_follow_their_lengths() {
+        let packets = [Packet::message("€"), message(&[1, 2, 3, 4]), Packet::message("hello")];
+        assert_eq!(&encode_text(&packets)[..], "2:4€10:b4AQIDBA==6:4hello".as_bytes());
     }
 
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(parts in prop::collection::vec(
             prop_oneof![
-                ".*".prop_map(|text| Packet::message(&text)),
+                "[a-z€😀]*".prop_map(|text| Packet::message(&text)),
                 prop::collection::vec(any::<u8>(), 0..40).prop_map(Packet::binary),
             ],
             1..8,
         )) {
             prop_assert_eq!(binary(&encode_binary(&parts)).unwrap(), &parts[..]);
-            let ascii = parts.iter().all(|packet| packet.text().is_none_or(|text| text.is_ascii()));
             let read = text(std::str::from_utf8(&encode_text(&parts)).unwrap()).unwrap();
-            prop_assert_eq!(read.len(), parts.len());
-            prop_assert!(!ascii || read == parts);
+            prop_assert_eq!(read, parts);
         }
 
         #[test]
         fn decoding_never_panics(body in prop::collection::vec(any::<u8>(), 0..100), string in "[0-9]{0,3}:[0-6]?.*") {
             let _ = binary(&body);
             let _ = text(&string);
-            let _ = TextDecoder::new(string.into(), true).count();
         }
     }
 }

@@ -1,0 +1,61 @@
+//! What the documents say of the tests.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// `module::test`, as the tables write it.
+fn named_tests(document: &str) -> BTreeSet<(String, String)> {
+    let is_name = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let quoted = document.split('`').skip(1).step_by(2);
+    let pair = |text: &str| text.rsplit_once("::").map(|(module, test)| (module.to_owned(), test.to_owned()));
+    let path = |module: &str| module.split("::").all(is_name);
+    quoted.filter_map(pair).filter(|(module, test)| path(module) && is_name(test)).collect()
+}
+
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn exists(module: &str, test: &str) -> bool {
+    let module = module.replace("::", "/");
+    let source = fs::read_to_string(folder().join(format!("tests/{module}.rs")));
+    source.is_ok_and(|source| {
+        let function = format!("fn {test}(");
+        source
+            .split("#[t")
+            .skip(1)
+            .chain(source.split("#[test]").skip(1))
+            .any(|part| part.lines().take(4).any(|line| line.contains(&function)))
+    })
+}
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let modules: BTreeSet<String> = fs::read_dir(folder().join("tests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter_map(|path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        .collect();
+    for entry in fs::read_dir(folder().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(document) = fs::read_to_string(&path) else { continue };
+        for (module, test) in named_tests(&document) {
+            let first = module.split("::").next().unwrap_or_default();
+            let is_ours = modules.contains(first);
+            assert!(!is_ours || exists(&module, &test), "{} names {module}::{test}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_row_of_the_server_api_names_a_test() {
+    let document = fs::read_to_string(folder().join("docs/server-api.md")).unwrap();
+    // The table of the options follows later: some do not exist here, and say why.
+    let members = document.split("## Server").next().unwrap();
+    let rows: Vec<&str> = members.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| -")).collect();
+    assert!(rows.len() > 30, "{} rows", rows.len());
+    for row in rows.iter().filter(|row| !row.contains("| what differs |")) {
+        assert!(!named_tests(row).is_empty(), "no test in: {row}");
+    }
+}

@@ -1,0 +1,414 @@
+//! Clients that were cut off come back as the sockets that they were.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Json, http::StatusCode};
+use serde_json::{Value, json as value};
+use tokio::sync::Semaphore;
+use tower_socketio::{
+    DisconnectReason, Namespace, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef, extract::Data,
+};
+
+use crate::support::*;
+
+fn namespace() -> Namespace {
+    Namespace::new()
+        .on("join", |socket: SocketRef, Data(room): Data<String>| async move { socket.join(room) })
+        .on("data", |socket: SocketRef, Data(data): Data<Value>| async move { socket.set_data(&data).unwrap() })
+        .with_state(())
+}
+
+fn served(recovery: Recovery, namespace: Namespace) -> SocketIo {
+    let config =
+        SocketIoConfig::new().recovery(recovery).namespace("/", namespace).namespace("/room/{id}", self::namespace());
+    SocketIoService::new(config.allow_eio3(true)).io()
+}
+
+fn server() -> SocketIo {
+    served(Recovery::new(), namespace())
+}
+
+/// What CONNECT answers: the public and the private id.
+#[derive(Debug, Clone, PartialEq)]
+struct Ids {
+    sid: String,
+    pid: String,
+}
+
+impl Ids {
+    fn read(connect: &str) -> Self {
+        let answer = json(connect);
+        let id = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {connect}")).to_owned();
+        Self { sid: id("sid"), pid: id("pid") }
+    }
+}
+
+/// Opens a connection and says this; nothing of the answer is read.
+async fn say_connect(io: &SocketIo, connect: &str) -> Memory {
+    let mut client = Memory::open(io);
+    assert!(client.text().await.starts_with("0{"));
+    client.say(connect);
+    client
+}
+
+async fn connect(io: &SocketIo) -> (Memory, Ids) {
+    let mut client = say_connect(io, "40").await;
+    let ids = Ids::read(&client.text().await);
+    (client, ids)
+}
+
+/// Comes back; gives what was missed, and the ids.
+async fn come_back(io: &SocketIo, ids: &Ids, offset: Option<&str>) -> (Memory, Vec<String>, Ids) {
+    let auth = match offset {
+        Some(offset) => value!({"pid": ids.pid, "offset": offset}),
+        None => value!({"pid": ids.pid}),
+    };
+    let mut client = say_connect(io, &format!("40{auth}")).await;
+    let mut missed = Vec::new();
+    loop {
+        let text = client.text().await;
+        if text.starts_with("40") {
+            return (client, missed, Ids::read(&text));
+        }
+        missed.push(text);
+    }
+}
+
+/// The last argument of an event.
+fn offset(event: &str) -> String {
+    json(event).as_array().unwrap().last().unwrap().as_str().unwrap().to_owned()
+}
+
+async fn is_away(io: &SocketIo) {
+    until(|| io.stats().sockets == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_comes_back_with_its_id_its_rooms_its_data_and_what_it_missed() {
+    let io = server();
+    let (mut client, ids) = connect(&io).await;
+    client.say(r#"42["join","a"]"#);
+    client.say(r#"42["data",{"name":"ada"}]"#);
+    until(|| io.to("a").sockets().len() == 1).await;
+    io.emit("n", &1).unwrap();
+    let seen = client.text().await;
+    assert!(seen.starts_with(r#"42["n",1,""#));
+    drop(client);
+    is_away(&io).await;
+    io.to("a").emit("n", &2).unwrap();
+    io.to(&*ids.sid).emit("n", &3).unwrap();
+    io.to("b").emit("not for it", &()).unwrap();
+    io.to("b").to("a").except(&*ids.sid).emit("not for it", &()).unwrap();
+    io.volatile().emit("not kept", &()).unwrap();
+    io.emit("n", &bytes::Bytes::from_static(&[4])).unwrap();
+    let auth = value!({"pid": ids.pid, "offset": offset(&seen)});
+    let mut client = say_connect(&io, &format!("40{auth}")).await;
+    assert!(client.text().await.starts_with(r#"42["n",2,""#));
+    assert!(client.text().await.starts_with(r#"42["n",3,""#));
+    assert!(client.text().await.starts_with(r#"451-["n",{"_placeholder":true,"num":0},""#));
+    assert_eq!(client.packet().await.unwrap().data(), [4]);
+    assert_eq!(Ids::read(&client.text().await), ids);
+    let socket = io.socket(&ids.sid).unwrap();
+    assert!(socket.recovered());
+    assert!(socket.rooms().iter().any(|room| *room == "a"));
+    assert_eq!(socket.data::<Value>().unwrap(), Some(value!({"name": "ada"})));
+    assert_eq!(io.fetch_sockets().await[0].data::<Value>().unwrap(), Some(value!({"name": "ada"})));
+    io.to("a").emit("n", &5).unwrap();
+    assert!(client.text().await.starts_with(r#"42["n",5,""#));
+}
+
+#[tokio::test]
+async fn a_client_that_received_no_event_yet_comes_back_too() {
+    let io = server();
+    io.emit("before", &()).unwrap();
+    let (client, ids) = connect(&io).await;
+    drop(client);
+    is_away(&io).await;
+    io.emit("n", &1).unwrap();
+    let (client, missed, again) = come_back(&io, &ids, None).await;
+    assert_eq!((missed.len(), &again), (1, &ids));
+    drop(client);
+    is_away(&io).await;
+    // Nothing happened: that is no reason to fail either.
+    let (_client, missed, again) = come_back(&io, &ids, Some(&offset(&missed[0]))).await;
+    assert_eq!((missed.len(), again), (0, ids));
+}
+
+#[tokio::test]
+async fn a_session_is_claimed_once() {
+    let io = server();
+    let (client, ids) = connect(&io).await;
+    drop(client);
+    is_away(&io).await;
+    let (_first, _, again) = come_back(&io, &ids, None).await;
+    assert_eq!(again, ids);
+    io.socket(&ids.sid).unwrap().disconnect();
+    let (_second, _, other) = come_back(&io, &ids, None).await;
+    assert_ne!(other.sid, ids.sid);
+    assert_ne!(other.pid, ids.pid);
+}
+
+#[tokio::test]
+async fn a_half_open_predecessor_makes_room_for_its_successor() {
+    let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    let namespace = Namespace::new().on_disconnect(move |reason: DisconnectReason| {
+        sender.send(reason).unwrap();
+        async {}
+    });
+    let io = served(Recovery::new(), namespace.with_state(()));
+    let (mut old, ids) = connect(&io).await;
+    io.emit("n", &1).unwrap();
+    let (_new, missed, again) = come_back(&io, &ids, None).await;
+    assert_eq!((missed.len(), again), (1, ids));
+    assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::TransportClose));
+    assert!(old.text().await.starts_with(r#"42["n",1,""#));
+    assert_eq!(old.packet().await, None);
+    until(|| io.stats().connections == 1).await;
+    assert_eq!(io.stats().sockets, 1);
+}
+
+#[tokio::test]
+async fn who_leaves_on_purpose_or_is_unknown_does_not_come_back() {
+    let io = server();
+    let (client, ids) = connect(&io).await;
+    client.say("41");
+    is_away(&io).await;
+    assert_ne!(come_back(&io, &ids, None).await.2.sid, ids.sid);
+    let (client, ids) = connect(&io).await;
+    io.socket(&ids.sid).unwrap().disconnect();
+    drop(client);
+    for offset in [None, Some("zz"), Some("ffff"), Some("01")] {
+        assert_ne!(come_back(&io, &ids, offset).await.2.sid, ids.sid);
+    }
+    let unknown = Ids { sid: String::new(), pid: "unknown".into() };
+    let (client, _, _) = come_back(&io, &unknown, Some("0")).await;
+    drop(client);
+    // Wrong types are no claim.
+    let mut client = say_connect(&io, r#"40{"pid":1,"offset":{}}"#).await;
+    Ids::read(&client.text().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_and_sessions_are_kept_for_a_while() {
+    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let (client, ids) = connect(&io).await;
+    io.emit("n", &1).unwrap();
+    drop(client);
+    is_away(&io).await;
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    let (client, missed, again) = come_back(&io, &ids, None).await;
+    assert_eq!((missed.len(), &again), (1, &ids));
+    // As long as it is there its offset may grow old: whoever has seen everything comes back.
+    for _ in 0..24 {
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        client.say("3");
+    }
+    drop(client);
+    is_away(&io).await;
+    io.emit("n", &2).unwrap();
+    let (client, missed, again) = come_back(&io, &ids, Some(&offset(&missed[0]))).await;
+    assert_eq!((missed.len(), &again), (1, &ids));
+    drop(client);
+    is_away(&io).await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_ne!(come_back(&io, &ids, Some(&offset(&missed[0]))).await.2.sid, ids.sid);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_bounded() {
+    for recovery in [Recovery::new().max_packets(2), Recovery::new().max_bytes(300)] {
+        let io = served(recovery, namespace());
+        let (mut client, ids) = connect(&io).await;
+        io.emit("n", &"x".repeat(50)).unwrap();
+        let first = offset(&client.text().await);
+        drop(client);
+        is_away(&io).await;
+        io.emit("n", &"x".repeat(50)).unwrap();
+        io.emit("n", &"x".repeat(50)).unwrap();
+        let (client, missed, again) = come_back(&io, &ids, Some(&first)).await;
+        assert_eq!((missed.len(), &again), (2, &ids));
+        drop(client);
+        is_away(&io).await;
+        (0..3).for_each(|_| io.emit("n", &"x".repeat(50)).unwrap());
+        assert_ne!(come_back(&io, &ids, Some(&offset(&missed[1]))).await.2.sid, ids.sid);
+    }
+    let io = served(Recovery::new().max_sessions(1), namespace());
+    let (first, first_ids) = connect(&io).await;
+    let (second, second_ids) = connect(&io).await;
+    drop(first);
+    until(|| io.stats().sockets == 1).await;
+    drop(second);
+    is_away(&io).await;
+    let (_second, _, again) = come_back(&io, &second_ids, None).await;
+    assert_eq!(again, second_ids);
+    assert_ne!(come_back(&io, &first_ids, None).await.2.sid, first_ids.sid);
+}
+
+#[tokio::test]
+async fn layers_may_be_skipped_and_what_they_added_stays() {
+    #[derive(Clone)]
+    struct User(String);
+    async fn admit(socket: SocketRef, Json(auth): Json<Value>) -> Result<(), StatusCode> {
+        // Stands for a layer that looks at a token.
+        let name = auth["name"].as_str().ok_or(StatusCode::UNAUTHORIZED)?;
+        socket.extensions().insert(User(name.to_owned()));
+        Ok(())
+    }
+    async fn token(
+        request: axum::extract::Request,
+        next: axum::middleware::Next,
+    ) -> Result<axum::response::Response, StatusCode> {
+        let (mut parts, body) = request.into_parts();
+        let auth: Value = serde_json::from_slice(&axum::body::to_bytes(body, 1000).await.unwrap()).unwrap();
+        let name = auth["name"].as_str().ok_or(StatusCode::UNAUTHORIZED)?;
+        parts.extensions.insert(User(name.to_owned()));
+        Ok(next.run(axum::extract::Request::from_parts(parts, axum::body::Body::empty())).await)
+    }
+    async fn joined(axum::Extension(User(name)): axum::Extension<User>, socket: SocketRef) {
+        socket.emit("hello", &name).unwrap();
+    }
+    for skip in [true, false] {
+        let namespace = Namespace::new().on_connect(joined).layer(axum::middleware::from_fn(token)).with_state(());
+        let io = served(Recovery::new().skip_layers(skip), namespace);
+        let mut client = say_connect(&io, r#"40{"name":"ada"}"#).await;
+        let ids = Ids::read(&client.text().await);
+        let hello = client.text().await;
+        drop(client);
+        is_away(&io).await;
+        // Without a token this time.
+        let auth = value!({"pid": ids.pid, "offset": offset(&hello)});
+        let mut client = say_connect(&io, &format!("40{auth}")).await;
+        if skip {
+            assert_eq!(Ids::read(&client.text().await), ids);
+            assert!(client.text().await.starts_with(r#"42["hello","ada",""#));
+        } else {
+            client.expect(r#"44{"message":"Unauthorized"}"#).await;
+            // The refusal has not used up the session.
+            client.say(&format!("40{}", value!({"pid": ids.pid, "offset": offset(&hello), "name": "bob"})));
+            assert_eq!(Ids::read(&client.text().await), ids);
+            assert!(client.text().await.starts_with(r#"42["hello","bob",""#));
+        }
+    }
+    let io = served(Recovery::new(), Namespace::new().on_connect(admit).with_state(()));
+    let mut client = say_connect(&io, r#"40{"name":"ada"}"#).await;
+    let ids = Ids::read(&client.text().await);
+    drop(client);
+    is_away(&io).await;
+    let mut client = say_connect(&io, &format!("40{}", value!({"pid": ids.pid, "name": "eve"}))).await;
+    assert_eq!(Ids::read(&client.text().await), ids);
+    assert_eq!(io.socket(&ids.sid).unwrap().extensions().get::<User>().unwrap().0, "eve");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_of_a_pattern_waits_for_those_who_may_come_back() {
+    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let mut client = say_connect(&io, "40/room/1,").await;
+    let ids = Ids::read(&client.text().await);
+    drop(client);
+    is_away(&io).await;
+    io.of("/room/1").unwrap().emit("n", &1).unwrap();
+    let mut client = say_connect(&io, &format!("40/room/1,{}", value!({"pid": ids.pid}))).await;
+    assert!(client.text().await.starts_with(r#"42/room/1,["n",1,""#));
+    assert_eq!(Ids::read(&client.text().await), ids);
+    drop(client);
+    is_away(&io).await;
+    tokio::time::sleep(Duration::from_secs(130)).await;
+    assert!(io.of("/room/1").is_none());
+}
+
+#[tokio::test]
+async fn clients_of_revision_3_are_left_alone() {
+    let io = server();
+    let mut old = Memory::open_with(&io, "/socket.io/?EIO=3");
+    assert!(old.text().await.starts_with("0{"));
+    old.expect("40").await;
+    let (mut new, _) = connect(&io).await;
+    io.emit("n", &1).unwrap();
+    old.expect(r#"42["n",1]"#).await;
+    assert!(new.text().await.starts_with(r#"42["n",1,""#));
+}
+
+#[tokio::test]
+async fn an_emit_that_fails_is_not_delivered_later() {
+    let io = server();
+    let (client, ids) = connect(&io).await;
+    let socket = io.socket(&ids.sid).unwrap();
+    drop(client);
+    is_away(&io).await;
+    assert!(socket.emit("n", &1).is_err());
+    io.to(socket.id()).emit("n", &2).unwrap();
+    let (_client, missed, _) = come_back(&io, &ids, None).await;
+    assert_eq!(missed.len(), 1);
+    assert!(missed[0].starts_with(r#"42["n",2,""#));
+}
+
+/// Kills a client's connection again and again while events flow: each arrives once and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lost() {
+    const EVENTS: u64 = 1000;
+    const KILLS: u64 = 200;
+    let server = serve_config(SocketIoConfig::new().recovery(Recovery::new()).namespace("/", namespace())).await;
+    let io = server.io.clone();
+    let (mut client, first) = {
+        let mut client = WebSocket::open(server.address).await;
+        client.say("40").await;
+        let ids = Ids::read(&client.text().await);
+        (client, ids)
+    };
+    client.say(r#"42["join","room"]"#).await;
+    until(|| io.to("room").sockets().len() == 1).await;
+    // Two threads emit, a few events for each loss of the connection, in no order of theirs.
+    let permits = [Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0))];
+    let emit = |from: u64| {
+        let (io, permits) = (io.clone(), permits[from as usize].clone());
+        tokio::spawn(async move {
+            for number in (from..EVENTS).step_by(2) {
+                permits.acquire().await.unwrap().forget();
+                io.to("room").emit("n", &number).unwrap();
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    let emitters = [emit(0), emit(1)];
+    let mut received = Vec::new();
+    let mut last_offset = None;
+    let mut random = 7u64;
+    for kill in 0..KILLS {
+        permits.iter().for_each(|permits| permits.add_permits((EVENTS / KILLS / 2 + 1) as usize));
+        // At any moment: behind some events, with others on their way.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        for _ in 0..(random >> 62) {
+            if received.len() as u64 >= kill * EVENTS / KILLS {
+                break;
+            }
+            let event = client.text().await;
+            received.push(json(&event)[1].as_u64().unwrap());
+            last_offset = Some(offset(&event));
+        }
+        drop(client);
+        client = WebSocket::open(server.address).await;
+        let auth = match &last_offset {
+            Some(offset) => value!({"pid": first.pid, "offset": offset}),
+            None => value!({"pid": first.pid}),
+        };
+        client.say(&format!("40{auth}")).await;
+        loop {
+            let text = client.text().await;
+            if text.starts_with("40") {
+                assert_eq!(Ids::read(&text), first, "after {kill} losses");
+                break;
+            }
+            received.push(json(&text)[1].as_u64().unwrap());
+            last_offset = Some(offset(&text));
+        }
+    }
+    while (received.len() as u64) < EVENTS {
+        received.push(json(&client.text().await)[1].as_u64().unwrap());
+    }
+    for emitter in emitters {
+        emitter.await.unwrap();
+    }
+    let of = |parity: u64| received.iter().copied().filter(|n| n % 2 == parity).collect::<Vec<_>>();
+    assert_eq!(of(0), (0..EVENTS).step_by(2).collect::<Vec<_>>());
+    assert_eq!(of(1), (1..EVENTS).step_by(2).collect::<Vec<_>>());
+}
