@@ -101,7 +101,7 @@ pub use self::{
     service::{NotFound, ResponseBody, ResponseFuture, SocketIoService},
     socket::{
         AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, DisconnectReason, EmitError,
-        EmitOperator, Handshake, RemoteSocket, SocketExtensions, SocketId,
+        EmitOperator, Handshake, ListenerId, OutgoingEvent, RemoteSocket, SocketExtensions, SocketId,
     },
     transport::TransportError,
 };

@@ -148,7 +148,7 @@ where
 
     /// Handles every event, before the event's own handler.
     ///
-    /// It can answer only those events that have no handler of their own.
+    /// It can answer only those events that have no handler of their own, and no listener of the socket's.
     ///
     /// # Panics
     ///

@@ -19,7 +19,7 @@ use crate::{
     macros::log,
     packet::{Args, ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
     server::Server,
-    socket::{DisconnectReason, EventStart, Socket, SocketRef},
+    socket::{DisconnectReason, EventStart, Found, Socket, SocketRef},
 };
 
 /// An event of a client's, on its way to a handler.
@@ -205,40 +205,73 @@ impl EventRouter {
     }
 
     fn route(&self, mut request: EventRequest) -> EventFuture {
-        match (self.events.get(request.event()), &self.any) {
-            (Some(handler), None) => handler.start(request),
-            (None, Some(any)) => any.start(request),
-            (Some(handler), Some(any)) => {
-                let socket = request.socket.inner().clone();
-                let mut copy = request.clone();
-                copy.ack = None;
-                let any = Contained::call(|| any.start(copy));
-                both(socket, any, handler.start(request))
-            }
-            (None, None) => {
+        let socket = request.socket.inner();
+        let handler = self.events.get(request.event());
+        match (handler, &self.any, socket.listeners()) {
+            (Some(handler), None, None) => handler.start(request),
+            (None, Some(any), None) => any.start(request),
+            (None, None, None) => {
                 log!(debug, event = %request.event(), "no handler for an event");
                 request.is_well_formed();
                 EventFuture::ready(EventResponse::none())
+            }
+            (handler, any, listeners) => {
+                let found = listeners.map(|listeners| listeners.find(request.event())).unwrap_or_default();
+                route_to_all(request, handler, any.as_ref(), &found)
             }
         }
     }
 }
 
-/// Runs the handler of all events, then, as soon as that has begun, the event's own, whose answer waits for nobody else.
-fn both(socket: Arc<Socket>, any: Contained, own: EventFuture) -> EventFuture {
-    let mut any = Some(any);
-    let mut own = own;
+/// Gives an event to several handlers. One answers the ack: the namespace's own, or else the first listener of the
+/// socket's, or else the namespace's handler of all events.
+fn route_to_all(
+    request: EventRequest,
+    handler: Option<&EventRoute>,
+    any: Option<&EventRoute>,
+    found: &Found,
+) -> EventFuture {
+    let (answering, rest) = match (handler, &*found.own, any) {
+        (Some(handler), rest, _) => (Some(handler), rest),
+        (None, [first, rest @ ..], _) => (Some(first), rest),
+        (None, [], any) => (any, &[][..]),
+    };
+    let socket = request.socket.inner().clone();
+    let mut copy = request.clone();
+    copy.ack = None;
+    let start = |route: &EventRoute| Contained::call(|| route.start(copy.clone()));
+    let of_all = any.filter(|any| !answering.is_some_and(|answering| std::ptr::eq(answering, *any)));
+    let before = of_all.into_iter().chain(&found.any).map(start).collect();
+    let own = match answering {
+        Some(route) => route.start(request),
+        None => EventFuture::ready(EventResponse::none()),
+    };
+    let after = rest.iter().map(start).collect();
+    together(socket, before, own, after)
+}
+
+/// Runs handlers in this order, as far as each gets. The answer of the one in the middle waits for nobody else.
+fn together(
+    socket: Arc<Socket>,
+    mut before: Vec<Contained>,
+    mut own: EventFuture,
+    mut after: Vec<Contained>,
+) -> EventFuture {
+    let mut response = None;
     EventFuture::new(std::future::poll_fn(move |cx| {
-        if any.as_mut().is_some_and(|any| any.poll(&socket, cx).is_ready()) {
-            any = None;
+        before.retain_mut(|other| other.poll(&socket, cx).is_pending());
+        if response.is_none()
+            && let Poll::Ready(ready) = own.poll_unpin(cx)
+        {
+            response = Some(ready);
         }
-        let response = ready!(own.poll_unpin(cx));
-        if let Some(any) = any.take() {
-            let running = socket.running();
-            let socket = socket.clone();
+        after.retain_mut(|other| other.poll(&socket, cx).is_pending());
+        let response = ready!(response.take().map_or(Poll::Pending, Poll::Ready));
+        for other in before.drain(..).chain(after.drain(..)) {
+            let (socket, running) = (socket.clone(), socket.running());
             tokio::spawn(async move {
                 // It answers nobody.
-                let _ = any.run(&socket).await;
+                let _ = other.run(&socket).await;
                 drop(running);
             });
         }

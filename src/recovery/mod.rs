@@ -127,6 +127,8 @@ pub(crate) struct Session {
     begun: AtomicU64,
     /// The last offset that was sent to the client.
     last_sent: AtomicU64,
+    /// The first offset behind that which could not be: the socket was closing, for instance. 0 if there is none.
+    first_missed: AtomicU64,
     /// Where the session left off, if it is one that returns.
     restored: Mutex<Option<Restored>>,
     pub(crate) recovered: bool,
@@ -139,6 +141,7 @@ impl Session {
             private_id,
             begun: AtomicU64::new(0),
             last_sent: AtomicU64::new(0),
+            first_missed: AtomicU64::new(0),
             recovered: restored.is_some(),
             restored: Mutex::new(restored),
         }
@@ -203,8 +206,15 @@ impl Memory {
             let sent = match &socket.session {
                 Some(session) => {
                     let sent = socket.deliver_quietly(&stamped, volatile);
-                    if sent == Ok(true) {
-                        session.last_sent.store(offset, Ordering::Relaxed);
+                    match sent {
+                        Ok(true) => {
+                            session.last_sent.store(offset, Ordering::Relaxed);
+                            session.first_missed.store(0, Ordering::Relaxed);
+                        }
+                        Err(_) if !volatile && session.first_missed.load(Ordering::Relaxed) == 0 => {
+                            session.first_missed.store(offset, Ordering::Relaxed);
+                        }
+                        Ok(false) | Err(_) => {}
                     }
                     sent
                 }
@@ -297,7 +307,10 @@ impl Memory {
                 extensions: socket.all_extensions(),
                 begun: session.begun.load(Ordering::Relaxed),
                 last_sent: session.last_sent.load(Ordering::Relaxed),
-                left_at: state.log.last(),
+                left_at: match session.first_missed.load(Ordering::Relaxed) {
+                    0 => state.log.last(),
+                    first_missed => first_missed - 1,
+                },
             },
         };
         let now = now();

@@ -22,7 +22,7 @@ pub(crate) struct Saved {
     pub(super) begun: u64,
     /// The last offset that was sent to it.
     pub(super) last_sent: u64,
-    /// The last offset when it left.
+    /// Up to this offset everything was sent to it that was for it.
     pub(super) left_at: u64,
 }
 

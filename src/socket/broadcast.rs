@@ -114,6 +114,7 @@ impl BroadcastOperator {
     pub(crate) fn send(&self, packet: &Encoded, volatile: bool) {
         let Some(memory) = self.namespace.memory() else {
             for socket in self.recipients().iter() {
+                socket.observe(packet);
                 // Whoever is gone or too slow has been dealt with.
                 let _ = socket.deliver(packet, volatile);
             }
@@ -121,7 +122,13 @@ impl BroadcastOperator {
         };
         let sender = self.sender.as_ref().map(|sender| sender.id.clone());
         let target = Target::Selection(self.selection.clone(), sender);
-        let failed = memory.emit(target, packet, volatile, |give| self.recipients().iter().for_each(give));
+        let mut observed = Vec::new();
+        let failed = memory.emit(target, packet, volatile, |give| {
+            let recipients = self.recipients();
+            recipients.iter().for_each(&mut *give);
+            observed.extend(recipients.iter().filter(|socket| socket.listeners().is_some()).cloned());
+        });
+        observed.iter().for_each(|socket| socket.observe(packet));
         self.namespace.clean_later();
         failed.into_iter().for_each(|(socket, error)| socket.report(error));
     }

@@ -8,12 +8,12 @@ mod error;
 mod extensions;
 mod handshake;
 mod id;
+mod listeners;
 mod reason;
 mod remote;
 mod socket_ref;
 mod state;
 
-pub(crate) use self::state::{EventStart, Socket};
 pub use self::{
     acks::{AckFuture, AckResponses, AckStream},
     broadcast::BroadcastOperator,
@@ -23,7 +23,12 @@ pub use self::{
     extensions::SocketExtensions,
     handshake::Handshake,
     id::SocketId,
+    listeners::{ListenerId, OutgoingEvent},
     reason::DisconnectReason,
     remote::RemoteSocket,
     socket_ref::SocketRef,
+};
+pub(crate) use self::{
+    listeners::Found,
+    state::{EventStart, Socket},
 };

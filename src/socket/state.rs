@@ -4,7 +4,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -24,7 +24,7 @@ use crate::{
     server::Server,
 };
 
-use super::{DisconnectReason, SocketId, acks::Acks};
+use super::{DisconnectReason, SocketId, acks::Acks, listeners::Listeners};
 
 /// A client in a namespace.
 ///
@@ -49,6 +49,7 @@ pub(crate) struct Socket {
     pub(crate) session: Option<Box<Session>>,
     /// JSON: what handlers keep about the socket.
     data: Mutex<Option<Bytes>>,
+    listeners: OnceLock<Box<Listeners>>,
     phase: AtomicU8,
     pending: Mutex<Pending>,
     /// Its place in the namespace's registry; changed only under the registry's lock.
@@ -92,6 +93,7 @@ impl Socket {
             acks: Acks::default(),
             extensions: Mutex::default(),
             auth,
+            listeners: OnceLock::new(),
             phase: AtomicU8::new(ADMITTING),
             pending: Mutex::default(),
             member: Mutex::new(None),
@@ -139,6 +141,22 @@ impl Socket {
 
     pub(crate) fn all_extensions(&self) -> Extensions {
         self.extensions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The socket's own listeners, if it has ever had one.
+    pub(crate) fn listeners(&self) -> Option<&Listeners> {
+        self.listeners.get().map(|listeners| &**listeners)
+    }
+
+    pub(super) fn listeners_or_new(&self) -> &Listeners {
+        self.listeners.get_or_init(Box::default)
+    }
+
+    /// Shows an event to those who listen to what leaves.
+    pub(super) fn observe(&self, packet: &Encoded) {
+        if let Some(listeners) = self.listeners() {
+            listeners.observe(packet);
+        }
     }
 
     // Admission.
@@ -211,6 +229,7 @@ impl Socket {
 
     /// Emits an event to this socket: it is delivered, and kept if the namespace remembers events.
     pub(super) fn emit(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        self.observe(packet);
         let Some(memory) = self.namespace.memory() else {
             return self.deliver(packet, volatile);
         };
@@ -421,6 +440,9 @@ impl Socket {
         self.connection.server.namespaces.release(&self.namespace);
         if accepted {
             namespace::run_disconnect(self, reason);
+        }
+        if let Some(listeners) = self.listeners() {
+            listeners.clear();
         }
         // An event of its may be what keeps the connection from being read.
         self.connection.reader.wake();

@@ -1,0 +1,133 @@
+//! Listeners of single sockets.
+
+use std::sync::{Arc, Mutex};
+
+use tower_socketio::{
+    Ack, Args, Namespace, OutgoingEvent, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    extract::{Data, EventName},
+};
+
+use crate::support::*;
+
+fn service(namespace: Namespace) -> SocketIo {
+    SocketIoService::new(SocketIoConfig::new().namespace("/", namespace)).io()
+}
+
+#[tokio::test]
+async fn a_socket_has_listeners_of_its_own() {
+    async fn joined(socket: SocketRef) {
+        let id = socket.id().clone();
+        socket.on("who", async move || Ack(id.to_string()));
+    }
+    let io = service(Namespace::new().on_connect(joined).with_state(()));
+    let mut a = Memory::join(&io).await;
+    let mut b = Memory::join(&io).await;
+    a.say(r#"420["who"]"#);
+    b.say(r#"420["who"]"#);
+    let (of_a, of_b) = (a.text().await, b.text().await);
+    assert_ne!(of_a, of_b);
+    assert!(io.sockets().iter().all(|socket| [&of_a, &of_b].iter().any(|answer| answer.contains(&**socket.id()))));
+}
+
+#[tokio::test]
+async fn several_listen_in_order_and_one_answers() {
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let note = |what: &'static str| {
+        let notes = notes.clone();
+        async move || {
+            notes.lock().unwrap().push(what);
+            Ack(what)
+        }
+    };
+    let namespace = Namespace::new().on("both", note("namespace")).on_any(note("any of all"));
+    let io = service(namespace.with_state(()));
+    let mut client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    socket.on("both", note("first"));
+    socket.on("both", note("second"));
+    socket.on("own", note("first"));
+    socket.on("own", note("second"));
+    socket.on_any(note("any"));
+    client.say(r#"420["both"]"#);
+    client.expect(r#"430["namespace"]"#).await;
+    client.say(r#"421["own"]"#);
+    client.expect(r#"431["first"]"#).await;
+    client.say(r#"422["else"]"#);
+    client.expect(r#"432["any of all"]"#).await;
+    let expected = [
+        "any of all",
+        "any",
+        "namespace",
+        "first",
+        "second",
+        "any of all",
+        "any",
+        "first",
+        "second",
+        "any",
+        "any of all",
+    ];
+    assert_eq!(*notes.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn listeners_can_be_removed_and_go_with_their_socket() {
+    let io = service(Namespace::new());
+    let mut client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    let kept = Arc::new(());
+    let held = kept.clone();
+    let forever = socket.on("event", async move || {
+        let _held = &held;
+        Ack("forever")
+    });
+    socket.once("event", async || Ack("once"));
+    for expected in ["forever", "forever"] {
+        client.say(r#"420["event"]"#);
+        client.expect(&format!(r#"430["{expected}"]"#)).await;
+    }
+    socket.off(forever);
+    assert_eq!(Arc::strong_count(&kept), 1);
+    socket.once("event", async || Ack("once"));
+    client.say(r#"421["event"]"#);
+    client.expect(r#"431["once"]"#).await;
+    client.say(r#"422["event"]"#);
+    socket.on("last", async || Ack("last"));
+    client.say(r#"423["last"]"#);
+    client.expect(r#"433["last"]"#).await;
+    socket.off_event("last");
+    let any = socket.on_any(|EventName(name): EventName, Data(_): Data<Args>| async move { drop(name) });
+    socket.off(any);
+    socket.off_any();
+    client.say(r#"424["last"]"#);
+    let held = kept.clone();
+    socket.on("held", async move || drop(held.clone()));
+    assert_eq!(Arc::strong_count(&kept), 2);
+    client.say("41");
+    until(|| Arc::strong_count(&kept) == 1).await;
+}
+
+#[tokio::test]
+async fn what_leaves_is_shown() {
+    let io = service(Namespace::new().on("ask", async || Ack(1)).with_state(()));
+    let mut client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let log = notes.clone();
+    let observer = socket.on_any_outgoing(move |event: &OutgoingEvent| {
+        log.lock().unwrap().push((event.name().to_owned(), event.args::<Args>().unwrap()));
+    });
+    socket.emit("one", &(1, "two")).unwrap();
+    io.emit("all", &bytes::Bytes::from_static(&[7])).unwrap();
+    io.to("elsewhere").emit("not for it", &()).unwrap();
+    socket.volatile().emit("volatile", &()).unwrap();
+    client.say(r#"420["ask"]"#);
+    client.expect(r#"42["one",1,"two"]"#).await;
+    let names: Vec<_> = notes.lock().unwrap().iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names, ["one", "all", "volatile"]);
+    assert_eq!(notes.lock().unwrap()[1].1.0[0], tower_socketio::Value::Binary(bytes::Bytes::from_static(&[7])));
+    socket.off(observer);
+    socket.off_any_outgoing();
+    socket.emit("two", &()).unwrap();
+    assert_eq!(notes.lock().unwrap().len(), 3);
+}
