@@ -41,6 +41,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
+//! | `typed` | no | [typed events](crate::guide::typed_events), and their TypeScript |
 //!
 //! # Layout
 //!
@@ -75,6 +76,8 @@ mod server;
 mod service;
 mod socket;
 mod transport;
+#[cfg(feature = "typed")]
+pub mod typed;
 
 /// The crate that makes the [session cookie](SocketIoConfig::cookie).
 pub use cookie;
