@@ -24,5 +24,7 @@ mod options;
 mod polling;
 mod routing;
 mod slow_client;
+#[cfg(feature = "typed")]
+mod typed;
 mod upgrade;
 mod websocket;

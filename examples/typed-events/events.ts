@@ -13,6 +13,7 @@ export type Position = { x: number, y: number, };
  */
 export type Turn = "white" | "black";
 
+/** What the server tells its clients. */
 export interface ServerToClientEvents {
   /** Somebody sits down at the board. */
   joined: (user: string) => void;
@@ -22,6 +23,7 @@ export interface ServerToClientEvents {
   "who are you": (callback: (answer: string) => void) => void;
 }
 
+/** What clients ask of the server. */
 export interface ClientToServerEvents {
   /** Sits down at the board; the server asks for the name. */
   join: () => void;

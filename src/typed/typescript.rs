@@ -220,7 +220,7 @@ fn write_comment(text: &mut String, indent: &str, comment: &str) {
         (Some(line), None) => text.extend([indent, "/** ", line, " */\n"]),
         _ => {
             text.extend([indent, "/**\n"]);
-            comment.lines().for_each(|line| text.extend([indent, " * ", line.trim(), "\n"]));
+            comment.lines().for_each(|line| text.extend([indent, format!(" * {}", line.trim()).trim_end(), "\n"]));
             text.extend([indent, " */\n"]);
         }
     }

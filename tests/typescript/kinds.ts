@@ -22,13 +22,13 @@ socket.on("done?", (callback) => callback());
 
 const file: File<number> = { content: new Uint8Array(3), tags: [1], parent: null, more: { a: [null, 1, "x"] } };
 socket.emit("upload", new ArrayBuffer(3), file, (error) => console.log(error?.error.message));
-socket.emit("two", (first, second) => console.log(first, second));
+socket.emit("two", (...answer) => console.log(answer.length === 1 ? answer[0].error.message : answer[1].length));
 socket.emit("done", () => {});
 
 async function ask(): Promise<void> {
   const error: EventError | undefined = await socket.emitWithAck("upload", new Uint8Array(1), file);
   const first: number | EventError = await socket.emitWithAck("two");
-  const nothing: undefined = await socket.emitWithAck("done");
-  console.log(error, first, nothing);
+  await socket.emitWithAck("done");
+  console.log(error, first);
 }
 ask();
