@@ -80,8 +80,8 @@ async fn typed_events() {
     let example = Example::start("typed-events").await;
     let (mut client, _) = WebSocket::join(example.address, "40").await;
     client.say(r#"42["join"]"#).await;
-    client.expect(r#"421["who are you"]"#).await;
-    client.say(r#"431["Ada"]"#).await;
+    client.expect(r#"420["who are you"]"#).await;
+    client.say(r#"430["Ada"]"#).await;
     client.expect(r#"42["joined","Ada"]"#).await;
     client.say(r#"427["move",{"x":4,"y":1},{"x":4,"y":3}]"#).await;
     client.expect(r#"437["black"]"#).await;

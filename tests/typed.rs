@@ -59,8 +59,9 @@ async fn an_event_is_emitted_by_everything_that_emits() {
     let mut client = Memory::join(&io).await;
     let socket = io.sockets().remove(0);
     let joined = Joined { user: "Ada".to_owned() };
-    socket.emit_event(&joined).unwrap();
+    until(|| socket.writable()).await;
     socket.volatile().emit_event(&joined).unwrap();
+    socket.emit_event(&joined).unwrap();
     socket.within("none").within(socket.id()).emit_event(&joined).unwrap();
     io.emit_event(&joined).unwrap();
     io.of("/").unwrap().emit_event(&joined).unwrap();
@@ -244,10 +245,11 @@ fn types_are_declared_with_all_that_they_use() {
         #[derive(Serialize, TS)]
         pub struct Tree<T> {
             pub leaves: Vec<Option<T>>,
-            pub children: Vec<Tree<T>>,
+            pub children: Vec<Self>,
             pub anything: serde_json::Value,
         }
 
+        #[allow(dead_code)]
         #[derive(Serialize, TS)]
         #[serde(tag = "kind", rename_all = "lowercase")]
         pub enum Shape {
@@ -319,7 +321,7 @@ fn two_types_of_one_name_are_noticed() {
             z: i32,
         }
         tower_socketio::events! {
-            pub emit OtherEvents { "point" => PointMoved { point: Point } }
+            emit OtherEvents { "point" => PointMoved { point: Point } }
         }
     }
     let _ = TypeScript::new().events::<ServerToClientEvents>().events::<other::OtherEvents>();
@@ -329,4 +331,12 @@ fn two_types_of_one_name_are_noticed() {
 #[should_panic(expected = "the interface `OddEvents` has a name")]
 fn two_interfaces_of_one_name_are_noticed() {
     let _ = TypeScript::new().events::<Odd>().events::<Odd>();
+}
+
+#[test]
+fn the_guide_shows_the_example() {
+    let guide = include_str!("../docs/typed-events.md");
+    let (_, client) = include_str!("../examples/typed-events/client.ts").split_once("\n\n").unwrap();
+    assert!(guide.contains(include_str!("../examples/typed-events/events.ts")));
+    assert!(guide.contains(client));
 }

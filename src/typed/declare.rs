@@ -23,8 +23,8 @@
 ///
 /// * A block is `emit` or `on`, as in Node. Its name is that of the interface in TypeScript; in Rust it is a type that
 ///   stands for the set, an [`EventSet`](crate::typed::EventSet). There may be several blocks, or one.
-/// * An event becomes a struct of the same visibility. Its fields are the arguments, in their order; without fields it is a
-///   unit struct. Attributes and doc comments stay, and the comments are in the TypeScript too.
+/// * An event becomes a struct of the same visibility. Its fields are the arguments, in their order, up to sixteen; without
+///   fields it is a unit struct. Attributes and doc comments stay, and the comments are in the TypeScript too.
 /// * What stands behind `->` is the answer, the arguments of the ack: a tuple is several, `()` none, anything else one.
 ///   [`Fallible<T>`](crate::typed::Fallible) may be an [`EventError`](crate::EventError) instead. Without an arrow there
 ///   is no answer.
@@ -58,7 +58,12 @@ macro_rules! events {
     };
 
     // How it becomes arguments, or is made of them.
-    (@direction emit $event:ident $($field:ident)*) => {
+    (@direction emit $event:ident) => {
+        impl $crate::typed::ServerEvent for $event {
+            fn args(&self) -> impl $crate::typed::private::Serialize {}
+        }
+    };
+    (@direction emit $event:ident $($field:ident)+) => {
         impl $crate::typed::ServerEvent for $event {
             fn args(&self) -> impl $crate::typed::private::Serialize {
                 ($(&self.$field,)*)
@@ -71,6 +76,9 @@ macro_rules! events {
                 Self { $($field,)* }
             }
         }
+    };
+    (@direction $other:ident $($rest:tt)*) => {
+        compile_error!(concat!("a block of events is `emit` or `on`, not `", stringify!($other), "`"));
     };
 
     (@set $direction:ident [$($set_meta:tt)*] [$vis:vis] $set:ident {
@@ -97,7 +105,9 @@ macro_rules! events {
             }
         }
 
-        const _: () = $crate::typed::private::check_names(&[$($name),*]);
+        const _: () = $crate::typed::private::check_names(&[
+            $(($name, concat!("the event name `", $name, "` is reserved, or declared twice"))),*
+        ]);
 
         $(
             $crate::events!(@struct [$(#[$($meta)*])*] [$vis] $event

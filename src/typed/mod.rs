@@ -107,14 +107,15 @@ pub trait ClientEvent: Event<Args: DeserializeOwned> + Send + 'static {
 pub mod private {
     pub use serde::Serialize;
 
-    /// Checks the names of a set while it is compiled.
-    pub const fn check_names(names: &[&str]) {
+    /// Checks the names of a set while it is compiled; each stands before the message that complains of it.
+    pub const fn check_names(names: &[(&str, &str)]) {
         let mut i = 0;
         while i < names.len() {
-            assert!(!crate::packet::is_reserved(names[i]), "the name of an event is reserved");
+            let (name, complaint) = names[i];
+            assert!(!crate::packet::is_reserved(name), "{}", complaint);
             let mut other = 0;
             while other < i {
-                assert!(!equal(names[i], names[other]), "two events have one name");
+                assert!(!equal(name, names[other].0), "{}", complaint);
                 other += 1;
             }
             i += 1;
