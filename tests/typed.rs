@@ -323,8 +323,11 @@ fn two_types_of_one_name_are_noticed() {
         tower_socketio::events! {
             emit OtherEvents { "point" => PointMoved { point: Point } }
         }
+        pub fn add(text: tower_socketio::typed::TypeScript) -> tower_socketio::typed::TypeScript {
+            text.events::<OtherEvents>()
+        }
     }
-    let _ = TypeScript::new().events::<ServerToClientEvents>().events::<other::OtherEvents>();
+    let _ = other::add(TypeScript::new().events::<ServerToClientEvents>());
 }
 
 #[test]

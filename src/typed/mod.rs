@@ -41,7 +41,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
     handler::{Answer, Typed, TypedHandler},
-    types::{AckType, Binary, Fallible, NoAnswer},
+    types::{AckType, ArgumentType, Binary, Fallible, NoAnswer},
     typescript::{EventSet, Interface, Parameter, TypeScript},
 };
 /// The crate that says what a Rust type is in TypeScript.

@@ -39,6 +39,23 @@ impl<T: Into<Bytes>> From<T> for Binary {
     }
 }
 
+/// What an argument of an event may be: any type that is a [`TS`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not known in TypeScript",
+    note = "derive `ts_rs::TS` for it; bytes are `tower_socketio::typed::Binary`"
+)]
+pub trait ArgumentType {
+    /// The name in TypeScript.
+    #[doc(hidden)]
+    fn argument(types: &mut Types) -> String;
+}
+
+impl<T: TS + 'static> ArgumentType for T {
+    fn argument(types: &mut Types) -> String {
+        types.name::<T>()
+    }
+}
+
 /// What an event may be answered with: any type that is a [`TS`], [`NoAnswer`], or [`Fallible`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not known in TypeScript",

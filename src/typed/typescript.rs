@@ -10,7 +10,7 @@ use ts_rs::{Config, TS, TypeVisitor};
 
 use crate::packet::{Arity, arity};
 
-use super::{AckType, Event};
+use super::{AckType, ArgumentType, Event};
 
 /// Words that cannot name a parameter in TypeScript, and the name that we give to one.
 const TAKEN: [&str; 46] = [
@@ -166,8 +166,8 @@ pub struct Parameter {
 impl Parameter {
     /// A name with its type.
     #[must_use]
-    pub fn new<T: TS + 'static>(name: &'static str) -> Self {
-        Self { name, ty: Types::name::<T> }
+    pub fn new<T: ArgumentType>(name: &'static str) -> Self {
+        Self { name, ty: T::argument }
     }
 
     fn write(self, types: &mut Types) -> String {

@@ -22,6 +22,7 @@ impl Example {
     }
 
     /// What an example prints that ends by itself.
+    #[cfg_attr(not(feature = "typed"), allow(dead_code))]
     pub async fn output(name: &str, arguments: &[&str]) -> String {
         let output = soon(Self::command(name).args(arguments).kill_on_drop(true).output()).await.unwrap();
         assert!(output.status.success(), "{name} {arguments:?} ended with {}", output.status);
