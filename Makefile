@@ -7,14 +7,14 @@ FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 
-.PHONY: demo test bench fuzz client lint unit doc features interop
+.PHONY: demo test bench fuzz client lint unit doc features typescript interop
 
 # The chat, in the browser.
 demo: client
 	$(CARGO) run --example chat -- $(ADDRESS)
 
 # Everything that must hold before a change lands.
-test: client lint unit doc features interop
+test: client lint unit doc features typescript interop
 
 lint:
 	$(CARGO) fmt --check
@@ -29,7 +29,12 @@ doc:
 # Without default features, and with each one alone.
 features:
 	$(CARGO) check --no-default-features
-	for feature in tracing; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
+	for feature in tracing typed; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
+
+# TypeScript's compiler, over what a server exports.
+typescript: tests/typescript/node_modules/.package-lock.json
+	$(CARGO) build --all-features --examples
+	$(CARGO) test --all-features --test typescript
 
 # Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine.
 interop: client tests/interop/node_modules/.package-lock.json tests/interop/.venv/done \
@@ -56,6 +61,9 @@ client/dist/socket.io.js: client/package-lock.json client/build.mjs
 
 tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
 	cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund
+
+tests/typescript/node_modules/.package-lock.json: tests/typescript/package-lock.json
+	cd tests/typescript && npm ci --ignore-scripts --no-audit --no-fund
 
 tests/interop/.venv/done: tests/interop/requirements.txt
 	python3 -m venv tests/interop/.venv

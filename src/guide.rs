@@ -8,3 +8,6 @@ pub mod server_api {}
 
 #[doc = include_str!("../docs/migrating-from-node.md")]
 pub mod migrating_from_node {}
+#[cfg(feature = "typed")]
+#[doc = include_str!("../docs/typed-events.md")]
+pub mod typed_events {}

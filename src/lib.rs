@@ -42,13 +42,15 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
+//! | `typed` | no | [typed events](guide), and their TypeScript |
 //!
 //! # Layout
 //!
 //! `packet` knows Socket.IO's packets, `engine` Engine.IO's and the session's state machine, `room` who is in which room;
 //! all three are pure. `connection` ties one client's session to its sockets. `socket` is what can be done to a client,
 //! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled. `transport` is the only
-//! code that waits for the network. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user.
+//! code that waits for the network. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user; `typed` is a
+//! second one, for events that are declared.
 //!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
@@ -77,6 +79,8 @@ mod server;
 mod service;
 mod socket;
 mod transport;
+#[cfg(feature = "typed")]
+pub mod typed;
 
 /// The crate that makes the [session cookie](SocketIoConfig::cookie).
 pub use cookie;

@@ -68,3 +68,25 @@ async fn chat() {
     client.say(r#"42/chat,1["join","cellar"]"#).await;
     client.expect(r#"43/chat,1[{"error":{"message":"there is no such room"}}]"#).await;
 }
+
+#[cfg(feature = "typed")]
+#[tokio::test]
+async fn typed_events() {
+    // What the client imports is what the server prints: `cargo run --example typed-events --features typed -- --export`.
+    assert_eq!(
+        Example::output("typed-events", &["--export"]).await,
+        include_str!("../examples/typed-events/events.ts")
+    );
+    let example = Example::start("typed-events").await;
+    let (mut client, _) = WebSocket::join(example.address, "40").await;
+    client.say(r#"42["join"]"#).await;
+    client.expect(r#"420["who are you"]"#).await;
+    client.say(r#"430["Ada"]"#).await;
+    client.expect(r#"42["joined","Ada"]"#).await;
+    client.say(r#"427["move",{"x":4,"y":1},{"x":4,"y":3}]"#).await;
+    client.expect(r#"437["black"]"#).await;
+    client.say(r#"428["move",{"x":4,"y":1},{"x":4,"y":8}]"#).await;
+    client.expect(r#"438[{"error":{"message":"off the board"}}]"#).await;
+    client.say(r#"429["distance",{"x":4,"y":1},{"x":2,"y":8}]"#).await;
+    client.expect("439[7]").await;
+}

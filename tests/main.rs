@@ -27,5 +27,7 @@ mod polling;
 mod recovery;
 mod routing;
 mod slow_client;
+#[cfg(feature = "typed")]
+mod typed;
 mod upgrade;
 mod websocket;

@@ -46,7 +46,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Args<T> {
 
 /// How a type maps to arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arity {
+pub(crate) enum Arity {
     /// `()`.
     None,
     One,
@@ -58,7 +58,7 @@ pub(super) enum Arity {
 ///
 /// serde shows a serialiser the same call for `(1, 2)` and for `[1, 2]`, but only the first is two arguments. The name
 /// of the type tells them apart, and the comparison is folded away by the compiler.
-pub(super) fn arity<T: ?Sized>() -> Arity {
+pub(crate) fn arity<T: ?Sized>() -> Arity {
     const ARGS: &str = concat!(module_path!(), "::Args");
     let mut name = type_name::<T>();
     while let Some(target) = name.strip_prefix('&') {

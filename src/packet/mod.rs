@@ -10,6 +10,8 @@ mod encode;
 mod json;
 mod value;
 
+#[cfg(feature = "typed")]
+pub(crate) use self::args::{Arity, arity};
 pub use self::{args::Args, value::Value};
 pub(crate) use self::{
     args::{ArgsError, read_args},
@@ -53,6 +55,9 @@ impl Kind {
 /// Names that the protocol uses itself; neither side may emit them.
 ///
 /// The last two are Node's own, which its parser refuses.
-pub(crate) fn is_reserved(event: &str) -> bool {
-    matches!(event, "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener" | "removeListener")
+pub(crate) const fn is_reserved(event: &str) -> bool {
+    matches!(
+        event.as_bytes(),
+        b"connect" | b"connect_error" | b"disconnect" | b"disconnecting" | b"newListener" | b"removeListener"
+    )
 }

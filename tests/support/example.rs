@@ -14,11 +14,23 @@ pub struct Example {
 }
 
 impl Example {
-    pub async fn start(name: &str) -> Self {
+    fn command(name: &str) -> Command {
         let here = std::env::current_exe().unwrap();
         let binary = here.ancestors().nth(2).unwrap().join("examples").join(name);
         assert!(binary.exists(), "build the examples first: cargo build --examples");
-        let mut command = Command::new(binary);
+        Command::new(binary)
+    }
+
+    /// What an example prints that ends by itself.
+    #[cfg_attr(not(feature = "typed"), allow(dead_code))]
+    pub async fn output(name: &str, arguments: &[&str]) -> String {
+        let output = soon(Self::command(name).args(arguments).kill_on_drop(true).output()).await.unwrap();
+        assert!(output.status.success(), "{name} {arguments:?} ended with {}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub async fn start(name: &str) -> Self {
+        let mut command = Self::command(name);
         let mut process = command.arg("127.0.0.1:0").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = soon(lines.next_line()).await.unwrap().expect("the example prints its address");

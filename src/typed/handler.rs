@@ -1,0 +1,139 @@
+//! Handling typed events.
+
+use std::future::Future;
+
+use crate::{
+    extract::{Data, DataRejection, FromEvent},
+    handler::{Ack, EventHandler, IntoEventResponse, Layered},
+    namespace::{EventRequest, Namespace},
+};
+
+use super::{ClientEvent, Fallible, NoAnswer};
+
+/// The extractor of a typed event: the last argument of its handler.
+///
+/// It rejects arguments that do not fit, as [`Data`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Typed<E>(pub E);
+
+impl<S: Sync, E: ClientEvent> FromEvent<S> for Typed<E> {
+    type Rejection = DataRejection;
+
+    async fn from_event(request: &mut EventRequest, state: &S) -> Result<Self, DataRejection> {
+        let Data(args) = Data::<E::Args>::from_event(request, state).await?;
+        Ok(Self(E::from_args(args)))
+    }
+}
+
+/// An event handler whose last argument is [`Typed`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of the typed event `{E}`",
+    label = "not a handler of this event",
+    note = "it is an async fn of at most 16 extractors, the last of which is `Typed<{E}>`, and it returns what the event's \
+            declaration says: `()` without an arrow, `Ack<T>` for `-> T`, `Result<Ack<T>, _>` for `-> Fallible<T>`"
+)]
+pub trait TypedHandler<E, T, S>: EventHandler<T, S> {
+    /// What the handler returns.
+    type Answer;
+}
+
+#[diagnostic::do_not_recommend]
+impl<L, H, E, T, S> TypedHandler<E, T, S> for Layered<L, H, T, S>
+where
+    H: TypedHandler<E, T, S>,
+    Self: EventHandler<T, S>,
+{
+    type Answer = H::Answer;
+}
+
+macro_rules! impl_typed_handler {
+    ($($ty:ident),*) => {
+        #[diagnostic::do_not_recommend]
+        impl<F, Fut, S, E, $($ty,)*> TypedHandler<E, ($($ty,)* Typed<E>,), S> for F
+        where
+            F: FnOnce($($ty,)* Typed<E>) -> Fut + EventHandler<($($ty,)* Typed<E>,), S>,
+            Fut: Future,
+        {
+            type Answer = Fut::Output;
+        }
+    };
+}
+
+impl_typed_handler!();
+impl_typed_handler!(T1);
+impl_typed_handler!(T1, T2);
+impl_typed_handler!(T1, T2, T3);
+impl_typed_handler!(T1, T2, T3, T4);
+impl_typed_handler!(T1, T2, T3, T4, T5);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7, T8);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14);
+impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15);
+
+/// What the handler of an event may return whose [`Ack`](super::Event::Ack) is `A`.
+#[diagnostic::on_unimplemented(
+    message = "the event is declared with the answer `{A}`, and its handler returns `{Self}`",
+    label = "returns `{Self}`",
+    note = "return `()` or `Result<(), _>` for an event without an answer, `Ack<T>` for `-> T`, `Result<Ack<T>, _>` for \
+            `-> Fallible<T>`"
+)]
+pub trait Answer<A> {}
+
+impl Answer<NoAnswer> for () {}
+impl<E: IntoEventResponse> Answer<NoAnswer> for Result<(), E> {}
+impl<T> Answer<T> for Ack<T> {}
+impl<T, E: IntoEventResponse> Answer<Fallible<T>> for Result<Ack<T>, E> {}
+
+impl<S> Namespace<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    /// Handles a typed event: the one that the handler's last argument, [`Typed`], names.
+    ///
+    /// The handler answers what the event's declaration says, or it does not compile:
+    ///
+    /// ```
+    /// use tower_socketio::{Ack, EventError, Namespace, SocketRef, typed::{Fallible, Typed}};
+    ///
+    /// tower_socketio::events! {
+    ///     pub on ClientToServerEvents {
+    ///         "move" => Move { x: i32, y: i32 },
+    ///         "count" => Count { text: String } -> usize,
+    ///         "divide" => Divide { a: u32, b: u32 } -> Fallible<u32>,
+    ///     }
+    /// }
+    ///
+    /// async fn moved(socket: SocketRef, Typed(Move { x, y }): Typed<Move>) {}
+    /// async fn count(Typed(Count { text }): Typed<Count>) -> Ack<usize> {
+    ///     Ack(text.chars().count())
+    /// }
+    /// async fn divide(Typed(Divide { a, b }): Typed<Divide>) -> Result<Ack<u32>, EventError> {
+    ///     a.checked_div(b).map(Ack).ok_or(EventError::new("division by zero"))
+    /// }
+    /// let namespace = Namespace::<()>::new().on_event(moved).on_event(count).on_event(divide);
+    /// # let _ = namespace;
+    /// ```
+    ///
+    /// An answer that is given later, by an [`AckSender`](crate::extract::AckSender), cannot be checked: use
+    /// [`on`](Self::on) with the event's name, where `Typed` is an extractor like others. For the rest, see there.
+    ///
+    /// # Panics
+    ///
+    /// As [`on`](Self::on).
+    #[track_caller]
+    pub fn on_event<E, H, T>(self, handler: H) -> Self
+    where
+        E: ClientEvent,
+        H: TypedHandler<E, T, S>,
+        H::Answer: Answer<E::Ack>,
+        T: 'static,
+    {
+        self.on(E::NAME, handler)
+    }
+}

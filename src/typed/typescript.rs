@@ -1,0 +1,308 @@
+//! Writing the interfaces that `socket.io-client` takes.
+
+use std::{
+    any::TypeId,
+    collections::{BTreeMap, HashSet},
+    fmt::{self, Write as _},
+};
+
+use ts_rs::{Config, TS, TypeVisitor};
+
+use crate::packet::{Arity, arity};
+
+use super::{AckType, ArgumentType, Event};
+
+/// Words that cannot name a parameter in TypeScript, and the name that we give to one.
+const TAKEN: [&str; 46] = [
+    "arguments",
+    "await",
+    "break",
+    "callback",
+    "case",
+    "catch",
+    "class",
+    "const",
+    "continue",
+    "debugger",
+    "default",
+    "delete",
+    "do",
+    "else",
+    "enum",
+    "eval",
+    "export",
+    "extends",
+    "false",
+    "finally",
+    "for",
+    "function",
+    "if",
+    "implements",
+    "import",
+    "in",
+    "instanceof",
+    "interface",
+    "let",
+    "new",
+    "null",
+    "package",
+    "private",
+    "protected",
+    "public",
+    "return",
+    "static",
+    "switch",
+    "this",
+    "throw",
+    "true",
+    "try",
+    "typeof",
+    "var",
+    "while",
+    "with",
+];
+
+/// A set of events: an interface in TypeScript. Made by [`events!`](crate::events), or by hand.
+///
+/// ```
+/// use tower_socketio::typed::{Event, EventSet, Interface, NoAnswer, Parameter, TypeScript};
+///
+/// struct Joined;
+///
+/// impl Event for Joined {
+///     const NAME: &'static str = "joined";
+///     type Args = (String,);
+///     type Ack = NoAnswer;
+/// }
+///
+/// struct ServerToClientEvents;
+///
+/// impl EventSet for ServerToClientEvents {
+///     const NAME: &'static str = "ServerToClientEvents";
+///
+///     fn describe(interface: &mut Interface<'_>) {
+///         interface.event::<Joined>("Somebody has come.", &[Parameter::new::<String>("user")]);
+///     }
+/// }
+/// assert!(TypeScript::new().events::<ServerToClientEvents>().to_string().contains("joined: (user: string) => void;"));
+/// ```
+pub trait EventSet {
+    /// The name of the interface.
+    const NAME: &'static str;
+
+    /// A comment on the interface.
+    const COMMENT: &'static str = "";
+
+    /// Names the events.
+    fn describe(interface: &mut Interface<'_>);
+}
+
+/// The types that interfaces use, each by its name.
+#[doc(hidden)]
+#[derive(Default)]
+pub struct Types {
+    config: Config,
+    seen: HashSet<TypeId>,
+    declarations: BTreeMap<String, String>,
+}
+
+impl Types {
+    /// The name of a type, whose declaration is remembered.
+    pub(super) fn name<T: TS + ?Sized + 'static>(&mut self) -> String {
+        self.visit::<T>();
+        T::visit_generics(self);
+        T::name(&self.config)
+    }
+
+    fn declare(&mut self, name: String, declaration: String) {
+        if let Some(other) = self.declarations.get(&name) {
+            assert!(
+                *other == declaration,
+                "two types are called `{name}` in TypeScript: rename one of them with `#[ts(rename = \"..\")]`"
+            );
+        }
+        self.declarations.insert(name, declaration);
+    }
+}
+
+impl TypeVisitor for Types {
+    fn visit<T: TS + ?Sized + 'static>(&mut self) {
+        if !self.seen.insert(TypeId::of::<T>()) {
+            return;
+        }
+        if T::output_path().is_some() {
+            let docs = T::docs().unwrap_or_default();
+            let declaration = format!("{docs}export {}\n", T::decl(&self.config));
+            self.declare(T::ident(&self.config), declaration);
+        }
+        T::visit_dependencies(self);
+        T::visit_generics(self);
+    }
+}
+
+/// A type as parameters of a function: a tuple is several, anything else one. An `alternative` may come as the first.
+pub(super) fn signature<T: TS + 'static>(types: &mut Types, label: &str, alternative: Option<&str>) -> String {
+    let (arity, name) = match arity::<T>() {
+        Arity::None => (Arity::None, "[]".to_owned()),
+        arity => (arity, types.name::<T>()),
+    };
+    match (arity, alternative) {
+        (Arity::None, None) => String::new(),
+        (Arity::None, Some(alternative)) => format!("{label}?: {alternative}"),
+        (Arity::One, None) => format!("{label}: {name}"),
+        (Arity::One, Some(alternative)) => format!("{label}: {name} | {alternative}"),
+        (Arity::Several, None) => format!("...{label}: {name}"),
+        (Arity::Several, Some(alternative)) => format!("...{label}: {name} | [{alternative}]"),
+    }
+}
+
+/// A named argument of an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    name: &'static str,
+    ty: fn(&mut Types) -> String,
+}
+
+impl Parameter {
+    /// A name with its type.
+    #[must_use]
+    pub fn new<T: ArgumentType>(name: &'static str) -> Self {
+        Self { name, ty: T::argument }
+    }
+
+    fn write(self, types: &mut Types) -> String {
+        let name = self.name.trim_start_matches("r#");
+        let suffix = if TAKEN.contains(&name) { "_" } else { "" };
+        format!("{name}{suffix}: {}", (self.ty)(types))
+    }
+}
+
+impl fmt::Debug for Types {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Types").field("declarations", &self.declarations).finish_non_exhaustive()
+    }
+}
+
+/// An interface that is being written. See [`EventSet::describe`].
+pub struct Interface<'a> {
+    types: &'a mut Types,
+    text: String,
+}
+
+impl Interface<'_> {
+    /// Adds an event. The comment may be empty; the parameters are the event's arguments.
+    pub fn event<E>(&mut self, comment: &str, parameters: &[Parameter])
+    where
+        E: Event,
+        E::Ack: AckType,
+    {
+        let mut signature: Vec<String> = parameters.iter().map(|parameter| parameter.write(self.types)).collect();
+        if let Some(answer) = E::Ack::parameters(self.types) {
+            signature.push(format!("callback: ({answer}) => void"));
+        }
+        write_comment(&mut self.text, "  ", comment);
+        let (name, signature) = (property(E::NAME), signature.join(", "));
+        writeln!(self.text, "  {name}: ({signature}) => void;").expect("a string takes what is written");
+    }
+}
+
+impl fmt::Debug for Interface<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interface").field("text", &self.text).finish_non_exhaustive()
+    }
+}
+
+fn write_comment(text: &mut String, indent: &str, comment: &str) {
+    let comment = comment.trim().replace("*/", "*\\/");
+    let mut lines = comment.lines().map(str::trim);
+    match (lines.next(), lines.next()) {
+        (None, _) => {}
+        (Some(line), None) => text.extend([indent, "/** ", line, " */\n"]),
+        _ => {
+            text.extend([indent, "/**\n"]);
+            comment.lines().for_each(|line| text.extend([indent, format!(" * {}", line.trim()).trim_end(), "\n"]));
+            text.extend([indent, " */\n"]);
+        }
+    }
+}
+
+/// A name as the key of a property.
+fn property(name: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
+    if name.chars().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() {
+        name.to_owned()
+    } else {
+        serde_json::Value::from(name).to_string()
+    }
+}
+
+/// Writes sets of events, and the types that they use, as one TypeScript module: `to_string()` is its text.
+///
+/// ```
+/// # tower_socketio::events! {
+/// #     pub emit ServerToClientEvents { "joined" => Joined { user: String } }
+/// #     pub on ClientToServerEvents { "message" => Message { text: String } -> bool }
+/// # }
+/// use tower_socketio::typed::TypeScript;
+///
+/// let text = TypeScript::new().events::<ServerToClientEvents>().events::<ClientToServerEvents>().to_string();
+/// ```
+///
+/// The types are those that [ts-rs](super::ts_rs) knows, as JSON carries them: all numbers are `number`, those of 64 and
+/// 128 bits too. [`Value`](crate::Value) is `unknown`, [`Binary`](super::Binary) is `ArrayBuffer | Uint8Array`.
+#[derive(Default)]
+#[must_use]
+pub struct TypeScript {
+    types: Types,
+    interfaces: Vec<(&'static str, String)>,
+}
+
+impl TypeScript {
+    /// An empty module.
+    pub fn new() -> Self {
+        let types = Types { config: Config::new().with_large_int("number"), ..Types::default() };
+        Self { types, interfaces: Vec::new() }
+    }
+
+    /// Adds an interface.
+    ///
+    /// # Panics
+    ///
+    /// If two types, or a type and an interface, would have one name in TypeScript.
+    pub fn events<S: EventSet>(mut self) -> Self {
+        let mut interface = Interface { types: &mut self.types, text: String::new() };
+        S::describe(&mut interface);
+        let members = interface.text;
+        let mut text = String::new();
+        write_comment(&mut text, "", S::COMMENT);
+        text.extend(["export interface ", S::NAME, " {\n", &members, "}\n"]);
+        self.interfaces.push((S::NAME, text));
+        self.check_names();
+        self
+    }
+
+    fn check_names(&self) {
+        for (i, (name, _)) in self.interfaces.iter().enumerate() {
+            let is_taken = self.types.declarations.contains_key(*name)
+                || self.interfaces[..i].iter().any(|(other, _)| other == name);
+            assert!(
+                !is_taken,
+                "the interface `{name}` has a name that another interface or type has: rename one of them"
+            );
+        }
+    }
+}
+
+impl fmt::Display for TypeScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("// Generated by tower-socketio. Do not edit.\n")?;
+        let interfaces = self.interfaces.iter().map(|(_, text)| text);
+        self.types.declarations.values().chain(interfaces).try_for_each(|item| write!(f, "\n{item}"))
+    }
+}
+
+impl fmt::Debug for TypeScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypeScript").field("interfaces", &self.interfaces).finish_non_exhaustive()
+    }
+}
