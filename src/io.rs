@@ -249,6 +249,11 @@ macro_rules! operators {
                 $namespace.everyone().volatile()
             }
 
+            #[doc = concat!("Everyone in ", $what, "; whether what is emitted may be compressed. See [`SocketRef::compress`].")]
+            pub fn compress(&$self, compress: bool) -> BroadcastOperator {
+                $namespace.everyone().compress(compress)
+            }
+
             #[doc = concat!("Everyone in ", $what, "; acks are waited for no longer than this.")]
             pub fn timeout(&$self, timeout: Duration) -> BroadcastOperator {
                 $namespace.everyone().timeout(timeout)

@@ -40,6 +40,8 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `compression` | no | answers to polls compressed with gzip or deflate |
+//! | `http2` | no | WebSocket over HTTP/2, for those servers that [allow it](guide) |
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
 //!
 //! # Layout
@@ -95,7 +97,7 @@ pub use self::{
     origins::Origins,
     packet::{Args, Value},
     room::{IntoRooms, Room},
-    service::{NotFound, ResponseBody, ResponseFuture, SocketIoService},
+    service::{ConnectionError, NotFound, ResponseBody, ResponseFuture, SocketIoService},
     socket::{
         AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, DisconnectReason, EmitError,
         EmitOperator, Handshake, RemoteSocket, SocketExtensions, SocketId,

@@ -147,7 +147,8 @@ async fn add_trailing_slash_decides_whether_the_path_may_do_without() {
 #[test]
 fn every_option_has_a_test() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = std::fs::read_to_string(folder.join("src/config.rs")).unwrap();
+    let config = std::fs::read_to_string(folder.join("src/config.rs")).unwrap()
+        + &std::fs::read_to_string(folder.join("src/config/http.rs")).unwrap();
     let tests: String = std::fs::read_dir(folder.join("tests"))
         .unwrap()
         .map(|entry| entry.unwrap().path())

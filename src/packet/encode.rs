@@ -29,6 +29,14 @@ impl Encoded {
         })
     }
 
+    /// Forbids that a transport compresses it.
+    pub(crate) fn uncompressed(self) -> Self {
+        Self(match self.0 {
+            Parts::Text(text) => Parts::Text(text.compress(false)),
+            Parts::Binary(packets) => Parts::Binary(packets.into_iter().map(|packet| packet.compress(false)).collect()),
+        })
+    }
+
     pub(crate) fn packets(&self) -> &[Packet] {
         match &self.0 {
             Parts::Text(packet) => std::slice::from_ref(packet),

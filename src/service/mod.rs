@@ -1,9 +1,13 @@
 //! The HTTP face: which requests are ours, and what answers them.
 
 mod body;
+#[cfg(feature = "compression")]
+mod compression;
+mod connection_error;
 mod future;
 mod not_found;
 mod request;
+mod response;
 
 use std::{
     convert::Infallible,
@@ -27,7 +31,7 @@ use crate::{
 };
 
 use self::{body::OwnBody, future::Answer};
-pub use self::{body::ResponseBody, future::ResponseFuture, not_found::NotFound};
+pub use self::{body::ResponseBody, connection_error::ConnectionError, future::ResponseFuture, not_found::NotFound};
 
 /// Serves Socket.IO, and hands all other requests to the service within.
 ///
