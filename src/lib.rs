@@ -41,7 +41,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `compression` | no | answers to polls compressed with gzip or deflate |
-//! | `http2` | no | WebSocket over HTTP/2, for those servers that [allow it](guide) |
+//! | `http2` | no | WebSocket over HTTP/2, where the [server allows it](SocketIoService#http2) |
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
 //!
 //! # Layout

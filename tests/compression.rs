@@ -64,10 +64,9 @@ async fn a_long_answer_is_compressed_as_the_client_likes_it() {
 async fn an_answer_below_the_threshold_is_not_compressed() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::join(server.address).await;
-    // 8 bytes are around the text.
-    for (length, compressed) in [(1024 - 9, false), (1024 - 8, true)] {
-        let text = "a".repeat(length - 1);
-        server.io.emit("n", &text).unwrap();
+    let around = r#"42["n",""]"#.len();
+    for (length, compressed) in [(1023, false), (1024, true)] {
+        server.io.emit("n", &"a".repeat(length - around)).unwrap();
         let reply = poll(&client, GZIP).await;
         assert_eq!(reply.header("content-encoding").is_some(), compressed, "{length}");
     }
@@ -116,7 +115,7 @@ async fn compress_false_leaves_an_answer_as_it_is() {
         &|compress| io.to("room").compress(compress).emit("n", &text).unwrap(),
     ];
     socket.join("room");
-    for (index, emit) in emits.iter().enumerate() {
+    for emit in emits {
         for compress in [false, true] {
             // A volatile event needs a poll that waits.
             let (reply, ()) = tokio::join!(poll(&client, GZIP), async {
@@ -127,7 +126,6 @@ async fn compress_false_leaves_an_answer_as_it_is() {
                 true => is_compressed(&reply, "gzip", &packet()),
                 false => is_plain(&reply, &packet()),
             }
-            assert!(index < emits.len());
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     engine::{CloseCause, Dialect, HandshakeQuery, Protocol, Refusal, Session, encode_payload, generate_id},
     namespace,
     server::Server,
-    transport::{PollFuture, PostFuture, WebSocketUpgrade, is_websocket_request, watch},
+    transport::{PollFuture, PostFuture, WebSocketUpgrade, is_extended_connect, is_websocket_request, watch},
 };
 
 use super::{
@@ -88,8 +88,7 @@ fn handshake<B>(
     transport: Transport,
     upgrading: bool,
 ) -> Result<Answer<B>, Refused> {
-    // A WebSocket over HTTP/2 is a CONNECT.
-    if parts.method != Method::GET && !(upgrading && parts.method == Method::CONNECT) {
+    if parts.method != Method::GET && !is_extended_connect(parts) {
         return Err(Refusal::BadHandshakeMethod.into());
     }
     if upgrading != (transport == Transport::WebSocket) {

@@ -22,13 +22,13 @@ pub(crate) fn is_websocket_request(parts: &Parts) -> bool {
 
 /// Whether a request asks for a WebSocket in the manner of HTTP/2. RFC 8441, section 4.
 #[cfg(feature = "http2")]
-fn is_extended_connect(parts: &Parts) -> bool {
+pub(crate) fn is_extended_connect(parts: &Parts) -> bool {
     let protocol = parts.extensions.get::<hyper::ext::Protocol>();
     parts.method == Method::CONNECT && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
 }
 
 #[cfg(not(feature = "http2"))]
-fn is_extended_connect(_: &Parts) -> bool {
+pub(crate) fn is_extended_connect(_: &Parts) -> bool {
     false
 }
 
