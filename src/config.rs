@@ -15,7 +15,7 @@ use crate::{
     socket::SocketRef,
 };
 
-pub(crate) use self::http::{HeadersHook, HttpHooks};
+pub(crate) use self::http::HttpHooks;
 
 /// A transport that carries Engine.IO packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -160,7 +160,7 @@ pub struct Stats {
     pub sockets: usize,
     /// Events so far that an extractor rejected.
     pub rejections: u64,
-    /// Handlers so far that panicked.
+    /// Handlers and hooks so far that panicked.
     pub panics: u64,
     /// Times that a packet found no room for a client.
     pub slow_clients: u64,

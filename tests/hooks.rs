@@ -189,3 +189,19 @@ async fn hooks_may_use_the_server() {
     client.say(r#"42["x"]"#).await;
     client.expect("42[\"request\",\"GET\"]\x1e42[\"request\",\"POST\"]").await;
 }
+
+#[tokio::test]
+async fn a_hook_that_panics_costs_no_packets() {
+    let config = SocketIoConfig::new()
+        .on_headers(|_, request| assert_ne!(request.method, Method::GET))
+        .on_initial_headers(|_, _| panic!("a bad hook"))
+        .on_connection_error(|_| panic!("a bad hook"));
+    let server = serve_config(config).await;
+    let client = Polling::join(server.address).await;
+    server.io.emit("n", &1).unwrap();
+    client.expect(r#"42["n",1]"#).await;
+    WebSocket::join(server.address, "40").await;
+    get(server.address, "/socket.io/").await.refused(400, 0, "Transport unknown");
+    // Two for each handshake, one for each poll, and the refusal.
+    assert_eq!(server.io.stats().panics, 2 * 2 + 2 + 1);
+}

@@ -9,9 +9,10 @@ use crate::service::ConnectionError;
 use super::SocketIoConfig;
 
 /// Looks at a request and changes the headers of its response.
-pub(crate) type HeadersHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
+type HeadersHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
 
-/// User code that hears of HTTP exchanges. It runs with no lock held.
+/// User code that hears of HTTP exchanges. It runs with no lock held, by
+/// [`Server::run_hook`](crate::server::Server::run_hook): a response that carries packets must leave.
 #[derive(Default)]
 pub(crate) struct HttpHooks {
     pub(crate) connection_error: Option<Arc<dyn Fn(&ConnectionError<'_>) + Send + Sync>>,
@@ -23,21 +24,6 @@ impl HttpHooks {
     /// Whether the request of a handshake will be looked at once more.
     pub(crate) fn want_handshakes(&self) -> bool {
         self.connection_error.is_some() || self.initial_headers.is_some() || self.headers.is_some()
-    }
-
-    /// The first response of a session.
-    pub(crate) fn first_response(&self, headers: &mut HeaderMap, request: &Parts) {
-        if let Some(hook) = &self.initial_headers {
-            hook(headers, request);
-        }
-        self.response(headers, request);
-    }
-
-    /// Any response.
-    pub(crate) fn response(&self, headers: &mut HeaderMap, request: &Parts) {
-        if let Some(hook) = &self.headers {
-            hook(headers, request);
-        }
     }
 }
 

@@ -48,7 +48,7 @@ impl PacketKind {
 pub struct Packet {
     bytes: Bytes,
     form: Form,
-    incompressible: bool,
+    uncompressed: bool,
 }
 
 /// What the bytes of a packet are.
@@ -103,7 +103,7 @@ impl Packet {
     }
 
     const fn new(form: Form, bytes: Bytes) -> Self {
-        Self { bytes, form, incompressible: false }
+        Self { bytes, form, uncompressed: false }
     }
 
     /// A binary message that has [`MESSAGE_BYTE`] in front of its data.
@@ -220,14 +220,14 @@ impl Packet {
     /// [`SocketRef::compress`](crate::SocketRef::compress).
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
-        self.incompressible = !compress;
+        self.uncompressed = !compress;
         self
     }
 
     /// Whether a transport may compress this packet.
     #[must_use]
     pub fn may_be_compressed(&self) -> bool {
-        !self.incompressible
+        !self.uncompressed
     }
 
     /// The frame to put on the wire, as revision 4 has it.

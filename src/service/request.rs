@@ -21,7 +21,9 @@ use crate::{
 use super::{
     connection_error::{ConnectionError, Refused},
     future::Answer,
-    response::{Responder, bad_upgrade, prepend_cookie, refused, take_parts},
+    response::{
+        Responder, bad_upgrade, prepend_cookie, refused, run_headers_hook, run_initial_headers_hook, take_parts,
+    },
 };
 
 /// Answers a request beneath the path.
@@ -37,7 +39,7 @@ pub(super) fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answ
 
 fn refuse<B>(server: &Server, parts: &Parts, cause: &Refused) -> Answer<B> {
     if let Some(hook) = &server.settings.hooks.connection_error {
-        hook(&ConnectionError::new(parts, cause));
+        server.run_hook(|| hook(&ConnectionError::new(parts, cause)));
     }
     Answer::ready(match cause {
         Refused::Engine(refusal) => refused(refusal),
@@ -112,7 +114,7 @@ fn handshake<B>(
         return Err(Refusal::BadRequest("the id of the session is empty").into());
     }
     let cookie = settings.session_cookie(&id);
-    let responder = Responder::new(settings, parts);
+    let responder = Responder::new(server, parts);
     let dialect = Dialect::asked_for(query, protocol);
     let request = if settings.hooks.want_handshakes() { parts.clone() } else { take_parts(parts) };
     let connection = Connection::open(server.clone(), id, ConnectionRequest::new(request), transport, dialect);
@@ -121,7 +123,7 @@ fn handshake<B>(
         Some(websocket) => websocket.open(connection),
         None => first_poll(connection, &responder),
     };
-    settings.hooks.first_response(response.headers_mut(), parts);
+    run_initial_headers_hook(server, response.headers_mut(), parts);
     if let Some(cookie) = cookie {
         prepend_cookie(response.headers_mut(), cookie);
     }
@@ -141,10 +143,10 @@ fn first_poll(connection: Arc<Connection>, responder: &Responder) -> Response<By
 }
 
 fn poll_or_post<B: Body>(connection: Arc<Connection>, parts: &mut Parts, body: B) -> Answer<B> {
-    let settings = &connection.server.settings;
+    let server = &connection.server;
     let method = parts.method.clone();
     let octet_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream");
-    let responder = Responder::new(settings, parts).with_hook(settings, parts);
+    let responder = Responder::new(server, parts).with_hook(server, parts);
     let answer = match method {
         Method::GET => PollFuture::begin(connection).map(|future| Answer::Poll { future, responder }),
         Method::POST if octet_stream && connection.dialect.protocol == Protocol::V4 => {
@@ -169,6 +171,6 @@ fn upgrade<B>(server: &Server, connection: &Arc<Connection>, parts: &mut Parts) 
         return Err(Refusal::BadRequest("the session has a WebSocket already").into());
     }
     let mut response = websocket.probe(connection.clone());
-    server.settings.hooks.response(response.headers_mut(), parts);
+    run_headers_hook(server, response.headers_mut(), parts);
     Ok(Answer::ready(response))
 }

@@ -1,12 +1,14 @@
 //! The responses of ours.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use memchr::memmem;
 
 use crate::{
-    config::{HeadersHook, Settings},
     engine::{Payload, Refusal},
+    server::Server,
     transport::BadUpgrade,
 };
 
@@ -19,7 +21,8 @@ pub(super) struct Responder {
     /// How the body is compressed, and from how many bytes on.
     #[cfg(feature = "compression")]
     compression: Option<(Encoding, usize)>,
-    hook: Option<Box<(HeadersHook, Parts)>>,
+    /// Whose hook is to see the response, and the request that it is shown with it.
+    hooked: Option<Box<(Arc<Server>, Parts)>>,
 }
 
 /// The kind of browser that asks.
@@ -42,21 +45,23 @@ impl Agent {
 
 impl Responder {
     #[cfg_attr(not(feature = "compression"), expect(unused_variables))]
-    pub(super) fn new(settings: &Settings, request: &Parts) -> Self {
+    pub(super) fn new(server: &Server, request: &Parts) -> Self {
         Self {
             agent: Agent::of(&request.headers),
             #[cfg(feature = "compression")]
-            compression: settings
+            compression: server
+                .settings
                 .http_compression
                 .and_then(|threshold| Some((Encoding::accepted(&request.headers)?, threshold))),
-            hook: None,
+            hooked: None,
         }
     }
 
-    /// Lets user code see the response before it leaves.
-    pub(super) fn with_hook(mut self, settings: &Settings, request: &mut Parts) -> Self {
-        let hook = settings.hooks.headers.clone();
-        self.hook = hook.map(|hook| Box::new((hook, take_parts(request))));
+    /// Lets the user's hook see the response before it leaves, if there is one.
+    pub(super) fn with_hook(mut self, server: &Arc<Server>, request: &mut Parts) -> Self {
+        if server.settings.hooks.headers.is_some() {
+            self.hooked = Some(Box::new((server.clone(), take_parts(request))));
+        }
         self
     }
 
@@ -92,11 +97,26 @@ impl Responder {
     }
 
     fn hooked(&self, mut response: Response<Bytes>) -> Response<Bytes> {
-        if let Some(hooked) = &self.hook {
-            let (hook, request) = &**hooked;
-            hook(response.headers_mut(), request);
+        if let Some(hooked) = &self.hooked {
+            let (server, request) = &**hooked;
+            run_headers_hook(server, response.headers_mut(), request);
         }
         response
+    }
+}
+
+/// Shows the first response of a session to the user's hooks.
+pub(super) fn run_initial_headers_hook(server: &Server, headers: &mut HeaderMap, request: &Parts) {
+    if let Some(hook) = &server.settings.hooks.initial_headers {
+        server.run_hook(|| hook(headers, request));
+    }
+    run_headers_hook(server, headers, request);
+}
+
+/// Shows a response to the user's hook.
+pub(super) fn run_headers_hook(server: &Server, headers: &mut HeaderMap, request: &Parts) {
+    if let Some(hook) = &server.settings.hooks.headers {
+        server.run_hook(|| hook(headers, request));
     }
 }
 
