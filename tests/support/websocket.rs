@@ -76,6 +76,7 @@ fn config() -> WebSocketConfig {
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     /// A WebSocket on a stream that has been opened by other means, with this response.
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
     pub async fn over(stream: Io, response: Response) -> Self {
         let stream = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config())).await;
         Self { stream, sid: String::new(), response }
