@@ -1,7 +1,9 @@
+mod http;
+
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use ::http::{HeaderValue, request::Parts};
 use cookie::Cookie;
-use http::{HeaderValue, request::Parts};
 
 use crate::{
     cluster::ClusterAdapter,
@@ -13,6 +15,8 @@ use crate::{
     recovery::Recovery,
     socket::SocketRef,
 };
+
+pub(crate) use self::http::HttpHooks;
 
 /// A transport that carries Engine.IO packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +125,10 @@ pub(crate) struct Settings {
     pub(crate) websocket: bool,
     pub(crate) allow_upgrades: bool,
     pub(crate) client_files: ClientFiles,
+    /// From how many bytes on the answer to a poll is compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) http_compression: Option<usize>,
+    pub(crate) hooks: HttpHooks,
     pub(crate) on_rejection: Option<Arc<dyn Fn(&Rejected<'_>) + Send + Sync>>,
     pub(crate) on_slow_client: Option<Arc<dyn Fn(&SocketRef) + Send + Sync>>,
 }
@@ -197,6 +205,9 @@ impl Default for Settings {
             websocket: true,
             allow_upgrades: true,
             client_files: ClientFiles::default(),
+            #[cfg(feature = "compression")]
+            http_compression: Some(1024),
+            hooks: HttpHooks::default(),
             on_rejection: None,
             on_slow_client: None,
         }

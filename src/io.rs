@@ -186,7 +186,7 @@ pub struct Stats {
     pub sockets: usize,
     /// Events so far that an extractor rejected.
     pub rejections: u64,
-    /// Handlers so far that panicked.
+    /// Handlers and hooks so far that panicked.
     pub panics: u64,
     /// Times that a packet found no room for a client.
     pub slow_clients: u64,
@@ -273,6 +273,11 @@ macro_rules! operators {
             #[doc = concat!("Everyone in ", $what, " to whom what is emitted can leave at once.")]
             pub fn volatile(&$self) -> BroadcastOperator {
                 $namespace.everyone().volatile()
+            }
+
+            #[doc = concat!("Everyone in ", $what, "; whether what is emitted may be compressed. See [`SocketRef::compress`].")]
+            pub fn compress(&$self, compress: bool) -> BroadcastOperator {
+                $namespace.everyone().compress(compress)
             }
 
             #[doc = concat!("Everyone in ", $what, "; acks are waited for no longer than this.")]

@@ -41,6 +41,8 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `compression` | no | answers to polls compressed with gzip or deflate |
+//! | `http2` | no | WebSocket over HTTP/2, where the [server allows it](SocketIoService#http2) |
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
 //! | `typed` | no | [typed events](guide), and their TypeScript |
 //!
@@ -102,7 +104,7 @@ pub use self::{
     packet::{Args, Value},
     recovery::Recovery,
     room::{IntoRooms, Room},
-    service::{NotFound, ResponseBody, ResponseFuture, SocketIoService},
+    service::{ConnectionError, NotFound, ResponseBody, ResponseFuture, SocketIoService},
     socket::{
         AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, DisconnectReason, EmitError,
         EmitOperator, Handshake, ListenerId, OutgoingEvent, RemoteSocket, SocketExtensions, SocketId,

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, OnceLock,
@@ -19,6 +20,7 @@ use crate::{
     cluster::{ClusterAdapter, ClusterNode},
     config::{Settings, SocketIoConfig},
     connection::Sessions,
+    macros::log,
     namespace::{Common, Namespaces},
     origins::Origins,
 };
@@ -92,6 +94,14 @@ impl Server {
         match task.as_mut().poll(cx) {
             Poll::Ready(()) => Started::Done,
             Poll::Pending => Started::Spawned(self.runtime().spawn(task).abort_handle()),
+        }
+    }
+
+    /// Runs a hook of the user's; its panic goes no further.
+    pub(crate) fn run_hook(&self, hook: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+            Self::count(&self.counters.panics);
+            log!(error, "a hook panicked");
         }
     }
 

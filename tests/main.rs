@@ -11,6 +11,8 @@ mod client;
 mod client_bundle;
 mod cluster;
 mod compile_errors;
+#[cfg(feature = "compression")]
+mod compression;
 mod connect;
 mod disconnect;
 mod docs;
@@ -18,6 +20,9 @@ mod eio3;
 mod events;
 mod examples;
 mod handshake;
+mod hooks;
+#[cfg(feature = "http2")]
+mod http2;
 mod jsonp;
 mod layer_compat;
 mod limits;

@@ -189,7 +189,8 @@ async fn a_layer_outside_may_refuse_handshakes() {
 #[test]
 fn every_option_has_a_test() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = std::fs::read_to_string(folder.join("src/config.rs")).unwrap();
+    let config = std::fs::read_to_string(folder.join("src/config.rs")).unwrap()
+        + &std::fs::read_to_string(folder.join("src/config/http.rs")).unwrap();
     let tests: String = std::fs::read_dir(folder.join("tests"))
         .unwrap()
         .map(|entry| entry.unwrap().path())

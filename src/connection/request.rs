@@ -27,7 +27,7 @@ impl ConnectionRequest {
         }
     }
 
-    /// The method: GET.
+    /// The method: GET, or CONNECT if it opened a WebSocket over HTTP/2.
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.method

@@ -45,16 +45,21 @@ impl PacketKind {
 /// A text packet keeps its type character in front of its data, so that one buffer can go to every transport and to
 /// every recipient without a copy; a binary packet is always a message. Cloning is cheap: the bytes are shared.
 #[derive(Clone)]
-pub struct Packet(Repr);
+pub struct Packet {
+    bytes: Bytes,
+    form: Form,
+    uncompressed: bool,
+}
 
-#[derive(Clone)]
-enum Repr {
+/// What the bytes of a packet are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
     /// The type character and UTF-8 data.
-    Text(Bytes),
+    Text,
     /// The data of a binary message.
-    Binary(Bytes),
+    Binary,
     /// A binary message behind the type byte that revision 3 wants and revision 4 leaves out: one buffer for both.
-    Typed(Bytes),
+    Typed,
 }
 
 /// The type byte of a binary message in revision 3.
@@ -94,13 +99,17 @@ impl Packet {
     /// A binary message.
     #[must_use]
     pub fn binary(data: impl Into<Bytes>) -> Self {
-        Self(Repr::Binary(data.into()))
+        Self::new(Form::Binary, data.into())
+    }
+
+    const fn new(form: Form, bytes: Bytes) -> Self {
+        Self { bytes, form, uncompressed: false }
     }
 
     /// A binary message that has [`MESSAGE_BYTE`] in front of its data.
     pub(crate) fn typed(bytes: Bytes) -> Self {
         debug_assert_eq!(bytes.first(), Some(&MESSAGE_BYTE));
-        Self(Repr::Typed(bytes))
+        Self::new(Form::Typed, bytes)
     }
 
     /// Reads the packet of a text frame.
@@ -122,7 +131,7 @@ impl Packet {
     pub(crate) fn from_utf8(frame: Bytes) -> Result<Self, PacketError> {
         match frame.first() {
             Some(b'b') => super::base64::decode(&frame[1..]).map(Self::binary),
-            Some(&byte) if PacketKind::from_char(byte).is_some() => Ok(Self(Repr::Text(frame))),
+            Some(&byte) if PacketKind::from_char(byte).is_some() => Ok(Self::new(Form::Text, frame)),
             Some(_) => Err(PacketError("unknown Engine.IO packet type")),
             None => Err(PacketError("an Engine.IO packet is empty")),
         }
@@ -142,61 +151,61 @@ impl Packet {
     pub(crate) fn encoded(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         debug_assert!(text.first().is_some_and(|b| PacketKind::from_char(*b).is_some()));
-        Self(Repr::Text(text))
+        Self::new(Form::Text, text)
     }
 
     pub(crate) const fn close() -> Self {
-        Self(Repr::Text(Bytes::from_static(b"1")))
+        Self::new(Form::Text, Bytes::from_static(b"1"))
     }
 
     pub(crate) const fn ping() -> Self {
-        Self(Repr::Text(Bytes::from_static(b"2")))
+        Self::new(Form::Text, Bytes::from_static(b"2"))
     }
 
     pub(crate) const fn pong() -> Self {
-        Self(Repr::Text(Bytes::from_static(b"3")))
+        Self::new(Form::Text, Bytes::from_static(b"3"))
     }
 
     pub(crate) const fn noop() -> Self {
-        Self(Repr::Text(Bytes::from_static(b"6")))
+        Self::new(Form::Text, Bytes::from_static(b"6"))
     }
 
     pub(crate) const fn pong_probe() -> Self {
-        Self(Repr::Text(Bytes::from_static(b"3probe")))
+        Self::new(Form::Text, Bytes::from_static(b"3probe"))
     }
 
     /// The type of the packet.
     #[must_use]
     pub fn kind(&self) -> PacketKind {
-        match &self.0 {
-            Repr::Text(text) => {
+        match self.text() {
+            Some(text) => {
                 text.first().and_then(|byte| PacketKind::from_char(*byte)).expect("a text packet begins with its type")
             }
-            Repr::Binary(_) | Repr::Typed(_) => PacketKind::Message,
+            None => PacketKind::Message,
         }
     }
 
     /// Whether this is a binary message.
     #[must_use]
     pub fn is_binary(&self) -> bool {
-        matches!(self.0, Repr::Binary(_) | Repr::Typed(_))
+        self.form != Form::Text
     }
 
     /// The data without the type.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        match &self.0 {
-            Repr::Text(bytes) | Repr::Typed(bytes) => &bytes[1..],
-            Repr::Binary(data) => data,
+        match self.form {
+            Form::Text | Form::Typed => &self.bytes[1..],
+            Form::Binary => &self.bytes,
         }
     }
 
     /// The bytes that this packet takes on a WebSocket of revision 4, frame header aside.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.0 {
-            Repr::Text(bytes) | Repr::Binary(bytes) => bytes.len(),
-            Repr::Typed(bytes) => bytes.len() - 1,
+        match self.form {
+            Form::Text | Form::Binary => self.bytes.len(),
+            Form::Typed => self.bytes.len() - 1,
         }
     }
 
@@ -206,13 +215,30 @@ impl Packet {
         self.len() == 0
     }
 
+    /// Says whether a transport may compress this packet. Default: true.
+    ///
+    /// The answer to a poll is compressed, if it is at all, unless all its packets forbid it. See
+    /// [`SocketRef::compress`](crate::SocketRef::compress).
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.uncompressed = !compress;
+        self
+    }
+
+    /// Whether a transport may compress this packet.
+    #[must_use]
+    pub fn may_be_compressed(&self) -> bool {
+        !self.uncompressed
+    }
+
     /// The frame to put on the wire, as revision 4 has it.
     #[must_use]
     pub fn into_payload(self) -> PacketPayload {
-        match self.0 {
-            Repr::Text(text) => PacketPayload::Text(text),
-            Repr::Binary(data) => PacketPayload::Binary(data),
-            Repr::Typed(mut bytes) => {
+        let mut bytes = self.bytes;
+        match self.form {
+            Form::Text => PacketPayload::Text(bytes),
+            Form::Binary => PacketPayload::Binary(bytes),
+            Form::Typed => {
                 bytes.advance(1);
                 PacketPayload::Binary(bytes)
             }
@@ -221,26 +247,23 @@ impl Packet {
 
     /// The frame to put on the wire, as revision 3 has it: a binary message begins with its type.
     pub(crate) fn into_payload_v3(self) -> PacketPayload {
-        match self.0 {
-            Repr::Text(text) => PacketPayload::Text(text),
-            Repr::Typed(bytes) => PacketPayload::Binary(bytes),
-            Repr::Binary(data) => PacketPayload::Binary([&[MESSAGE_BYTE], &data[..]].concat().into()),
+        match self.form {
+            Form::Text => PacketPayload::Text(self.bytes),
+            Form::Typed => PacketPayload::Binary(self.bytes),
+            Form::Binary => PacketPayload::Binary([&[MESSAGE_BYTE], &self.bytes[..]].concat().into()),
         }
     }
 
     /// The whole text of a text packet, type character included.
     pub(crate) fn text(&self) -> Option<&Bytes> {
-        match &self.0 {
-            Repr::Text(text) => Some(text),
-            Repr::Binary(_) | Repr::Typed(_) => None,
-        }
+        (self.form == Form::Text).then_some(&self.bytes)
     }
 
     /// As [`data`](Self::data), sharing the buffer.
     pub(crate) fn data_bytes(&self) -> Bytes {
-        match &self.0 {
-            Repr::Text(bytes) | Repr::Typed(bytes) => bytes.slice(1..),
-            Repr::Binary(data) => data.clone(),
+        match self.form {
+            Form::Text | Form::Typed => self.bytes.slice(1..),
+            Form::Binary => self.bytes.clone(),
         }
     }
 
@@ -248,7 +271,7 @@ impl Packet {
         let mut text = Vec::with_capacity(1 + data.len());
         text.push(kind);
         text.extend_from_slice(data.as_bytes());
-        Self(Repr::Text(text.into()))
+        Self::new(Form::Text, text.into())
     }
 }
 
@@ -307,6 +330,11 @@ mod tests {
             assert_eq!(packet.into_payload_v3(), PacketPayload::Binary(Bytes::from_static(&[4, 1, 2])));
         }
         assert_eq!(Packet::typed(Bytes::from_static(&[4])), Packet::binary(Bytes::new()));
+    }
+
+    #[test]
+    fn a_packet_is_no_larger_for_its_flag() {
+        assert_eq!(size_of::<Packet>(), size_of::<Bytes>() + size_of::<usize>());
     }
 
     #[test]

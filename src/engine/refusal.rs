@@ -11,8 +11,8 @@ pub(crate) enum Refusal {
     UnknownSession,
     /// Code 2: a handshake is a GET.
     BadHandshakeMethod,
-    /// Code 3: everything else that is malformed.
-    BadRequest,
+    /// Code 3: everything else that is malformed; and what that is.
+    BadRequest(&'static str),
     /// Code 4: the request comes from a page of a foreign origin.
     Forbidden,
     /// Code 5: the protocol revision is not served.
@@ -27,7 +27,7 @@ impl Refusal {
             Self::UnknownTransport => 0,
             Self::UnknownSession => 1,
             Self::BadHandshakeMethod => 2,
-            Self::BadRequest => 3,
+            Self::BadRequest(_) => 3,
             Self::Forbidden | Self::Overloaded(_) => 4,
             Self::UnsupportedProtocol => 5,
         }
@@ -38,10 +38,23 @@ impl Refusal {
             Self::UnknownTransport => "Transport unknown",
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
-            Self::BadRequest => "Bad request",
+            Self::BadRequest(_) => "Bad request",
             Self::Forbidden => "Forbidden",
             Self::Overloaded(message) => message,
             Self::UnsupportedProtocol => "Unsupported protocol version",
+        }
+    }
+
+    /// What exactly is wrong, for this side.
+    pub(crate) fn context(&self) -> &str {
+        match self {
+            Self::UnknownTransport => "the transport is unknown or turned off",
+            Self::UnknownSession => "no session has this id, or it has ended",
+            Self::BadHandshakeMethod => "a request without a session must be a GET",
+            Self::BadRequest(context) => context,
+            Self::Forbidden => "the origin is not allowed",
+            Self::Overloaded(_) => "max_idle_sessions is reached",
+            Self::UnsupportedProtocol => "the revision of Engine.IO is not served",
         }
     }
 
@@ -52,7 +65,7 @@ impl Refusal {
             Self::UnknownTransport
             | Self::UnknownSession
             | Self::BadHandshakeMethod
-            | Self::BadRequest
+            | Self::BadRequest(_)
             | Self::UnsupportedProtocol => StatusCode::BAD_REQUEST,
         }
     }

@@ -33,6 +33,14 @@ impl Encoded {
         })
     }
 
+    /// Forbids that a transport compresses it.
+    pub(crate) fn uncompressed(self) -> Self {
+        Self::new(match self.parts {
+            Parts::Text(text) => Parts::Text(text.compress(false)),
+            Parts::Binary(packets) => Parts::Binary(packets.into_iter().map(|packet| packet.compress(false)).collect()),
+        })
+    }
+
     fn new(parts: Parts) -> Self {
         Self { parts, v3: OnceLock::new() }
     }
@@ -48,7 +56,8 @@ impl Encoded {
 
     fn escaped(&self) -> Option<Box<[Packet]>> {
         let (text, attachments) = self.packets().split_first()?;
-        let text = Packet::encoded(escape_json(std::str::from_utf8(text.text()?).ok()?)?);
+        let escaped = Packet::encoded(escape_json(std::str::from_utf8(text.text()?).ok()?)?);
+        let text = escaped.compress(text.may_be_compressed());
         Some(std::iter::once(text).chain(attachments.iter().cloned()).collect())
     }
 
@@ -62,7 +71,8 @@ impl Encoded {
         let (text, attachments) = self.packets().split_first().expect("a packet has a text");
         let event = text.text().expect("the first part of a packet is text");
         let open = event.strip_suffix(b"]").expect("an event is a JSON array with a name");
-        let text = Packet::encoded([open, b",\"", offset.as_bytes(), b"\"]"].concat());
+        let stamped = Packet::encoded([open, b",\"", offset.as_bytes(), b"\"]"].concat());
+        let text = stamped.compress(text.may_be_compressed());
         Self::new(match attachments {
             [] => Parts::Text(text),
             attachments => Parts::Binary(std::iter::once(text).chain(attachments.iter().cloned()).collect()),

@@ -7,21 +7,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use http_body::Body;
-use memchr::memmem;
 use pin_project::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 use tower_http::cors;
 
 use crate::{
     client_bundle::FileFuture,
-    engine::Payload,
     io::{CURRENT, SocketIo},
     transport::{PollFuture, PostFuture},
 };
 
-use super::body::{OwnBody, ResponseBody};
+use super::{
+    body::{OwnBody, ResponseBody},
+    response::{Responder, status_only},
+};
 
 /// The future of a [`SocketIoService`](super::SocketIoService).
 #[pin_project]
@@ -40,32 +41,14 @@ pub(super) enum Answer<ReqBody> {
     Ready(Option<Response<Bytes>>),
     Poll {
         future: PollFuture,
-        agent: Agent,
+        responder: Responder,
     },
     Post {
         #[pin]
         future: PostFuture<ReqBody>,
-        agent: Agent,
+        responder: Responder,
     },
     File(FileFuture),
-}
-
-/// The kind of browser that asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Agent {
-    Any,
-    /// Its filter against cross-site scripting takes payloads for an attack, unless it is told not to.
-    InternetExplorer,
-}
-
-impl Agent {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let names_it = |agent: &HeaderValue| {
-            let agent = agent.as_bytes();
-            memmem::find(agent, b";MSIE").is_some() || memmem::find(agent, b"Trident/").is_some()
-        };
-        if headers.get(header::USER_AGENT).is_some_and(names_it) { Self::InternetExplorer } else { Self::Any }
-    }
 }
 
 impl<ReqBody> Answer<ReqBody> {
@@ -123,9 +106,9 @@ impl<ReqBody: Body> Future for Answer<ReqBody> {
             AnswerProjection::Ready(response) => {
                 response.take().expect("a future is not polled after it has completed")
             }
-            AnswerProjection::Poll { future, agent } => payload(ready!(Pin::new(future).poll(cx)), *agent),
-            AnswerProjection::Post { future, agent } => match ready!(future.poll(cx)) {
-                StatusCode::OK => posted(*agent),
+            AnswerProjection::Poll { future, responder } => responder.payload(ready!(Pin::new(future).poll(cx))),
+            AnswerProjection::Post { future, responder } => match ready!(future.poll(cx)) {
+                StatusCode::OK => responder.posted(),
                 status => status_only(status),
             },
             AnswerProjection::File(file) => {
@@ -134,33 +117,6 @@ impl<ReqBody: Body> Future for Answer<ReqBody> {
         };
         Poll::Ready(Ok(response.map(Into::into)))
     }
-}
-
-/// The answer to a poll.
-pub(super) fn payload(payload: Payload, agent: Agent) -> Response<Bytes> {
-    session_response(payload.body, payload.content_type, agent)
-}
-
-/// The answer to a POST that went well. The type is Node's: some browsers offered to save anything else.
-fn posted(agent: Agent) -> Response<Bytes> {
-    session_response(Bytes::from_static(b"ok"), "text/html", agent)
-}
-
-fn session_response(body: Bytes, content_type: &'static str, agent: Agent) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if agent == Agent::InternetExplorer {
-        headers.insert(header::X_XSS_PROTECTION, HeaderValue::from_static("0"));
-    }
-    response
-}
-
-fn status_only(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = status;
-    response
 }
 
 impl<F, ReqBody> fmt::Debug for ResponseFuture<F, ReqBody> {

@@ -1,9 +1,13 @@
 //! The HTTP face: which requests are ours, and what answers them.
 
 mod body;
+#[cfg(feature = "compression")]
+mod compression;
+mod connection_error;
 mod future;
 mod not_found;
 mod request;
+mod response;
 
 use std::{
     convert::Infallible,
@@ -27,7 +31,7 @@ use crate::{
 };
 
 use self::{body::OwnBody, future::Answer};
-pub use self::{body::ResponseBody, future::ResponseFuture, not_found::NotFound};
+pub use self::{body::ResponseBody, connection_error::ConnectionError, future::ResponseFuture, not_found::NotFound};
 
 /// Serves Socket.IO, and hands all other requests to the service within.
 ///
@@ -41,6 +45,22 @@ pub use self::{body::ResponseBody, future::ResponseFuture, not_found::NotFound};
 /// ```
 ///
 /// It works with any request and response body, on any HTTP server that supports hyper's upgrades.
+///
+/// # HTTP/2
+///
+/// Long-polling needs nothing but the server's own support, and a browser's polls and POSTs then share one connection.
+/// WebSockets over HTTP/2 (RFC 8441) need the feature `http2` and a server that offers them: axum's does, hyper-util's if
+/// it is told to. Browsers use them where they have an HTTP/2 connection already, which takes TLS.
+///
+/// ```
+/// use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
+///
+/// let mut http = Builder::new(TokioExecutor::new());
+/// http.http2().enable_connect_protocol();
+/// ```
+///
+/// They arrive as CONNECT requests: layers in front must let that method through, and proxies must pass it on. To a server
+/// that does not offer them, browsers open a connection of HTTP/1.1 for the WebSocket.
 #[derive(Clone)]
 pub struct SocketIoService<S = NotFound> {
     inner: S,

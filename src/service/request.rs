@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 
 use crate::{
@@ -15,10 +15,16 @@ use crate::{
     engine::{CloseCause, Dialect, HandshakeQuery, Protocol, Refusal, Session, encode_payload, generate_id},
     namespace,
     server::Server,
-    transport::{BadUpgrade, PollFuture, PostFuture, WebSocketUpgrade, is_websocket_request, watch},
+    transport::{PollFuture, PostFuture, WebSocketUpgrade, is_extended_connect, is_websocket_request, watch},
 };
 
-use super::future::{Agent, Answer, payload};
+use super::{
+    connection_error::{ConnectionError, Refused},
+    future::Answer,
+    response::{
+        Responder, bad_upgrade, prepend_cookie, refused, run_headers_hook, run_initial_headers_hook, take_parts,
+    },
+};
 
 /// Answers a request beneath the path.
 pub(super) fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answer<B> {
@@ -27,92 +33,105 @@ pub(super) fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answ
         return Answer::File(server.client_bundle.serve(file, &request));
     }
     server.runtime();
-    let (parts, body) = request.into_parts();
-    engine_request(server, parts, body).unwrap_or_else(|refusal| Answer::ready(refused(&refusal)))
+    let (mut parts, body) = request.into_parts();
+    engine_request(server, &mut parts, body).unwrap_or_else(|cause| refuse(server, &parts, &cause))
 }
 
-fn engine_request<B: Body>(server: &Arc<Server>, parts: Parts, body: B) -> Result<Answer<B>, Refusal> {
+fn refuse<B>(server: &Server, parts: &Parts, cause: &Refused) -> Answer<B> {
+    if let Some(hook) = &server.settings.hooks.connection_error {
+        server.run_hook(|| hook(&ConnectionError::new(parts, cause)));
+    }
+    Answer::ready(match cause {
+        Refused::Engine(refusal) => refused(refusal),
+        Refused::WebSocket(bad) => bad_upgrade(bad),
+    })
+}
+
+fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> Result<Answer<B>, Refused> {
     // Owned: the parts are handed on, and the query is theirs.
     let uri = parts.uri.clone();
     let query = HandshakeQuery::parse(uri.query().unwrap_or_default());
     let transport = match query.transport.as_deref() {
         Some("polling") => Transport::Polling,
         Some("websocket") => Transport::WebSocket,
-        _ => return Err(Refusal::UnknownTransport),
+        _ => return Err(Refusal::UnknownTransport.into()),
     };
     if !server.settings.serves(transport) {
-        return Err(Refusal::UnknownTransport);
+        return Err(Refusal::UnknownTransport.into());
     }
-    let upgrading = is_websocket_request(&parts.headers);
+    let upgrading = is_websocket_request(parts);
     let Some(sid) = &query.sid else {
         return handshake(server, parts, &query, transport, upgrading);
     };
     let connection = server.sessions.get(sid).ok_or(Refusal::UnknownSession)?;
     let (closed, polling) = connection.inspect(|session| (session.closed().is_some(), session.is_polling()));
     if closed {
-        return Err(Refusal::UnknownSession);
+        return Err(Refusal::UnknownSession.into());
     }
     if query.protocol() != Some(connection.dialect.protocol) {
-        return Err(Refusal::BadRequest);
+        return Err(Refusal::BadRequest("the session speaks another revision of Engine.IO").into());
     }
     match (transport, upgrading) {
         (Transport::WebSocket, true) => upgrade(server, &connection, parts),
-        (Transport::Polling, false) if polling => poll_or_post(connection, &parts, body),
-        _ => Err(Refusal::BadRequest),
+        (Transport::Polling, false) if polling => Ok(poll_or_post(connection, parts, body)),
+        (Transport::Polling, false) => Err(Refusal::BadRequest("the session has left long-polling").into()),
+        _ => Err(NOT_ITS_TRANSPORT.into()),
     }
 }
+
+/// The query names one transport, and the request asks for another.
+const NOT_ITS_TRANSPORT: Refusal = Refusal::BadRequest("the request does not fit its transport");
 
 /// A request without a session opens one. Engine.IO protocol 4, section "Handshake".
 fn handshake<B>(
     server: &Arc<Server>,
-    mut parts: Parts,
+    parts: &mut Parts,
     query: &HandshakeQuery<'_>,
     transport: Transport,
     upgrading: bool,
-) -> Result<Answer<B>, Refusal> {
-    if parts.method != Method::GET {
-        return Err(Refusal::BadHandshakeMethod);
+) -> Result<Answer<B>, Refused> {
+    if parts.method != Method::GET && !is_extended_connect(parts) {
+        return Err(Refusal::BadHandshakeMethod.into());
     }
     if upgrading != (transport == Transport::WebSocket) {
-        return Err(Refusal::BadRequest);
+        return Err(NOT_ITS_TRANSPORT.into());
     }
     let settings = &server.settings;
-    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(&parts)) {
-        return Err(Refusal::Forbidden);
+    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(parts)) {
+        return Err(Refusal::Forbidden.into());
     }
     let protocol = query.protocol().filter(|protocol| *protocol == Protocol::V4 || settings.allow_eio3);
     let protocol = protocol.ok_or(Refusal::UnsupportedProtocol)?;
     if server.idle_sessions.load(Ordering::Relaxed) >= settings.max_idle_sessions {
-        return Err(Refusal::Overloaded("Too many sessions without a namespace"));
+        return Err(Refusal::Overloaded("Too many sessions without a namespace").into());
     }
     let websocket = match transport {
-        Transport::WebSocket => match WebSocketUpgrade::check(&mut parts) {
-            Ok(websocket) => Some(websocket),
-            Err(bad) => return Ok(Answer::ready(bad_upgrade(&bad))),
-        },
+        Transport::WebSocket => Some(WebSocketUpgrade::check(parts)?),
         Transport::Polling | Transport::Custom => None,
     };
-    let id: Arc<str> = settings.generate_id.as_ref().map_or_else(generate_id, |generate| generate(&parts)).into();
+    let id: Arc<str> = settings.generate_id.as_ref().map_or_else(generate_id, |generate| generate(parts)).into();
     if id.is_empty() {
-        return Err(Refusal::BadRequest);
+        return Err(Refusal::BadRequest("the id of the session is empty").into());
     }
     let cookie = settings.session_cookie(&id);
-    let agent = Agent::of(&parts.headers);
+    let responder = Responder::new(server, parts);
     let dialect = Dialect::asked_for(query, protocol);
-    let connection = Connection::open(server.clone(), id, ConnectionRequest::new(parts), transport, dialect);
-    let connection = connection.ok_or(Refusal::BadRequest)?;
+    let request = if settings.hooks.want_handshakes() { parts.clone() } else { take_parts(parts) };
+    let connection = Connection::open(server.clone(), id, ConnectionRequest::new(request), transport, dialect);
+    let connection = connection.ok_or(Refusal::BadRequest("the id of the session is taken"))?;
     let mut response = match websocket {
         Some(websocket) => websocket.open(connection),
-        None => first_poll(connection, agent),
+        None => first_poll(connection, &responder),
     };
+    run_initial_headers_hook(server, response.headers_mut(), parts);
     if let Some(cookie) = cookie {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
+        prepend_cookie(response.headers_mut(), cookie);
     }
     Ok(Answer::ready(response))
 }
 
 /// The handshake itself is the answer to the first poll.
-fn first_poll(connection: Arc<Connection>, agent: Agent) -> Response<Bytes> {
+fn first_poll(connection: Arc<Connection>, responder: &Responder) -> Response<Bytes> {
     connection.update(Session::poll_begin);
     let body = match connection.poll_answer(Waker::noop()) {
         Poll::Ready(packets) => encode_payload(&connection.dialect, &packets),
@@ -120,51 +139,38 @@ fn first_poll(connection: Arc<Connection>, agent: Agent) -> Response<Bytes> {
     };
     namespace::admit_implicitly(&connection, &mut Context::from_waker(Waker::noop()));
     tokio::spawn(watch(connection));
-    payload(body, agent)
+    responder.payload(body)
 }
 
-fn poll_or_post<B: Body>(connection: Arc<Connection>, parts: &Parts, body: B) -> Result<Answer<B>, Refusal> {
-    let agent = Agent::of(&parts.headers);
+fn poll_or_post<B: Body>(connection: Arc<Connection>, parts: &mut Parts, body: B) -> Answer<B> {
+    let server = &connection.server;
+    let method = parts.method.clone();
     let octet_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream");
-    let answer = match parts.method {
-        Method::GET => PollFuture::begin(connection).map(|future| Answer::Poll { future, agent }),
+    let responder = Responder::new(server, parts).with_hook(server, parts);
+    let answer = match method {
+        Method::GET => PollFuture::begin(connection).map(|future| Answer::Poll { future, responder }),
         Method::POST if octet_stream && connection.dialect.protocol == Protocol::V4 => {
             connection.abort(CloseCause::TransportError("invalid content"));
             Err(StatusCode::BAD_REQUEST)
         }
-        Method::POST => PostFuture::begin(connection, octet_stream, body).map(|future| Answer::Post { future, agent }),
+        Method::POST => {
+            PostFuture::begin(connection, octet_stream, body).map(|future| Answer::Post { future, responder })
+        }
         _ => Err(StatusCode::METHOD_NOT_ALLOWED),
     };
-    Ok(answer.unwrap_or_else(Answer::status))
+    answer.unwrap_or_else(Answer::status)
 }
 
 /// A WebSocket wants to carry a session that began with long-polling.
-fn upgrade<B>(server: &Server, connection: &Arc<Connection>, mut parts: Parts) -> Result<Answer<B>, Refusal> {
+fn upgrade<B>(server: &Server, connection: &Arc<Connection>, parts: &mut Parts) -> Result<Answer<B>, Refused> {
     if !server.settings.allow_upgrades {
-        return Err(Refusal::BadRequest);
+        return Err(Refusal::BadRequest("upgrades are turned off").into());
     }
-    let websocket = match WebSocketUpgrade::check(&mut parts) {
-        Ok(websocket) => websocket,
-        Err(bad) => return Ok(Answer::ready(bad_upgrade(&bad))),
-    };
+    let websocket = WebSocketUpgrade::check(parts)?;
     if !connection.update(Session::probe_begin) {
-        return Err(Refusal::BadRequest);
+        return Err(Refusal::BadRequest("the session has a WebSocket already").into());
     }
-    Ok(Answer::ready(websocket.probe(connection.clone())))
-}
-
-fn refused(refusal: &Refusal) -> Response<Bytes> {
-    let mut response = Response::new(refusal.body().into());
-    *response.status_mut() = refusal.status();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-fn bad_upgrade(bad: &BadUpgrade) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(bad.message.as_bytes()));
-    *response.status_mut() = bad.status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    response
+    let mut response = websocket.probe(connection.clone());
+    run_headers_hook(server, response.headers_mut(), parts);
+    Ok(Answer::ready(response))
 }

@@ -10,10 +10,7 @@ use crate::{
     room::{IntoRooms, Recipients, Selection},
 };
 
-use super::{
-    AckStream, EmitError, RemoteSocket, Socket, SocketRef,
-    emit::{Flags, encode},
-};
+use super::{AckStream, EmitError, RemoteSocket, Socket, SocketRef, emit::Flags};
 
 /// Emits to many sockets of a namespace, or does something else to them.
 ///
@@ -82,6 +79,12 @@ impl BroadcastOperator {
         self
     }
 
+    /// Whether the event may be compressed. See [`SocketRef::compress`].
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.uncompressed = !compress;
+        self
+    }
+
     /// Waits no longer than this for acks. Default: [`ack_timeout`](crate::SocketIoConfig::ack_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.flags.timeout = Some(timeout);
@@ -104,7 +107,7 @@ impl BroadcastOperator {
     ///
     /// If the arguments cannot be encoded, or the event's name is reserved; then nobody receives it.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        let packet = encode(packet::Target { namespace: self.namespace.name(), id: None }, event, args)?;
+        let packet = self.flags.encode(packet::Target { namespace: self.namespace.name(), id: None }, event, args)?;
         self.send(&packet, self.flags.volatile);
         self.publish(|| ClusterCommand::Emit { packets: packet.packets().to_vec(), volatile: self.flags.volatile });
         Ok(())
@@ -155,7 +158,8 @@ impl BroadcastOperator {
     /// As [`emit`](Self::emit). What happens to single recipients, the stream says.
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> Result<AckStream<R>, EmitError> {
         let id = self.namespace.next_ack_id();
-        let packet = encode(packet::Target { namespace: self.namespace.name(), id: Some(id) }, event, args)?;
+        let packet =
+            self.flags.encode(packet::Target { namespace: self.namespace.name(), id: Some(id) }, event, args)?;
         let timeout = self.flags.timeout.unwrap_or(self.namespace.ack_timeout());
         Ok(AckStream::emit(self.recipients().iter(), id, |_| packet.clone(), timeout))
     }

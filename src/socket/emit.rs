@@ -14,18 +14,28 @@ use super::{AckError, AckFuture, BroadcastOperator, EmitError, SocketRef};
 pub(super) struct Flags {
     pub(super) volatile: bool,
     pub(super) local: bool,
+    pub(super) uncompressed: bool,
     pub(super) timeout: Option<Duration>,
 }
 
-/// Encodes an event, unless its name is reserved.
-pub(super) fn encode<T: Serialize + ?Sized>(target: Target<'_>, event: &str, args: &T) -> Result<Encoded, EmitError> {
-    if is_reserved(event) {
-        return Err(EmitError::reserved());
+impl Flags {
+    /// Encodes an event, unless its name is reserved.
+    pub(super) fn encode<T: Serialize + ?Sized>(
+        self,
+        target: Target<'_>,
+        event: &str,
+        args: &T,
+    ) -> Result<Encoded, EmitError> {
+        if is_reserved(event) {
+            return Err(EmitError::reserved());
+        }
+        let packet = encode_event(target, event, args).map_err(EmitError::encode)?;
+        Ok(if self.uncompressed { packet.uncompressed() } else { packet })
     }
-    encode_event(target, event, args).map_err(EmitError::encode)
 }
 
-/// Emits to one socket in another way than the default. Made by [`SocketRef::volatile`] and [`SocketRef::timeout`].
+/// Emits to one socket in another way than the default. Made by [`SocketRef::volatile`], [`SocketRef::timeout`] and
+/// [`SocketRef::compress`].
 #[derive(Clone)]
 #[must_use = "an operator does nothing until something is emitted"]
 pub struct EmitOperator {
@@ -44,6 +54,12 @@ impl EmitOperator {
         self
     }
 
+    /// Whether the event may be compressed. See [`SocketRef::compress`].
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.uncompressed = !compress;
+        self
+    }
+
     /// Waits no longer than this for acks.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.flags.timeout = Some(timeout);
@@ -57,7 +73,7 @@ impl EmitOperator {
     /// As [`SocketRef::emit`]. A volatile event that is dropped is no error.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let socket = self.socket.inner();
-        let packet = encode(Target { namespace: socket.namespace.name(), id: None }, event, args)?;
+        let packet = self.flags.encode(Target { namespace: socket.namespace.name(), id: None }, event, args)?;
         Ok(socket.emit(&packet, self.flags.volatile)?)
     }
 
@@ -66,7 +82,7 @@ impl EmitOperator {
         let socket = self.socket.inner();
         let id = socket.namespace.next_ack_id();
         let timeout = self.flags.timeout.unwrap_or(socket.connection.server.settings.ack_timeout);
-        match encode(Target { namespace: socket.namespace.name(), id: Some(id) }, event, args) {
+        match self.flags.encode(Target { namespace: socket.namespace.name(), id: Some(id) }, event, args) {
             Ok(packet) => AckFuture::emit(socket, id, &packet, self.flags.volatile, timeout),
             Err(error) => AckFuture::failed(AckError::emit(error)),
         }

@@ -176,6 +176,15 @@ impl SocketRef {
         EmitOperator::new(self).volatile()
     }
 
+    /// Whether what is emitted next may be compressed. Default: true.
+    ///
+    /// `false` is for what is compressed already, images for example, and for secrets beside which stands what others
+    /// have chosen. It matters on long-polling alone, and there with the feature `compression`: the answer to a poll is
+    /// left as it is if all its packets ask for that. WebSocket messages are never compressed.
+    pub fn compress(&self, compress: bool) -> EmitOperator {
+        EmitOperator::new(self).compress(compress)
+    }
+
     /// Waits no longer than this for acks of what is emitted next.
     pub fn timeout(&self, timeout: Duration) -> EmitOperator {
         EmitOperator::new(self).timeout(timeout)

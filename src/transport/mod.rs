@@ -17,7 +17,7 @@ use crate::{connection::Connection, engine::Packet, namespace};
 pub use self::error::TransportError;
 pub(crate) use self::{
     polling::{PollFuture, PostFuture, watch},
-    upgrade::{BadUpgrade, WebSocketUpgrade, is_websocket_request},
+    upgrade::{BadUpgrade, WebSocketUpgrade, is_extended_connect, is_websocket_request},
 };
 
 /// How long the peer may take to read the end of its connection.

@@ -1,4 +1,4 @@
-//! The opening handshake of WebSocket. RFC 6455, section 4.2.
+//! The opening handshake of WebSocket. RFC 6455, section 4.2; over HTTP/2, RFC 8441, section 5.
 
 use std::sync::Arc;
 
@@ -16,8 +16,20 @@ use crate::{
 use super::{carry, driver::Driver, probe::probe, websocket::WebSocket};
 
 /// Whether a request asks for a WebSocket.
-pub(crate) fn is_websocket_request(headers: &HeaderMap) -> bool {
-    has_token(headers, &header::UPGRADE, "websocket")
+pub(crate) fn is_websocket_request(parts: &Parts) -> bool {
+    has_token(&parts.headers, &header::UPGRADE, "websocket") || is_extended_connect(parts)
+}
+
+/// Whether a request asks for a WebSocket in the manner of HTTP/2. RFC 8441, section 4.
+#[cfg(feature = "http2")]
+pub(crate) fn is_extended_connect(parts: &Parts) -> bool {
+    let protocol = parts.extensions.get::<hyper::ext::Protocol>();
+    parts.method == Method::CONNECT && protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+#[cfg(not(feature = "http2"))]
+pub(crate) fn is_extended_connect(_: &Parts) -> bool {
+    false
 }
 
 /// Whether a header that is a list of tokens holds one, whatever its case.
@@ -30,7 +42,8 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct WebSocketUpgrade {
     on_upgrade: OnUpgrade,
-    accept_key: HeaderValue,
+    /// There is none over HTTP/2, where nothing is switched: the stream carries the WebSocket from the start.
+    accept_key: Option<HeaderValue>,
     subprotocol: Option<HeaderValue>,
 }
 
@@ -46,19 +59,23 @@ impl WebSocketUpgrade {
     pub(crate) fn check(parts: &mut Parts) -> Result<Self, BadUpgrade> {
         let bad = |status, message| Err(BadUpgrade { status, message });
         let headers = &parts.headers;
-        if parts.method != Method::GET {
+        let is_switch = !is_extended_connect(parts);
+        if is_switch && parts.method != Method::GET {
             return bad(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET");
         }
-        if !has_token(headers, &header::CONNECTION, "upgrade") {
+        if is_switch && !has_token(headers, &header::CONNECTION, "upgrade") {
             return bad(StatusCode::BAD_REQUEST, "the Connection header does not say upgrade");
         }
         if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
             return bad(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Version is not 13");
         }
-        let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24) else {
-            return bad(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key is missing or malformed");
+        let accept_key = match headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24) {
+            _ if !is_switch => None,
+            Some(key) => {
+                Some(HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value"))
+            }
+            None => return bad(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key is missing or malformed"),
         };
-        let accept_key = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");
         let subprotocol = first_subprotocol(headers);
         let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
             return bad(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded");
@@ -66,25 +83,27 @@ impl WebSocketUpgrade {
         Ok(Self { on_upgrade, accept_key, subprotocol })
     }
 
-    /// Opens a session on the WebSocket, and answers 101.
+    /// Opens a session on the WebSocket, and answers 101; over HTTP/2, 200.
     pub(crate) fn open<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
         self.accept(connection, false)
     }
 
-    /// Tries the WebSocket for a session that is on long-polling, and answers 101.
+    /// Tries the WebSocket for a session that is on long-polling, and answers likewise.
     pub(crate) fn probe<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
         self.accept(connection, true)
     }
 
     fn accept<B: Default>(self, connection: Arc<Connection>, probing: bool) -> Response<B> {
         let mut response = Response::new(B::default());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept_key);
+        if let Some(accept_key) = self.accept_key {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept_key);
+        }
         if let Some(subprotocol) = self.subprotocol {
-            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
+            response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }
         // Made before the first poll: a task may be dropped without one.
         tokio::spawn(run(self.on_upgrade, Begun { connection, probing, over: false }));

@@ -2,10 +2,18 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use hyper::body::Bytes;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Error, Message, client::IntoClientRequest, handshake::client::Response, protocol::WebSocketConfig},
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest,
+        handshake::client::Response,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 
 use super::{json, soon};
@@ -20,8 +28,8 @@ pub enum Frame {
 }
 
 /// A client on WebSocket.
-pub struct WebSocket {
-    pub stream: WebSocketStream<TcpStream>,
+pub struct WebSocket<Io = TcpStream> {
+    pub stream: WebSocketStream<Io>,
     pub sid: String,
     pub response: Response,
 }
@@ -35,8 +43,7 @@ impl WebSocket {
         for (name, value) in headers {
             request.headers_mut().append(*name, value.parse().expect("a header value"));
         }
-        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None).write_buffer_size(0);
-        let (stream, response) = soon(client_async_with_config(request, stream, Some(config))).await?;
+        let (stream, response) = soon(client_async_with_config(request, stream, Some(config()))).await?;
         let (parts, _) = response.into_parts();
         Ok(Self { stream, sid: String::new(), response: Response::from_parts(parts, None) })
     }
@@ -60,6 +67,19 @@ impl WebSocket {
         let mut client = Self::open(address).await;
         let id = client.connect(connect).await;
         (client, id)
+    }
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(None).max_frame_size(None).write_buffer_size(0)
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
+    /// A WebSocket on a stream that has been opened by other means, with this response.
+    #[cfg_attr(not(feature = "http2"), expect(dead_code))]
+    pub async fn over(stream: Io, response: Response) -> Self {
+        let stream = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config())).await;
+        Self { stream, sid: String::new(), response }
     }
 
     /// Joins a namespace, and gives the socket's id.

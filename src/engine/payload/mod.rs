@@ -17,30 +17,29 @@ use super::{
 pub(crate) struct Payload {
     pub(crate) body: Bytes,
     pub(crate) content_type: &'static str,
-}
-
-impl Payload {
-    fn text(body: Bytes) -> Self {
-        Self { body, content_type: "text/plain; charset=UTF-8" }
-    }
+    /// Whether a packet allows that it is compressed.
+    #[cfg(feature = "compression")]
+    pub(crate) compress: bool,
 }
 
 /// Encodes packets into the answer to a poll.
 pub(crate) fn encode_payload(dialect: &Dialect, packets: &[Packet]) -> Payload {
-    let payload = match dialect.protocol {
-        Protocol::V4 => Payload::text(v4::encode(packets)),
+    const TEXT: &str = "text/plain; charset=UTF-8";
+    let (mut body, mut content_type) = match dialect.protocol {
+        Protocol::V4 => (v4::encode(packets), TEXT),
         // Clients of 1.0 to 1.3 that can take bytes take nothing else, and those of 1.x decode the UTF-8 of text twice.
-        Protocol::V3 if !dialect.is_text_only() => {
-            Payload { body: v3::encode_binary(packets), content_type: "application/octet-stream" }
-        }
-        Protocol::V3 => Payload::text(v3::encode_text(packets)),
+        Protocol::V3 if !dialect.is_text_only() => (v3::encode_binary(packets), "application/octet-stream"),
+        Protocol::V3 => (v3::encode_text(packets), TEXT),
     };
-    match &dialect.jsonp {
-        None => payload,
+    if let Some(index) = &dialect.jsonp {
         // Not text/plain, as Node says: a browser that is told not to sniff would not run it.
-        Some(index) => {
-            Payload { body: jsonp::encode(index, &payload.body), content_type: "text/javascript; charset=UTF-8" }
-        }
+        (body, content_type) = (jsonp::encode(index, &body), "text/javascript; charset=UTF-8");
+    }
+    Payload {
+        body,
+        content_type,
+        #[cfg(feature = "compression")]
+        compress: packets.iter().any(Packet::may_be_compressed),
     }
 }
 

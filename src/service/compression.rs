@@ -1,0 +1,112 @@
+//! The compression of answers to polls. RFC 9110, section 12.5.3.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
+use http::{HeaderMap, HeaderValue, header};
+
+/// A content coding that we can make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Gzip,
+    /// Of zlib's form, as the standard has it.
+    Deflate,
+}
+
+/// An answer goes to one client, and is read once: time matters more than the last byte.
+const LEVEL: Compression = Compression::fast();
+
+impl Encoding {
+    /// The coding that the client likes best; of several, the one that it names first.
+    pub(super) fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let lists = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+        let mut best: Option<(Self, f32)> = None;
+        for item in lists.flat_map(|list| list.split(',')) {
+            let (name, parameter) = item.split_once(';').unwrap_or((item, ""));
+            let encoding = match name.trim() {
+                name if name.eq_ignore_ascii_case("gzip") || name == "*" => Self::Gzip,
+                name if name.eq_ignore_ascii_case("deflate") => Self::Deflate,
+                _ => continue,
+            };
+            let weight = weight(parameter);
+            if weight > best.map_or(0.0, |(_, weight)| weight) {
+                best = Some((encoding, weight));
+            }
+        }
+        best.map(|(encoding, _)| encoding)
+    }
+
+    pub(super) fn name(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        })
+    }
+
+    /// Compresses a body; `None` if that does not make it smaller.
+    pub(super) fn compress(self, body: &[u8]) -> Option<Bytes> {
+        let compressed = Vec::with_capacity(body.len() / 4);
+        let compressed = match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(compressed, LEVEL);
+                encoder.write_all(body).and_then(|()| encoder.finish())
+            }
+            Self::Deflate => {
+                let mut encoder = ZlibEncoder::new(compressed, LEVEL);
+                encoder.write_all(body).and_then(|()| encoder.finish())
+            }
+        };
+        let compressed = compressed.expect("writing to a vector cannot fail");
+        (compressed.len() < body.len()).then(|| compressed.into())
+    }
+}
+
+/// The weight that stands behind a coding, from 0 to 1. What cannot be read is 0.
+fn weight(parameter: &str) -> f32 {
+    match parameter.trim() {
+        "" => 1.0,
+        parameter => match parameter.split_once('=') {
+            Some((q, weight)) if q.trim().eq_ignore_ascii_case("q") => weight.trim().parse().unwrap_or(0.0),
+            _ => 0.0,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(accept: &'static str) -> Option<Encoding> {
+        Encoding::accepted(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(accept))]))
+    }
+
+    #[test]
+    fn the_best_of_what_the_client_accepts_is_chosen() {
+        for (accept, expected) in [
+            ("gzip, deflate, br", Some(Encoding::Gzip)),
+            ("deflate, gzip", Some(Encoding::Deflate)),
+            ("deflate;q=0.5, GZIP ; Q=0.9", Some(Encoding::Gzip)),
+            ("gzip;q=0.1,deflate;q=1.000", Some(Encoding::Deflate)),
+            ("*", Some(Encoding::Gzip)),
+            ("br, *;q=0.1", Some(Encoding::Gzip)),
+            ("gzip;q=0, deflate;q=0.0", None),
+            ("br", None),
+            ("identity", None),
+            ("", None),
+            ("gzip;q=NaN, gzip;level=1, gzip;q=, ;;,=", None),
+        ] {
+            assert_eq!(accepted(accept), expected, "{accept}");
+        }
+        assert_eq!(Encoding::accepted(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn what_does_not_become_smaller_is_left_alone() {
+        assert!(Encoding::Gzip.compress(b"abc").is_none());
+        assert!(Encoding::Deflate.compress(&[b'a'; 1000]).is_some_and(|body| body.len() < 50));
+    }
+}

@@ -1,0 +1,160 @@
+//! The responses of ours.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use memchr::memmem;
+
+use crate::{
+    engine::{Payload, Refusal},
+    server::Server,
+    transport::BadUpgrade,
+};
+
+#[cfg(feature = "compression")]
+use super::compression::Encoding;
+
+/// What of a request, and of the settings, shapes the answer to a poll or a POST.
+pub(super) struct Responder {
+    agent: Agent,
+    /// How the body is compressed, and from how many bytes on.
+    #[cfg(feature = "compression")]
+    compression: Option<(Encoding, usize)>,
+    /// Whose hook is to see the response, and the request that it is shown with it.
+    hooked: Option<Box<(Arc<Server>, Parts)>>,
+}
+
+/// The kind of browser that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Agent {
+    Any,
+    /// Its filter against cross-site scripting takes payloads for an attack, unless it is told not to.
+    InternetExplorer,
+}
+
+impl Agent {
+    fn of(headers: &HeaderMap) -> Self {
+        let names_it = |agent: &HeaderValue| {
+            let agent = agent.as_bytes();
+            memmem::find(agent, b";MSIE").is_some() || memmem::find(agent, b"Trident/").is_some()
+        };
+        if headers.get(header::USER_AGENT).is_some_and(names_it) { Self::InternetExplorer } else { Self::Any }
+    }
+}
+
+impl Responder {
+    #[cfg_attr(not(feature = "compression"), expect(unused_variables))]
+    pub(super) fn new(server: &Server, request: &Parts) -> Self {
+        Self {
+            agent: Agent::of(&request.headers),
+            #[cfg(feature = "compression")]
+            compression: server
+                .settings
+                .http_compression
+                .and_then(|threshold| Some((Encoding::accepted(&request.headers)?, threshold))),
+            hooked: None,
+        }
+    }
+
+    /// Lets the user's hook see the response before it leaves, if there is one.
+    pub(super) fn with_hook(mut self, server: &Arc<Server>, request: &mut Parts) -> Self {
+        if server.settings.hooks.headers.is_some() {
+            self.hooked = Some(Box::new((server.clone(), take_parts(request))));
+        }
+        self
+    }
+
+    /// The answer to a poll.
+    pub(super) fn payload(&self, payload: Payload) -> Response<Bytes> {
+        #[cfg(feature = "compression")]
+        if let Some((encoding, threshold)) = self.compression
+            && payload.compress
+            && payload.body.len() >= threshold
+            && let Some(compressed) = encoding.compress(&payload.body)
+        {
+            let mut response = self.response(compressed, payload.content_type);
+            response.headers_mut().insert(header::CONTENT_ENCODING, encoding.name());
+            return self.hooked(response);
+        }
+        self.hooked(self.response(payload.body, payload.content_type))
+    }
+
+    /// The answer to a POST that went well. The type is Node's: some browsers offered to save anything else.
+    pub(super) fn posted(&self) -> Response<Bytes> {
+        self.hooked(self.response(Bytes::from_static(b"ok"), "text/html"))
+    }
+
+    fn response(&self, body: Bytes, content_type: &'static str) -> Response<Bytes> {
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.agent == Agent::InternetExplorer {
+            headers.insert(header::X_XSS_PROTECTION, HeaderValue::from_static("0"));
+        }
+        response
+    }
+
+    fn hooked(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+        if let Some(hooked) = &self.hooked {
+            let (server, request) = &**hooked;
+            run_headers_hook(server, response.headers_mut(), request);
+        }
+        response
+    }
+}
+
+/// Shows the first response of a session to the user's hooks.
+pub(super) fn run_initial_headers_hook(server: &Server, headers: &mut HeaderMap, request: &Parts) {
+    if let Some(hook) = &server.settings.hooks.initial_headers {
+        server.run_hook(|| hook(headers, request));
+    }
+    run_headers_hook(server, headers, request);
+}
+
+/// Shows a response to the user's hook.
+pub(super) fn run_headers_hook(server: &Server, headers: &mut HeaderMap, request: &Parts) {
+    if let Some(hook) = &server.settings.hooks.headers {
+        server.run_hook(|| hook(headers, request));
+    }
+}
+
+/// Takes a request out of its place, and leaves an empty one.
+pub(super) fn take_parts(parts: &mut Parts) -> Parts {
+    let (empty, ()) = http::Request::new(()).into_parts();
+    std::mem::replace(parts, empty)
+}
+
+pub(super) fn status_only(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response
+}
+
+/// The engine refuses a request.
+pub(super) fn refused(refusal: &Refusal) -> Response<Bytes> {
+    let mut response = Response::new(refusal.body().into());
+    *response.status_mut() = refusal.status();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The opening handshake of a WebSocket is at fault.
+pub(super) fn bad_upgrade(bad: &BadUpgrade) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(bad.message.as_bytes()));
+    *response.status_mut() = bad.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}
+
+/// Puts the session's cookie before those that are set already.
+pub(super) fn prepend_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
+    let others: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+    headers.insert(header::SET_COOKIE, cookie);
+    for other in others {
+        headers.append(header::SET_COOKIE, other);
+    }
+}

@@ -1,0 +1,251 @@
+//! HTTP/2: long-polling, and WebSocket by extended CONNECT.
+
+use std::net::SocketAddr;
+
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, Version,
+    body::Bytes,
+    client::conn::http2::{SendRequest, handshake},
+    ext::Protocol,
+    upgrade::Upgraded,
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tower_socketio::{
+    Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Transport, extract::Data,
+};
+
+use crate::support::*;
+
+const SESSION: &str = "/socket.io/?EIO=4&transport=polling";
+const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+/// A client's one connection.
+#[derive(Clone)]
+struct Http2 {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+type Stream = TokioIo<Upgraded>;
+
+impl Http2 {
+    async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let mut client = Self { sender };
+        // The server has told its settings when it has answered anything.
+        client.send(Method::GET, "/other", "").await;
+        client
+    }
+
+    async fn send(&mut self, method: Method, target: &str, body: &'static str) -> Reply {
+        let request = Request::builder().method(method).uri(format!("http://localhost{target}"));
+        let response = soon(self.sender.send_request(request.body(Full::from(body)).unwrap())).await.unwrap();
+        assert_eq!(response.version(), Version::HTTP_2);
+        read(response).await
+    }
+
+    async fn open(&mut self) -> String {
+        let reply = self.send(Method::GET, SESSION, "").await;
+        json(reply.text().strip_prefix('0').unwrap())["sid"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks for a stream of a protocol; gives the stream, or the answer that refuses it.
+    async fn extended(
+        &mut self,
+        protocol: &'static str,
+        target: &str,
+        version: &str,
+    ) -> Result<WebSocket<Stream>, Reply> {
+        let request = Request::builder()
+            .method(Method::CONNECT)
+            .uri(format!("http://localhost{target}"))
+            .extension(Protocol::from_static(protocol))
+            .header("sec-websocket-version", version)
+            .header("sec-websocket-protocol", "one, two")
+            .header("origin", "http://localhost");
+        let response = soon(self.sender.send_request(request.body(Full::default()).unwrap())).await.unwrap();
+        if response.status() != 200 {
+            return Err(read(response).await);
+        }
+        let headers = response.headers();
+        for absent in ["sec-websocket-accept", "connection", "upgrade"] {
+            assert!(!headers.contains_key(absent), "{headers:?}");
+        }
+        let (parts, body) = response.into_parts();
+        let stream = soon(hyper::upgrade::on(hyper::Response::from_parts(parts.clone(), body))).await.unwrap();
+        Ok(WebSocket::over(TokioIo::new(stream), hyper::Response::from_parts(parts, None)).await)
+    }
+
+    async fn websocket(&mut self, target: &str) -> WebSocket<Stream> {
+        self.extended("websocket", target, "13").await.unwrap_or_else(|reply| panic!("{reply:?}"))
+    }
+}
+
+async fn read(response: hyper::Response<hyper::body::Incoming>) -> Reply {
+    let (parts, body) = response.into_parts();
+    Reply { status: parts.status, headers: parts.headers, body: soon(body.collect()).await.unwrap().to_bytes() }
+}
+
+fn echo() -> SocketIoConfig {
+    let namespace = Namespace::new().on("echo", |socket: SocketRef, Data(args): Data<Args>| async move {
+        socket.emit("echo", &args).unwrap();
+        Ack("done")
+    });
+    SocketIoConfig::new().namespace("/", namespace)
+}
+
+#[tokio::test]
+async fn a_websocket_opens_on_a_stream() {
+    let server = serve_config(echo()).await;
+    let mut http2 = Http2::connect(server.address).await;
+    let mut client = http2.websocket(WEBSOCKET).await;
+    assert_eq!(client.response.headers()["sec-websocket-protocol"], "one");
+    assert!(client.text().await.starts_with(r#"0{"sid":""#));
+    client.connect("40").await;
+    let socket = server.io.sockets()[0].clone();
+    assert_eq!((socket.transport(), socket.request().method()), (Transport::WebSocket, &Method::CONNECT));
+    client.say(r#"420["echo",1]"#).await;
+    client.expect(r#"42["echo",1]"#).await;
+    client.expect(r#"430["done"]"#).await;
+    let large = vec![7; 300_000];
+    client.say(r#"451-["echo",{"_placeholder":true,"num":0}]"#).await;
+    client.say_binary(&large).await;
+    client.expect(r#"451-["echo",{"_placeholder":true,"num":0}]"#).await;
+    client.expect_binary(&large).await;
+    // Others share the connection.
+    let mut other = http2.websocket(WEBSOCKET).await;
+    other.text().await;
+    other.connect("40").await;
+    server.io.emit("all", &()).unwrap();
+    client.expect(r#"42["all"]"#).await;
+    other.expect(r#"42["all"]"#).await;
+    drop(client);
+    server.has_sockets(1).await;
+    other.say("1").await;
+    other.expect_close().await;
+    server.is_empty().await;
+    assert_eq!(http2.send(Method::GET, SESSION, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn the_server_ends_a_stream() {
+    let server = serve_config(echo()).await;
+    let mut client = Http2::connect(server.address).await.websocket(WEBSOCKET).await;
+    client.text().await;
+    client.connect("40").await;
+    server.io.sockets()[0].disconnect_all();
+    client.expect("41").await;
+    client.expect_close().await;
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_session_moves_from_long_polling_to_a_stream() {
+    let server = serve_config(echo()).await;
+    let mut http2 = Http2::connect(server.address).await;
+    let sid = http2.open().await;
+    let target = format!("{SESSION}&sid={sid}");
+    http2.send(Method::POST, &target, "40").await.is(200, "ok");
+    assert!(http2.send(Method::GET, &target, "").await.text().starts_with("40{"));
+    let mut client = http2.websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
+    client.say("2probe").await;
+    client.expect("3probe").await;
+    http2.send(Method::GET, &target, "").await.is(200, "6");
+    client.say("5").await;
+    client.say(r#"42["echo",1]"#).await;
+    client.expect(r#"42["echo",1]"#).await;
+    assert_eq!(server.io.sockets()[0].transport(), Transport::WebSocket);
+    http2.send(Method::GET, &target, "").await.refused(400, 3, "Bad request");
+    drop(client);
+    server.is_empty().await;
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_is_refused() {
+    let server = serve_config(echo().origins("http://localhost")).await;
+    let mut http2 = Http2::connect(server.address).await;
+    let sid = http2.open().await;
+    let upgrade = format!("{WEBSOCKET}&sid={sid}");
+    // Another protocol than WebSocket.
+    let reply = http2.extended("connect-udp", WEBSOCKET, "13").await.err().unwrap();
+    reply.refused(400, 2, "Bad handshake method");
+    let reply = http2.extended("connect-udp", &upgrade, "13").await.err().unwrap();
+    reply.refused(400, 3, "Bad request");
+    // None at all.
+    http2.send(Method::GET, WEBSOCKET, "").await.refused(400, 3, "Bad request");
+    // A WebSocket that says it is something else, or is of another version, or of no session.
+    let reply = http2.extended("websocket", SESSION, "13").await.err().unwrap();
+    reply.refused(400, 3, "Bad request");
+    let reply = http2.extended("websocket", WEBSOCKET, "8").await.err().unwrap();
+    reply.is(400, "the Sec-WebSocket-Version is not 13");
+    assert_eq!(reply.header("sec-websocket-version"), Some("13"));
+    let reply = http2.extended("websocket", &format!("{WEBSOCKET}&sid=none"), "13").await.err().unwrap();
+    reply.refused(400, 1, "Session ID unknown");
+    // The session is as it was.
+    let mut client = http2.websocket(&upgrade).await;
+    client.say("2probe").await;
+    client.expect("3probe").await;
+}
+
+/// The service on hyper, without axum.
+async fn serve_hyper(extended_connect: bool) -> (SocketAddr, SocketIo, JoinHandle<()>) {
+    let service = SocketIoService::new(echo());
+    let io = service.io();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = TowerToHyperService::new(service.clone());
+            tokio::spawn(async move {
+                let mut http = Builder::new(TokioExecutor::new());
+                if extended_connect {
+                    http.http2().enable_connect_protocol();
+                }
+                let _ = http.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    (address, io, task)
+}
+
+#[tokio::test]
+async fn hypers_server_serves_it_if_it_is_told_to() {
+    let (address, io, task) = serve_hyper(true).await;
+    let mut client = Http2::connect(address).await.websocket(WEBSOCKET).await;
+    assert!(client.text().await.starts_with(r#"0{"sid":""#));
+    client.connect("40").await;
+    client.say(r#"42["echo","é"]"#).await;
+    client.expect(r#"42["echo","é"]"#).await;
+    client.say("41").await;
+    client.is_quiet().await;
+    drop(client);
+    until(|| io.stats().connections == 0).await;
+    task.abort();
+}
+
+#[tokio::test]
+async fn long_polling_works_on_any_server() {
+    let (address, _, task) = serve_hyper(false).await;
+    let mut http2 = Http2::connect(address).await;
+    let target = format!("{SESSION}&sid={}", http2.open().await);
+    http2.send(Method::POST, &target, "40").await.is(200, "ok");
+    assert!(http2.send(Method::GET, &target, "").await.text().starts_with("40{"));
+    // A poll that waits and a POST share the connection.
+    let mut second = http2.clone();
+    let (poll, post) =
+        tokio::join!(http2.send(Method::GET, &target, ""), second.send(Method::POST, &target, r#"42["echo",1]"#));
+    post.is(200, "ok");
+    poll.is(200, r#"42["echo",1]"#);
+    task.abort();
+}
