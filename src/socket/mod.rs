@@ -8,12 +8,12 @@ mod error;
 mod extensions;
 mod handshake;
 mod id;
+mod kept;
 mod reason;
 mod remote;
 mod socket_ref;
 mod state;
 
-pub(crate) use self::state::{EventStart, Socket};
 pub use self::{
     acks::{AckFuture, AckResponses, AckStream},
     broadcast::BroadcastOperator,
@@ -26,4 +26,8 @@ pub use self::{
     reason::DisconnectReason,
     remote::RemoteSocket,
     socket_ref::SocketRef,
+};
+pub(crate) use self::{
+    kept::LayerId,
+    state::{EventStart, Socket},
 };

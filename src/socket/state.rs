@@ -23,7 +23,7 @@ use crate::{
     server::Server,
 };
 
-use super::{DisconnectReason, SocketId, acks::Acks};
+use super::{DisconnectReason, SocketId, acks::Acks, kept::Kept};
 
 /// A client in a namespace.
 ///
@@ -43,6 +43,7 @@ pub(crate) struct Socket {
     pub(crate) connection: Arc<Connection>,
     pub(crate) acks: Acks,
     pub(super) extensions: Mutex<Extensions>,
+    pub(super) kept: Kept,
     auth: Bytes,
     phase: AtomicU8,
     pending: Mutex<Pending>,
@@ -75,6 +76,7 @@ impl Socket {
             connection,
             acks: Acks::default(),
             extensions: Mutex::default(),
+            kept: Kept::default(),
             auth,
             phase: AtomicU8::new(ADMITTING),
             pending: Mutex::default(),
@@ -94,6 +96,10 @@ impl Socket {
 
     pub(crate) fn is_connected(&self) -> bool {
         self.phase() == CONNECTED
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.phase() == CLOSED
     }
 
     /// `on_connect` has been reached, or would have been if there were one.
@@ -346,11 +352,20 @@ impl Socket {
         }
         self.acks.close();
         self.connection.server.namespaces.release(&self.namespace);
+        self.drop_kept();
         if accepted {
             namespace::run_disconnect(self, reason);
         }
         // An event of its may be what keeps the connection from being read.
         self.connection.reader.wake();
+    }
+
+    /// Drops what layers keep on the socket. Whatever a user's key does there, the rest goes on.
+    fn drop_kept(&self) {
+        let kept = self.kept.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(kept))).is_err() {
+            Server::count(&self.connection.server.counters.panics);
+        }
     }
 }
 
