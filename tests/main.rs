@@ -20,6 +20,7 @@ mod handshake;
 mod jsonp;
 mod layer_compat;
 mod limits;
+mod middleware;
 mod options;
 mod polling;
 mod routing;

@@ -52,7 +52,8 @@ pub enum ExcessPolicy {
     Reject,
     /// The event is not handled, and not answered: a client that waits for an ack keeps waiting.
     Drop,
-    /// The socket is disconnected from its namespace.
+    /// The socket is disconnected from its namespace. If the client has sent more for it already, that ends the connection:
+    /// the namespace is not joined any more.
     Disconnect,
 }
 

@@ -42,7 +42,7 @@ pub struct EventRequest {
 pub(crate) struct PendingAck {
     id: u64,
     answered: AtomicBool,
-    watched: Option<Watched>,
+    watched: Option<Box<Watched>>,
 }
 
 /// An ack whose answer a layer wants to see, although the handler gives it by itself.
@@ -57,9 +57,9 @@ impl PendingAck {
             log!(debug, "an ack was answered twice");
             return Ok(());
         }
-        if let Some(Watched { ack, see }) = &self.watched {
-            see(&args);
-            return ack.answer(socket, args);
+        if let Some(watched) = &self.watched {
+            (watched.see)(&args);
+            return watched.ack.answer(socket, args);
         }
         let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
         socket.deliver(&encode_ack(target, args), false)
@@ -166,7 +166,7 @@ impl EventRequest {
     pub(crate) fn watch_ack(&mut self, see: impl Fn(&EncodedArgs) + Send + Sync + 'static) {
         self.ack = self.ack.take().map(|ack| {
             let id = ack.id;
-            let watched = Some(Watched { ack, see: Box::new(see) });
+            let watched = Some(Box::new(Watched { ack, see: Box::new(see) }));
             Arc::new(PendingAck { id, answered: AtomicBool::new(false), watched })
         });
     }
