@@ -70,8 +70,8 @@ impl Socket {
             return change(&mut make());
         }
         let values = &mut kept.get_or_insert_default().0;
-        let own = values.iter_mut().filter(|(owner, _)| *owner == Some(layer));
-        if let Some(value) = own.filter_map(|(_, value)| value.downcast_mut::<T>()).next() {
+        let own = values.iter_mut().find(|(owner, _)| *owner == Some(layer));
+        if let Some(value) = own.and_then(|(_, value)| value.downcast_mut::<T>()) {
             return change(value);
         }
         let mut value = Box::new(make());

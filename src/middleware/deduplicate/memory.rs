@@ -187,7 +187,8 @@ mod tests {
         assert!(answered(&memory, "b", now) && answered(&memory, "c", now));
         let later = now + LIMITS.max_age;
         drop(handle(&memory, "c", later));
-        assert_eq!((memory.lock().by_key.len(), memory.lock().order.len()), (0, 1));
+        let entries = memory.lock();
+        assert_eq!((entries.by_key.len(), entries.order.len()), (0, 1));
     }
 
     #[test]
