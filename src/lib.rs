@@ -35,7 +35,7 @@
 //! * A [`Namespace`] says who is admitted, by an axum handler behind tower layers, and what handles its events.
 //! * [Extractors](extract) are the arguments of event handlers.
 //! * [`SocketRef`] and [`SocketIo`] emit, to one client or to many.
-//! * The [guide] explains middleware at length.
+//! * The [guide] explains middleware at length; the layers that come with the crate are in [`middleware`].
 //!
 //! # Features
 //!
@@ -50,9 +50,9 @@
 //!
 //! `packet` knows Socket.IO's packets, `engine` Engine.IO's and the session's state machine, `room` who is in which room;
 //! all three are pure. `connection` ties one client's session to its sockets. `socket` is what can be done to a client,
-//! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled. `transport` is the only
-//! code that waits for the network. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user; `typed` is a
-//! second one, for events that are declared.
+//! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled, [`middleware`] the layers
+//! that Socket.IO needs and tower lacks. `transport` is the only code that waits for the network. `layer`, `service`,
+//! `config`, `io` and `client_bundle` are the face to the user; `typed` is a second one, for events that are declared.
 //!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
@@ -72,6 +72,7 @@ mod handler;
 mod io;
 mod layer;
 mod macros;
+pub mod middleware;
 mod namespace;
 mod origins;
 mod packet;

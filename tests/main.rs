@@ -27,6 +27,7 @@ mod jsonp;
 mod layer_compat;
 mod limits;
 mod listeners;
+mod middleware;
 mod options;
 mod polling;
 mod recovery;

@@ -17,11 +17,11 @@ use crate::{
 pub struct Ack<T>(pub T);
 
 /// What an event's handler or layer answers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use]
 pub struct EventResponse(Repr);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Repr {
     None,
     Ack(EncodedArgs),
@@ -32,6 +32,14 @@ impl EventResponse {
     /// No answer: if the client waits for an ack, it keeps waiting.
     pub fn none() -> Self {
         Self(Repr::None)
+    }
+
+    pub(crate) fn ack(args: EncodedArgs) -> Self {
+        Self(Repr::Ack(args))
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self.0, Repr::None)
     }
 
     pub(crate) fn error(&self) -> Option<&EventError> {

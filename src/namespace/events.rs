@@ -42,6 +42,13 @@ pub struct EventRequest {
 pub(crate) struct PendingAck {
     id: u64,
     answered: AtomicBool,
+    watched: Option<Box<Watched>>,
+}
+
+/// An ack whose answer a layer wants to see, although the handler gives it by itself.
+struct Watched {
+    ack: Arc<PendingAck>,
+    see: Box<dyn Fn(&EncodedArgs) + Send + Sync>,
 }
 
 impl PendingAck {
@@ -50,8 +57,18 @@ impl PendingAck {
             log!(debug, "an ack was answered twice");
             return Ok(());
         }
+        if let Some(watched) = &self.watched {
+            (watched.see)(&args);
+            return watched.ack.answer(socket, args);
+        }
         let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
         socket.deliver(&encode_ack(target, args), false)
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("ack", &self.ack).finish_non_exhaustive()
     }
 }
 
@@ -75,7 +92,7 @@ enum Check {
 
 impl EventRequest {
     pub(crate) fn new(socket: Arc<Socket>, event: EventPayload, ack: Option<u64>) -> Self {
-        let ack = ack.map(|id| Arc::new(PendingAck { id, answered: AtomicBool::new(false) }));
+        let ack = ack.map(|id| Arc::new(PendingAck { id, answered: AtomicBool::new(false), watched: None }));
         Self { socket: socket.into(), content: Content::Event(event), ack, ack_taken: false, check: Check::Unread }
     }
 
@@ -142,6 +159,16 @@ impl EventRequest {
                 Err(serde_json::Error::custom(detail))
             }
         }
+    }
+
+    /// Shows what an [`AckSender`](crate::extract::AckSender) answers, before it is sent. `see` is dropped when nobody
+    /// can answer by one any more.
+    pub(crate) fn watch_ack(&mut self, see: impl Fn(&EncodedArgs) + Send + Sync + 'static) {
+        self.ack = self.ack.take().map(|ack| {
+            let id = ack.id;
+            let watched = Some(Box::new(Watched { ack, see: Box::new(see) }));
+            Arc::new(PendingAck { id, answered: AtomicBool::new(false), watched })
+        });
     }
 
     /// Hands out the ack, once.

@@ -22,11 +22,11 @@ enum Repr<B> {
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) fn inner(body: B) -> Self {
+    pub(crate) fn inner(body: B) -> Self {
         Self(Repr::Inner(body))
     }
 
-    pub(super) fn own(body: OwnBody) -> Self {
+    pub(crate) fn own(body: OwnBody) -> Self {
         Self(Repr::Own(body))
     }
 }
@@ -41,7 +41,7 @@ impl<B> Default for ResponseBody<B> {
 /// The body of a response of ours.
 #[pin_project(project = OwnBodyProjection)]
 #[derive(Debug)]
-pub(super) enum OwnBody {
+pub(crate) enum OwnBody {
     Whole(Full<Bytes>),
     File(#[pin] axum::body::Body),
 }

@@ -8,6 +8,7 @@ mod error;
 mod extensions;
 mod handshake;
 mod id;
+mod kept;
 mod listeners;
 mod reason;
 mod remote;
@@ -29,6 +30,7 @@ pub use self::{
     socket_ref::SocketRef,
 };
 pub(crate) use self::{
+    kept::LayerId,
     listeners::Found,
     state::{EventStart, Socket},
 };

@@ -24,7 +24,7 @@ use crate::{
     server::Server,
 };
 
-use super::{DisconnectReason, SocketId, acks::Acks, listeners::Listeners};
+use super::{DisconnectReason, SocketId, acks::Acks, kept::Kept, listeners::Listeners};
 
 /// A client in a namespace.
 ///
@@ -44,6 +44,7 @@ pub(crate) struct Socket {
     pub(crate) connection: Arc<Connection>,
     pub(crate) acks: Acks,
     pub(super) extensions: Mutex<Extensions>,
+    pub(super) kept: Kept,
     auth: Bytes,
     /// What makes it recoverable, where the namespace remembers sockets.
     pub(crate) session: Option<Box<Session>>,
@@ -92,6 +93,7 @@ impl Socket {
             connection,
             acks: Acks::default(),
             extensions: Mutex::default(),
+            kept: Kept::default(),
             auth,
             listeners: OnceLock::new(),
             phase: AtomicU8::new(ADMITTING),
@@ -112,6 +114,10 @@ impl Socket {
 
     pub(crate) fn is_connected(&self) -> bool {
         self.phase() == CONNECTED
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.phase() == CLOSED
     }
 
     /// `on_connect` has been reached, or would have been if there were one.
@@ -438,6 +444,7 @@ impl Socket {
         }
         self.acks.close();
         self.connection.server.namespaces.release(&self.namespace);
+        self.drop_kept();
         if accepted {
             namespace::run_disconnect(self, reason);
         }
@@ -446,6 +453,14 @@ impl Socket {
         }
         // An event of its may be what keeps the connection from being read.
         self.connection.reader.wake();
+    }
+
+    /// Drops what layers keep on the socket. Whatever a user's key does there, the rest goes on.
+    fn drop_kept(&self) {
+        let kept = self.kept.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(kept))).is_err() {
+            Server::count(&self.connection.server.counters.panics);
+        }
     }
 }
 

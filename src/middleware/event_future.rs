@@ -1,0 +1,53 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+
+use crate::{EventResponse, IntoEventResponse};
+
+/// The future of the layers that may answer an event by themselves: it gives the inner service's answer, or theirs.
+#[pin_project]
+pub struct EventResponseFuture<F>(#[pin] Repr<F>);
+
+#[pin_project(project = ReprProjection)]
+enum Repr<F> {
+    Inner(#[pin] F),
+    Refused(Option<EventResponse>),
+}
+
+impl<F> EventResponseFuture<F> {
+    pub(super) fn inner(future: F) -> Self {
+        Self(Repr::Inner(future))
+    }
+
+    pub(super) fn refused(response: EventResponse) -> Self {
+        Self(Repr::Refused(Some(response)))
+    }
+}
+
+impl<F, R, E> Future for EventResponseFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    R: IntoEventResponse,
+{
+    type Output = Result<EventResponse, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match self.project().0.project() {
+            ReprProjection::Inner(future) => ready!(future.poll(cx)).map(IntoEventResponse::into_event_response),
+            ReprProjection::Refused(response) => {
+                Ok(response.take().expect("a future is not polled after it has completed"))
+            }
+        })
+    }
+}
+
+impl<F> fmt::Debug for EventResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,48 @@
+//! The layers that come with the crate.
+
+mod connection_limit;
+mod deadline;
+mod deduplicate;
+mod event_rate_limit;
+mod origin;
+
+use tower_socketio::{Namespace, SocketIo, SocketIoConfig, SocketIoService};
+
+use crate::support::*;
+
+/// A server with one namespace, `/`, for clients in memory.
+fn server(namespace: Namespace) -> SocketIo {
+    SocketIoService::new(SocketIoConfig::new().namespace("/", namespace)).io()
+}
+
+/// A client of a user, who is named in the query.
+async fn open(io: &SocketIo, user: &str) -> Memory {
+    let mut client = Memory::open_with(io, &format!("/socket.io/?EIO=4&user={user}"));
+    assert!(client.text().await.starts_with("0{"));
+    client
+}
+
+/// What a client is told when it joins: nothing, or the payload of the refusal.
+async fn connect(client: &mut Memory) -> Option<serde_json::Value> {
+    client.say("40");
+    let reply = client.text().await;
+    match reply.strip_prefix("44") {
+        Some(error) => Some(json(error)),
+        None => {
+            assert!(reply.starts_with(r#"40{"sid":"#), "{reply}");
+            None
+        }
+    }
+}
+
+async fn joined(io: &SocketIo, user: &str) -> Memory {
+    let mut client = open(io, user).await;
+    assert_eq!(connect(&mut client).await, None);
+    client
+}
+
+/// Checks that nothing is on its way to a client.
+async fn is_quiet(client: &mut Memory) {
+    client.say("40/is-it-quiet");
+    client.expect(r#"44/is-it-quiet,{"message":"Invalid namespace"}"#).await;
+}
