@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -14,6 +15,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     cluster::ClusterAdapter,
@@ -25,7 +27,7 @@ use crate::{
     room::{IntoRooms, Room},
     server::Server,
     socket::{AckStream, BroadcastOperator, EmitError, RemoteSocket, SocketRef},
-    transport::{TransportError, carry},
+    transport::{CLOSE_TIMEOUT, TransportError, carry},
 };
 
 tokio::task_local! {
@@ -84,19 +86,80 @@ impl SocketIo {
         self.of("/").expect("the default namespace always exists")
     }
 
-    /// Closes every connection: the sockets are disconnected with "server shutting down", and the clients, who see
-    /// "transport close", connect again. What is queued is not sent.
+    /// Disconnects everyone: each socket gets a DISCONNECT packet, its handlers the reason "server shutting down", and every
+    /// connection is closed once what is queued has been sent.
     ///
-    /// The HTTP server is not touched: new clients may connect.
+    /// Clients take that for the server's decision and do not come back by themselves; to make them go elsewhere, use
+    /// [`drain`](Self::drain). The HTTP server is not touched: new clients may connect.
+    ///
+    /// It waits until all have gone, five seconds at most; then the rest is cut off.
     ///
     /// # Cancel safety
     ///
-    /// The connections are closed even if the future is dropped after its first poll.
-    #[expect(clippy::unused_async, reason = "the nodes of a cluster will be waited for here")]
+    /// Everyone is disconnected even if the future is dropped after its first poll.
     pub async fn close(&self) {
-        for connection in self.server.sessions.all() {
-            connection.abort(CloseCause::ShuttingDown);
-            connection.finish();
+        let connections = self.server.sessions.all();
+        connections.iter().for_each(|connection| connection.shut_down(true));
+        self.gone(&connections).await;
+    }
+
+    /// Empties the server, before it is replaced: no new session is opened any more, and the clients' connections are
+    /// closed one after the other, spread evenly over the duration, so that those who take them over are not flooded.
+    ///
+    /// New sessions are refused with 503 and code 4. The sockets' handlers get the reason "server shutting down"; their
+    /// clients see a lost connection and connect again, where a load balancer sends them. The HTTP server is not touched:
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use tower_socketio::{SocketIoConfig, SocketIoLayer};
+    /// # async fn doc(listener: tokio::net::TcpListener, signal: impl Future<Output = ()> + Send + 'static) {
+    /// let layer = SocketIoLayer::new(SocketIoConfig::new());
+    /// let io = layer.io();
+    /// let app: axum::Router = axum::Router::new().layer(layer);
+    /// let drained = async move {
+    ///     signal.await;
+    ///     io.drain(Duration::from_secs(30)).await;
+    /// };
+    /// axum::serve(listener, app).with_graceful_shutdown(drained).await.unwrap();
+    /// # }
+    /// ```
+    ///
+    /// It waits until all have gone, at most five seconds longer than the duration; then the rest is cut off.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, those that are left stay, but no new ones are taken.
+    pub async fn drain(&self, duration: Duration) {
+        self.server.draining.store(true, Ordering::Relaxed);
+        let connections = self.server.sessions.all();
+        let begin = Instant::now();
+        for (place, connection) in (0u32..).zip(&connections) {
+            sleep_until(begin + duration.mul_f64(f64::from(place) / connections.len() as f64)).await;
+            connection.shut_down(false);
+        }
+        // Some may have opened while the flag was set.
+        self.server.sessions.all().iter().for_each(|connection| connection.shut_down(false));
+        self.gone(&self.server.sessions.all()).await;
+        self.gone(&connections).await;
+    }
+
+    /// Waits until connections have ended, and cuts off those that take too long.
+    async fn gone(&self, connections: &[Arc<Connection>]) {
+        let all = async {
+            for connection in connections {
+                loop {
+                    let mut ended = pin!(self.server.ended.notified());
+                    // From here on nothing is missed.
+                    ended.as_mut().enable();
+                    if connection.has_ended() {
+                        break;
+                    }
+                    ended.await;
+                }
+            }
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, all).await.is_err() {
+            connections.iter().for_each(|connection| connection.abort(CloseCause::ShuttingDown));
         }
     }
 
@@ -283,6 +346,22 @@ macro_rules! operators {
             #[doc = concat!("Everyone in ", $what, "; acks are waited for no longer than this.")]
             pub fn timeout(&$self, timeout: Duration) -> BroadcastOperator {
                 $namespace.everyone().timeout(timeout)
+            }
+
+            #[doc = concat!("Makes everyone in ", $what, " join rooms.")]
+            pub fn sockets_join(&$self, rooms: impl IntoRooms) {
+                $namespace.everyone().sockets_join(rooms);
+            }
+
+            #[doc = concat!("Makes everyone in ", $what, " leave rooms.")]
+            pub fn sockets_leave(&$self, rooms: impl IntoRooms) {
+                $namespace.everyone().sockets_leave(rooms);
+            }
+
+            #[doc = concat!("Disconnects everyone from ", $what, "; with `close`, from all namespaces, and closes their")]
+            /// connections.
+            pub fn disconnect_sockets(&$self, close: bool) {
+                $namespace.everyone().disconnect_sockets(close);
             }
 
             #[doc = concat!("This node's sockets in ", $what, ".")]

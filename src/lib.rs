@@ -108,7 +108,7 @@ pub use self::{
     service::{ConnectionError, NotFound, ResponseBody, ResponseFuture, SocketIoService},
     socket::{
         AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, DisconnectReason, EmitError,
-        EmitOperator, Handshake, ListenerId, OutgoingEvent, RemoteSocket, SocketExtensions, SocketId,
+        EmitOperator, EmitReport, Handshake, ListenerId, OutgoingEvent, RemoteSocket, SocketExtensions, SocketId,
     },
     transport::TransportError,
 };

@@ -7,12 +7,12 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Notify};
 use tower_http::cors::CorsLayer;
 
 use crate::{
@@ -37,6 +37,10 @@ pub(crate) struct Server {
     pub(crate) counters: Counters,
     /// Sessions that have joined no namespace yet.
     pub(crate) idle_sessions: AtomicUsize,
+    /// No new session is opened any more.
+    pub(crate) draining: AtomicBool,
+    /// A connection has ended.
+    pub(crate) ended: Notify,
     runtime: OnceLock<Handle>,
 }
 
@@ -70,6 +74,8 @@ impl Server {
             sessions: Sessions::default(),
             counters: Counters::default(),
             idle_sessions: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            ended: Notify::new(),
             runtime: OnceLock::new(),
         });
         if let Some(adapter) = adapter {

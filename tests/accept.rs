@@ -70,8 +70,8 @@ async fn it_may_speak_revision_3() {
 async fn a_crowd_that_disconnects_one_another_from_handlers_does_not_end_with_the_stack() {
     let namespace = Namespace::new()
         .on_connect(|socket: SocketRef| async move { socket.join("room") })
-        .on_disconnecting(|io: tower_socketio::SocketIo| async move { io.to("room").disconnect() })
-        .on_disconnect(|io: tower_socketio::SocketIo| async move { io.to("room").disconnect() });
+        .on_disconnecting(|io: tower_socketio::SocketIo| async move { io.to("room").disconnect_sockets(false) })
+        .on_disconnect(|io: tower_socketio::SocketIo| async move { io.to("room").disconnect_sockets(false) });
     let io = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace.with_state(()))).io();
     let mut clients = Vec::new();
     for _ in 0..3000 {

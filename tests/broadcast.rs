@@ -62,7 +62,7 @@ async fn the_server_emits_to_rooms_ids_and_everyone() {
     let (server, [(mut a, id_a), (mut b, _), (mut c, id_c)]) = three().await;
     let io = &server.io;
     io.socket(&id_a).unwrap().join(["x", "y"]);
-    io.to("x").join("z");
+    io.to("x").sockets_join("z");
     io.emit("all", &()).unwrap();
     io.to(["x", "y", "z"]).emit("once", &()).unwrap();
     io.to(&*id_c).emit("private", &(1, 2)).unwrap();
@@ -78,11 +78,11 @@ async fn the_server_emits_to_rooms_ids_and_everyone() {
         }
         client.is_quiet().await;
     }
-    io.to("x").leave(["x", "y"]);
+    io.to("x").sockets_leave(["x", "y"]);
     assert_eq!(io.of("/").unwrap().rooms().len(), 1, "rooms that are empty are gone");
-    io.to("z").disconnect();
+    io.to("z").disconnect_sockets(false);
     a.expect("41").await;
-    io.to(&*id_c).disconnect_all();
+    io.to(&*id_c).disconnect_sockets(true);
     c.expect("41").await;
     c.expect_close().await;
     assert_eq!(io.sockets().len(), 1);

@@ -75,15 +75,15 @@ async fn a_broadcast_reaches_the_rooms_of_all_nodes() {
 async fn sockets_of_other_nodes_join_leave_and_are_disconnected() {
     let (a, b, _) = cluster();
     let (mut on_a, mut on_b) = (Memory::join(&a).await, Memory::join(&b).await);
-    a.to("room").join("both");
+    a.to("room").sockets_join("both");
     assert_eq!((a.to("both").sockets().len(), b.to("both").sockets().len()), (1, 1));
-    a.to("room").leave("both");
+    a.to("room").sockets_leave("both");
     assert_eq!((a.to("both").sockets().len(), b.to("both").sockets().len()), (0, 0));
-    b.to("room").disconnect();
+    b.to("room").disconnect_sockets(false);
     on_a.expect("41").await;
     on_b.expect("41").await;
     let (mut on_a, mut on_b) = (Memory::join(&a).await, Memory::join(&b).await);
-    b.to("room").disconnect_all();
+    b.to("room").disconnect_sockets(true);
     for client in [&mut on_a, &mut on_b] {
         client.expect("41").await;
         assert_eq!(client.packet().await, None);

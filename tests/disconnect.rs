@@ -9,7 +9,9 @@ use axum::body::Body;
 use hyper::{Request, StatusCode};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
-use tower_socketio::{DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef};
+use tower_socketio::{
+    DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef,
+};
 
 use crate::support::*;
 
@@ -180,8 +182,8 @@ async fn handlers_that_hang_or_panic_leak_nothing() {
 async fn a_handler_that_disconnects_everyone_from_within_is_harmless() {
     let namespace = Namespace::new()
         .on_connect(|socket: SocketRef| async move { socket.join("room") })
-        .on_disconnecting(|io: SocketIo| async move { io.to("room").disconnect() })
-        .on_disconnect(|io: SocketIo| async move { io.to("room").disconnect_all() });
+        .on_disconnecting(|io: SocketIo| async move { io.to("room").disconnect_sockets(false) })
+        .on_disconnect(|io: SocketIo| async move { io.to("room").disconnect_sockets(true) });
     let server = serve_namespace(namespace.with_state(())).await;
     let mut clients = Vec::new();
     for _ in 0..5 {
@@ -198,19 +200,86 @@ async fn a_handler_that_disconnects_everyone_from_within_is_harmless() {
 async fn closing_the_server_disconnects_everyone_and_takes_new_clients() {
     let (namespace, mut notes) = noting();
     let server = serve_namespace(namespace).await;
-    let (mut websocket, _) = WebSocket::join(server.address, "40").await;
+    let (mut websocket, id) = WebSocket::join(server.address, "40").await;
     let polling = Polling::join(server.address).await;
-    let socket = server.io.socket(&server.io.sockets().iter().find(|s| !s.writable()).unwrap().id().clone()).unwrap();
-    let (poll, ()) = tokio::join!(polling.poll(), async {
-        until(|| socket.writable()).await;
-        server.io.close().await;
-    });
-    poll.is(200, "1");
+    server.io.socket(&id).unwrap().emit("last", &()).unwrap();
+    let polls = async {
+        polling.expect("41").await;
+        polling.expect("6\x1e1").await;
+    };
+    tokio::join!(polls, server.io.close());
+    websocket.expect(r#"42["last"]"#).await;
+    websocket.expect("41").await;
     websocket.expect_close().await;
     expect(&mut notes, "server shutting down").await;
     expect(&mut notes, "server shutting down").await;
     server.is_empty().await;
     WebSocket::join(server.address, "40").await;
+}
+
+#[tokio::test]
+async fn who_does_not_fetch_the_end_is_cut_off() {
+    let server = serve_config(SocketIoConfig::new()).await;
+    let _polling = Polling::join(server.address).await;
+    server.io.close().await;
+    assert_eq!(server.io.stats().sockets, 0);
+    server.is_empty().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_drained_bit_by_bit_and_takes_nobody_in() {
+    let io = SocketIoService::new(SocketIoConfig::new()).io();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(Memory::join(&io).await);
+    }
+    let begin = tokio::time::Instant::now();
+    let draining = tokio::spawn({
+        let io = io.clone();
+        async move { io.drain(Duration::from_secs(8)).await }
+    });
+    for seconds in [1, 3, 5, 7] {
+        tokio::time::sleep_until(begin + Duration::from_secs(seconds)).await;
+        assert_eq!(io.stats().connections, 4 - (seconds as usize).div_ceil(2));
+    }
+    draining.await.unwrap();
+    for mut client in clients {
+        // No DISCONNECT: it shall come back, elsewhere.
+        assert_eq!(client.packet().await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_drained_server_ends_with_axums_graceful_shutdown() {
+    let layer = SocketIoLayer::new(SocketIoConfig::new());
+    let io = layer.io();
+    let app = axum::Router::new().route("/", axum::routing::get(|| async { "page" })).layer(layer);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (begun, beginning) = tokio::sync::oneshot::channel();
+    let (end, ending) = tokio::sync::oneshot::channel::<()>();
+    let draining = {
+        let io = io.clone();
+        async move {
+            stopped.await.unwrap();
+            io.drain(Duration::ZERO).await;
+            begun.send(()).unwrap();
+            ending.await.unwrap();
+        }
+    };
+    let serving = tokio::spawn(axum::serve(listener, app).with_graceful_shutdown(draining).into_future());
+    let (mut websocket, _) = WebSocket::join(address, "40").await;
+    stop.send(()).unwrap();
+    websocket.expect_close().await;
+    soon(beginning).await.unwrap();
+    // The routes go on; sessions are opened elsewhere.
+    get(address, "/").await.is(200, "page");
+    get(address, "/socket.io/?EIO=4&transport=polling").await.refused(503, 4, "The server is shutting down");
+    assert!(WebSocket::raw(address, "/socket.io/?EIO=4&transport=websocket", &[]).await.is_err());
+    end.send(()).unwrap();
+    soon(serving).await.unwrap().unwrap();
+    assert_eq!(io.stats().connections, 0);
 }
 
 #[test]

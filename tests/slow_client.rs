@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     sync::mpsc,
 };
-use tower_socketio::{DisconnectReason, Namespace, SlowClientPolicy, SocketIoConfig};
+use tower_socketio::{DisconnectReason, Namespace, Recovery, SlowClientPolicy, SocketIoConfig};
 
 use crate::support::*;
 
@@ -161,4 +161,25 @@ async fn a_polling_client_that_does_not_poll_is_bounded_too() {
     assert!(error.unwrap().is_slow_client());
     client.is_gone().await;
     server.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_broadcast_reports_who_was_slow() {
+    for config in [SocketIoConfig::new().recovery(Recovery::new()), SocketIoConfig::new()]
+        .map(|with| with.max_buffered_bytes(1000).slow_client_policy(SlowClientPolicy::DropPacket))
+    {
+        let server = serve_config(config).await;
+        // It polls once, for its CONNECT, and then no more.
+        let slow = Polling::join(server.address).await;
+        let slow_id = server.io.sockets()[0].id().clone();
+        let (mut fast, _) = WebSocket::join(server.address, "40").await;
+        let everyone = server.io.except("nobody");
+        let report = everyone.emit_and_report("fill", &"x".repeat(900)).unwrap();
+        assert_eq!((report.recipients, report.slow.len()), (2, 0));
+        fast.text().await;
+        until(|| server.io.sockets().iter().all(|socket| *socket.id() == slow_id || socket.writable())).await;
+        let report = everyone.emit_and_report("more", &"x".repeat(200)).unwrap();
+        assert_eq!((report.recipients, report.slow), (2, vec![slow_id]));
+        drop(slow);
+    }
 }

@@ -115,13 +115,12 @@ impl ClusterNode {
         match &message.command {
             ClusterCommand::Emit { packets, volatile } => {
                 if is_event(packets) {
-                    selected.send(&Encoded::from_packets(packets), *volatile);
+                    let _ = selected.send(&Encoded::from_packets(packets), *volatile);
                 }
             }
-            ClusterCommand::Join(rooms) => selected.join(rooms.clone()),
-            ClusterCommand::Leave(rooms) => selected.leave(rooms.clone()),
-            ClusterCommand::Disconnect { close: false } => selected.disconnect(),
-            ClusterCommand::Disconnect { close: true } => selected.disconnect_all(),
+            ClusterCommand::Join(rooms) => selected.sockets_join(rooms.clone()),
+            ClusterCommand::Leave(rooms) => selected.sockets_leave(rooms.clone()),
+            ClusterCommand::Disconnect { close } => selected.disconnect_sockets(*close),
         }
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct Connection {
     pub(crate) reader: AtomicWaker,
     /// The reader waits for an event handler to end, or for a layer to be ready.
     pub(crate) stalled: AtomicBool,
+    ended: AtomicBool,
 }
 
 /// The session, and who waits for it.
@@ -191,6 +192,7 @@ impl Connection {
             sockets: Mutex::default(),
             reader: AtomicWaker::new(),
             stalled: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         });
         connection.server.idle_sessions.fetch_add(1, Ordering::Relaxed);
         if !connection.server.sessions.insert(connection.clone()) {
@@ -346,6 +348,28 @@ impl Connection {
         for socket in self.take_sockets() {
             socket.close(reason);
         }
+    }
+
+    /// The server is closing: the sockets are told, with a DISCONNECT packet if they shall not come back, and what is
+    /// queued is sent first.
+    pub(crate) fn shut_down(&self, disconnect: bool) {
+        for socket in self.take_sockets() {
+            if disconnect {
+                socket.send_disconnect();
+            }
+            socket.close(DisconnectReason::ServerShuttingDown);
+        }
+        self.close(CloseCause::ShuttingDown);
+    }
+
+    /// The task that carried the connection has ended.
+    pub(crate) fn mark_ended(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.server.ended.notify_waiters();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Closes every socket with a DISCONNECT packet, then the connection.

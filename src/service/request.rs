@@ -102,6 +102,9 @@ fn handshake<B>(
     }
     let protocol = query.protocol().filter(|protocol| *protocol == Protocol::V4 || settings.allow_eio3);
     let protocol = protocol.ok_or(Refusal::UnsupportedProtocol)?;
+    if server.draining.load(Ordering::Relaxed) {
+        return Err(Refusal::Overloaded("The server is shutting down").into());
+    }
     if server.idle_sessions.load(Ordering::Relaxed) >= settings.max_idle_sessions {
         return Err(Refusal::Overloaded("Too many sessions without a namespace").into());
     }

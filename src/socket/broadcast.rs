@@ -4,13 +4,14 @@ use serde::Serialize;
 
 use crate::{
     cluster::{ClusterCommand, ClusterMessage},
+    connection::SendError,
     namespace::NamespaceState,
     packet::{self, Encoded},
     recovery::Target,
     room::{IntoRooms, Recipients, Selection},
 };
 
-use super::{AckStream, EmitError, RemoteSocket, Socket, SocketRef, emit::Flags};
+use super::{AckStream, EmitError, RemoteSocket, Socket, SocketId, SocketRef, emit::Flags};
 
 /// Emits to many sockets of a namespace, or does something else to them.
 ///
@@ -108,32 +109,58 @@ impl BroadcastOperator {
     /// If the arguments cannot be encoded, or the event's name is reserved; then nobody receives it.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let packet = self.flags.encode(packet::Target { namespace: self.namespace.name(), id: None }, event, args)?;
-        self.send(&packet, self.flags.volatile);
-        self.publish(|| ClusterCommand::Emit { packets: packet.packets().to_vec(), volatile: self.flags.volatile });
+        self.send_everywhere(&packet);
         Ok(())
     }
 
+    /// As [`emit`](Self::emit), and tells which of this node's sockets had no room for the event.
+    ///
+    /// What became of those, [`slow_client_policy`](crate::SocketIoConfig::slow_client_policy) says.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit).
+    pub fn emit_and_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
+        let packet = self.flags.encode(packet::Target { namespace: self.namespace.name(), id: None }, event, args)?;
+        Ok(self.send_everywhere(&packet))
+    }
+
+    fn send_everywhere(&self, packet: &Encoded) -> EmitReport {
+        let report = self.send(packet, self.flags.volatile);
+        self.publish(|| ClusterCommand::Emit { packets: packet.packets().to_vec(), volatile: self.flags.volatile });
+        report
+    }
+
     /// Sends a packet to the sockets of this node.
-    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) {
+    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> EmitReport {
+        let mut report = EmitReport::default();
         let Some(memory) = self.namespace.memory() else {
             for socket in self.recipients().iter() {
                 socket.observe(packet);
                 // Whoever is gone or too slow has been dealt with.
-                let _ = socket.deliver(packet, volatile);
+                report.note(socket, socket.deliver(packet, volatile).err());
             }
-            return;
+            return report;
         };
         let sender = self.sender.as_ref().map(|sender| sender.id.clone());
         let target = Target::Selection(self.selection.clone(), sender);
         let mut observed = Vec::new();
         let failed = memory.emit(target, packet, volatile, |give| {
             let recipients = self.recipients();
-            recipients.iter().for_each(&mut *give);
+            recipients.iter().for_each(|socket| {
+                report.note(socket, None);
+                give(socket);
+            });
             observed.extend(recipients.iter().filter(|socket| socket.listeners().is_some()).cloned());
         });
         observed.iter().for_each(|socket| socket.observe(packet));
         self.namespace.clean_later();
-        failed.into_iter().for_each(|(socket, error)| socket.report(error));
+        for (socket, error) in failed {
+            report.recipients -= 1;
+            report.note(&socket, Some(error));
+            socket.report(error);
+        }
+        report
     }
 
     /// Tells the other nodes of the cluster, if there is one.
@@ -181,14 +208,14 @@ impl BroadcastOperator {
     }
 
     /// Makes the sockets join rooms.
-    pub fn join(&self, rooms: impl IntoRooms) {
+    pub fn sockets_join(&self, rooms: impl IntoRooms) {
         let rooms: Vec<_> = rooms.into_rooms().collect();
         self.recipients().iter().for_each(|socket| socket.join(rooms.iter().cloned()));
         self.publish(|| ClusterCommand::Join(rooms));
     }
 
     /// Makes the sockets leave rooms.
-    pub fn leave(&self, rooms: impl IntoRooms) {
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         let rooms: Vec<_> = rooms.into_rooms().collect();
         for socket in self.recipients().iter() {
             rooms.iter().for_each(|room| socket.leave(room));
@@ -196,16 +223,32 @@ impl BroadcastOperator {
         self.publish(|| ClusterCommand::Leave(rooms));
     }
 
-    /// Disconnects the sockets from the namespace. Their connections stay.
-    pub fn disconnect(&self) {
-        self.sockets().iter().for_each(SocketRef::disconnect);
-        self.publish(|| ClusterCommand::Disconnect { close: false });
+    /// Disconnects the sockets from the namespace; with `close`, from all others of their clients too, and closes their
+    /// connections.
+    pub fn disconnect_sockets(&self, close: bool) {
+        let disconnect = if close { SocketRef::disconnect_all } else { SocketRef::disconnect };
+        self.sockets().iter().for_each(disconnect);
+        self.publish(|| ClusterCommand::Disconnect { close });
     }
+}
 
-    /// Disconnects the sockets and closes their connections, with all their other namespaces.
-    pub fn disconnect_all(&self) {
-        self.sockets().iter().for_each(SocketRef::disconnect_all);
-        self.publish(|| ClusterCommand::Disconnect { close: true });
+/// What became of a broadcast, as far as this node's sockets go. Made by [`BroadcastOperator::emit_and_report`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EmitReport {
+    /// How many sockets it was for.
+    pub recipients: usize,
+    /// Those among them whose clients were too slow: more than
+    /// [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes) would have waited for them.
+    pub slow: Vec<SocketId>,
+}
+
+impl EmitReport {
+    fn note(&mut self, socket: &Socket, error: Option<SendError>) {
+        self.recipients += 1;
+        if error == Some(SendError::Full) {
+            self.slow.push(socket.id.clone());
+        }
     }
 }
 

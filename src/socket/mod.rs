@@ -17,7 +17,7 @@ mod state;
 
 pub use self::{
     acks::{AckFuture, AckResponses, AckStream},
-    broadcast::BroadcastOperator,
+    broadcast::{BroadcastOperator, EmitReport},
     client::{Client, Conn},
     emit::EmitOperator,
     error::{AckError, EmitError},

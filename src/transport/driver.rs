@@ -228,5 +228,6 @@ impl<T> PinnedDrop for Driver<T> {
     fn drop(self: Pin<&mut Self>) {
         self.connection.abort(CloseCause::TransportClose);
         self.connection.finish();
+        self.connection.mark_ended();
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use self::{
 };
 
 /// How long the peer may take to read the end of its connection.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Carries a new session over a transport of packets, until its end.
 pub(crate) async fn carry<T>(connection: Arc<Connection>, transport: T)

@@ -51,6 +51,7 @@ impl Drop for WatchGuard {
         });
         if self.0.inspect(Session::is_polling) {
             self.0.finish();
+            self.0.mark_ended();
         }
     }
 }

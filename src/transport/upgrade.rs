@@ -155,6 +155,7 @@ impl Drop for Begun {
             (false, false) => {
                 self.connection.abort(CloseCause::TransportClose);
                 self.connection.finish();
+                self.connection.mark_ended();
             }
         }
     }
