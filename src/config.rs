@@ -9,10 +9,12 @@ use crate::{
     cluster::ClusterAdapter,
     engine::{Packet, Timing},
     extract::Rejected,
-    namespace::{Namespace, NamespaceTable},
+    io::NamespaceRef,
+    namespace::{Namespace, NamespaceRequest, NamespaceTable, Predicate},
     origins::Origins,
     packet::Limits,
     recovery::Recovery,
+    server::BoxFuture,
     socket::SocketRef,
 };
 
@@ -106,6 +108,7 @@ pub(crate) struct Settings {
     pub(crate) generate_id: Option<Arc<dyn Fn(&Parts) -> String + Send + Sync>>,
     pub(crate) initial_packet: Option<Packet>,
     pub(crate) recovery: Option<Recovery>,
+    pub(crate) on_namespace: Option<Arc<dyn Fn(&NamespaceRef) + Send + Sync>>,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) upgrade_timeout: Duration,
@@ -186,6 +189,7 @@ impl Default for Settings {
             generate_id: None,
             initial_packet: None,
             recovery: None,
+            on_namespace: None,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
@@ -251,7 +255,42 @@ impl SocketIoConfig {
     where
         F: Fn(&str) -> bool + Send + Sync + 'static,
     {
-        self.namespaces.add_fn(Arc::new(matches), namespace);
+        self.namespaces.add_predicate(Predicate::AtOnce(Box::new(matches)), namespace);
+        self
+    }
+
+    /// As [`namespace_fn`](Self::namespace_fn), with a predicate that may take its time, and sees who asks.
+    ///
+    /// Predicates of both kinds are asked in the order in which they were added. While one decides, the client waits, and
+    /// may ask for other namespaces. If several clients ask for one name at a time, there will be one namespace.
+    ///
+    /// ```
+    /// use tower_socketio::{Namespace, NamespaceRequest, SocketIoConfig};
+    ///
+    /// async fn is_a_tenant(name: &str) -> bool {
+    ///     // .. asks a database ..
+    ///     name.starts_with("/tenant/")
+    /// }
+    /// let config = SocketIoConfig::new()
+    ///     .namespace_when(async |request: NamespaceRequest| is_a_tenant(request.name()).await, Namespace::new());
+    /// # let _ = config;
+    /// ```
+    pub fn namespace_when<F, Fut>(mut self, accepts: F, namespace: Namespace) -> Self
+    where
+        F: Fn(NamespaceRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
+    {
+        let accepts = move |request| -> BoxFuture<bool> { Box::pin(accepts(request)) };
+        self.namespaces.add_predicate(Predicate::Later(Box::new(accepts)), namespace);
+        self
+    }
+
+    /// Is called when a pattern or a predicate has made a namespace, before its first socket joins.
+    pub fn on_namespace<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&NamespaceRef) + Send + Sync + 'static,
+    {
+        self.settings.on_namespace = Some(Arc::new(hook));
         self
     }
 

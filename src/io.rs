@@ -76,6 +76,21 @@ impl SocketIo {
         state.map(|state| NamespaceRef { state })
     }
 
+    /// The namespaces that a pattern has made, as it was given to
+    /// [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace); `None` if there is no such pattern.
+    ///
+    /// ```
+    /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
+    ///
+    /// let io = SocketIoLayer::new(SocketIoConfig::new().namespace("/room/{id}", Namespace::new())).io();
+    /// io.of_pattern("/room/{id}").unwrap().emit("closing time", &()).unwrap();
+    /// ```
+    #[must_use]
+    pub fn of_pattern(&self, pattern: &str) -> Option<PatternRef> {
+        let namespaces = self.server.namespaces.of_pattern(pattern)?;
+        Some(PatternRef { namespaces: namespaces.into_iter().map(NamespaceRef::new).collect() })
+    }
+
     /// All namespaces that exist now.
     #[must_use]
     pub fn namespaces(&self) -> Vec<NamespaceRef> {
@@ -261,7 +276,34 @@ pub struct NamespaceRef {
     state: Arc<NamespaceState>,
 }
 
+/// All namespaces of a pattern that exist now. Made by [`SocketIo::of_pattern`].
+#[derive(Debug, Clone)]
+pub struct PatternRef {
+    namespaces: Vec<NamespaceRef>,
+}
+
+impl PatternRef {
+    /// The namespaces.
+    #[must_use]
+    pub fn namespaces(&self) -> &[NamespaceRef] {
+        &self.namespaces
+    }
+
+    /// Emits an event to everyone in all of them.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be encoded, or the event's name is reserved.
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        self.namespaces.iter().try_for_each(|namespace| namespace.emit(event, args))
+    }
+}
+
 impl NamespaceRef {
+    pub(crate) fn new(state: Arc<NamespaceState>) -> Self {
+        Self { state }
+    }
+
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {

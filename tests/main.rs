@@ -16,6 +16,7 @@ mod compression;
 mod connect;
 mod disconnect;
 mod docs;
+mod dynamic;
 mod eio3;
 mod events;
 mod examples;

@@ -12,6 +12,8 @@ use super::Connection;
 #[derive(Debug, Default)]
 pub(super) struct SocketTable {
     slots: Vec<Slot>,
+    /// Namespaces of which it is not known yet whether they exist.
+    reserved: Vec<Reserved>,
     /// The connection has ended: nothing joins any more.
     closed: bool,
 }
@@ -21,6 +23,13 @@ struct Slot {
     socket: Arc<Socket>,
     /// The task of the admission, while it is under way. It ends with the connection.
     admission: Option<AbortHandle>,
+}
+
+#[derive(Debug)]
+struct Reserved {
+    name: Box<str>,
+    /// The task that finds out. It ends with the connection.
+    task: Option<AbortHandle>,
 }
 
 /// Why a socket was not added to its connection.
@@ -55,12 +64,35 @@ impl Connection {
         let table = self.table();
         if table.closed {
             Err(JoinError::Closed)
-        } else if table.slots.iter().any(|slot| slot.socket.namespace.name() == namespace) {
+        } else if table.slots.iter().any(|slot| slot.socket.namespace.name() == namespace)
+            || table.reserved.iter().any(|reserved| *reserved.name == *namespace)
+        {
             Err(JoinError::Duplicate)
-        } else if table.slots.len() >= self.server.settings.max_namespaces {
+        } else if table.slots.len() + table.reserved.len() >= self.server.settings.max_namespaces {
             Err(JoinError::TooMany)
         } else {
             Ok(())
+        }
+    }
+
+    /// Keeps a place for a namespace of which it is not known yet whether it exists.
+    pub(crate) fn reserve(&self, namespace: &str) {
+        self.table().reserved.push(Reserved { name: namespace.into(), task: None });
+    }
+
+    pub(crate) fn unreserve(&self, namespace: &str) {
+        self.table().reserved.retain(|reserved| *reserved.name != *namespace);
+    }
+
+    /// Ties the task that finds out to the connection.
+    pub(crate) fn own_reservation(&self, namespace: &str, task: AbortHandle) {
+        let mut table = self.table();
+        let closed = table.closed;
+        match table.reserved.iter_mut().find(|reserved| *reserved.name == *namespace) {
+            Some(reserved) if !closed => reserved.task = Some(task),
+            // It has found out, and goes on with the admission.
+            None if !closed => {}
+            _ => task.abort(),
         }
     }
 
@@ -106,7 +138,9 @@ impl Connection {
         let mut table = self.table();
         table.closed = true;
         let slots = std::mem::take(&mut table.slots);
+        let reserved = std::mem::take(&mut table.reserved);
         drop(table);
+        reserved.into_iter().filter_map(|reserved| reserved.task).for_each(|task| task.abort());
         let end = |slot: Slot| {
             if let Some(admission) = slot.admission {
                 admission.abort();

@@ -1,4 +1,9 @@
-use std::{panic::AssertUnwindSafe, sync::Arc, task::Context};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -7,6 +12,7 @@ use tower::ServiceExt;
 use crate::{
     connection::{Connection, JoinError},
     engine::Protocol,
+    io::NamespaceRef,
     macros::log,
     packet::{DecodeError, encode_simple},
     recovery::Memory,
@@ -14,7 +20,7 @@ use crate::{
     socket::{DisconnectReason, Socket},
 };
 
-use super::{answer::ConnectError, connect_request::connect_request, table::Lookup};
+use super::{NamespaceRequest, answer::ConnectError, connect_request::connect_request, table::Lookup};
 
 /// A client asks to join a namespace. Socket.IO protocol 5, section "Connection to a namespace".
 ///
@@ -27,37 +33,89 @@ pub(crate) fn admit(
     cx: &mut Context<'_>,
 ) -> Result<(), DecodeError> {
     let server = &connection.server;
-    let refuse = |message: &str| {
-        // An object in either revision.
-        connection.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
-        Ok(())
-    };
     if name.len() > server.settings.max_namespace_length {
-        return refuse("the namespace name is too long");
+        refuse(connection, name, "the namespace name is too long");
+        return Ok(());
     }
     match connection.may_join(name) {
         Ok(()) => {}
         Err(JoinError::Duplicate) => return Err(DecodeError("a second CONNECT for a namespace")),
-        Err(JoinError::TooMany) => return refuse("too many namespaces on this connection"),
+        Err(JoinError::TooMany) => {
+            refuse(connection, name, "too many namespaces on this connection");
+            return Ok(());
+        }
         Err(JoinError::Closed) => return Ok(()),
     }
-    let namespace = match server.namespaces.acquire(name) {
+    let lookup = server.namespaces.acquire(name);
+    if let Lookup::Asking(place) = lookup {
+        connection.reserve(name);
+        let request = NamespaceRequest::new(connection, name, &auth);
+        let asking = connection.clone();
+        let task = async move {
+            let mut lookup = Some(asking.server.namespaces.ask(place, &request).await);
+            asking.unreserve(request.name());
+            poll_fn(|cx| {
+                if let Some(lookup) = lookup.take() {
+                    join(&asking, request.name(), lookup, auth.clone(), cx);
+                }
+                Poll::Ready(())
+            })
+            .await;
+        };
+        if let Started::Spawned(task) = server.start(cx, Box::pin(task)) {
+            connection.own_reservation(name, task);
+        }
+    } else {
+        join(connection, name, lookup, auth, cx);
+    }
+    Ok(())
+}
+
+/// Begins the admission of a client, once it is known whether there is such a namespace.
+fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
+    let Some(socket) = enter(connection, name, lookup, auth.clone()) else {
+        return;
+    };
+    let admission = decide(socket.clone(), auth);
+    if let Started::Spawned(task) = connection.server.start(cx, Box::pin(admission)) {
+        connection.own_admission(&socket, task);
+    }
+}
+
+/// Makes a socket for a client that a namespace has been found for, or tells it that there is none.
+fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes) -> Option<Arc<Socket>> {
+    let namespace = match lookup {
         Lookup::Found(namespace) => namespace,
-        Lookup::Unknown => return refuse("Invalid namespace"),
-        Lookup::TooMany => return refuse("too many namespaces on this server"),
+        Lookup::Made(namespace) => {
+            if let Some(hook) = &connection.server.settings.on_namespace
+                && catch_unwind(AssertUnwindSafe(|| hook(&NamespaceRef::new(namespace.clone())))).is_err()
+            {
+                Server::count(&connection.server.counters.panics);
+            }
+            namespace
+        }
+        Lookup::Unknown | Lookup::Asking(_) => {
+            refuse(connection, name, "Invalid namespace");
+            return None;
+        }
+        Lookup::TooMany => {
+            refuse(connection, name, "too many namespaces on this server");
+            return None;
+        }
     };
     let claim = |memory: &Memory| memory.claim(&auth);
     let restored = namespace.memory().filter(|_| connection.dialect.protocol == Protocol::V4).and_then(claim);
-    let socket = Socket::new(connection.clone(), namespace, auth.clone(), restored);
+    let socket = Socket::new(connection.clone(), namespace, auth, restored);
     if connection.add_socket(socket.clone()).is_err() {
         socket.close(DisconnectReason::TransportClose);
-        return Ok(());
+        return None;
     }
-    let admission = decide(socket.clone(), auth);
-    if let Started::Spawned(task) = server.start(cx, Box::pin(admission)) {
-        connection.own_admission(&socket, task);
-    }
-    Ok(())
+    Some(socket)
+}
+
+/// Tells a client that it cannot join: an object in either revision.
+fn refuse(connection: &Connection, name: &str, message: &str) {
+    connection.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
 }
 
 /// Clients of Engine.IO 3 do not ask to join the default namespace: a session of theirs does so as it begins.

@@ -13,10 +13,11 @@ pub(crate) use self::{
     admission::{admit, admit_implicitly},
     events::{PendingAck, run_disconnect, run_disconnecting, start_event},
     state::{Common, Definition, NamespaceState},
-    table::{NamespaceTable, Namespaces},
+    table::{NamespaceTable, Namespaces, Predicate},
 };
 pub use self::{
     builder::Namespace,
     connect_route::{ConnectFuture, ConnectRoute},
     events::EventRequest,
+    table::NamespaceRequest,
 };

@@ -11,8 +11,16 @@ use std::{
 };
 
 use axum::{Router, body::Body, response::Response};
+use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Extensions, Request};
+use serde::de::DeserializeOwned;
 use tower_service::Service;
+
+use crate::{
+    connection::{Connection, ConnectionRequest},
+    server::BoxFuture,
+};
 
 use super::{
     Common, ConnectFuture, ConnectRoute, Definition, Namespace, NamespaceState, connect_request::encode_pattern,
@@ -22,18 +30,25 @@ use super::{
 pub(crate) struct NamespaceTable {
     exact: HashMap<String, Definition>,
     patterns: matchit::Router<Arc<Definition>>,
+    /// By their patterns, as they were given.
+    definitions: HashMap<String, Arc<Definition>>,
     predicates: Vec<(Predicate, Arc<Definition>)>,
     pub(crate) cleanup: bool,
     pub(crate) max_dynamic: usize,
 }
 
-type Predicate = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// What decides whether a name is served.
+pub(crate) enum Predicate {
+    AtOnce(Box<dyn Fn(&str) -> bool + Send + Sync>),
+    Later(Box<dyn Fn(NamespaceRequest) -> BoxFuture<bool> + Send + Sync>),
+}
 
 impl Default for NamespaceTable {
     fn default() -> Self {
         Self {
             exact: HashMap::new(),
             patterns: matchit::Router::new(),
+            definitions: HashMap::new(),
             predicates: Vec::new(),
             cleanup: true,
             max_dynamic: 10_000,
@@ -57,22 +72,102 @@ impl NamespaceTable {
         }
         let connect = with_path(definition.connect, &name);
         let definition = Definition { connect, on_connect: with_path(definition.on_connect, &name), ..definition };
-        if let Err(error) = self.patterns.insert(&*name, Arc::new(definition)) {
+        let definition = Arc::new(definition);
+        if let Err(error) = self.patterns.insert(&*name, definition.clone()) {
             panic!("the namespace pattern `{name}` cannot be added: {error}");
         }
+        self.definitions.insert(name, definition);
     }
 
-    pub(crate) fn add_fn(&mut self, predicate: Predicate, namespace: Namespace) {
+    pub(crate) fn add_predicate(&mut self, predicate: Predicate, namespace: Namespace) {
         self.predicates.push((predicate, Arc::new(namespace.build())));
     }
 
-    fn find(&self, name: &str) -> Option<&Arc<Definition>> {
+    /// What serves a name that has no definition of its own, as far as that can be said at once.
+    fn find(&self, name: &str) -> Found<'_> {
         if let Ok(found) = self.patterns.at(name) {
-            return Some(found.value);
+            return Found::Definition(found.value);
         }
-        // A predicate that panics accepts nothing.
-        let accepts = |matches: &Predicate| catch_unwind(AssertUnwindSafe(|| matches(name))).unwrap_or(false);
-        self.predicates.iter().find(|(matches, _)| accepts(matches)).map(|(_, definition)| definition)
+        for (place, (predicate, definition)) in self.predicates.iter().enumerate() {
+            match predicate {
+                Predicate::AtOnce(accepts) if contained(|| accepts(name)) => return Found::Definition(definition),
+                Predicate::AtOnce(_) => {}
+                Predicate::Later(_) => return Found::Asking(place),
+            }
+        }
+        Found::Nothing
+    }
+
+    /// The same, from a predicate on that takes its time.
+    async fn ask(&self, place: usize, request: &NamespaceRequest) -> Option<&Arc<Definition>> {
+        for (predicate, definition) in &self.predicates[place..] {
+            let accepted = match predicate {
+                Predicate::AtOnce(accepts) => contained(|| accepts(request.name())),
+                Predicate::Later(accepts) => {
+                    let asked = AssertUnwindSafe(async { accepts(request.clone()).await });
+                    asked.catch_unwind().await.unwrap_or(false)
+                }
+            };
+            if accepted {
+                return Some(definition);
+            }
+        }
+        None
+    }
+}
+
+enum Found<'a> {
+    Definition(&'a Arc<Definition>),
+    /// The predicate at this place decides later.
+    Asking(usize),
+    Nothing,
+}
+
+/// A predicate that panics accepts nothing.
+fn contained(accepts: impl FnOnce() -> bool) -> bool {
+    catch_unwind(AssertUnwindSafe(accepts)).unwrap_or(false)
+}
+
+/// A client's wish to join a namespace that may not exist yet. See
+/// [`SocketIoConfig::namespace_when`](crate::SocketIoConfig::namespace_when).
+#[derive(Clone)]
+pub struct NamespaceRequest {
+    connection: Arc<Connection>,
+    name: Arc<str>,
+    auth: Bytes,
+}
+
+impl NamespaceRequest {
+    pub(super) fn new(connection: &Arc<Connection>, name: &str, auth: &Bytes) -> Self {
+        Self { connection: connection.clone(), name: name.into(), auth: auth.clone() }
+    }
+
+    /// The name that the client asks for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the client sent as `auth`. `{}` if it sent nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it does not fit the type.
+    pub fn auth<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_slice(if self.auth.is_empty() { b"{}" } else { &self.auth })
+    }
+
+    /// The request that opened the connection.
+    #[must_use]
+    pub fn request(&self) -> &ConnectionRequest {
+        &self.connection.request
+    }
+}
+
+impl fmt::Debug for NamespaceRequest {
+    /// Leaves out the auth payload, which holds secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamespaceRequest").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -149,9 +244,13 @@ pub(crate) struct Namespaces {
 #[derive(Debug)]
 pub(super) enum Lookup {
     Found(Arc<NamespaceState>),
+    /// It has just been made.
+    Made(Arc<NamespaceState>),
     Unknown,
     /// A pattern matches, but has made as many namespaces as it may.
     TooMany,
+    /// The predicate at this place decides later.
+    Asking(usize),
 }
 
 impl Namespaces {
@@ -179,17 +278,37 @@ impl Namespaces {
         self.existing.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// All namespaces that a pattern has made, as it was given; `None` if there is no such pattern.
+    pub(crate) fn of_pattern(&self, pattern: &str) -> Option<Vec<Arc<NamespaceState>>> {
+        let definition = self.table.definitions.get(pattern)?;
+        Some(self.all().into_iter().filter(|namespace| Arc::ptr_eq(&namespace.definition, definition)).collect())
+    }
+
     /// The namespace of a name, made if a pattern or predicate says so. It stays until it is
     /// [`release`](Self::release)d as often as it was acquired.
     pub(super) fn acquire(&self, name: &str) -> Lookup {
-        if let Some(namespace) = self.get(name).filter(|namespace| !namespace.is_dynamic()) {
-            return Lookup::Found(namespace);
+        match self.get(name) {
+            Some(namespace) if !namespace.is_dynamic() => return Lookup::Found(namespace),
+            _ => {}
         }
-        // The user's predicate runs before the lock is taken.
-        let definition = self.table.find(name);
+        // The user's predicates run before the lock is taken.
+        match self.table.find(name) {
+            Found::Definition(definition) => self.acquire_dynamic(name, Some(definition)),
+            Found::Nothing => self.acquire_dynamic(name, None),
+            Found::Asking(place) => Lookup::Asking(place),
+        }
+    }
+
+    /// As [`acquire`](Self::acquire), from a predicate on that takes its time.
+    pub(super) async fn ask(&self, place: usize, request: &NamespaceRequest) -> Lookup {
+        let definition = self.table.ask(place, request).await;
+        self.acquire_dynamic(request.name(), definition)
+    }
+
+    fn acquire_dynamic(&self, name: &str, definition: Option<&Arc<Definition>>) -> Lookup {
         let mut existing = self.existing.write().unwrap_or_else(PoisonError::into_inner);
-        let namespace = match (existing.get(name), definition) {
-            (Some(namespace), _) => namespace.clone(),
+        let (namespace, made) = match (existing.get(name), definition) {
+            (Some(namespace), _) => (namespace.clone(), false),
             (None, None) => return Lookup::Unknown,
             (None, Some(_)) if self.dynamic.load(Ordering::Relaxed) >= self.table.max_dynamic => {
                 return Lookup::TooMany;
@@ -199,13 +318,13 @@ impl Namespaces {
                 let namespace = NamespaceState::new(name.clone(), definition.clone(), self.common.clone(), true);
                 existing.insert(name, namespace.clone());
                 self.dynamic.fetch_add(1, Ordering::Relaxed);
-                namespace
+                (namespace, true)
             }
         };
         if let Some(users) = &namespace.users {
             users.fetch_add(1, Ordering::Relaxed);
         }
-        Lookup::Found(namespace)
+        if made { Lookup::Made(namespace) } else { Lookup::Found(namespace) }
     }
 
     /// A socket has left a namespace, or was not admitted.

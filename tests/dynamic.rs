@@ -1,0 +1,159 @@
+//! Namespaces that exist because somebody asked for them.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tower_socketio::{
+    Ack, Namespace, NamespaceRef, NamespaceRequest, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+};
+
+use crate::support::*;
+
+fn namespace() -> Namespace {
+    Namespace::new().on("where", |socket: SocketRef| async move { Ack(socket.namespace().to_owned()) }).with_state(())
+}
+
+fn service(config: SocketIoConfig) -> SocketIo {
+    SocketIoService::new(config).io()
+}
+
+async fn opened(io: &SocketIo) -> Memory {
+    let mut client = Memory::open(io);
+    assert!(client.text().await.starts_with("0{"));
+    client
+}
+
+#[tokio::test]
+async fn a_predicate_may_take_its_time_and_look_at_who_asks() {
+    let accepts = async |request: NamespaceRequest| {
+        tokio::task::yield_now().await;
+        let auth: Value = request.auth().unwrap();
+        assert_eq!(request.request().headers()["x-from"], "memory");
+        request.name().starts_with("/tenant/") && auth["token"] == "secret"
+    };
+    let config =
+        SocketIoConfig::new().namespace_when(accepts, namespace()).namespace_fn(|name| name == "/z", namespace());
+    let io = service(config);
+    let mut client = opened(&io).await;
+    client.say(r#"40/tenant/1,{"token":"secret"}"#);
+    assert!(client.text().await.starts_with("40/tenant/1,{"));
+    client.say(r#"42/tenant/1,0["where"]"#);
+    client.expect(r#"43/tenant/1,0["/tenant/1"]"#).await;
+    for connect in ["40/tenant/2,", r#"40/else,{"token":"secret"}"#] {
+        client.say(connect);
+        let name = connect[2..].split(',').next().unwrap();
+        client.expect(&format!(r#"44{name},{{"message":"Invalid namespace"}}"#)).await;
+    }
+    // Whoever was added behind it is asked behind it.
+    client.say("40/z");
+    assert!(client.text().await.starts_with("40/z,{"));
+    client.say("41/tenant/1");
+    until(|| io.of("/tenant/1").is_none()).await;
+}
+
+/// A server whose predicate waits for a permit.
+fn waiting() -> (SocketIo, Arc<Semaphore>) {
+    let permits = Arc::new(Semaphore::new(0));
+    let waiting = permits.clone();
+    let accepts = move |_: NamespaceRequest| {
+        let permits = waiting.clone();
+        async move {
+            permits.acquire().await.unwrap().forget();
+            true
+        }
+    };
+    (service(SocketIoConfig::new().max_namespaces(2).namespace_when(accepts, namespace())), permits)
+}
+
+#[tokio::test]
+async fn clients_that_ask_at_a_time_get_one_namespace() {
+    let (io, permits) = waiting();
+    let (mut a, mut b) = (opened(&io).await, opened(&io).await);
+    for client in [&mut a, &mut b] {
+        client.say("40/x");
+        // The default namespace need not wait for it.
+        client.say("40");
+        assert!(client.text().await.starts_with("40{"));
+    }
+    permits.add_permits(2);
+    for client in [&mut a, &mut b] {
+        assert!(client.text().await.starts_with("40/x,{"));
+    }
+    assert_eq!(io.of("/x").unwrap().sockets().len(), 2);
+}
+
+#[tokio::test]
+async fn a_name_that_is_being_asked_for_counts() {
+    let (io, _permits) = waiting();
+    let mut client = opened(&io).await;
+    for name in ["a", "b"] {
+        client.say(&format!("40/{name}"));
+    }
+    client.say("40/c");
+    client.expect(r#"44/c,{"message":"too many namespaces on this connection"}"#).await;
+    // A second CONNECT for it ends the connection, and that the question.
+    let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    client.say("40/a");
+    assert_eq!(client.packet().await, None);
+    until(|| io.stats().connections == 0).await;
+    until(|| tokio::runtime::Handle::current().metrics().num_alive_tasks() <= alive - 2).await;
+}
+
+#[tokio::test]
+async fn a_predicate_that_panics_accepts_nothing() {
+    let later = async |request: NamespaceRequest| {
+        tokio::task::yield_now().await;
+        panic!("on purpose: {}", request.name())
+    };
+    let io = service(
+        SocketIoConfig::new()
+            .namespace_fn(|_| panic!("on purpose"), namespace())
+            .namespace_when(later, namespace())
+            .namespace_when(async |_| panic!("on purpose"), namespace()),
+    );
+    let mut client = opened(&io).await;
+    client.say("40/a");
+    client.expect(r#"44/a,{"message":"Invalid namespace"}"#).await;
+}
+
+#[tokio::test]
+async fn a_hook_hears_of_new_namespaces() {
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let log = made.clone();
+    let config = SocketIoConfig::new().namespace("/room/{id}", namespace()).on_namespace(move |new: &NamespaceRef| {
+        assert!(new.sockets().is_empty());
+        log.lock().unwrap().push(new.name().to_owned());
+        assert!(new.name() != "/room/bad", "on purpose");
+    });
+    let io = service(config);
+    let mut client = opened(&io).await;
+    for name in ["/room/1", "/room/2", "/room/bad"] {
+        client.say(&format!("40{name}"));
+        assert!(client.text().await.starts_with(&format!("40{name},{{")));
+    }
+    let mut other = opened(&io).await;
+    other.say("40/room/1");
+    assert!(other.text().await.starts_with("40/room/1,{"));
+    assert_eq!(*made.lock().unwrap(), ["/room/1", "/room/2", "/room/bad"]);
+    assert_eq!(io.stats().panics, 1);
+}
+
+#[tokio::test]
+async fn all_namespaces_of_a_pattern_are_emitted_to() {
+    let io = service(SocketIoConfig::new().namespace("/room/{id}", namespace()).namespace("/hall", namespace()));
+    let mut client = opened(&io).await;
+    for connect in ["40/room/1", "40/room/2", "40/hall"] {
+        client.say(connect);
+        client.text().await;
+    }
+    let rooms = io.of_pattern("/room/{id}").unwrap();
+    assert_eq!(rooms.namespaces().len(), 2);
+    rooms.emit("all", &1).unwrap();
+    io.of("/hall").unwrap().emit("last", &()).unwrap();
+    let mut said = [client.text().await, client.text().await];
+    said.sort();
+    assert_eq!(said, [r#"42/room/1,["all",1]"#, r#"42/room/2,["all",1]"#]);
+    client.expect(r#"42/hall,["last"]"#).await;
+    assert!(io.of_pattern("/hall").is_none());
+}
