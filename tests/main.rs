@@ -7,6 +7,7 @@ mod support;
 mod accept;
 mod acks;
 mod broadcast;
+mod checklist;
 mod client;
 mod client_bundle;
 mod cluster;
