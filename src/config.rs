@@ -354,7 +354,8 @@ impl SocketIoConfig {
     /// Serves clients of Engine.IO 3 too: Socket.IO 1.x and 2.x. Default: false.
     ///
     /// Turn it on while such clients exist. They join `/` without asking, are never sent anything in a form that they
-    /// cannot read, and may share rooms with newer ones. Their sockets' public ids are the ids of their sessions, and
+    /// cannot read, and may share rooms with newer ones. Some of them encode text twice and say so nowhere: until a client has
+    /// sent text of which that cannot be true, its text is decoded twice where that is possible. Their sockets' public ids are the ids of their sessions, and
     /// nothing but those ids protects a session on long-polling: do not show them to other clients.
     pub fn allow_eio3(mut self, allow: bool) -> Self {
         self.settings.allow_eio3 = allow;
@@ -364,7 +365,8 @@ impl SocketIoConfig {
     /// The pages that may connect, by their origin. Default: all of them.
     ///
     /// A handshake from any other page is refused with 403 and code 4, over long-polling and WebSocket: browsers enforce
-    /// no such rule for WebSockets themselves. Requests without an `Origin` come from no page, and are let through.
+    /// no such rule for WebSockets themselves. Requests without an `Origin` come from no page, and are let through; those of
+    /// JSONP, which have none, are judged by their `Referer`, and refused without one.
     ///
     /// Once origins are named, requests of ours are answered with the headers of CORS, preflights included, credentials
     /// allowed; a `CorsLayer` of the user's is then not needed, and should not be put around this layer.

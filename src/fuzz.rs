@@ -53,7 +53,7 @@ pub fn payload(data: &[u8]) {
     };
     let protocol = if form & 1 == 0 { Protocol::V4 } else { Protocol::V3 };
     let jsonp = (form & 4 != 0).then(|| "0".into());
-    let dialect = Dialect { protocol, base64: form & 2 != 0, jsonp };
+    let dialect = Dialect { base64: form & 2 != 0, jsonp, ..Dialect::plain(protocol) };
     let octet_stream = form & 8 != 0;
     let Ok(packets) = PayloadDecoder::new(&dialect, octet_stream, Bytes::copy_from_slice(body)) else {
         return;

@@ -22,6 +22,7 @@ use crate::{
     config::Transport,
     connection::{Connection, ConnectionRequest},
     engine::{CloseCause, Dialect, HandshakeQuery, Packet, Protocol, generate_id},
+    macros::log,
     namespace::NamespaceState,
     origins::Origins,
     room::{IntoRooms, Room},
@@ -209,10 +210,12 @@ impl SocketIo {
         self.server.runtime();
         let protocol = HandshakeQuery::parse(request.uri.query().unwrap_or_default()).protocol();
         let protocol = protocol.filter(|_| self.server.settings.allow_eio3).unwrap_or(Protocol::V4);
+        let id = self.server.settings.generate_id.as_ref().map_or_else(generate_id, |generate| generate(&request));
         let (dialect, request) = (Dialect::plain(protocol), ConnectionRequest::new(request));
-        let connection =
-            Connection::open(self.server.clone(), generate_id().into(), request, Transport::Custom, dialect);
-        carry(connection.expect("a random id is not taken"), transport).await;
+        match Connection::open(self.server.clone(), id.into(), request, Transport::Custom, dialect) {
+            Some(connection) => carry(connection, transport).await,
+            None => log!(warn, "generate_id made an id that is taken: the connection is not accepted"),
+        }
     }
 
     /// The [path](crate::SocketIoConfig::path) under which Socket.IO is served, with the slash at its end.

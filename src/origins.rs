@@ -40,8 +40,13 @@ impl Origins {
         Self(Repr::Predicate(Arc::new(allows)))
     }
 
-    /// Whether a request may open a session. Those that come from no page have no origin, and may.
-    pub(crate) fn allow(&self, request: &Parts) -> bool {
+    /// Whether a request may open a session. Those that come from no page have no origin, and may; but the script elements
+    /// of JSONP send none either, and are judged by the page that they name as their referrer.
+    pub(crate) fn allow(&self, request: &Parts, jsonp: bool) -> bool {
+        if jsonp && !request.headers.contains_key(header::ORIGIN) {
+            let referrer = request.headers.get(header::REFERER).and_then(|referrer| origin_of(referrer.to_str().ok()?));
+            return referrer.is_some_and(|origin| self.allows(&origin, request));
+        }
         request.headers.get_all(header::ORIGIN).iter().all(|origin| self.allows(origin, request))
     }
 
@@ -104,6 +109,12 @@ impl Page {
     }
 }
 
+/// The origin of an address.
+fn origin_of(address: &str) -> Option<HeaderValue> {
+    let uri: Uri = address.parse().ok()?;
+    HeaderValue::try_from(format!("{}://{}", uri.scheme_str()?, uri.authority()?)).ok()
+}
+
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" | "ws" => Some(80),
@@ -154,6 +165,9 @@ impl Pattern {
             Some(domain) if domain.starts_with('.') => (Host::Beneath(domain.to_owned()), &domain[1..]),
             _ => (Host::Named(host.clone()), &*host),
         };
+        if checked.contains('*') {
+            return None;
+        }
         let authority: Authority = checked.parse().ok()?;
         (authority.as_str() == authority.host()).then_some(Self::Some { scheme, host, port })
     }
@@ -190,7 +204,7 @@ mod tests {
 
     fn allowed(origins: &Origins, origin: &str) -> bool {
         let request = http::Request::builder().header("origin", origin).body(()).unwrap();
-        origins.allow(&request.into_parts().0)
+        origins.allow(&request.into_parts().0, false)
     }
 
     #[test]
@@ -218,6 +232,12 @@ mod tests {
             allows.iter().for_each(|origin| assert!(allowed(&origins, origin), "{text} allows {origin}"));
             refuses.iter().for_each(|origin| assert!(!allowed(&origins, origin), "{text} refuses {origin}"));
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "`*example.com` is no origin")]
+    fn an_asterisk_stands_for_whole_labels() {
+        let _ = Origins::from("*example.com");
     }
 
     #[test]

@@ -330,3 +330,14 @@ async fn a_websocket_connection_is_one_task() {
     }
     assert_eq!(alive(), before + clients.len());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_disconnected_may_come_back_as_soon_as_it_hears_of_it() {
+    let slow = || async { std::thread::sleep(Duration::from_millis(200)) };
+    let server = serve_namespace(Namespace::new().on_disconnecting(slow).with_state(())).await;
+    let (mut client, id) = WebSocket::join(server.address, "40").await;
+    let socket = server.io.socket(&id).unwrap();
+    std::thread::spawn(move || socket.disconnect());
+    client.expect("41").await;
+    client.connect("40").await;
+}

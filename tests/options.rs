@@ -76,6 +76,18 @@ async fn origins_answer_what_browsers_ask() {
     assert_eq!((page.text(), page.header("access-control-allow-origin")), ("page", None));
 }
 
+/// Script elements send no `Origin`, but cookies.
+#[tokio::test]
+async fn origins_are_not_gone_round_by_jsonp() {
+    let server = serve_config(SocketIoConfig::new().origins(["https://good.example"])).await;
+    let target = format!("{SESSION}&j=0");
+    let open = async |headers: &[(&str, &str)]| send(server.address, Method::GET, &target, headers, "").await;
+    open(&[("referer", "https://bad.example/page")]).await.refused(403, 4, "Forbidden");
+    open(&[]).await.refused(403, 4, "Forbidden");
+    assert_eq!(open(&[("referer", "https://good.example/page?x")]).await.status, 200);
+    assert_eq!(open(&[("origin", "https://good.example")]).await.status, 200);
+}
+
 #[tokio::test]
 async fn origins_may_be_decided_by_a_function() {
     let asked = Arc::new(AtomicUsize::new(0));

@@ -280,7 +280,7 @@ async fn gated() -> (TestServer, Arc<Notify>) {
     let config = SocketIoConfig::new()
         .max_concurrent_events(1)
         .ping_interval(Duration::from_millis(500))
-        .ping_timeout(Duration::from_millis(500))
+        .ping_timeout(Duration::from_secs(2))
         .namespace("/", namespace.with_state(()));
     (serve_config(config).await, gate)
 }

@@ -177,7 +177,7 @@ async fn who_leaves_on_purpose_or_is_unknown_does_not_come_back() {
     let (client, ids) = connect(&io).await;
     io.socket(&ids.sid).unwrap().disconnect();
     drop(client);
-    for offset in [None, Some("zz"), Some("ffff"), Some("01")] {
+    for offset in [None, Some("zz"), Some("ffff"), Some("some text.1")] {
         assert_ne!(come_back(&io, &ids, offset).await.2.sid, ids.sid);
     }
     let unknown = Ids { sid: String::new(), pid: "unknown".into() };
@@ -340,6 +340,157 @@ async fn an_emit_that_fails_is_not_delivered_later() {
     let (_client, missed, _) = come_back(&io, &ids, None).await;
     assert_eq!(missed.len(), 1);
     assert!(missed[0].starts_with(r#"42["n",2,""#));
+}
+
+#[tokio::test]
+async fn what_is_emitted_while_a_socket_ends_is_not_lost() {
+    async fn farewell(socket: SocketRef) {
+        socket.io().emit("bye", &()).unwrap();
+    }
+    let io = served(Recovery::new(), Namespace::new().on_disconnecting(farewell).with_state(()));
+    let (mut client, ids) = connect(&io).await;
+    io.emit("n", &1).unwrap();
+    let seen = offset(&client.text().await);
+    drop(client);
+    is_away(&io).await;
+    io.emit("n", &2).unwrap();
+    let (_client, missed, again) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!((missed.len(), again), (2, ids));
+}
+
+#[tokio::test]
+async fn a_client_that_was_too_slow_gets_what_found_no_room() {
+    let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(Recovery::new());
+    let io = SocketIoService::new(config).io();
+    let (mut client, ids) = connect(&io).await;
+    io.emit("n", &1).unwrap();
+    let seen = offset(&client.text().await);
+    // Nothing of it leaves before the test waits.
+    io.emit("big", &"x".repeat(9_800)).unwrap();
+    io.emit("n", &"y".repeat(500)).unwrap();
+    io.emit("n", &3).unwrap();
+    is_away(&io).await;
+    let (_client, missed, again) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!((missed.len(), again), (3, ids));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_may_come_back_while_its_socket_is_leaving() {
+    let (leaving, left) = std::sync::mpsc::channel();
+    let slow = move || {
+        leaving.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        async {}
+    };
+    let io = served(Recovery::new(), Namespace::new().on_disconnecting(slow).with_state(()));
+    let (client, ids) = connect(&io).await;
+    drop(client);
+    tokio::task::spawn_blocking(move || left.recv().unwrap()).await.unwrap();
+    let (_client, _, again) = come_back(&io, &ids, None).await;
+    assert_eq!(again, ids);
+    io.emit("n", &1).unwrap();
+    assert_eq!(io.to(&*ids.sid).sockets().len(), 1);
+}
+
+#[tokio::test]
+async fn an_offset_of_another_server_says_that_nothing_was_seen_of_this_one() {
+    let (io, other) = (server(), server());
+    let (mut client, _) = connect(&other).await;
+    other.emit("n", &0).unwrap();
+    other.emit("n", &0).unwrap();
+    client.text().await;
+    let foreign = offset(&client.text().await);
+    let (client, ids) = connect(&io).await;
+    drop(client);
+    is_away(&io).await;
+    (0..3).for_each(|n| io.emit("n", &n).unwrap());
+    let (_client, missed, again) = come_back(&io, &ids, Some(&foreign)).await;
+    assert_eq!((missed.len(), again), (3, ids));
+}
+
+#[tokio::test]
+async fn what_a_layer_emits_arrives_once() {
+    async fn hello(
+        socket: SocketRef,
+        request: axum::extract::Request,
+        next: axum::middleware::Next,
+    ) -> axum::response::Response {
+        socket.emit("hello", &()).unwrap();
+        next.run(request).await
+    }
+    let io = served(Recovery::new(), Namespace::new().layer(axum::middleware::from_fn(hello)));
+    let (mut client, ids) = connect(&io).await;
+    let seen = offset(&client.text().await);
+    drop(client);
+    is_away(&io).await;
+    let (mut client, missed, again) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!((missed.len(), &again), (0, &ids));
+    let hello = client.text().await;
+    assert!(hello.starts_with(r#"42["hello",""#));
+    io.emit("end", &()).unwrap();
+    assert!(client.text().await.starts_with(r#"42["end",""#));
+    drop(client);
+    is_away(&io).await;
+    assert_eq!(come_back(&io, &ids, Some(&hello[12..hello.len() - 2])).await.1.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_missed_leaves_room_for_what_follows() {
+    let namespace = Namespace::new().on("go", |socket: SocketRef| async move { socket.emit("went", &()).unwrap() });
+    let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(Recovery::new());
+    let io = SocketIoService::new(config.namespace("/", namespace.with_state(()))).io();
+    let (client, ids) = connect(&io).await;
+    drop(client);
+    is_away(&io).await;
+    (0..20).for_each(|n| io.emit("n", &(n, "x".repeat(1000))).unwrap());
+    let mut client = say_connect(&io, &format!("40{}", value!({"pid": ids.pid}))).await;
+    client.say(r#"42["go"]"#);
+    for _ in 0..20 {
+        assert!(client.text().await.starts_with(r#"42["n","#));
+    }
+    assert_eq!(Ids::read(&client.text().await), ids);
+    assert!(client.text().await.starts_with(r#"42["went","#));
+}
+
+#[tokio::test]
+async fn a_value_that_emits_when_it_is_dropped_is_harmless() {
+    #[derive(Clone)]
+    struct Farewell(#[expect(dead_code, reason = "it is dropped")] Arc<Emits>);
+    struct Emits(SocketIo);
+    impl Drop for Emits {
+        fn drop(&mut self) {
+            self.0.emit("left", &()).unwrap();
+        }
+    }
+    async fn joined(socket: SocketRef, io: SocketIo) {
+        socket.extensions().insert(Farewell(Arc::new(Emits(io))));
+    }
+    let io = served(Recovery::new().max_sessions(1), Namespace::new().on_connect(joined).with_state(()));
+    for _ in 0..3 {
+        let (client, ids) = connect(&io).await;
+        drop(client);
+        is_away(&io).await;
+        let (client, _, again) = come_back(&io, &ids, None).await;
+        assert_eq!(again, ids);
+        drop(client);
+        is_away(&io).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_emitted_to_is_dropped_all_the_same() {
+    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let mut client = say_connect(&io, "40/room/1,").await;
+    client.text().await;
+    drop(client);
+    is_away(&io).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        if let Some(namespace) = io.of("/room/1") {
+            namespace.emit("tick", &()).unwrap();
+        }
+    }
+    assert!(io.of("/room/1").is_none());
 }
 
 /// Kills a client's connection again and again while events flow: each arrives once and in order.

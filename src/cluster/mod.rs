@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     engine::{Packet, PacketKind},
-    packet::Encoded,
+    packet::{Encoded, EventPayload, Kind, Limits, decode, is_valid_json},
     room::{Room, Selection},
     server::Server,
     socket::BroadcastOperator,
@@ -125,17 +125,24 @@ impl ClusterNode {
     }
 }
 
-/// Whether packets are what they must be, so that no client's stream is broken: a text, and binary behind it.
+/// Whether packets are what they must be, so that no client's stream is broken: an event that asks for no ack, and its
+/// attachments.
 fn is_event(packets: &[Packet]) -> bool {
+    const ANY: Limits = Limits { attachments: usize::MAX, depth: 127 };
     let Some((text, attachments)) = packets.split_first() else {
         return false;
     };
-    let binary = matches!(text.data().first(), Some(b'5'));
-    text.kind() == PacketKind::Message
-        && matches!(text.data().first(), Some(b'2' | b'5'))
-        && !text.is_binary()
-        && binary != attachments.is_empty()
-        && attachments.iter().all(Packet::is_binary)
+    if text.kind() != PacketKind::Message || text.is_binary() || !attachments.iter().all(Packet::is_binary) {
+        return false;
+    }
+    let Ok(header) = decode(&text.data_bytes(), ANY) else {
+        return false;
+    };
+    matches!(header.kind, Kind::Event | Kind::BinaryEvent)
+        && header.id.is_none()
+        && header.attachments == attachments.len()
+        && is_valid_json(&header.payload)
+        && EventPayload::new(header.payload, Vec::new()).is_ok()
 }
 
 impl fmt::Debug for ClusterNode {

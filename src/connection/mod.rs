@@ -133,6 +133,15 @@ impl State {
     }
 }
 
+/// What became of a packet.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// It will leave, in order.
+    pub(crate) queued: bool,
+    /// Who carries it, if somebody waits for that.
+    pub(crate) waker: Option<Waker>,
+}
+
 /// A packet has not been queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendError {
@@ -237,26 +246,28 @@ impl Connection {
 
     // Sending.
 
-    /// Queues a packet of a socket's. `volatile` drops it, without an error, unless it would leave at once. Answers whether
-    /// it was queued.
-    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<bool, SendError> {
+    /// Queues a packet of a socket's, and wakes whoever carries it. `volatile` drops it, without an error, unless it would
+    /// leave at once.
+    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        if let Some(waker) = self.try_send(packet, volatile)?.waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// As [`send`](Self::send), but nobody is woken.
+    pub(crate) fn try_send(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
         let mut state = self.state();
         if !state.session.is_open() {
             return Err(SendError::Closed);
         }
         if volatile && !state.session.is_writable() {
-            return Ok(false);
+            return Ok(Sent::default());
         }
         if state.session.send(packet.packets_for(self.dialect.protocol)).is_err() {
-            drop(state);
-            return Err(self.refuse_packet());
+            return Err(SendError::Full);
         }
-        let waker = state.take_carrier();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        Ok(true)
+        Ok(Sent { queued: true, waker: state.take_carrier() })
     }
 
     /// Queues what was held back while a socket was not accepted, whatever the limit says: it was checked before. Answers
@@ -264,22 +275,19 @@ impl Connection {
     pub(crate) fn release<'a>(&self, packets: impl Iterator<Item = &'a Encoded>) -> Option<Waker> {
         let mut state = self.state();
         for packet in packets {
-            for packet in packet.packets_for(self.dialect.protocol) {
-                state.session.send_control(packet.clone());
-            }
+            state.session.release(packet.packets_for(self.dialect.protocol));
         }
         state.take_carrier()
     }
 
     /// There is no room for a packet: the policy decides what that means.
-    pub(crate) fn refuse_packet(&self) -> SendError {
+    pub(crate) fn refuse_packet(&self) {
         Server::count(&self.server.counters.slow_clients);
         log!(warn, "max_buffered_bytes reached: the client is too slow");
         match self.server.settings.slow_client_policy {
             SlowClientPolicy::Disconnect => self.abort(CloseCause::SlowClient),
             SlowClientPolicy::DropPacket => {}
         }
-        SendError::Full
     }
 
     /// Queues an answer of the protocol's own. A client that has no room even for that is let go.

@@ -1,18 +1,19 @@
 use bytes::{Buf, Bytes};
 
 use super::{
-    packet::{MESSAGE_BYTE, Packet, PacketError, PacketPayload},
+    packet::{EncodedTwice, MESSAGE_BYTE, Packet, PacketError, PacketPayload},
     query::{HandshakeQuery, Protocol},
 };
 
 /// How a session's packets look on the wire, whatever they say. The first request decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Dialect {
     pub(crate) protocol: Protocol,
     /// The client asked for binary as base64.
     pub(crate) base64: bool,
     /// The client polls by script elements: the index of the function that its answers call.
     pub(crate) jsonp: Option<Box<str>>,
+    pub(crate) twice: EncodedTwice,
 }
 
 /// The longest index of a JSONP function that is believed.
@@ -20,14 +21,18 @@ const MAX_JSONP_DIGITS: usize = 20;
 
 impl Dialect {
     /// The usual form of a revision.
-    pub(crate) const fn plain(protocol: Protocol) -> Self {
-        Self { protocol, base64: false, jsonp: None }
+    pub(crate) fn plain(protocol: Protocol) -> Self {
+        let twice = match protocol {
+            Protocol::V3 => EncodedTwice::unknown(),
+            Protocol::V4 => EncodedTwice::default(),
+        };
+        Self { protocol, base64: false, jsonp: None, twice }
     }
 
     /// What the query of the first request asks for.
     pub(crate) fn asked_for(query: &HandshakeQuery<'_>, protocol: Protocol) -> Self {
         let digits = |j: &str| j.chars().filter(char::is_ascii_digit).take(MAX_JSONP_DIGITS).collect();
-        Self { protocol, base64: query.base64, jsonp: query.jsonp.as_deref().map(digits) }
+        Self { base64: query.base64, jsonp: query.jsonp.as_deref().map(digits), ..Self::plain(protocol) }
     }
 
     /// Whether the client cannot take a binary answer to a poll.
@@ -38,7 +43,7 @@ impl Dialect {
     /// Reads a text frame of a WebSocket, which has checked that it is UTF-8.
     pub(crate) fn read_text(&self, frame: Bytes) -> Result<Packet, PacketError> {
         match self.protocol {
-            Protocol::V3 => Packet::from_utf8_v3(frame),
+            Protocol::V3 => Packet::from_utf8_v3(frame, &self.twice),
             Protocol::V4 => Packet::from_utf8(frame),
         }
     }

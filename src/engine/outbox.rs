@@ -8,6 +8,8 @@ pub(crate) struct Outbox {
     queue: VecDeque<Packet>,
     bytes: usize,
     limit: usize,
+    /// How much of it does not count against the limit.
+    released: usize,
 }
 
 /// A queue grown by a burst is given back once it has been emptied.
@@ -18,7 +20,7 @@ const OVERHEAD: usize = size_of::<Packet>();
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, limit }
+        Self { queue: VecDeque::new(), bytes: 0, limit, released: 0 }
     }
 
     /// Queues a packet and its attachments, all or none.
@@ -26,12 +28,20 @@ impl Outbox {
     /// An empty outbox takes anything: one packet larger than the limit is the sender's own decision.
     pub(crate) fn push(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
         let cost = Self::cost(packets);
-        if !self.queue.is_empty() && self.bytes + cost > self.limit {
+        if !self.queue.is_empty() && self.bytes - self.released + cost > self.limit {
             return Err(OutboxFull);
         }
         self.bytes += cost;
         self.queue.extend(packets.iter().cloned());
         Ok(())
+    }
+
+    /// Queues a packet and its attachments that count against no limit.
+    pub(crate) fn push_released(&mut self, packets: &[Packet]) {
+        let cost = Self::cost(packets);
+        self.bytes += cost;
+        self.released += cost;
+        self.queue.extend(packets.iter().cloned());
     }
 
     /// What packets cost while they wait: their bytes, and their entries in the queue.
@@ -48,6 +58,8 @@ impl Outbox {
     pub(crate) fn pop(&mut self) -> Option<Packet> {
         let packet = self.queue.pop_front()?;
         self.bytes -= cost(&packet);
+        // What was released stands in front.
+        self.released = self.released.saturating_sub(cost(&packet));
         if self.queue.is_empty() && self.queue.capacity() > KEPT_CAPACITY {
             self.queue = VecDeque::new();
         }
@@ -66,6 +78,7 @@ impl Outbox {
     pub(crate) fn clear(&mut self) {
         self.queue = VecDeque::new();
         self.bytes = 0;
+        self.released = 0;
     }
 }
 

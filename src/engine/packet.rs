@@ -1,4 +1,10 @@
-use std::fmt;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::{Buf, Bytes};
 
@@ -139,11 +145,11 @@ impl Packet {
 
     /// As [`from_utf8`](Self::from_utf8), in revision 3: the type follows the `b` of base64, and text may have been encoded
     /// twice.
-    pub(crate) fn from_utf8_v3(frame: Bytes) -> Result<Self, PacketError> {
+    pub(crate) fn from_utf8_v3(frame: Bytes, twice: &EncodedTwice) -> Result<Self, PacketError> {
         match &frame[..] {
             [b'b', b'4', data @ ..] => super::base64::decode(data).map(Self::binary),
             [b'b', ..] => Err(PacketError("unknown Engine.IO packet type")),
-            _ => Self::from_utf8(decode_twice(&frame).map_or(frame, Bytes::from)),
+            _ => Self::from_utf8(twice.decode(&frame).map_or(frame, Bytes::from)),
         }
     }
 
@@ -275,15 +281,35 @@ impl Packet {
     }
 }
 
-/// What text means if its characters are the bytes of UTF-8: clients of 1.x send it like that where they cannot send
-/// binary, those of 1.0 over WebSocket too. Text of which it cannot be true has been encoded once.
-fn decode_twice(text: &[u8]) -> Option<Vec<u8>> {
-    if text.is_ascii() {
-        return None;
+/// Whether the text of a client of revision 3 may have been encoded twice, so that its characters are the bytes of UTF-8.
+///
+/// Clients of 1.x do that where they cannot send binary, those of 1.0 over WebSocket too; nothing in their requests says
+/// so. Text that cannot have been encoded twice shows that this client never does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EncodedTwice {
+    /// What has been learned: that it never does. `None` if the question does not arise.
+    never: Option<Arc<AtomicBool>>,
+}
+
+impl EncodedTwice {
+    /// For a client of which it is not known yet.
+    pub(crate) fn unknown() -> Self {
+        Self { never: Some(Arc::default()) }
     }
-    let characters = std::str::from_utf8(text).ok()?.chars();
-    let bytes: Option<Vec<u8>> = characters.map(|character| u8::try_from(character).ok()).collect();
-    bytes.filter(|bytes| std::str::from_utf8(bytes).is_ok())
+
+    fn decode(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let never = self.never.as_ref()?;
+        if text.is_ascii() || never.load(Ordering::Relaxed) {
+            return None;
+        }
+        let characters = std::str::from_utf8(text).ok()?.chars();
+        let bytes: Option<Vec<u8>> = characters.map(|character| u8::try_from(character).ok()).collect();
+        let decoded = bytes.filter(|bytes| std::str::from_utf8(bytes).is_ok());
+        if decoded.is_none() {
+            never.store(true, Ordering::Relaxed);
+        }
+        decoded
+    }
 }
 
 /// What a packet says, not how it is kept.

@@ -179,6 +179,14 @@ impl Session {
         }
     }
 
+    /// Queues a packet that was held back, whatever the limit says: it was checked before. It does not take the room of
+    /// what follows.
+    pub(crate) fn release(&mut self, packets: &[Packet]) {
+        if self.state == State::Open {
+            self.outbox.push_released(packets);
+        }
+    }
+
     /// Queues a packet of the protocol itself, which always fits.
     pub(crate) fn send_control(&mut self, packet: Packet) {
         if self.state == State::Open {

@@ -75,7 +75,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        if self.origins.allow(&parts) {
+        if self.origins.allow(&parts, false) {
             HttpResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)))
         } else {
             log!(debug, "a request of a foreign origin was refused");

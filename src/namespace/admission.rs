@@ -134,7 +134,8 @@ async fn decide(socket: Arc<Socket>, auth: Bytes) {
     let recovered = socket.session.as_ref().filter(|session| session.recovered);
     let skip_layers = recovered.is_some() && socket.namespace.memory().is_some_and(Memory::skips_layers);
     if let Some(session) = recovered.filter(|_| skip_layers) {
-        session.restore_extensions(request.extensions_mut());
+        let fresh = std::mem::replace(request.extensions_mut(), session.restored_extensions());
+        request.extensions_mut().extend(fresh);
     }
     let answer = socket.namespace.connect_route(skip_layers).oneshot(request);
     let refusal = async {

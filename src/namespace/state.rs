@@ -111,12 +111,13 @@ impl NamespaceState {
         runtime.spawn(async move {
             while let Some(memory) = namespace.memory() {
                 tokio::time::sleep(memory.max_age() + Duration::from_millis(1)).await;
-                if !memory.clean() {
+                let more = memory.clean();
+                if let Some(server) = namespace.common.server.upgrade() {
+                    server.namespaces.remove_if_unused(&namespace);
+                }
+                if !more {
                     break;
                 }
-            }
-            if let Some(server) = namespace.common.server.upgrade() {
-                server.namespaces.remove_if_unused(&namespace);
             }
         });
     }

@@ -10,7 +10,7 @@ use super::{Recovery, Saved};
 
 /// Whom an event was for.
 #[derive(Debug)]
-pub(crate) enum Target {
+pub(super) enum Target {
     /// One socket.
     One(SocketId),
     /// All that are in the rooms, without the sender.

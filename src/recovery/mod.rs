@@ -12,7 +12,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -25,14 +25,14 @@ use crate::{
     connection::{SendError, now},
     engine::{CloseCause, generate_id},
     packet::Encoded,
-    room::Room,
-    socket::{DisconnectReason, Socket},
+    room::{Recipients, Room, Selection},
+    socket::{DisconnectReason, Socket, SocketId},
 };
 
-use self::{log::Log, saved::SavedSessions};
-pub(crate) use self::{
-    log::Target,
-    saved::{Restored, Saved},
+pub(crate) use self::saved::Restored;
+use self::{
+    log::{Log, Target},
+    saved::{Saved, SavedSessions},
 };
 
 /// How long and how much a server remembers, so that clients can recover their connections. See
@@ -106,6 +106,8 @@ impl Recovery {
 /// What one namespace remembers.
 pub(crate) struct Memory {
     settings: Recovery,
+    /// In front of each offset: a client may bring one that an earlier server, or another node, has given it.
+    tag: String,
     state: Mutex<State>,
 }
 
@@ -129,37 +131,40 @@ pub(crate) struct Session {
     last_sent: AtomicU64,
     /// The first offset behind that which could not be: the socket was closing, for instance. 0 if there is none.
     first_missed: AtomicU64,
-    /// Where the session left off, if it is one that returns.
-    restored: Mutex<Option<Restored>>,
+    accepted: AtomicBool,
+    /// Where the session left off, until it has been accepted again.
+    restored: Mutex<Option<Arc<Restored>>>,
     pub(crate) recovered: bool,
 }
 
 impl Session {
-    pub(crate) fn new(restored: Option<Restored>) -> Self {
+    pub(crate) fn new(restored: Option<Arc<Restored>>) -> Self {
         let private_id = restored.as_ref().map_or_else(|| generate_id().into(), |r| r.saved.private_id.clone());
         Self {
             private_id,
             begun: AtomicU64::new(0),
             last_sent: AtomicU64::new(0),
             first_missed: AtomicU64::new(0),
+            accepted: AtomicBool::new(false),
             recovered: restored.is_some(),
             restored: Mutex::new(restored),
         }
     }
 
-    /// Puts on a request what the layers put on the one by which the socket was admitted first.
-    pub(crate) fn restore_extensions(&self, extensions: &mut Extensions) {
-        if let Some(restored) = &*self.restored() {
-            extensions.extend(restored.saved.extensions.clone());
-        }
+    /// What the layers and handlers had put on the socket, before it was lost.
+    pub(crate) fn restored_extensions(&self) -> Extensions {
+        let restored = self.restored().clone();
+        restored.map(|restored| restored.saved.extensions.clone()).unwrap_or_default()
     }
 
-    /// The client has been told: nothing is left to restore.
-    pub(crate) fn settle(&self) {
-        *self.restored() = None;
+    /// The client is told that it is accepted: nothing is left to restore. What is returned is to be dropped while no lock
+    /// is held.
+    pub(crate) fn settle(&self) -> Option<Arc<Restored>> {
+        self.accepted.store(true, Ordering::Relaxed);
+        self.restored().take()
     }
 
-    fn restored(&self) -> MutexGuard<'_, Option<Restored>> {
+    fn restored(&self) -> MutexGuard<'_, Option<Arc<Restored>>> {
         self.restored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -172,9 +177,27 @@ struct Claim {
     offset: Option<String>,
 }
 
+/// Whom an event is for.
+pub(crate) enum Audience<'a> {
+    One(&'a Arc<Socket>),
+    /// The members of a selection, without the sender. Looked up while nobody comes or goes.
+    Many {
+        selection: &'a Selection,
+        sender: Option<SocketId>,
+        find: &'a dyn Fn() -> Recipients<Arc<Socket>>,
+    },
+}
+
+/// What became of an event.
+#[derive(Default)]
+pub(crate) struct Emitted {
+    pub(crate) recipients: Option<Recipients<Arc<Socket>>>,
+    pub(crate) failed: Vec<(Arc<Socket>, SendError)>,
+}
+
 impl Memory {
     pub(crate) fn new(settings: Recovery) -> Self {
-        Self { settings, state: Mutex::default() }
+        Self { settings, tag: generate_id()[..TAG_LENGTH].to_owned(), state: Mutex::default() }
     }
 
     pub(crate) fn skips_layers(&self) -> bool {
@@ -190,132 +213,177 @@ impl Memory {
     /// Stamps an event, keeps it unless it is volatile, and gives it to the recipients.
     ///
     /// All of that under one lock: each client gets the events of a namespace in the order of their offsets, so that the
-    /// last offset that it saw says all. Answers who had no room for it.
-    pub(crate) fn emit(
-        &self,
-        target: Target,
-        packet: &Encoded,
-        volatile: bool,
-        each: impl FnOnce(&mut dyn FnMut(&Arc<Socket>)),
-    ) -> Vec<(Arc<Socket>, SendError)> {
-        let mut state = self.state();
-        let offset = state.log.last() + u64::from(!volatile);
-        let stamped = packet.with_offset(&to_text(offset));
-        let mut failed = Vec::new();
-        each(&mut |socket| {
-            let sent = match &socket.session {
-                Some(session) => {
-                    let sent = socket.deliver_quietly(&stamped, volatile);
-                    match sent {
-                        Ok(true) => {
+    /// last offset that it saw says all. No user code runs under it, and nobody is woken.
+    pub(crate) fn emit(&self, audience: Audience<'_>, packet: &Encoded, volatile: bool) -> Emitted {
+        let mut emitted = Emitted::default();
+        let mut wakers = Vec::new();
+        {
+            let mut state = self.state();
+            if let Audience::One(socket) = &audience
+                && let Some(held) = socket.hold_early(packet, volatile)
+            {
+                // It is stamped when the socket joins.
+                drop(state);
+                emitted.failed.extend(held.err().map(|error| ((*socket).clone(), error)));
+                return emitted;
+            }
+            let offset = state.log.last() + u64::from(!volatile);
+            let stamped = packet.with_offset(&self.write(offset));
+            let mut give = |socket: &Arc<Socket>| {
+                let form = if socket.session.is_some() { &stamped } else { packet };
+                let sent = socket.try_deliver(form, volatile);
+                if let Some(session) = &socket.session {
+                    match &sent {
+                        Ok(sent) if sent.queued => {
                             session.last_sent.store(offset, Ordering::Relaxed);
                             session.first_missed.store(0, Ordering::Relaxed);
                         }
                         Err(_) if !volatile && session.first_missed.load(Ordering::Relaxed) == 0 => {
                             session.first_missed.store(offset, Ordering::Relaxed);
                         }
-                        Ok(false) | Err(_) => {}
+                        Ok(_) | Err(_) => {}
                     }
-                    sent
                 }
-                None => socket.deliver_quietly(packet, volatile),
+                match sent {
+                    Ok(sent) => wakers.extend(sent.waker),
+                    Err(error) => emitted.failed.push((socket.clone(), error)),
+                }
             };
-            if let Err(error) = sent {
-                failed.push((socket.clone(), error));
+            let target = match audience {
+                Audience::One(socket) => {
+                    give(socket);
+                    // Whoever emits to one socket is told if that failed.
+                    emitted.failed.is_empty().then(|| Target::One(socket.id.clone()))
+                }
+                Audience::Many { selection, sender, find } => {
+                    let recipients = find();
+                    recipients.iter().for_each(give);
+                    emitted.recipients = Some(recipients);
+                    Some(Target::Selection(selection.clone(), sender))
+                }
+            };
+            if let Some(target) = target.filter(|_| !volatile) {
+                state.log.push(&self.settings, now(), target, stamped);
             }
-        });
-        // Whoever emits to one socket is told if that failed.
-        let is_kept = !volatile && (failed.is_empty() || matches!(target, Target::Selection(..)));
-        if is_kept {
-            state.log.push(&self.settings, now(), target, stamped);
         }
-        failed
+        wakers.into_iter().for_each(std::task::Waker::wake);
+        emitted
     }
 
     // Coming and going.
 
     /// A client wants to join, and says perhaps that it is one that was here. Its session, if it is remembered and
     /// everything that it missed is still known; nobody can claim it a second time.
-    pub(crate) fn claim(&self, auth: &[u8]) -> Option<Restored> {
+    pub(crate) fn claim(&self, auth: &[u8]) -> Option<Arc<Restored>> {
         let claim: Claim = serde_json::from_slice(auth).ok()?;
         let predecessor = self.state().live.get(&*claim.pid).cloned();
         if let Some(socket) = predecessor {
-            // The client knows that the connection is lost; the server did not yet.
+            // The client knows that the connection is lost; the server did not yet, or is just about to deal with it.
             socket.connection.abort(CloseCause::TransportClose);
             socket.close(DisconnectReason::TransportClose);
+            if let Some(session) = socket.session.as_ref().filter(|_| socket.is_lost()) {
+                self.leave(&socket, session, true);
+            }
         }
-        let mut state = self.state();
         let now = now();
-        state.forget_old(&self.settings, now);
-        let saved = state.saved.take(&claim.pid)?;
-        let seen = match &claim.offset {
-            Some(offset) => from_text(offset).filter(|offset| *offset <= state.log.last())?,
-            None => 0,
-        };
-        // Up to where the client has everything that was for it.
-        let from = if seen == saved.last_sent { seen.max(saved.left_at) } else { seen.max(saved.begun) };
-        state.log.has_all_since(from).then_some(Restored { saved, from, seen })
+        let mut state = self.state();
+        let garbage = state.forget_old(&self.settings, now);
+        let restored = state.saved.take(&claim.pid).and_then(|(saved, left)| {
+            let seen = match claim.offset.as_deref().map(|offset| self.read(offset)) {
+                None | Some(Offset::Foreign) => 0,
+                Some(Offset::Ours(offset)) if offset <= state.log.last() => offset,
+                Some(Offset::Ours(_) | Offset::Garbage) => return None,
+            };
+            // Up to where the client has everything that was for it.
+            let from = if seen == saved.last_sent { seen.max(saved.has_all_until) } else { seen.max(saved.begun) };
+            state.log.has_all_since(from).then(|| Arc::new(Restored { saved, left, from, seen }))
+        });
+        drop(state);
+        drop(garbage);
+        restored
     }
 
-    /// A socket joins its namespace: `join` does it, unless it is too late for that, while nothing is emitted. Answers what
-    /// the socket missed.
+    /// A socket joins its namespace: `join` does it, with the rooms that it had, unless it is too late for that; nothing is
+    /// emitted meanwhile. Answers what the socket missed.
     pub(crate) fn join(
         &self,
         socket: &Arc<Socket>,
         session: &Session,
-        join: impl FnOnce(Option<&Saved>) -> bool,
+        join: impl FnOnce(&[Room]) -> bool,
     ) -> Vec<Encoded> {
+        let restored = session.restored().clone();
         let mut state = self.state();
-        let restored = session.restored();
-        if !join(restored.as_ref().map(|restored| &restored.saved)) {
+        if !join(restored.as_ref().map_or(&[], |restored| &restored.saved.rooms)) {
             return Vec::new();
         }
         state.live.insert(session.private_id.clone(), socket.clone());
-        let Some(Restored { saved, from, seen }) = &*restored else {
-            session.begun.store(state.log.last(), Ordering::Relaxed);
-            return Vec::new();
-        };
-        let missed: Vec<_> = state.log.since(*from).filter(|entry| entry.is_for(saved)).collect();
-        session.begun.store(saved.begun, Ordering::Relaxed);
-        session.last_sent.store(missed.last().map_or(*seen, |entry| entry.offset), Ordering::Relaxed);
-        missed.into_iter().map(|entry| entry.packet.clone()).collect()
+        let mut missed = Vec::new();
+        match &restored {
+            None => session.begun.store(state.log.last(), Ordering::Relaxed),
+            Some(restored) => {
+                let entries: Vec<_> =
+                    state.log.since(restored.from).filter(|entry| entry.is_for(&restored.saved)).collect();
+                session.begun.store(restored.saved.begun, Ordering::Relaxed);
+                let last_sent = entries.last().map_or(restored.seen, |entry| entry.offset);
+                session.last_sent.store(last_sent, Ordering::Relaxed);
+                missed.extend(entries.into_iter().map(|entry| entry.packet.clone()));
+            }
+        }
+        // What layers emitted to it before it was there follows what it missed.
+        socket.stamp_early(|packet| {
+            let stamped = packet.with_offset(&self.write(state.log.last() + 1));
+            state.log.push(&self.settings, now(), Target::One(socket.id.clone()), stamped.clone());
+            session.last_sent.store(state.log.last(), Ordering::Relaxed);
+            stamped
+        });
+        missed
     }
 
-    /// A socket leaves: `leave` takes it out of its rooms, while nothing is emitted, and answers which they were. Its
-    /// session is kept if its client may come back.
-    pub(crate) fn leave(
-        &self,
-        socket: &Arc<Socket>,
-        session: &Session,
-        end: Ending,
-        leave: impl FnOnce() -> Vec<Room>,
-    ) {
-        let mut state = self.state();
-        let rooms = leave();
-        if state.live.get(&session.private_id).is_some_and(|live| Arc::ptr_eq(live, socket)) {
-            state.live.remove(&session.private_id);
+    /// A socket leaves its rooms, while nothing is emitted. Its session is kept if it was accepted and its client may come
+    /// back.
+    pub(crate) fn leave(&self, socket: &Arc<Socket>, session: &Session, recoverable: bool) {
+        // Cloning and dropping what is the user's may run the user's code: not under the lock.
+        let extensions = if recoverable { socket.all_extensions() } else { Extensions::new() };
+        let data = socket.data_bytes();
+        let mut garbage = Vec::new();
+        let restored;
+        {
+            let now = now();
+            let mut state = self.state();
+            let rooms = socket.leave_rooms();
+            let is_there = state.live.get(&session.private_id).is_some_and(|live| Arc::ptr_eq(live, socket));
+            if is_there {
+                state.live.remove(&session.private_id);
+            }
+            restored = session.restored().take();
+            let saved = match &restored {
+                // It was refused, or lost again before it was accepted: nothing has changed.
+                Some(restored) => Some((restored.saved.clone(), restored.left)),
+                None if recoverable && is_there && session.accepted.load(Ordering::Relaxed) => {
+                    let has_all_until = match session.first_missed.load(Ordering::Relaxed) {
+                        0 => state.log.last(),
+                        first_missed => first_missed - 1,
+                    };
+                    let saved = Saved {
+                        id: socket.id.clone(),
+                        private_id: session.private_id.clone(),
+                        rooms,
+                        data,
+                        extensions,
+                        begun: session.begun.load(Ordering::Relaxed),
+                        last_sent: session.last_sent.load(Ordering::Relaxed),
+                        has_all_until,
+                    };
+                    Some((Arc::new(saved), now))
+                }
+                None => None,
+            };
+            if let Some((saved, left)) = saved {
+                garbage = state.saved.insert(saved, left, self.settings.max_sessions);
+            }
+            garbage.extend(state.forget_old(&self.settings, now));
         }
-        let saved = match session.restored().take() {
-            // It was refused, or lost again before it was accepted: nothing has changed.
-            Some(restored) => restored.saved,
-            None if !end.accepted || !end.recoverable => return,
-            None => Saved {
-                id: socket.id.clone(),
-                private_id: session.private_id.clone(),
-                rooms,
-                data: socket.data_bytes(),
-                extensions: socket.all_extensions(),
-                begun: session.begun.load(Ordering::Relaxed),
-                last_sent: session.last_sent.load(Ordering::Relaxed),
-                left_at: match session.first_missed.load(Ordering::Relaxed) {
-                    0 => state.log.last(),
-                    first_missed => first_missed - 1,
-                },
-            },
-        };
-        let now = now();
-        state.saved.insert(saved, now, self.settings.max_sessions);
-        state.forget_old(&self.settings, now);
+        drop((restored, garbage));
     }
 
     /// Whether somebody may still come back.
@@ -331,38 +399,55 @@ impl Memory {
     /// Forgets what has become old. Answers whether there is more to forget later.
     pub(crate) fn clean(&self) -> bool {
         let mut state = self.state();
-        state.forget_old(&self.settings, now());
+        let garbage = state.forget_old(&self.settings, now());
         state.cleaning = !state.saved.is_empty() || !state.log.is_empty();
-        state.cleaning
+        let more = state.cleaning;
+        drop(state);
+        drop(garbage);
+        more
     }
 
     pub(crate) fn max_age(&self) -> Duration {
         self.settings.max_disconnection
     }
-}
 
-impl State {
-    fn forget_old(&mut self, settings: &Recovery, now: Instant) {
-        self.log.forget_old(settings, now);
-        self.saved.forget_old(settings.max_disconnection, now);
+    // Offsets.
+
+    fn write(&self, offset: u64) -> String {
+        format!("{}.{offset:x}", self.tag)
+    }
+
+    fn read(&self, text: &str) -> Offset {
+        let Some((tag, offset)) = text.split_once('.').filter(|(tag, _)| tag.len() == TAG_LENGTH) else {
+            return Offset::Garbage;
+        };
+        match u64::from_str_radix(offset, 16) {
+            // Only what `to_text` writes.
+            Ok(number) if format!("{number:x}") != offset => Offset::Garbage,
+            Ok(number) if tag == self.tag => Offset::Ours(number),
+            Ok(_) => Offset::Foreign,
+            Err(_) => Offset::Garbage,
+        }
     }
 }
 
-/// How a socket leaves.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ending {
-    pub(crate) accepted: bool,
-    /// The client lost its connection, and may come back.
-    pub(crate) recoverable: bool,
+const TAG_LENGTH: usize = 8;
+
+/// An offset that a client brings.
+enum Offset {
+    Ours(u64),
+    /// The client has it from another server, and so has seen nothing of this one.
+    Foreign,
+    /// None at all: the client takes the last argument of any event for one, if it is a string.
+    Garbage,
 }
 
-fn to_text(offset: u64) -> String {
-    format!("{offset:x}")
-}
-
-fn from_text(text: &str) -> Option<u64> {
-    // Only what `to_text` writes.
-    u64::from_str_radix(text, 16).ok().filter(|offset| to_text(*offset) == text)
+impl State {
+    /// What is forgotten is to be dropped while the lock is not held.
+    fn forget_old(&mut self, settings: &Recovery, now: Instant) -> Vec<Arc<Saved>> {
+        self.log.forget_old(settings, now);
+        self.saved.forget_old(settings.max_disconnection, now)
+    }
 }
 
 impl fmt::Debug for Memory {

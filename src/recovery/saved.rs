@@ -23,13 +23,15 @@ pub(crate) struct Saved {
     /// The last offset that was sent to it.
     pub(super) last_sent: u64,
     /// Up to this offset everything was sent to it that was for it.
-    pub(super) left_at: u64,
+    pub(super) has_all_until: u64,
 }
 
 /// A session that has been claimed by the client that had it.
 #[derive(Debug)]
 pub(crate) struct Restored {
-    pub(crate) saved: Saved,
+    pub(crate) saved: Arc<Saved>,
+    /// When the socket was lost.
+    pub(super) left: Instant,
     /// What the client missed stands behind this offset.
     pub(super) from: u64,
     /// The last offset that the client saw; 0 if none.
@@ -37,9 +39,11 @@ pub(crate) struct Restored {
 }
 
 /// The sessions of sockets that are away. Keys come from clients: std's hasher resists chosen ones.
+///
+/// What is taken out of it holds values of the user's, and is handed to the caller to be dropped.
 #[derive(Default)]
 pub(super) struct SavedSessions {
-    by_private_id: HashMap<Arc<str>, (Saved, Instant)>,
+    by_private_id: HashMap<Arc<str>, (Arc<Saved>, Instant)>,
     /// In the order in which they left; may name some that have returned.
     order: VecDeque<(Arc<str>, Instant)>,
 }
@@ -49,38 +53,46 @@ impl SavedSessions {
         self.by_private_id.is_empty()
     }
 
-    pub(super) fn insert(&mut self, saved: Saved, now: Instant, limit: usize) {
-        self.order.push_back((saved.private_id.clone(), now));
-        self.by_private_id.insert(saved.private_id.clone(), (saved, now));
+    /// Keeps the session of a socket that left at a time. Answers those that have to make room for it.
+    pub(super) fn insert(&mut self, saved: Arc<Saved>, left: Instant, limit: usize) -> Vec<Arc<Saved>> {
+        let entry = (saved.private_id.clone(), left);
+        if self.order.back().is_some_and(|(_, last)| left < *last) {
+            // It was claimed in vain, and is as old as it was.
+            self.order.push_front(entry);
+        } else {
+            self.order.push_back(entry);
+        }
+        let replaced = self.by_private_id.insert(saved.private_id.clone(), (saved, left));
+        let mut forgotten: Vec<_> = replaced.into_iter().map(|(saved, _)| saved).collect();
         while self.by_private_id.len() > limit || self.order.len() > limit.saturating_mul(2).max(64) {
-            if !self.forget_first() {
-                break;
+            match self.order.pop_front() {
+                Some(first) => forgotten.extend(self.forget(&first)),
+                None => break,
             }
         }
+        forgotten
     }
 
-    pub(super) fn take(&mut self, private_id: &str) -> Option<Saved> {
-        self.by_private_id.remove(private_id).map(|(saved, _)| saved)
+    pub(super) fn take(&mut self, private_id: &str) -> Option<(Arc<Saved>, Instant)> {
+        self.by_private_id.remove(private_id)
     }
 
-    pub(super) fn forget_old(&mut self, max_age: Duration, now: Instant) {
+    pub(super) fn forget_old(&mut self, max_age: Duration, now: Instant) -> Vec<Arc<Saved>> {
+        let mut forgotten = Vec::new();
         while self.order.front().is_some_and(|(_, left)| now.duration_since(*left) > max_age) {
-            self.forget_first();
+            let first = self.order.pop_front();
+            forgotten.extend(first.and_then(|first| self.forget(&first)));
         }
         if self.by_private_id.is_empty() {
             *self = Self::default();
         }
+        forgotten
     }
 
-    /// Forgets the one that left first, unless it has returned since. Answers whether there was one.
-    fn forget_first(&mut self) -> bool {
-        let Some((private_id, left)) = self.order.pop_front() else {
-            return false;
-        };
-        if self.by_private_id.get(&private_id).is_some_and(|(_, at)| *at == left) {
-            self.by_private_id.remove(&private_id);
-        }
-        true
+    /// Forgets a session, unless it has returned since.
+    fn forget(&mut self, (private_id, left): &(Arc<str>, Instant)) -> Option<Arc<Saved>> {
+        let is_it = self.by_private_id.get(private_id).is_some_and(|(_, at)| at == left);
+        if is_it { self.take(private_id).map(|(saved, _)| saved) } else { None }
     }
 }
 

@@ -97,7 +97,7 @@ fn handshake<B>(
         return Err(NOT_ITS_TRANSPORT.into());
     }
     let settings = &server.settings;
-    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(parts)) {
+    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(parts, query.jsonp.is_some())) {
         return Err(Refusal::Forbidden.into());
     }
     let protocol = query.protocol().filter(|protocol| *protocol == Protocol::V4 || settings.allow_eio3);

@@ -228,7 +228,7 @@ impl<T> AckStream<T> {
     pub(super) fn emit<'a>(
         recipients: impl Iterator<Item = &'a Arc<Socket>>,
         id: u64,
-        packet: impl Fn(&Socket) -> Encoded,
+        packet: &Encoded,
         timeout: Duration,
     ) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -237,7 +237,7 @@ impl<T> AckStream<T> {
             let waiter = Waiter::Many(socket.id.clone(), sender.clone());
             if socket.acks.insert(id, waiter) {
                 let entry = Entry { socket: socket.clone(), id };
-                if socket.deliver(&packet(socket), false).is_err() {
+                if socket.deliver(packet, false).is_err() {
                     drop(sender.send((socket.id.clone(), None)));
                 }
                 waiting.insert(socket.id.clone(), entry);

@@ -7,7 +7,7 @@ use crate::{
     connection::SendError,
     namespace::NamespaceState,
     packet::{self, Encoded},
-    recovery::Target,
+    recovery::Audience,
     room::{IntoRooms, Recipients, Selection},
 };
 
@@ -143,22 +143,17 @@ impl BroadcastOperator {
             return report;
         };
         let sender = self.sender.as_ref().map(|sender| sender.id.clone());
-        let target = Target::Selection(self.selection.clone(), sender);
-        let mut observed = Vec::new();
-        let failed = memory.emit(target, packet, volatile, |give| {
-            let recipients = self.recipients();
-            recipients.iter().for_each(|socket| {
-                report.note(socket, None);
-                give(socket);
-            });
-            observed.extend(recipients.iter().filter(|socket| socket.listeners().is_some()).cloned());
-        });
-        observed.iter().for_each(|socket| socket.observe(packet));
+        let audience = Audience::Many { selection: &self.selection, sender, find: &|| self.recipients() };
+        let emitted = memory.emit(audience, packet, volatile);
         self.namespace.clean_later();
-        for (socket, error) in failed {
+        for socket in emitted.recipients.iter().flat_map(Recipients::iter) {
+            report.note(socket, None);
+            socket.observe(packet);
+        }
+        for (socket, error) in emitted.failed {
             report.recipients -= 1;
             report.note(&socket, Some(error));
-            socket.report(error);
+            socket.deal_with(error);
         }
         report
     }
@@ -188,7 +183,7 @@ impl BroadcastOperator {
         let packet =
             self.flags.encode(packet::Target { namespace: self.namespace.name(), id: Some(id) }, event, args)?;
         let timeout = self.flags.timeout.unwrap_or(self.namespace.ack_timeout());
-        Ok(AckStream::emit(self.recipients().iter(), id, |_| packet.clone(), timeout))
+        Ok(AckStream::emit(self.recipients().iter(), id, &packet, timeout))
     }
 
     /// The sockets of this node that are meant, those among them whose `on_connect` is under way.

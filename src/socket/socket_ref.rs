@@ -240,8 +240,7 @@ impl SocketRef {
     ///
     /// A socket that is not accepted yet is refused, whatever `on_connect` answers.
     pub fn disconnect(&self) {
-        self.0.send_disconnect();
-        self.0.close(super::DisconnectReason::ServerNamespaceDisconnect);
+        self.0.kick();
     }
 
     /// Disconnects all sockets of the connection, then closes it.

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
@@ -14,12 +14,12 @@ use bytes::Bytes;
 use http::Extensions;
 
 use crate::{
-    connection::{Connection, SendError},
+    connection::{Connection, SendError, Sent},
     engine::Protocol,
     handler::EventRoute,
     namespace::{self, NamespaceState},
     packet::{Encoded, encode_simple},
-    recovery::{Ending, Restored, Saved, Session, Target},
+    recovery::{Audience, Restored, Session},
     room::{MemberId, Room},
     server::Server,
 };
@@ -51,6 +51,8 @@ pub(crate) struct Socket {
     /// JSON: what handlers keep about the socket.
     data: Mutex<Option<Bytes>>,
     listeners: OnceLock<Box<Listeners>>,
+    /// The client is to be sent a DISCONNECT packet.
+    untold: AtomicBool,
     phase: AtomicU8,
     pending: Mutex<Pending>,
     /// Its place in the namespace's registry; changed only under the registry's lock.
@@ -64,16 +66,38 @@ pub(crate) struct Socket {
 const ADMITTING: u8 = 0;
 const HELD: u8 = 1;
 const CONNECTED: u8 = 2;
+/// It ended, and its client shall not come back as this socket.
 const CLOSED: u8 = 3;
+/// It ended because its connection was lost.
+const LOST: u8 = 4;
 
 /// What was emitted and joined before the socket was accepted.
 #[derive(Debug, Default)]
 struct Pending {
-    packets: Vec<Encoded>,
+    packets: Vec<Held>,
     bytes: usize,
     /// What a socket that returns has not seen yet.
     missed: Vec<Encoded>,
     rooms: Vec<Room>,
+}
+
+#[derive(Debug)]
+struct Held {
+    packet: Encoded,
+    /// It is to be stamped when the socket joins its namespace.
+    early: bool,
+}
+
+impl Pending {
+    fn hold(&mut self, packet: &Encoded, early: bool, limit: usize) -> Result<Sent, SendError> {
+        let bytes = self.bytes + packet.cost();
+        if bytes > limit && !self.packets.is_empty() {
+            return Err(SendError::Full);
+        }
+        self.bytes = bytes;
+        self.packets.push(Held { packet: packet.clone(), early });
+        Ok(Sent { queued: true, waker: None })
+    }
 }
 
 impl Socket {
@@ -81,9 +105,9 @@ impl Socket {
         connection: Arc<Connection>,
         namespace: Arc<NamespaceState>,
         auth: Bytes,
-        restored: Option<Restored>,
+        restored: Option<Arc<Restored>>,
     ) -> Arc<Self> {
-        let saved = restored.as_ref().map(|restored| &restored.saved);
+        let saved = restored.as_ref().map(|restored| &*restored.saved);
         let recoverable = namespace.memory().is_some() && connection.dialect.protocol == Protocol::V4;
         Arc::new(Self {
             id: saved.map_or_else(|| SocketId::new(&connection, namespace.name()), |saved| saved.id.clone()),
@@ -96,6 +120,7 @@ impl Socket {
             kept: Kept::default(),
             auth,
             listeners: OnceLock::new(),
+            untold: AtomicBool::new(false),
             phase: AtomicU8::new(ADMITTING),
             pending: Mutex::default(),
             member: Mutex::new(None),
@@ -117,7 +142,7 @@ impl Socket {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.phase() == CLOSED
+        self.phase() >= CLOSED
     }
 
     /// `on_connect` has been reached, or would have been if there were one.
@@ -171,19 +196,16 @@ impl Socket {
     ///
     /// What the layers put on the request stays on the socket.
     pub(crate) fn hold(self: &Arc<Self>, extensions: Extensions) {
-        let join = |saved: Option<&Saved>| {
+        self.merge_extensions(extensions);
+        let join = |rooms: &[Room]| {
             let mut pending = self.pending();
             if self.phase() != ADMITTING {
                 return false;
             }
-            let mut own = self.extensions.lock().unwrap_or_else(PoisonError::into_inner);
-            own.extend(saved.map(|saved| saved.extensions.clone()).unwrap_or_default());
-            own.extend(extensions);
-            drop(own);
-            let rooms = std::mem::take(&mut pending.rooms);
+            let joined = std::mem::take(&mut pending.rooms);
             self.namespace.with_registry(|registry| {
                 let id = registry.insert(self.id.room(), self.clone());
-                for room in saved.iter().flat_map(|saved| &saved.rooms).chain(&rooms) {
+                for room in rooms.iter().chain(&joined) {
                     registry.join(id, room);
                 }
                 *self.member() = Some(id);
@@ -197,9 +219,21 @@ impl Socket {
                 self.pending().missed = missed;
             }
             _ => {
-                join(None);
+                join(&[]);
             }
         }
+    }
+
+    /// What the socket had before it was lost, what layers gave it, what they put on the request: the last one counts.
+    fn merge_extensions(&self, request: Extensions) {
+        let lock = || self.extensions.lock().unwrap_or_else(PoisonError::into_inner);
+        // Values are the user's: they are cloned and dropped while nothing is locked.
+        let mut merged = self.session.as_ref().map(|session| session.restored_extensions()).unwrap_or_default();
+        let own = std::mem::take(&mut *lock());
+        merged.extend(own);
+        merged.extend(request);
+        let before = std::mem::replace(&mut *lock(), merged);
+        drop(before);
     }
 
     /// The socket is accepted: CONNECT goes out, then everything that was held.
@@ -218,12 +252,12 @@ impl Socket {
         }
         self.connection.joined();
         let Pending { packets, missed, .. } = std::mem::take(&mut *pending);
-        let waker = self.connection.release(missed.iter().chain([&connect]).chain(&packets));
+        let held = packets.iter().map(|held| &held.packet);
+        let waker = self.connection.release(missed.iter().chain([&connect]).chain(held));
+        let settled = self.session.as_ref().map(|session| session.settle());
         self.phase.store(CONNECTED, Ordering::Release);
         drop(pending);
-        if let Some(session) = &self.session {
-            session.settle();
-        }
+        drop(settled);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -239,63 +273,82 @@ impl Socket {
         let Some(memory) = self.namespace.memory() else {
             return self.deliver(packet, volatile);
         };
-        let failed = memory.emit(Target::One(self.id.clone()), packet, volatile, |give| give(self));
+        let emitted = memory.emit(Audience::One(self), packet, volatile);
         self.namespace.clean_later();
-        failed.into_iter().next().map_or(Ok(()), |(socket, error)| {
-            socket.report(error);
+        emitted.failed.into_iter().next().map_or(Ok(()), |(socket, error)| {
+            socket.deal_with(error);
             Err(error)
         })
     }
 
     /// Queues a packet for the client; holds it back while the socket is not accepted.
     pub(crate) fn deliver(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
-        let sent = self.deliver_quietly(packet, volatile);
-        sent.map(drop).inspect_err(|error| self.report(*error))
+        let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.deal_with(*error))?;
+        if let Some(waker) = sent.waker {
+            waker.wake();
+        }
+        Ok(())
     }
 
-    /// As [`deliver`](Self::deliver), but the user's hook is not told of a failure. Answers whether the packet was queued.
-    pub(crate) fn deliver_quietly(&self, packet: &Encoded, volatile: bool) -> Result<bool, SendError> {
+    /// As [`deliver`](Self::deliver), but nobody is woken, and a failure has no consequences yet: see
+    /// [`deal_with`](Self::deal_with).
+    pub(crate) fn try_deliver(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
         match self.phase() {
-            CONNECTED => self.connection.send(packet, volatile),
-            CLOSED => Err(SendError::Closed),
+            CONNECTED => self.connection.try_send(packet, volatile),
+            CLOSED | LOST => Err(SendError::Closed),
             _ => self.hold_back(packet, volatile),
         }
     }
 
-    /// Tells the user's hook of a packet that found no room.
-    pub(super) fn report(self: &Arc<Self>, error: SendError) {
-        if error == SendError::Full
-            && let Some(hook) = &self.connection.server.settings.on_slow_client
-        {
-            hook(&self.clone().into());
+    /// There was no room for a packet: the policy says what follows, and the user's hook is told.
+    pub(super) fn deal_with(self: &Arc<Self>, error: SendError) {
+        if error == SendError::Full {
+            self.connection.refuse_packet();
+            if let Some(hook) = &self.connection.server.settings.on_slow_client {
+                hook(&self.clone().into());
+            }
         }
     }
 
-    fn hold_back(&self, packet: &Encoded, volatile: bool) -> Result<bool, SendError> {
+    fn hold_back(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
         let mut pending = self.pending();
         match self.phase() {
             CONNECTED => {
                 drop(pending);
-                return self.connection.send(packet, volatile);
+                return self.connection.try_send(packet, volatile);
             }
-            CLOSED => return Err(SendError::Closed),
+            CLOSED | LOST => return Err(SendError::Closed),
             _ => {}
         }
         if volatile {
-            return Ok(false);
+            return Ok(Sent::default());
         }
-        let bytes = pending.bytes + packet.cost();
-        if bytes > self.connection.server.settings.max_buffered_bytes && !pending.packets.is_empty() {
+        pending.hold(packet, false, self.connection.server.settings.max_buffered_bytes)
+    }
+
+    /// Holds an event back that is emitted before the socket has joined its namespace, which will
+    /// [stamp](Self::stamp_early) it. `None` if the socket has joined.
+    pub(crate) fn hold_early(&self, packet: &Encoded, volatile: bool) -> Option<Result<Sent, SendError>> {
+        let mut pending = self.pending();
+        if self.phase() != ADMITTING {
+            return None;
+        }
+        if volatile || self.session.is_none() {
             drop(pending);
-            return Err(self.connection.refuse_packet());
+            return Some(self.hold_back(packet, volatile));
         }
-        pending.bytes = bytes;
-        pending.packets.push(packet.clone());
-        Ok(true)
+        Some(pending.hold(packet, true, self.connection.server.settings.max_buffered_bytes))
+    }
+
+    /// Changes what [`hold_early`](Self::hold_early) has held.
+    pub(crate) fn stamp_early(&self, mut stamp: impl FnMut(&Encoded) -> Encoded) {
+        for held in self.pending().packets.iter_mut().filter(|held| held.early) {
+            *held = Held { packet: stamp(&held.packet), early: false };
+        }
     }
 
     pub(crate) fn send_disconnect(&self) {
-        if self.is_connected() {
+        if self.is_connected() || self.untold.swap(false, Ordering::AcqRel) {
             self.connection.reply(&encode_simple(b'1', self.namespace.name(), ""));
         }
     }
@@ -381,7 +434,7 @@ impl Socket {
     /// that others wait for.
     fn keep_events(&self, route: EventRoute) {
         let mut events = self.events();
-        if self.phase() == CLOSED {
+        if self.is_closed() {
             drop(events);
             drop(route);
         } else {
@@ -404,15 +457,46 @@ impl Socket {
     /// Disconnects the socket, once: handlers of the disconnection run, and whatever they do, the socket is in no room,
     /// in no table, and holds no ack afterwards.
     pub(crate) fn close(self: &Arc<Self>, reason: DisconnectReason) {
-        let before = {
+        self.end(reason, false);
+    }
+
+    /// As [`close`](Self::close), and tells the client, once it may join again.
+    pub(crate) fn kick(self: &Arc<Self>) {
+        self.end(DisconnectReason::ServerNamespaceDisconnect, true);
+    }
+
+    fn end(self: &Arc<Self>, reason: DisconnectReason, tell: bool) {
+        let last = if reason.is_recoverable() { LOST } else { CLOSED };
+        let (before, pending) = {
             let mut pending = self.pending();
-            *pending = Pending::default();
-            self.phase.swap(CLOSED, Ordering::AcqRel)
+            let pending = std::mem::take(&mut *pending);
+            let close = |phase| (phase < CLOSED).then_some(last);
+            (self.phase.fetch_update(Ordering::AcqRel, Ordering::Acquire, close), pending)
         };
-        if before != CLOSED {
-            let end = End { socket: self.clone(), accepted: before == CONNECTED, reason };
-            end.run_or_queue();
+        drop(pending);
+        if let Ok(before) = before {
+            let accepted = before == CONNECTED;
+            self.untold.store(accepted && tell, Ordering::Release);
+            End { socket: self.clone(), accepted, reason }.run_or_queue();
         }
+    }
+
+    /// Whether the connection was lost, and nobody wanted the socket to end.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.phase() == LOST
+    }
+
+    /// Takes the socket out of its namespace. Answers which rooms it was in.
+    pub(crate) fn leave_rooms(&self) -> Vec<Room> {
+        let (rooms, removed) = self.namespace.with_registry(|registry| match self.member().take() {
+            Some(id) => {
+                let rooms = if self.session.is_some() { registry.rooms_of(id) } else { Vec::new() };
+                (rooms, registry.remove(id))
+            }
+            None => (Vec::new(), None),
+        });
+        drop(removed);
+        rooms
     }
 
     fn leave_everything(self: &Arc<Self>, accepted: bool, reason: DisconnectReason) {
@@ -421,26 +505,17 @@ impl Socket {
         }
         let events = self.events().take();
         drop(events);
-        let leave = || {
-            self.namespace.with_registry(|registry| match self.member().take() {
-                Some(id) => {
-                    let rooms = if self.session.is_some() { registry.rooms_of(id) } else { Vec::new() };
-                    registry.remove(id);
-                    rooms
-                }
-                None => Vec::new(),
-            })
-        };
         match (self.namespace.memory(), &self.session) {
             (Some(memory), Some(session)) => {
-                memory.leave(self, session, Ending { accepted, recoverable: reason.is_recoverable() }, leave);
+                memory.leave(self, session, reason.is_recoverable());
                 self.namespace.clean_later();
             }
-            _ => drop(leave()),
+            _ => drop(self.leave_rooms()),
         }
         // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
         if accepted {
             self.connection.forget_socket(self);
+            self.send_disconnect();
         }
         self.acks.close();
         self.connection.server.namespaces.release(&self.namespace);

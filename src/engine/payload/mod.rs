@@ -77,12 +77,9 @@ impl PayloadDecoder {
                 None => return Ok(Self(Decoder::Nothing)),
             },
         };
-        if std::str::from_utf8(&body).is_err() {
-            return Err(PacketError::new("a payload is not valid UTF-8"));
-        }
         Ok(Self(match dialect.protocol {
-            Protocol::V4 => Decoder::V4(v4::Decoder::new(body)),
-            Protocol::V3 => Decoder::V3Text(v3::TextDecoder::new(body)),
+            Protocol::V4 => Decoder::V4(v4::Decoder::new(body)?),
+            Protocol::V3 => Decoder::V3Text(v3::TextDecoder::new(body, dialect.twice.clone())?),
         }))
     }
 }

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 
 use super::super::{
     base64,
-    packet::{MESSAGE_BYTE, Packet, PacketError},
+    packet::{EncodedTwice, MESSAGE_BYTE, Packet, PacketError},
 };
 
 const END_OF_LENGTH: u8 = 0xff;
@@ -69,24 +69,33 @@ fn utf16_len(text: &[u8]) -> usize {
 /// Takes packets out of a textual payload.
 #[derive(Debug)]
 pub(super) struct TextDecoder {
-    rest: Bytes,
+    body: Bytes,
+    /// The body again: its encoding is checked once, not for each packet.
+    text: String,
+    at: usize,
     begun: bool,
+    twice: EncodedTwice,
 }
 
 impl TextDecoder {
-    /// For a body that is known to be UTF-8.
-    pub(super) fn new(body: Bytes) -> Self {
-        Self { rest: body, begun: false }
+    /// # Errors
+    ///
+    /// If the body is not UTF-8.
+    pub(super) fn new(body: Bytes, twice: EncodedTwice) -> Result<Self, PacketError> {
+        let text = String::from_utf8(body.to_vec()).map_err(|_| PacketError::new("a payload is not valid UTF-8"))?;
+        Ok(Self { body, text, at: 0, begun: false, twice })
     }
 
     /// The next packet, as it stands in the payload.
     fn split(&mut self) -> Result<Bytes, PacketError> {
-        let colon = memchr::memchr(b':', &self.rest).ok_or(MALFORMED)?;
-        let units = parse_length(self.rest[..colon].iter().map(|byte| byte.wrapping_sub(b'0')))?;
-        self.rest.advance(colon + 1);
-        let text = std::str::from_utf8(&self.rest).map_err(|_| MALFORMED)?;
-        let length = utf16_prefix(text, units).ok_or(MALFORMED)?;
-        Ok(self.rest.split_to(length))
+        // No length has more digits.
+        let digits = &self.body[self.at..(self.at + MAX_DIGITS + 1).min(self.body.len())];
+        let colon = memchr::memchr(b':', digits).ok_or(MALFORMED)?;
+        let units = parse_length(digits[..colon].iter().map(|byte| byte.wrapping_sub(b'0')))?;
+        let start = self.at + colon + 1;
+        let end = start + utf16_prefix(&self.text[start..], units).ok_or(MALFORMED)?;
+        self.at = end;
+        Ok(self.body.slice(start..end))
     }
 }
 
@@ -95,19 +104,19 @@ impl Iterator for TextDecoder {
 
     fn next(&mut self) -> Option<Self::Item> {
         let first = !std::mem::replace(&mut self.begun, true);
-        while first || !self.rest.is_empty() {
+        while first || self.at < self.body.len() {
             let packet = match self.split() {
                 Ok(packet) if packet.is_empty() => {
-                    if self.rest.is_empty() {
+                    if self.at == self.body.len() {
                         return None;
                     }
                     continue;
                 }
-                Ok(packet) => Packet::from_utf8_v3(packet),
+                Ok(packet) => Packet::from_utf8_v3(packet, &self.twice),
                 Err(error) => Err(error),
             };
             if packet.is_err() {
-                self.rest.clear();
+                self.at = self.body.len();
             }
             return Some(packet);
         }
@@ -199,7 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(body: &str) -> Result<Vec<Packet>, PacketError> {
-        TextDecoder::new(Bytes::copy_from_slice(body.as_bytes())).collect()
+        TextDecoder::new(Bytes::copy_from_slice(body.as_bytes()), EncodedTwice::unknown())?.collect()
     }
 
     fn binary(body: &[u8]) -> Result<Vec<Packet>, PacketError> {
@@ -229,7 +238,7 @@ mod tests {
         for body in ["", "1", ":", "a:4", "3:4a", "-1:4", "2:4😀", "1:7", "4:b5AA", "2:b*", "99999999999:4", "1:45"] {
             assert!(text(body).is_err(), "{body:?}");
         }
-        let mut packets = TextDecoder::new(Bytes::from_static(b"2:4a9:4"));
+        let mut packets = TextDecoder::new(Bytes::from_static(b"2:4a9:4"), EncodedTwice::unknown()).unwrap();
         assert_eq!(packets.next(), Some(Ok(Packet::message("a"))));
         assert!(packets.next().unwrap().is_err());
         assert!(packets.next().is_none());
@@ -238,10 +247,11 @@ mod tests {
     #[test]
     fn text_that_was_encoded_twice_is_understood() {
         let twice: String = "4\"é😀\"".bytes().map(char::from).collect();
-        let once = "4\"é€\"";
-        let body = format!("{}:{twice}{}:{once}", twice.encode_utf16().count(), once.encode_utf16().count());
-        let packets: Result<Vec<_>, _> = TextDecoder::new(body.into()).collect();
-        assert_eq!(packets.unwrap(), [Packet::message("\"é😀\""), Packet::message("\"é€\"")]);
+        let (once, never) = ("4\"é€\"", "4\"Ã©\"");
+        let body: String = [&twice, once, never].map(|p| format!("{}:{p}", p.encode_utf16().count())).concat();
+        let packets: Result<Vec<_>, _> = TextDecoder::new(body.into(), EncodedTwice::unknown()).unwrap().collect();
+        // A client that encodes once does so always.
+        assert_eq!(packets.unwrap(), ["\"é😀\"", "\"é€\"", "\"Ã©\""].map(Packet::message));
     }
 
     #[test]

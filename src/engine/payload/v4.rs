@@ -43,9 +43,14 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// For a body that is known to be UTF-8.
-    pub(super) fn new(body: Bytes) -> Self {
-        Self { rest: Some(body) }
+    /// # Errors
+    ///
+    /// If the body is not UTF-8.
+    pub(super) fn new(body: Bytes) -> Result<Self, PacketError> {
+        match std::str::from_utf8(&body) {
+            Ok(_) => Ok(Self { rest: Some(body) }),
+            Err(_) => Err(PacketError::new("a payload is not valid UTF-8")),
+        }
     }
 }
 
@@ -72,7 +77,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn decode(body: &[u8]) -> Vec<Result<Packet, PacketError>> {
-        Decoder::new(Bytes::copy_from_slice(body)).collect()
+        Decoder::new(Bytes::copy_from_slice(body)).unwrap().collect()
     }
 
     #[test]
@@ -116,7 +121,7 @@ mod tests {
             ],
             1..8,
         )) {
-            let decoded: Result<Vec<_>, _> = Decoder::new(encode(&parts)).collect();
+            let decoded: Result<Vec<_>, _> = Decoder::new(encode(&parts)).unwrap().collect();
             prop_assert_eq!(decoded, Ok(parts));
         }
 
