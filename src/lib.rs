@@ -41,6 +41,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `test` | no | [`test::TestClient`]: a client in the same process, to test handlers without a network |
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
 //!
 //! # Layout
@@ -76,6 +77,8 @@ mod room;
 mod server;
 mod service;
 mod socket;
+#[cfg(feature = "test")]
+pub mod test;
 mod transport;
 
 /// The crate that makes the [session cookie](SocketIoConfig::cookie).

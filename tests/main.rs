@@ -19,6 +19,7 @@ mod events;
 mod examples;
 mod handshake;
 mod jsonp;
+mod kit;
 mod layer_compat;
 mod limits;
 mod options;

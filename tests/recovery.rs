@@ -7,6 +7,7 @@ use serde_json::{Value, json as value};
 use tokio::sync::Semaphore;
 use tower_socketio::{
     DisconnectReason, Namespace, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef, extract::Data,
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -319,7 +320,7 @@ async fn a_namespace_of_a_pattern_waits_for_those_who_may_come_back() {
 #[tokio::test]
 async fn clients_of_revision_3_are_left_alone() {
     let io = server();
-    let mut old = Memory::open_with(&io, "/socket.io/?EIO=3");
+    let mut old = Memory::open_with(TestClient::builder(&io).query("EIO=3"));
     assert!(old.text().await.starts_with("0{"));
     old.expect("40").await;
     let (mut new, _) = connect(&io).await;
