@@ -230,8 +230,18 @@ async fn what_does_not_come_as_expected_is_told() {
     socket.emit("b", &1).unwrap();
     here(panics(client.expect_silence(Duration::from_secs(1))).await);
     socket.emit("b", &1).unwrap();
-    here(panics(async { let _ = client.expect_disconnect().await; }).await);
-    here(panics(async { let _ = client.expect_disconnect().await; }).await);
+    here(
+        panics(async {
+            let _ = client.expect_disconnect().await;
+        })
+        .await,
+    );
+    here(
+        panics(async {
+            let _ = client.expect_disconnect().await;
+        })
+        .await,
+    );
     socket.emit("b", &1).unwrap();
     let event = client.next_event().await;
     assert!(panics(async { event.ack(&()) }).await.contains("no ack"));
