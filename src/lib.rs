@@ -35,13 +35,13 @@
 //! * A [`Namespace`] says who is admitted, by an axum handler behind tower layers, and what handles its events.
 //! * [Extractors](extract) are the arguments of event handlers.
 //! * [`SocketRef`] and [`SocketIo`] emit, to one client or to many.
-//! * The [guide] explains middleware at length.
+//! * The [guide] explains middleware, limits, recovery and testing at length.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `test` | no | [`test::TestClient`]: a client in the same process, to test handlers without a network |
+//! | `test` | no | `test::TestClient`: a client in the same process, to test handlers without a network |
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
 //!
 //! # Layout
