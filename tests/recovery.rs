@@ -413,3 +413,46 @@ async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lo
     assert_eq!(of(0), (0..EVENTS).step_by(2).collect::<Vec<_>>());
     assert_eq!(of(1), (1..EVENTS).step_by(2).collect::<Vec<_>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_was_let_go_but_not_sent_away_comes_back() {
+    let config = SocketIoConfig::new().recovery(Recovery::new()).max_buffered_bytes(10_000).namespace("/", namespace());
+    let io = SocketIoService::new(config).io();
+    let mut client = TestClient::connect(&io).await.unwrap();
+    client.emit("join", "room").await;
+    // A slow client gets everything in the end, past what may wait for it otherwise.
+    client.stop_reading();
+    let socket = client.socket().unwrap();
+    let text = "x".repeat(1000);
+    let mut sent = 0;
+    while socket.connected() {
+        io.to("room").emit("n", &(sent, &text)).unwrap();
+        tokio::task::yield_now().await;
+        sent += 1;
+    }
+    for _ in 0..sent {
+        io.to("room").emit("n", &(sent, &text)).unwrap();
+        sent += 1;
+    }
+    client = client.reconnect().await.unwrap();
+    assert!(client.recovered());
+    for number in 0..sent {
+        assert_eq!(client.next::<u32>("n").await, number);
+    }
+    // So does whoever was closed with its connection, or with the server; not whoever was disconnected.
+    client.socket().unwrap().conn().close();
+    client = client.reconnect().await.unwrap();
+    assert!(client.recovered());
+    io.close().await;
+    client = client.reconnect().await.unwrap();
+    assert!(client.recovered());
+    client.socket().unwrap().disconnect_all();
+    client = client.reconnect().await.unwrap();
+    assert!(!client.recovered());
+    // Those who wait for an ack are told; the event is not sent again.
+    let asked = client.socket().unwrap().emit_with_ack::<u8>("asked", &());
+    client = client.reconnect().await.unwrap();
+    assert!(asked.await.unwrap_err().is_disconnected());
+    assert!(client.recovered());
+    client.expect_silence(Duration::from_secs(1)).await;
+}
