@@ -49,7 +49,8 @@
 //! `packet` knows Socket.IO's packets, `engine` Engine.IO's and the session's state machine, `room` who is in which room;
 //! all three are pure. `connection` ties one client's session to its sockets. `socket` is what can be done to a client,
 //! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled. `transport` is the only
-//! code that waits for the network. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user.
+//! code that waits for the network. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user;
+//! `test` is a client for tests.
 //!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
