@@ -3,6 +3,16 @@
 #[doc = include_str!("../docs/middleware.md")]
 pub mod middleware {}
 
+#[doc = include_str!("../docs/limits.md")]
+pub mod limits {}
+
+#[doc = include_str!("../docs/recovery.md")]
+pub mod recovery {}
+
+#[cfg(feature = "test")]
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}
+
 #[doc = include_str!("../docs/server-api.md")]
 pub mod server_api {}
 

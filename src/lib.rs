@@ -35,7 +35,8 @@
 //! * A [`Namespace`] says who is admitted, by an axum handler behind tower layers, and what handles its events.
 //! * [Extractors](extract) are the arguments of event handlers.
 //! * [`SocketRef`] and [`SocketIo`] emit, to one client or to many.
-//! * The [guide] explains middleware at length; the layers that come with the crate are in [`middleware`].
+//! * The [guide] explains middleware, limits, recovery and testing at length; the layers that come with the crate are in
+//!   [`middleware`].
 //!
 //! # Features
 //!
@@ -43,6 +44,7 @@
 //! |---|---|---|
 //! | `compression` | no | answers to polls compressed with gzip or deflate |
 //! | `http2` | no | WebSocket over HTTP/2, where the [server allows it](SocketIoService#http2) |
+//! | `test` | no | `test::TestClient`: a client in the same process, to test handlers without a network |
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
 //! | `typed` | no | [typed events](guide), and their TypeScript |
 //!
@@ -53,6 +55,7 @@
 //! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled, [`middleware`] the layers
 //! that Socket.IO needs and tower lacks. `transport` is the only code that waits for the network. `layer`, `service`,
 //! `config`, `io` and `client_bundle` are the face to the user; `typed` is a second one, for events that are declared.
+//! `test` is a client for tests.
 //!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
@@ -81,6 +84,8 @@ mod room;
 mod server;
 mod service;
 mod socket;
+#[cfg(feature = "test")]
+pub mod test;
 mod transport;
 #[cfg(feature = "typed")]
 pub mod typed;

@@ -2,6 +2,7 @@
 
 use tower_socketio::{
     Args, Namespace, Packet, Protocol, SocketIoConfig, SocketIoService, SocketRef, Transport, extract::Data,
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -38,11 +39,11 @@ async fn heartbeats_go_over_it() {
     let io = service().io();
     let mut client = Memory::join(&io).await;
     for _ in 0..3 {
-        client.expect_in_time("2").await;
+        client.expect("2").await;
         client.say("3");
     }
-    client.expect_in_time("2").await;
-    assert_eq!(client.packet_in_time().await, None);
+    client.expect("2").await;
+    assert_eq!(client.packet().await, None);
     assert_eq!(io.stats().connections, 0);
 }
 
@@ -58,7 +59,7 @@ async fn a_client_that_goes_takes_its_sockets_with_it() {
 #[tokio::test]
 async fn it_may_speak_revision_3() {
     let io = service().io();
-    let mut client = Memory::open_with(&io, "/socket.io/?EIO=3");
+    let mut client = Memory::open_with(TestClient::builder(&io).query("EIO=3"));
     assert!(client.text().await.starts_with("0{"));
     client.expect("40").await;
     assert_eq!(io.sockets()[0].protocol(), Protocol::V3);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tower_socketio::{AckError, EventError, Namespace, SocketIoConfig, SocketRef, extract::AckSender};
+use tower_socketio::{
+    AckError, EventError, Namespace, SocketIoConfig, SocketIoService, SocketRef, extract::AckSender, test::TestClient,
+};
 
 use crate::support::*;
 
@@ -170,4 +172,29 @@ async fn only_the_first_answer_to_an_ack_is_sent() {
     client.say(r#"421["panics"]"#).await;
     client.expect("431[2]").await;
     client.is_quiet().await;
+}
+
+/// The price of back-pressure: what is not read cannot be answered.
+#[tokio::test(start_paused = true)]
+async fn an_ack_behind_an_event_that_is_held_is_not_read() {
+    let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let ask = move |socket: SocketRef| {
+        let sender = sender.clone();
+        async move { sender.send(socket.emit_with_ack::<u8>("question", &()).await).unwrap() }
+    };
+    let namespace = Namespace::new().on("ask", ask).with_state(());
+    let config = SocketIoConfig::new().max_concurrent_events(1).namespace("/", namespace);
+    let io = SocketIoService::new(config).io();
+    let mut client = TestClient::connect(&io).await.unwrap();
+    client.emit("ask", &()).await;
+    client.next_event().await.ack(&1);
+    assert_eq!(answers.recv().await.unwrap().unwrap(), 1);
+    client.emit("ask", &()).await;
+    let held = client.emit("ask", &());
+    let question = client.next_event().await;
+    question.ack(&2);
+    assert!(answers.recv().await.unwrap().unwrap_err().is_timeout());
+    held.await;
+    client.next_event().await.ack(&3);
+    assert_eq!(answers.recv().await.unwrap().unwrap(), 3);
 }

@@ -59,3 +59,20 @@ fn every_row_of_the_server_api_names_a_test() {
         assert!(!named_tests(row).is_empty(), "no test in: {row}");
     }
 }
+
+#[test]
+fn every_limit_is_explained() {
+    let read = |file: &str| fs::read_to_string(folder().join(file)).unwrap();
+    let limits = read("docs/limits.md") + &read("docs/recovery.md");
+    for source in ["src/config.rs", "src/recovery/mod.rs"] {
+        let code = read(source);
+        let options = code.lines().filter_map(|line| line.strip_prefix("    pub fn "));
+        let names = options.filter_map(|option| option.split_once("(mut self").map(|(name, _)| name));
+        let is_limit = |name: &&str| {
+            ["max_", "ping_", "slow_"].iter().any(|prefix| name.starts_with(prefix)) || name.ends_with("_timeout")
+        };
+        for name in names.filter(is_limit) {
+            assert!(limits.contains(&format!("| `{name}`")) || limits.contains(&format!("`{name}` |")), "{name}");
+        }
+    }
+}

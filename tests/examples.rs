@@ -1,6 +1,7 @@
 //! The examples, run as a user would run them.
 
 use hyper::Method;
+use serde_json::{Value, json as value};
 
 use crate::support::*;
 
@@ -89,4 +90,108 @@ async fn typed_events() {
     client.expect(r#"438[{"error":{"message":"off the board"}}]"#).await;
     client.say(r#"429["distance",{"x":4,"y":1},{"x":2,"y":8}]"#).await;
     client.expect("439[7]").await;
+}
+
+/// Joins as a user; gives what the client is told first: its session, and who is there.
+async fn visit(example: &Example, auth: Value) -> (WebSocket, Value, Value) {
+    let (mut client, _) = WebSocket::join(example.address, &format!("40{auth}")).await;
+    let session = json(&client.text().await);
+    let users = json(&client.text().await);
+    assert_eq!((&session[0], &users[0]), (&value!("session"), &value!("users")));
+    (client, session[1].clone(), users[1].clone())
+}
+
+#[tokio::test]
+async fn private_messaging() {
+    let example = Example::start("private-messaging").await;
+    let page = get(example.address, "/").await;
+    assert!(page.text().contains("socket.io.min.js"));
+    let mut client = WebSocket::open(example.address).await;
+    client.say(r#"40{"session":"unknown"}"#).await;
+    client.expect(r#"44{"message":"choose a name of 1 to 24 characters"}"#).await;
+
+    let (mut ada, ada_session, users) = visit(&example, value!({"name": " Ada "})).await;
+    let ada_id = ada_session["user"].as_str().unwrap();
+    assert_eq!(users, value!([{"user": ada_id, "name": "Ada", "online": true}]));
+    let (mut grace, grace_session, users) = visit(&example, value!({"name": "Grace"})).await;
+    let grace_id = grace_session["user"].as_str().unwrap();
+    assert_eq!(users.as_array().unwrap().len(), 2);
+    let is = |name: &str, user: &str, online: bool| {
+        format!("42{}", value!(["user", {"user": user, "name": name, "online": online}]))
+    };
+    let presence = |text: String| json(&text);
+    assert_eq!(presence(ada.text().await), json(&is("Grace", grace_id, true)));
+    // A second tab, by the session: the same user, whom nobody is told of again.
+    let (mut tab, again, _) = visit(&example, value!({"session": grace_session["session"]})).await;
+    assert_eq!(again, grace_session);
+
+    // A message reaches every tab of the recipient's, and the other tabs of the sender's.
+    ada.say(&format!("420{}", value!(["message", grace_id, "hi"]))).await;
+    ada.expect("430[true]").await;
+    let hi = value!(["message", {"from": ada_id, "to": grace_id, "text": "hi"}]);
+    assert_eq!((json(&grace.text().await), json(&tab.text().await)), (hi.clone(), hi));
+    tab.say(&format!("421{}", value!(["message", ada_id, "ho"]))).await;
+    tab.expect("431[true]").await;
+    let ho = value!(["message", {"from": grace_id, "to": ada_id, "text": "ho"}]);
+    assert_eq!((json(&grace.text().await), json(&ada.text().await)), (ho.clone(), ho));
+    for (to, text, error) in [("nobody", "x", "there is no such user"), (grace_id, "", "a message has 1 to 2000 bytes")]
+    {
+        ada.say(&format!("422{}", value!(["message", to, text]))).await;
+        ada.expect(&format!("432{}", value!([{"error": {"message": error}}]))).await;
+    }
+
+    // Grace is away when her last tab is closed; what is sent to her then waits for her.
+    drop(grace);
+    tab.is_quiet().await;
+    drop(tab);
+    assert_eq!(presence(ada.text().await), json(&is("Grace", grace_id, false)));
+    for number in 0..3 {
+        ada.say(&format!("423{}", value!(["message", grace_id, format!("kept {number}")]))).await;
+        ada.expect("433[false]").await;
+    }
+    let (mut grace, again, users) = visit(&example, value!({"session": grace_session["session"]})).await;
+    assert_eq!(again, grace_session);
+    assert!(users.as_array().unwrap().iter().all(|user| user["online"] == true));
+    for number in 0..3 {
+        let kept = value!(["message", {"from": ada_id, "to": grace_id, "text": format!("kept {number}")}]);
+        assert_eq!(json(&grace.text().await), kept);
+    }
+    assert_eq!(presence(ada.text().await), json(&is("Grace", grace_id, true)));
+    // Once.
+    let (mut tab, ..) = visit(&example, value!({"session": grace_session["session"]})).await;
+    tab.is_quiet().await;
+}
+
+#[tokio::test]
+async fn recovery() {
+    let mut example = Example::start("recovery").await;
+    assert!(get(example.address, "/").await.text().contains("recovered"));
+    let mut client = WebSocket::open(example.address).await;
+    client.say("40").await;
+    let ids = json(&client.text().await);
+    let printed = |recovered: bool| format!("{} recovered: {recovered}", ids["sid"].as_str().unwrap());
+    assert_eq!(example.line().await, printed(false));
+    let first = json(&client.text().await);
+    assert_eq!(first[0], "tick");
+    drop(client);
+    // Somebody who is there sees two ticks that the other one misses.
+    let (mut other, _) = WebSocket::join(example.address, "40").await;
+    assert!(example.line().await.ends_with("recovered: false"));
+    let missed = [json(&other.text().await), json(&other.text().await)];
+    let mut client = WebSocket::open(example.address).await;
+    client.say(&format!("40{}", value!({"pid": ids["pid"], "offset": first[2]}))).await;
+    let mut ticks = Vec::new();
+    loop {
+        let text = client.text().await;
+        if text.starts_with("40") {
+            assert_eq!(json(&text), ids);
+            break;
+        }
+        ticks.push(json(&text)[1].as_u64().unwrap());
+    }
+    assert_eq!(example.line().await, printed(true));
+    assert!(missed.iter().all(|missed| ticks.contains(&missed[1].as_u64().unwrap())));
+    let next = json(&client.text().await)[1].as_u64().unwrap();
+    let first = first[1].as_u64().unwrap();
+    assert_eq!([&ticks[..], &[next]].concat(), (first + 1..=next).collect::<Vec<_>>());
 }

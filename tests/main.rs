@@ -26,6 +26,7 @@ mod hooks;
 #[cfg(feature = "http2")]
 mod http2;
 mod jsonp;
+mod kit;
 mod layer_compat;
 mod limits;
 mod listeners;

@@ -7,6 +7,7 @@ use serde_json::{Value, json as value};
 use tokio::sync::Semaphore;
 use tower_socketio::{
     DisconnectReason, Namespace, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef, extract::Data,
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -319,7 +320,7 @@ async fn a_namespace_of_a_pattern_waits_for_those_who_may_come_back() {
 #[tokio::test]
 async fn clients_of_revision_3_are_left_alone() {
     let io = server();
-    let mut old = Memory::open_with(&io, "/socket.io/?EIO=3");
+    let mut old = Memory::open_with(TestClient::builder(&io).query("EIO=3"));
     assert!(old.text().await.starts_with("0{"));
     old.expect("40").await;
     let (mut new, _) = connect(&io).await;
@@ -562,4 +563,47 @@ async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lo
     let of = |parity: u64| received.iter().copied().filter(|n| n % 2 == parity).collect::<Vec<_>>();
     assert_eq!(of(0), (0..EVENTS).step_by(2).collect::<Vec<_>>());
     assert_eq!(of(1), (1..EVENTS).step_by(2).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_was_let_go_but_not_sent_away_comes_back() {
+    let config = SocketIoConfig::new().recovery(Recovery::new()).max_buffered_bytes(10_000).namespace("/", namespace());
+    let io = SocketIoService::new(config).io();
+    let mut client = TestClient::connect(&io).await.unwrap();
+    client.emit("join", "room").await;
+    // A slow client gets everything in the end, past what may wait for it otherwise.
+    client.stop_reading();
+    let socket = client.socket().unwrap();
+    let text = "x".repeat(1000);
+    let mut sent = 0;
+    while socket.connected() {
+        io.to("room").emit("n", &(sent, &text)).unwrap();
+        tokio::task::yield_now().await;
+        sent += 1;
+    }
+    let all = 2 * sent;
+    for number in sent..all {
+        io.to("room").emit("n", &(number, &text)).unwrap();
+    }
+    client = client.reconnect().await.unwrap();
+    assert!(client.recovered());
+    for number in 0..all {
+        assert_eq!(client.next::<u32>("n").await, number);
+    }
+    // So does whoever was closed with its connection, or with the server; not whoever was disconnected.
+    client.socket().unwrap().conn().close();
+    client = client.reconnect().await.unwrap();
+    assert!(client.recovered());
+    io.close().await;
+    client = client.reconnect().await.unwrap();
+    assert!(client.recovered());
+    client.socket().unwrap().disconnect_all();
+    client = client.reconnect().await.unwrap();
+    assert!(!client.recovered());
+    // Those who wait for an ack are told; the event is not sent again.
+    let asked = client.socket().unwrap().emit_with_ack::<u8>("asked", &());
+    client = client.reconnect().await.unwrap();
+    assert!(asked.await.unwrap_err().is_disconnected());
+    assert!(client.recovered());
+    client.expect_silence(Duration::from_secs(1)).await;
 }

@@ -52,7 +52,7 @@ fn expiring(layer: DeadlineLayer) -> Namespace {
 async fn next(client: &mut Memory) -> (u64, String) {
     let start = tokio::time::Instant::now();
     loop {
-        let packet = client.packet_in_time().await.expect("the connection is open");
+        let packet = client.packet().await.expect("the connection is open");
         let text = String::from_utf8(packet.data().to_vec()).unwrap();
         match packet.kind() {
             tower_socketio::PacketKind::Message => return (start.elapsed().as_secs(), text),

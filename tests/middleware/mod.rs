@@ -6,7 +6,7 @@ mod deduplicate;
 mod event_rate_limit;
 mod origin;
 
-use tower_socketio::{Namespace, SocketIo, SocketIoConfig, SocketIoService};
+use tower_socketio::{Namespace, SocketIo, SocketIoConfig, SocketIoService, test::TestClient};
 
 use crate::support::*;
 
@@ -17,7 +17,7 @@ fn server(namespace: Namespace) -> SocketIo {
 
 /// A client of a user, who is named in the query.
 async fn open(io: &SocketIo, user: &str) -> Memory {
-    let mut client = Memory::open_with(io, &format!("/socket.io/?EIO=4&user={user}"));
+    let mut client = Memory::open_with(TestClient::builder(io).query(&format!("user={user}")));
     assert!(client.text().await.starts_with("0{"));
     client
 }

@@ -1,8 +1,8 @@
 use std::{net::SocketAddr, process::Stdio};
 
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
 };
 
 use super::soon;
@@ -10,6 +10,7 @@ use super::soon;
 /// A running example.
 pub struct Example {
     pub address: SocketAddr,
+    lines: Lines<BufReader<ChildStdout>>,
     _process: Child,
 }
 
@@ -35,6 +36,11 @@ impl Example {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = soon(lines.next_line()).await.unwrap().expect("the example prints its address");
         let address = line.strip_prefix("listening on http://").expect("an address").parse().unwrap();
-        Self { address, _process: process }
+        Self { address, lines, _process: process }
+    }
+
+    /// The next line that it prints.
+    pub async fn line(&mut self) -> String {
+        soon(self.lines.next_line()).await.unwrap().expect("the example is running")
     }
 }

@@ -1,0 +1,60 @@
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::{
+    TestError,
+    incoming::{Incoming, IncomingKind, contains, take},
+    wire::Wire,
+};
+
+/// Waits for the server's ack. Made by [`TestClient::emit_with_ack`](super::TestClient::emit_with_ack).
+///
+/// The event has been emitted already. It does not borrow from the client: several may wait at once, in any task.
+#[must_use = "the event is emitted, but its ack is lost unless this is awaited"]
+pub struct TestAck<R> {
+    answer: Pin<Box<dyn Future<Output = Result<Incoming, TestError>> + Send>>,
+    marker: PhantomData<fn() -> R>,
+}
+
+impl<R> TestAck<R> {
+    pub(super) fn new(wire: Arc<Wire>, namespace: String, id: u64, patience: Duration) -> Self {
+        let answer = Box::pin(async move {
+            let is_ack = |message: &Incoming| {
+                message.kind == IncomingKind::Ack && message.id == Some(id) && message.namespace == namespace
+            };
+            let is_end =
+                |message: &Incoming| message.kind == IncomingKind::Disconnect && message.namespace == namespace;
+            let ack = wire.take(|queue, closed| match take(queue, is_ack) {
+                Some(ack) => Some(Some(ack)),
+                None => (closed || contains(queue, is_end)).then_some(None),
+            });
+            timeout(patience, ack).await.map_err(|_| TestError::timeout())?.ok_or_else(TestError::closed)
+        });
+        Self { answer, marker: PhantomData }
+    }
+}
+
+impl<R: DeserializeOwned> Future for TestAck<R> {
+    type Output = Result<R, TestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ack = ready!(self.answer.as_mut().poll(cx))?;
+        Poll::Ready(ack.args().map_err(|error| TestError::mismatch(ack.text(), error)))
+    }
+}
+
+impl<R> fmt::Debug for TestAck<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestAck").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,46 @@
+//! A client in the same process, to test handlers without a network. Needs the feature `test`.
+//!
+//! A [`TestClient`] speaks the real protocol with a server, over a transport in memory: namespaces and their layers,
+//! extractors, rooms, acks, limits and heartbeats work as over a WebSocket. Nothing listens on a port, and with tokio's
+//! paused clock a minute of waiting takes no time.
+//!
+//! ```
+//! use tower_socketio::{Ack, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data, test::TestClient};
+//!
+//! async fn message(socket: SocketRef, Data((room, text)): Data<(String, String)>) -> Ack<&'static str> {
+//!     socket.to(room).emit("message", &text).ok();
+//!     Ack("delivered")
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_socketio::test::TestError> {
+//! let chat = Namespace::new()
+//!     .on_connect(async |socket: SocketRef| socket.join("lobby"))
+//!     .on("message", message);
+//! let io = SocketIoLayer::new(SocketIoConfig::new().namespace("/", chat)).io();
+//!
+//! let (ada, mut grace) = (TestClient::connect(&io).await?, TestClient::connect(&io).await?);
+//! let answer: String = ada.emit_with_ack("message", &("lobby", "hi")).await?;
+//! assert_eq!(answer, "delivered");
+//! assert_eq!(grace.next::<String>("message").await, "hi");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [The guide](crate::guide::testing) tests a whole chat.
+
+mod ack;
+mod builder;
+mod client;
+mod error;
+mod event;
+mod incoming;
+mod wire;
+
+pub use self::{
+    ack::TestAck,
+    builder::TestClientBuilder,
+    client::{Disconnected, TestClient},
+    error::TestError,
+    event::TestEvent,
+};
