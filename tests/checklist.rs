@@ -33,7 +33,7 @@ fn noting() -> (Namespace, mpsc::UnboundedReceiver<DisconnectReason>) {
 async fn item_1_the_deadline_for_a_pong_survives_an_upgrade() {
     let (namespace, mut reasons) = noting();
     let config = SocketIoConfig::new()
-        .ping_interval(Duration::from_millis(500))
+        .ping_interval(Duration::from_millis(1500))
         .ping_timeout(Duration::from_secs(2))
         .namespace("/", namespace);
     let server = serve_config(config).await;

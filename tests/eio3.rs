@@ -359,8 +359,8 @@ async fn a_client_that_does_not_ping_is_closed_even_after_an_upgrade() {
     });
     let config = SocketIoConfig::new()
         .allow_eio3(true)
-        .ping_interval(Duration::from_secs(1))
-        .ping_timeout(Duration::from_secs(1))
+        .ping_interval(Duration::from_secs(2))
+        .ping_timeout(Duration::from_secs(2))
         .namespace("/", namespace.with_state(()));
     let server = serve_config(config).await;
     let client = Old::join(server.address, "").await;

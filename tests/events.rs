@@ -377,8 +377,8 @@ async fn a_connection_that_is_not_read_is_not_a_silent_one() {
     });
     let config = SocketIoConfig::new()
         .max_concurrent_events(1)
-        .ping_interval(Duration::from_secs(1))
-        .ping_timeout(Duration::from_secs(1))
+        .ping_interval(Duration::from_secs(2))
+        .ping_timeout(Duration::from_secs(2))
         .namespace("/", namespace.with_state(()));
     let server = serve_config(config).await;
     let (mut client, _) = WebSocket::join(server.address, "40").await;

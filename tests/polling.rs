@@ -237,7 +237,7 @@ async fn a_post_that_is_broken_off_ends_the_session() {
 async fn three_pings_are_answered_and_the_fourth_is_not() {
     let (namespace, mut reasons) = echo();
     let config = SocketIoConfig::new()
-        .ping_interval(Duration::from_millis(50))
+        .ping_interval(Duration::from_millis(1500))
         .ping_timeout(Duration::from_secs(3))
         .namespace("/", namespace);
     let server = serve_config(config).await;
