@@ -29,7 +29,7 @@ doc:
 # Without default features, and with each one alone.
 features:
 	$(CARGO) check --no-default-features
-	for feature in tracing; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
+	for feature in metrics tracing; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
 
 # Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine.
 interop: client tests/interop/node_modules/.package-lock.json tests/interop/.venv/done \

@@ -3,6 +3,9 @@
 #[doc = include_str!("../docs/middleware.md")]
 pub mod middleware {}
 
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
+
 #[doc = include_str!("../docs/server-api.md")]
 pub mod server_api {}
 

@@ -41,14 +41,15 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
+//! | `metrics` | no | [figures](guide::observability) through the `metrics` crate: connections, events, bytes, latencies |
+//! | `tracing` | no | [spans and events](guide::observability) of the `tracing` crate: connections, events, refusals |
 //!
 //! # Layout
 //!
 //! `packet` knows Socket.IO's packets, `engine` Engine.IO's and the session's state machine, `room` who is in which room;
 //! all three are pure. `connection` ties one client's session to its sockets. `socket` is what can be done to a client,
 //! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled. `transport` is the only
-//! code that waits for the network. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user.
+//! code that waits for the network. `observe` tells of all that. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user.
 //!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
@@ -69,6 +70,7 @@ mod io;
 mod layer;
 mod macros;
 mod namespace;
+mod observe;
 mod origins;
 mod packet;
 mod recovery;

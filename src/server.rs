@@ -20,6 +20,7 @@ use crate::{
     config::{Settings, SocketIoConfig},
     connection::Sessions,
     namespace::{Common, Namespaces},
+    observe::ServerMeters,
     origins::Origins,
 };
 
@@ -33,6 +34,7 @@ pub(crate) struct Server {
     /// What browsers on pages of other origins are told, if the configuration names any.
     pub(crate) cors: Option<CorsLayer>,
     pub(crate) counters: Counters,
+    pub(crate) meters: ServerMeters,
     /// Sessions that have joined no namespace yet.
     pub(crate) idle_sessions: AtomicUsize,
     runtime: OnceLock<Handle>,
@@ -67,6 +69,7 @@ impl Server {
             settings,
             sessions: Sessions::default(),
             counters: Counters::default(),
+            meters: ServerMeters::new(),
             idle_sessions: AtomicUsize::new(0),
             runtime: OnceLock::new(),
         });
@@ -95,8 +98,22 @@ impl Server {
         }
     }
 
-    pub(crate) fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// An extractor has rejected an event.
+    pub(crate) fn count_rejection(&self) {
+        self.counters.rejections.fetch_add(1, Ordering::Relaxed);
+        self.meters.rejection();
+    }
+
+    /// User code has panicked.
+    pub(crate) fn count_panic(&self) {
+        self.counters.panics.fetch_add(1, Ordering::Relaxed);
+        self.meters.panic();
+    }
+
+    /// A packet has found no room for its client.
+    pub(crate) fn count_slow_client(&self) {
+        self.counters.slow_clients.fetch_add(1, Ordering::Relaxed);
+        self.meters.slow_client();
     }
 }
 

@@ -21,6 +21,7 @@ mod handshake;
 mod jsonp;
 mod layer_compat;
 mod limits;
+mod observability;
 mod options;
 mod polling;
 mod recovery;

@@ -2,15 +2,17 @@ use std::{panic::AssertUnwindSafe, sync::Arc, task::Context};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::StatusCode;
 use tower::ServiceExt;
 
 use crate::{
     connection::{Connection, JoinError},
     engine::Protocol,
     macros::log,
+    observe::ConnectWatch,
     packet::{DecodeError, encode_simple},
     recovery::Memory,
-    server::{Server, Started},
+    server::Started,
     socket::{DisconnectReason, Socket},
 };
 
@@ -27,24 +29,26 @@ pub(crate) fn admit(
     cx: &mut Context<'_>,
 ) -> Result<(), DecodeError> {
     let server = &connection.server;
-    let refuse = |message: &str| {
+    let refuse = |message: &str, result: &'static str| {
+        connection.span.in_scope(|| log!(debug, message = %message, "CONNECT refused"));
+        server.meters.refused_connect(result);
         // An object in either revision.
         connection.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
         Ok(())
     };
     if name.len() > server.settings.max_namespace_length {
-        return refuse("the namespace name is too long");
+        return refuse("the namespace name is too long", "name_too_long");
     }
     match connection.may_join(name) {
         Ok(()) => {}
         Err(JoinError::Duplicate) => return Err(DecodeError("a second CONNECT for a namespace")),
-        Err(JoinError::TooMany) => return refuse("too many namespaces on this connection"),
+        Err(JoinError::TooMany) => return refuse("too many namespaces on this connection", "too_many_namespaces"),
         Err(JoinError::Closed) => return Ok(()),
     }
     let namespace = match server.namespaces.acquire(name) {
         Lookup::Found(namespace) => namespace,
-        Lookup::Unknown => return refuse("Invalid namespace"),
-        Lookup::TooMany => return refuse("too many namespaces on this server"),
+        Lookup::Unknown => return refuse("Invalid namespace", "unknown_namespace"),
+        Lookup::TooMany => return refuse("too many namespaces on this server", "too_many_namespaces"),
     };
     let claim = |memory: &Memory| memory.claim(&auth);
     let restored = namespace.memory().filter(|_| connection.dialect.protocol == Protocol::V4).and_then(claim);
@@ -53,7 +57,8 @@ pub(crate) fn admit(
         socket.close(DisconnectReason::TransportClose);
         return Ok(());
     }
-    let admission = decide(socket.clone(), auth);
+    let watch = ConnectWatch::start(&socket);
+    let admission = watch.instrument(decide(socket.clone(), auth, watch.clone()));
     if let Started::Spawned(task) = server.start(cx, Box::pin(admission)) {
         connection.own_admission(&socket, task);
     }
@@ -69,7 +74,7 @@ pub(crate) fn admit_implicitly(connection: &Arc<Connection>, cx: &mut Context<'_
 }
 
 /// Asks the namespace's services, and does what they answer.
-async fn decide(socket: Arc<Socket>, auth: Bytes) {
+async fn decide(socket: Arc<Socket>, auth: Bytes, watch: ConnectWatch) {
     let connection = socket.connection.clone();
     let name = socket.namespace.name();
     let mut request = connect_request(&connection.request, name, &auth, socket.clone().into());
@@ -84,22 +89,28 @@ async fn decide(socket: Arc<Socket>, auth: Bytes) {
         match response.status().is_success() {
             true => None,
             // Reading the body may run user code too.
-            false => Some(ConnectError::from_response(response).await),
+            false => {
+                let status = response.status();
+                Some((Some(status), ConnectError::from_response(response).await))
+            }
         }
     };
     let refusal = AssertUnwindSafe(refusal).catch_unwind().await.unwrap_or_else(|_| {
-        Server::count(&connection.server.counters.panics);
+        connection.server.count_panic();
         log!(error, namespace = %name, "on_connect or a layer of its namespace panicked");
-        Some(ConnectError::new("Internal Server Error"))
+        Some((None, ConnectError::new("Internal Server Error")))
     });
-    let error = if let Some(error) = refusal {
+    let error = if let Some((status, error)) = refusal {
+        watch.refused(status.as_ref().map_or("panic", StatusCode::as_str));
         error
     } else if !socket.was_reached() {
         log!(warn, namespace = %name, "a layer answered CONNECT with success, but did not hand it on");
+        watch.refused("not_handed_on");
         ConnectError::new("the connection was not handed on")
     } else if socket.accept() {
-        return;
+        return watch.accepted();
     } else {
+        watch.refused("disconnected");
         ConnectError::new("disconnected by the server")
     };
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");

@@ -14,6 +14,7 @@ use crate::{
     connection::{Connection, ConnectionRequest},
     engine::{CloseCause, Dialect, HandshakeQuery, Protocol, Refusal, Session, encode_payload, generate_id},
     namespace,
+    observe::OutboxDepth,
     server::Server,
     transport::{BadUpgrade, PollFuture, PostFuture, WebSocketUpgrade, is_websocket_request, watch},
 };
@@ -28,7 +29,10 @@ pub(super) fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answ
     }
     server.runtime();
     let (parts, body) = request.into_parts();
-    engine_request(server, parts, body).unwrap_or_else(|refusal| Answer::ready(refused(&refusal)))
+    engine_request(server, parts, body).unwrap_or_else(|refusal| {
+        server.meters.refused_request(&refusal);
+        Answer::ready(refused(&refusal))
+    })
 }
 
 fn engine_request<B: Body>(server: &Arc<Server>, parts: Parts, body: B) -> Result<Answer<B>, Refusal> {
@@ -114,8 +118,12 @@ fn handshake<B>(
 /// The handshake itself is the answer to the first poll.
 fn first_poll(connection: Arc<Connection>, agent: Agent) -> Response<Bytes> {
     connection.update(Session::poll_begin);
+    let depth = OutboxDepth::before(&connection);
     let body = match connection.poll_answer(Waker::noop()) {
-        Poll::Ready(packets) => encode_payload(&connection.dialect, &packets),
+        Poll::Ready(packets) => {
+            depth.taken_by_poll(&connection, &packets);
+            encode_payload(&connection.dialect, &packets)
+        }
         Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),
     };
     namespace::admit_implicitly(&connection, &mut Context::from_waker(Waker::noop()));

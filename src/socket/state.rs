@@ -21,7 +21,6 @@ use crate::{
     packet::{Encoded, encode_simple},
     recovery::{Ending, Restored, Saved, Session, Target},
     room::{MemberId, Room},
-    server::Server,
 };
 
 use super::{DisconnectReason, SocketId, acks::Acks};
@@ -197,6 +196,7 @@ impl Socket {
         let waker = self.connection.release(missed.iter().chain([&connect]).chain(&packets));
         self.phase.store(CONNECTED, Ordering::Release);
         drop(pending);
+        self.namespace.meters().joined();
         if let Some(session) = &self.session {
             session.settle();
         }
@@ -230,11 +230,13 @@ impl Socket {
 
     /// As [`deliver`](Self::deliver), but the user's hook is not told of a failure. Answers whether the packet was queued.
     pub(crate) fn deliver_quietly(&self, packet: &Encoded, volatile: bool) -> Result<bool, SendError> {
-        match self.phase() {
+        let sent = match self.phase() {
             CONNECTED => self.connection.send(packet, volatile),
             CLOSED => Err(SendError::Closed),
             _ => self.hold_back(packet, volatile),
-        }
+        };
+        self.namespace.meters().sent(packet, sent);
+        sent
     }
 
     /// Tells the user's hook of a packet that found no room.
@@ -416,6 +418,7 @@ impl Socket {
         // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
         if accepted {
             self.connection.forget_socket(self);
+            self.namespace.meters().left();
         }
         self.acks.close();
         self.connection.server.namespaces.release(&self.namespace);
@@ -456,7 +459,7 @@ impl End {
         while let Some(Self { socket, accepted, reason }) = next {
             // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
             if catch_unwind(AssertUnwindSafe(|| socket.leave_everything(accepted, reason))).is_err() {
-                Server::count(&socket.connection.server.counters.panics);
+                socket.connection.server.count_panic();
             }
             next = ENDS.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);
