@@ -29,7 +29,7 @@ doc:
 # Without default features, and with each one alone.
 features:
 	$(CARGO) check --no-default-features
-	for feature in compression http2 test tracing typed; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
+	for feature in compression http2 metrics test tracing typed; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
 
 # TypeScript's compiler, over what a server exports.
 typescript: tests/typescript/node_modules/.package-lock.json

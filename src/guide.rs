@@ -12,6 +12,8 @@ pub mod recovery {}
 #[cfg(feature = "test")]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
 
 #[doc = include_str!("../docs/server-api.md")]
 pub mod server_api {}

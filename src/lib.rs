@@ -44,8 +44,9 @@
 //! |---|---|---|
 //! | `compression` | no | answers to polls compressed with gzip or deflate |
 //! | `http2` | no | WebSocket over HTTP/2, where the [server allows it](SocketIoService#http2) |
+//! | `metrics` | no | [figures](guide::observability) through the `metrics` crate: connections, events, bytes, latencies |
 //! | `test` | no | `test::TestClient`: a client in the same process, to test handlers without a network |
-//! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
+//! | `tracing` | no | [spans and events](guide::observability) of the `tracing` crate: connections, events, refusals |
 //! | `typed` | no | [typed events](guide), and their TypeScript |
 //!
 //! # Layout
@@ -55,7 +56,7 @@
 //! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled, [`middleware`] the layers
 //! that Socket.IO needs and tower lacks. `transport` is the only code that waits for the network. `layer`, `service`,
 //! `config`, `io` and `client_bundle` are the face to the user; `typed` is a second one, for events that are declared.
-//! `test` is a client for tests.
+//! `observe` tells of all that; `test` is a client for tests.
 //!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
@@ -77,6 +78,7 @@ mod layer;
 mod macros;
 pub mod middleware;
 mod namespace;
+mod observe;
 mod origins;
 mod packet;
 mod recovery;

@@ -22,6 +22,7 @@ use crate::{
     connection::Sessions,
     macros::log,
     namespace::{Common, Namespaces},
+    observe::ServerMeters,
     origins::Origins,
 };
 
@@ -35,6 +36,7 @@ pub(crate) struct Server {
     /// What browsers on pages of other origins are told, if the configuration names any.
     pub(crate) cors: Option<CorsLayer>,
     pub(crate) counters: Counters,
+    pub(crate) meters: ServerMeters,
     /// Sessions that have joined no namespace yet.
     pub(crate) idle_sessions: AtomicUsize,
     /// No new session is opened any more.
@@ -73,6 +75,7 @@ impl Server {
             settings,
             sessions: Sessions::default(),
             counters: Counters::default(),
+            meters: ServerMeters::new(),
             idle_sessions: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             ended: Notify::new(),
@@ -106,13 +109,27 @@ impl Server {
     /// Runs a hook of the user's; its panic goes no further.
     pub(crate) fn run_hook(&self, hook: impl FnOnce()) {
         if catch_unwind(AssertUnwindSafe(hook)).is_err() {
-            Self::count(&self.counters.panics);
+            self.count_panic();
             log!(error, "a hook panicked");
         }
     }
 
-    pub(crate) fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// An extractor has rejected an event.
+    pub(crate) fn count_rejection(&self) {
+        self.counters.rejections.fetch_add(1, Ordering::Relaxed);
+        self.meters.rejection();
+    }
+
+    /// User code has panicked.
+    pub(crate) fn count_panic(&self) {
+        self.counters.panics.fetch_add(1, Ordering::Relaxed);
+        self.meters.panic();
+    }
+
+    /// A packet has found no room for its client.
+    pub(crate) fn count_slow_client(&self) {
+        self.counters.slow_clients.fetch_add(1, Ordering::Relaxed);
+        self.meters.slow_client();
     }
 }
 

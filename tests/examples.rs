@@ -195,3 +195,25 @@ async fn recovery() {
     let first = first[1].as_u64().unwrap();
     assert_eq!([&ticks[..], &[next]].concat(), (first + 1..=next).collect::<Vec<_>>());
 }
+
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn metrics() {
+    let example = Example::start("metrics").await;
+    let (mut client, _) = WebSocket::join(example.address, "40").await;
+    client.say(r#"420["echo",1]"#).await;
+    client.expect("430[1]").await;
+    client.connect("40/room/7,").await;
+    let reply = get(example.address, "/metrics").await;
+    assert!(reply.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    for line in [
+        "# HELP socketio_connections Connections that are open",
+        r#"socketio_connections{transport="websocket",protocol="4"} 1"#,
+        r#"socketio_events_received_total{namespace="/",event="echo"} 1"#,
+        r#"socketio_event_duration_seconds_bucket{namespace="/",event="echo",le="+Inf"} 1"#,
+        r#"socketio_sockets{namespace="/room/{id}"} 1"#,
+        r#"socketio_rooms{namespace="/"} 1"#,
+    ] {
+        assert!(reply.text().lines().any(|found| found == line), "no {line} in\n{}", reply.text());
+    }
+}

@@ -31,6 +31,7 @@ mod layer_compat;
 mod limits;
 mod listeners;
 mod middleware;
+mod observability;
 mod options;
 mod polling;
 mod recovery;

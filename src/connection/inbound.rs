@@ -191,7 +191,7 @@ impl Inbound {
     ) -> Result<(), DecodeError> {
         let socket = joined(connection, &header)?;
         if header.payload.is_empty() {
-            log!(debug, "an event without a name is ignored");
+            connection.span.in_scope(|| log!(debug, "an event without a name is ignored"));
             return Ok(());
         }
         let payload = EventPayload::new(header.payload, attachments)?;

@@ -22,6 +22,7 @@ use crate::{
     config::{SlowClientPolicy, Transport},
     engine::{CloseCause, Dialect, Open, Packet, Session},
     macros::log,
+    observe::ConnectionSpan,
     packet::Encoded,
     server::Server,
     socket::DisconnectReason,
@@ -40,7 +41,9 @@ pub(crate) struct Connection {
     pub(crate) id: Arc<str>,
     pub(crate) dialect: Dialect,
     /// What carried the connection when it began.
-    first_transport: Transport,
+    pub(crate) first_transport: Transport,
+    /// Ends with the session.
+    pub(crate) span: ConnectionSpan,
     pub(crate) request: ConnectionRequest,
     state: Mutex<State>,
     sockets: Mutex<SocketTable>,
@@ -178,12 +181,14 @@ impl Connection {
             session.send_control(packet.clone());
         }
         let connect_deadline = Some(now + settings.connect_timeout);
+        let span = ConnectionSpan::open(&request, transport, dialect.protocol);
         let connection = Arc::new(Self {
             inbound: Mutex::new(InboundSlot::new(settings.max_attachment_bytes)),
             server,
             id,
             dialect,
             first_transport: transport,
+            span,
             request,
             state: Mutex::new(State {
                 session,
@@ -208,7 +213,8 @@ impl Connection {
             connection.server.idle_sessions.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        log!(debug, transport = %transport, "session opened");
+        connection.server.meters.opened(&connection);
+        connection.span.in_scope(|| log!(debug, transport = %transport, "session opened"));
         Some(connection)
     }
 
@@ -282,8 +288,8 @@ impl Connection {
 
     /// There is no room for a packet: the policy decides what that means.
     pub(crate) fn refuse_packet(&self) {
-        Server::count(&self.server.counters.slow_clients);
-        log!(warn, "max_buffered_bytes reached: the client is too slow");
+        self.server.count_slow_client();
+        self.span.in_scope(|| log!(warn, "max_buffered_bytes reached: the client is too slow"));
         match self.server.settings.slow_client_policy {
             SlowClientPolicy::Disconnect => self.abort(CloseCause::SlowClient),
             SlowClientPolicy::DropPacket => {}
@@ -328,7 +334,7 @@ impl Connection {
 
     /// The peer has broken the rules of Socket.IO.
     pub(crate) fn violation(&self, detail: &'static str) {
-        log!(debug, detail = %detail, "protocol violation");
+        self.span.in_scope(|| log!(debug, detail = %detail, "protocol violation"));
         self.close(CloseCause::Forced(detail));
     }
 
@@ -345,11 +351,13 @@ impl Connection {
                 _ => return,
             }
         };
-        log!(debug, reason = %DisconnectReason::from(cause), "session closed");
+        self.span.in_scope(|| log!(debug, reason = %DisconnectReason::from(cause), "session closed"));
+        self.server.meters.closed(self, cause);
         self.joined();
         self.server.sessions.remove(&self.id);
         self.disconnect_sockets(cause.into());
         self.drop_inbound();
+        self.span.end(cause.into());
     }
 
     fn disconnect_sockets(&self, reason: DisconnectReason) {

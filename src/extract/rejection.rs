@@ -4,7 +4,6 @@ use crate::{
     handler::{EventResponse, IntoEventResponse},
     macros::log,
     namespace::EventRequest,
-    server::Server,
     socket::SocketRef,
 };
 
@@ -46,7 +45,7 @@ impl EventRequest {
         let message = rejection.to_string();
         log!(warn, event = %self.event(), rejection = %message, "an event was rejected");
         let server = &self.socket().inner().connection.server;
-        Server::count(&server.counters.rejections);
+        server.count_rejection();
         if let Some(hook) = &server.settings.on_rejection {
             hook(&Rejected { request: &self, message: &message });
         }

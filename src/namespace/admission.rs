@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::StatusCode;
 use tower::ServiceExt;
 
 use crate::{
@@ -14,9 +15,10 @@ use crate::{
     engine::Protocol,
     io::NamespaceRef,
     macros::log,
+    observe::ConnectWatch,
     packet::{DecodeError, encode_simple},
     recovery::Memory,
-    server::{Server, Started},
+    server::Started,
     socket::{DisconnectReason, Socket},
 };
 
@@ -34,14 +36,14 @@ pub(crate) fn admit(
 ) -> Result<(), DecodeError> {
     let server = &connection.server;
     if name.len() > server.settings.max_namespace_length {
-        refuse(connection, name, "the namespace name is too long");
+        refuse(connection, name, "the namespace name is too long", "name_too_long");
         return Ok(());
     }
     match connection.may_join(name) {
         Ok(()) => {}
         Err(JoinError::Duplicate) => return Err(DecodeError("a second CONNECT for a namespace")),
         Err(JoinError::TooMany) => {
-            refuse(connection, name, "too many namespaces on this connection");
+            refuse(connection, name, "too many namespaces on this connection", "too_many_namespaces");
             return Ok(());
         }
         Err(JoinError::Closed) => return Ok(()),
@@ -76,7 +78,8 @@ fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, c
     let Some(socket) = enter(connection, name, lookup, auth.clone()) else {
         return;
     };
-    let admission = decide(socket.clone(), auth);
+    let watch = ConnectWatch::start(&socket);
+    let admission = watch.instrument(decide(socket.clone(), auth, watch.clone()));
     if let Started::Spawned(task) = connection.server.start(cx, Box::pin(admission)) {
         connection.own_admission(&socket, task);
     }
@@ -90,16 +93,16 @@ fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes) 
             if let Some(hook) = &connection.server.settings.on_namespace
                 && catch_unwind(AssertUnwindSafe(|| hook(&NamespaceRef::new(namespace.clone())))).is_err()
             {
-                Server::count(&connection.server.counters.panics);
+                connection.server.count_panic();
             }
             namespace
         }
         Lookup::Unknown | Lookup::Asking(_) => {
-            refuse(connection, name, "Invalid namespace");
+            refuse(connection, name, "Invalid namespace", "unknown_namespace");
             return None;
         }
         Lookup::TooMany => {
-            refuse(connection, name, "too many namespaces on this server");
+            refuse(connection, name, "too many namespaces on this server", "too_many_namespaces");
             return None;
         }
     };
@@ -113,8 +116,10 @@ fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes) 
     Some(socket)
 }
 
-/// Tells a client that it cannot join: an object in either revision.
-fn refuse(connection: &Connection, name: &str, message: &str) {
+/// Tells a client that it cannot join: an object in either revision. `result` is how it is counted.
+fn refuse(connection: &Connection, name: &str, message: &str, result: &'static str) {
+    connection.span.in_scope(|| log!(debug, message = %message, "CONNECT refused"));
+    connection.server.meters.refused_connect(result);
     connection.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
 }
 
@@ -127,7 +132,7 @@ pub(crate) fn admit_implicitly(connection: &Arc<Connection>, cx: &mut Context<'_
 }
 
 /// Asks the namespace's services, and does what they answer.
-async fn decide(socket: Arc<Socket>, auth: Bytes) {
+async fn decide(socket: Arc<Socket>, auth: Bytes, watch: ConnectWatch) {
     let connection = socket.connection.clone();
     let name = socket.namespace.name();
     let mut request = connect_request(&connection.request, name, &auth, socket.clone().into());
@@ -143,22 +148,28 @@ async fn decide(socket: Arc<Socket>, auth: Bytes) {
         match response.status().is_success() {
             true => None,
             // Reading the body may run user code too.
-            false => Some(ConnectError::from_response(response).await),
+            false => {
+                let status = response.status();
+                Some((Some(status), ConnectError::from_response(response).await))
+            }
         }
     };
     let refusal = AssertUnwindSafe(refusal).catch_unwind().await.unwrap_or_else(|_| {
-        Server::count(&connection.server.counters.panics);
+        connection.server.count_panic();
         log!(error, namespace = %name, "on_connect or a layer of its namespace panicked");
-        Some(ConnectError::new("Internal Server Error"))
+        Some((None, ConnectError::new("Internal Server Error")))
     });
-    let error = if let Some(error) = refusal {
+    let error = if let Some((status, error)) = refusal {
+        watch.refused(status.as_ref().map_or("panic", StatusCode::as_str));
         error
     } else if !socket.was_reached() {
         log!(warn, namespace = %name, "a layer answered CONNECT with success, but did not hand it on");
+        watch.refused("not_handed_on");
         ConnectError::new("the connection was not handed on")
     } else if socket.accept() {
-        return;
+        return watch.accepted();
     } else {
+        watch.refused("disconnected");
         ConnectError::new("disconnected by the server")
     };
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");

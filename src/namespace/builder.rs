@@ -8,6 +8,7 @@ use tower_service::Service;
 use crate::{
     handler::{EventHandler, EventRoute, IntoEventResponse},
     namespace::{ConnectRoute, Definition, EventRequest},
+    observe::{NamespaceLabel, NamespaceMeters},
 };
 
 use super::events::EventRouter;
@@ -253,7 +254,9 @@ where
 }
 
 impl Namespace {
-    pub(super) fn build(self) -> Definition {
+    /// `name` is that with which it is configured.
+    pub(super) fn build(self, name: &str) -> Definition {
+        let meters = NamespaceMeters::new(name, self.events.keys().map(String::as_str));
         let event = |make: MakeEvent<()>| make(());
         let router = EventRouter {
             events: self.events.into_iter().map(|(name, make)| (name.into(), event(make))).collect(),
@@ -266,6 +269,8 @@ impl Namespace {
             events: self.event_layers.into_iter().fold(router.into_route(), |route, layer| layer(route)),
             disconnecting: self.disconnecting.map(event),
             disconnect: self.disconnect.map(event),
+            label: NamespaceLabel::new(name),
+            meters,
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::{
     connection::SendError,
     handler::{EventError, EventFuture, EventResponse, EventRoute},
     macros::log,
+    observe::EventWatch,
     packet::{Args, ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
-    server::Server,
     socket::{DisconnectReason, EventStart, Found, Socket, SocketRef},
 };
 
@@ -114,6 +114,12 @@ impl EventRequest {
             Content::Event(event) => event.name(),
             Content::Disconnect { name, .. } => name,
         }
+    }
+
+    /// The number of the ack that the client waits for.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn ack_id(&self) -> Option<u64> {
+        self.ack.as_ref().map(|ack| ack.id)
     }
 
     /// Whether the client waits for an ack.
@@ -266,7 +272,7 @@ fn route_to_all(
     let socket = request.socket.inner().clone();
     let mut copy = request.clone();
     copy.ack = None;
-    let start = |route: &EventRoute| Contained::call(|| route.start(copy.clone()));
+    let start = |route: &EventRoute| Contained::call(EventWatch::beside(), || route.start(copy.clone()));
     let of_all = any.filter(|any| !answering.is_some_and(|answering| std::ptr::eq(answering, *any)));
     let before = of_all.into_iter().chain(&found.any).map(start).collect();
     let own = match answering {
@@ -311,22 +317,26 @@ pub(crate) fn start_event(socket: &Arc<Socket>, start: EventStart, mut request: 
     let ack = request.ack.clone();
     let events = match start {
         EventStart::Ready(events) => events,
-        EventStart::Panicked => return answer(socket, ack.as_deref(), panicked(socket)),
+        EventStart::Panicked => {
+            let mut watch = EventWatch::start(&request);
+            let response = panicked(socket, &mut watch);
+            return answer(socket, ack.as_deref(), response, watch);
+        }
         EventStart::Gone => return,
     };
     // A layer may look at the arguments, or let no handler read them.
     if events.needs_readiness() && !request.is_well_formed() {
         return;
     }
-    let mut event = Contained::call(|| events.call_ready(request));
+    let mut event = Contained::call(EventWatch::start(&request), || events.call_ready(request));
     match event.poll(socket, cx) {
-        Poll::Ready(response) => answer(socket, ack.as_deref(), response),
+        Poll::Ready(response) => answer(socket, ack.as_deref(), response, event.watch),
         Poll::Pending => {
             let running = socket.running();
             let socket = socket.clone();
             tokio::spawn(async move {
-                let response = event.run(&socket).await;
-                answer(&socket, ack.as_deref(), response);
+                let (response, watch) = event.run(&socket).await;
+                answer(&socket, ack.as_deref(), response, watch);
                 drop(running);
             });
         }
@@ -334,36 +344,45 @@ pub(crate) fn start_event(socket: &Arc<Socket>, start: EventStart, mut request: 
 }
 
 /// A handler behind its layers. If they panic, when they are called or later, that is the end of this event alone.
-struct Contained(Option<EventFuture>);
+struct Contained {
+    future: Option<EventFuture>,
+    watch: EventWatch,
+}
 
 impl Contained {
-    fn call(call: impl FnOnce() -> EventFuture) -> Self {
-        Self(catch_unwind(AssertUnwindSafe(call)).ok())
+    fn call(watch: EventWatch, call: impl FnOnce() -> EventFuture) -> Self {
+        let future = watch.in_scope(|| catch_unwind(AssertUnwindSafe(call)).ok());
+        Self { future, watch }
     }
 
     fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<EventResponse> {
-        let polled = match &mut self.0 {
-            Some(future) => catch_unwind(AssertUnwindSafe(|| future.poll_unpin(cx))).ok(),
+        let polled = match &mut self.future {
+            Some(future) => self.watch.in_scope(|| catch_unwind(AssertUnwindSafe(|| future.poll_unpin(cx))).ok()),
             None => None,
         };
-        polled.unwrap_or_else(|| Poll::Ready(panicked(socket)))
+        polled.unwrap_or_else(|| Poll::Ready(panicked(socket, &mut self.watch)))
     }
 
-    async fn run(mut self, socket: &Socket) -> EventResponse {
-        std::future::poll_fn(|cx| self.poll(socket, cx)).await
+    async fn run(mut self, socket: &Socket) -> (EventResponse, EventWatch) {
+        let response = std::future::poll_fn(|cx| self.poll(socket, cx)).await;
+        (response, self.watch)
     }
 }
 
-fn panicked(socket: &Socket) -> EventResponse {
-    Server::count(&socket.connection.server.counters.panics);
-    log!(error, namespace = %socket.namespace.name(), "an event handler or a layer around it panicked");
+fn panicked(socket: &Socket, watch: &mut EventWatch) -> EventResponse {
+    socket.connection.server.count_panic();
+    watch.panicked();
+    watch.in_scope(|| {
+        log!(error, namespace = %socket.namespace.name(), "an event handler or a layer around it panicked");
+    });
     EventError::internal_message().into()
 }
 
 /// Sends the ack that a handler returned, or says what went wrong.
-fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse) {
+fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, mut watch: EventWatch) {
+    watch.end(&response);
     if let Some(error) = response.error() {
-        log!(debug, error = %error, "an event handler failed");
+        watch.in_scope(|| log!(debug, error = %error, "an event handler failed"));
     }
     if let (Some(ack), Some(args)) = (ack, response.into_args()) {
         // If the client is gone or too slow, that has been dealt with.
@@ -388,14 +407,14 @@ fn run_detached(socket: &Arc<Socket>, handler: Option<&EventRoute>, name: &'stat
     let server = &socket.connection.server;
     let _runtime = server.runtime().enter();
     let request = EventRequest::disconnect(socket, name, reason);
-    let mut event = Contained::call(|| handler.start(request));
+    let mut event = Contained::call(EventWatch::start(&request), || handler.start(request));
     match event.poll(socket, &mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(response) => answer(socket, None, response),
+        Poll::Ready(response) => answer(socket, None, response, event.watch),
         Poll::Pending => {
             let socket = socket.clone();
             server.runtime().spawn(async move {
-                let response = event.run(&socket).await;
-                answer(&socket, None, response);
+                let (response, watch) = event.run(&socket).await;
+                answer(&socket, None, response, watch);
             });
         }
     }

@@ -10,6 +10,7 @@ use std::{
 use crate::{
     cluster::ClusterAdapter,
     handler::EventRoute,
+    observe::{NamespaceLabel, NamespaceMeters, RoomCount},
     recovery::{Memory, Recovery},
     room::Registry,
     server::Server,
@@ -27,6 +28,9 @@ pub(crate) struct Definition {
     pub(super) events: EventRoute,
     pub(super) disconnecting: Option<EventRoute>,
     pub(super) disconnect: Option<EventRoute>,
+    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "it is empty then"))]
+    pub(super) label: NamespaceLabel,
+    pub(super) meters: NamespaceMeters,
 }
 
 /// A namespace at work: its definition, its sockets and their rooms.
@@ -72,6 +76,16 @@ impl NamespaceState {
 
     pub(crate) fn shared_name(&self) -> Arc<str> {
         self.name.clone()
+    }
+
+    /// The name with which it was configured.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn label(&self) -> &NamespaceLabel {
+        &self.definition.label
+    }
+
+    pub(crate) fn meters(&self) -> &NamespaceMeters {
+        &self.definition.meters
     }
 
     /// What carries broadcasts to other nodes.
@@ -134,7 +148,13 @@ impl NamespaceState {
 
     /// Does something to the registry. `change` must not run user code, nor take another lock than a socket's own.
     pub(crate) fn with_registry<R>(&self, change: impl FnOnce(&mut Registry<Arc<Socket>>) -> R) -> R {
-        change(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let rooms = RoomCount::before(&registry);
+        let result = change(&mut registry);
+        let rooms = rooms.after(&registry);
+        drop(registry);
+        self.meters().rooms(rooms);
+        result
     }
 }
 

@@ -64,7 +64,7 @@ impl NamespaceTable {
             !name.contains([',', '?']),
             "the namespace `{name}` holds a comma or a question mark, which clients cannot send in a name"
         );
-        let definition = namespace.build();
+        let definition = namespace.build(&name);
         if !name.contains(['{', '}']) {
             let before = self.exact.insert(name.clone(), definition);
             assert!(before.is_none(), "the namespace `{name}` has been added twice: merge the two");
@@ -80,7 +80,7 @@ impl NamespaceTable {
     }
 
     pub(crate) fn add_predicate(&mut self, predicate: Predicate, namespace: Namespace) {
-        self.predicates.push((predicate, Arc::new(namespace.build())));
+        self.predicates.push((predicate, Arc::new(namespace.build("*"))));
     }
 
     /// What serves a name that has no definition of its own, as far as that can be said at once.
@@ -256,7 +256,7 @@ pub(super) enum Lookup {
 impl Namespaces {
     pub(crate) fn new(mut table: NamespaceTable, common: Common) -> Self {
         let mut exact = std::mem::take(&mut table.exact);
-        exact.entry("/".to_owned()).or_insert_with(|| Namespace::new().build());
+        exact.entry("/".to_owned()).or_insert_with(|| Namespace::new().build("/"));
         let state = |(name, definition): (String, Definition)| {
             let name: Arc<str> = name.into();
             (name.clone(), NamespaceState::new(name, Arc::new(definition), common.clone(), false))

@@ -185,7 +185,7 @@ impl<M: Clone> Registry<M> {
     }
 
     /// All rooms that somebody joined, with the number of their members.
-    pub(crate) fn rooms(&self) -> impl Iterator<Item = (&Room, usize)> {
+    pub(crate) fn rooms(&self) -> impl ExactSizeIterator<Item = (&Room, usize)> {
         self.rooms.iter().map(|(_, entry)| (&entry.name, entry.members.len()))
     }
 

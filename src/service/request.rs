@@ -14,6 +14,7 @@ use crate::{
     connection::{Connection, ConnectionRequest},
     engine::{CloseCause, Dialect, HandshakeQuery, Protocol, Refusal, Session, encode_payload, generate_id},
     namespace,
+    observe::OutboxDepth,
     server::Server,
     transport::{PollFuture, PostFuture, WebSocketUpgrade, is_extended_connect, is_websocket_request, watch},
 };
@@ -42,7 +43,10 @@ fn refuse<B>(server: &Server, parts: &Parts, cause: &Refused) -> Answer<B> {
         server.run_hook(|| hook(&ConnectionError::new(parts, cause)));
     }
     Answer::ready(match cause {
-        Refused::Engine(refusal) => refused(refusal),
+        Refused::Engine(refusal) => {
+            server.meters.refused_request(refusal);
+            refused(refusal)
+        }
         Refused::WebSocket(bad) => bad_upgrade(bad),
     })
 }
@@ -136,8 +140,12 @@ fn handshake<B>(
 /// The handshake itself is the answer to the first poll.
 fn first_poll(connection: Arc<Connection>, responder: &Responder) -> Response<Bytes> {
     connection.update(Session::poll_begin);
+    let depth = OutboxDepth::before(&connection);
     let body = match connection.poll_answer(Waker::noop()) {
-        Poll::Ready(packets) => encode_payload(&connection.dialect, &packets),
+        Poll::Ready(packets) => {
+            depth.taken_by_poll(&connection, &packets);
+            encode_payload(&connection.dialect, &packets)
+        }
         Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),
     };
     namespace::admit_implicitly(&connection, &mut Context::from_waker(Waker::noop()));

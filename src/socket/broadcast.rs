@@ -29,8 +29,9 @@ use super::{AckStream, EmitError, RemoteSocket, Socket, SocketId, SocketRef, emi
 ///
 /// # Complexity
 ///
-/// An event is encoded once. Emitting is linear in the number of recipients, whatever else the namespace holds; no lock
-/// is held meanwhile.
+/// An event is encoded once. Emitting is linear in the number of recipients, whatever else the namespace holds. No lock is
+/// held meanwhile, unless the server has [`recovery`](crate::SocketIoConfig::recovery): then those who emit to one namespace
+/// wait for one another.
 #[derive(Clone)]
 #[must_use = "an operator does nothing until something is emitted"]
 pub struct BroadcastOperator {

@@ -21,7 +21,6 @@ use crate::{
     packet::{Encoded, encode_simple},
     recovery::{Audience, Restored, Session},
     room::{MemberId, Room},
-    server::Server,
 };
 
 use super::{DisconnectReason, SocketId, acks::Acks, kept::Kept, listeners::Listeners};
@@ -258,6 +257,7 @@ impl Socket {
         self.phase.store(CONNECTED, Ordering::Release);
         drop(pending);
         drop(settled);
+        self.namespace.meters().joined();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -293,11 +293,13 @@ impl Socket {
     /// As [`deliver`](Self::deliver), but nobody is woken, and a failure has no consequences yet: see
     /// [`deal_with`](Self::deal_with).
     pub(crate) fn try_deliver(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
-        match self.phase() {
+        let sent = match self.phase() {
             CONNECTED => self.connection.try_send(packet, volatile),
             CLOSED | LOST => Err(SendError::Closed),
             _ => self.hold_back(packet, volatile),
-        }
+        };
+        self.namespace.meters().sent(packet, &sent);
+        sent
     }
 
     /// There was no room for a packet: the policy says what follows, and the user's hook is told.
@@ -516,6 +518,7 @@ impl Socket {
         if accepted {
             self.connection.forget_socket(self);
             self.send_disconnect();
+            self.namespace.meters().left();
         }
         self.acks.close();
         self.connection.server.namespaces.release(&self.namespace);
@@ -534,7 +537,7 @@ impl Socket {
     fn drop_kept(&self) {
         let kept = self.kept.take();
         if catch_unwind(AssertUnwindSafe(|| drop(kept))).is_err() {
-            Server::count(&self.connection.server.counters.panics);
+            self.connection.server.count_panic();
         }
     }
 }
@@ -568,7 +571,7 @@ impl End {
         while let Some(Self { socket, accepted, reason }) = next {
             // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
             if catch_unwind(AssertUnwindSafe(|| socket.leave_everything(accepted, reason))).is_err() {
-                Server::count(&socket.connection.server.counters.panics);
+                socket.connection.server.count_panic();
             }
             next = ENDS.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     connection::{Connection, Inbound, now},
     engine::{CloseCause, Packet, Receipt, Session},
+    observe::OutboxDepth,
 };
 
 use super::{CLOSE_TIMEOUT, TransportError};
@@ -116,6 +117,7 @@ where
             match ready!(this.transport.as_mut().poll_next(cx)) {
                 Some(Ok(packet)) => {
                     let connection = &this.connection;
+                    connection.server.meters.received(connection, &packet);
                     if connection.update(|session| session.handle_packet(now, &packet)) == Receipt::Message {
                         inbound.receive(connection, &packet, cx);
                     }
@@ -135,7 +137,9 @@ where
         loop {
             let this = self.as_mut().project();
             if this.outgoing.is_empty() {
+                let depth = OutboxDepth::before(this.connection);
                 this.connection.take_output(this.outgoing);
+                depth.taken_by_frames(this.connection, this.outgoing);
             }
             if this.outgoing.is_empty() {
                 break;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     connection::{Connection, Inbound, now},
     engine::{CloseCause, Payload, PayloadDecoder, Receipt, Session, encode_payload},
+    observe::OutboxDepth,
 };
 
 /// Keeps the time of a session that is on long-polling, and ends it. The task ends when the session does, or moves to
@@ -77,7 +78,9 @@ impl Future for PollFuture {
     type Output = Payload;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Payload> {
+        let depth = OutboxDepth::before(&self.connection);
         let packets = ready!(self.connection.poll_answer(cx.waker()));
+        depth.taken_by_poll(&self.connection, &packets);
         self.answered = true;
         Poll::Ready(encode_payload(&self.connection.dialect, &packets))
     }
@@ -200,6 +203,7 @@ impl<B: Body> PostFuture<B> {
             match this.packets.as_mut().and_then(Iterator::next) {
                 None => return Poll::Ready(Ok(())),
                 Some(Ok(packet)) => {
+                    connection.server.meters.received(connection, &packet);
                     if connection.update(|session| session.handle_packet(now, &packet)) == Receipt::Message {
                         inbound.receive(connection, &packet, cx);
                     }

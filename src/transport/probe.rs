@@ -62,6 +62,7 @@ where
                 }
             }
             ProbeStep::Upgraded => {
+                connection.server.meters.upgraded(connection);
                 connection.change_driver();
                 return true;
             }

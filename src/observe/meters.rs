@@ -1,0 +1,367 @@
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use foldhash::fast::RandomState;
+use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
+
+use crate::{
+    config::Transport,
+    connection::{Connection, SendError, Sent},
+    engine::{CloseCause, Packet, Protocol, Refusal, Session},
+    handler::EventResponse,
+    namespace::EventRequest,
+    packet::Encoded,
+    room::Registry,
+    socket::DisconnectReason,
+};
+
+/// The label of events without a handler of their own, whose names clients choose.
+const ANY_EVENT: &str = "*";
+
+/// What a server counts. The handles are made with the server: the recorder must be there.
+#[derive(Debug)]
+pub(crate) struct ServerMeters {
+    carriers: [Carrier; 3],
+    upgrades: Counter,
+    closed: Labelled,
+    outbox: Histogram,
+    refused_requests: [Counter; 6],
+    refused_connects: Labelled,
+    slow_clients: Counter,
+    rejections: Counter,
+    panics: Counter,
+}
+
+/// What is counted for a transport.
+#[derive(Debug)]
+struct Carrier {
+    /// By the revision of the protocol.
+    revisions: [Revision; 2],
+    received: Counter,
+    sent: Counter,
+}
+
+#[derive(Debug)]
+struct Revision {
+    open: Gauge,
+    opened: Counter,
+}
+
+/// Counters by the few values of one label.
+#[derive(Debug)]
+struct Labelled(Vec<(&'static str, Counter)>);
+
+impl Labelled {
+    fn increment(&self, value: &str) {
+        if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == value) {
+            counter.increment(1);
+        }
+    }
+}
+
+/// Why a CONNECT is refused before any namespace is asked.
+const REFUSED_CONNECTS: [&str; 3] = ["name_too_long", "too_many_namespaces", "unknown_namespace"];
+
+const REVISIONS: [&str; 2] = ["3", "4"];
+
+/// Every cause; the details do not matter.
+const CAUSES: [CloseCause; 7] = [
+    CloseCause::PingTimeout,
+    CloseCause::TransportClose,
+    CloseCause::TransportError(""),
+    CloseCause::ParseError(""),
+    CloseCause::Forced(""),
+    CloseCause::SlowClient,
+    CloseCause::ShuttingDown,
+];
+
+fn reason(cause: CloseCause) -> &'static str {
+    DisconnectReason::from(cause).as_str()
+}
+
+fn carrier(transport: Transport) -> Carrier {
+    let name = transport.as_str();
+    Carrier {
+        revisions: REVISIONS.map(|protocol| Revision {
+            open: gauge!("socketio_connections", "transport" => name, "protocol" => protocol),
+            opened: counter!("socketio_connections_opened_total", "transport" => name, "protocol" => protocol),
+        }),
+        received: counter!("socketio_received_bytes_total", "transport" => name),
+        sent: counter!("socketio_sent_bytes_total", "transport" => name),
+    }
+}
+
+impl ServerMeters {
+    pub(crate) fn new() -> Self {
+        describe();
+        let closed = |cause| (reason(cause), counter!("socketio_connections_closed_total", "reason" => reason(cause)));
+        let refused = |result| (result, counter!("socketio_connects_total", "namespace" => "", "result" => result));
+        Self {
+            carriers: [Transport::Polling, Transport::WebSocket, Transport::Custom].map(carrier),
+            upgrades: counter!("socketio_upgrades_total"),
+            closed: Labelled(CAUSES.map(closed).into()),
+            outbox: histogram!("socketio_outbox_bytes"),
+            refused_requests: ["0", "1", "2", "3", "4", "5"]
+                .map(|code| counter!("socketio_requests_refused_total", "code" => code)),
+            refused_connects: Labelled(REFUSED_CONNECTS.map(refused).into()),
+            slow_clients: counter!("socketio_slow_clients_total"),
+            rejections: counter!("socketio_event_rejections_total"),
+            panics: counter!("socketio_panics_total"),
+        }
+    }
+
+    fn carrier(&self, transport: Transport) -> &Carrier {
+        &self.carriers[match transport {
+            Transport::Polling => 0,
+            Transport::WebSocket => 1,
+            Transport::Custom => 2,
+        }]
+    }
+
+    fn revision(&self, transport: Transport, connection: &Connection) -> &Revision {
+        &self.carrier(transport).revisions[match connection.dialect.protocol {
+            Protocol::V3 => 0,
+            Protocol::V4 => 1,
+        }]
+    }
+
+    pub(crate) fn opened(&self, connection: &Connection) {
+        let revision = self.revision(connection.first_transport, connection);
+        revision.open.increment(1.0);
+        revision.opened.increment(1);
+    }
+
+    /// The connection has left long-polling for a WebSocket.
+    pub(crate) fn upgraded(&self, connection: &Connection) {
+        self.revision(Transport::Polling, connection).open.decrement(1.0);
+        self.revision(Transport::WebSocket, connection).open.increment(1.0);
+        self.upgrades.increment(1);
+    }
+
+    pub(crate) fn closed(&self, connection: &Connection, cause: CloseCause) {
+        self.revision(connection.transport(), connection).open.decrement(1.0);
+        self.closed.increment(reason(cause));
+    }
+
+    pub(crate) fn received(&self, connection: &Connection, packet: &Packet) {
+        self.carrier(connection.transport()).received.increment(packet.len() as u64);
+    }
+
+    pub(crate) fn refused_request(&self, refusal: &Refusal) {
+        if let Some(counter) = self.refused_requests.get(usize::from(refusal.code())) {
+            counter.increment(1);
+        }
+    }
+
+    /// A CONNECT was refused before any namespace was asked.
+    pub(crate) fn refused_connect(&self, result: &'static str) {
+        self.refused_connects.increment(result);
+    }
+
+    pub(crate) fn slow_client(&self) {
+        self.slow_clients.increment(1);
+    }
+
+    pub(crate) fn rejection(&self) {
+        self.rejections.increment(1);
+    }
+
+    pub(crate) fn panic(&self) {
+        self.panics.increment(1);
+    }
+}
+
+/// What waited in a client's outbox before some of it was taken out to be written.
+#[derive(Debug)]
+pub(crate) struct OutboxDepth(usize);
+
+impl OutboxDepth {
+    pub(crate) fn before(connection: &Connection) -> Self {
+        Self(connection.inspect(Session::buffered_bytes))
+    }
+
+    pub(crate) fn taken_by_frames(self, connection: &Connection, packets: &VecDeque<Packet>) {
+        let transport = match connection.first_transport {
+            Transport::Custom => Transport::Custom,
+            Transport::Polling | Transport::WebSocket => Transport::WebSocket,
+        };
+        self.taken(connection, transport, packets.iter().map(Packet::len).sum());
+    }
+
+    pub(crate) fn taken_by_poll(self, connection: &Connection, packets: &[Packet]) {
+        self.taken(connection, Transport::Polling, packets.iter().map(Packet::len).sum());
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats")]
+    fn taken(self, connection: &Connection, transport: Transport, bytes: usize) {
+        if bytes > 0 {
+            let meters = &connection.server.meters;
+            meters.outbox.record(self.0 as f64);
+            meters.carrier(transport).sent.increment(bytes as u64);
+        }
+    }
+}
+
+/// What is counted for a namespace, by the name with which it was configured: all namespaces of a pattern are one.
+#[derive(Debug)]
+pub(crate) struct NamespaceMeters {
+    name: Arc<str>,
+    sockets: Gauge,
+    rooms: Gauge,
+    sent: Counter,
+    connect_seconds: Histogram,
+    /// Only looked up in: names that clients choose cannot crowd it.
+    events: HashMap<Box<str>, Arc<EventMeters>, RandomState>,
+    other_events: Arc<EventMeters>,
+}
+
+/// What is counted for an event.
+#[derive(Debug)]
+struct EventMeters {
+    received: Counter,
+    errors: Counter,
+    seconds: Histogram,
+}
+
+impl EventMeters {
+    fn new(namespace: &Arc<str>, event: &str) -> Arc<Self> {
+        let labels = [("namespace", namespace.to_string()), ("event", event.to_owned())];
+        Arc::new(Self {
+            received: counter!("socketio_events_received_total", &labels),
+            errors: counter!("socketio_event_errors_total", &labels),
+            seconds: histogram!("socketio_event_duration_seconds", &labels),
+        })
+    }
+}
+
+impl NamespaceMeters {
+    pub(crate) fn new<'a>(name: &str, events: impl Iterator<Item = &'a str>) -> Self {
+        let name: Arc<str> = name.into();
+        Self {
+            sockets: gauge!("socketio_sockets", "namespace" => name.clone()),
+            rooms: gauge!("socketio_rooms", "namespace" => name.clone()),
+            sent: counter!("socketio_events_sent_total", "namespace" => name.clone()),
+            connect_seconds: histogram!("socketio_connect_duration_seconds", "namespace" => name.clone()),
+            events: events.map(|event| (event.into(), EventMeters::new(&name, event))).collect(),
+            other_events: EventMeters::new(&name, ANY_EVENT),
+            name,
+        }
+    }
+
+    pub(crate) fn joined(&self) {
+        self.sockets.increment(1.0);
+    }
+
+    pub(crate) fn left(&self) {
+        self.sockets.decrement(1.0);
+    }
+
+    /// A packet was queued for a client. Acks are not counted.
+    pub(crate) fn sent(&self, packet: &Encoded, sent: &Result<Sent, SendError>) {
+        let is_ack = |packet: &Packet| !packet.is_binary() && matches!(packet.data().first(), Some(b'3' | b'6'));
+        if sent.as_ref().is_ok_and(|sent| sent.queued) && !packet.packets().first().is_some_and(is_ack) {
+            self.sent.increment(1);
+        }
+    }
+
+    pub(crate) fn rooms(&self, change: RoomChange) {
+        if change.0 != 0.0 {
+            self.rooms.increment(change.0);
+        }
+    }
+}
+
+/// How many rooms a namespace had before something was done to it.
+#[derive(Debug)]
+pub(crate) struct RoomCount(usize);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoomChange(f64);
+
+impl RoomCount {
+    pub(crate) fn before<M: Clone>(registry: &Registry<M>) -> Self {
+        Self(registry.rooms().len())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge takes floats")]
+    pub(crate) fn after<M: Clone>(self, registry: &Registry<M>) -> RoomChange {
+        RoomChange(registry.rooms().len() as f64 - self.0 as f64)
+    }
+}
+
+/// Measures a CONNECT.
+#[derive(Debug, Clone)]
+pub(super) struct ConnectMeter {
+    namespace: Arc<str>,
+    seconds: Histogram,
+    started: Instant,
+}
+
+impl ConnectMeter {
+    pub(super) fn start(meters: &NamespaceMeters) -> Self {
+        let seconds = meters.connect_seconds.clone();
+        Self { namespace: meters.name.clone(), seconds, started: Instant::now() }
+    }
+
+    pub(super) fn decided(&self, result: &str) {
+        let labels = [("namespace", self.namespace.to_string()), ("result", result.to_owned())];
+        counter!("socketio_connects_total", &labels).increment(1);
+        self.seconds.record(self.started.elapsed());
+    }
+}
+
+/// Counts and measures an event; `None` for what is no event of a client's.
+#[derive(Debug)]
+pub(super) struct EventMeter(Option<(Arc<EventMeters>, Instant)>);
+
+impl EventMeter {
+    pub(super) fn start(request: &EventRequest) -> Self {
+        if request.disconnect_reason().is_some() {
+            return Self::none();
+        }
+        let namespace = request.socket().inner().namespace.meters();
+        let meters = namespace.events.get(request.event()).unwrap_or(&namespace.other_events).clone();
+        meters.received.increment(1);
+        Self(Some((meters, Instant::now())))
+    }
+
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn end(&self, response: &EventResponse) {
+        if let Some((meters, started)) = &self.0 {
+            meters.seconds.record(started.elapsed());
+            if response.error().is_some() {
+                meters.errors.increment(1);
+            }
+        }
+    }
+}
+
+/// Tells the recorder what the names mean.
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_gauge!("socketio_connections", Unit::Count, "Connections that are open");
+    describe_counter!("socketio_connections_opened_total", Unit::Count, "Connections that were opened");
+    describe_counter!("socketio_connections_closed_total", Unit::Count, "Connections that have ended, and why");
+    describe_counter!("socketio_upgrades_total", Unit::Count, "Connections that moved from long-polling to WebSocket");
+    describe_counter!("socketio_requests_refused_total", Unit::Count, "HTTP requests that were refused, by code");
+    describe_counter!("socketio_received_bytes_total", Unit::Bytes, "Bytes of packets from clients");
+    describe_counter!("socketio_sent_bytes_total", Unit::Bytes, "Bytes of packets to clients");
+    describe_histogram!("socketio_outbox_bytes", Unit::Bytes, "What waited for a client when some of it was written");
+    describe_counter!("socketio_slow_clients_total", Unit::Count, "Packets that found no room for a client");
+    describe_gauge!("socketio_sockets", Unit::Count, "Sockets that are connected");
+    describe_gauge!("socketio_rooms", Unit::Count, "Rooms that somebody is in");
+    describe_counter!("socketio_connects_total", Unit::Count, "CONNECTs that were answered, and how");
+    describe_histogram!("socketio_connect_duration_seconds", Unit::Seconds, "How long a CONNECT took to be answered");
+    describe_counter!("socketio_events_received_total", Unit::Count, "Events from clients");
+    describe_counter!("socketio_events_sent_total", Unit::Count, "Events to clients, once for each recipient");
+    describe_counter!("socketio_event_errors_total", Unit::Count, "Events that failed or were rejected");
+    describe_counter!("socketio_event_rejections_total", Unit::Count, "Events that an extractor rejected");
+    describe_histogram!("socketio_event_duration_seconds", Unit::Seconds, "How long a handler took to answer an event");
+    describe_counter!("socketio_panics_total", Unit::Count, "Handlers and layers that panicked");
+}

@@ -1,0 +1,61 @@
+//! The twin of `spans` without the feature `tracing`.
+
+use std::future::Future;
+
+use crate::{
+    config::Transport, connection::ConnectionRequest, engine::Protocol, namespace::EventRequest,
+    socket::DisconnectReason, socket::Socket,
+};
+
+#[derive(Debug)]
+pub(crate) struct ConnectionSpan;
+
+impl ConnectionSpan {
+    pub(crate) fn open(_: &ConnectionRequest, _: Transport, _: Protocol) -> Self {
+        Self
+    }
+
+    pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    pub(crate) fn end(&self, _: DisconnectReason) {}
+}
+
+#[derive(Debug)]
+pub(crate) struct NamespaceLabel;
+
+impl NamespaceLabel {
+    pub(crate) fn new(_: &str) -> Self {
+        Self
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Span;
+
+impl Span {
+    pub(super) fn connect(_: &Socket) -> Self {
+        Self
+    }
+
+    pub(super) fn event(_: &EventRequest) -> Self {
+        Self
+    }
+
+    pub(super) fn current() -> Self {
+        Self
+    }
+
+    pub(super) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    pub(super) fn instrument<F: Future>(&self, future: F) -> F {
+        future
+    }
+
+    pub(super) fn failed(&mut self, _: &str) {}
+
+    pub(super) fn refused(&mut self, _: &str) {}
+}

@@ -1,0 +1,212 @@
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented};
+
+use crate::{
+    config::Transport,
+    connection::ConnectionRequest,
+    engine::Protocol,
+    namespace::EventRequest,
+    socket::{DisconnectReason, Socket},
+};
+
+/// Names of events come from clients: so many bytes of one are shown.
+const MAX_EVENT_NAME: usize = 128;
+
+/// The span of a connection, from its handshake to its end: those of its CONNECTs and events are its children.
+///
+/// Taken out at the end, so that a socket that somebody keeps does not keep it open. The lock is a leaf: the subscriber is
+/// not called under it.
+#[derive(Debug)]
+pub(crate) struct ConnectionSpan(Mutex<Option<Arc<tracing::Span>>>);
+
+impl ConnectionSpan {
+    /// A root: the connection outlives the request that opens it, which it follows from.
+    pub(crate) fn open(request: &ConnectionRequest, transport: Transport, protocol: Protocol) -> Self {
+        let address = request.address();
+        let span = info_span!(
+            target: "tower_socketio::connection",
+            parent: None,
+            "connection",
+            messaging.system = "socketio",
+            network.protocol.name = "engine.io",
+            network.protocol.version = protocol_version(protocol),
+            client.address = address.map(|address| tracing::field::display(address.ip())),
+            client.port = address.map(|address| address.port()),
+            socketio.transport = transport.as_str(),
+            socketio.disconnect.reason = Empty,
+            "error.type" = Empty,
+        );
+        span.follows_from(tracing::Span::current());
+        Self(Mutex::new(Some(Arc::new(span))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<tracing::Span>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self) -> Option<Arc<tracing::Span>> {
+        self.lock().clone()
+    }
+
+    pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        match self.get() {
+            Some(span) => span.in_scope(f),
+            None => f(),
+        }
+    }
+
+    pub(crate) fn end(&self, reason: DisconnectReason) {
+        let span = self.lock().take();
+        if let Some(span) = span {
+            span.record("socketio.disconnect.reason", reason.as_str());
+            if is_error(reason) {
+                span.record("error.type", reason.as_str());
+            }
+        }
+    }
+}
+
+fn protocol_version(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::V3 => "3",
+        Protocol::V4 => "4",
+    }
+}
+
+/// Whether somebody's fault ended the connection.
+fn is_error(reason: DisconnectReason) -> bool {
+    !matches!(
+        reason,
+        DisconnectReason::TransportClose
+            | DisconnectReason::ClientNamespaceDisconnect
+            | DisconnectReason::ServerNamespaceDisconnect
+            | DisconnectReason::ServerShuttingDown
+    )
+}
+
+/// The name with which a namespace was configured: that of a dynamic one is its pattern.
+#[derive(Debug)]
+pub(crate) struct NamespaceLabel(Box<str>);
+
+impl NamespaceLabel {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+/// The span of a CONNECT or an event.
+#[derive(Debug, Clone)]
+pub(super) struct Span {
+    span: tracing::Span,
+    /// Made here, and no failure has been recorded in it.
+    own: bool,
+}
+
+impl Span {
+    pub(super) fn connect(socket: &Socket) -> Self {
+        let connection = socket.connection.span.get();
+        let (namespace, label) = (&socket.namespace, &*socket.namespace.label().0);
+        let span = info_span!(
+            target: "tower_socketio::connect",
+            parent: connection.as_deref().and_then(tracing::Span::id),
+            "connect",
+            otel.name = %format_args!("connect {label}"),
+            otel.kind = "server",
+            otel.status_code = Empty,
+            messaging.system = "socketio",
+            messaging.operation.name = "connect",
+            messaging.destination.name = namespace.name(),
+            messaging.destination.template = namespace.is_dynamic().then_some(label),
+            "error.type" = Empty,
+        );
+        Self::or_connections(span, connection.as_deref())
+    }
+
+    pub(super) fn event(request: &EventRequest) -> Self {
+        let socket = request.socket().inner();
+        let connection = socket.connection.span.get();
+        let (namespace, label) = (&socket.namespace, &*socket.namespace.label().0);
+        let reason = request.disconnect_reason();
+        let operation = if reason.is_some() { request.event() } else { "event" };
+        let span = info_span!(
+            target: "tower_socketio::event",
+            parent: connection.as_deref().and_then(tracing::Span::id),
+            "event",
+            otel.name = %format_args!("{operation} {label}"),
+            otel.kind = "consumer",
+            otel.status_code = Empty,
+            messaging.system = "socketio",
+            messaging.operation.name = operation,
+            messaging.operation.type = "process",
+            messaging.destination.name = namespace.name(),
+            messaging.destination.template = namespace.is_dynamic().then_some(label),
+            messaging.message.id = request.ack_id(),
+            socketio.event = cut(request.event()),
+            socketio.disconnect.reason = reason.map(DisconnectReason::as_str),
+            "error.type" = Empty,
+        );
+        Self::or_connections(span, connection.as_deref())
+    }
+
+    /// What is logged belongs to the connection at least, if the subscriber does not want the span.
+    fn or_connections(span: tracing::Span, connection: Option<&tracing::Span>) -> Self {
+        match connection {
+            Some(connection) if span.is_disabled() => Self { span: connection.clone(), own: false },
+            _ => Self { span, own: true },
+        }
+    }
+
+    pub(super) fn current() -> Self {
+        Self { span: tracing::Span::current(), own: false }
+    }
+
+    pub(super) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.span.in_scope(f)
+    }
+
+    pub(super) fn instrument<F: Future>(&self, future: F) -> Instrumented<F> {
+        future.instrument(self.span.clone())
+    }
+
+    /// Only the first failure is recorded: a panic becomes an error for the client.
+    pub(super) fn failed(&mut self, error: &str) {
+        if std::mem::take(&mut self.own) {
+            self.span.record("error.type", error);
+            self.span.record("otel.status_code", "ERROR");
+        }
+    }
+
+    /// A refusal is the client's business, unless it is the server that failed.
+    pub(super) fn refused(&mut self, code: &str) {
+        if !code.starts_with(['3', '4']) {
+            self.failed(code);
+        } else if self.own {
+            self.span.record("error.type", code);
+        }
+    }
+}
+
+/// The beginning of a name, whole characters.
+fn cut(name: &str) -> &str {
+    let mut end = name.len().min(MAX_EVENT_NAME);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_between_two_characters() {
+        assert_eq!(cut("short"), "short");
+        assert_eq!(cut(&"é".repeat(100)), "é".repeat(64));
+        assert_eq!(cut(&format!("a{}", "é".repeat(100))), format!("a{}", "é".repeat(63)));
+    }
+}

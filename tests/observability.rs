@@ -1,0 +1,6 @@
+//! What a server tells of itself.
+
+#[cfg(feature = "metrics")]
+mod figures;
+#[cfg(feature = "tracing")]
+mod spans;
