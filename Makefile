@@ -29,10 +29,10 @@ doc:
 # Without default features, and with each one alone.
 features:
 	$(CARGO) check --no-default-features
-	for feature in tracing; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
+	for feature in msgpack tracing; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
 
 # Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine.
-interop: client tests/interop/node_modules/.package-lock.json tests/interop/.venv/done \
+interop: client tests/interop/node_modules/.package-lock.json tests/msgpack/node_modules/.package-lock.json tests/interop/.venv/done \
 		tests/interop/.venv-eio3/done $(CHROMIUM)
 	$(CARGO) build --all-features --examples
 	$(CARGO) test --all-features --test interop -- --test-threads=1
@@ -56,6 +56,9 @@ client/dist/socket.io.js: client/package-lock.json client/build.mjs
 
 tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
 	cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund
+
+tests/msgpack/node_modules/.package-lock.json: tests/msgpack/package-lock.json
+	cd tests/msgpack && npm ci --ignore-scripts --no-audit --no-fund
 
 tests/interop/.venv/done: tests/interop/requirements.txt
 	python3 -m venv tests/interop/.venv

@@ -10,6 +10,7 @@ use crate::{
     namespace::{Namespace, NamespaceTable},
     origins::Origins,
     packet::Limits,
+    parser::Parser,
     recovery::Recovery,
     socket::SocketRef,
 };
@@ -102,6 +103,7 @@ pub(crate) struct Settings {
     pub(crate) generate_id: Option<Arc<dyn Fn(&Parts) -> String + Send + Sync>>,
     pub(crate) initial_packet: Option<Packet>,
     pub(crate) recovery: Option<Recovery>,
+    pub(crate) parser: Option<Arc<dyn Parser>>,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) upgrade_timeout: Duration,
@@ -178,6 +180,7 @@ impl Default for Settings {
             generate_id: None,
             initial_packet: None,
             recovery: None,
+            parser: None,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
@@ -281,6 +284,15 @@ impl SocketIoConfig {
     /// ```
     pub fn recovery(mut self, recovery: Recovery) -> Self {
         self.settings.recovery = Some(recovery);
+        self
+    }
+
+    /// How packets look on the wire, if not as JSON. Default: as JSON, which every client speaks unless it is told otherwise.
+    ///
+    /// It is the only one of the server, and its clients must have the same: nothing in the protocol tells which it is. See
+    /// [`parser`](crate::parser) for what there is, and for how to write one.
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.settings.parser = Some(Arc::new(parser));
         self
     }
 

@@ -3,6 +3,9 @@
 #[doc = include_str!("../docs/middleware.md")]
 pub mod middleware {}
 
+#[doc = include_str!("../docs/parsers.md")]
+pub mod parsers {}
+
 #[doc = include_str!("../docs/server-api.md")]
 pub mod server_api {}
 

@@ -41,6 +41,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `msgpack` | no | [`MsgpackParser`](parser::MsgpackParser), for clients with `socket.io-msgpack-parser` |
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
 //!
 //! # Layout
@@ -48,7 +49,7 @@
 //! `packet` knows Socket.IO's packets, `engine` Engine.IO's and the session's state machine, `room` who is in which room;
 //! all three are pure. `connection` ties one client's session to its sockets. `socket` is what can be done to a client,
 //! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled. `transport` is the only
-//! code that waits for the network. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user.
+//! code that waits for the network. [`parser`] is for packets that are not JSON. `layer`, `service`, `config`, `io` and `client_bundle` are the face to the user.
 //!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
@@ -71,6 +72,7 @@ mod macros;
 mod namespace;
 mod origins;
 mod packet;
+pub mod parser;
 mod recovery;
 mod room;
 mod server;

@@ -22,6 +22,8 @@ mod jsonp;
 mod layer_compat;
 mod limits;
 mod options;
+#[cfg(feature = "msgpack")]
+mod parser;
 mod polling;
 mod recovery;
 mod routing;

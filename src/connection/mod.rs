@@ -23,6 +23,7 @@ use crate::{
     engine::{CloseCause, Dialect, Open, Packet, Session},
     macros::log,
     packet::Encoded,
+    parser::translated,
     server::Server,
     socket::DisconnectReason,
 };
@@ -169,7 +170,7 @@ impl Connection {
         }
         let connect_deadline = Some(now + settings.connect_timeout);
         let connection = Arc::new(Self {
-            inbound: Mutex::new(InboundSlot::new(settings.max_attachment_bytes)),
+            inbound: Mutex::new(InboundSlot::new(settings)),
             server,
             id,
             dialect,
@@ -238,6 +239,8 @@ impl Connection {
     /// Queues a packet of a socket's. `volatile` drops it, without an error, unless it would leave at once. Answers whether
     /// it was queued.
     pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<bool, SendError> {
+        // Before the lock: this may run a parser.
+        let packets = self.packets_of(packet);
         let mut state = self.state();
         if !state.session.is_open() {
             return Err(SendError::Closed);
@@ -245,7 +248,7 @@ impl Connection {
         if volatile && !state.session.is_writable() {
             return Ok(false);
         }
-        if state.session.send(packet.packets_for(self.dialect.protocol)).is_err() {
+        if state.session.send(packets).is_err() {
             drop(state);
             return Err(self.refuse_packet());
         }
@@ -257,12 +260,20 @@ impl Connection {
         Ok(true)
     }
 
+    /// A packet as the client wants it. A parser runs, unless it has done so for another recipient.
+    pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
+        match &self.server.settings.parser {
+            None => packet.packets_for(self.dialect.protocol),
+            Some(parser) => translated(packet, &**parser),
+        }
+    }
+
     /// Queues what was held back while a socket was not accepted, whatever the limit says: it was checked before. Answers
     /// whom to wake.
     pub(crate) fn release<'a>(&self, packets: impl Iterator<Item = &'a Encoded>) -> Option<Waker> {
         let mut state = self.state();
         for packet in packets {
-            for packet in packet.packets_for(self.dialect.protocol) {
+            for packet in self.packets_of(packet) {
                 state.session.send_control(packet.clone());
             }
         }

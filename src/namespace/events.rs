@@ -14,12 +14,12 @@ use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    connection::SendError,
     handler::{EventError, EventFuture, EventResponse, EventRoute},
     macros::log,
     packet::{Args, ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
+    parser::prepare,
     server::Server,
-    socket::{DisconnectReason, EventStart, Socket, SocketRef},
+    socket::{DisconnectReason, EmitError, EventStart, Socket, SocketRef},
 };
 
 /// An event of a client's, on its way to a handler.
@@ -45,13 +45,17 @@ pub(crate) struct PendingAck {
 }
 
 impl PendingAck {
-    pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), SendError> {
+    pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), EmitError> {
+        let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
+        let packet = encode_ack(target, args);
+        if let Some(parser) = socket.namespace.parser() {
+            prepare(&packet, parser).map_err(EmitError::parser)?;
+        }
         if self.answered.swap(true, Ordering::Relaxed) {
             log!(debug, "an ack was answered twice");
             return Ok(());
         }
-        let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
-        socket.deliver(&encode_ack(target, args), false)
+        Ok(socket.deliver(&packet, false)?)
     }
 }
 
@@ -307,7 +311,12 @@ fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventRespons
     }
     if let (Some(ack), Some(args)) = (ack, response.into_args()) {
         // If the client is gone or too slow, that has been dealt with.
-        let _ = ack.answer(socket, args);
+        if let Err(error) = ack.answer(socket, args)
+            && error.is_encode()
+            && let Some(args) = EventResponse::from(EventError::internal(error)).into_args()
+        {
+            let _ = ack.answer(socket, args);
+        }
     }
 }
 

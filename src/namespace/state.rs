@@ -10,6 +10,7 @@ use std::{
 use crate::{
     cluster::ClusterAdapter,
     handler::EventRoute,
+    parser::Parser,
     recovery::{Memory, Recovery},
     room::Registry,
     server::Server,
@@ -50,6 +51,7 @@ pub(crate) struct Common {
     pub(crate) ack_timeout: Duration,
     pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
     pub(crate) recovery: Option<Recovery>,
+    pub(crate) parser: Option<Arc<dyn Parser>>,
     pub(crate) server: Weak<Server>,
 }
 
@@ -77,6 +79,11 @@ impl NamespaceState {
     /// What carries broadcasts to other nodes.
     pub(crate) fn adapter(&self) -> Option<&dyn ClusterAdapter> {
         self.common.adapter.as_deref()
+    }
+
+    /// What writes packets instead of JSON.
+    pub(crate) fn parser(&self) -> Option<&dyn Parser> {
+        self.common.parser.as_deref()
     }
 
     pub(crate) fn is_dynamic(&self) -> bool {

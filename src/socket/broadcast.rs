@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     cluster::{ClusterCommand, ClusterMessage},
     namespace::NamespaceState,
-    packet::{self, Encoded},
+    packet::Encoded,
     recovery::Target,
     room::{IntoRooms, Recipients, Selection},
 };
@@ -104,7 +104,7 @@ impl BroadcastOperator {
     ///
     /// If the arguments cannot be encoded, or the event's name is reserved; then nobody receives it.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        let packet = encode(packet::Target { namespace: self.namespace.name(), id: None }, event, args)?;
+        let packet = encode(&self.namespace, None, event, args)?;
         self.send(&packet, self.flags.volatile);
         self.publish(|| ClusterCommand::Emit { packets: packet.packets().to_vec(), volatile: self.flags.volatile });
         Ok(())
@@ -148,7 +148,7 @@ impl BroadcastOperator {
     /// As [`emit`](Self::emit). What happens to single recipients, the stream says.
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> Result<AckStream<R>, EmitError> {
         let id = self.namespace.next_ack_id();
-        let packet = encode(packet::Target { namespace: self.namespace.name(), id: Some(id) }, event, args)?;
+        let packet = encode(&self.namespace, Some(id), event, args)?;
         let timeout = self.flags.timeout.unwrap_or(self.namespace.ack_timeout());
         Ok(AckStream::emit(self.recipients().iter(), id, |_| packet.clone(), timeout))
     }

@@ -3,7 +3,9 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    namespace::NamespaceState,
     packet::{Encoded, Target, encode_event, is_reserved},
+    parser::prepare,
     room::IntoRooms,
 };
 
@@ -17,12 +19,21 @@ pub(super) struct Flags {
     pub(super) timeout: Option<Duration>,
 }
 
-/// Encodes an event, unless its name is reserved.
-pub(super) fn encode<T: Serialize + ?Sized>(target: Target<'_>, event: &str, args: &T) -> Result<Encoded, EmitError> {
+/// Encodes an event for a namespace, unless its name is reserved.
+pub(super) fn encode<T: Serialize + ?Sized>(
+    namespace: &NamespaceState,
+    id: Option<u64>,
+    event: &str,
+    args: &T,
+) -> Result<Encoded, EmitError> {
     if is_reserved(event) {
         return Err(EmitError::reserved());
     }
-    encode_event(target, event, args).map_err(EmitError::encode)
+    let packet = encode_event(Target { namespace: namespace.name(), id }, event, args).map_err(EmitError::encode)?;
+    if let Some(parser) = namespace.parser() {
+        prepare(&packet, parser).map_err(EmitError::parser)?;
+    }
+    Ok(packet)
 }
 
 /// Emits to one socket in another way than the default. Made by [`SocketRef::volatile`] and [`SocketRef::timeout`].
@@ -57,7 +68,7 @@ impl EmitOperator {
     /// As [`SocketRef::emit`]. A volatile event that is dropped is no error.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let socket = self.socket.inner();
-        let packet = encode(Target { namespace: socket.namespace.name(), id: None }, event, args)?;
+        let packet = encode(&socket.namespace, None, event, args)?;
         Ok(socket.emit(&packet, self.flags.volatile)?)
     }
 
@@ -66,7 +77,7 @@ impl EmitOperator {
         let socket = self.socket.inner();
         let id = socket.namespace.next_ack_id();
         let timeout = self.flags.timeout.unwrap_or(socket.connection.server.settings.ack_timeout);
-        match encode(Target { namespace: socket.namespace.name(), id: Some(id) }, event, args) {
+        match encode(&socket.namespace, Some(id), event, args) {
             Ok(packet) => AckFuture::emit(socket, id, &packet, self.flags.volatile, timeout),
             Err(error) => AckFuture::failed(AckError::emit(error)),
         }

@@ -31,6 +31,10 @@ async fn server() -> TestServer {
 }
 
 async fn server_that_pings(interval: Duration) -> TestServer {
+    serve_config(config(interval)).await
+}
+
+fn config(interval: Duration) -> SocketIoConfig {
     #[derive(Serialize, Deserialize)]
     struct File {
         name: String,
@@ -91,14 +95,13 @@ async fn server_that_pings(interval: Duration) -> TestServer {
         .on("ack", |Data(args): Data<Args>| async move { Ack(args) })
         .on("id", id)
         .with_state(());
-    let config = SocketIoConfig::new()
+    SocketIoConfig::new()
         .ping_interval(interval)
         .ping_timeout(Duration::from_secs(3))
         .allow_eio3(true)
         .namespace("/", root)
         .namespace("/guarded", guarded)
-        .namespace("/closed", Namespace::new().on_connect(closed).with_state(()));
-    serve_config(config).await
+        .namespace("/closed", Namespace::new().on_connect(closed).with_state(()))
 }
 
 /// Runs a script of this folder, which succeeds or says what failed.
@@ -130,6 +133,16 @@ async fn the_python_client_over_each_transport() {
 async fn the_python_client_of_the_second_generation() {
     let server = server_that_pings(Duration::from_millis(1500)).await;
     run(".venv-eio3/bin/python", &["client_eio3.py", &format!("http://{}", server.address)]).await;
+    until(|| server.io.stats().sockets == 0).await;
+}
+
+/// The client with `socket.io-msgpack-parser`, which has a folder of its own.
+#[cfg(feature = "msgpack")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_javascript_client_with_msgpack_over_each_transport() {
+    let config = config(Duration::from_millis(300)).parser(tower_socketio::parser::MsgpackParser);
+    let server = serve_config(config).await;
+    run("node", &["../msgpack/client.mjs", &format!("http://{}", server.address)]).await;
     until(|| server.io.stats().sockets == 0).await;
 }
 
