@@ -72,11 +72,11 @@ async function exchange(options, upgrades) {
   refused.disconnect();
 
   const numbers = [];
-  socket.on("n", (number) => numbers.push(number));
-  socket.emit("count", 200);
-  socket.emit("echo", "end");
-  await once(socket, "echo");
-  assert.deepEqual(numbers, Array.from({ length: 200 }, (_, number) => number));
+  socket.on("echo", (number) => numbers.push(number));
+  for (let number = 0; number < 200; number++) socket.emit("echo", number);
+  await ask(socket, "number", 1);
+  const sent = Array.from({ length: 200 }, (_, number) => number);
+  assert.deepEqual(numbers, sent);
 
   const kicked = once(other, "disconnect");
   other.emit("kick");
