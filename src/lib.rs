@@ -41,7 +41,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `msgpack` | no | [`MsgpackParser`](parser::MsgpackParser), for clients with `socket.io-msgpack-parser` |
+//! | `msgpack` | no | `parser::MsgpackParser`, for clients with `socket.io-msgpack-parser` |
 //! | `tracing` | no | events of the `tracing` crate: refusals, rejections, panics, slow clients |
 //!
 //! # Layout
