@@ -111,7 +111,6 @@ async fn msgpack_events_and_acks_go_both_ways() {
     let mut client = join(&io).await;
     client.say_bytes(b"\x84\xa4type\x02\xa4data\x92\xa4echo\x01\xa7options\x81\xa8compress\xc3\xa3nsp\xa1/");
     client.expect_bytes(b"\x83\xa4type\x02\xa4data\x92\xa4echo\x01\xa3nsp\xa1/").await;
-    // A name may be a number, as in JavaScript.
     io.emit("n", &(1.5, "é", Option::<u8>::None, true, -1)).unwrap();
     client
         .expect_bytes(b"\x83\xa4type\x02\xa4data\x96\xa1n\xcb\x3f\xf8\0\0\0\0\0\0\xa2\xc3\xa9\xc0\xc3\xff\xa3nsp\xa1/")
@@ -256,7 +255,7 @@ fn find(bytes: &[u8], text: &str) -> usize {
     bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap()
 }
 
-/// JSON in one text, binary as hex behind a prefix; counts what it encodes. It knows no pings of its own.
+/// A header in one text, JSON with an exclamation mark in another. Counts what it encodes.
 #[derive(Default)]
 struct Shout {
     encoded: Arc<AtomicUsize>,

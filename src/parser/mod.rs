@@ -2,8 +2,8 @@
 //!
 //! A server has one parser, for all its clients, and nothing in the protocol says which: the clients must be made with
 //! the same one. Without [`SocketIoConfig::parser`](crate::SocketIoConfig::parser) packets are JSON, and nothing here
-//! costs anything. `MsgpackParser`, with the feature `msgpack`, speaks to clients with `socket.io-msgpack-parser`; a [`Parser`] of your own may do
-//! anything else. The [guide](crate::guide::parsers) shows one.
+//! costs anything. `MsgpackParser`, with the feature `msgpack`, speaks to clients with `socket.io-msgpack-parser`; a
+//! [`Parser`] of your own may do anything else. The [guide](crate::guide::parsers) shows one.
 //!
 //! Handlers do not notice: a parser hands over [`Value`]s, and what they hold is deserialised as ever.
 
