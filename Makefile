@@ -29,7 +29,7 @@ doc:
 # Without default features, and with each one alone.
 features:
 	$(CARGO) check --no-default-features
-	for feature in compression http2 metrics test tracing typed; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
+	for feature in compression http2 metrics msgpack test tracing typed; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
 
 # TypeScript's compiler, over what a server exports.
 typescript: tests/typescript/node_modules/.package-lock.json
@@ -37,7 +37,7 @@ typescript: tests/typescript/node_modules/.package-lock.json
 	$(CARGO) test --all-features --test typescript
 
 # Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine.
-interop: client tests/interop/node_modules/.package-lock.json tests/interop/.venv/done \
+interop: client tests/interop/node_modules/.package-lock.json tests/msgpack/node_modules/.package-lock.json tests/interop/.venv/done \
 		tests/interop/.venv-eio3/done $(CHROMIUM)
 	$(CARGO) build --all-features --examples
 	$(CARGO) test --all-features --test interop -- --test-threads=1
@@ -64,6 +64,9 @@ tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
 
 tests/typescript/node_modules/.package-lock.json: tests/typescript/package-lock.json
 	cd tests/typescript && npm ci --ignore-scripts --no-audit --no-fund
+
+tests/msgpack/node_modules/.package-lock.json: tests/msgpack/package-lock.json
+	cd tests/msgpack && npm ci --ignore-scripts --no-audit --no-fund
 
 tests/interop/.venv/done: tests/interop/requirements.txt
 	python3 -m venv tests/interop/.venv

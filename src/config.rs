@@ -13,6 +13,7 @@ use crate::{
     namespace::{Namespace, NamespaceRequest, NamespaceTable, Predicate},
     origins::Origins,
     packet::Limits,
+    parser::Parser,
     recovery::Recovery,
     server::BoxFuture,
     socket::SocketRef,
@@ -109,6 +110,7 @@ pub(crate) struct Settings {
     pub(crate) initial_packet: Option<Packet>,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) on_namespace: Option<Arc<dyn Fn(&NamespaceRef) + Send + Sync>>,
+    pub(crate) parser: Option<Arc<dyn Parser>>,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) upgrade_timeout: Duration,
@@ -190,6 +192,7 @@ impl Default for Settings {
             initial_packet: None,
             recovery: None,
             on_namespace: None,
+            parser: None,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
@@ -331,6 +334,15 @@ impl SocketIoConfig {
     /// ```
     pub fn recovery(mut self, recovery: Recovery) -> Self {
         self.settings.recovery = Some(recovery);
+        self
+    }
+
+    /// How packets look on the wire, if not as JSON. Default: as JSON, which every client speaks unless it is told otherwise.
+    ///
+    /// It is the only one of the server, and its clients must have the same: nothing in the protocol tells which it is. See
+    /// [`parser`](crate::parser) for what there is, and for how to write one.
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.settings.parser = Some(Arc::new(parser));
         self
     }
 

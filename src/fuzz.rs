@@ -96,6 +96,51 @@ pub fn frames(data: &[u8]) {
     }
 }
 
+/// A message of msgpack's.
+#[cfg(feature = "msgpack")]
+pub fn msgpack(data: &[u8]) {
+    use std::sync::Arc;
+
+    use crate::{
+        packet::{encode_ack, encode_args},
+        parser::{MsgpackParser, Parser, Reading, SocketPacketKind, translated},
+    };
+
+    let message = Packet::binary(Bytes::copy_from_slice(data));
+    let Ok(Some(packet)) = MsgpackParser.decoder(LIMITS).decode(&message) else {
+        return;
+    };
+    // What was understood can be said again, and means the same.
+    let again = MsgpackParser.encode(&packet).expect("what came as msgpack is msgpack");
+    let many = Limits { attachments: usize::MAX, depth: usize::MAX };
+    let [again] = &*again else { panic!("a packet is one message") };
+    assert_eq!(MsgpackParser.decoder(many).decode(again).as_ref(), Ok(&Some(packet.clone())));
+    let Ok(Some(assembled)) = Reading::new(Arc::new(MsgpackParser)).receive(&message, LIMITS) else {
+        return;
+    };
+    // The way through the server's own form changes nothing, unless somebody forges a placeholder.
+    if packet.kind != SocketPacketKind::Ack || packet.data.as_ref().is_some_and(holds_placeholder) {
+        return;
+    }
+    let header = assembled.header;
+    let args = read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
+    let target = Target { namespace: header.namespace(), id: header.id };
+    let encoded = encode_ack(target, encode_args(&args).expect("values are JSON"));
+    let [sent] = translated(&encoded, &MsgpackParser) else { panic!("a packet is one message") };
+    assert_eq!(MsgpackParser.decoder(many).decode(sent), Ok(Some(packet)));
+}
+
+#[cfg(feature = "msgpack")]
+fn holds_placeholder(value: &crate::Value) -> bool {
+    match value {
+        crate::Value::Array(values) => values.iter().any(holds_placeholder),
+        crate::Value::Object(entries) => {
+            entries.iter().any(|(key, value)| key == "_placeholder" || holds_placeholder(value))
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
@@ -104,6 +149,8 @@ mod tests {
     fn the_seeds_are_harmless() {
         let targets: [(&str, fn(&[u8])); 3] =
             [("packet", super::packet), ("payload", super::payload), ("frames", super::frames)];
+        #[cfg(feature = "msgpack")]
+        let targets = targets.into_iter().chain([("msgpack", super::msgpack as fn(&[u8]))]);
         for (name, target) in targets {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
             let seeds: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

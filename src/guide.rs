@@ -14,6 +14,8 @@ pub mod recovery {}
 pub mod testing {}
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
+#[doc = include_str!("../docs/parsers.md")]
+pub mod parsers {}
 
 #[doc = include_str!("../docs/server-api.md")]
 pub mod server_api {}

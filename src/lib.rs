@@ -45,6 +45,7 @@
 //! | `compression` | no | answers to polls compressed with gzip or deflate |
 //! | `http2` | no | WebSocket over HTTP/2, where the [server allows it](SocketIoService#http2) |
 //! | `metrics` | no | [figures](guide::observability) through the `metrics` crate: connections, events, bytes, latencies |
+//! | `msgpack` | no | `parser::MsgpackParser`, for clients with `socket.io-msgpack-parser` |
 //! | `test` | no | `test::TestClient`: a client in the same process, to test handlers without a network |
 //! | `tracing` | no | [spans and events](guide::observability) of the `tracing` crate: connections, events, refusals |
 //! | `typed` | no | [typed events](guide), and their TypeScript |
@@ -54,7 +55,8 @@
 //! `packet` knows Socket.IO's packets, `engine` Engine.IO's and the session's state machine, `room` who is in which room;
 //! all three are pure. `connection` ties one client's session to its sockets. `socket` is what can be done to a client,
 //! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled, [`middleware`] the layers
-//! that Socket.IO needs and tower lacks. `transport` is the only code that waits for the network. `layer`, `service`,
+//! that Socket.IO needs and tower lacks. `transport` is the only code that waits for the network. [`parser`] is for
+//! packets that are not JSON. `layer`, `service`,
 //! `config`, `io` and `client_bundle` are the face to the user; `typed` is a second one, for events that are declared.
 //! `observe` tells of all that; `test` is a client for tests.
 //!
@@ -81,6 +83,7 @@ mod namespace;
 mod observe;
 mod origins;
 mod packet;
+pub mod parser;
 mod recovery;
 mod room;
 mod server;

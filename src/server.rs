@@ -68,6 +68,7 @@ impl Server {
                     ack_timeout: settings.ack_timeout,
                     adapter: adapter.clone(),
                     recovery: settings.recovery.clone(),
+                    parser: settings.parser.clone(),
                     server: server.clone(),
                 },
             ),

@@ -33,6 +33,8 @@ mod listeners;
 mod middleware;
 mod observability;
 mod options;
+#[cfg(feature = "msgpack")]
+mod parser;
 mod polling;
 mod recovery;
 mod routing;

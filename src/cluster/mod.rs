@@ -73,7 +73,8 @@ pub struct ClusterMessage {
 pub enum ClusterCommand {
     /// Send an event.
     Emit {
-        /// The text of the packet and its attachments, as they go to a client.
+        /// The text of the packet and its attachments: as they go to a client, whichever
+        /// [parser](crate::SocketIoConfig::parser) this or another node has.
         packets: Vec<Packet>,
         /// Drop it for each socket to which it cannot leave at once.
         volatile: bool,

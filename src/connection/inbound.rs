@@ -6,10 +6,12 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    config::Settings,
     engine::{Packet, Protocol},
     macros::log,
     namespace::{self, EventRequest},
-    packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, decode},
+    packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, Limits, decode},
+    parser::Reading,
     socket::{DisconnectReason, Socket},
 };
 
@@ -19,9 +21,16 @@ use super::{Connection, now};
 /// events in order across the POSTs of long-polling and the WebSocket that follows them.
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    assembler: Assembler,
+    format: Format,
     /// An event that waits until its socket may start another one.
     stalled: Option<Box<Stalled>>,
+}
+
+/// How messages become packets.
+#[derive(Debug)]
+enum Format {
+    Json(Assembler),
+    Parser(Reading),
 }
 
 #[derive(Debug)]
@@ -40,9 +49,12 @@ pub(super) struct InboundSlot {
 }
 
 impl InboundSlot {
-    pub(super) fn new(max_attachment_bytes: usize) -> Self {
-        let inbound = Inbound { assembler: Assembler::new(max_attachment_bytes), stalled: None };
-        Self { inbound: Some(inbound), waiting: None, closed: false }
+    pub(super) fn new(settings: &Settings) -> Self {
+        let format = match &settings.parser {
+            None => Format::Json(Assembler::new(settings.max_attachment_bytes)),
+            Some(parser) => Format::Parser(Reading::new(parser.clone())),
+        };
+        Self { inbound: Some(Inbound { format, stalled: None }), waiting: None, closed: false }
     }
 }
 
@@ -136,15 +148,10 @@ impl Inbound {
         message: &Packet,
         cx: &mut Context<'_>,
     ) -> Result<(), DecodeError> {
-        let assembled = if message.is_binary() {
-            self.assembler.binary(message.data_bytes())?
-        } else {
-            // Attachments are due: what the text says does not matter.
-            if self.assembler.is_waiting() {
-                return Err(DecodeError("got plaintext data when reconstructing a packet"));
-            }
-            let header = decode(&message.data_bytes(), connection.server.settings.packet_limits())?;
-            self.assembler.text(header)?
+        let limits = connection.server.settings.packet_limits();
+        let assembled = match &mut self.format {
+            Format::Json(assembler) => read_json(assembler, message, limits)?,
+            Format::Parser(reading) => reading.receive(message, limits)?,
         };
         match assembled {
             Some(packet) => self.dispatch(connection, packet, cx),
@@ -199,6 +206,17 @@ impl Inbound {
         let _ = self.poll_start(connection, Stalled { socket, event }, cx);
         Ok(())
     }
+}
+
+fn read_json(assembler: &mut Assembler, message: &Packet, limits: Limits) -> Result<Option<Assembled>, DecodeError> {
+    if message.is_binary() {
+        return assembler.binary(message.data_bytes());
+    }
+    // Attachments are due: what the text says does not matter.
+    if assembler.is_waiting() {
+        return Err(DecodeError("got plaintext data when reconstructing a packet"));
+    }
+    assembler.text(decode(&message.data_bytes(), limits)?)
 }
 
 /// The socket that a packet is for.

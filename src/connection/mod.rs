@@ -24,6 +24,7 @@ use crate::{
     macros::log,
     observe::ConnectionSpan,
     packet::Encoded,
+    parser::translated,
     server::Server,
     socket::DisconnectReason,
 };
@@ -183,7 +184,7 @@ impl Connection {
         let connect_deadline = Some(now + settings.connect_timeout);
         let span = ConnectionSpan::open(&request, transport, dialect.protocol);
         let connection = Arc::new(Self {
-            inbound: Mutex::new(InboundSlot::new(settings.max_attachment_bytes)),
+            inbound: Mutex::new(InboundSlot::new(settings)),
             server,
             id,
             dialect,
@@ -263,6 +264,8 @@ impl Connection {
 
     /// As [`send`](Self::send), but nobody is woken.
     pub(crate) fn try_send(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
+        // Before the lock: this may run a parser.
+        let packets = self.packets_of(packet);
         let mut state = self.state();
         if !state.session.is_open() {
             return Err(SendError::Closed);
@@ -270,10 +273,18 @@ impl Connection {
         if volatile && !state.session.is_writable() {
             return Ok(Sent::default());
         }
-        if state.session.send(packet.packets_for(self.dialect.protocol)).is_err() {
+        if state.session.send(packets).is_err() {
             return Err(SendError::Full);
         }
         Ok(Sent { queued: true, waker: state.take_carrier() })
+    }
+
+    /// A packet as the client wants it. A parser runs, unless it has done so for another recipient.
+    pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
+        match &self.server.settings.parser {
+            None => packet.packets_for(self.dialect.protocol),
+            Some(parser) => translated(packet, &**parser),
+        }
     }
 
     /// Queues what was held back while a socket was not accepted, whatever the limit says: it was checked before. Answers
@@ -281,7 +292,7 @@ impl Connection {
     pub(crate) fn release<'a>(&self, packets: impl Iterator<Item = &'a Encoded>) -> Option<Waker> {
         let mut state = self.state();
         for packet in packets {
-            state.session.release(packet.packets_for(self.dialect.protocol));
+            state.session.release(self.packets_of(packet));
         }
         state.take_carrier()
     }

@@ -28,7 +28,7 @@ impl AckSender {
     /// If the arguments cannot be encoded, the socket is disconnected, or the client is too slow.
     pub fn send<T: Serialize + ?Sized>(self, args: &T) -> Result<(), EmitError> {
         let args = encode_args(args).map_err(EmitError::encode)?;
-        Ok(self.ack.answer(self.socket.inner(), args)?)
+        self.ack.answer(self.socket.inner(), args)
     }
 }
 

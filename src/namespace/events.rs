@@ -14,12 +14,12 @@ use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    connection::SendError,
     handler::{EventError, EventFuture, EventResponse, EventRoute},
     macros::log,
     observe::EventWatch,
     packet::{Args, ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
-    socket::{DisconnectReason, EventStart, Found, Socket, SocketRef},
+    parser::prepare,
+    socket::{DisconnectReason, EmitError, EventStart, Found, Socket, SocketRef},
 };
 
 /// An event of a client's, on its way to a handler.
@@ -52,17 +52,34 @@ struct Watched {
 }
 
 impl PendingAck {
-    pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), SendError> {
-        if self.answered.swap(true, Ordering::Relaxed) {
-            log!(debug, "an ack was answered twice");
-            return Ok(());
-        }
+    pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), EmitError> {
         if let Some(watched) = &self.watched {
+            if self.is_answered() {
+                return Ok(());
+            }
             (watched.see)(&args);
-            return watched.ack.answer(socket, args);
+            // What cannot be encoded is no answer yet.
+            let answered = watched.ack.answer(socket, args);
+            return answered.inspect_err(|error| self.answered.store(!error.is_encode(), Ordering::Relaxed));
         }
         let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
-        socket.deliver(&encode_ack(target, args), false)
+        let packet = encode_ack(target, args);
+        if let Some(parser) = socket.namespace.parser() {
+            prepare(&packet, parser).map_err(EmitError::parser)?;
+        }
+        if self.is_answered() {
+            return Ok(());
+        }
+        Ok(socket.deliver(&packet, false)?)
+    }
+
+    /// Whether it has been answered before; from now on it has.
+    fn is_answered(&self) -> bool {
+        let answered = self.answered.swap(true, Ordering::Relaxed);
+        if answered {
+            log!(debug, "an ack was answered twice");
+        }
+        answered
     }
 }
 
@@ -386,7 +403,12 @@ fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventRespons
     }
     if let (Some(ack), Some(args)) = (ack, response.into_args()) {
         // If the client is gone or too slow, that has been dealt with.
-        let _ = ack.answer(socket, args);
+        if let Err(error) = ack.answer(socket, args)
+            && error.is_encode()
+            && let Some(args) = EventResponse::from(EventError::internal(error)).into_args()
+        {
+            let _ = ack.answer(socket, args);
+        }
     }
 }
 

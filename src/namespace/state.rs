@@ -11,6 +11,7 @@ use crate::{
     cluster::ClusterAdapter,
     handler::EventRoute,
     observe::{NamespaceLabel, NamespaceMeters, RoomCount},
+    parser::Parser,
     recovery::{Memory, Recovery},
     room::Registry,
     server::Server,
@@ -54,6 +55,7 @@ pub(crate) struct Common {
     pub(crate) ack_timeout: Duration,
     pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
     pub(crate) recovery: Option<Recovery>,
+    pub(crate) parser: Option<Arc<dyn Parser>>,
     pub(crate) server: Weak<Server>,
 }
 
@@ -91,6 +93,11 @@ impl NamespaceState {
     /// What carries broadcasts to other nodes.
     pub(crate) fn adapter(&self) -> Option<&dyn ClusterAdapter> {
         self.common.adapter.as_deref()
+    }
+
+    /// What writes packets instead of JSON.
+    pub(crate) fn parser(&self) -> Option<&dyn Parser> {
+        self.common.parser.as_deref()
     }
 
     pub(crate) fn is_dynamic(&self) -> bool {

@@ -5,12 +5,14 @@ use bytes::Bytes;
 use super::{Kind, check_json, is_reserved, is_valid_json};
 
 /// What a decoder accepts.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Attachments of one packet.
-    pub(crate) attachments: usize,
-    /// Nesting of the JSON.
-    pub(crate) depth: usize,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Binary values in one packet: [`max_attachments`](crate::SocketIoConfig::max_attachments).
+    pub attachments: usize,
+    /// How deep the data may be nested, the array of arguments included:
+    /// [`max_json_depth`](crate::SocketIoConfig::max_json_depth).
+    pub depth: usize,
 }
 
 /// The text part of a packet.
@@ -30,6 +32,12 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// The header of a packet that is no text, all of whose attachments are there.
+    pub(crate) fn new(kind: Kind, namespace: String, id: Option<u64>, payload: Bytes) -> Self {
+        let namespace = Some(namespace).filter(|name| name != "/").map(Bytes::from);
+        Self { kind, attachments: 0, namespace, id, payload }
+    }
+
     pub(crate) fn namespace(&self) -> &str {
         match &self.namespace {
             Some(name) => std::str::from_utf8(name).expect("decode checked the name"),
@@ -47,14 +55,19 @@ pub(crate) struct DecodeError(pub(crate) &'static str);
 /// The payload of CONNECT, DISCONNECT and ACK is checked whole. Of an event's payload only the beginning is: the rest is
 /// checked when the handler's arguments are read from it, so that it is walked once.
 pub(crate) fn decode(packet: &Bytes, limits: Limits) -> Result<Header, DecodeError> {
-    let mut cursor = Cursor { bytes: packet, at: 0 };
-    let kind = cursor.next().and_then(Kind::from_digit).ok_or(DecodeError("unknown packet type"))?;
-    let attachments = if kind.is_binary() { cursor.attachments(limits.attachments)? } else { 0 };
-    let namespace = cursor.namespace()?;
-    let id = cursor.number().map_err(|Overflow| DecodeError("the ack id exceeds 64 bits"))?;
-    let header = Header { kind, attachments, namespace, id, payload: packet.slice(cursor.at..) };
+    let header = read_header(packet, limits.attachments)?;
     check_payload(&header, limits)?;
     Ok(header)
+}
+
+/// As [`decode`], without a look at the payload.
+pub(crate) fn read_header(packet: &Bytes, max_attachments: usize) -> Result<Header, DecodeError> {
+    let mut cursor = Cursor { bytes: packet, at: 0 };
+    let kind = cursor.next().and_then(Kind::from_digit).ok_or(DecodeError("unknown packet type"))?;
+    let attachments = if kind.is_binary() { cursor.attachments(max_attachments)? } else { 0 };
+    let namespace = cursor.namespace()?;
+    let id = cursor.number().map_err(|Overflow| DecodeError("the ack id exceeds 64 bits"))?;
+    Ok(Header { kind, attachments, namespace, id, payload: packet.slice(cursor.at..) })
 }
 
 fn check_payload(header: &Header, limits: Limits) -> Result<(), DecodeError> {

@@ -1,5 +1,6 @@
 use std::{cell::Cell, io::Write as _, sync::OnceLock};
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::engine::{Outbox, Packet, Protocol};
@@ -9,12 +10,14 @@ use super::{
     binary::Extractor,
 };
 
-/// A packet, encoded once for as many recipients as there are, whatever revision of Engine.IO they speak.
+/// A packet, encoded once for as many recipients as there are, whatever revision of Engine.IO they speak, and whatever
+/// parser the server has: JSON is the form that everything in here knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoded {
     parts: Parts,
-    /// The form for clients of Engine.IO 3, once one of them needs it; `None` in it if that is the same.
-    v3: OnceLock<Option<Box<[Packet]>>>,
+    /// The form for clients that cannot take this one, once one of them needs it; `None` in it if that is the same. Those
+    /// of a server with a parser of its own all need that parser's; otherwise, those of Engine.IO 3 need ASCII.
+    other: OnceLock<Option<Box<[Packet]>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ impl Encoded {
     }
 
     fn new(parts: Parts) -> Self {
-        Self { parts, v3: OnceLock::new() }
+        Self { parts, other: OnceLock::new() }
     }
 
     /// The packets for a client of a revision. Some clients of Socket.IO 1.x decode UTF-8 twice: whatever revision 3 gets
@@ -50,8 +53,13 @@ impl Encoded {
     pub(crate) fn packets_for(&self, protocol: Protocol) -> &[Packet] {
         match protocol {
             Protocol::V4 => self.packets(),
-            Protocol::V3 => self.v3.get_or_init(|| self.escaped()).as_deref().unwrap_or(self.packets()),
+            Protocol::V3 => self.other_form(|| self.escaped()),
         }
+    }
+
+    /// The other form of the packet, made by whoever needs it first.
+    pub(crate) fn other_form(&self, make: impl FnOnce() -> Option<Box<[Packet]>>) -> &[Packet] {
+        self.other.get_or_init(make).as_deref().unwrap_or(self.packets())
     }
 
     fn escaped(&self) -> Option<Box<[Packet]>> {
@@ -116,6 +124,13 @@ pub(crate) fn encode_event<T: Serialize + ?Sized>(
 pub(crate) struct EncodedArgs {
     json: Vec<u8>,
     attachments: Vec<Packet>,
+}
+
+impl EncodedArgs {
+    /// The JSON and its attachments.
+    pub(crate) fn into_parts(self) -> (Bytes, Vec<Bytes>) {
+        (self.json.into(), self.attachments.iter().map(Packet::data_bytes).collect())
+    }
 }
 
 pub(crate) fn encode_args<T: Serialize + ?Sized>(args: &T) -> serde_json::Result<EncodedArgs> {
@@ -250,7 +265,6 @@ mod tests {
         super::{Args, EventPayload, Limits, Value, decode, read_args},
         *,
     };
-    use bytes::Bytes;
     use proptest::prelude::*;
     use serde::Deserialize;
 

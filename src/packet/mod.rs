@@ -12,11 +12,11 @@ mod value;
 
 #[cfg(feature = "typed")]
 pub(crate) use self::args::{Arity, arity};
-pub use self::{args::Args, value::Value};
+pub use self::{args::Args, decode::Limits, value::Value};
 pub(crate) use self::{
     args::{ArgsError, read_args},
     assemble::{Assembled, Assembler},
-    decode::{DecodeError, EventPayload, Header, Limits, decode},
+    decode::{DecodeError, EventPayload, Header, decode, read_header},
     encode::{Encoded, EncodedArgs, Target, encode_ack, encode_args, encode_event, encode_simple},
     json::{check_json, is_valid_json},
 };

@@ -6,7 +6,7 @@ use crate::{
     cluster::{ClusterCommand, ClusterMessage},
     connection::SendError,
     namespace::NamespaceState,
-    packet::{self, Encoded},
+    packet::Encoded,
     recovery::Audience,
     room::{IntoRooms, Recipients, Selection},
 };
@@ -109,7 +109,7 @@ impl BroadcastOperator {
     ///
     /// If the arguments cannot be encoded, or the event's name is reserved; then nobody receives it.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        let packet = self.flags.encode(packet::Target { namespace: self.namespace.name(), id: None }, event, args)?;
+        let packet = self.flags.encode(&self.namespace, None, event, args)?;
         self.send_everywhere(&packet);
         Ok(())
     }
@@ -122,7 +122,7 @@ impl BroadcastOperator {
     ///
     /// As [`emit`](Self::emit).
     pub fn emit_and_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
-        let packet = self.flags.encode(packet::Target { namespace: self.namespace.name(), id: None }, event, args)?;
+        let packet = self.flags.encode(&self.namespace, None, event, args)?;
         Ok(self.send_everywhere(&packet))
     }
 
@@ -181,8 +181,7 @@ impl BroadcastOperator {
     /// As [`emit`](Self::emit). What happens to single recipients, the stream says.
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> Result<AckStream<R>, EmitError> {
         let id = self.namespace.next_ack_id();
-        let packet =
-            self.flags.encode(packet::Target { namespace: self.namespace.name(), id: Some(id) }, event, args)?;
+        let packet = self.flags.encode(&self.namespace, Some(id), event, args)?;
         let timeout = self.flags.timeout.unwrap_or(self.namespace.ack_timeout());
         Ok(AckStream::emit(self.recipients().iter(), id, &packet, timeout))
     }

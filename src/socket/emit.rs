@@ -3,7 +3,9 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    namespace::NamespaceState,
     packet::{Encoded, Target, encode_event, is_reserved},
+    parser::prepare,
     room::IntoRooms,
 };
 
@@ -19,18 +21,24 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// Encodes an event, unless its name is reserved.
+    /// Encodes an event for a namespace, unless its name is reserved.
     pub(super) fn encode<T: Serialize + ?Sized>(
         self,
-        target: Target<'_>,
+        namespace: &NamespaceState,
+        id: Option<u64>,
         event: &str,
         args: &T,
     ) -> Result<Encoded, EmitError> {
         if is_reserved(event) {
             return Err(EmitError::reserved());
         }
+        let target = Target { namespace: namespace.name(), id };
         let packet = encode_event(target, event, args).map_err(EmitError::encode)?;
-        Ok(if self.uncompressed { packet.uncompressed() } else { packet })
+        let packet = if self.uncompressed { packet.uncompressed() } else { packet };
+        if let Some(parser) = namespace.parser() {
+            prepare(&packet, parser).map_err(EmitError::parser)?;
+        }
+        Ok(packet)
     }
 }
 
@@ -73,7 +81,7 @@ impl EmitOperator {
     /// As [`SocketRef::emit`]. A volatile event that is dropped is no error.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let socket = self.socket.inner();
-        let packet = self.flags.encode(Target { namespace: socket.namespace.name(), id: None }, event, args)?;
+        let packet = self.flags.encode(&socket.namespace, None, event, args)?;
         Ok(socket.emit(&packet, self.flags.volatile)?)
     }
 
@@ -82,7 +90,7 @@ impl EmitOperator {
         let socket = self.socket.inner();
         let id = socket.namespace.next_ack_id();
         let timeout = self.flags.timeout.unwrap_or(socket.connection.server.settings.ack_timeout);
-        match self.flags.encode(Target { namespace: socket.namespace.name(), id: Some(id) }, event, args) {
+        match self.flags.encode(&socket.namespace, Some(id), event, args) {
             Ok(packet) => AckFuture::emit(socket, id, &packet, self.flags.volatile, timeout),
             Err(error) => AckFuture::failed(AckError::emit(error)),
         }

@@ -1,6 +1,8 @@
 use std::{error::Error, fmt};
 
-use crate::connection::SendError;
+use serde::ser::Error as _;
+
+use crate::{connection::SendError, parser::ParserError};
 
 /// Why something was not emitted.
 #[derive(Debug)]
@@ -19,11 +21,17 @@ impl EmitError {
         Self(Kind::Encode(error))
     }
 
+    /// The server's parser cannot write it.
+    pub(crate) fn parser(error: ParserError) -> Self {
+        Self::encode(serde_json::Error::custom(error))
+    }
+
     pub(crate) fn reserved() -> Self {
         Self(Kind::Reserved)
     }
 
-    /// The arguments cannot be written as JSON: a map's keys are no strings, for instance.
+    /// The arguments cannot be written as JSON: a map's keys are no strings, for instance. Or the server's
+    /// [parser](crate::parser) cannot write them.
     #[must_use]
     pub fn is_encode(&self) -> bool {
         matches!(self.0, Kind::Encode(_))

@@ -215,6 +215,10 @@ impl Socket {
         match (self.namespace.memory(), &self.session) {
             (Some(memory), Some(session)) => {
                 let missed = memory.join(self, session, join);
+                // Before the lock: this may run a parser.
+                for packet in &missed {
+                    self.connection.packets_of(packet);
+                }
                 self.pending().missed = missed;
             }
             _ => {
@@ -245,6 +249,7 @@ impl Socket {
             (Protocol::V4, Some(session)) => format!(r#"{{"sid":"{}","pid":"{}"}}"#, self.id, session.private_id),
         };
         let connect = encode_simple(b'0', self.namespace.name(), &payload);
+        self.connection.packets_of(&connect);
         let mut pending = self.pending();
         if self.phase() != HELD {
             return false;
@@ -313,6 +318,8 @@ impl Socket {
     }
 
     fn hold_back(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
+        // Before the lock: this may run a parser.
+        self.connection.packets_of(packet);
         let mut pending = self.pending();
         match self.phase() {
             CONNECTED => {

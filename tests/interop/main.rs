@@ -133,6 +133,57 @@ async fn the_python_client_of_the_second_generation() {
     until(|| server.io.stats().sockets == 0).await;
 }
 
+/// The client with `socket.io-msgpack-parser`, which has a folder and a server of its own.
+#[cfg(feature = "msgpack")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_javascript_client_with_msgpack_over_each_transport() {
+    #[derive(Serialize, Deserialize)]
+    struct File {
+        name: String,
+        content: Bytes,
+        parts: Vec<Bytes>,
+    }
+    async fn ask(socket: SocketRef, Data(question): Data<String>) {
+        tokio::spawn(async move {
+            let answer = socket.timeout(Duration::from_secs(5)).emit_with_ack::<Args>("question", &question).await;
+            socket.emit("answer", &answer.unwrap()).unwrap();
+        });
+    }
+    async fn guarded(Json(auth): Json<Value>) -> Result<(), (StatusCode, Json<Value>)> {
+        match auth["token"].as_str() {
+            Some("sé€ret & 😀") => Ok(()),
+            _ => Err((StatusCode::UNAUTHORIZED, Json(json!({"message": "no entry", "data": {"code": 7}})))),
+        }
+    }
+    let root = Namespace::new()
+        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move { socket.emit("echo", &args).unwrap() })
+        .on("ack", |Data(args): Data<Args>| async move { Ack(args) })
+        .on("file", |Data(file): Data<File>| async move { Ack(file) })
+        .on("number", |Data(number): Data<u8>| async move { Ack(number) })
+        .on("ask", ask)
+        .on("join", |socket: SocketRef, Data(room): Data<String>| async move {
+            socket.join(room);
+            Ack(())
+        })
+        .on("say", |io: SocketIo, Data((room, text)): Data<(String, String)>| async move {
+            io.to(room).emit("said", &(text, Bytes::from_static(&[1, 2, 3]))).unwrap();
+        })
+        .on("whisper", |socket: SocketRef, Data((room, text)): Data<(String, String)>| async move {
+            socket.to(room).emit("whispered", &text).unwrap();
+        })
+        .on("kick", |socket: SocketRef| async move { socket.disconnect() });
+    let guarded = Namespace::new().on_connect(guarded).on("ack", |Data(args): Data<Args>| async move { Ack(args) });
+    let config = SocketIoConfig::new()
+        .ping_interval(Duration::from_millis(300))
+        .ping_timeout(Duration::from_secs(3))
+        .parser(tower_socketio::parser::MsgpackParser)
+        .namespace("/", root.with_state(()))
+        .namespace("/guarded", guarded.with_state(()));
+    let server = serve_config(config).await;
+    run("node", &["../msgpack/client.mjs", &format!("http://{}", server.address)]).await;
+    until(|| server.io.stats().sockets == 0).await;
+}
+
 /// A page that polls by script elements and forms, as browsers without anything better did.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_clients_poll_by_jsonp_from_a_browsers_page() {

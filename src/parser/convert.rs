@@ -1,0 +1,149 @@
+//! Between a parser's packets and the form in which the server keeps them: the protocol's own, a header and JSON with
+//! attachments. That form alone is known to namespaces, recovery and the cluster.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    engine::{Packet, PacketKind},
+    macros::log,
+    packet::{Args, Assembled, DecodeError, Encoded, Header, Kind, Limits, Value, encode_args, read_args, read_header},
+};
+
+use super::{Decoder, Parser, ParserError, SocketPacket, SocketPacketKind};
+
+// Outwards.
+
+/// The messages of a packet, as a parser has them: made once. One that cannot be made is not sent.
+pub(crate) fn translated<'a>(packet: &'a Encoded, parser: &dyn Parser) -> &'a [Packet] {
+    packet.other_form(|| {
+        let messages = encode(packet, parser).inspect_err(|error| {
+            log!(error, error = %error, "the parser cannot encode a packet, which is dropped");
+        });
+        Some(messages.unwrap_or_default())
+    })
+}
+
+/// As [`translated`], ahead of the time, to find out whether it can be done.
+pub(crate) fn prepare(packet: &Encoded, parser: &dyn Parser) -> Result<(), ParserError> {
+    let messages = encode(packet, parser)?;
+    packet.other_form(|| Some(messages));
+    Ok(())
+}
+
+fn encode(packet: &Encoded, parser: &dyn Parser) -> Result<Box<[Packet]>, ParserError> {
+    let compress = packet.packets().first().is_some_and(Packet::may_be_compressed);
+    let packet = to_parser(packet)?;
+    let encoded = catch_unwind(AssertUnwindSafe(|| parser.encode(&packet)));
+    let messages = encoded.unwrap_or(Err(ParserError::new("the parser panicked")))?;
+    if messages.iter().any(|message| message.kind() != PacketKind::Message) {
+        return Err(ParserError::new("the parser's packet is no message"));
+    }
+    Ok(messages.into_iter().map(|message| message.compress(compress)).collect())
+}
+
+fn to_parser(packet: &Encoded) -> Result<SocketPacket, ParserError> {
+    const UNREADABLE: ParserError = ParserError::new("the JSON cannot be read again: it is nested too deeply");
+    let (text, attachments) = packet.packets().split_first().expect("a packet has a text");
+    let header = read_header(&text.data_bytes(), usize::MAX).map_err(|_| UNREADABLE)?;
+    let attachments: Vec<Bytes> = attachments.iter().map(Packet::data_bytes).collect();
+    let args = || read_args::<Args>(&header.payload, &attachments, false).map_err(|_| UNREADABLE);
+    let value = || match header.payload.is_empty() {
+        true => Ok(None),
+        false => serde_json::from_slice(&header.payload).map(Some).map_err(|_| UNREADABLE),
+    };
+    let (kind, data) = match header.kind {
+        Kind::Connect => (SocketPacketKind::Connect, value()?),
+        Kind::Disconnect => (SocketPacketKind::Disconnect, None),
+        Kind::Event | Kind::BinaryEvent => (SocketPacketKind::Event, Some(Value::Array(args()?.0))),
+        Kind::Ack | Kind::BinaryAck => (SocketPacketKind::Ack, Some(Value::Array(args()?.0))),
+        Kind::ConnectError => (SocketPacketKind::ConnectError, value()?),
+    };
+    Ok(SocketPacket { kind, namespace: header.namespace().to_owned(), id: header.id, data })
+}
+
+// Inwards.
+
+/// What a connection's decoder has read so far.
+pub(crate) struct Reading {
+    parser: Arc<dyn Parser>,
+    decoder: Option<Box<dyn Decoder>>,
+}
+
+impl Reading {
+    pub(crate) fn new(parser: Arc<dyn Parser>) -> Self {
+        Self { parser, decoder: None }
+    }
+
+    /// Takes a message; answers a packet if it completes one.
+    pub(crate) fn receive(&mut self, message: &Packet, limits: Limits) -> Result<Option<Assembled>, DecodeError> {
+        let decode = || self.decoder.get_or_insert_with(|| self.parser.decoder(limits)).decode(message);
+        let decoded = catch_unwind(AssertUnwindSafe(decode));
+        let packet = decoded.unwrap_or(Err(ParserError::new("the parser panicked")));
+        match packet.map_err(|ParserError(detail)| DecodeError(detail))? {
+            Some(packet) => from_parser(packet, limits).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").field("begun", &self.decoder.is_some()).finish()
+    }
+}
+
+/// Checks a packet by the rules of [`SocketPacket`].
+pub(super) fn from_parser(packet: SocketPacket, limits: Limits) -> Result<Assembled, DecodeError> {
+    let SocketPacket { kind, namespace, id, data } = packet;
+    // The form that everything else knows could not carry it.
+    if !namespace.starts_with('/') || namespace.contains(',') {
+        return Err(DecodeError("illegal namespace"));
+    }
+    let mut binaries = 0;
+    if data.as_ref().is_some_and(|data| !is_within(data, limits.depth, &mut binaries)) {
+        return Err(DecodeError("the data is nested deeper than max_json_depth"));
+    }
+    if binaries > limits.attachments {
+        return Err(DecodeError("more attachments than max_attachments"));
+    }
+    let (kind, payload, attachments) = match (kind, data) {
+        (SocketPacketKind::Connect, None) => (Kind::Connect, Bytes::new(), Vec::new()),
+        (SocketPacketKind::Connect, Some(_)) if binaries > 0 => return Err(DecodeError("binary in the auth payload")),
+        (SocketPacketKind::Connect, Some(auth @ Value::Object(_))) => {
+            let json = serde_json::to_vec(&auth).map_err(|_| DecodeError("invalid payload"))?;
+            (Kind::Connect, json.into(), Vec::new())
+        }
+        (SocketPacketKind::Disconnect, None) => (Kind::Disconnect, Bytes::new(), Vec::new()),
+        (SocketPacketKind::Event, Some(Value::Array(args))) => with_args(Kind::Event, args)?,
+        (SocketPacketKind::Ack, Some(Value::Array(args))) => with_args(Kind::Ack, args)?,
+        (SocketPacketKind::ConnectError, _) => return Err(DecodeError("a client must not send CONNECT_ERROR")),
+        _ => return Err(DecodeError("invalid payload")),
+    };
+    let header = Header::new(kind, namespace, id, payload);
+    Ok(Assembled { header, attachments })
+}
+
+fn with_args(kind: Kind, args: Vec<Value>) -> Result<(Kind, Bytes, Vec<Bytes>), DecodeError> {
+    let (json, attachments) = encode_args(&Args(args)).map_err(|_| DecodeError("invalid payload"))?.into_parts();
+    Ok((kind, json, attachments))
+}
+
+/// Whether a value nests no deeper than so many levels. Counts what is binary.
+fn is_within(value: &Value, levels: usize, binaries: &mut usize) -> bool {
+    match value {
+        Value::Array(_) | Value::Object(_) if levels == 0 => false,
+        Value::Array(values) => values.iter().all(|value| is_within(value, levels - 1, binaries)),
+        Value::Object(entries) => entries.values().all(|value| is_within(value, levels - 1, binaries)),
+        Value::Binary(_) => {
+            *binaries += 1;
+            true
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
