@@ -1,12 +1,12 @@
 mod http;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use ::http::{HeaderValue, request::Parts};
 use cookie::Cookie;
 
 use crate::{
-    cluster::ClusterAdapter,
+    cluster::{ClusterAdapter, Handler, ServerSideEvent},
     engine::{Packet, Timing},
     extract::Rejected,
     io::NamespaceRef,
@@ -96,6 +96,7 @@ pub struct SocketIoConfig {
     pub(crate) settings: Settings,
     pub(crate) namespaces: NamespaceTable,
     pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
+    pub(crate) server_side: HashMap<String, Handler>,
 }
 
 /// The settings that requests and connections look at.
@@ -233,7 +234,12 @@ impl Default for SocketIoConfig {
 impl SocketIoConfig {
     /// The defaults, with an empty `/` namespace that everyone may join.
     pub fn new() -> Self {
-        Self { settings: Settings::default(), namespaces: NamespaceTable::default(), adapter: None }
+        Self {
+            settings: Settings::default(),
+            namespaces: NamespaceTable::default(),
+            adapter: None,
+            server_side: HashMap::new(),
+        }
     }
 
     /// Adds a namespace, by its exact name or by a pattern.
@@ -343,6 +349,32 @@ impl SocketIoConfig {
     /// [`parser`](crate::parser) for what there is, and for how to write one.
     pub fn parser(mut self, parser: impl Parser) -> Self {
         self.settings.parser = Some(Arc::new(parser));
+        self
+    }
+
+    /// Handles an event that another server of the cluster emits to the servers themselves, by
+    /// [`server_side_emit`](crate::SocketIo::server_side_emit). What it returns is the answer, if the other one waits for
+    /// any: a tuple is several arguments, anything else one.
+    ///
+    /// ```
+    /// use tower_socketio::{ServerSideEvent, SocketIoConfig};
+    ///
+    /// let config = SocketIoConfig::new().on_server_side("count", async |event: ServerSideEvent| event.io().stats().sockets);
+    /// # let _ = config;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the event has a handler already.
+    #[track_caller]
+    pub fn on_server_side<F, Fut, R>(mut self, event: &str, handler: F) -> Self
+    where
+        F: Fn(ServerSideEvent) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: serde::Serialize,
+    {
+        let before = self.server_side.insert(event.to_owned(), crate::cluster::handler(handler));
+        assert!(before.is_none(), "the event `{event}` of other servers has two handlers");
         self
     }
 

@@ -98,6 +98,10 @@ impl SocketIo {
         self.server.namespaces.all().into_iter().map(|state| NamespaceRef { state }).collect()
     }
 
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
     fn root(&self) -> NamespaceRef {
         self.of("/").expect("the default namespace always exists")
     }

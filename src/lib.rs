@@ -54,11 +54,11 @@
 //!
 //! `packet` knows Socket.IO's packets, `engine` Engine.IO's and the session's state machine, `room` who is in which room;
 //! all three are pure. `connection` ties one client's session to its sockets. `socket` is what can be done to a client,
-//! `namespace` who is admitted and where events go, `handler` and [`extract`] how they are handled, [`middleware`] the layers
+//! `namespace` who is admitted and where events go, `recovery` what a namespace remembers of clients that were cut off,
+//! `cluster` what is told to other nodes; `handler` and [`extract`] are how events are handled, [`middleware`] the layers
 //! that Socket.IO needs and tower lacks. `transport` is the only code that waits for the network. [`parser`] is for
-//! packets that are not JSON. `layer`, `service`,
-//! `config`, `io` and `client_bundle` are the face to the user; `typed` is a second one, for events that are declared.
-//! `observe` tells of all that; `test` is a client for tests.
+//! packets that are not JSON. `layer`, `service`, `config`, `origins`, `io` and `client_bundle` are the face to the user;
+//! `typed` is a second one, for events that are declared. `observe` tells of all that; `test` is a client for tests.
 //!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
@@ -99,7 +99,10 @@ pub mod typed;
 pub use cookie;
 
 pub use self::{
-    cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode},
+    cluster::{
+        ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, ServerSideAcks, ServerSideArgs, ServerSideEvent,
+        ServerSideResponses,
+    },
     config::{SlowClientPolicy, SocketIoConfig, Transport},
     connection::ConnectionRequest,
     engine::{Packet, PacketError, PacketKind, PacketPayload, Protocol},

@@ -17,7 +17,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::{
     client_bundle::ClientBundle,
-    cluster::{ClusterAdapter, ClusterNode},
+    cluster::{ClusterAdapter, ClusterNode, ServerSide},
     config::{Settings, SocketIoConfig},
     connection::Sessions,
     macros::log,
@@ -33,6 +33,7 @@ pub(crate) struct Server {
     pub(crate) sessions: Sessions,
     pub(crate) client_bundle: ClientBundle,
     pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
+    pub(crate) server_side: ServerSide,
     /// What browsers on pages of other origins are told, if the configuration names any.
     pub(crate) cors: Option<CorsLayer>,
     pub(crate) counters: Counters,
@@ -58,10 +59,11 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Server {
     pub(crate) fn new(config: SocketIoConfig) -> Arc<Self> {
-        let SocketIoConfig { settings, namespaces, adapter } = config;
+        let SocketIoConfig { settings, namespaces, adapter, server_side } = config;
         let server = Arc::new_cyclic(|server| Self {
             client_bundle: ClientBundle::new(&settings.client_files),
             adapter: adapter.clone(),
+            server_side: ServerSide::new(server_side),
             namespaces: Namespaces::new(
                 namespaces,
                 Common {

@@ -1,10 +1,13 @@
 //! Servers that are nodes of a cluster, here of one process.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tower_socketio::{
-    ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, Namespace, Packet, Recovery, SocketIo, SocketIoConfig,
-    SocketIoService, SocketRef,
+    ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, Namespace, Packet, Recovery, ServerSideEvent,
+    SocketIo, SocketIoConfig, SocketIoService, SocketRef,
 };
 
 use crate::support::*;
@@ -34,6 +37,10 @@ impl ClusterAdapter for Member {
                 node.deliver(&message);
             }
         }
+    }
+
+    fn node_count(&self) -> usize {
+        self.bus.nodes.lock().unwrap().len()
     }
 }
 
@@ -151,4 +158,54 @@ async fn a_node_does_not_keep_its_server_alive() {
     on_b.expect(r#"42["n",1]"#).await;
     let message = bus.record.lock().unwrap().last().unwrap().clone();
     node.deliver(&message);
+}
+
+#[tokio::test]
+async fn servers_emit_to_one_another() {
+    let bus = Bus::default();
+    let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let node = |place| {
+        let sender = sender.clone();
+        let config = SocketIoConfig::new()
+            .adapter(Member { bus: bus.clone(), place })
+            .on_server_side("note", move |event: ServerSideEvent| {
+                sender.send((place, event.args::<(String, bytes::Bytes)>().unwrap())).unwrap();
+                async {}
+            })
+            .on_server_side("place", move |event: ServerSideEvent| async move {
+                assert_eq!(event.args::<u8>().unwrap(), 7, "on purpose");
+                (place, event.io().stats().sockets)
+            });
+        SocketIoService::new(config).io()
+    };
+    let nodes = [node(0), node(1), node(2)];
+    // Servers begin to work with their first connection.
+    let clients = [Memory::join(&nodes[0]).await, Memory::join(&nodes[1]).await, Memory::join(&nodes[2]).await];
+    nodes[0].server_side_emit("note", &("hi", bytes::Bytes::from_static(&[1]))).unwrap();
+    let mut notes = [soon(heard.recv()).await.unwrap(), soon(heard.recv()).await.unwrap()];
+    notes.sort();
+    let hi = |place| (place, ("hi".to_owned(), bytes::Bytes::from_static(&[1])));
+    assert_eq!(notes, [hi(1), hi(2)]);
+    let minute = Duration::from_secs(60);
+    let acks = nodes[1].server_side_emit_with_ack::<(usize, usize)>("place", &7, minute).unwrap();
+    let mut responses = soon(acks.responses()).await;
+    responses.answers.sort_unstable();
+    assert_eq!((responses.answers, responses.missing), (vec![(0, 1), (2, 1)], 0));
+    // Who panics, or has no handler, does not answer.
+    let short = Duration::from_millis(100);
+    let acks = nodes[1].server_side_emit_with_ack::<(usize, usize)>("place", &8, short).unwrap();
+    assert_eq!(soon(acks.responses()).await.missing, 2);
+    assert_eq!(nodes[0].stats().panics, 1);
+    let acks = nodes[1].server_side_emit_with_ack::<()>("unknown", &(), short).unwrap();
+    assert_eq!(soon(acks.responses()).await.missing, 2);
+    drop(clients);
+}
+
+#[tokio::test]
+async fn a_server_that_stands_alone_asks_nobody() {
+    let io = SocketIoService::new(SocketIoConfig::new()).io();
+    io.server_side_emit("note", &()).unwrap();
+    let acks = io.server_side_emit_with_ack::<()>("note", &(), Duration::from_secs(60)).unwrap();
+    let responses = soon(acks.responses()).await;
+    assert_eq!((responses.answers.len(), responses.missing), (0, 0));
 }

@@ -169,6 +169,9 @@ impl ClusterAdapter for Record {
     fn publish(&self, message: ClusterMessage) {
         self.0.lock().unwrap().push(message);
     }
+    fn node_count(&self) -> usize {
+        1
+    }
 }
 
 #[tokio::test]

@@ -168,6 +168,9 @@ fn the_handle_reads_settings_back() {
     impl ClusterAdapter for Nobody {
         fn join(&self, _: ClusterNode) {}
         fn publish(&self, _: ClusterMessage) {}
+        fn node_count(&self) -> usize {
+            1
+        }
     }
     let io = SocketIoLayer::new(SocketIoConfig::new()).io();
     assert_eq!((io.path(), io.serves_client()), ("/socket.io/", true));

@@ -3,6 +3,8 @@
 //! Rooms are local: each node knows its own sockets, and a broadcast reaches the others as a message that says what to do
 //! to whom. What carries these messages, Redis for example, implements [`ClusterAdapter`].
 
+mod server_side;
+
 use std::{
     fmt,
     sync::{Arc, Weak},
@@ -15,6 +17,9 @@ use crate::{
     server::Server,
     socket::BroadcastOperator,
 };
+
+pub(crate) use self::server_side::{Handler, ServerSide, handler};
+pub use self::server_side::{ServerSideAcks, ServerSideArgs, ServerSideEvent, ServerSideResponses};
 
 /// Carries messages between the nodes of a cluster: what Node calls an adapter.
 ///
@@ -40,6 +45,9 @@ use crate::{
 ///         let others = nodes.iter().enumerate().filter(|(place, _)| *place != self.place);
 ///         others.for_each(|(_, node)| node.deliver(&message));
 ///     }
+///     fn node_count(&self) -> usize {
+///         self.bus.0.lock().unwrap().len()
+///     }
 /// }
 /// ```
 pub trait ClusterAdapter: Send + Sync + 'static {
@@ -51,6 +59,9 @@ pub trait ClusterAdapter: Send + Sync + 'static {
     /// It is called where something is emitted, with no lock held, and must not block: what waits for a network belongs
     /// into a queue. Messages of one caller are to arrive in order, at most once.
     fn publish(&self, message: ClusterMessage);
+
+    /// How many nodes the cluster has now, this one included: as many less one are waited for where all are asked.
+    fn node_count(&self) -> usize;
 }
 
 /// Something to be done to sockets of other nodes.
@@ -88,6 +99,26 @@ pub enum ClusterCommand {
         /// Close the connection, with all its other namespaces.
         close: bool,
     },
+    /// Not for sockets: an event for the servers themselves. See [`SocketIo::server_side_emit`](crate::SocketIo::server_side_emit).
+    ServerSideEmit {
+        /// The name of the event.
+        event: String,
+        /// Its arguments.
+        args: ServerSideArgs,
+        /// The node that emits it.
+        from: Arc<str>,
+        /// What it calls the answers, if it waits for them.
+        ack: Option<u64>,
+    },
+    /// An answer to that.
+    ServerSideAck {
+        /// The node that waits for it.
+        to: Arc<str>,
+        /// What that node calls it.
+        id: u64,
+        /// What was answered.
+        args: ServerSideArgs,
+    },
 }
 
 impl ClusterMessage {
@@ -107,8 +138,8 @@ impl ClusterNode {
 
     /// Does what another node asks for, to the sockets of this one. What cannot be understood is ignored.
     pub fn deliver(&self, message: &ClusterMessage) {
-        let server = self.0.upgrade();
-        let Some(namespace) = server.and_then(|server| server.namespaces.get(&message.namespace)) else {
+        let Some(server) = self.0.upgrade() else { return };
+        let Some(namespace) = server.namespaces.get(&message.namespace) else {
             return;
         };
         let everyone = BroadcastOperator::everyone(namespace).local();
@@ -122,6 +153,9 @@ impl ClusterNode {
             ClusterCommand::Join(rooms) => selected.sockets_join(rooms.clone()),
             ClusterCommand::Leave(rooms) => selected.sockets_leave(rooms.clone()),
             ClusterCommand::Disconnect { close } => selected.disconnect_sockets(*close),
+            command @ (ClusterCommand::ServerSideEmit { .. } | ClusterCommand::ServerSideAck { .. }) => {
+                server_side::deliver(&server, command);
+            }
         }
     }
 }

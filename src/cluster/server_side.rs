@@ -1,0 +1,274 @@
+//! Events among the servers of a cluster, which no client sees.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, Error as _},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    engine::generate_id,
+    io::SocketIo,
+    macros::log,
+    packet::{ArgsError, EncodedArgs, encode_args, read_args},
+    server::{BoxFuture, Server},
+    socket::EmitError,
+};
+
+use super::{ClusterCommand, ClusterMessage};
+
+/// What a server answers to the events of others, and whom it waits for itself.
+pub(crate) struct ServerSide {
+    node: Arc<str>,
+    handlers: HashMap<String, Handler>,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, mpsc::UnboundedSender<ServerSideArgs>>>,
+}
+
+/// A handler of an event, as the configuration keeps it.
+pub(crate) type Handler = Box<dyn Fn(ServerSideEvent) -> BoxFuture<serde_json::Result<EncodedArgs>> + Send + Sync>;
+
+pub(crate) fn handler<F, Fut, R>(handler: F) -> Handler
+where
+    F: Fn(ServerSideEvent) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+    R: Serialize,
+{
+    Box::new(move |event| {
+        let answer = handler(event);
+        Box::pin(async move { encode_args(&answer.await) })
+    })
+}
+
+/// Arguments on their way between servers: a JSON array, and the binary in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ServerSideArgs {
+    /// A JSON array; binary stands in it as `{"_placeholder":true,"num":N}`.
+    pub json: Bytes,
+    /// The binary.
+    pub attachments: Vec<Bytes>,
+}
+
+impl ServerSideArgs {
+    /// Arguments as they were published by another node.
+    #[must_use]
+    pub fn new(json: Bytes, attachments: Vec<Bytes>) -> Self {
+        Self { json, attachments }
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        read_args(&self.json, &self.attachments, false).map_err(|error| match error {
+            ArgsError::Mismatch(error) => error,
+            ArgsError::Malformed(detail) => serde_json::Error::custom(detail),
+        })
+    }
+}
+
+impl From<EncodedArgs> for ServerSideArgs {
+    fn from(args: EncodedArgs) -> Self {
+        let (json, attachments) = args.into_parts();
+        Self { json, attachments }
+    }
+}
+
+/// An event of another server's. See [`SocketIoConfig::on_server_side`](crate::SocketIoConfig::on_server_side).
+#[derive(Debug)]
+pub struct ServerSideEvent {
+    io: SocketIo,
+    args: ServerSideArgs,
+}
+
+impl ServerSideEvent {
+    /// This server.
+    #[must_use]
+    pub fn io(&self) -> &SocketIo {
+        &self.io
+    }
+
+    /// Reads the arguments: a tuple takes several, anything else one.
+    ///
+    /// # Errors
+    ///
+    /// If they do not fit the type.
+    pub fn args<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        self.args.read()
+    }
+}
+
+/// The answers of the other servers. Made by [`SocketIo::server_side_emit_with_ack`].
+#[must_use = "the event is emitted, but its answers are lost unless they are waited for"]
+pub struct ServerSideAcks<R> {
+    server: Arc<Server>,
+    id: u64,
+    expected: usize,
+    answers: mpsc::UnboundedReceiver<ServerSideArgs>,
+    until: Instant,
+    marker: PhantomData<fn() -> R>,
+}
+
+/// What the other servers answered.
+#[derive(Debug)]
+pub struct ServerSideResponses<R> {
+    /// Their answers, in the order of arrival.
+    pub answers: Vec<R>,
+    /// How many did not answer in time, or with something of another type.
+    pub missing: usize,
+}
+
+impl<R: DeserializeOwned> ServerSideAcks<R> {
+    /// Waits for everyone, at most until the time is up.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the answers that arrived are lost.
+    pub async fn responses(mut self) -> ServerSideResponses<R> {
+        let mut answers = Vec::new();
+        let mut arrived = 0;
+        while arrived < self.expected
+            && let Ok(Some(args)) = timeout_at(self.until, self.answers.recv()).await
+        {
+            arrived += 1;
+            answers.extend(args.read().ok());
+        }
+        ServerSideResponses { missing: self.expected - answers.len(), answers }
+    }
+}
+
+impl<R> Drop for ServerSideAcks<R> {
+    fn drop(&mut self) {
+        self.server.server_side.waiting().remove(&self.id);
+    }
+}
+
+impl<R> fmt::Debug for ServerSideAcks<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSideAcks").field("expected", &self.expected).finish_non_exhaustive()
+    }
+}
+
+impl ServerSide {
+    pub(crate) fn new(handlers: HashMap<String, Handler>) -> Self {
+        Self { node: generate_id().into(), handlers, next: AtomicU64::new(0), waiting: Mutex::default() }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<ServerSideArgs>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Publishes something that is for servers, not for sockets.
+fn publish(server: &Server, command: ClusterCommand) {
+    if let Some(adapter) = &server.adapter {
+        adapter.publish(ClusterMessage { namespace: "/".into(), rooms: Vec::new(), except: Vec::new(), command });
+    }
+}
+
+/// Does what another server asks for.
+pub(super) fn deliver(server: &Arc<Server>, command: &ClusterCommand) {
+    match command {
+        ClusterCommand::ServerSideEmit { event, args, from, ack } => {
+            let known = server.server_side.handlers.contains_key(event);
+            if let (true, Some(runtime)) = (known, server.known_runtime()) {
+                let (server, event, args) = (server.clone(), event.clone(), args.clone());
+                let reply = ack.map(|id| (from.clone(), id));
+                runtime.spawn(async move { handle(&server, &event, args, reply).await });
+            }
+        }
+        ClusterCommand::ServerSideAck { to, id, args } if *to == server.server_side.node => {
+            if let Some(sender) = server.server_side.waiting().get(id) {
+                // Whoever asked may have stopped waiting.
+                let _ = sender.send(args.clone());
+            }
+        }
+        _ => {}
+    }
+}
+
+async fn handle(server: &Arc<Server>, event: &str, args: ServerSideArgs, reply: Option<(Arc<str>, u64)>) {
+    let Some(handler) = server.server_side.handlers.get(event) else { return };
+    let event = ServerSideEvent { io: SocketIo::new(server.clone()), args };
+    let answer = AssertUnwindSafe(async { handler(event).await }).catch_unwind().await;
+    match (answer, reply) {
+        (Ok(Ok(args)), Some((to, id))) => {
+            publish(server, ClusterCommand::ServerSideAck { to, id, args: args.into() });
+        }
+        (Ok(_), _) => {}
+        (Err(_), _) => {
+            server.count_panic();
+            log!(error, "a handler of an event of another server's panicked");
+        }
+    }
+}
+
+impl SocketIo {
+    /// Emits an event to the other servers of the cluster: to their
+    /// [`on_server_side`](crate::SocketIoConfig::on_server_side) handlers, not to clients. A server that stands alone emits
+    /// it to nobody.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be encoded.
+    pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        let server = self.server();
+        let args = encode_args(args).map_err(EmitError::encode)?.into();
+        let from = server.server_side.node.clone();
+        publish(server, ClusterCommand::ServerSideEmit { event: event.to_owned(), args, from, ack: None });
+        Ok(())
+    }
+
+    /// As [`server_side_emit`](Self::server_side_emit), and waits for what the handlers of the others return, no longer
+    /// than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be encoded.
+    pub fn server_side_emit_with_ack<R>(
+        &self,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+        timeout: Duration,
+    ) -> Result<ServerSideAcks<R>, EmitError> {
+        let server = self.server();
+        let args = encode_args(args).map_err(EmitError::encode)?.into();
+        let id = server.server_side.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answers) = mpsc::unbounded_channel();
+        server.server_side.waiting().insert(id, sender);
+        let expected = server.adapter.as_ref().map_or(0, |adapter| adapter.node_count().saturating_sub(1));
+        let acks = ServerSideAcks {
+            server: server.clone(),
+            id,
+            expected,
+            answers,
+            until: Instant::now() + timeout,
+            marker: PhantomData,
+        };
+        let from = server.server_side.node.clone();
+        publish(server, ClusterCommand::ServerSideEmit { event: event.to_owned(), args, from, ack: Some(id) });
+        Ok(acks)
+    }
+}
+
+impl fmt::Debug for ServerSide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSide").finish_non_exhaustive()
+    }
+}
