@@ -10,6 +10,7 @@ mod saved;
 use std::{
     collections::HashMap,
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -343,7 +344,8 @@ impl Memory {
     /// back.
     pub(crate) fn leave(&self, socket: &Arc<Socket>, session: &Session, recoverable: bool) {
         // Cloning and dropping what is the user's may run the user's code: not under the lock.
-        let extensions = if recoverable { socket.all_extensions() } else { Extensions::new() };
+        let cloned = recoverable.then(|| catch_unwind(AssertUnwindSafe(|| socket.all_extensions())).ok()).flatten();
+        let extensions = cloned.unwrap_or_default();
         let data = socket.data_bytes();
         let mut garbage = Vec::new();
         let restored;

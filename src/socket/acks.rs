@@ -175,6 +175,7 @@ impl<T> AckFuture<T> {
             return Self::failed(AckError::disconnected());
         }
         let entry = Entry { socket: socket.clone(), id };
+        socket.observe(packet);
         if let Err(error) = socket.deliver(packet, volatile) {
             return Self::failed(AckError::emit(EmitError::from(error)));
         }
@@ -237,6 +238,7 @@ impl<T> AckStream<T> {
             let waiter = Waiter::Many(socket.id.clone(), sender.clone());
             if socket.acks.insert(id, waiter) {
                 let entry = Entry { socket: socket.clone(), id };
+                socket.observe(packet);
                 if socket.deliver(packet, false).is_err() {
                     drop(sender.send((socket.id.clone(), None)));
                 }

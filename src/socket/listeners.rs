@@ -177,7 +177,7 @@ impl SocketRef {
         self.inner().listeners_or_new().add(None, handler.into_route(()), false)
     }
 
-    /// Is shown every event that is emitted to this socket, by broadcasts too; acks aside.
+    /// Is shown every event that is emitted to this socket, by broadcasts too, whether it asks for an ack or not.
     ///
     /// It runs where the event is emitted, so it should not take long.
     pub fn on_any_outgoing(&self, observer: impl Fn(&OutgoingEvent) + Send + Sync + 'static) -> ListenerId {

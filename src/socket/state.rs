@@ -512,8 +512,6 @@ impl Socket {
         if accepted {
             namespace::run_disconnecting(self, reason);
         }
-        let events = self.events().take();
-        drop(events);
         match (self.namespace.memory(), &self.session) {
             (Some(memory), Some(session)) => {
                 memory.leave(self, session, reason.is_recoverable());
@@ -529,7 +527,9 @@ impl Socket {
         }
         self.acks.close();
         self.connection.server.namespaces.release(&self.namespace);
-        self.drop_kept();
+        let events = self.events().take();
+        self.drop_contained(events);
+        self.drop_contained(self.kept.take());
         if accepted {
             namespace::run_disconnect(self, reason);
         }
@@ -540,10 +540,9 @@ impl Socket {
         self.connection.reader.wake();
     }
 
-    /// Drops what layers keep on the socket. Whatever a user's key does there, the rest goes on.
-    fn drop_kept(&self) {
-        let kept = self.kept.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(kept))).is_err() {
+    /// Drops something of the user's. Whatever that does, the rest goes on.
+    fn drop_contained<T>(&self, value: T) {
+        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
             self.connection.server.count_panic();
         }
     }
