@@ -222,6 +222,9 @@ impl Default for Settings {
     }
 }
 
+/// Longer than any server runs: more could not be added to a point in time.
+pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// `serde_json` itself ends a text at 128 levels.
 const MAX_JSON_DEPTH: usize = 127;
 
@@ -472,7 +475,7 @@ impl SocketIoConfig {
     ///
     /// A connection costs nothing between two pings; an idle proxy may need them more often.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
-        self.settings.ping_interval = interval;
+        self.settings.ping_interval = interval.min(FOREVER);
         self
     }
 
@@ -480,7 +483,7 @@ impl SocketIoConfig {
     ///
     /// Past it, its sockets are disconnected with "ping timeout".
     pub fn ping_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.ping_timeout = timeout;
+        self.settings.ping_timeout = timeout.min(FOREVER);
         self
     }
 
@@ -488,7 +491,7 @@ impl SocketIoConfig {
     ///
     /// Past it, the new connection is closed, and the session stays on long-polling.
     pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.upgrade_timeout = timeout;
+        self.settings.upgrade_timeout = timeout.min(FOREVER);
         self
     }
 
@@ -496,13 +499,13 @@ impl SocketIoConfig {
     ///
     /// Past it, the connection is closed.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.connect_timeout = timeout;
+        self.settings.connect_timeout = timeout.min(FOREVER);
         self
     }
 
     /// How long the server waits for an ack where no timeout was asked for. Default: 30 seconds.
     pub fn ack_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.ack_timeout = timeout;
+        self.settings.ack_timeout = timeout.min(FOREVER);
         self
     }
 

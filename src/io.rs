@@ -15,7 +15,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     cluster::ClusterAdapter,
@@ -88,7 +88,10 @@ impl SocketIo {
     /// ```
     #[must_use]
     pub fn of_pattern(&self, pattern: &str) -> Option<PatternRef> {
-        let namespaces = self.server.namespaces.of_pattern(pattern)?;
+        let namespaces = match pattern.starts_with('/') {
+            true => self.server.namespaces.of_pattern(pattern)?,
+            false => self.server.namespaces.of_pattern(&format!("/{pattern}"))?,
+        };
         Some(PatternRef { namespaces: namespaces.into_iter().map(NamespaceRef::new).collect() })
     }
 
@@ -150,35 +153,38 @@ impl SocketIo {
     ///
     /// If the future is dropped, those that are left stay, but no new ones are taken.
     pub async fn drain(&self, duration: Duration) {
-        self.server.draining.store(true, Ordering::Relaxed);
+        self.server.draining.store(true, Ordering::SeqCst);
         let connections = self.server.sessions.all();
         let begin = Instant::now();
         for (place, connection) in (0u32..).zip(&connections) {
-            sleep_until(begin + duration.mul_f64(f64::from(place) / connections.len() as f64)).await;
+            let slot = begin + duration.mul_f64(f64::from(place) / connections.len() as f64);
+            // If all have left by themselves, there is nothing to wait for.
+            let _ = timeout_at(slot, self.all_ended(&connections)).await;
             connection.shut_down(false);
         }
         // Some may have opened while the flag was set.
-        self.server.sessions.all().iter().for_each(|connection| connection.shut_down(false));
-        self.gone(&self.server.sessions.all()).await;
-        self.gone(&connections).await;
+        let all: Vec<_> = connections.into_iter().chain(self.server.sessions.all()).collect();
+        all.iter().for_each(|connection| connection.shut_down(false));
+        self.gone(&all).await;
+    }
+
+    async fn all_ended(&self, connections: &[Arc<Connection>]) {
+        for connection in connections {
+            loop {
+                let mut ended = pin!(self.server.ended.notified());
+                // From here on nothing is missed.
+                ended.as_mut().enable();
+                if connection.has_ended() {
+                    break;
+                }
+                ended.await;
+            }
+        }
     }
 
     /// Waits until connections have ended, and cuts off those that take too long.
     async fn gone(&self, connections: &[Arc<Connection>]) {
-        let all = async {
-            for connection in connections {
-                loop {
-                    let mut ended = pin!(self.server.ended.notified());
-                    // From here on nothing is missed.
-                    ended.as_mut().enable();
-                    if connection.has_ended() {
-                        break;
-                    }
-                    ended.await;
-                }
-            }
-        };
-        if tokio::time::timeout(CLOSE_TIMEOUT, all).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.all_ended(connections)).await.is_err() {
             connections.iter().for_each(|connection| connection.abort(CloseCause::ShuttingDown));
         }
     }
@@ -218,7 +224,7 @@ impl SocketIo {
         let (dialect, request) = (Dialect::plain(protocol), ConnectionRequest::new(request));
         match Connection::open(self.server.clone(), id.into(), request, Transport::Custom, dialect) {
             Some(connection) => carry(connection, transport).await,
-            None => log!(warn, "generate_id made an id that is taken: the connection is not accepted"),
+            None => log!(warn, "a connection is not accepted: its id is taken, or the server is being drained"),
         }
     }
 

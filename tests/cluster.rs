@@ -125,6 +125,7 @@ async fn nothing_garbled_arrives((a, b, bus): (SocketIo, SocketIo, Bus)) {
         vec![text("451-[\"n\"]"), text("42[\"n\"]")],
         vec![text("42")],
         vec![text("42[]")],
+        vec![text("42[\"n\"] ")],
         vec![text("42[\"n\"")],
         vec![text("427[\"n\"]")],
         vec![text("452-[\"n\"]"), binary()],

@@ -176,6 +176,7 @@ fn is_event(packets: &[Packet]) -> bool {
     matches!(header.kind, Kind::Event | Kind::BinaryEvent)
         && header.id.is_none()
         && header.attachments == attachments.len()
+        && header.payload.ends_with(b"]")
         && is_valid_json(&header.payload)
         && EventPayload::new(header.payload, Vec::new()).is_ok()
 }

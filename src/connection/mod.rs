@@ -156,7 +156,7 @@ pub(crate) enum SendError {
 }
 
 impl Connection {
-    /// Opens a session and queues its handshake. `None` if its id is taken.
+    /// Opens a session and queues its handshake. `None` if its id is taken, or the server is being drained.
     pub(crate) fn open(
         server: Arc<Server>,
         id: Arc<str>,
@@ -210,7 +210,13 @@ impl Connection {
             ended: AtomicBool::new(false),
         });
         connection.server.idle_sessions.fetch_add(1, Ordering::Relaxed);
-        if !connection.server.sessions.insert(connection.clone()) {
+        let inserted = connection.server.sessions.insert(connection.clone());
+        // Whoever drains the server first sets the flag, then looks at the sessions.
+        let refused = connection.server.draining.load(Ordering::SeqCst);
+        if !inserted || refused {
+            if inserted {
+                connection.server.sessions.remove(&connection.id);
+            }
             connection.server.idle_sessions.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -289,8 +295,15 @@ impl Connection {
 
     /// Queues what was held back while a socket was not accepted, whatever the limit says: it was checked before. Answers
     /// whom to wake.
-    pub(crate) fn release<'a>(&self, packets: impl Iterator<Item = &'a Encoded>) -> Option<Waker> {
+    ///
+    /// `accept` is called before anybody can see what is queued: an answer of the client's must find the socket accepted.
+    pub(crate) fn release<'a>(
+        &self,
+        packets: impl Iterator<Item = &'a Encoded>,
+        accept: impl FnOnce(),
+    ) -> Option<Waker> {
         let mut state = self.state();
+        accept();
         for packet in packets {
             state.session.release(self.packets_of(packet));
         }

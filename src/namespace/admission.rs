@@ -55,7 +55,6 @@ pub(crate) fn admit(
         let asking = connection.clone();
         let task = async move {
             let mut lookup = Some(asking.server.namespaces.ask(place, &request).await);
-            asking.unreserve(request.name());
             poll_fn(|cx| {
                 if let Some(lookup) = lookup.take() {
                     join(&asking, request.name(), lookup, auth.clone(), cx);
@@ -75,7 +74,10 @@ pub(crate) fn admit(
 
 /// Begins the admission of a client, once it is known whether there is such a namespace.
 fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
-    let Some(socket) = enter(connection, name, lookup, auth.clone()) else {
+    let entered = enter(connection, name, lookup, auth.clone());
+    // The socket, if there is one, has taken the place.
+    connection.unreserve(name);
+    let Some(socket) = entered else {
         return;
     };
     let watch = ConnectWatch::start(&socket);
@@ -112,6 +114,9 @@ fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes) 
     if connection.add_socket(socket.clone()).is_err() {
         socket.close(DisconnectReason::TransportClose);
         return None;
+    }
+    if let Some(memory) = socket.namespace.memory() {
+        memory.expect(&socket);
     }
     Some(socket)
 }

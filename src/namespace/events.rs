@@ -283,20 +283,28 @@ fn route_to_all(
 ) -> EventFuture {
     let (answering, rest) = match (handler, &*found.own, any) {
         (Some(handler), rest, _) => (Some(handler), rest),
-        (None, [first, rest @ ..], _) => (Some(first), rest),
+        (None, [first, rest @ ..], _) => (Some(&**first), rest),
         (None, [], any) => (any, &[][..]),
     };
     let socket = request.socket.inner().clone();
     let mut copy = request.clone();
     copy.ack = None;
     let start = |route: &EventRoute| Contained::call(EventWatch::beside(), || route.start(copy.clone()));
+    let start_shared = |route: &Arc<EventRoute>| start(route);
     let of_all = any.filter(|any| !answering.is_some_and(|answering| std::ptr::eq(answering, *any)));
-    let before = of_all.into_iter().chain(&found.any).map(start).collect();
+    let before = of_all.into_iter().map(start).chain(found.any.iter().map(start_shared)).collect();
     let own = match answering {
-        Some(route) => route.start(request),
-        None => EventFuture::ready(EventResponse::none()),
+        Some(route) => Contained::call(EventWatch::beside(), || route.start(request)),
+        None => {
+            let mut request = request;
+            log!(debug, event = %request.event(), "no handler answers an event");
+            if !request.is_well_formed() {
+                return EventFuture::ready(EventResponse::none());
+            }
+            Contained::call(EventWatch::beside(), || EventFuture::ready(EventResponse::none()))
+        }
     };
-    let after = rest.iter().map(start).collect();
+    let after = rest.iter().map(start_shared).collect();
     together(socket, before, own, after)
 }
 
@@ -304,14 +312,14 @@ fn route_to_all(
 fn together(
     socket: Arc<Socket>,
     mut before: Vec<Contained>,
-    mut own: EventFuture,
+    mut own: Contained,
     mut after: Vec<Contained>,
 ) -> EventFuture {
     let mut response = None;
     EventFuture::new(std::future::poll_fn(move |cx| {
         before.retain_mut(|other| other.poll(&socket, cx).is_pending());
         if response.is_none()
-            && let Poll::Ready(ready) = own.poll_unpin(cx)
+            && let Poll::Ready(ready) = own.poll(&socket, cx)
         {
             response = Some(ready);
         }

@@ -308,8 +308,11 @@ impl Namespaces {
     fn acquire_dynamic(&self, name: &str, definition: Option<&Arc<Definition>>) -> Lookup {
         let mut existing = self.existing.write().unwrap_or_else(PoisonError::into_inner);
         let (namespace, made) = match (existing.get(name), definition) {
-            (Some(namespace), _) => (namespace.clone(), false),
-            (None, None) => return Lookup::Unknown,
+            // Whoever accepts a name accepts this client: that others are there already says nothing.
+            (Some(namespace), Some(definition)) if Arc::ptr_eq(&namespace.definition, definition) => {
+                (namespace.clone(), false)
+            }
+            (Some(_), _) | (None, None) => return Lookup::Unknown,
             (None, Some(_)) if self.dynamic.load(Ordering::Relaxed) >= self.table.max_dynamic => {
                 return Lookup::TooMany;
             }

@@ -24,6 +24,7 @@ pub(super) struct Entry {
     at: Instant,
     target: Target,
     pub(super) packet: Encoded,
+    cost: usize,
 }
 
 /// The events of a namespace, in the order of their offsets, as far back as they are kept.
@@ -46,8 +47,9 @@ impl Log {
 
     pub(super) fn push(&mut self, settings: &Recovery, at: Instant, target: Target, packet: Encoded) {
         self.last += 1;
-        self.bytes += packet.cost();
-        self.entries.push_back(Entry { offset: self.last, at, target, packet });
+        let cost = packet.cost() + target.cost();
+        self.bytes += cost;
+        self.entries.push_back(Entry { offset: self.last, at, target, packet, cost });
         self.forget_old(settings, at);
     }
 
@@ -67,7 +69,7 @@ impl Log {
                 || self.bytes > settings.max_bytes
                 || now.duration_since(first.at) > settings.max_disconnection)
         {
-            self.bytes -= first.packet.cost();
+            self.bytes -= first.cost;
             self.entries.pop_front();
         }
         if self.entries.is_empty() {
@@ -83,14 +85,23 @@ impl Entry {
             Target::One(id) => *id == saved.id,
             Target::Selection(_, Some(sender)) if *sender == saved.id => false,
             Target::Selection(Selection { rooms, except }, _) => {
-                (rooms.is_empty() || saved.is_in_any(rooms)) && !saved.is_in_any(except)
+                let was_in = |room: &Room| saved.rooms.get(room).is_some_and(|since| *since < self.offset);
+                let is_in = |room: &Room| saved.rooms.contains_key(room);
+                (rooms.is_empty() || rooms.iter().any(was_in)) && !except.iter().any(is_in)
             }
         }
     }
 }
 
-impl Saved {
-    fn is_in_any(&self, rooms: &[Room]) -> bool {
-        rooms.iter().any(|room| self.rooms.contains(room))
+impl Target {
+    /// What the names of its rooms take.
+    fn cost(&self) -> usize {
+        const ROOM: usize = 48;
+        match self {
+            Self::One(_) => 0,
+            Self::Selection(Selection { rooms, except }, _) => {
+                rooms.iter().chain(except).map(|room| room.len() + ROOM).sum()
+            }
+        }
     }
 }

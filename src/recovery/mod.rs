@@ -23,6 +23,7 @@ use http::Extensions;
 use serde::Deserialize;
 
 use crate::{
+    config::SlowClientPolicy,
     connection::{SendError, now},
     engine::{CloseCause, generate_id},
     packet::Encoded,
@@ -68,7 +69,7 @@ impl Recovery {
 
     /// How long a client may be away, and how long events are kept. Default: two minutes.
     pub fn max_disconnection(mut self, duration: Duration) -> Self {
-        self.max_disconnection = duration;
+        self.max_disconnection = duration.min(crate::config::FOREVER);
         self
     }
 
@@ -133,6 +134,8 @@ pub(crate) struct Session {
     /// The first offset behind that which could not be: the socket was closing, for instance. 0 if there is none.
     first_missed: AtomicU64,
     accepted: AtomicBool,
+    /// The last offset before each room was joined: what was said there earlier is not this client's.
+    joined: Mutex<HashMap<Room, u64>>,
     /// Where the session left off, until it has been accepted again.
     restored: Mutex<Option<Arc<Restored>>>,
     pub(crate) recovered: bool,
@@ -147,9 +150,16 @@ impl Session {
             last_sent: AtomicU64::new(0),
             first_missed: AtomicU64::new(0),
             accepted: AtomicBool::new(false),
+            joined: Mutex::default(),
             recovered: restored.is_some(),
             restored: Mutex::new(restored),
         }
+    }
+
+    /// Whether an event has found no room, so that the connection is about to be closed.
+    fn is_let_go(&self, socket: &Socket) -> bool {
+        self.first_missed.load(Ordering::Relaxed) != 0
+            && socket.connection.server.settings.slow_client_policy == SlowClientPolicy::Disconnect
     }
 
     /// What the layers and handlers had put on the socket, before it was lost.
@@ -163,6 +173,10 @@ impl Session {
     pub(crate) fn settle(&self) -> Option<Arc<Restored>> {
         self.accepted.store(true, Ordering::Relaxed);
         self.restored().take()
+    }
+
+    fn joined(&self) -> MutexGuard<'_, HashMap<Room, u64>> {
+        self.joined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn restored(&self) -> MutexGuard<'_, Option<Arc<Restored>>> {
@@ -232,7 +246,9 @@ impl Memory {
             let stamped = packet.with_offset(&self.write(offset));
             let mut give = |socket: &Arc<Socket>| {
                 let form = if socket.session.is_some() { &stamped } else { packet };
-                let sent = socket.try_deliver(form, volatile);
+                // Where slow clients are let go, nothing may follow what one of them has missed.
+                let is_let_go = socket.session.as_ref().is_some_and(|session| session.is_let_go(socket));
+                let sent = if is_let_go { Err(SendError::Closed) } else { socket.try_deliver(form, volatile) };
                 if let Some(session) = &socket.session {
                     match &sent {
                         Ok(sent) if sent.queued => {
@@ -290,6 +306,9 @@ impl Memory {
         let mut state = self.state();
         let garbage = state.forget_old(&self.settings, now);
         let restored = state.saved.take(&claim.pid).and_then(|(saved, left)| {
+            if now.duration_since(left) > self.settings.max_disconnection {
+                return None;
+            }
             let seen = match claim.offset.as_deref().map(|offset| self.read(offset)) {
                 None | Some(Offset::Foreign) => 0,
                 Some(Offset::Ours(offset)) if offset <= state.log.last() => offset,
@@ -304,18 +323,43 @@ impl Memory {
         restored
     }
 
+    /// A socket that wants to be recovered is known from now on, so that a successor finds it.
+    pub(crate) fn expect(&self, socket: &Arc<Socket>) {
+        if let Some(session) = socket.session.as_ref().filter(|session| session.recovered) {
+            self.state().live.insert(session.private_id.clone(), socket.clone());
+        }
+    }
+
+    /// A socket joins rooms: `join` does it, while nothing is emitted.
+    pub(crate) fn join_rooms(&self, session: &Session, rooms: &[Room], join: impl FnOnce()) {
+        let state = self.state();
+        join();
+        let mut joined = session.joined();
+        for room in rooms {
+            joined.entry(room.clone()).or_insert(state.log.last());
+        }
+    }
+
     /// A socket joins its namespace: `join` does it, with the rooms that it had, unless it is too late for that; nothing is
     /// emitted meanwhile. Answers what the socket missed.
     pub(crate) fn join(
         &self,
         socket: &Arc<Socket>,
         session: &Session,
-        join: impl FnOnce(&[Room]) -> bool,
+        join: impl FnOnce(&[Room]) -> Option<Vec<Room>>,
     ) -> Vec<Encoded> {
         let restored = session.restored().clone();
+        let rooms: Vec<Room> = restored.iter().flat_map(|restored| restored.saved.rooms.keys().cloned()).collect();
         let mut state = self.state();
-        if !join(restored.as_ref().map_or(&[], |restored| &restored.saved.rooms)) {
+        let Some(joined) = join(&rooms) else {
             return Vec::new();
+        };
+        {
+            let mut known = session.joined();
+            known.extend(restored.iter().flat_map(|restored| restored.saved.rooms.clone()));
+            for room in joined {
+                known.entry(room).or_insert(state.log.last());
+            }
         }
         state.live.insert(session.private_id.clone(), socket.clone());
         let mut missed = Vec::new();
@@ -366,6 +410,9 @@ impl Memory {
                         0 => state.log.last(),
                         first_missed => first_missed - 1,
                     };
+                    let joined = session.joined();
+                    let since = |room: Room| (joined.get(&room).copied().unwrap_or(0), room);
+                    let rooms = rooms.into_iter().map(since).map(|(since, room)| (room, since)).collect();
                     let saved = Saved {
                         id: socket.id.clone(),
                         private_id: session.private_id.clone(),

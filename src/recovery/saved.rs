@@ -14,8 +14,8 @@ use crate::{room::Room, socket::SocketId};
 pub(crate) struct Saved {
     pub(crate) id: SocketId,
     pub(crate) private_id: Arc<str>,
-    /// That of its own id among them.
-    pub(crate) rooms: Vec<Room>,
+    /// That of its own id among them; with the last offset before each was joined.
+    pub(crate) rooms: HashMap<Room, u64>,
     pub(crate) data: Option<Bytes>,
     pub(crate) extensions: Extensions,
     /// The offset that preceded the session.
@@ -56,12 +56,9 @@ impl SavedSessions {
     /// Keeps the session of a socket that left at a time. Answers those that have to make room for it.
     pub(super) fn insert(&mut self, saved: Arc<Saved>, left: Instant, limit: usize) -> Vec<Arc<Saved>> {
         let entry = (saved.private_id.clone(), left);
-        if self.order.back().is_some_and(|(_, last)| left < *last) {
-            // It was claimed in vain, and is as old as it was.
-            self.order.push_front(entry);
-        } else {
-            self.order.push_back(entry);
-        }
+        // One that was claimed in vain is as old as it was.
+        let place = self.order.partition_point(|(_, other)| *other <= left);
+        self.order.insert(place, entry);
         let replaced = self.by_private_id.insert(saved.private_id.clone(), (saved, left));
         let mut forgotten: Vec<_> = replaced.into_iter().map(|(saved, _)| saved).collect();
         while self.by_private_id.len() > limit || self.order.len() > limit.saturating_mul(2).max(64) {

@@ -147,15 +147,15 @@ impl BroadcastOperator {
         let audience = Audience::Many { selection: &self.selection, sender, find: &|| self.recipients() };
         let emitted = memory.emit(audience, packet, volatile);
         self.namespace.clean_later();
-        for socket in emitted.recipients.iter().flat_map(Recipients::iter) {
-            report.note(socket, None);
-            socket.observe(packet);
+        report.recipients = emitted.recipients.as_ref().map_or(0, |recipients| recipients.iter().count());
+        // Before any user code runs.
+        for (socket, error) in &emitted.failed {
+            if *error == SendError::Full {
+                report.slow.push(socket.id.clone());
+            }
+            socket.deal_with(*error);
         }
-        for (socket, error) in emitted.failed {
-            report.recipients -= 1;
-            report.note(&socket, Some(error));
-            socket.deal_with(error);
-        }
+        emitted.recipients.iter().flat_map(Recipients::iter).for_each(|socket| socket.observe(packet));
         report
     }
 

@@ -16,7 +16,7 @@ use crate::{
     packet::{ArgsError, Encoded, EventPayload, read_args},
 };
 
-use super::SocketRef;
+use super::{Socket, SocketRef};
 
 /// Names a listener, so that [`SocketRef::off`] can remove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +38,8 @@ struct Table {
 
 struct Listener {
     id: ListenerId,
-    route: EventRoute,
+    /// Shared: what the layers of a handler do when they are cloned or dropped is not done under the lock.
+    route: Arc<EventRoute>,
     once: bool,
 }
 
@@ -47,8 +48,8 @@ type Observer = Arc<dyn Fn(&OutgoingEvent) + Send + Sync>;
 /// What a socket has for an event.
 #[derive(Default)]
 pub(crate) struct Found {
-    pub(crate) any: Vec<EventRoute>,
-    pub(crate) own: Vec<EventRoute>,
+    pub(crate) any: Vec<Arc<EventRoute>>,
+    pub(crate) own: Vec<Arc<EventRoute>>,
 }
 
 impl Listeners {
@@ -60,10 +61,16 @@ impl Listeners {
         ListenerId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn add(&self, event: Option<&str>, route: EventRoute, once: bool) -> ListenerId {
+    /// A socket that has left listens no more.
+    fn add(&self, socket: &Socket, event: Option<&str>, route: EventRoute, once: bool) -> ListenerId {
         let id = self.next_id();
-        let listener = Listener { id, route, once };
+        let listener = Listener { id, route: Arc::new(route), once };
         let mut table = self.table();
+        if socket.is_closed() {
+            drop(table);
+            drop(listener);
+            return id;
+        }
         match event {
             Some(event) => table.events.entry(event.into()).or_default().push(listener),
             None => table.any.push(listener),
@@ -92,6 +99,7 @@ impl Listeners {
         let mut own = Vec::new();
         if let Some(listeners) = table.events.get_mut(event) {
             own = routes(listeners);
+            // The last handle to these is in `own`.
             listeners.retain(|listener| !listener.once);
             if listeners.is_empty() {
                 table.events.remove(event);
@@ -165,7 +173,7 @@ impl SocketRef {
         T: 'static,
     {
         assert!(!crate::packet::is_reserved(event), "`{event}` belongs to the protocol: no client can emit it");
-        self.inner().listeners_or_new().add(Some(event), handler.into_route(()), once)
+        self.inner().listeners_or_new().add(self.inner(), Some(event), handler.into_route(()), once)
     }
 
     /// Handles every event of this socket's, before the others do. It answers no ack.
@@ -174,7 +182,7 @@ impl SocketRef {
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        self.inner().listeners_or_new().add(None, handler.into_route(()), false)
+        self.inner().listeners_or_new().add(self.inner(), None, handler.into_route(()), false)
     }
 
     /// Is shown every event that is emitted to this socket, by broadcasts too, whether it asks for an ack or not.
@@ -183,7 +191,12 @@ impl SocketRef {
     pub fn on_any_outgoing(&self, observer: impl Fn(&OutgoingEvent) + Send + Sync + 'static) -> ListenerId {
         let listeners = self.inner().listeners_or_new();
         let id = listeners.next_id();
-        listeners.table().outgoing.push((id, Arc::new(observer)));
+        let observer: Observer = Arc::new(observer);
+        let mut table = listeners.table();
+        if !self.inner().is_closed() {
+            table.outgoing.push((id, observer.clone()));
+        }
+        drop(table);
         id
     }
 

@@ -199,7 +199,7 @@ impl Socket {
         let join = |rooms: &[Room]| {
             let mut pending = self.pending();
             if self.phase() != ADMITTING {
-                return false;
+                return None;
             }
             let joined = std::mem::take(&mut pending.rooms);
             self.namespace.with_registry(|registry| {
@@ -210,7 +210,7 @@ impl Socket {
                 *self.member() = Some(id);
             });
             self.phase.store(HELD, Ordering::Release);
-            true
+            Some(joined)
         };
         match (self.namespace.memory(), &self.session) {
             (Some(memory), Some(session)) => {
@@ -257,9 +257,9 @@ impl Socket {
         self.connection.joined();
         let Pending { packets, missed, .. } = std::mem::take(&mut *pending);
         let held = packets.iter().map(|held| &held.packet);
-        let waker = self.connection.release(missed.iter().chain([&connect]).chain(held));
         let settled = self.session.as_ref().map(|session| session.settle());
-        self.phase.store(CONNECTED, Ordering::Release);
+        let accept = || self.phase.store(CONNECTED, Ordering::Release);
+        let waker = self.connection.release(missed.iter().chain([&connect]).chain(held), accept);
         drop(pending);
         drop(settled);
         self.namespace.meters().joined();
@@ -312,7 +312,7 @@ impl Socket {
         if error == SendError::Full {
             self.connection.refuse_packet();
             if let Some(hook) = &self.connection.server.settings.on_slow_client {
-                hook(&self.clone().into());
+                self.connection.server.run_hook(|| hook(&self.clone().into()));
             }
         }
     }
@@ -374,6 +374,8 @@ impl Socket {
     }
 
     pub(crate) fn join(&self, rooms: impl Iterator<Item = Room>) {
+        // Before any lock: the iterator may be the user's.
+        let rooms: Vec<Room> = rooms.collect();
         if self.phase() == ADMITTING {
             let mut pending = self.pending();
             if self.phase() == ADMITTING {
@@ -381,14 +383,19 @@ impl Socket {
                 return;
             }
         }
-        let rooms: Vec<Room> = rooms.collect();
-        self.namespace.with_registry(|registry| {
-            if let Some(id) = self.member_id() {
-                rooms.iter().for_each(|room| {
-                    registry.join(id, room);
-                });
-            }
-        });
+        let join = || {
+            self.namespace.with_registry(|registry| {
+                if let Some(id) = self.member_id() {
+                    rooms.iter().for_each(|room| {
+                        registry.join(id, room);
+                    });
+                }
+            });
+        };
+        match (self.namespace.memory(), &self.session) {
+            (Some(memory), Some(session)) => memory.join_rooms(session, &rooms, join),
+            _ => join(),
+        }
     }
 
     pub(crate) fn leave(&self, room: &str) {

@@ -13,7 +13,9 @@ use crate::packet::{Arity, arity};
 use super::{AckType, ArgumentType, Event};
 
 /// Words that cannot name a parameter in TypeScript, and the name that we give to one.
-const TAKEN: [&str; 46] = [
+const TAKEN: [&str; 48] = [
+    "void",
+    "yield",
     "arguments",
     "await",
     "break",

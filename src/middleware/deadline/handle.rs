@@ -137,7 +137,9 @@ impl Shared {
         let socket = SocketRef::from(socket);
         if let Some(event) = &self.event {
             // If the client is gone or too slow, that has been dealt with.
-            let _ = socket.emit(event, &());
+            let emit = || drop(socket.emit(event, &()));
+            // Whatever the user's observers do, the socket goes.
+            socket.inner().connection.server.run_hook(emit);
         }
         socket.disconnect();
     }

@@ -85,7 +85,10 @@ impl Memory {
         };
         match answer {
             Some(response) => entry.state = State::Answered(response),
-            None => drop(entries.by_key.remove(key)),
+            None => {
+                entries.by_key.remove(key);
+                entries.order.retain(|(_, other, _)| *other != number);
+            }
         }
     }
 }
@@ -188,7 +191,7 @@ mod tests {
         let later = now + LIMITS.max_age;
         drop(handle(&memory, "c", later));
         let entries = memory.lock();
-        assert_eq!((entries.by_key.len(), entries.order.len()), (0, 1));
+        assert_eq!((entries.by_key.len(), entries.order.len()), (0, 0));
     }
 
     #[test]
