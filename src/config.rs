@@ -297,7 +297,8 @@ impl SocketIoConfig {
         self
     }
 
-    /// Is called when a pattern or a predicate has made a namespace, before its first socket joins.
+    /// Is called when a pattern or a predicate has made a namespace, before the first socket joins that asked for it. Others
+    /// may join while it runs.
     pub fn on_namespace<F>(mut self, hook: F) -> Self
     where
         F: Fn(&NamespaceRef) + Send + Sync + 'static,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     cluster::ClusterAdapter,
-    config::Transport,
+    config::{FOREVER, Transport},
     connection::{Connection, ConnectionRequest},
     engine::{CloseCause, Dialect, HandshakeQuery, Packet, Protocol, generate_id},
     macros::log,
@@ -155,7 +155,7 @@ impl SocketIo {
     pub async fn drain(&self, duration: Duration) {
         self.server.draining.store(true, Ordering::SeqCst);
         let connections = self.server.sessions.all();
-        let begin = Instant::now();
+        let (begin, duration) = (Instant::now(), duration.min(FOREVER));
         for (place, connection) in (0u32..).zip(&connections) {
             let slot = begin + duration.mul_f64(f64::from(place) / connections.len() as f64);
             // If all have left by themselves, there is nothing to wait for.

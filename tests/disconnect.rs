@@ -249,6 +249,25 @@ async fn a_server_is_drained_bit_by_bit_and_takes_nobody_in() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_when_all_have_left() {
+    let io = SocketIoService::new(SocketIoConfig::new()).io();
+    let clients = [Memory::join(&io).await, Memory::join(&io).await];
+    let begin = tokio::time::Instant::now();
+    let draining = tokio::spawn({
+        let io = io.clone();
+        async move { io.drain(Duration::MAX).await }
+    });
+    until(|| io.stats().connections == 1).await;
+    drop(clients);
+    draining.await.unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
+    // Nobody is taken in by another door either.
+    let mut late = Memory::open(&io);
+    assert_eq!(late.packet().await, None);
+    assert_eq!(io.stats().connections, 0);
+}
+
 #[tokio::test]
 async fn a_drained_server_ends_with_axums_graceful_shutdown() {
     let layer = SocketIoLayer::new(SocketIoConfig::new());

@@ -45,6 +45,10 @@ async fn a_predicate_may_take_its_time_and_look_at_who_asks() {
         let name = connect[2..].split(',').next().unwrap();
         client.expect(&format!(r#"44{name},{{"message":"Invalid namespace"}}"#)).await;
     }
+    // That the namespace is there by now does not open it to everyone.
+    let mut other = opened(&io).await;
+    other.say(r#"40/tenant/1,{"token":"wrong"}"#);
+    other.expect(r#"44/tenant/1,{"message":"Invalid namespace"}"#).await;
     // Whoever was added behind it is asked behind it.
     client.say("40/z");
     assert!(client.text().await.starts_with("40/z,{"));

@@ -133,3 +133,53 @@ async fn what_leaves_is_shown() {
     socket.emit("two", &()).unwrap();
     assert_eq!(notes.lock().unwrap().len(), 3);
 }
+
+#[tokio::test]
+async fn a_listener_added_after_the_end_is_dropped() {
+    let io = service(Namespace::new());
+    let client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    drop(client);
+    until(|| io.stats().sockets == 0).await;
+    let kept = Arc::new(());
+    let held = kept.clone();
+    socket.on("event", async move || drop(held.clone()));
+    let held = kept.clone();
+    socket.on_any(async move || drop(held.clone()));
+    let held = kept.clone();
+    socket.on_any_outgoing(move |_| drop(held.clone()));
+    assert_eq!(Arc::strong_count(&kept), 1);
+}
+
+#[tokio::test]
+async fn listeners_run_although_the_handler_of_all_panics() {
+    async fn panics() {
+        panic!("on purpose");
+    }
+    let io = service(Namespace::new().on("event", panics).with_state(()));
+    let mut client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    socket.on("event", |socket: SocketRef| async move { socket.emit("heard", &()).unwrap() });
+    client.say(r#"42["event"]"#);
+    client.expect(r#"42["heard"]"#).await;
+    assert_eq!(io.stats().panics, 1);
+}
+
+#[tokio::test]
+async fn malformed_arguments_reach_no_listener() {
+    let io = service(Namespace::new());
+    let mut client = Memory::join(&io).await;
+    let heard = Arc::new(Mutex::new(0));
+    for socket in io.sockets() {
+        let heard = heard.clone();
+        socket.on("event", move || {
+            *heard.lock().unwrap() += 1;
+            async {}
+        });
+        drop(socket);
+    }
+    client.say(r#"42["event",nul]"#);
+    assert_eq!(client.packet().await, None);
+    until(|| io.stats().connections == 0).await;
+    assert_eq!(*heard.lock().unwrap(), 0);
+}

@@ -607,3 +607,35 @@ async fn whoever_was_let_go_but_not_sent_away_comes_back() {
     assert!(client.recovered());
     client.expect_silence(Duration::from_secs(1)).await;
 }
+
+#[tokio::test]
+async fn what_was_said_in_a_room_before_it_was_joined_is_not_for_everyone_to_hear() {
+    let io = server();
+    let (client, ids) = connect(&io).await;
+    io.to("a").emit("before", &()).unwrap();
+    client.say(r#"42["join","a"]"#);
+    until(|| io.to("a").sockets().len() == 1).await;
+    drop(client);
+    is_away(&io).await;
+    io.to("a").emit("after", &()).unwrap();
+    // As a client claims that has received nothing yet.
+    let (client, missed, _) = come_back(&io, &ids, None).await;
+    assert_eq!(missed.len(), 1, "{missed:?}");
+    assert!(missed[0].starts_with(r#"42["after","#));
+    // It holds for the next time too.
+    drop(client);
+    is_away(&io).await;
+    let (_client, missed, _) = come_back(&io, &ids, None).await;
+    assert_eq!(missed.len(), 1, "{missed:?}");
+}
+
+#[tokio::test]
+async fn a_session_may_be_kept_without_end() {
+    let io = served(Recovery::new().max_disconnection(Duration::MAX), namespace());
+    let (client, ids) = connect(&io).await;
+    drop(client);
+    is_away(&io).await;
+    io.emit("n", &1).unwrap();
+    let (_client, missed, again) = come_back(&io, &ids, None).await;
+    assert_eq!((missed.len(), again), (1, ids));
+}

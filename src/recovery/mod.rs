@@ -98,7 +98,8 @@ impl Recovery {
     /// Whether a client that returns is spared the layers of its namespace. Default: false.
     ///
     /// If so, `on_connect` runs alone, with what the layers put on the request when the socket was admitted first. Node
-    /// does that by default. A client whose rights have been withdrawn in the meantime then comes back all the same.
+    /// does that by default. A client whose rights have been withdrawn in the meantime then comes back all the same, without
+    /// the deadline or the permit that a layer may have given it.
     pub fn skip_layers(mut self, skip: bool) -> Self {
         self.skip_layers = skip;
         self

@@ -181,3 +181,12 @@ async fn timers_are_there_for_sockets_with_a_deadline_alone_and_go_with_them() {
     drop((with, without));
     until(|| tasks() == 0).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_keeps_nobody_connected() {
+    let io = server(expiring(DeadlineLayer::new()));
+    let mut client = joined(&io, "10").await;
+    io.sockets()[0].on_any_outgoing(|_| panic!("on purpose"));
+    assert_eq!(next(&mut client).await.0, 10);
+    until(|| io.stats().sockets == 0).await;
+}

@@ -313,3 +313,20 @@ async fn malformed_arguments_end_the_connection_as_ever() {
     client.say(r#"420["count","a",}]"#);
     assert_eq!(client.packet().await, None);
 }
+
+#[tokio::test]
+async fn failures_do_not_crowd_answers_out() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let namespace = Namespace::new().on("pay", move |Data(key): Data<String>| {
+        let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
+        async move { if key == "good" { Ok(Ack(call)) } else { Err(EventError::new("no")) } }
+    });
+    let io = server(namespace.event_layer(DeduplicateLayer::by_argument(0).capacity(2)));
+    let mut client = joined(&io, "").await;
+    talk(&mut client, &[(r#"420["pay","good"]"#, "430[1]")]).await;
+    for id in 1..9 {
+        let answer = format!(r#"43{id}[{{"error":{{"message":"no"}}}}]"#);
+        talk(&mut client, &[(&format!(r#"42{id}["pay","bad{id}"]"#), &answer)]).await;
+    }
+    talk(&mut client, &[(r#"429["pay","good"]"#, "439[1]")]).await;
+}

@@ -87,7 +87,10 @@ impl Memory {
             Some(response) => entry.state = State::Answered(response),
             None => {
                 entries.by_key.remove(key);
-                entries.order.retain(|(_, other, _)| *other != number);
+                // They stand in the order of their numbers.
+                if let Ok(place) = entries.order.binary_search_by_key(&number, |(_, number, _)| *number) {
+                    entries.order.remove(place);
+                }
             }
         }
     }
