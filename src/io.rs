@@ -23,7 +23,7 @@ use crate::{
     connection::{Connection, ConnectionRequest},
     engine::{CloseCause, Dialect, HandshakeQuery, Packet, Protocol, generate_id},
     macros::log,
-    namespace::NamespaceState,
+    namespace::{NamespaceState, absolute},
     origins::Origins,
     room::{IntoRooms, Room},
     server::Server,
@@ -70,11 +70,7 @@ impl SocketIo {
     /// `None` if there is none, or none yet: namespaces of a pattern exist while they have sockets.
     #[must_use]
     pub fn of(&self, name: &str) -> Option<NamespaceRef> {
-        let state = match name.strip_prefix('/') {
-            Some(_) => self.server.namespaces.get(name),
-            None => self.server.namespaces.get(&format!("/{name}")),
-        };
-        state.map(|state| NamespaceRef { state })
+        self.server.namespaces.get(&absolute(name)).map(|state| NamespaceRef { state })
     }
 
     /// The namespaces that a pattern has made, as it was given to
@@ -88,10 +84,7 @@ impl SocketIo {
     /// ```
     #[must_use]
     pub fn of_pattern(&self, pattern: &str) -> Option<PatternRef> {
-        let namespaces = match pattern.starts_with('/') {
-            true => self.server.namespaces.of_pattern(pattern)?,
-            false => self.server.namespaces.of_pattern(&format!("/{pattern}"))?,
-        };
+        let namespaces = self.server.namespaces.of_pattern(&absolute(pattern))?;
         Some(PatternRef { namespaces: namespaces.into_iter().map(NamespaceRef::new).collect() })
     }
 

@@ -109,11 +109,11 @@ impl Server {
         }
     }
 
-    /// Runs a hook of the user's; its panic goes no further.
-    pub(crate) fn run_hook(&self, hook: impl FnOnce()) {
-        if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+    /// Runs something of the user's, a hook or a drop; its panic goes no further.
+    pub(crate) fn contain(&self, run: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
             self.count_panic();
-            log!(error, "a hook panicked");
+            log!(error, "user code panicked");
         }
     }
 

@@ -2,11 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, mpsc};
-use tower_socketio::{
-    AckError, Args, DisconnectReason, Namespace, Recovery, SocketIoConfig, SocketRef,
-    extract::{AckSender, Data},
-};
+use tokio::sync::Notify;
+use tower_socketio::{AckError, DisconnectReason, Namespace, Recovery, SocketIoConfig, SocketRef, extract::AckSender};
 
 use crate::support::*;
 
@@ -17,21 +14,9 @@ const UPGRADE: [(&str, &str); 4] = [
     ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
-/// A namespace that tells why its sockets leave.
-fn noting() -> (Namespace, mpsc::UnboundedReceiver<DisconnectReason>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let namespace = Namespace::new()
-        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move { socket.emit("echo", &args).unwrap() })
-        .on_disconnect(move |reason: DisconnectReason| {
-            sender.send(reason).unwrap();
-            async {}
-        });
-    (namespace.with_state(()), receiver)
-}
-
 #[tokio::test]
 async fn item_1_the_deadline_for_a_pong_survives_an_upgrade() {
-    let (namespace, mut reasons) = noting();
+    let (namespace, mut reasons) = echo();
     let config = SocketIoConfig::new()
         .ping_interval(Duration::from_millis(1500))
         .ping_timeout(Duration::from_secs(2))
@@ -50,7 +35,7 @@ async fn item_1_the_deadline_for_a_pong_survives_an_upgrade() {
 
 #[tokio::test]
 async fn item_2_a_close_packet_over_a_websocket_closes_the_session() {
-    let (namespace, mut reasons) = noting();
+    let (namespace, mut reasons) = echo();
     let server = serve_namespace(namespace).await;
     let (mut client, _) = WebSocket::join(server.address, "40").await;
     client.say("1").await;
@@ -105,7 +90,7 @@ async fn item_5_what_does_not_fit_is_not_taken() {
 
 #[tokio::test]
 async fn item_6_clients_of_revision_3_that_can_take_bytes_get_bytes() {
-    let (namespace, _reasons) = noting();
+    let (namespace, _reasons) = echo();
     let server = serve_config(SocketIoConfig::new().allow_eio3(true).namespace("/", namespace)).await;
     let open = get(server.address, "/socket.io/?EIO=3&transport=polling").await;
     assert_eq!((open.header("content-type"), open.body[0]), (Some("application/octet-stream"), 0));
@@ -162,7 +147,7 @@ async fn item_9_a_recovered_session_is_claimed_once_and_its_predecessor_is_close
 
 #[tokio::test]
 async fn item_11_queues_are_bounded_and_reasons_have_details() {
-    let (namespace, mut reasons) = noting();
+    let (namespace, mut reasons) = echo();
     let config = SocketIoConfig::new().max_payload(100).max_buffered_bytes(1000).namespace("/", namespace);
     let server = serve_config(config).await;
     let (mut client, _) = WebSocket::join(server.address, "40").await;

@@ -8,25 +8,9 @@ use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc},
 };
-use tower_socketio::{Ack, Args, DisconnectReason, Namespace, SocketIoConfig, SocketRef, extract::Data};
+use tower_socketio::{DisconnectReason, Namespace, SocketIoConfig, extract::Data};
 
 use crate::support::*;
-
-/// A namespace that echoes, and tells why sockets leave.
-fn echo() -> (Namespace, mpsc::UnboundedReceiver<DisconnectReason>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let namespace = Namespace::new()
-        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move {
-            socket.emit("echo", &args).unwrap();
-        })
-        .on("ack", |Data(args): Data<Args>| async move { Ack(args) })
-        .on_disconnect(move |reason: DisconnectReason| {
-            let sender = sender.clone();
-            async move { sender.send(reason).unwrap() }
-        })
-        .with_state(());
-    (namespace, receiver)
-}
 
 async fn echo_server() -> (TestServer, mpsc::UnboundedReceiver<DisconnectReason>) {
     let (namespace, reasons) = echo();

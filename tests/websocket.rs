@@ -12,23 +12,9 @@ use tokio_tungstenite::tungstenite::{
     Message,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
-use tower_socketio::{Args, DisconnectReason, Namespace, SocketIoConfig, SocketRef, extract::Data};
+use tower_socketio::{DisconnectReason, SocketIoConfig};
 
 use crate::support::*;
-
-fn echo() -> (Namespace, mpsc::UnboundedReceiver<DisconnectReason>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let namespace = Namespace::new()
-        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move {
-            socket.emit("echo", &args).unwrap();
-        })
-        .on_disconnect(move |reason: DisconnectReason| {
-            let sender = sender.clone();
-            async move { sender.send(reason).unwrap() }
-        })
-        .with_state(());
-    (namespace, receiver)
-}
 
 async fn joined() -> (TestServer, WebSocket, mpsc::UnboundedReceiver<DisconnectReason>) {
     let (namespace, reasons) = echo();

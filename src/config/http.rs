@@ -12,7 +12,7 @@ use super::SocketIoConfig;
 type HeadersHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
 
 /// User code that hears of HTTP exchanges. It runs with no lock held, by
-/// [`Server::run_hook`](crate::server::Server::run_hook): a response that carries packets must leave.
+/// [`Server::contain`](crate::server::Server::contain): a response that carries packets must leave.
 #[derive(Default)]
 pub(crate) struct HttpHooks {
     pub(crate) connection_error: Option<Arc<dyn Fn(&ConnectionError<'_>) + Send + Sync>>,

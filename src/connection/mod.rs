@@ -348,7 +348,7 @@ impl Connection {
             CloseCause::Forced(detail) if !at_once => DisconnectReason::ForcedServerClose { detail },
             cause => cause.into(),
         };
-        self.disconnect_sockets(reason);
+        self.disconnect_sockets(reason, false);
     }
 
     /// Closes at once; what is queued is lost.
@@ -379,13 +379,17 @@ impl Connection {
         self.server.meters.closed(self, cause);
         self.joined();
         self.server.sessions.remove(&self.id);
-        self.disconnect_sockets(cause.into());
+        self.disconnect_sockets(cause.into(), false);
         self.drop_inbound();
         self.span.end(cause.into());
     }
 
-    fn disconnect_sockets(&self, reason: DisconnectReason) {
+    /// Closes every socket; with `tell`, with a DISCONNECT packet.
+    fn disconnect_sockets(&self, reason: DisconnectReason, tell: bool) {
         for socket in self.take_sockets() {
+            if tell {
+                socket.send_disconnect();
+            }
             socket.close(reason);
         }
     }
@@ -393,12 +397,7 @@ impl Connection {
     /// The server is closing: the sockets are told, with a DISCONNECT packet if they shall not come back, and what is
     /// queued is sent first.
     pub(crate) fn shut_down(&self, disconnect: bool) {
-        for socket in self.take_sockets() {
-            if disconnect {
-                socket.send_disconnect();
-            }
-            socket.close(DisconnectReason::ServerShuttingDown);
-        }
+        self.disconnect_sockets(DisconnectReason::ServerShuttingDown, disconnect);
         self.close(CloseCause::ShuttingDown);
     }
 
@@ -414,10 +413,7 @@ impl Connection {
 
     /// Closes every socket with a DISCONNECT packet, then the connection.
     pub(crate) fn disconnect_all(&self) {
-        for socket in self.take_sockets() {
-            socket.send_disconnect();
-            socket.close(DisconnectReason::ServerNamespaceDisconnect);
-        }
+        self.disconnect_sockets(DisconnectReason::ServerNamespaceDisconnect, true);
         self.close(CloseCause::Forced("disconnected by the server"));
     }
 

@@ -43,7 +43,7 @@ where
         parts.method = opened.method().clone();
         parts.uri = opened.uri().clone();
         parts.headers = opened.headers().clone();
-        parts.extensions = socket.extensions().all();
+        parts.extensions = socket.inner().all_extensions();
         match E::from_request_parts(&mut parts, state).await {
             Ok(extracted) => Ok(Self(extracted)),
             Err(rejection) => Err(HandshakeRejection { status: rejection.into_response().status() }),

@@ -1,6 +1,6 @@
 use std::{
     future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -34,6 +34,8 @@ pub(crate) fn admit(
     auth: Bytes,
     cx: &mut Context<'_>,
 ) -> Result<(), DecodeError> {
+    // Who sends nothing sends an empty object.
+    let auth = if auth.is_empty() { Bytes::from_static(b"{}") } else { auth };
     let server = &connection.server;
     if name.len() > server.settings.max_namespace_length {
         refuse(connection, name, "the namespace name is too long", "name_too_long");
@@ -92,10 +94,8 @@ fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes) 
     let namespace = match lookup {
         Lookup::Found(namespace) => namespace,
         Lookup::Made(namespace) => {
-            if let Some(hook) = &connection.server.settings.on_namespace
-                && catch_unwind(AssertUnwindSafe(|| hook(&NamespaceRef::new(namespace.clone())))).is_err()
-            {
-                connection.server.count_panic();
+            if let Some(hook) = &connection.server.settings.on_namespace {
+                connection.server.contain(|| hook(&NamespaceRef::new(namespace.clone())));
             }
             namespace
         }
@@ -140,7 +140,7 @@ pub(crate) fn admit_implicitly(connection: &Arc<Connection>, cx: &mut Context<'_
 async fn decide(socket: Arc<Socket>, auth: Bytes, watch: ConnectWatch) {
     let connection = socket.connection.clone();
     let name = socket.namespace.name();
-    let mut request = connect_request(&connection.request, name, &auth, socket.clone().into());
+    let mut request = connect_request(&connection.request, name, auth, socket.clone().into());
     let recovered = socket.session.as_ref().filter(|session| session.recovered);
     let skip_layers = recovered.is_some() && socket.namespace.memory().is_some_and(Memory::skips_layers);
     if let Some(session) = recovered.filter(|_| skip_layers) {

@@ -48,11 +48,10 @@ pub(super) fn encode_pattern(pattern: &str) -> String {
 pub(super) fn connect_request(
     opened: &ConnectionRequest,
     namespace: &str,
-    auth: &Bytes,
+    auth: Bytes,
     socket: SocketRef,
 ) -> Request<Body> {
-    let body = if auth.is_empty() { Bytes::from_static(b"{}") } else { auth.clone() };
-    let mut request = Request::new(Body::from(body));
+    let mut request = Request::new(Body::from(auth));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri(namespace, opened.uri().query());
     let headers = request.headers_mut();

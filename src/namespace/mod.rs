@@ -13,7 +13,7 @@ pub(crate) use self::{
     admission::{admit, admit_implicitly},
     events::{PendingAck, run_disconnect, run_disconnecting, start_event},
     state::{Common, Definition, NamespaceState},
-    table::{NamespaceTable, Namespaces, Predicate},
+    table::{NamespaceTable, Namespaces, Predicate, absolute},
 };
 pub use self::{
     builder::Namespace,

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     collections::HashMap,
     convert::Infallible,
     fmt,
@@ -25,6 +26,11 @@ use crate::{
 use super::{
     Common, ConnectFuture, ConnectRoute, Definition, Namespace, NamespaceState, connect_request::encode_pattern,
 };
+
+/// The name of a namespace with the slash that a user may have left out.
+pub(crate) fn absolute(name: &str) -> Cow<'_, str> {
+    if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
+}
 
 /// The namespaces of a configuration.
 pub(crate) struct NamespaceTable {
@@ -59,7 +65,7 @@ impl Default for NamespaceTable {
 impl NamespaceTable {
     #[track_caller]
     pub(crate) fn add(&mut self, name: &str, namespace: Namespace) {
-        let name = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        let name = absolute(name).into_owned();
         assert!(
             !name.contains([',', '?']),
             "the namespace `{name}` holds a comma or a question mark, which clients cannot send in a name"
@@ -154,7 +160,7 @@ impl NamespaceRequest {
     ///
     /// If it does not fit the type.
     pub fn auth<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_slice(if self.auth.is_empty() { b"{}" } else { &self.auth })
+        serde_json::from_slice(&self.auth)
     }
 
     /// The request that opened the connection.

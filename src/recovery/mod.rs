@@ -472,7 +472,7 @@ impl Memory {
             return Offset::Garbage;
         };
         match u64::from_str_radix(offset, 16) {
-            // Only what `to_text` writes.
+            // Only what `write` writes.
             Ok(number) if format!("{number:x}") != offset => Offset::Garbage,
             Ok(number) if tag == self.tag => Offset::Ours(number),
             Ok(_) => Offset::Foreign,

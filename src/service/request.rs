@@ -40,7 +40,7 @@ pub(super) fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answ
 
 fn refuse<B>(server: &Server, parts: &Parts, cause: &Refused) -> Answer<B> {
     if let Some(hook) = &server.settings.hooks.connection_error {
-        server.run_hook(|| hook(&ConnectionError::new(parts, cause)));
+        server.contain(|| hook(&ConnectionError::new(parts, cause)));
     }
     Answer::ready(match cause {
         Refused::Engine(refusal) => {

@@ -108,7 +108,7 @@ impl Responder {
 /// Shows the first response of a session to the user's hooks.
 pub(super) fn run_initial_headers_hook(server: &Server, headers: &mut HeaderMap, request: &Parts) {
     if let Some(hook) = &server.settings.hooks.initial_headers {
-        server.run_hook(|| hook(headers, request));
+        server.contain(|| hook(headers, request));
     }
     run_headers_hook(server, headers, request);
 }
@@ -116,7 +116,7 @@ pub(super) fn run_initial_headers_hook(server: &Server, headers: &mut HeaderMap,
 /// Shows a response to the user's hook.
 pub(super) fn run_headers_hook(server: &Server, headers: &mut HeaderMap, request: &Parts) {
     if let Some(hook) = &server.settings.hooks.headers {
-        server.run_hook(|| hook(headers, request));
+        server.contain(|| hook(headers, request));
     }
 }
 

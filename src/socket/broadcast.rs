@@ -138,8 +138,11 @@ impl BroadcastOperator {
         let Some(memory) = self.namespace.memory() else {
             for socket in self.recipients().iter() {
                 socket.observe(packet);
+                report.recipients += 1;
                 // Whoever is gone or too slow has been dealt with.
-                report.note(socket, socket.deliver(packet, volatile).err());
+                if let Err(error) = socket.deliver(packet, volatile) {
+                    report.note(socket, error);
+                }
             }
             return report;
         };
@@ -150,9 +153,7 @@ impl BroadcastOperator {
         report.recipients = emitted.recipients.as_ref().map_or(0, |recipients| recipients.iter().count());
         // Before any user code runs.
         for (socket, error) in &emitted.failed {
-            if *error == SendError::Full {
-                report.slow.push(socket.id.clone());
-            }
+            report.note(socket, *error);
             socket.deal_with(*error);
         }
         emitted.recipients.iter().flat_map(Recipients::iter).for_each(|socket| socket.observe(packet));
@@ -239,9 +240,8 @@ pub struct EmitReport {
 }
 
 impl EmitReport {
-    fn note(&mut self, socket: &Socket, error: Option<SendError>) {
-        self.recipients += 1;
-        if error == Some(SendError::Full) {
+    fn note(&mut self, socket: &Socket, error: SendError) {
+        if error == SendError::Full {
             self.slow.push(socket.id.clone());
         }
     }

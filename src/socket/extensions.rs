@@ -1,4 +1,4 @@
-use std::{fmt, sync::PoisonError};
+use std::fmt;
 
 use http::Extensions;
 
@@ -14,12 +14,7 @@ pub struct SocketExtensions<'a> {
 
 impl SocketExtensions<'_> {
     fn with<R>(&self, f: impl FnOnce(&mut Extensions) -> R) -> R {
-        f(&mut self.socket.extensions.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// All of them, cloned.
-    pub(crate) fn all(&self) -> Extensions {
-        self.with(|extensions| extensions.clone())
+        f(&mut self.socket.lock_extensions())
     }
 
     /// The value of a type.

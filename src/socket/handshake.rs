@@ -42,7 +42,7 @@ impl<'a> Handshake<'a> {
     ///
     /// If it does not fit the type.
     pub fn auth<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_slice(self.socket.auth_json())
+        serde_json::from_slice(&self.socket.auth)
     }
 
     /// The address of the peer, which may be a proxy.

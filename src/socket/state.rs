@@ -19,7 +19,7 @@ use crate::{
     handler::EventRoute,
     namespace::{self, NamespaceState},
     packet::{Encoded, encode_simple},
-    recovery::{Audience, Restored, Session},
+    recovery::{Audience, Memory, Restored, Session},
     room::{MemberId, Room},
 };
 
@@ -42,9 +42,10 @@ pub(crate) struct Socket {
     pub(crate) namespace: Arc<NamespaceState>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) acks: Acks,
-    pub(super) extensions: Mutex<Extensions>,
+    extensions: Mutex<Extensions>,
     pub(super) kept: Kept,
-    auth: Bytes,
+    /// The JSON object that came with CONNECT.
+    pub(super) auth: Bytes,
     /// What makes it recoverable, where the namespace remembers sockets.
     pub(crate) session: Option<Box<Session>>,
     /// JSON: what handlers keep about the socket.
@@ -144,6 +145,11 @@ impl Socket {
         self.phase() >= CLOSED
     }
 
+    /// What remembers it, and as what, if it can be recovered.
+    fn recovery(&self) -> Option<(&Memory, &Session)> {
+        Some((self.namespace.memory()?, self.session.as_deref()?))
+    }
+
     /// `on_connect` has been reached, or would have been if there were one.
     pub(crate) fn was_reached(&self) -> bool {
         self.phase() != ADMITTING
@@ -151,11 +157,6 @@ impl Socket {
 
     pub(crate) fn is_admitting(&self) -> bool {
         matches!(self.phase(), ADMITTING | HELD)
-    }
-
-    /// The JSON object that came with CONNECT.
-    pub(crate) fn auth_json(&self) -> &[u8] {
-        if self.auth.is_empty() { b"{}" } else { &self.auth }
     }
 
     // What it carries.
@@ -169,8 +170,12 @@ impl Socket {
         *self.data.lock().unwrap_or_else(PoisonError::into_inner) = json;
     }
 
+    pub(super) fn lock_extensions(&self) -> MutexGuard<'_, Extensions> {
+        self.extensions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn all_extensions(&self) -> Extensions {
-        self.extensions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock_extensions().clone()
     }
 
     /// The socket's own listeners, if it has ever had one.
@@ -212,30 +217,26 @@ impl Socket {
             self.phase.store(HELD, Ordering::Release);
             Some(joined)
         };
-        match (self.namespace.memory(), &self.session) {
-            (Some(memory), Some(session)) => {
-                let missed = memory.join(self, session, join);
-                // Before the lock: this may run a parser.
-                for packet in &missed {
-                    self.connection.packets_of(packet);
-                }
-                self.pending().missed = missed;
-            }
-            _ => {
-                join(&[]);
-            }
+        let Some((memory, session)) = self.recovery() else {
+            join(&[]);
+            return;
+        };
+        let missed = memory.join(self, session, join);
+        // Before the lock: this may run a parser.
+        for packet in &missed {
+            self.connection.packets_of(packet);
         }
+        self.pending().missed = missed;
     }
 
     /// What the socket had before it was lost, what layers gave it, what they put on the request: the last one counts.
     fn merge_extensions(&self, request: Extensions) {
-        let lock = || self.extensions.lock().unwrap_or_else(PoisonError::into_inner);
         // Values are the user's: they are cloned and dropped while nothing is locked.
         let mut merged = self.session.as_ref().map(|session| session.restored_extensions()).unwrap_or_default();
-        let own = std::mem::take(&mut *lock());
+        let own = std::mem::take(&mut *self.lock_extensions());
         merged.extend(own);
         merged.extend(request);
-        let before = std::mem::replace(&mut *lock(), merged);
+        let before = std::mem::replace(&mut *self.lock_extensions(), merged);
         drop(before);
     }
 
@@ -312,7 +313,7 @@ impl Socket {
         if error == SendError::Full {
             self.connection.refuse_packet();
             if let Some(hook) = &self.connection.server.settings.on_slow_client {
-                self.connection.server.run_hook(|| hook(&self.clone().into()));
+                self.connection.server.contain(|| hook(&self.clone().into()));
             }
         }
     }
@@ -392,9 +393,9 @@ impl Socket {
                 }
             });
         };
-        match (self.namespace.memory(), &self.session) {
-            (Some(memory), Some(session)) => memory.join_rooms(session, &rooms, join),
-            _ => join(),
+        match self.recovery() {
+            Some((memory, session)) => memory.join_rooms(session, &rooms, join),
+            None => join(),
         }
     }
 
@@ -519,12 +520,12 @@ impl Socket {
         if accepted {
             namespace::run_disconnecting(self, reason);
         }
-        match (self.namespace.memory(), &self.session) {
-            (Some(memory), Some(session)) => {
+        match self.recovery() {
+            Some((memory, session)) => {
                 memory.leave(self, session, reason.is_recoverable());
                 self.namespace.clean_later();
             }
-            _ => drop(self.leave_rooms()),
+            None => drop(self.leave_rooms()),
         }
         // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
         if accepted {
@@ -533,10 +534,12 @@ impl Socket {
             self.namespace.meters().left();
         }
         self.acks.close();
-        self.connection.server.namespaces.release(&self.namespace);
+        let server = &self.connection.server;
+        server.namespaces.release(&self.namespace);
+        // What is the user's is dropped here. Whatever that does, the rest goes on.
         let events = self.events().take();
-        self.drop_contained(events);
-        self.drop_contained(self.kept.take());
+        server.contain(|| drop(events));
+        server.contain(|| drop(self.kept.take()));
         if accepted {
             namespace::run_disconnect(self, reason);
         }
@@ -545,13 +548,6 @@ impl Socket {
         }
         // An event of its may be what keeps the connection from being read.
         self.connection.reader.wake();
-    }
-
-    /// Drops something of the user's. Whatever that does, the rest goes on.
-    fn drop_contained<T>(&self, value: T) {
-        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
-            self.connection.server.count_panic();
-        }
     }
 }
 
@@ -583,9 +579,7 @@ impl End {
         let mut next = first;
         while let Some(Self { socket, accepted, reason }) = next {
             // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
-            if catch_unwind(AssertUnwindSafe(|| socket.leave_everything(accepted, reason))).is_err() {
-                socket.connection.server.count_panic();
-            }
+            socket.connection.server.contain(|| socket.leave_everything(accepted, reason));
             next = ENDS.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);
                 if end.is_none() {

@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{engine::PacketKind, io::SocketIo, packet::encode_simple};
+use crate::{engine::PacketKind, io::SocketIo, namespace::absolute, packet::encode_simple};
 
 use super::{
     TestClient, TestError,
@@ -59,7 +59,7 @@ impl TestClientBuilder {
 
     /// The namespace to join. Default: `/`. A missing leading slash is added.
     pub fn namespace(mut self, name: &str) -> Self {
-        self.namespace = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        self.namespace = absolute(name).into_owned();
         self
     }
 

@@ -25,12 +25,8 @@ use crate::support::*;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop");
 
-/// The server that the scripts know.
-async fn server() -> TestServer {
-    server_that_pings(Duration::from_millis(300)).await
-}
-
-async fn server_that_pings(interval: Duration) -> TestServer {
+/// What the server has that the scripts know.
+fn config() -> SocketIoConfig {
     #[derive(Serialize, Deserialize)]
     struct File {
         name: String,
@@ -91,14 +87,12 @@ async fn server_that_pings(interval: Duration) -> TestServer {
         .on("ack", |Data(args): Data<Args>| async move { Ack(args) })
         .on("id", id)
         .with_state(());
-    let config = SocketIoConfig::new()
-        .ping_interval(interval)
+    SocketIoConfig::new()
+        .ping_interval(Duration::from_millis(300))
         .ping_timeout(Duration::from_secs(3))
-        .allow_eio3(true)
         .namespace("/", root)
         .namespace("/guarded", guarded)
-        .namespace("/closed", Namespace::new().on_connect(closed).with_state(()));
-    serve_config(config).await
+        .namespace("/closed", Namespace::new().on_connect(closed).with_state(()))
 }
 
 /// Runs a script of this folder, which succeeds or says what failed.
@@ -114,72 +108,31 @@ async fn run(program: &str, arguments: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn javascript_clients_of_each_generation_over_each_transport() {
-    let server = server().await;
+    let server = serve_config(config().allow_eio3(true)).await;
     run("node", &["clients.mjs", &format!("http://{}", server.address)]).await;
     until(|| server.io.stats().sockets == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_python_client_over_each_transport() {
-    let server = server().await;
+    let server = serve_config(config().allow_eio3(true)).await;
     run(".venv/bin/python", &["client.py", &format!("http://{}", server.address)]).await;
     until(|| server.io.stats().sockets == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_python_client_of_the_second_generation() {
-    let server = server_that_pings(Duration::from_millis(1500)).await;
+    let config = config().allow_eio3(true).ping_interval(Duration::from_millis(1500));
+    let server = serve_config(config).await;
     run(".venv-eio3/bin/python", &["client_eio3.py", &format!("http://{}", server.address)]).await;
     until(|| server.io.stats().sockets == 0).await;
 }
 
-/// The client with `socket.io-msgpack-parser`, which has a folder and a server of its own.
+/// The client with `socket.io-msgpack-parser`, which has a folder of its own.
 #[cfg(feature = "msgpack")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_javascript_client_with_msgpack_over_each_transport() {
-    #[derive(Serialize, Deserialize)]
-    struct File {
-        name: String,
-        content: Bytes,
-        parts: Vec<Bytes>,
-    }
-    async fn ask(socket: SocketRef, Data(question): Data<String>) {
-        tokio::spawn(async move {
-            let answer = socket.timeout(Duration::from_secs(5)).emit_with_ack::<Args>("question", &question).await;
-            socket.emit("answer", &answer.unwrap()).unwrap();
-        });
-    }
-    async fn guarded(Json(auth): Json<Value>) -> Result<(), (StatusCode, Json<Value>)> {
-        match auth["token"].as_str() {
-            Some("sé€ret & 😀") => Ok(()),
-            _ => Err((StatusCode::UNAUTHORIZED, Json(json!({"message": "no entry", "data": {"code": 7}})))),
-        }
-    }
-    let root = Namespace::new()
-        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move { socket.emit("echo", &args).unwrap() })
-        .on("ack", |Data(args): Data<Args>| async move { Ack(args) })
-        .on("file", |Data(file): Data<File>| async move { Ack(file) })
-        .on("number", |Data(number): Data<u8>| async move { Ack(number) })
-        .on("ask", ask)
-        .on("join", |socket: SocketRef, Data(room): Data<String>| async move {
-            socket.join(room);
-            Ack(())
-        })
-        .on("say", |io: SocketIo, Data((room, text)): Data<(String, String)>| async move {
-            io.to(room).emit("said", &(text, Bytes::from_static(&[1, 2, 3]))).unwrap();
-        })
-        .on("whisper", |socket: SocketRef, Data((room, text)): Data<(String, String)>| async move {
-            socket.to(room).emit("whispered", &text).unwrap();
-        })
-        .on("kick", |socket: SocketRef| async move { socket.disconnect() });
-    let guarded = Namespace::new().on_connect(guarded).on("ack", |Data(args): Data<Args>| async move { Ack(args) });
-    let config = SocketIoConfig::new()
-        .ping_interval(Duration::from_millis(300))
-        .ping_timeout(Duration::from_secs(3))
-        .parser(tower_socketio::parser::MsgpackParser)
-        .namespace("/", root.with_state(()))
-        .namespace("/guarded", guarded.with_state(()));
-    let server = serve_config(config).await;
+    let server = serve_config(config().parser(tower_socketio::parser::MsgpackParser)).await;
     run("node", &["../msgpack/client.mjs", &format!("http://{}", server.address)]).await;
     until(|| server.io.stats().sockets == 0).await;
 }

@@ -14,7 +14,7 @@ pub use self::{
     http::{Body, HttpClient, Method, Reply, delete, get, options, post, put, send},
     memory::Memory,
     polling::Polling,
-    server::{TestServer, serve, serve_app, serve_config, serve_namespace},
+    server::{TestServer, echo, serve, serve_app, serve_config, serve_namespace},
     websocket::{Frame, WebSocket},
 };
 

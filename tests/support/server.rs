@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 
 use axum::Router;
-use tokio::{net::TcpListener, task::JoinHandle};
-use tower_socketio::{Namespace, SocketIo, SocketIoConfig, SocketIoLayer};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tower_socketio::{
+    Ack, Args, DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data,
+};
 
 /// A server on a port of its own, which ends with the value.
 pub struct TestServer {
@@ -57,4 +59,17 @@ pub async fn serve_config(config: SocketIoConfig) -> TestServer {
 /// Serves one namespace, `/`.
 pub async fn serve_namespace(namespace: Namespace) -> TestServer {
     serve_config(SocketIoConfig::new().namespace("/", namespace)).await
+}
+
+/// A namespace that echoes, and tells why its sockets leave.
+pub fn echo() -> (Namespace, mpsc::UnboundedReceiver<DisconnectReason>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let namespace = Namespace::new()
+        .on("echo", |socket: SocketRef, Data(args): Data<Args>| async move { socket.emit("echo", &args).unwrap() })
+        .on("ack", |Data(args): Data<Args>| async move { Ack(args) })
+        .on_disconnect(move |reason: DisconnectReason| {
+            let sender = sender.clone();
+            async move { sender.send(reason).unwrap() }
+        });
+    (namespace.with_state(()), receiver)
 }

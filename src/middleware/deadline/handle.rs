@@ -139,7 +139,7 @@ impl Shared {
             // If the client is gone or too slow, that has been dealt with.
             let emit = || drop(socket.emit(event, &()));
             // Whatever the user's observers do, the socket goes.
-            socket.inner().connection.server.run_hook(emit);
+            socket.inner().connection.server.contain(emit);
         }
         socket.disconnect();
     }
