@@ -16,8 +16,10 @@ const LIMITS: Limits = Limits { attachments: 10, depth: 100 };
 /// A Socket.IO packet: its text, and the rest of the input as its attachments.
 pub fn packet(data: &[u8]) {
     let mut parts = data.split(|byte| *byte == 0xff);
-    let text = Bytes::copy_from_slice(parts.next().unwrap_or_default());
-    let Ok(header) = decode(&text, LIMITS) else {
+    let Ok(text) = std::str::from_utf8(parts.next().unwrap_or_default()) else {
+        return;
+    };
+    let Ok(header) = decode(Packet::message(text), LIMITS) else {
         return;
     };
     let namespace = header.namespace().to_owned();
@@ -26,19 +28,19 @@ pub fn packet(data: &[u8]) {
     let Ok(event) = EventPayload::new(header.payload, attachments) else {
         return;
     };
-    match read_args::<Args>(event.json(), event.attachments(), true) {
+    match event.args::<Args>() {
         // What was understood can be said again, and means the same.
         Ok(args) => {
             let encoded = encode_event(Target { namespace: &namespace, id }, event.name(), &args);
             let encoded = encoded.expect("what came as JSON is JSON");
             let [text, attachments @ ..] = encoded.packets() else { panic!("a packet has a text") };
             let many = Limits { attachments: usize::MAX, depth: usize::MAX };
-            let again = decode(&text.data_bytes(), many).expect("our own packet is well formed");
+            let again = decode(text.clone(), many).expect("our own packet is well formed");
             assert_eq!((again.namespace(), again.id), (&*namespace, id));
             let attachments = attachments.iter().map(|packet| packet.data_bytes()).collect();
             let again = EventPayload::new(again.payload, attachments).expect("our own event is well formed");
             assert_eq!(again.name(), event.name());
-            let read = read_args::<Args>(again.json(), again.attachments(), true).expect("our own arguments are read");
+            let read = again.args::<Args>().expect("our own arguments are read");
             assert_eq!(read, args);
         }
         Err(ArgsError::Mismatch(_)) => assert!(is_valid_json(event.json())),
@@ -80,7 +82,7 @@ pub fn frames(data: &[u8]) {
                 let Ok(packet) = Packet::from_text(Bytes::copy_from_slice(text)) else {
                     return;
                 };
-                let Ok(header) = decode(&packet.data_bytes(), LIMITS) else {
+                let Ok(header) = decode(packet, LIMITS) else {
                     return;
                 };
                 assembler.text(header)

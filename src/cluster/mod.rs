@@ -170,13 +170,13 @@ fn is_event(packets: &[Packet]) -> bool {
     if text.kind() != PacketKind::Message || text.is_binary() || !attachments.iter().all(Packet::is_binary) {
         return false;
     }
-    let Ok(header) = decode(&text.data_bytes(), ANY) else {
+    let Ok(header) = decode(text.clone(), ANY) else {
         return false;
     };
     matches!(header.kind, Kind::Event | Kind::BinaryEvent)
         && header.id.is_none()
         && header.attachments == attachments.len()
-        && header.payload.ends_with(b"]")
+        && header.payload.ends_with(']')
         && is_valid_json(&header.payload)
         && EventPayload::new(header.payload, Vec::new()).is_ok()
 }

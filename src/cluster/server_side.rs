@@ -76,7 +76,8 @@ impl ServerSideArgs {
     }
 
     fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        read_args(&self.json, &self.attachments, false).map_err(|error| match error {
+        let json = std::str::from_utf8(&self.json).map_err(serde_json::Error::custom)?;
+        read_args(json, &self.attachments, false).map_err(|error| match error {
             ArgsError::Mismatch(error) => error,
             ArgsError::Malformed(detail) => serde_json::Error::custom(detail),
         })

@@ -136,7 +136,7 @@ impl Inbound {
     }
 
     /// Handles a message, after [`poll_ready`](Self::poll_ready).
-    pub(crate) fn receive(&mut self, connection: &Arc<Connection>, message: &Packet, cx: &mut Context<'_>) {
+    pub(crate) fn receive(&mut self, connection: &Arc<Connection>, message: Packet, cx: &mut Context<'_>) {
         if let Err(DecodeError(detail)) = self.try_receive(connection, message, cx) {
             connection.violation(detail);
         }
@@ -145,13 +145,13 @@ impl Inbound {
     fn try_receive(
         &mut self,
         connection: &Arc<Connection>,
-        message: &Packet,
+        message: Packet,
         cx: &mut Context<'_>,
     ) -> Result<(), DecodeError> {
         let limits = connection.server.settings.packet_limits();
         let assembled = match &mut self.format {
             Format::Json(assembler) => read_json(assembler, message, limits)?,
-            Format::Parser(reading) => reading.receive(message, limits)?,
+            Format::Parser(reading) => reading.receive(&message, limits)?,
         };
         match assembled {
             Some(packet) => self.dispatch(connection, packet, cx),
@@ -169,9 +169,12 @@ impl Inbound {
         match header.kind {
             Kind::Connect => match (connection.dialect.protocol, header.namespace().split_once('?')) {
                 (Protocol::V3, Some((name, query))) => namespace::admit(connection, name, query_to_auth(query), cx),
-                (Protocol::V3 | Protocol::V4, _) => {
-                    namespace::admit(connection, header.namespace(), header.payload.clone(), cx)
-                }
+                (Protocol::V3 | Protocol::V4, _) => namespace::admit(
+                    connection,
+                    header.namespace(),
+                    Bytes::copy_from_slice(header.payload.as_bytes()),
+                    cx,
+                ),
             },
             Kind::Disconnect => {
                 joined(connection, &header)?.close(DisconnectReason::ClientNamespaceDisconnect);
@@ -208,15 +211,15 @@ impl Inbound {
     }
 }
 
-fn read_json(assembler: &mut Assembler, message: &Packet, limits: Limits) -> Result<Option<Assembled>, DecodeError> {
+fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Result<Option<Assembled>, DecodeError> {
     if message.is_binary() {
-        return assembler.binary(message.data_bytes());
+        return assembler.binary(message.into_data());
     }
     // Attachments are due: what the text says does not matter.
     if assembler.is_waiting() {
         return Err(DecodeError("got plaintext data when reconstructing a packet"));
     }
-    assembler.text(decode(&message.data_bytes(), limits)?)
+    assembler.text(decode(message, limits)?)
 }
 
 /// The socket that a packet is for.

@@ -6,6 +6,7 @@ mod sessions;
 mod sockets;
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     fmt,
     sync::{
@@ -20,7 +21,7 @@ use futures_util::task::AtomicWaker;
 
 use crate::{
     config::{SlowClientPolicy, Transport},
-    engine::{CloseCause, Dialect, Open, Packet, Session},
+    engine::{CloseCause, Dialect, Open, Outbox, Packet, Receipt, Session},
     macros::log,
     observe::ConnectionSpan,
     packet::Encoded,
@@ -66,6 +67,8 @@ struct State {
     connect_deadline: Option<Instant>,
     /// Who keeps the time, and with WebSocket carries the packets.
     driver: Option<Waker>,
+    /// The driver runs, or has been woken: it looks at the session before it rests.
+    awake: bool,
     /// The deadline that the driver knows of.
     armed: Option<Instant>,
     /// The driver cannot write: more output is no reason to wake it.
@@ -81,9 +84,6 @@ struct State {
     /// The end of the session has been dealt with.
     finished: bool,
 }
-
-/// What leaves the outbox, and its limit, before it is written; at least one packet.
-const OUTPUT_BATCH: usize = 16 * 1024;
 
 /// Wakers to be woken once no lock is held.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ impl State {
         }
         let earlier = || self.deadline() < self.armed;
         if closed || !polling && !self.blocked && self.session.has_output() || earlier() {
-            wakes.one[3] = self.driver.take();
+            wakes.one[3] = self.wake_driver();
         }
         if closed || self.session.is_drained() {
             wakes.drained = std::mem::take(&mut self.drained);
@@ -127,14 +127,41 @@ impl State {
         match self.session.is_polling() {
             true => self.poll.take(),
             false if self.blocked => None,
-            false => self.driver.take(),
+            false => self.wake_driver(),
         }
+    }
+
+    fn wake_driver(&mut self) -> Option<Waker> {
+        match std::mem::replace(&mut self.awake, true) {
+            true => None,
+            false => self.driver.clone(),
+        }
+    }
+
+    /// The driver goes to sleep. Answers until when, and whether its timer knows that already.
+    fn rest(&mut self, waker: &Waker, deadline: Instant) -> Rest {
+        let same_waker = self.driver.as_ref().is_some_and(|known| known.will_wake(waker));
+        if !same_waker {
+            self.driver = Some(waker.clone());
+        }
+        self.awake = false;
+        let same_deadline = self.armed.replace(deadline) == Some(deadline);
+        Rest::Until { deadline, known: same_waker && same_deadline }
     }
 
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.deadline()?;
         Some(self.connect_deadline.map_or(session, |connect| connect.min(session)))
     }
+}
+
+/// What the driver does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// There is something to send, or the session has ended.
+    Not,
+    /// Sleep, but not longer than this. `known`: nothing has changed for the timer since the last time.
+    Until { deadline: Instant, known: bool },
 }
 
 /// What became of a packet.
@@ -196,6 +223,7 @@ impl Connection {
                 idle: true,
                 connect_deadline,
                 driver: None,
+                awake: false,
                 armed: None,
                 blocked: false,
                 poll: None,
@@ -262,16 +290,16 @@ impl Connection {
     /// Queues a packet of a socket's, and wakes whoever carries it. `volatile` drops it, without an error, unless it would
     /// leave at once.
     pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
-        if let Some(waker) = self.try_send(packet, volatile)?.waker {
+        if let Some(waker) = self.try_send(Cow::Borrowed(packet), volatile)?.waker {
             waker.wake();
         }
         Ok(())
     }
 
     /// As [`send`](Self::send), but nobody is woken.
-    pub(crate) fn try_send(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
+    pub(crate) fn try_send(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
         // Before the lock: this may run a parser.
-        let packets = self.packets_of(packet);
+        let packets = self.packets_of(&packet);
         let mut state = self.state();
         if !state.session.is_open() {
             return Err(SendError::Closed);
@@ -279,7 +307,13 @@ impl Connection {
         if volatile && !state.session.is_writable() {
             return Ok(Sent::default());
         }
-        if state.session.send(packets).is_err() {
+        let is_plain = std::ptr::eq(packets, packet.packets());
+        let cost = Outbox::cost(packets);
+        let sent = match packet {
+            Cow::Owned(packet) if is_plain => state.session.send_costly(cost, packet.into_packets()),
+            _ => state.session.send(packets),
+        };
+        if sent.is_err() {
             return Err(SendError::Full);
         }
         Ok(Sent { queued: true, waker: state.take_carrier() })
@@ -419,27 +453,44 @@ impl Connection {
 
     // Time.
 
-    /// The next moment at which [`handle_timeout`](Self::handle_timeout) has something to do. Wakes `waker` if that
-    /// moves forward, or, unless the transport is `blocked`, if there is something to send over it.
-    ///
-    /// `None`: the session has ended, or is not on long-polling although the caller is, or the other way round.
-    /// `Some(Err(()))`: there is something to send already.
-    pub(crate) fn rest(&self, waker: &Waker, polling: bool, blocked: bool) -> Option<Result<Instant, ()>> {
+    /// Lets the task that keeps the time of long-polling sleep until [`handle_timeout`](Self::handle_timeout) has something
+    /// to do. It is woken when that moment moves forward. `None`: the session has ended, or left long-polling.
+    pub(crate) fn rest_polling(&self, waker: &Waker) -> Option<Instant> {
         let mut state = self.state();
-        if state.session.is_polling() != polling {
+        if !state.session.is_polling() {
             return None;
         }
         let deadline = state.deadline()?;
-        if !state.session.is_polling() && !blocked && state.session.has_output() {
-            return Some(Err(()));
+        state.rest(waker, deadline);
+        Some(deadline)
+    }
+
+    /// Lets the driver of a WebSocket sleep until there is something to send, or something to do for
+    /// [`handle_timeout`](Self::handle_timeout). What there is to send is put into the batch.
+    ///
+    /// `flushed` says whether everything that was taken before has been written. As long as it has not, nothing is taken,
+    /// and more output is no reason to wake anybody.
+    pub(crate) fn rest(&self, waker: &Waker, flushed: bool, batch: &mut VecDeque<Packet>) -> Rest {
+        let mut state = self.state();
+        let mut wakes = None;
+        if flushed {
+            state.session.flushed();
+            state.session.take_output(batch);
+            // Somebody waits until all is sent; or the last packet has ended a session that is closing.
+            if !state.drained.is_empty() || state.session.closed().is_some() {
+                wakes = Some(state.wakes());
+            }
         }
-        state.armed = Some(deadline);
-        state.blocked = blocked;
-        match &mut state.driver {
-            Some(known) => known.clone_from(waker),
-            None => state.driver = Some(waker.clone()),
+        state.blocked = !flushed;
+        let rest = match state.deadline() {
+            Some(deadline) if batch.is_empty() || !flushed => state.rest(waker, deadline),
+            Some(_) | None => Rest::Not,
+        };
+        drop(state);
+        if let Some(wakes) = wakes {
+            wakes.wake();
         }
-        Some(Ok(deadline))
+        rest
     }
 
     /// Another task drives the connection from now on: the one that did is woken, to find that out.
@@ -450,22 +501,29 @@ impl Connection {
         }
     }
 
-    /// Takes a batch of packets for a WebSocket.
-    pub(crate) fn take_output(&self, batch: &mut VecDeque<Packet>) {
+    /// Takes a packet that has been read. Answers whether it is a message for [`Inbound::receive`].
+    pub(crate) fn handle_packet(&self, packet: &Packet) -> bool {
         let mut state = self.state();
-        let mut bytes = 0;
-        while bytes < OUTPUT_BATCH
-            && let Some(packet) = state.session.pop()
-        {
-            bytes += packet.len();
-            batch.push_back(packet);
-        }
+        // Over a WebSocket, this is the driver.
+        state.awake |= !state.session.is_polling();
+        let is_message = state.session.hands_on(packet);
+        drop(state);
+        // Nearly all packets are: then nobody is to be woken.
+        is_message || self.update(|session| session.handle_packet(now, packet)) == Receipt::Message
+    }
+
+    /// Takes what there is to send, while the driver of a WebSocket runs. Answers whether the session is open.
+    pub(crate) fn take_output(&self, batch: &mut VecDeque<Packet>) -> bool {
+        let mut state = self.state();
+        state.session.take_output(batch);
         // The last packet of a session that is closing ends it.
         if state.session.closed().is_some() {
             let wakes = state.wakes();
             drop(state);
             wakes.wake();
+            return false;
         }
+        true
     }
 
     /// Does what is due. `reading` says whether the caller would have noticed if the client had said something.

@@ -1,4 +1,5 @@
 use bytes::{Buf, Bytes};
+use bytestring::ByteString;
 
 use super::{
     packet::{EncodedTwice, MESSAGE_BYTE, Packet, PacketError, PacketPayload},
@@ -40,8 +41,8 @@ impl Dialect {
         self.base64 || self.jsonp.is_some()
     }
 
-    /// Reads a text frame of a WebSocket, which has checked that it is UTF-8.
-    pub(crate) fn read_text(&self, frame: Bytes) -> Result<Packet, PacketError> {
+    /// Reads a text frame of a WebSocket.
+    pub(crate) fn read_text(&self, frame: ByteString) -> Result<Packet, PacketError> {
         match self.protocol {
             Protocol::V3 => Packet::from_utf8_v3(frame, &self.twice),
             Protocol::V4 => Packet::from_utf8(frame),

@@ -23,16 +23,15 @@ impl Outbox {
         Self { queue: VecDeque::new(), bytes: 0, limit, released: 0 }
     }
 
-    /// Queues a packet and its attachments, all or none.
+    /// Queues a packet and its attachments, which [cost](Self::cost) so much, all or none.
     ///
     /// An empty outbox takes anything: one packet larger than the limit is the sender's own decision.
-    pub(crate) fn push(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
-        let cost = Self::cost(packets);
+    pub(crate) fn push(&mut self, cost: usize, packets: impl Iterator<Item = Packet>) -> Result<(), OutboxFull> {
         if !self.queue.is_empty() && self.bytes - self.released + cost > self.limit {
             return Err(OutboxFull);
         }
         self.bytes += cost;
-        self.queue.extend(packets.iter().cloned());
+        packets.for_each(|packet| self.queue.push_back(packet));
         Ok(())
     }
 
@@ -53,6 +52,22 @@ impl Outbox {
     pub(crate) fn push_control(&mut self, packet: Packet) {
         self.bytes += cost(&packet);
         self.queue.push_back(packet);
+    }
+
+    /// Takes packets until there is nothing left, or a batch has so many bytes.
+    pub(crate) fn take(&mut self, batch: &mut VecDeque<Packet>, max_bytes: usize) {
+        if self.bytes <= max_bytes && batch.is_empty() {
+            std::mem::swap(&mut self.queue, batch);
+            (self.bytes, self.released) = (0, 0);
+            return;
+        }
+        let mut bytes = 0;
+        while bytes < max_bytes
+            && let Some(packet) = self.pop()
+        {
+            bytes += packet.len();
+            batch.push_back(packet);
+        }
     }
 
     pub(crate) fn pop(&mut self) -> Option<Packet> {
@@ -94,12 +109,16 @@ fn cost(packet: &Packet) -> usize {
 mod tests {
     use super::*;
 
+    fn push(outbox: &mut Outbox, packets: &[Packet]) -> Result<(), OutboxFull> {
+        outbox.push(Outbox::cost(packets), packets.iter().cloned())
+    }
+
     #[test]
     fn a_packet_past_the_limit_is_refused_whole_and_control_packets_always_fit() {
         let mut outbox = Outbox::new(2 * OVERHEAD + 10);
-        assert_eq!(outbox.push(&[Packet::message("12345")]), Ok(()));
+        assert_eq!(push(&mut outbox, &[Packet::message("12345")]), Ok(()));
         let too_much = [Packet::message("1"), Packet::binary(&[0u8; 20][..])];
-        assert_eq!(outbox.push(&too_much), Err(OutboxFull));
+        assert_eq!(push(&mut outbox, &too_much), Err(OutboxFull));
         outbox.push_control(Packet::ping());
         assert_eq!(outbox.pop(), Some(Packet::message("12345")));
         assert_eq!(outbox.pop(), Some(Packet::ping()));
@@ -110,7 +129,7 @@ mod tests {
     #[test]
     fn an_empty_outbox_takes_a_packet_larger_than_its_limit() {
         let mut outbox = Outbox::new(4);
-        assert_eq!(outbox.push(&[Packet::message("a long one")]), Ok(()));
-        assert_eq!(outbox.push(&[Packet::message("")]), Err(OutboxFull));
+        assert_eq!(push(&mut outbox, &[Packet::message("a long one")]), Ok(()));
+        assert_eq!(push(&mut outbox, &[Packet::message("")]), Err(OutboxFull));
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use bytestring::ByteString;
 
 /// The type of an Engine.IO packet.
 ///
@@ -52,20 +53,20 @@ impl PacketKind {
 /// every recipient without a copy; a binary packet is always a message. Cloning is cheap: the bytes are shared.
 #[derive(Clone)]
 pub struct Packet {
-    bytes: Bytes,
-    form: Form,
+    content: Content,
     uncompressed: bool,
 }
 
-/// What the bytes of a packet are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// The type character and UTF-8 data.
-    Text,
+#[derive(Clone)]
+enum Content {
+    /// The type character and the data of a text packet.
+    Text(ByteString),
+    /// The same, as it was encoded here: it is UTF-8 although nobody has checked it.
+    Encoded(Bytes),
     /// The data of a binary message.
-    Binary,
+    Binary(Bytes),
     /// A binary message behind the type byte that revision 3 wants and revision 4 leaves out: one buffer for both.
-    Typed,
+    Typed(Bytes),
 }
 
 /// The type byte of a binary message in revision 3.
@@ -105,17 +106,22 @@ impl Packet {
     /// A binary message.
     #[must_use]
     pub fn binary(data: impl Into<Bytes>) -> Self {
-        Self::new(Form::Binary, data.into())
+        Self::new(Content::Binary(data.into()))
     }
 
-    const fn new(form: Form, bytes: Bytes) -> Self {
-        Self { bytes, form, uncompressed: false }
+    const fn new(content: Content) -> Self {
+        Self { content, uncompressed: false }
+    }
+
+    /// A text packet that never changes.
+    const fn fixed(text: &'static str) -> Self {
+        Self::new(Content::Text(ByteString::from_static(text)))
     }
 
     /// A binary message that has [`MESSAGE_BYTE`] in front of its data.
     pub(crate) fn typed(bytes: Bytes) -> Self {
         debug_assert_eq!(bytes.first(), Some(&MESSAGE_BYTE));
-        Self::new(Form::Typed, bytes)
+        Self::new(Content::Typed(bytes))
     }
 
     /// Reads the packet of a text frame.
@@ -126,18 +132,14 @@ impl Packet {
     ///
     /// If the frame is empty, its first character is no packet type, its base64 is malformed, or it is not UTF-8.
     pub fn from_text(frame: impl Into<Bytes>) -> Result<Self, PacketError> {
-        let frame = frame.into();
-        if std::str::from_utf8(&frame).is_err() {
-            return Err(PacketError("a text packet is not valid UTF-8"));
-        }
-        Self::from_utf8(frame)
+        Self::from_utf8(frame.into().try_into().map_err(|_| PacketError("a text packet is not valid UTF-8"))?)
     }
 
-    /// As [`from_text`](Self::from_text), for a frame whose encoding the transport has checked.
-    pub(crate) fn from_utf8(frame: Bytes) -> Result<Self, PacketError> {
-        match frame.first() {
-            Some(b'b') => super::base64::decode(&frame[1..]).map(Self::binary),
-            Some(&byte) if PacketKind::from_char(byte).is_some() => Ok(Self::new(Form::Text, frame)),
+    /// As [`from_text`](Self::from_text), for a frame whose encoding has been checked.
+    pub(crate) fn from_utf8(frame: ByteString) -> Result<Self, PacketError> {
+        match frame.as_bytes().first() {
+            Some(b'b') => super::base64::decode(&frame.as_bytes()[1..]).map(Self::binary),
+            Some(&byte) if PacketKind::from_char(byte).is_some() => Ok(Self::new(Content::Text(frame))),
             Some(_) => Err(PacketError("unknown Engine.IO packet type")),
             None => Err(PacketError("an Engine.IO packet is empty")),
         }
@@ -145,11 +147,11 @@ impl Packet {
 
     /// As [`from_utf8`](Self::from_utf8), in revision 3: the type follows the `b` of base64, and text may have been encoded
     /// twice.
-    pub(crate) fn from_utf8_v3(frame: Bytes, twice: &EncodedTwice) -> Result<Self, PacketError> {
-        match &frame[..] {
+    pub(crate) fn from_utf8_v3(frame: ByteString, twice: &EncodedTwice) -> Result<Self, PacketError> {
+        match &frame.as_bytes()[..] {
             [b'b', b'4', data @ ..] => super::base64::decode(data).map(Self::binary),
             [b'b', ..] => Err(PacketError("unknown Engine.IO packet type")),
-            _ => Self::from_utf8(twice.decode(&frame).map_or(frame, Bytes::from)),
+            _ => Self::from_utf8(twice.decode(&frame).map_or(frame, ByteString::from)),
         }
     }
 
@@ -157,27 +159,27 @@ impl Packet {
     pub(crate) fn encoded(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         debug_assert!(text.first().is_some_and(|b| PacketKind::from_char(*b).is_some()));
-        Self::new(Form::Text, text)
+        Self::new(Content::Encoded(text))
     }
 
     pub(crate) const fn close() -> Self {
-        Self::new(Form::Text, Bytes::from_static(b"1"))
+        Self::fixed("1")
     }
 
     pub(crate) const fn ping() -> Self {
-        Self::new(Form::Text, Bytes::from_static(b"2"))
+        Self::fixed("2")
     }
 
     pub(crate) const fn pong() -> Self {
-        Self::new(Form::Text, Bytes::from_static(b"3"))
+        Self::fixed("3")
     }
 
     pub(crate) const fn noop() -> Self {
-        Self::new(Form::Text, Bytes::from_static(b"6"))
+        Self::fixed("6")
     }
 
     pub(crate) const fn pong_probe() -> Self {
-        Self::new(Form::Text, Bytes::from_static(b"3probe"))
+        Self::fixed("3probe")
     }
 
     /// The type of the packet.
@@ -194,25 +196,27 @@ impl Packet {
     /// Whether this is a binary message.
     #[must_use]
     pub fn is_binary(&self) -> bool {
-        self.form != Form::Text
+        matches!(self.content, Content::Binary(_) | Content::Typed(_))
     }
 
     /// The data without the type.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        match self.form {
-            Form::Text | Form::Typed => &self.bytes[1..],
-            Form::Binary => &self.bytes,
+        let bytes = self.bytes();
+        if matches!(self.content, Content::Binary(_)) { bytes } else { &bytes[1..] }
+    }
+
+    fn bytes(&self) -> &Bytes {
+        match &self.content {
+            Content::Text(text) => text.as_bytes(),
+            Content::Encoded(bytes) | Content::Binary(bytes) | Content::Typed(bytes) => bytes,
         }
     }
 
     /// The bytes that this packet takes on a WebSocket of revision 4, frame header aside.
     #[must_use]
     pub fn len(&self) -> usize {
-        match self.form {
-            Form::Text | Form::Binary => self.bytes.len(),
-            Form::Typed => self.bytes.len() - 1,
-        }
+        self.bytes().len() - usize::from(matches!(self.content, Content::Typed(_)))
     }
 
     /// Whether [`len`](Self::len) is zero: an empty binary message.
@@ -240,44 +244,61 @@ impl Packet {
     /// The frame to put on the wire, as revision 4 has it.
     #[must_use]
     pub fn into_payload(self) -> PacketPayload {
-        let mut bytes = self.bytes;
-        match self.form {
-            Form::Text => PacketPayload::Text(bytes),
-            Form::Binary => PacketPayload::Binary(bytes),
-            Form::Typed => {
-                bytes.advance(1);
-                PacketPayload::Binary(bytes)
+        match self.content {
+            Content::Text(text) => PacketPayload::Text(text.into_bytes()),
+            Content::Encoded(text) => PacketPayload::Text(text),
+            Content::Binary(data) => PacketPayload::Binary(data),
+            Content::Typed(mut data) => {
+                data.advance(1);
+                PacketPayload::Binary(data)
             }
         }
     }
 
     /// The frame to put on the wire, as revision 3 has it: a binary message begins with its type.
     pub(crate) fn into_payload_v3(self) -> PacketPayload {
-        match self.form {
-            Form::Text => PacketPayload::Text(self.bytes),
-            Form::Typed => PacketPayload::Binary(self.bytes),
-            Form::Binary => PacketPayload::Binary([&[MESSAGE_BYTE], &self.bytes[..]].concat().into()),
+        match self.content {
+            Content::Binary(data) => PacketPayload::Binary([&[MESSAGE_BYTE], &data[..]].concat().into()),
+            Content::Typed(data) => PacketPayload::Binary(data),
+            Content::Text(_) | Content::Encoded(_) => self.into_payload(),
         }
     }
 
     /// The whole text of a text packet, type character included.
     pub(crate) fn text(&self) -> Option<&Bytes> {
-        (self.form == Form::Text).then_some(&self.bytes)
+        (!self.is_binary()).then(|| self.bytes())
+    }
+
+    /// As [`text`](Self::text), by value.
+    pub(crate) fn into_text(self) -> Option<ByteString> {
+        match self.content {
+            Content::Text(text) => Some(text),
+            Content::Encoded(text) => text.try_into().ok(),
+            Content::Binary(_) | Content::Typed(_) => None,
+        }
     }
 
     /// As [`data`](Self::data), sharing the buffer.
     pub(crate) fn data_bytes(&self) -> Bytes {
-        match self.form {
-            Form::Text | Form::Typed => self.bytes.slice(1..),
-            Form::Binary => self.bytes.clone(),
-        }
+        self.clone().into_data()
+    }
+
+    /// As [`data`](Self::data), by value.
+    pub(crate) fn into_data(self) -> Bytes {
+        let mut bytes = match self.content {
+            Content::Binary(data) => return data,
+            Content::Text(text) => text.into_bytes(),
+            Content::Encoded(bytes) | Content::Typed(bytes) => bytes,
+        };
+        bytes.advance(1);
+        bytes
     }
 
     fn text_of(kind: u8, data: &str) -> Self {
         let mut text = Vec::with_capacity(1 + data.len());
         text.push(kind);
         text.extend_from_slice(data.as_bytes());
-        Self::new(Form::Text, text.into())
+        Self::new(Content::Encoded(text.into()))
     }
 }
 
@@ -297,14 +318,13 @@ impl EncodedTwice {
         Self { never: Some(Arc::default()) }
     }
 
-    fn decode(&self, text: &[u8]) -> Option<Vec<u8>> {
+    fn decode(&self, text: &str) -> Option<String> {
         let never = self.never.as_ref()?;
         if text.is_ascii() || never.load(Ordering::Relaxed) {
             return None;
         }
-        let characters = std::str::from_utf8(text).ok()?.chars();
-        let bytes: Option<Vec<u8>> = characters.map(|character| u8::try_from(character).ok()).collect();
-        let decoded = bytes.filter(|bytes| std::str::from_utf8(bytes).is_ok());
+        let bytes: Option<Vec<u8>> = text.chars().map(|character| u8::try_from(character).ok()).collect();
+        let decoded = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         if decoded.is_none() {
             never.store(true, Ordering::Relaxed);
         }
@@ -360,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_packet_is_no_larger_for_its_flag() {
-        assert_eq!(size_of::<Packet>(), size_of::<Bytes>() + size_of::<usize>());
+        assert_eq!(size_of::<Packet>(), size_of::<Bytes>() + 2 * size_of::<usize>());
     }
 
     #[test]

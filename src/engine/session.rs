@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{
     Outbox, Packet, PacketKind,
@@ -16,6 +19,9 @@ const MAX_PACKETS_PER_POLL: usize = 16;
 /// After so many bytes the answer to a poll of revision 3 is full: browsers' clients of 1.x cannot read 100 kB at once.
 const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 
+/// What leaves the outbox, and its limit, before it is written; at least one packet.
+const OUTPUT_BATCH: usize = 16 * 1024;
+
 /// The Engine.IO session, without its IO.
 ///
 /// ```text
@@ -28,13 +34,13 @@ const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 /// ```
 ///
 /// A transport calls, in this order: `handle_*` and `poll_*` methods with what arrived, [`handle_timeout`] when
-/// [`deadline`] has passed, then [`poll_answer`] (long-polling) or [`pop`] (WebSocket) until nothing is left, then reads
+/// [`deadline`] has passed, then [`poll_answer`] (long-polling) or [`take_output`] (WebSocket) until nothing is left, then reads
 /// [`closed`]. Nothing here waits, and nothing is sent from here.
 ///
 /// [`handle_timeout`]: Self::handle_timeout
 /// [`deadline`]: Self::deadline
 /// [`poll_answer`]: Self::poll_answer
-/// [`pop`]: Self::pop
+/// [`take_output`]: Self::take_output
 /// [`closed`]: Self::closed
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -173,8 +179,13 @@ impl Session {
 
     /// Queues a packet with its attachments. What is sent to a closing session is dropped.
     pub(crate) fn send(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
+        self.send_costly(Outbox::cost(packets), packets.iter().cloned())
+    }
+
+    /// As [`send`](Self::send), by value; `cost` is what [`Outbox::cost`] says.
+    pub(crate) fn send_costly(&mut self, cost: usize, packets: impl Iterator<Item = Packet>) -> Result<(), OutboxFull> {
         match self.state {
-            State::Open => self.outbox.push(packets),
+            State::Open => self.outbox.push(cost, packets),
             State::Closing { .. } | State::Closed { .. } => Ok(()),
         }
     }
@@ -288,6 +299,11 @@ impl Session {
     /// This side reads again: what the client has said in the meantime is given time to arrive.
     pub(crate) fn reads_again(&mut self, now: Instant) {
         self.heartbeat.extend(now);
+    }
+
+    /// Whether a packet concerns the layer above alone, so that [`handle_packet`](Self::handle_packet) would change nothing.
+    pub(crate) fn hands_on(&self, packet: &Packet) -> bool {
+        packet.kind() == PacketKind::Message && self.state == State::Open && !self.heartbeat.is_waiting()
     }
 
     /// Takes a packet from the transport that carries the session. The time is asked for only if it matters.
@@ -456,18 +472,18 @@ impl Session {
 
     // WebSocket.
 
-    /// The next packet for the wire. A closing session ends when the last one has been taken.
-    pub(crate) fn pop(&mut self) -> Option<Packet> {
+    /// Takes packets for the wire, no more than a batch. A closing session ends when the last one has been taken.
+    pub(crate) fn take_output(&mut self, batch: &mut VecDeque<Packet>) {
         let Carrier::WebSocket { flushed } = &mut self.carrier else {
-            return None;
+            return;
         };
-        let packet = self.outbox.pop();
-        if packet.is_some() {
-            *flushed = false;
-        } else if let State::Closing { cause, .. } = self.state {
+        self.outbox.take(batch, OUTPUT_BATCH);
+        *flushed &= batch.is_empty();
+        if let State::Closing { cause, .. } = self.state
+            && self.outbox.is_empty()
+        {
             self.end(cause, Farewell::Close);
         }
-        packet
     }
 
     pub(crate) fn has_output(&self) -> bool {

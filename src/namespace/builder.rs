@@ -141,7 +141,10 @@ where
         H: EventHandler<T, S>,
         T: 'static,
     {
-        assert!(!crate::packet::is_reserved(event), "`{event}` belongs to the protocol: no client can emit it");
+        assert!(
+            !crate::packet::is_reserved(event.as_bytes()),
+            "`{event}` belongs to the protocol: no client can emit it"
+        );
         let before = self.events.insert(event.to_owned(), make_event(handler));
         assert!(before.is_none(), "the event `{event}` has two handlers: remove one, or let one call the other");
         self

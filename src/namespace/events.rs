@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -70,7 +71,7 @@ impl PendingAck {
         if self.is_answered() {
             return Ok(());
         }
-        Ok(socket.deliver(&packet, false)?)
+        Ok(socket.deliver(Cow::Owned(packet), false)?)
     }
 
     /// Whether it has been answered before; from now on it has.
@@ -162,10 +163,10 @@ impl EventRequest {
     pub fn args<T: DeserializeOwned>(&mut self) -> Result<T, serde_json::Error> {
         use serde::de::Error as _;
         let result = match &self.content {
-            Content::Event(event) => read_args(event.json(), event.attachments(), true),
+            Content::Event(event) => event.args(),
             Content::Disconnect { reason, .. } => {
                 let json = format!(r#"["{reason}"]"#);
-                read_args(json.as_bytes(), &[], false)
+                read_args(&json, &[], false)
             }
         };
         match result {
@@ -213,7 +214,7 @@ impl EventRequest {
             let valid = if event.attachments().is_empty() {
                 is_valid_json(json)
             } else {
-                !matches!(read_args::<Args>(json, event.attachments(), true), Err(ArgsError::Malformed(_)))
+                !matches!(event.args::<Args>(), Err(ArgsError::Malformed(_)))
             };
             if valid {
                 self.check = Check::Valid;
@@ -338,22 +339,26 @@ fn together(
 }
 
 /// Starts an event: polls its handler here, and spawns it if it has to wait.
-pub(crate) fn start_event(socket: &Arc<Socket>, start: EventStart, mut request: EventRequest, cx: &mut Context<'_>) {
+pub(crate) fn start_event(
+    socket: &Arc<Socket>,
+    start: EventStart<'_>,
+    mut request: EventRequest,
+    cx: &mut Context<'_>,
+) {
     let ack = request.ack.clone();
-    let events = match start {
-        EventStart::Ready(events) => events,
+    let watch = EventWatch::start(&request);
+    let mut event = match start {
+        EventStart::At(events) => Contained::call(watch, || events.start(request)),
+        // A layer may look at the arguments, or let no handler read them.
+        EventStart::Ready(_) if !request.is_well_formed() => return,
+        EventStart::Ready(events) => Contained::call(watch, || events.call_ready(request)),
         EventStart::Panicked => {
-            let mut watch = EventWatch::start(&request);
+            let mut watch = watch;
             let response = panicked(socket, &mut watch);
             return answer(socket, ack.as_deref(), response, watch);
         }
         EventStart::Gone => return,
     };
-    // A layer may look at the arguments, or let no handler read them.
-    if events.needs_readiness() && !request.is_well_formed() {
-        return;
-    }
-    let mut event = Contained::call(EventWatch::start(&request), || events.call_ready(request));
     match event.poll(socket, cx) {
         Poll::Ready(response) => answer(socket, ack.as_deref(), response, event.watch),
         Poll::Pending => {

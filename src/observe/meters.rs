@@ -260,9 +260,8 @@ impl NamespaceMeters {
     }
 
     /// A packet was queued for a client. Acks are not counted.
-    pub(crate) fn sent(&self, packet: &Encoded, sent: &Result<Sent, SendError>) {
-        let is_ack = |packet: &Packet| !packet.is_binary() && matches!(packet.data().first(), Some(b'3' | b'6'));
-        if sent.as_ref().is_ok_and(|sent| sent.queued) && !packet.packets().first().is_some_and(is_ack) {
+    pub(crate) fn sent(&self, kind: SentKind, sent: &Result<Sent, SendError>) {
+        if kind == SentKind::Counted && sent.as_ref().is_ok_and(|sent| sent.queued) {
             self.sent.increment(1);
         }
     }
@@ -271,6 +270,20 @@ impl NamespaceMeters {
         if change.0 != 0.0 {
             self.rooms.increment(change.0);
         }
+    }
+}
+
+/// Whether a packet is counted when it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SentKind {
+    Counted,
+    Ack,
+}
+
+impl SentKind {
+    pub(crate) fn of(packet: &Encoded) -> Self {
+        let is_ack = |packet: &Packet| !packet.is_binary() && matches!(packet.data().first(), Some(b'3' | b'6'));
+        if packet.packets().first().is_some_and(is_ack) { Self::Ack } else { Self::Counted }
     }
 }
 

@@ -23,7 +23,7 @@ use self::{
     spans::Span,
 };
 pub(crate) use self::{
-    meters::{NamespaceMeters, OutboxDepth, RoomCount, ServerMeters},
+    meters::{NamespaceMeters, OutboxDepth, RoomCount, SentKind, ServerMeters},
     spans::{ConnectionSpan, NamespaceLabel},
 };
 

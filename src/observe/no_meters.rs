@@ -63,9 +63,18 @@ impl NamespaceMeters {
 
     pub(crate) fn left(&self) {}
 
-    pub(crate) fn sent(&self, _: &Encoded, _: &Result<Sent, SendError>) {}
+    pub(crate) fn sent(&self, _: SentKind, _: &Result<Sent, SendError>) {}
 
     pub(crate) fn rooms(&self, _: RoomChange) {}
+}
+
+#[derive(Debug)]
+pub(crate) struct SentKind;
+
+impl SentKind {
+    pub(crate) fn of(_: &Encoded) -> Self {
+        Self
+    }
 }
 
 #[derive(Debug)]

@@ -84,16 +84,29 @@ pub(crate) enum ArgsError {
     Mismatch(serde_json::Error),
 }
 
+/// The only argument of an event, read from what follows the event's name. `None` if it is not as simple as that.
+///
+/// Nearly all events have one argument, without binary.
+pub(crate) fn read_only_arg<T: DeserializeOwned>(rest: &str) -> Option<T> {
+    if arity::<T>() != Arity::One {
+        return None;
+    }
+    let mut values = serde_json::Deserializer::from_str(rest.strip_prefix(',')?).into_iter();
+    let value = values.next()?.ok()?;
+    let end = 1 + values.byte_offset();
+    (rest.get(end..)? == "]").then_some(value)
+}
+
 /// Reads arguments from a packet's JSON array, which is walked once.
 ///
 /// An event's array begins with its name, which is skipped; an ack's does not.
 pub(crate) fn read_args<T: DeserializeOwned>(
-    json: &[u8],
+    json: &str,
     attachments: &[Bytes],
     skip_name: bool,
 ) -> Result<T, ArgsError> {
     let resolver = Resolver::new(attachments);
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let mut deserializer = serde_json::Deserializer::from_str(json);
     let visitor = ArgsVisitor { skip_name, marker: PhantomData };
     let value = if attachments.is_empty() {
         deserializer.deserialize_seq(visitor)
@@ -229,7 +242,7 @@ mod tests {
     use super::*;
 
     fn event<T: DeserializeOwned>(json: &str) -> Result<T, ArgsError> {
-        read_args(json.as_bytes(), &[], true)
+        read_args(json, &[], true)
     }
 
     fn mismatch<T: DeserializeOwned + fmt::Debug>(json: &str) -> String {
@@ -283,8 +296,8 @@ mod tests {
 
     #[test]
     fn acks_have_no_name() {
-        assert_eq!(read_args::<u8>(b"[7]", &[], false).unwrap(), 7);
-        assert_eq!(read_args::<Option<u8>>(b"[]", &[], false).unwrap(), None);
+        assert_eq!(read_args::<u8>("[7]", &[], false).unwrap(), 7);
+        assert_eq!(read_args::<Option<u8>>("[]", &[], false).unwrap(), None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 use bytes::Bytes;
 
 use super::{DecodeError, Header};
+#[cfg(test)]
+use crate::engine::Packet;
 
 /// Puts binary packets together: their text, then as many binary messages as it announces.
 ///
@@ -44,7 +46,9 @@ impl Assembler {
         if header.attachments == 0 {
             return Ok(Some(Assembled { header, attachments: Vec::new() }));
         }
-        self.waiting = Some(Box::new(Waiting { header, attachments: Vec::new(), bytes: 0 }));
+        // The number is the client's own word.
+        let attachments = Vec::with_capacity(header.attachments.min(4));
+        self.waiting = Some(Box::new(Waiting { header, attachments, bytes: 0 }));
         Ok(None)
     }
 
@@ -73,7 +77,7 @@ mod tests {
     };
 
     fn header(packet: &'static str) -> Header {
-        decode(&Bytes::from_static(packet.as_bytes()), Limits { attachments: 10, depth: 9 }).unwrap()
+        decode(Packet::message(packet), Limits { attachments: 10, depth: 9 }).unwrap()
     }
 
     #[test]

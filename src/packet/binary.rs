@@ -5,16 +5,17 @@
 //! attachments, also inside of untagged enums and flattened structs; on the way out, [`Extractor`] is the formatter that
 //! takes bytes out of the JSON.
 
-use std::{cell::Cell, collections::VecDeque, fmt, io};
+use std::{cell::Cell, fmt, io};
 
 use bytes::Bytes;
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{
         DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor,
-        value::StringDeserializer,
+        value::{StrDeserializer, StringDeserializer},
     },
 };
+use serde_json::Value;
 
 use crate::engine::{MESSAGE_BYTE, Packet};
 
@@ -255,44 +256,84 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for MaybeBinary<'_, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
-        let mut read = VecDeque::new();
-        let mut key;
-        loop {
-            key = map.next_key::<String>()?;
-            match key.take_if(|key| key == PLACEHOLDER || key == NUMBER) {
-                Some(key) => read.push_back((key, map.next_value::<serde_json::Value>()?)),
-                None => break,
+        let mut read = Replay { placeholder: None, number: None, key: None, value: None, map: &mut map };
+        read.begin()?;
+        if read.key.is_some() || read.placeholder != Some(Value::Bool(true)) {
+            return self.0.visit_map(read);
+        }
+        let number = read.number.as_ref().and_then(Value::as_u64);
+        let data = self.0.resolver.get(number)?;
+        self.0.inner.visit_bytes(data)
+    }
+}
+
+/// A key of an object, as far as it matters here.
+enum Key {
+    Placeholder,
+    Number,
+    Other(String),
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Key, E> {
+                Ok(match key {
+                    PLACEHOLDER => Key::Placeholder,
+                    NUMBER => Key::Number,
+                    other => Key::Other(other.to_owned()),
+                })
             }
         }
-        let get = |name| read.iter().find(|(key, _)| key == name).map(|(_, value)| value);
-        if key.is_some() || get(PLACEHOLDER) != Some(&serde_json::Value::Bool(true)) {
-            return self.0.visit_map(Replay { read, key, value: None, map });
-        }
-        let data = self.0.resolver.get(get(NUMBER).and_then(serde_json::Value::as_u64))?;
-        self.0.inner.visit_bytes(data)
+        deserializer.deserialize_str(KeyVisitor)
     }
 }
 
 /// A map of which the first entries, and the key after them, have been read already.
 struct Replay<A> {
-    read: VecDeque<(String, serde_json::Value)>,
+    placeholder: Option<Value>,
+    number: Option<Value>,
     key: Option<String>,
-    value: Option<serde_json::Value>,
+    /// That of the key that has been given last, if it has been read.
+    value: Option<Value>,
     map: A,
+}
+
+impl<'de, A: MapAccess<'de>> Replay<A> {
+    /// Reads as long as it may be a placeholder.
+    fn begin(&mut self) -> Result<(), A::Error> {
+        while let Some(key) = self.map.next_key()? {
+            match key {
+                Key::Placeholder => self.placeholder = Some(self.map.next_value()?),
+                Key::Number => self.number = Some(self.map.next_value()?),
+                Key::Other(key) => {
+                    self.key = Some(key);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        let key = match self.read.pop_front() {
-            Some((key, value)) => {
-                self.value = Some(value);
-                Some(key)
+        for (key, value) in [(PLACEHOLDER, &mut self.placeholder), (NUMBER, &mut self.number)] {
+            if value.is_some() {
+                self.value = value.take();
+                return seed.deserialize(StrDeserializer::new(key)).map(Some);
             }
-            None => self.key.take(),
-        };
-        match key {
+        }
+        match self.key.take() {
             Some(key) => seed.deserialize(StringDeserializer::new(key)).map(Some),
             None => self.map.next_key_seed(seed),
         }
@@ -312,7 +353,9 @@ pub(super) struct Extractor<'a>(pub(super) &'a mut Vec<Packet>);
 
 impl serde_json::ser::Formatter for Extractor<'_> {
     fn write_byte_array<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
-        write!(writer, r#"{{"{PLACEHOLDER}":true,"{NUMBER}":{}}}"#, self.0.len())?;
+        writer.write_all(br#"{"_placeholder":true,"num":"#)?;
+        writer.write_all(itoa::Buffer::new().format(self.0.len()).as_bytes())?;
+        writer.write_all(b"}")?;
         let mut message = Vec::with_capacity(1 + value.len());
         message.push(MESSAGE_BYTE);
         message.extend_from_slice(value);

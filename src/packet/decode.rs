@@ -1,8 +1,11 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
-use super::{Kind, check_json, is_reserved, is_valid_json};
+use crate::engine::Packet;
+
+use super::{ArgsError, Json, Kind, check_json, is_reserved, is_valid_json, read_args, read_only_arg};
 
 /// What a decoder accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,24 +27,25 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
     /// How many binary messages follow.
     pub(crate) attachments: usize,
-    /// Absent for the default namespace.
-    namespace: Option<Bytes>,
+    /// Where its name stands in the payload's text; empty for the default namespace.
+    namespace: Range<usize>,
     pub(crate) id: Option<u64>,
     /// May be empty. Its nesting has been checked; its syntax only as far as [`decode`] says.
-    pub(crate) payload: Bytes,
+    pub(crate) payload: Json,
 }
 
 impl Header {
     /// The header of a packet that is no text, all of whose attachments are there.
-    pub(crate) fn new(kind: Kind, namespace: String, id: Option<u64>, payload: Bytes) -> Self {
-        let namespace = Some(namespace).filter(|name| name != "/").map(Bytes::from);
-        Self { kind, attachments: 0, namespace, id, payload }
+    pub(crate) fn new(kind: Kind, namespace: &str, id: Option<u64>, json: &str) -> Self {
+        let namespace = if namespace == "/" { "" } else { namespace };
+        let payload = Json::behind([namespace, json].concat().into(), namespace.len());
+        Self { kind, attachments: 0, namespace: 0..namespace.len(), id, payload }
     }
 
     pub(crate) fn namespace(&self) -> &str {
-        match &self.namespace {
-            Some(name) => std::str::from_utf8(name).expect("decode checked the name"),
-            None => "/",
+        match &self.payload.text()[self.namespace.clone()] {
+            "" => "/",
+            name => name,
         }
     }
 }
@@ -50,46 +54,49 @@ impl Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DecodeError(pub(crate) &'static str);
 
-/// Decodes the text of a packet, without the Engine.IO type character.
+/// Decodes the text of a packet, which stands in a message of Engine.IO's.
 ///
 /// The payload of CONNECT, DISCONNECT and ACK is checked whole. Of an event's payload only the beginning is: the rest is
 /// checked when the handler's arguments are read from it, so that it is walked once.
-pub(crate) fn decode(packet: &Bytes, limits: Limits) -> Result<Header, DecodeError> {
-    let header = read_header(packet, limits.attachments)?;
+pub(crate) fn decode(message: Packet, limits: Limits) -> Result<Header, DecodeError> {
+    let header = read_header(message, limits.attachments)?;
     check_payload(&header, limits)?;
     Ok(header)
 }
 
 /// As [`decode`], without a look at the payload.
-pub(crate) fn read_header(packet: &Bytes, max_attachments: usize) -> Result<Header, DecodeError> {
-    let mut cursor = Cursor { bytes: packet, at: 0 };
+pub(crate) fn read_header(message: Packet, max_attachments: usize) -> Result<Header, DecodeError> {
+    let text = message.into_text().ok_or(DecodeError("a packet begins with binary"))?;
+    // Behind the message's own type.
+    let mut cursor = Cursor { text: &text, at: 1 };
     let kind = cursor.next().and_then(Kind::from_digit).ok_or(DecodeError("unknown packet type"))?;
     let attachments = if kind.is_binary() { cursor.attachments(max_attachments)? } else { 0 };
-    let namespace = cursor.namespace()?;
+    let namespace = cursor.namespace();
     let id = cursor.number().map_err(|Overflow| DecodeError("the ack id exceeds 64 bits"))?;
-    Ok(Header { kind, attachments, namespace, id, payload: packet.slice(cursor.at..) })
+    let start = cursor.at;
+    Ok(Header { kind, attachments, namespace, id, payload: Json::behind(text, start) })
 }
 
 fn check_payload(header: &Header, limits: Limits) -> Result<(), DecodeError> {
-    let payload = &header.payload;
-    if !check_json(payload, limits.depth) {
+    let payload = &*header.payload;
+    if !check_json(payload.as_bytes(), limits.depth) {
         return Err(DecodeError("the JSON is nested deeper than max_json_depth"));
     }
-    let first = payload.iter().find(|byte| !byte.is_ascii_whitespace());
+    let first = payload.bytes().find(|byte| !byte.is_ascii_whitespace());
     let valid = match header.kind {
-        Kind::Connect => payload.is_empty() || first == Some(&b'{') && is_valid_json(payload),
+        Kind::Connect => payload.is_empty() || first == Some(b'{') && is_valid_json(payload),
         Kind::Disconnect => payload.is_empty(),
-        Kind::Event => payload.is_empty() || first == Some(&b'['),
-        Kind::BinaryEvent => first == Some(&b'['),
-        Kind::Ack => payload.is_empty() || first == Some(&b'[') && is_valid_json(payload),
-        Kind::BinaryAck => first == Some(&b'[') && is_valid_json(payload),
+        Kind::Event => payload.is_empty() || first == Some(b'['),
+        Kind::BinaryEvent => first == Some(b'['),
+        Kind::Ack => payload.is_empty() || first == Some(b'[') && is_valid_json(payload),
+        Kind::BinaryAck => first == Some(b'[') && is_valid_json(payload),
         Kind::ConnectError => return Err(DecodeError("a client must not send CONNECT_ERROR")),
     };
     if valid { Ok(()) } else { Err(DecodeError("invalid payload")) }
 }
 
 struct Cursor<'a> {
-    bytes: &'a Bytes,
+    text: &'a str,
     at: usize,
 }
 
@@ -97,7 +104,7 @@ struct Overflow;
 
 impl Cursor<'_> {
     fn next(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
+        let byte = *self.text.as_bytes().get(self.at)?;
         self.at += 1;
         Some(byte)
     }
@@ -105,7 +112,7 @@ impl Cursor<'_> {
     /// Decimal digits, if there are any.
     fn number(&mut self) -> Result<Option<u64>, Overflow> {
         let mut value = None;
-        while let Some(byte) = self.bytes.get(self.at)
+        while let Some(byte) = self.text.as_bytes().get(self.at)
             && byte.is_ascii_digit()
         {
             let digit = u64::from(byte - b'0');
@@ -127,26 +134,23 @@ impl Cursor<'_> {
             .ok_or(DecodeError("more attachments than max_attachments"))
     }
 
-    fn namespace(&mut self) -> Result<Option<Bytes>, DecodeError> {
-        if self.bytes.get(self.at) != Some(&b'/') {
-            return Ok(None);
+    /// Where the name of a namespace stands; nowhere if it is the default one's.
+    fn namespace(&mut self) -> Range<usize> {
+        let start = self.at;
+        let rest = &self.text.as_bytes()[start..];
+        if rest.first() != Some(&b'/') {
+            return 0..0;
         }
-        let rest = &self.bytes[self.at..];
         let length = memchr::memchr(b',', rest).unwrap_or(rest.len());
-        let name = self.bytes.slice(self.at..self.at + length);
-        self.at = (self.at + length + 1).min(self.bytes.len());
-        match std::str::from_utf8(&name) {
-            Ok("/") => Ok(None),
-            Ok(_) => Ok(Some(name)),
-            Err(_) => Err(DecodeError("a namespace is not valid UTF-8")),
-        }
+        self.at = (start + length + 1).min(self.text.len());
+        if length == 1 { 0..0 } else { start..start + length }
     }
 }
 
 /// The JSON of an event: an array that begins with the event's name.
 #[derive(Debug, Clone)]
 pub(crate) struct EventPayload {
-    json: Bytes,
+    json: Json,
     name: Name,
     attachments: Vec<Bytes>,
 }
@@ -161,29 +165,44 @@ enum Name {
 
 impl EventPayload {
     /// Finds the event's name; nothing behind it is looked at.
-    pub(crate) fn new(json: Bytes, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
+    pub(crate) fn new(json: Json, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
         let name = find_name(&json).ok_or(DecodeError("invalid payload"))?;
-        let event = Self { json, name, attachments };
-        if is_reserved(event.name()) {
-            return Err(DecodeError("the event name is reserved"));
+        let is_reserved = match &name {
+            Name::InPlace(range) => is_reserved(&json.as_bytes()[range.clone()]),
+            Name::Unescaped(name) => is_reserved(name.as_bytes()),
+        };
+        match is_reserved {
+            true => Err(DecodeError("the event name is reserved")),
+            false => Ok(Self { json, name, attachments }),
         }
-        Ok(event)
     }
 
     pub(crate) fn name(&self) -> &str {
         match &self.name {
-            Name::InPlace(range) => std::str::from_utf8(&self.json[range.clone()]).expect("find_name checked it"),
+            Name::InPlace(range) => &self.json[range.clone()],
             Name::Unescaped(name) => name,
         }
     }
 
     /// The whole array, name included.
-    pub(crate) fn json(&self) -> &Bytes {
+    pub(crate) fn json(&self) -> &str {
         &self.json
     }
 
     pub(crate) fn attachments(&self) -> &[Bytes] {
         &self.attachments
+    }
+
+    /// Reads the arguments.
+    pub(crate) fn args<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
+        let simple = match &self.name {
+            Name::InPlace(range) if self.attachments.is_empty() => self.json[range.end..].strip_prefix('"'),
+            Name::InPlace(_) | Name::Unescaped(_) => None,
+        };
+        match simple.and_then(read_only_arg) {
+            Some(args) => Ok(args),
+            None => read_args(&self.json, &self.attachments, true),
+        }
     }
 }
 
@@ -193,14 +212,15 @@ fn skip_space(json: &[u8], from: usize) -> usize {
 }
 
 /// Finds the first element of an array: a string, or a number (which JavaScript takes for a name too).
-fn find_name(json: &[u8]) -> Option<Name> {
+fn find_name(text: &str) -> Option<Name> {
+    let json = text.as_bytes();
     let open = skip_space(json, 0);
     if json.get(open) != Some(&b'[') {
         return None;
     }
     let start = skip_space(json, open + 1);
     match json.get(start)? {
-        b'"' => find_string(json, start),
+        b'"' => find_string(text, start),
         b'-' | b'0'..=b'9' => {
             let length = json[start..].iter().take_while(|byte| !matches!(byte, b',' | b']' | b' ')).count();
             let number = start..start + length;
@@ -211,30 +231,34 @@ fn find_name(json: &[u8]) -> Option<Name> {
     }
 }
 
-fn find_string(json: &[u8], start: usize) -> Option<Name> {
+fn find_string(json: &str, start: usize) -> Option<Name> {
     let text = start + 1;
-    let end = text + memchr::memchr2(b'"', b'\\', &json[text..])?;
-    if json[end] == b'"' {
-        let name = std::str::from_utf8(&json[text..end]).ok()?;
-        return name.bytes().all(|byte| byte >= 0x20).then_some(Name::InPlace(text..end));
+    let length = json.as_bytes()[text..].iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
+    match json.as_bytes()[text + length] {
+        b'"' => Some(Name::InPlace(text..text + length)),
+        b'\\' => {
+            let mut values = serde_json::Deserializer::from_str(&json[start..]).into_iter::<Box<str>>();
+            values.next()?.ok().map(Name::Unescaped)
+        }
+        _ => None,
     }
-    let mut values = serde_json::Deserializer::from_slice(&json[start..]).into_iter::<Box<str>>();
-    values.next()?.ok().map(Name::Unescaped)
 }
 
 #[cfg(test)]
 mod tests {
+    use bytestring::ByteString;
+
     use super::*;
     use proptest::prelude::*;
 
     const LIMITS: Limits = Limits { attachments: 10, depth: 64 };
 
     fn read(packet: &str) -> Result<Header, DecodeError> {
-        decode(&Bytes::copy_from_slice(packet.as_bytes()), LIMITS)
+        decode(Packet::message(packet), LIMITS)
     }
 
     fn event(json: &'static str) -> Result<String, DecodeError> {
-        EventPayload::new(Bytes::from_static(json.as_bytes()), Vec::new()).map(|event| event.name().to_owned())
+        EventPayload::new(ByteString::from_static(json).into(), Vec::new()).map(|event| event.name().to_owned())
     }
 
     #[test]
@@ -244,7 +268,7 @@ mod tests {
         assert_eq!(header.attachments, 1);
         assert_eq!(header.namespace(), "/admin");
         assert_eq!(header.id, Some(456));
-        assert_eq!(&header.payload[..], br#"["m",{"_placeholder":true,"num":0}]"#);
+        assert_eq!(&*header.payload, r#"["m",{"_placeholder":true,"num":0}]"#);
     }
 
     #[test]
@@ -307,9 +331,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_never_panics(packet in prop::collection::vec(any::<u8>(), 0..120)) {
-            let packet = Bytes::from(packet);
-            if let Ok(header) = decode(&packet, LIMITS) {
+        fn decoding_never_panics(packet in ".{0,120}") {
+            if let Ok(header) = decode(Packet::message(&packet), LIMITS) {
                 let _ = header.namespace();
                 let _ = EventPayload::new(header.payload, Vec::new()).map(|event| event.name().len());
             }
@@ -317,7 +340,7 @@ mod tests {
 
         #[test]
         fn decoding_likely_packets_never_panics(packet in r#"[0-7]([0-9]{0,3}-)?(/[a-z]{0,3},?)?[0-9]{0,21}(\[|\{)?["a-z\\,\[\]{}0-9]{0,20}"#) {
-            if let Ok(header) = decode(&Bytes::from(packet), LIMITS) {
+            if let Ok(header) = decode(Packet::message(&packet), LIMITS) {
                 let _ = EventPayload::new(header.payload, Vec::new()).map(|event| event.name().len());
             }
         }

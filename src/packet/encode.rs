@@ -1,6 +1,10 @@
-use std::{cell::Cell, io::Write as _, sync::OnceLock};
+use std::{
+    cell::Cell,
+    io::{self, Write},
+    sync::OnceLock,
+};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use serde::Serialize;
 
 use crate::engine::{Outbox, Packet, Protocol};
@@ -48,6 +52,17 @@ impl Encoded {
         Self { parts, other: OnceLock::new() }
     }
 
+    fn assemble(text: Bytes, attachments: Vec<Packet>) -> Self {
+        let text = Packet::encoded(text);
+        if attachments.is_empty() {
+            return Self::new(Parts::Text(text));
+        }
+        let mut packets = Vec::with_capacity(1 + attachments.len());
+        packets.push(text);
+        packets.extend(attachments);
+        Self::new(Parts::Binary(packets.into()))
+    }
+
     /// The packets for a client of a revision. Some clients of Socket.IO 1.x decode UTF-8 twice: whatever revision 3 gets
     /// is ASCII.
     pub(crate) fn packets_for(&self, protocol: Protocol) -> &[Packet] {
@@ -87,6 +102,16 @@ impl Encoded {
         })
     }
 
+    /// The packets, for the only client that gets them. They are moved: the first copy of bytes that are not shared yet
+    /// would allocate.
+    pub(crate) fn into_packets(self) -> impl Iterator<Item = Packet> {
+        let (text, attachments) = match self.parts {
+            Parts::Text(packet) => (Some(packet), Vec::new()),
+            Parts::Binary(packets) => (None, packets.into_vec()),
+        };
+        text.into_iter().chain(attachments)
+    }
+
     pub(crate) fn packets(&self) -> &[Packet] {
         match &self.parts {
             Parts::Text(packet) => std::slice::from_ref(packet),
@@ -115,38 +140,58 @@ pub(crate) fn encode_event<T: Serialize + ?Sized>(
         serde_json::to_writer(&mut *json, event)?;
         write_args(json, &mut attachments, args)?;
         json.push(b']');
-        Ok(assemble([b'2', b'5'], target, json, attachments))
+        let header = Header { kinds: [b'2', b'5'], target, attachments: attachments.len() };
+        Ok(Encoded::assemble(header.before(json).into(), attachments))
     })
 }
 
 /// Arguments of an ack, encoded before it is known where they go.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedArgs {
-    json: Vec<u8>,
+    /// [`HEADROOM`], and then the JSON.
+    text: Vec<u8>,
     attachments: Vec<Packet>,
 }
+
+/// Room in front of encoded arguments for the header of most packets, so that the JSON need not be moved.
+const HEADROOM: usize = 32;
 
 impl EncodedArgs {
     /// The JSON and its attachments.
     pub(crate) fn into_parts(self) -> (Bytes, Vec<Bytes>) {
-        (self.json.into(), self.attachments.iter().map(Packet::data_bytes).collect())
+        let mut json = Bytes::from(self.text);
+        json.advance(HEADROOM);
+        (json, self.attachments.iter().map(Packet::data_bytes).collect())
     }
 }
 
 pub(crate) fn encode_args<T: Serialize + ?Sized>(args: &T) -> serde_json::Result<EncodedArgs> {
-    let (mut json, mut attachments) = (vec![b'['], Vec::new());
-    write_args(&mut json, &mut attachments, args)?;
-    json.push(b']');
-    Ok(EncodedArgs { json, attachments })
+    with_scratch(|text| {
+        let mut attachments = Vec::new();
+        text.extend_from_slice(&[0; HEADROOM]);
+        text.push(b'[');
+        write_args(text, &mut attachments, args)?;
+        text.push(b']');
+        Ok(EncodedArgs { text: text.clone(), attachments })
+    })
 }
 
 pub(crate) fn encode_ack(target: Target<'_>, args: EncodedArgs) -> Encoded {
-    assemble([b'3', b'6'], target, &args.json, args.attachments)
+    let EncodedArgs { mut text, attachments } = args;
+    let header = Header { kinds: [b'3', b'6'], target, attachments: attachments.len() };
+    let Some(start) = HEADROOM.checked_sub(header.len()) else {
+        return Encoded::assemble(header.before(&text[HEADROOM..]).into(), attachments);
+    };
+    header.write(&mut &mut text[start..HEADROOM]);
+    let mut text = Bytes::from(text);
+    text.advance(start);
+    Encoded::assemble(text, attachments)
 }
 
 /// Encodes a packet whose type has no binary form; the payload is JSON, or empty.
 pub(crate) fn encode_simple(kind: u8, namespace: &str, payload: &str) -> Encoded {
-    assemble([kind, kind], Target { namespace, id: None }, payload.as_bytes(), Vec::new())
+    let header = Header { kinds: [kind, kind], target: Target { namespace, id: None }, attachments: 0 };
+    Encoded::assemble(header.before(payload.as_bytes()).into(), Vec::new())
 }
 
 /// Appends arguments to an open JSON array, behind a comma unless they are the first.
@@ -183,42 +228,53 @@ fn splice(json: &mut Vec<u8>, start: usize, first: bool) {
     }
 }
 
-/// Puts the header in front of the JSON.
-fn assemble(kinds: [u8; 2], target: Target<'_>, json: &[u8], attachments: Vec<Packet>) -> Encoded {
-    let mut text = Vec::with_capacity(header_capacity(target, &attachments) + json.len());
-    text.extend_from_slice(&[b'4', kinds[usize::from(!attachments.is_empty())]]);
-    if !attachments.is_empty() {
-        write_number(&mut text, attachments.len() as u64);
-        text.push(b'-');
-    }
-    if target.namespace != "/" {
-        text.extend_from_slice(target.namespace.as_bytes());
-        text.push(b',');
-    }
-    if let Some(id) = target.id {
-        write_number(&mut text, id);
-    }
-    text.extend_from_slice(json);
-    let text = Packet::encoded(text);
-    Encoded::new(if attachments.is_empty() {
-        Parts::Text(text)
-    } else {
-        Parts::Binary(std::iter::once(text).chain(attachments).collect())
-    })
+/// What stands in front of the JSON.
+#[derive(Debug, Clone, Copy)]
+struct Header<'a> {
+    /// The type without attachments, and with some.
+    kinds: [u8; 2],
+    target: Target<'a>,
+    attachments: usize,
 }
 
-fn header_capacity(target: Target<'_>, attachments: &[Packet]) -> usize {
-    let namespace = if target.namespace == "/" { 0 } else { target.namespace.len() + 1 };
-    let count = if attachments.is_empty() { 0 } else { 1 + digits(attachments.len() as u64) };
-    2 + count + namespace + target.id.map_or(0, digits)
+impl Header<'_> {
+    fn len(self) -> usize {
+        let Target { namespace, id } = self.target;
+        let namespace = if namespace == "/" { 0 } else { namespace.len() + 1 };
+        let count = if self.attachments == 0 { 0 } else { 1 + digits(self.attachments as u64) };
+        2 + count + namespace + id.map_or(0, digits)
+    }
+
+    /// Writes it to where there is room for it.
+    fn write(self, out: &mut impl Write) {
+        let Target { namespace, id } = self.target;
+        let mut digits = itoa::Buffer::new();
+        let mut write = || -> io::Result<()> {
+            out.write_all(&[b'4', self.kinds[usize::from(self.attachments > 0)]])?;
+            if self.attachments > 0 {
+                out.write_all(digits.format(self.attachments).as_bytes())?;
+                out.write_all(b"-")?;
+            }
+            if namespace != "/" {
+                out.write_all(namespace.as_bytes())?;
+                out.write_all(b",")?;
+            }
+            id.map_or(Ok(()), |id| out.write_all(digits.format(id).as_bytes()))
+        };
+        write().expect("there is room for the header");
+    }
+
+    /// The text of a packet, allocated in its final size.
+    fn before(self, json: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.len() + json.len());
+        self.write(&mut text);
+        text.extend_from_slice(json);
+        text
+    }
 }
 
 fn digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
-}
-
-fn write_number(text: &mut Vec<u8>, number: u64) {
-    write!(text, "{number}").expect("writing to a vector cannot fail");
 }
 
 /// Escapes what is not ASCII from the place on where the JSON begins; the name of a namespace stands in front of it.
@@ -324,6 +380,18 @@ mod tests {
     }
 
     #[test]
+    fn a_header_of_an_ack_may_be_longer_than_the_room_for_it() {
+        for length in 0..HEADROOM {
+            let namespace = format!("/{}", "n".repeat(length));
+            let target = Target { namespace: &namespace, id: Some(u64::MAX) };
+            let namespace = if length == 0 { String::new() } else { namespace.clone() + "," };
+            let ack = encode_ack(target, encode_args("ok").unwrap());
+            let expected = format!(r#"43{namespace}{}["ok"]"#, u64::MAX);
+            assert_eq!(ack.packets()[0].text().unwrap(), expected.as_bytes());
+        }
+    }
+
+    #[test]
     fn bytes_become_attachments_in_the_order_in_which_they_appear() {
         #[derive(Serialize)]
         struct Nested {
@@ -341,9 +409,10 @@ mod tests {
     #[test]
     fn the_text_is_allocated_in_its_final_size() {
         for target in [ROOT, Target { namespace: "/a", id: Some(100) }] {
-            let attachments = vec![Packet::binary(Bytes::new()); 10];
-            let packet = assemble([b'2', b'5'], target, b"[]", attachments.clone());
-            assert_eq!(packet.packets()[0].len(), header_capacity(target, &attachments) + 2);
+            for attachments in [0, 1, 10] {
+                let text = Header { kinds: [b'2', b'5'], target, attachments }.before(b"[]");
+                assert_eq!(text.len(), text.capacity());
+            }
         }
     }
 
@@ -356,7 +425,7 @@ mod tests {
     /// Decodes what was encoded, as a client's message would be.
     fn decoded<T: serde::de::DeserializeOwned>(encoded: &Encoded) -> T {
         let [text, attachments @ ..] = encoded.packets() else { panic!("no text") };
-        let header = decode(&text.data_bytes(), Limits { attachments: 10, depth: 64 }).unwrap();
+        let header = decode(text.clone(), Limits { attachments: 10, depth: 64 }).unwrap();
         assert_eq!(header.attachments, attachments.len());
         let attachments = attachments.iter().map(|packet| packet.data_bytes()).collect();
         let event = EventPayload::new(header.payload, attachments).unwrap();
@@ -393,7 +462,7 @@ mod tests {
 
     #[test]
     fn placeholders_are_resolved_by_their_number() {
-        let json = br#"["m",{"_placeholder":true,"num":1},{"num":0,"_placeholder":true},{"_placeholder":1}]"#;
+        let json = r#"["m",{"_placeholder":true,"num":1},{"num":0,"_placeholder":true},{"_placeholder":1}]"#;
         let attachments = [Bytes::from_static(b"zero"), Bytes::from_static(b"one")];
         let args = read_args::<Args>(json, &attachments, true).unwrap();
         assert_eq!(args.0[0], Value::Binary(Bytes::from_static(b"one")));
@@ -411,7 +480,7 @@ mod tests {
             r#"["m",{"_placeholder":true}]"#,
         ] {
             let attachments = [Bytes::new()];
-            let error = read_args::<Args>(json.as_bytes(), &attachments, true).unwrap_err();
+            let error = read_args::<Args>(json, &attachments, true).unwrap_err();
             assert!(matches!(error, super::super::ArgsError::Malformed("illegal attachments")), "{json}");
         }
     }

@@ -1,10 +1,47 @@
-//! Checks on JSON that is not, or not yet, deserialised.
+//! JSON that is not, or not yet, deserialised.
 
+use std::ops::Deref;
+
+use bytestring::ByteString;
 use serde::de::IgnoredAny;
 
+/// The JSON at the end of a packet's text. It may be malformed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Json {
+    text: ByteString,
+    start: usize,
+}
+
+impl Json {
+    /// What stands behind the first bytes of a text.
+    pub(super) fn behind(text: ByteString, start: usize) -> Self {
+        debug_assert!(text.is_char_boundary(start));
+        Self { text, start }
+    }
+
+    /// All of the text, what stands in front of the JSON included.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Deref for Json {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text[self.start..]
+    }
+}
+
+impl From<ByteString> for Json {
+    fn from(text: ByteString) -> Self {
+        Self { text, start: 0 }
+    }
+}
+
 /// Whether a text is one JSON value.
-pub(crate) fn is_valid_json(json: &[u8]) -> bool {
-    std::str::from_utf8(json).is_ok_and(|json| serde_json::from_str::<IgnoredAny>(json).is_ok())
+pub(crate) fn is_valid_json(json: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(json).is_ok()
 }
 
 /// Whether a text nests no deeper than `limit`.

@@ -14,11 +14,11 @@ mod value;
 pub(crate) use self::args::{Arity, arity};
 pub use self::{args::Args, decode::Limits, value::Value};
 pub(crate) use self::{
-    args::{ArgsError, read_args},
+    args::{ArgsError, read_args, read_only_arg},
     assemble::{Assembled, Assembler},
     decode::{DecodeError, EventPayload, Header, decode, read_header},
     encode::{Encoded, EncodedArgs, Target, encode_ack, encode_args, encode_event, encode_simple},
-    json::{check_json, is_valid_json},
+    json::{Json, check_json, is_valid_json},
 };
 
 /// The type of a Socket.IO packet.
@@ -55,9 +55,9 @@ impl Kind {
 /// Names that the protocol uses itself; neither side may emit them.
 ///
 /// The last two are Node's own, which its parser refuses.
-pub(crate) const fn is_reserved(event: &str) -> bool {
+pub(crate) const fn is_reserved(event: &[u8]) -> bool {
     matches!(
-        event.as_bytes(),
+        event,
         b"connect" | b"connect_error" | b"disconnect" | b"disconnecting" | b"newListener" | b"removeListener"
     )
 }

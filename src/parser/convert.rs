@@ -50,12 +50,12 @@ fn encode(packet: &Encoded, parser: &dyn Parser) -> Result<Box<[Packet]>, Parser
 fn to_parser(packet: &Encoded) -> Result<SocketPacket, ParserError> {
     const UNREADABLE: ParserError = ParserError::new("the JSON cannot be read again: it is nested too deeply");
     let (text, attachments) = packet.packets().split_first().expect("a packet has a text");
-    let header = read_header(&text.data_bytes(), usize::MAX).map_err(|_| UNREADABLE)?;
+    let header = read_header(text.clone(), usize::MAX).map_err(|_| UNREADABLE)?;
     let attachments: Vec<Bytes> = attachments.iter().map(Packet::data_bytes).collect();
     let args = || read_args::<Args>(&header.payload, &attachments, false).map_err(|_| UNREADABLE);
     let value = || match header.payload.is_empty() {
         true => Ok(None),
-        false => serde_json::from_slice(&header.payload).map(Some).map_err(|_| UNREADABLE),
+        false => serde_json::from_str(&header.payload).map(Some).map_err(|_| UNREADABLE),
     };
     let (kind, data) = match header.kind {
         Kind::Connect => (SocketPacketKind::Connect, value()?),
@@ -113,25 +113,25 @@ pub(super) fn from_parser(packet: SocketPacket, limits: Limits) -> Result<Assemb
         return Err(DecodeError("more attachments than max_attachments"));
     }
     let (kind, payload, attachments) = match (kind, data) {
-        (SocketPacketKind::Connect, None) => (Kind::Connect, Bytes::new(), Vec::new()),
+        (SocketPacketKind::Connect, None) => (Kind::Connect, String::new(), Vec::new()),
         (SocketPacketKind::Connect, Some(_)) if binaries > 0 => return Err(DecodeError("binary in the auth payload")),
         (SocketPacketKind::Connect, Some(auth @ Value::Object(_))) => {
-            let json = serde_json::to_vec(&auth).map_err(|_| DecodeError("invalid payload"))?;
-            (Kind::Connect, json.into(), Vec::new())
+            let json = serde_json::to_string(&auth).map_err(|_| DecodeError("invalid payload"))?;
+            (Kind::Connect, json, Vec::new())
         }
-        (SocketPacketKind::Disconnect, None) => (Kind::Disconnect, Bytes::new(), Vec::new()),
+        (SocketPacketKind::Disconnect, None) => (Kind::Disconnect, String::new(), Vec::new()),
         (SocketPacketKind::Event, Some(Value::Array(args))) => with_args(Kind::Event, args)?,
         (SocketPacketKind::Ack, Some(Value::Array(args))) => with_args(Kind::Ack, args)?,
         (SocketPacketKind::ConnectError, _) => return Err(DecodeError("a client must not send CONNECT_ERROR")),
         _ => return Err(DecodeError("invalid payload")),
     };
-    let header = Header::new(kind, namespace, id, payload);
+    let header = Header::new(kind, &namespace, id, &payload);
     Ok(Assembled { header, attachments })
 }
 
-fn with_args(kind: Kind, args: Vec<Value>) -> Result<(Kind, Bytes, Vec<Bytes>), DecodeError> {
+fn with_args(kind: Kind, args: Vec<Value>) -> Result<(Kind, String, Vec<Bytes>), DecodeError> {
     let (json, attachments) = encode_args(&Args(args)).map_err(|_| DecodeError("invalid payload"))?.into_parts();
-    Ok((kind, json, attachments))
+    Ok((kind, String::from_utf8(json.into()).expect("JSON is UTF-8"), attachments))
 }
 
 /// Whether a value nests no deeper than so many levels. Counts what is binary.

@@ -8,6 +8,7 @@ mod log;
 mod saved;
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -249,7 +250,8 @@ impl Memory {
                 let form = if socket.session.is_some() { &stamped } else { packet };
                 // Where slow clients are let go, nothing may follow what one of them has missed.
                 let is_let_go = socket.session.as_ref().is_some_and(|session| session.is_let_go(socket));
-                let sent = if is_let_go { Err(SendError::Closed) } else { socket.try_deliver(form, volatile) };
+                let sent =
+                    if is_let_go { Err(SendError::Closed) } else { socket.try_deliver(Cow::Borrowed(form), volatile) };
                 if let Some(session) = &socket.session {
                     match &sent {
                         Ok(sent) if sent.queued => {

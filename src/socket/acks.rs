@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt,
     future::Future,
@@ -18,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::packet::{ArgsError, Encoded, read_args};
+use crate::packet::{ArgsError, Encoded, Json, read_args};
 
 use super::{AckError, EmitError, Socket, SocketId};
 
@@ -45,13 +46,13 @@ enum Waiter {
 /// A client's answer, as it arrived.
 #[derive(Debug)]
 pub(crate) struct AckData {
-    json: Bytes,
+    json: Json,
     attachments: Vec<Bytes>,
 }
 
 impl AckData {
     fn read<T: DeserializeOwned>(&self) -> Result<T, AckError> {
-        let json = if self.json.is_empty() { b"[]" } else { &self.json[..] };
+        let json = if self.json.is_empty() { "[]" } else { &*self.json };
         read_args(json, &self.attachments, false).map_err(|error| {
             AckError::decode(match error {
                 ArgsError::Mismatch(error) => error,
@@ -86,7 +87,7 @@ impl Acks {
     }
 
     /// The client has answered. An id that nobody waits for is ignored.
-    pub(crate) fn resolve(&self, id: u64, json: Bytes, attachments: Vec<Bytes>) {
+    pub(crate) fn resolve(&self, id: u64, json: Json, attachments: Vec<Bytes>) {
         let data = AckData { json, attachments };
         match self.remove(id) {
             Some(Waiter::One(sender)) => drop(sender.send(data)),
@@ -169,14 +170,14 @@ impl<T> AckFuture<T> {
     }
 
     /// Emits an event that has been encoded with `id`, and waits for its ack.
-    pub(super) fn emit(socket: &Arc<Socket>, id: u64, packet: &Encoded, volatile: bool, timeout: Duration) -> Self {
+    pub(super) fn emit(socket: &Arc<Socket>, id: u64, packet: Encoded, volatile: bool, timeout: Duration) -> Self {
         let (sender, receiver) = oneshot::channel();
         if !socket.acks.insert(id, Waiter::One(sender)) {
             return Self::failed(AckError::disconnected());
         }
         let entry = Entry { socket: socket.clone(), id };
-        socket.observe(packet);
-        if let Err(error) = socket.deliver(packet, volatile) {
+        socket.observe(&packet);
+        if let Err(error) = socket.deliver(Cow::Owned(packet), volatile) {
             return Self::failed(AckError::emit(EmitError::from(error)));
         }
         Self { failed: None, waiting: Some((receiver, entry)), deadline: Deadline::after(timeout), marker: PhantomData }
@@ -239,7 +240,7 @@ impl<T> AckStream<T> {
             if socket.acks.insert(id, waiter) {
                 let entry = Entry { socket: socket.clone(), id };
                 socket.observe(packet);
-                if socket.deliver(packet, false).is_err() {
+                if socket.deliver(Cow::Borrowed(packet), false).is_err() {
                     drop(sender.send((socket.id.clone(), None)));
                 }
                 waiting.insert(socket.id.clone(), entry);

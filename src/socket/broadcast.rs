@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -140,7 +140,7 @@ impl BroadcastOperator {
                 socket.observe(packet);
                 report.recipients += 1;
                 // Whoever is gone or too slow has been dealt with.
-                if let Err(error) = socket.deliver(packet, volatile) {
+                if let Err(error) = socket.deliver(Cow::Borrowed(packet), volatile) {
                     report.note(socket, error);
                 }
             }

@@ -29,7 +29,7 @@ impl Flags {
         event: &str,
         args: &T,
     ) -> Result<Encoded, EmitError> {
-        if is_reserved(event) {
+        if is_reserved(event.as_bytes()) {
             return Err(EmitError::reserved());
         }
         let target = Target { namespace: namespace.name(), id };
@@ -82,7 +82,7 @@ impl EmitOperator {
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let socket = self.socket.inner();
         let packet = self.flags.encode(&socket.namespace, None, event, args)?;
-        Ok(socket.emit(&packet, self.flags.volatile)?)
+        Ok(socket.emit(packet, self.flags.volatile)?)
     }
 
     /// Emits an event to the socket and asks for an ack. See [`SocketRef::emit_with_ack`].
@@ -91,7 +91,7 @@ impl EmitOperator {
         let id = socket.namespace.next_ack_id();
         let timeout = self.flags.timeout.unwrap_or(socket.connection.server.settings.ack_timeout);
         match self.flags.encode(&socket.namespace, Some(id), event, args) {
-            Ok(packet) => AckFuture::emit(socket, id, &packet, self.flags.volatile, timeout),
+            Ok(packet) => AckFuture::emit(socket, id, packet, self.flags.volatile, timeout),
             Err(error) => AckFuture::failed(AckError::emit(error)),
         }
     }

@@ -13,7 +13,7 @@ use serde::de::{DeserializeOwned, Error as _};
 
 use crate::{
     handler::{EventHandler, EventRoute},
-    packet::{ArgsError, Encoded, EventPayload, read_args},
+    packet::{ArgsError, Encoded, EventPayload, read_header},
 };
 
 use super::{Socket, SocketRef};
@@ -172,7 +172,10 @@ impl SocketRef {
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        assert!(!crate::packet::is_reserved(event), "`{event}` belongs to the protocol: no client can emit it");
+        assert!(
+            !crate::packet::is_reserved(event.as_bytes()),
+            "`{event}` belongs to the protocol: no client can emit it"
+        );
         self.inner().listeners_or_new().add(self.inner(), Some(event), handler.into_route(()), once)
     }
 
@@ -240,10 +243,9 @@ pub struct OutgoingEvent {
 impl OutgoingEvent {
     fn new(packet: &Encoded) -> Option<Self> {
         let (text, attachments) = packet.packets().split_first()?;
-        let json = text.data_bytes();
-        let start = memchr::memchr(b'[', &json)?;
+        let header = read_header(text.clone(), usize::MAX).ok()?;
         let attachments = attachments.iter().map(crate::engine::Packet::data_bytes).collect();
-        let event = EventPayload::new(json.slice(start..), attachments).ok()?;
+        let event = EventPayload::new(header.payload, attachments).ok()?;
         Some(Self { event })
     }
 
@@ -259,7 +261,7 @@ impl OutgoingEvent {
     ///
     /// If they do not fit the type.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        read_args(self.event.json(), self.event.attachments(), true).map_err(|error| match error {
+        self.event.args().map_err(|error| match error {
             ArgsError::Mismatch(error) => error,
             ArgsError::Malformed(detail) => serde_json::Error::custom(detail),
         })

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::VecDeque,
     fmt,
@@ -18,6 +19,7 @@ use crate::{
     engine::Protocol,
     handler::EventRoute,
     namespace::{self, NamespaceState},
+    observe::SentKind,
     packet::{Encoded, encode_simple},
     recovery::{Audience, Memory, Restored, Session},
     room::{MemberId, Room},
@@ -274,12 +276,12 @@ impl Socket {
     // Sending.
 
     /// Emits an event to this socket: it is delivered, and kept if the namespace remembers events.
-    pub(super) fn emit(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
-        self.observe(packet);
+    pub(super) fn emit(self: &Arc<Self>, packet: Encoded, volatile: bool) -> Result<(), SendError> {
+        self.observe(&packet);
         let Some(memory) = self.namespace.memory() else {
-            return self.deliver(packet, volatile);
+            return self.deliver(Cow::Owned(packet), volatile);
         };
-        let emitted = memory.emit(Audience::One(self), packet, volatile);
+        let emitted = memory.emit(Audience::One(self), &packet, volatile);
         self.namespace.clean_later();
         emitted.failed.into_iter().next().map_or(Ok(()), |(socket, error)| {
             socket.deal_with(error);
@@ -288,7 +290,7 @@ impl Socket {
     }
 
     /// Queues a packet for the client; holds it back while the socket is not accepted.
-    pub(crate) fn deliver(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+    pub(crate) fn deliver(self: &Arc<Self>, packet: Cow<'_, Encoded>, volatile: bool) -> Result<(), SendError> {
         let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.deal_with(*error))?;
         if let Some(waker) = sent.waker {
             waker.wake();
@@ -298,13 +300,14 @@ impl Socket {
 
     /// As [`deliver`](Self::deliver), but nobody is woken, and a failure has no consequences yet: see
     /// [`deal_with`](Self::deal_with).
-    pub(crate) fn try_deliver(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
+    pub(crate) fn try_deliver(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
+        let kind = SentKind::of(&packet);
         let sent = match self.phase() {
             CONNECTED => self.connection.try_send(packet, volatile),
             CLOSED | LOST => Err(SendError::Closed),
             _ => self.hold_back(packet, volatile),
         };
-        self.namespace.meters().sent(packet, &sent);
+        self.namespace.meters().sent(kind, &sent);
         sent
     }
 
@@ -318,9 +321,9 @@ impl Socket {
         }
     }
 
-    fn hold_back(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
+    fn hold_back(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
         // Before the lock: this may run a parser.
-        self.connection.packets_of(packet);
+        self.connection.packets_of(&packet);
         let mut pending = self.pending();
         match self.phase() {
             CONNECTED => {
@@ -333,7 +336,7 @@ impl Socket {
         if volatile {
             return Ok(Sent::default());
         }
-        pending.hold(packet, false, self.connection.server.settings.max_buffered_bytes)
+        pending.hold(&packet, false, self.connection.server.settings.max_buffered_bytes)
     }
 
     /// Holds an event back that is emitted before the socket has joined its namespace, which will
@@ -345,7 +348,7 @@ impl Socket {
         }
         if volatile || self.session.is_none() {
             drop(pending);
-            return Some(self.hold_back(packet, volatile));
+            return Some(self.hold_back(Cow::Borrowed(packet), volatile));
         }
         Some(pending.hold(packet, true, self.connection.server.settings.max_buffered_bytes))
     }
@@ -420,7 +423,7 @@ impl Socket {
     // Events.
 
     /// Waits until another event may start: the socket has not too many under way, and the event service is ready.
-    pub(crate) fn poll_may_start(&self, cx: &mut Context<'_>) -> Poll<EventStart> {
+    pub(crate) fn poll_may_start(&self, cx: &mut Context<'_>) -> Poll<EventStart<'_>> {
         if !self.is_connected() {
             return Poll::Ready(EventStart::Gone);
         }
@@ -429,7 +432,7 @@ impl Socket {
         }
         let events = self.namespace.events();
         if !events.needs_readiness() {
-            return Poll::Ready(EventStart::Ready(events.clone()));
+            return Poll::Ready(EventStart::At(events));
         }
         // A layer is user code: it is asked while no lock is held.
         let mut own = self.events().take().unwrap_or_else(|| events.clone());
@@ -593,7 +596,9 @@ impl End {
 
 /// Whether an event of a socket's may start.
 #[derive(Debug)]
-pub(crate) enum EventStart {
+pub(crate) enum EventStart<'a> {
+    /// By this service, which is always ready.
+    At(&'a EventRoute),
     /// By this service, which is ready.
     Ready(EventRoute),
     /// A layer panicked when it was asked whether it is ready.

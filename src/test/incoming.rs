@@ -33,8 +33,8 @@ pub(super) enum IncomingKind {
 impl Incoming {
     /// Reads arguments, behind the name if it is an event.
     pub(super) fn args<T: DeserializeOwned>(&self) -> Result<T, String> {
-        let json = if self.json.is_empty() { b"[]" } else { &self.json[..] };
-        let args = read_args(json, &self.attachments, self.kind == IncomingKind::Event);
+        let json = if self.json.is_empty() { "[]".to_owned() } else { self.text() };
+        let args = read_args(&json, &self.attachments, self.kind == IncomingKind::Event);
         args.map_err(|error| match error {
             ArgsError::Mismatch(error) => error.to_string(),
             ArgsError::Malformed(detail) => detail.to_owned(),

@@ -13,8 +13,8 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    connection::{Connection, Inbound, now},
-    engine::{CloseCause, Packet, Receipt, Session},
+    connection::{Connection, Inbound, Rest, now},
+    engine::{CloseCause, Packet, Session},
     observe::OutboxDepth,
 };
 
@@ -36,12 +36,70 @@ pub(super) struct Driver<T> {
     #[pin]
     transport: T,
     inbound: Option<Inbound>,
-    /// Taken out of the outbox and not yet given to the transport.
-    outgoing: VecDeque<Packet>,
-    unflushed: bool,
+    outgoing: Outgoing,
     #[pin]
     timer: Sleep,
     closing: Option<Closing>,
+}
+
+/// What has been taken out of the outbox.
+#[derive(Debug, Default)]
+struct Outgoing {
+    /// Not yet given to the transport.
+    packets: VecDeque<Packet>,
+    /// Not all that was taken is known to be written.
+    unflushed: bool,
+}
+
+impl Outgoing {
+    /// Takes what there is to send. Answers whether the session is open.
+    fn take(&mut self, connection: &Connection) -> bool {
+        if !self.packets.is_empty() {
+            return connection.inspect(Session::closed).is_none();
+        }
+        let depth = OutboxDepth::before(connection);
+        let is_open = connection.take_output(&mut self.packets);
+        depth.taken_by_frames(connection, &self.packets);
+        is_open
+    }
+
+    /// As [`Connection::rest`].
+    fn rest(&mut self, connection: &Connection, cx: &mut Context<'_>, flushed: bool) -> Rest {
+        let depth = OutboxDepth::before(connection);
+        let rest = connection.rest(cx.waker(), flushed, &mut self.packets);
+        if rest == Rest::Not {
+            depth.taken_by_frames(connection, &self.packets);
+        }
+        rest
+    }
+
+    /// Gives the transport what has been taken.
+    fn poll_send<T>(&mut self, mut transport: Pin<&mut T>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>>
+    where
+        T: Sink<Packet, Error = TransportError>,
+    {
+        while !self.packets.is_empty() {
+            self.unflushed = true;
+            ready!(transport.as_mut().poll_ready(cx))?;
+            if let Some(packet) = self.packets.pop_front() {
+                transport.as_mut().start_send(packet)?;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes all that has been taken.
+    fn poll_flush<T>(&mut self, mut transport: Pin<&mut T>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>>
+    where
+        T: Sink<Packet, Error = TransportError>,
+    {
+        ready!(self.poll_send(transport.as_mut(), cx))?;
+        if self.unflushed {
+            ready!(transport.poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// How far the end of the connection has come.
@@ -59,8 +117,7 @@ impl<T> Driver<T> {
             connection,
             transport,
             inbound: None,
-            outgoing: VecDeque::new(),
-            unflushed: false,
+            outgoing: Outgoing::default(),
             timer: tokio::time::sleep(Duration::ZERO),
             closing: None,
         }
@@ -79,13 +136,8 @@ where
                 return self.poll_end(cx);
             }
             let read = self.as_mut().poll_read(cx);
-            if let Err(error) = self.as_mut().poll_write(cx) {
-                self.connection.abort(error.cause());
-            }
-            let timer = self.as_mut().poll_timer(cx);
-            if self.connection.inspect(Session::closed).is_some() {
-                self.as_mut().begin_end();
-            } else if read.is_pending() && timer.is_pending() {
+            let rest = self.as_mut().poll_write(cx);
+            if read.is_pending() && rest.is_pending() {
                 return Poll::Pending;
             }
         }
@@ -110,85 +162,61 @@ where
                 None => return Poll::Ready(()),
             },
         };
+        let connection = &**this.connection;
         for _ in 0..READ_BATCH {
-            if inbound.poll_ready(this.connection, cx).is_pending() {
+            if inbound.poll_ready(connection, cx).is_pending() {
                 return Poll::Pending;
             }
             match ready!(this.transport.as_mut().poll_next(cx)) {
                 Some(Ok(packet)) => {
-                    let connection = &this.connection;
                     connection.server.meters.received(connection, &packet);
-                    if connection.update(|session| session.handle_packet(now, &packet)) == Receipt::Message {
-                        inbound.receive(connection, &packet, cx);
+                    if connection.handle_packet(&packet) {
+                        inbound.receive(this.connection, packet, cx);
                     }
                 }
-                Some(Err(error)) => this.connection.abort(error.cause()),
-                None => this.connection.abort(CloseCause::TransportClose),
+                Some(Err(error)) => connection.abort(error.cause()),
+                None => connection.abort(CloseCause::TransportClose),
             }
-            if this.connection.inspect(Session::closed).is_some() {
+            // What it led to is given to the transport at once, while it is in the processor's cache.
+            if !this.outgoing.take(connection) {
                 break;
+            }
+            if let Poll::Ready(Err(error)) = this.outgoing.poll_send(this.transport.as_mut(), cx) {
+                connection.abort(error.cause());
             }
         }
         Poll::Ready(())
     }
 
-    /// Writes what waits, and flushes once.
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<(), TransportError> {
-        loop {
-            let this = self.as_mut().project();
-            if this.outgoing.is_empty() {
-                let depth = OutboxDepth::before(this.connection);
-                this.connection.take_output(this.outgoing);
-                depth.taken_by_frames(this.connection, this.outgoing);
-            }
-            if this.outgoing.is_empty() {
-                break;
-            }
-            if self.as_mut().poll_send(cx)?.is_pending() {
-                return Ok(());
-            }
-        }
-        let this = self.project();
-        if *this.unflushed
-            && let Poll::Ready(flushed) = this.transport.poll_flush(cx)
-        {
-            flushed?;
-            *this.unflushed = false;
-            this.connection.update(Session::flushed);
-        }
-        Ok(())
-    }
-
-    /// Gives the transport what has been taken out of the outbox.
-    fn poll_send(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<Poll<()>, TransportError> {
-        let mut this = self.project();
-        while !this.outgoing.is_empty() {
-            match this.transport.as_mut().poll_ready(cx) {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending => return Ok(Poll::Pending),
-            }
-            if let Some(packet) = this.outgoing.pop_front() {
-                *this.unflushed = true;
-                this.transport.as_mut().start_send(packet)?;
+    /// Writes what waits, flushes once, and goes to sleep. Ready if something is to be done first.
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            let mut this = self.as_mut().project();
+            let flushed = match this.outgoing.poll_flush(this.transport.as_mut(), cx) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(error)) => {
+                    this.connection.abort(error.cause());
+                    true
+                }
+                Poll::Pending => false,
+            };
+            match this.outgoing.rest(this.connection, cx, flushed) {
+                Rest::Not if this.connection.inspect(Session::closed).is_some() => {
+                    self.begin_end();
+                    return Poll::Ready(());
+                }
+                Rest::Not => {}
+                Rest::Until { deadline, known } => {
+                    if !known {
+                        this.timer.as_mut().reset(Instant::from_std(deadline));
+                    } else if !this.timer.is_elapsed() {
+                        return Poll::Pending;
+                    }
+                    ready!(this.timer.poll(cx));
+                    this.connection.handle_timeout(now(), this.inbound.is_some());
+                }
             }
         }
-        Ok(Poll::Ready(()))
-    }
-
-    /// Goes to sleep until something is to be done. Ready if something is already.
-    fn poll_timer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        // While the transport is blocked, new output must not wake us.
-        let blocked = !this.outgoing.is_empty() || *this.unflushed;
-        let deadline = match this.connection.rest(cx.waker(), false, blocked) {
-            None | Some(Err(())) => return Poll::Ready(()),
-            Some(Ok(deadline)) => Instant::from_std(deadline),
-        };
-        if this.timer.deadline() != deadline {
-            this.timer.as_mut().reset(deadline);
-        }
-        ready!(this.timer.poll(cx));
-        this.connection.handle_timeout(now(), this.inbound.is_some());
         Poll::Ready(())
     }
 
@@ -205,12 +233,10 @@ where
         if self.as_mut().project().timer.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match self.as_mut().poll_send(cx) {
-            Ok(Poll::Ready(())) => {}
-            Ok(Poll::Pending) => return Poll::Pending,
-            Err(_) => return Poll::Ready(()),
+        let mut this = self.as_mut().project();
+        if ready!(this.outgoing.poll_send(this.transport.as_mut(), cx)).is_err() {
+            return Poll::Ready(());
         }
-        let mut this = self.project();
         if *this.closing == Some(Closing::Telling) {
             if ready!(this.transport.as_mut().poll_close(cx)).is_err() {
                 return Poll::Ready(());

@@ -5,6 +5,7 @@ mod error;
 mod polling;
 mod probe;
 mod upgrade;
+mod upgraded;
 mod websocket;
 
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};

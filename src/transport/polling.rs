@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     connection::{Connection, Inbound, now},
-    engine::{CloseCause, Payload, PayloadDecoder, Receipt, Session, encode_payload},
+    engine::{CloseCause, Payload, PayloadDecoder, Session, encode_payload},
     observe::OutboxDepth,
 };
 
@@ -29,7 +29,7 @@ pub(crate) fn watch(connection: Arc<Connection>) -> impl Future<Output = ()> {
         let connection = &guard.0;
         let mut timer = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {
-            while let Some(Ok(deadline)) = connection.rest(cx.waker(), true, false) {
+            while let Some(deadline) = connection.rest_polling(cx.waker()) {
                 timer.as_mut().reset(Instant::from_std(deadline));
                 ready!(timer.as_mut().poll(cx));
                 connection.handle_timeout(now(), true);
@@ -204,8 +204,8 @@ impl<B: Body> PostFuture<B> {
                 None => return Poll::Ready(Ok(())),
                 Some(Ok(packet)) => {
                     connection.server.meters.received(connection, &packet);
-                    if connection.update(|session| session.handle_packet(now, &packet)) == Receipt::Message {
-                        inbound.receive(connection, &packet, cx);
+                    if connection.handle_packet(&packet) {
+                        inbound.receive(connection, packet, cx);
                     }
                 }
                 Some(Err(error)) => {

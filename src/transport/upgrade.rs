@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     macros::log,
 };
 
-use super::{carry, driver::Driver, probe::probe, websocket::WebSocket};
+use super::{carry, driver::Driver, probe::probe, upgraded::UpgradedIo, websocket::WebSocket};
 
 /// Whether a request asks for a WebSocket.
 pub(crate) fn is_websocket_request(parts: &Parts) -> bool {
@@ -120,8 +119,8 @@ fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// The task of a WebSocket connection.
 async fn run(on_upgrade: OnUpgrade, mut begun: Begun) {
-    let upgraded = match on_upgrade.await {
-        Ok(upgraded) => TokioIo::new(upgraded),
+    let (io, read) = match on_upgrade.await {
+        Ok(upgraded) => UpgradedIo::new(upgraded),
         Err(error) => {
             log!(debug, error = %error, "the connection was not upgraded");
             return;
@@ -129,7 +128,7 @@ async fn run(on_upgrade: OnUpgrade, mut begun: Begun) {
     };
     let connection = begun.connection.clone();
     let max_payload = connection.server.settings.max_payload;
-    let mut websocket = WebSocket::new(upgraded, max_payload, connection.dialect.clone()).await;
+    let mut websocket = WebSocket::new(io, &read, max_payload, connection.dialect.clone());
     if begun.probing && !probe(&connection, &mut websocket).await {
         drop(begun);
         websocket.close().await;

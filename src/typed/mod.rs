@@ -112,7 +112,7 @@ pub mod private {
         let mut i = 0;
         while i < names.len() {
             let (name, complaint) = names[i];
-            assert!(!crate::packet::is_reserved(name), "{}", complaint);
+            assert!(!crate::packet::is_reserved(name.as_bytes()), "{}", complaint);
             let mut other = 0;
             while other < i {
                 assert!(!equal(name, names[other].0), "{}", complaint);

@@ -4,6 +4,7 @@
 //! digits of the length in bytes, and `ff` stand in front of each packet; that form is for clients that can take it.
 
 use bytes::{Buf, Bytes};
+use bytestring::ByteString;
 
 use super::super::{
     base64,
@@ -69,9 +70,7 @@ fn utf16_len(text: &[u8]) -> usize {
 /// Takes packets out of a textual payload.
 #[derive(Debug)]
 pub(super) struct TextDecoder {
-    body: Bytes,
-    /// The body again: its encoding is checked once, not for each packet.
-    text: String,
+    body: ByteString,
     at: usize,
     begun: bool,
     twice: EncodedTwice,
@@ -82,20 +81,20 @@ impl TextDecoder {
     ///
     /// If the body is not UTF-8.
     pub(super) fn new(body: Bytes, twice: EncodedTwice) -> Result<Self, PacketError> {
-        let text = String::from_utf8(body.to_vec()).map_err(|_| PacketError::new("a payload is not valid UTF-8"))?;
-        Ok(Self { body, text, at: 0, begun: false, twice })
+        let body = body.try_into().map_err(|_| PacketError::new("a payload is not valid UTF-8"))?;
+        Ok(Self { body, at: 0, begun: false, twice })
     }
 
     /// The next packet, as it stands in the payload.
-    fn split(&mut self) -> Result<Bytes, PacketError> {
+    fn split(&mut self) -> Result<ByteString, PacketError> {
         // No length has more digits.
-        let digits = &self.body[self.at..(self.at + MAX_DIGITS + 1).min(self.body.len())];
+        let digits = &self.body.as_bytes()[self.at..(self.at + MAX_DIGITS + 1).min(self.body.len())];
         let colon = memchr::memchr(b':', digits).ok_or(MALFORMED)?;
         let units = parse_length(digits[..colon].iter().map(|byte| byte.wrapping_sub(b'0')))?;
         let start = self.at + colon + 1;
-        let end = start + utf16_prefix(&self.text[start..], units).ok_or(MALFORMED)?;
+        let end = start + utf16_prefix(&self.body[start..], units).ok_or(MALFORMED)?;
         self.at = end;
-        Ok(self.body.slice(start..end))
+        Ok(self.body.slice_ref(&self.body[start..end]))
     }
 }
 

@@ -2,6 +2,7 @@
 //! the letter `b` and base64.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::super::{
     base64,
@@ -39,7 +40,7 @@ pub(super) fn encode(packets: &[Packet]) -> Bytes {
 /// Packets in front of a malformed one are yielded: Node delivers them too.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    rest: Option<Bytes>,
+    rest: Option<ByteString>,
 }
 
 impl Decoder {
@@ -47,8 +48,8 @@ impl Decoder {
     ///
     /// If the body is not UTF-8.
     pub(super) fn new(body: Bytes) -> Result<Self, PacketError> {
-        match std::str::from_utf8(&body) {
-            Ok(_) => Ok(Self { rest: Some(body) }),
+        match body.try_into() {
+            Ok(body) => Ok(Self { rest: Some(body) }),
             Err(_) => Err(PacketError::new("a payload is not valid UTF-8")),
         }
     }
@@ -59,9 +60,9 @@ impl Iterator for Decoder {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut packet = self.rest.take()?;
-        if let Some(end) = memchr::memchr(SEPARATOR, &packet) {
-            let rest = packet.split_off(end);
-            self.rest = Some(rest.slice(1..));
+        if let Some(end) = memchr::memchr(SEPARATOR, packet.as_bytes()) {
+            self.rest = Some(packet.slice_ref(&packet[end + 1..]));
+            packet = packet.slice_ref(&packet[..end]);
         }
         let packet = Packet::from_utf8(packet);
         if packet.is_err() {

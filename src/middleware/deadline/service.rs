@@ -65,7 +65,7 @@ impl DeadlineLayer {
     #[must_use]
     #[track_caller]
     pub fn event(mut self, event: &str) -> Self {
-        assert!(!is_reserved(event), "`{event}` belongs to the protocol: nobody can emit it");
+        assert!(!is_reserved(event.as_bytes()), "`{event}` belongs to the protocol: nobody can emit it");
         self.event = Some(event.into());
         self
     }

@@ -1,0 +1,234 @@
+//! Frames of a client's, read from bytes. RFC 6455, section 5.
+
+use bytes::{Buf, Bytes, BytesMut};
+use bytestring::ByteString;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+/// The frames of one client, put together to messages.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    /// What has arrived and has not been decoded. Nothing is allocated while it is empty.
+    unread: BytesMut,
+    /// How much memory what was taken out of `unread` keeps.
+    chunk: usize,
+    /// The beginning of a message whose end has not arrived.
+    fragments: Option<Fragments>,
+    max_payload: usize,
+}
+
+#[derive(Debug)]
+struct Fragments {
+    is_text: bool,
+    data: BytesMut,
+}
+
+/// A message, or a control frame that means something.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    Text(ByteString),
+    Binary(Bytes),
+    Ping(Bytes),
+    /// The peer closes, with this code, or without one.
+    Close(Option<CloseCode>),
+}
+
+/// A rule has been broken: the end of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Violation {
+    pub(super) code: CloseCode,
+    pub(super) rule: &'static str,
+}
+
+const CONTINUATION: u8 = 0x0;
+pub(super) const TEXT: u8 = 0x1;
+pub(super) const BINARY: u8 = 0x2;
+pub(super) const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+pub(super) const PONG: u8 = 0xa;
+
+/// A control frame has no more than this.
+const MAX_CONTROL: u64 = 125;
+
+/// What a frame says before its payload.
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    is_final: bool,
+    opcode: u8,
+    mask: [u8; 4],
+    /// Of the header itself.
+    size: usize,
+    length: u64,
+}
+
+const fn protocol(rule: &'static str) -> Violation {
+    Violation { code: CloseCode::Protocol, rule }
+}
+
+impl Header {
+    /// Reads a header, if all of it is there.
+    fn read(bytes: &[u8]) -> Result<Option<Self>, Violation> {
+        let [first, second, rest @ ..] = bytes else {
+            return Ok(None);
+        };
+        if first & 0x70 != 0 {
+            return Err(protocol("a reserved bit of a WebSocket frame is set"));
+        }
+        if second & 0x80 == 0 {
+            return Err(protocol("a WebSocket frame is not masked"));
+        }
+        let (length, rest) = match second & 0x7f {
+            126 => match rest.split_first_chunk() {
+                Some((length, rest)) => (u16::from_be_bytes(*length).into(), rest),
+                None => return Ok(None),
+            },
+            127 => match rest.split_first_chunk() {
+                Some((length, rest)) => (u64::from_be_bytes(*length), rest),
+                None => return Ok(None),
+            },
+            length => (length.into(), rest),
+        };
+        let Some((&mask, rest)) = rest.split_first_chunk() else {
+            return Ok(None);
+        };
+        let header =
+            Self { is_final: first & 0x80 != 0, opcode: first & 0x0f, mask, size: bytes.len() - rest.len(), length };
+        match header.opcode {
+            CONTINUATION | TEXT | BINARY => Ok(Some(header)),
+            CLOSE | PING | PONG if header.is_final && length <= MAX_CONTROL => Ok(Some(header)),
+            CLOSE | PING | PONG => Err(protocol("a WebSocket control frame is fragmented or too long")),
+            _ => Err(protocol("a WebSocket frame has an unknown opcode")),
+        }
+    }
+}
+
+impl Decoder {
+    pub(super) fn new(max_payload: usize) -> Self {
+        Self { unread: BytesMut::new(), chunk: 0, fragments: None, max_payload }
+    }
+
+    /// What is allocated.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.unread.capacity()
+    }
+
+    /// Takes what has arrived.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        if self.unread.is_empty() {
+            // In the size that it has: often it is one frame, which then goes on as it is.
+            self.unread = BytesMut::from(bytes);
+            self.chunk = bytes.len();
+        } else {
+            self.unread.extend_from_slice(bytes);
+            self.chunk = self.unread.capacity();
+        }
+    }
+
+    /// The next message, if all of it has arrived.
+    pub(super) fn next(&mut self) -> Result<Option<Message>, Violation> {
+        while let Some(header) = Header::read(&self.unread)? {
+            let fragments = self.fragments.as_ref().map_or(0, |fragments| fragments.data.len());
+            let Some(length) = usize::try_from(header.length).ok().filter(|length| {
+                fragments.checked_add(*length).is_some_and(|whole| whole <= self.max_payload) || header.opcode >= CLOSE
+            }) else {
+                return Err(Violation { code: CloseCode::Size, rule: "max payload size exceeded" });
+            };
+            if self.unread.len() < header.size + length {
+                break;
+            }
+            let payload = self.take(header, length);
+            if let Some(message) = self.message(header, payload)? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a frame that is there out of the buffer.
+    fn take(&mut self, header: Header, length: usize) -> BytesMut {
+        let size = header.size + length;
+        let mut frame = match self.unread.len() == size {
+            true => std::mem::take(&mut self.unread),
+            false => self.unread.split_to(size),
+        };
+        frame.advance(header.size);
+        unmask(&mut frame, header.mask);
+        frame
+    }
+
+    /// What a frame means. `None`: nothing yet, or nothing at all.
+    fn message(&mut self, header: Header, payload: BytesMut) -> Result<Option<Message>, Violation> {
+        let (is_text, data) = match (header.opcode, self.fragments.take()) {
+            (TEXT | BINARY, Some(_)) => return Err(protocol("a WebSocket message begins within another one")),
+            (CONTINUATION, None) => return Err(protocol("a WebSocket message has no beginning")),
+            (TEXT | BINARY, None) => (header.opcode == TEXT, payload),
+            (CONTINUATION, Some(Fragments { is_text, mut data })) => {
+                data.extend_from_slice(&payload);
+                (is_text, data)
+            }
+            (control, fragments) => {
+                self.fragments = fragments;
+                return match control {
+                    PING => Ok(Some(Message::Ping(Bytes::copy_from_slice(&payload)))),
+                    CLOSE => read_close(&payload).map(Some),
+                    _ => Ok(None),
+                };
+            }
+        };
+        if !header.is_final {
+            self.fragments = Some(Fragments { is_text, data });
+            return Ok(None);
+        }
+        if !is_text {
+            return Ok(Some(Message::Binary(self.unpinned(data))));
+        }
+        match data.try_into() {
+            Ok(text) => Ok(Some(Message::Text(text))),
+            Err(_) => Err(Violation { code: CloseCode::Invalid, rule: "a WebSocket text is not valid UTF-8" }),
+        }
+    }
+
+    /// Binary may be kept for long: it does not keep much more memory than its own.
+    fn unpinned(&self, data: BytesMut) -> Bytes {
+        match data.len() < self.chunk / 2 {
+            true => Bytes::copy_from_slice(&data),
+            false => data.freeze(),
+        }
+    }
+}
+
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let narrow = u32::from_ne_bytes(mask);
+    let wide = [narrow; 4];
+    let (blocks, rest) = payload.as_chunks_mut::<16>();
+    for block in blocks {
+        let (words, _) = block.as_chunks_mut::<4>();
+        for (word, mask) in words.iter_mut().zip(wide) {
+            *word = (u32::from_ne_bytes(*word) ^ mask).to_ne_bytes();
+        }
+    }
+    let (words, rest) = rest.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ narrow).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask) {
+        *byte ^= mask;
+    }
+}
+
+fn read_close(payload: &[u8]) -> Result<Message, Violation> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        return match payload {
+            [] => Ok(Message::Close(None)),
+            _ => Err(protocol("a WebSocket close frame has half a code")),
+        };
+    };
+    let code = CloseCode::from(u16::from_be_bytes(*code));
+    if !code.is_allowed() {
+        return Err(protocol("a WebSocket close frame has a code that must not be sent"));
+    }
+    match std::str::from_utf8(reason) {
+        Ok(_) => Ok(Message::Close(Some(code))),
+        Err(_) => Err(Violation { code: CloseCode::Invalid, rule: "the reason in a close frame is not valid UTF-8" }),
+    }
+}

@@ -1,0 +1,111 @@
+//! Frames of the server's, on their way out. RFC 6455, section 5.
+
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+
+/// What is gathered before it is written, unless it is flushed first.
+const WRITE_BUFFER: usize = 32 * 1024;
+
+/// A payload of this size is not copied behind the others.
+const LARGE_PAYLOAD: usize = 16 * 1024;
+
+/// Frames that wait to be written.
+#[derive(Debug, Default)]
+pub(super) struct Encoder {
+    /// Borrowed from the thread while there is something in it.
+    buffer: Vec<u8>,
+    /// How much of it has been written.
+    written: usize,
+    /// A payload that follows the buffer; nothing can be added before it has been written.
+    large: Bytes,
+    blocked: bool,
+}
+
+impl Encoder {
+    /// Adds a frame.
+    pub(super) fn frame(&mut self, opcode: u8, payload: Bytes) {
+        debug_assert!(self.large.is_empty(), "a frame was added without room");
+        if self.buffer.capacity() == 0 {
+            self.buffer = SPARE.take();
+        }
+        let first = 0x80 | opcode;
+        match payload.len() {
+            length @ ..126 => self.buffer.extend_from_slice(&[first, length as u8]),
+            length @ 126..=0xffff => {
+                let [high, low] = (length as u16).to_be_bytes();
+                self.buffer.extend_from_slice(&[first, 126, high, low]);
+            }
+            length => {
+                self.buffer.extend_from_slice(&[first, 127]);
+                self.buffer.extend_from_slice(&(length as u64).to_be_bytes());
+            }
+        }
+        if payload.len() < LARGE_PAYLOAD {
+            self.buffer.extend_from_slice(&payload);
+        } else {
+            self.large = payload;
+        }
+    }
+
+    /// Whether another frame can be added before something is written.
+    pub(super) fn has_room(&self) -> bool {
+        self.buffer.len() < WRITE_BUFFER && self.large.is_empty()
+    }
+
+    /// Whether the last attempt to write has left something.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Writes everything.
+    pub(super) fn poll_write<Io: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.blocked = true;
+        while self.written < self.buffer.len() {
+            let rest = &self.buffer[self.written..];
+            self.written += some(ready!(Pin::new(&mut *io).poll_write(cx, rest))?)?;
+        }
+        while !self.large.is_empty() {
+            let written = some(ready!(Pin::new(&mut *io).poll_write(cx, &self.large))?)?;
+            let _ = self.large.split_to(written);
+        }
+        self.blocked = false;
+        if self.written > 0 {
+            self.give_back();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the buffer back to the thread.
+    fn give_back(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.written = 0;
+        if buffer.capacity() <= 2 * WRITE_BUFFER {
+            buffer.clear();
+            SPARE.set(buffer);
+        }
+    }
+}
+
+/// What a writer that takes nothing means.
+fn some(written: usize) -> io::Result<usize> {
+    match written {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        written => Ok(written),
+    }
+}
+
+thread_local! {
+    /// A buffer that nobody needs.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}

@@ -1,0 +1,230 @@
+//! Engine.IO packets over a WebSocket: a frame each.
+//!
+//! The framing is our own: tungstenite's keeps a read buffer for each connection and clears it before each read, which was
+//! most of what an event cost (`docs/performance.md`).
+
+mod decoder;
+mod encoder;
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::timeout,
+};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::engine::{Dialect, Packet, PacketPayload};
+
+use self::{
+    decoder::{BINARY, CLOSE, Decoder, Message, PONG, TEXT, Violation},
+    encoder::Encoder,
+};
+use super::{CLOSE_TIMEOUT, TransportError};
+
+/// The most that is read at once, into a buffer of the thread's.
+const READ_SIZE: usize = 64 * 1024;
+
+/// Engine.IO packets over a WebSocket.
+///
+/// Buffers exist while something is in them: an idle connection has none.
+#[derive(Debug)]
+pub(super) struct WebSocket<Io> {
+    io: Io,
+    dialect: Dialect,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// What the last ping said that has not been answered.
+    ping: Option<Bytes>,
+    ended: Option<Ended>,
+    close_sent: bool,
+}
+
+/// Nothing is decoded any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ended {
+    /// The peer has closed: it gets its own code back.
+    ByPeer(Option<CloseCode>),
+    /// The peer has broken a rule, and is told by this code.
+    ByViolation(CloseCode),
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
+    /// `read` is what has been read already.
+    pub(super) fn new(io: Io, read: &[u8], max_payload: usize, dialect: Dialect) -> Self {
+        let mut decoder = Decoder::new(max_payload);
+        decoder.feed(read);
+        Self { io, dialect, decoder, encoder: Encoder::default(), ping: None, ended: None, close_sent: false }
+    }
+
+    /// Closes a WebSocket that carries no session, and hears the peer out for a while.
+    pub(super) async fn close(mut self) {
+        let end = poll_fn(|cx| {
+            if ready!(Pin::new(&mut self).poll_close(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            while ready!(Pin::new(&mut self).poll_next(cx)).is_some_and(|packet| packet.is_ok()) {}
+            Poll::Ready(())
+        });
+        // Whoever does not close its side is cut off.
+        let _ = timeout(CLOSE_TIMEOUT, end).await;
+    }
+
+    /// Reads what has arrived. Answers how much it was; nothing is the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        with_scratch(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            self.decoder.feed(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    }
+
+    /// Reads to the end of the connection after a failure. If it were closed with bytes unread, the peer's kernel would
+    /// throw away the close frame that says what was wrong.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        with_scratch(|scratch| {
+            loop {
+                let mut buffer = ReadBuf::new(scratch);
+                let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
+                if read.is_err() || buffer.filled().is_empty() {
+                    return Poll::Ready(());
+                }
+            }
+        })
+    }
+
+    /// Answers the last ping, behind what is being written. If the connection is blocked, a later call goes on.
+    fn answer_ping(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.encoder.poll_write(&mut self.io, cx)?.is_ready() {
+            let Some(payload) = self.ping.take() else {
+                let _ = Pin::new(&mut self.io).poll_flush(cx)?;
+                break;
+            };
+            self.encoder.frame(PONG, payload);
+        }
+        Ok(())
+    }
+
+    /// What a message of the peer's means to the session. `None`: it does not concern it.
+    fn read(&mut self, message: Message) -> Option<Result<Packet, TransportError>> {
+        let packet = match message {
+            Message::Text(text) => self.dialect.read_text(text),
+            Message::Binary(data) => Ok(self.dialect.read_binary(data)?),
+            Message::Ping(payload) => {
+                self.ping = Some(payload).filter(|_| !self.close_sent);
+                return None;
+            }
+            Message::Close(code) => {
+                self.ended = Some(Ended::ByPeer(code));
+                return None;
+            }
+        };
+        Some(packet.map_err(|error| TransportError::parse(error.message())))
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
+    type Item = Result<Packet, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match self.ended {
+                None => {}
+                Some(Ended::ByPeer(_)) => return Poll::Ready(None),
+                Some(Ended::ByViolation(_)) => return self.poll_discard(cx).map(|()| None),
+            }
+            match self.decoder.next() {
+                Ok(Some(message)) => {
+                    if let Some(packet) = self.read(message) {
+                        return Poll::Ready(Some(packet));
+                    }
+                }
+                Ok(None) => {
+                    if self.ping.is_some() || self.encoder.is_blocked() {
+                        self.answer_ping(cx).map_err(|_| BROKEN)?;
+                    }
+                    match ready!(self.poll_read(cx)) {
+                        Ok(1..) => {}
+                        Ok(0) | Err(_) => return Poll::Ready(None),
+                    }
+                }
+                Err(Violation { code, rule }) => {
+                    self.ended = Some(Ended::ByViolation(code));
+                    return Poll::Ready(Some(Err(TransportError::new(rule))));
+                }
+            }
+        }
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
+    type Error = TransportError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        let Self { encoder, io, .. } = &mut *self;
+        match encoder.has_room() {
+            true => Poll::Ready(Ok(())),
+            false => encoder.poll_write(io, cx).map_err(|_| BROKEN),
+        }
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
+        match self.dialect.write(packet) {
+            PacketPayload::Text(text) => self.encoder.frame(TEXT, text),
+            PacketPayload::Binary(data) => self.encoder.frame(BINARY, data),
+        }
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        let Self { encoder, io, .. } = &mut *self;
+        ready!(encoder.poll_write(io, cx)).map_err(|_| BROKEN)?;
+        Pin::new(io).poll_flush(cx).map_err(|_| BROKEN)
+    }
+
+    /// Sends a close frame, without a code unless the peer sent one or broke a rule of WebSocket's.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        if !self.close_sent {
+            ready!(self.as_mut().poll_ready(cx))?;
+            self.close_sent = true;
+            let code = match self.ended {
+                Some(Ended::ByPeer(code)) => code,
+                Some(Ended::ByViolation(code)) => Some(code),
+                None => None,
+            };
+            let payload = code.map(|code| Bytes::copy_from_slice(&u16::from(code).to_be_bytes()));
+            self.encoder.frame(CLOSE, payload.unwrap_or_default());
+        }
+        ready!(self.as_mut().poll_flush(cx))?;
+        // Nothing follows: the peer sees the end at once.
+        Pin::new(&mut self.io).poll_shutdown(cx).map_err(|_| BROKEN)
+    }
+}
+
+const BROKEN: TransportError = TransportError::new("the connection failed");
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends the thread's buffer for reading. It is moved out meanwhile: an `Io` that reads another one gets a new one.
+fn with_scratch<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
+    let mut scratch = SCRATCH.take();
+    scratch.resize(READ_SIZE, 0);
+    let result = read(&mut scratch);
+    SCRATCH.set(scratch);
+    result
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+use std::{io::Cursor, task::Waker};
+
+use proptest::prelude::*;
+use tokio_tungstenite::tungstenite::{
+    self,
+    protocol::{
+        Role, WebSocketConfig, WebSocketContext,
+        frame::{
+            Frame, FrameHeader,
+            coding::{Control, Data, OpCode},
+        },
+    },
+};
+
+use super::*;
+use crate::engine::Protocol;
+
+/// A client's frame, as tungstenite writes it.
+fn frame(is_final: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+    let header = FrameHeader { is_final, opcode, mask: Some([1, 2, 3, 4]), ..FrameHeader::default() };
+    let mut bytes = Vec::new();
+    Frame::from_payload(header, Bytes::copy_from_slice(payload)).format(&mut bytes).unwrap();
+    bytes
+}
+
+const TEXT_FRAME: OpCode = OpCode::Data(Data::Text);
+const BINARY_FRAME: OpCode = OpCode::Data(Data::Binary);
+const MORE: OpCode = OpCode::Data(Data::Continue);
+const PING_FRAME: OpCode = OpCode::Control(Control::Ping);
+const CLOSE_FRAME: OpCode = OpCode::Control(Control::Close);
+
+/// What a decoder makes of bytes that arrive in these pieces.
+fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Message>, Violation> {
+    let mut decoder = Decoder::new(limit);
+    let mut messages = Vec::new();
+    for piece in pieces {
+        decoder.feed(piece);
+        while let Some(message) = decoder.next()? {
+            messages.push(message);
+        }
+    }
+    Ok(messages)
+}
+
+fn violation(limit: usize, frames: &[Vec<u8>]) -> (u16, &'static str) {
+    let Violation { code, rule } = decode(limit, [&frames.concat()[..]]).unwrap_err();
+    (code.into(), rule)
+}
+
+fn text(text: &'static str) -> Message {
+    Message::Text(text.into())
+}
+
+#[test]
+fn a_message_is_put_together_from_fragments_with_control_frames_between_them() {
+    let bytes = [
+        frame(false, TEXT_FRAME, "42[\"é".as_bytes()),
+        frame(true, PING_FRAME, b"p"),
+        frame(false, MORE, b""),
+        frame(true, MORE, b"\"]"),
+        frame(true, BINARY_FRAME, &[1; 70_000]),
+        frame(true, CLOSE_FRAME, &[0x03, 0xe8, b'b', b'y', b'e']),
+    ]
+    .concat();
+    let expected = [
+        Message::Ping(Bytes::from_static(b"p")),
+        text("42[\"é\"]"),
+        Message::Binary(Bytes::from(vec![1; 70_000])),
+        Message::Close(Some(CloseCode::Normal)),
+    ];
+    assert_eq!(decode(100_000, [&bytes[..]]).unwrap(), expected);
+    assert_eq!(decode(100_000, bytes.chunks(1)).unwrap(), expected);
+}
+
+#[test]
+fn the_limit_is_that_of_the_whole_message_and_known_from_the_header() {
+    let size = (1009, "max payload size exceeded");
+    assert!(decode(10, [&frame(true, TEXT_FRAME, &[b'x'; 10])[..]]).is_ok());
+    assert_eq!(violation(10, &[frame(true, TEXT_FRAME, &[b'x'; 11])]), size);
+    assert_eq!(violation(10, &[frame(true, BINARY_FRAME, &[b'x'; 200])[..8].to_vec()]), size);
+    assert_eq!(violation(10, &[frame(false, TEXT_FRAME, &[b'x'; 6]), frame(true, MORE, &[b'x'; 5])]), size);
+    let longest = [&[0x82, 0xff][..], &[0xff; 8], &[0; 4]].concat();
+    assert_eq!(violation(usize::MAX, &[frame(false, BINARY_FRAME, b"x"), [&[0x80][..], &longest[1..]].concat()]), size);
+    // A control frame does not count.
+    assert!(decode(1, [&frame(true, PING_FRAME, &[b'x'; 125])[..]]).is_ok());
+}
+
+#[test]
+fn each_rule_has_its_code() {
+    let mut reserved = frame(true, TEXT_FRAME, b"4");
+    reserved[0] |= 0x20;
+    for (frames, code) in [
+        (vec![vec![0x81, 0x01, b'4']], 1002),
+        (vec![reserved], 1002),
+        (vec![vec![0x83, 0x80, 0, 0, 0, 0]], 1002),
+        (vec![vec![0x8b, 0x80, 0, 0, 0, 0]], 1002),
+        (vec![frame(false, PING_FRAME, b"")], 1002),
+        (vec![frame(true, PING_FRAME, &[0; 126])], 1002),
+        (vec![frame(true, MORE, b"x")], 1002),
+        (vec![frame(false, TEXT_FRAME, b"4"), frame(true, TEXT_FRAME, b"4")], 1002),
+        (vec![frame(true, CLOSE_FRAME, &[3])], 1002),
+        (vec![frame(true, CLOSE_FRAME, &1005u16.to_be_bytes())], 1002),
+        (vec![frame(true, CLOSE_FRAME, &[0x03, 0xe8, 0xff])], 1007),
+        (vec![frame(true, TEXT_FRAME, b"4\xff")], 1007),
+        (vec![frame(false, TEXT_FRAME, b"4\xc3"), frame(true, MORE, b"(")], 1007),
+    ] {
+        assert_eq!(violation(1000, &frames).0, code, "{frames:x?}");
+    }
+}
+
+#[test]
+fn a_decoder_keeps_no_memory_for_what_it_has_decoded() {
+    let mut decoder = Decoder::new(100_000);
+    let bytes = [frame(true, TEXT_FRAME, &[b'x'; 50_000]), frame(true, BINARY_FRAME, b"kept")].concat();
+    decoder.feed(&bytes);
+    decoder.next().unwrap();
+    let Some(Message::Binary(data)) = decoder.next().unwrap() else { panic!("no binary") };
+    // A small part of what arrived is a copy, so that it does not keep the rest.
+    assert!(data.is_unique());
+    assert_eq!(decoder.next(), Ok(None));
+    assert_eq!(decoder.capacity(), 0);
+}
+
+/// A connection that takes a few bytes at a time, and nothing at all while it is blocked.
+struct Narrow {
+    incoming: Cursor<Vec<u8>>,
+    outgoing: Vec<u8>,
+    room: usize,
+}
+
+impl AsyncRead for Narrow {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = self.incoming.position() as usize;
+        let rest = &self.incoming.get_ref()[before..];
+        if rest.is_empty() {
+            return Poll::Pending;
+        }
+        let read = rest.len().min(buffer.remaining());
+        buffer.put_slice(&rest[..read]);
+        self.incoming.set_position((before + read) as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Narrow {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = bytes.len().min(self.room).min(1000);
+        if written == 0 {
+            return Poll::Pending;
+        }
+        self.room -= written;
+        self.outgoing.extend_from_slice(&bytes[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn over(incoming: Vec<u8>, room: usize) -> WebSocket<Narrow> {
+    let io = Narrow { incoming: Cursor::new(incoming), outgoing: Vec::new(), room };
+    WebSocket::new(io, &[], 1_000_000, Dialect::plain(Protocol::V4))
+}
+
+/// What a client reads, as tungstenite reads it.
+fn read_by_client(bytes: Vec<u8>) -> Vec<tungstenite::Message> {
+    let mut stream = Cursor::new(bytes);
+    let mut client = WebSocketContext::new(Role::Client, Some(WebSocketConfig::default()));
+    std::iter::from_fn(|| client.read(&mut stream).ok()).collect()
+}
+
+fn context() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+#[test]
+fn of_the_pings_that_arrive_while_nothing_can_be_written_the_last_is_answered() {
+    let pings = [frame(true, PING_FRAME, b"1"), frame(true, PING_FRAME, b"2"), frame(true, PING_FRAME, b"3")];
+    let mut websocket = over(pings.concat(), 0);
+    for room in [0, 0, 2, 100] {
+        websocket.io.room = room;
+        assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
+    }
+    assert_eq!(read_by_client(websocket.io.outgoing), [tungstenite::Message::Pong("3".into())]);
+}
+
+#[test]
+fn a_close_is_answered_with_its_own_code_behind_what_is_queued() {
+    let mut websocket = over(frame(true, CLOSE_FRAME, &4000u16.to_be_bytes()), 1_000_000);
+    let large = Packet::message(&"x".repeat(100_000));
+    Pin::new(&mut websocket).start_send(large).unwrap();
+    assert!(matches!(Pin::new(&mut websocket).poll_next(&mut context()), Poll::Ready(None)));
+    assert!(Pin::new(&mut websocket).poll_close(&mut context()).is_ready());
+    let [text, close] = &read_by_client(websocket.io.outgoing)[..] else { panic!("two messages") };
+    assert_eq!(text.len(), 100_001);
+    assert!(matches!(close, tungstenite::Message::Close(Some(frame)) if u16::from(frame.code) == 4000));
+}
+
+proptest! {
+    #[test]
+    fn decoding_never_panics_and_ends(bytes in prop::collection::vec(any::<u8>(), 0..300), piece in 1usize..50) {
+        let _ = decode(1000, bytes.chunks(piece));
+    }
+
+    #[test]
+    fn what_a_client_sends_arrives_however_it_is_cut(
+        messages in prop::collection::vec((any::<bool>(), "[ -~é]{0,300}"), 0..8),
+        cuts in prop::collection::vec(1usize..200, 1..10),
+        piece in 1usize..500,
+    ) {
+        let mut bytes = Vec::new();
+        let mut expected = Vec::new();
+        for (is_text, text) in &messages {
+            let data = Bytes::copy_from_slice(text.as_bytes());
+            expected.push(if *is_text { Message::Text(text.as_str().into()) } else { Message::Binary(data) });
+            let mut opcode = if *is_text { TEXT_FRAME } else { BINARY_FRAME };
+            let mut rest = text.as_bytes();
+            for cut in &cuts {
+                let (part, after) = rest.split_at((*cut).min(rest.len()));
+                bytes.extend(frame(false, opcode, part));
+                (opcode, rest) = (MORE, after);
+            }
+            bytes.extend(frame(true, opcode, rest));
+        }
+        prop_assert_eq!(decode(1000, bytes.chunks(piece)).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_sent_arrives_however_narrow_the_connection_is(
+        sizes in prop::collection::vec(prop_oneof![0usize..300, 16_000usize..17_000, 60_000usize..70_000], 0..8),
+        rooms in prop::collection::vec(0usize..40_000, 1..20),
+    ) {
+        let mut websocket = over(Vec::new(), 0);
+        let mut waiting: Vec<Packet> = sizes.iter().map(|size| Packet::binary(vec![7; *size])).rev().collect();
+        let mut rooms = rooms.into_iter().cycle();
+        for _ in 0..10_000 {
+            websocket.io.room = rooms.next().unwrap() + 1;
+            while !waiting.is_empty() && Pin::new(&mut websocket).poll_ready(&mut context()).is_ready() {
+                Pin::new(&mut websocket).start_send(waiting.pop().unwrap()).unwrap();
+            }
+            if waiting.is_empty() && Pin::new(&mut websocket).poll_flush(&mut context()).is_ready() {
+                break;
+            }
+        }
+        let sent: Vec<usize> = read_by_client(websocket.io.outgoing).iter().map(tungstenite::Message::len).collect();
+        prop_assert_eq!(sent, sizes);
+    }
+}
