@@ -7,7 +7,7 @@ use std::{
     marker::PhantomData,
     panic::AssertUnwindSafe,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use parking_lot::{Mutex, MutexGuard};
 use serde::{
     Serialize,
     de::{DeserializeOwned, Error as _},
@@ -172,7 +173,7 @@ impl ServerSide {
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, mpsc::UnboundedSender<ServerSideArgs>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 

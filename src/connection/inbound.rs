@@ -1,9 +1,10 @@
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
+use parking_lot::MutexGuard;
 
 use crate::{
     config::Settings,
@@ -59,8 +60,8 @@ impl InboundSlot {
 }
 
 impl Connection {
-    fn inbound(&self) -> std::sync::MutexGuard<'_, InboundSlot> {
-        Mutex::lock(&self.inbound).unwrap_or_else(PoisonError::into_inner)
+    fn inbound(&self) -> MutexGuard<'_, InboundSlot> {
+        self.inbound.lock()
     }
 
     /// Becomes the reader, once the one before has finished. `None` if the connection has ended.

@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Poll, Waker},
@@ -18,6 +18,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     config::{SlowClientPolicy, Transport},
@@ -254,7 +255,7 @@ impl Connection {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Changes the session's state, then wakes whom it concerns.
@@ -310,7 +311,7 @@ impl Connection {
         let is_plain = std::ptr::eq(packets, packet.packets());
         let cost = Outbox::cost(packets);
         let sent = match packet {
-            Cow::Owned(packet) if is_plain => state.session.send_costly(cost, packet.into_packets()),
+            Cow::Owned(packet) if is_plain => state.session.send_costly(cost, |queue| packet.move_into(queue)),
             _ => state.session.send(packets),
         };
         if sent.is_err() {

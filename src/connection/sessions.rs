@@ -1,10 +1,11 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::BuildHasher,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use foldhash::fast::RandomState;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Connection;
 
@@ -29,7 +30,7 @@ impl Default for Sessions {
 impl Sessions {
     fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
         let index = self.hasher.hash_one(id) as usize % SHARDS;
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[index].lock()
     }
 
     /// Answers whether the id was free; if not, nothing changes.
@@ -59,14 +60,12 @@ impl Sessions {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
     /// All connections that exist now.
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
-        let lock = |shard: &Mutex<Shard>| -> Vec<_> {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-        };
+        let lock = |shard: &Mutex<Shard>| -> Vec<_> { shard.lock().values().cloned().collect() };
         self.shards.iter().flat_map(lock).collect()
     }
 }

@@ -1,5 +1,6 @@
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use tokio::task::AbortHandle;
 
 use crate::socket::Socket;
@@ -45,7 +46,7 @@ pub(crate) enum JoinError {
 
 impl Connection {
     fn table(&self) -> MutexGuard<'_, SocketTable> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sockets.lock()
     }
 
     /// The socket of a namespace, connected or not.

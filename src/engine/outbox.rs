@@ -23,15 +23,15 @@ impl Outbox {
         Self { queue: VecDeque::new(), bytes: 0, limit, released: 0 }
     }
 
-    /// Queues a packet and its attachments, which [cost](Self::cost) so much, all or none.
+    /// Queues a packet and its attachments, which `add` adds and which [cost](Self::cost) so much, all or none.
     ///
     /// An empty outbox takes anything: one packet larger than the limit is the sender's own decision.
-    pub(crate) fn push(&mut self, cost: usize, packets: impl Iterator<Item = Packet>) -> Result<(), OutboxFull> {
+    pub(crate) fn push(&mut self, cost: usize, add: impl FnOnce(&mut VecDeque<Packet>)) -> Result<(), OutboxFull> {
         if !self.queue.is_empty() && self.bytes - self.released + cost > self.limit {
             return Err(OutboxFull);
         }
         self.bytes += cost;
-        packets.for_each(|packet| self.queue.push_back(packet));
+        add(&mut self.queue);
         Ok(())
     }
 
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn push(outbox: &mut Outbox, packets: &[Packet]) -> Result<(), OutboxFull> {
-        outbox.push(Outbox::cost(packets), packets.iter().cloned())
+        outbox.push(Outbox::cost(packets), |queue| queue.extend(packets.iter().cloned()))
     }
 
     #[test]

@@ -179,13 +179,20 @@ impl Session {
 
     /// Queues a packet with its attachments. What is sent to a closing session is dropped.
     pub(crate) fn send(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
-        self.send_costly(Outbox::cost(packets), packets.iter().cloned())
+        self.send_costly(Outbox::cost(packets), |queue| match packets {
+            [packet] => queue.push_back(packet.clone()),
+            packets => queue.extend(packets.iter().cloned()),
+        })
     }
 
-    /// As [`send`](Self::send), by value; `cost` is what [`Outbox::cost`] says.
-    pub(crate) fn send_costly(&mut self, cost: usize, packets: impl Iterator<Item = Packet>) -> Result<(), OutboxFull> {
+    /// As [`send`](Self::send), of what `add` adds; `cost` is what [`Outbox::cost`] says.
+    pub(crate) fn send_costly(
+        &mut self,
+        cost: usize,
+        add: impl FnOnce(&mut VecDeque<Packet>),
+    ) -> Result<(), OutboxFull> {
         match self.state {
-            State::Open => self.outbox.push(cost, packets),
+            State::Open => self.outbox.push(cost, add),
             State::Closing { .. } | State::Closed { .. } => Ok(()),
         }
     }

@@ -4,12 +4,13 @@ use std::{
     fmt,
     hash::Hash,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use axum::extract::ConnectInfo;
 use http::{Request, Response, StatusCode, request::Parts};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -123,7 +124,7 @@ impl<K> Default for Counts<K> {
 
 impl<K: Hash + Eq + Clone> Counts<K> {
     fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn acquire(&self, key: K, max: usize) -> Option<Permit<K>> {

@@ -1,5 +1,6 @@
 use std::{
     borrow::Cow,
+    cell::Cell,
     collections::HashMap,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -52,7 +53,30 @@ struct Watched {
     see: Box<dyn Fn(&EncodedArgs) + Send + Sync>,
 }
 
+thread_local! {
+    /// One that has been answered and is used again: nearly every event has an ack, and few are handed out.
+    static SPARE_ACK: Cell<Option<Arc<PendingAck>>> = const { Cell::new(None) };
+}
+
 impl PendingAck {
+    fn new(id: u64) -> Arc<Self> {
+        let new = Self { id, answered: AtomicBool::new(false), watched: None };
+        // Nobody else may hold it.
+        if let Some(mut spare) = SPARE_ACK.take()
+            && let Some(unused) = Arc::get_mut(&mut spare)
+        {
+            *unused = new;
+            return spare;
+        }
+        Arc::new(new)
+    }
+
+    fn give_back(self: Arc<Self>) {
+        if self.watched.is_none() {
+            SPARE_ACK.set(Some(self));
+        }
+    }
+
     pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), EmitError> {
         if let Some(watched) = &self.watched {
             if self.is_answered() {
@@ -110,7 +134,7 @@ enum Check {
 
 impl EventRequest {
     pub(crate) fn new(socket: Arc<Socket>, event: EventPayload, ack: Option<u64>) -> Self {
-        let ack = ack.map(|id| Arc::new(PendingAck { id, answered: AtomicBool::new(false), watched: None }));
+        let ack = ack.map(PendingAck::new);
         Self { socket: socket.into(), content: Content::Event(event), ack, ack_taken: false, check: Check::Unread }
     }
 
@@ -360,7 +384,10 @@ pub(crate) fn start_event(
         EventStart::Gone => return,
     };
     match event.poll(socket, cx) {
-        Poll::Ready(response) => answer(socket, ack.as_deref(), response, event.watch),
+        Poll::Ready(response) => {
+            answer(socket, ack.as_deref(), response, event.watch);
+            ack.into_iter().for_each(PendingAck::give_back);
+        }
         Poll::Pending => {
             let running = socket.running();
             let socket = socket.clone();

@@ -1,11 +1,13 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use crate::{
     cluster::ClusterAdapter,
@@ -155,7 +157,7 @@ impl NamespaceState {
 
     /// Does something to the registry. `change` must not run user code, nor take another lock than a socket's own.
     pub(crate) fn with_registry<R>(&self, change: impl FnOnce(&mut Registry<Arc<Socket>>) -> R) -> R {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self.registry.lock();
         let rooms = RoomCount::before(&registry);
         let result = change(&mut registry);
         let rooms = rooms.after(&registry);

@@ -5,7 +5,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -15,6 +15,7 @@ use axum::{Router, body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Extensions, Request};
+use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
@@ -276,12 +277,12 @@ impl Namespaces {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<NamespaceState>> {
-        self.existing.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.existing.read().get(name).cloned()
     }
 
     /// All namespaces that exist now.
     pub(crate) fn all(&self) -> Vec<Arc<NamespaceState>> {
-        self.existing.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.existing.read().values().cloned().collect()
     }
 
     /// All namespaces that a pattern has made, as it was given; `None` if there is no such pattern.
@@ -312,7 +313,7 @@ impl Namespaces {
     }
 
     fn acquire_dynamic(&self, name: &str, definition: Option<&Arc<Definition>>) -> Lookup {
-        let mut existing = self.existing.write().unwrap_or_else(PoisonError::into_inner);
+        let mut existing = self.existing.write();
         let (namespace, made) = match (existing.get(name), definition) {
             // Whoever accepts a name accepts this client: that others are there already says nothing.
             (Some(namespace), Some(definition)) if Arc::ptr_eq(&namespace.definition, definition) => {
@@ -350,7 +351,7 @@ impl Namespaces {
         if !self.table.cleanup || !namespace.is_unused() {
             return;
         }
-        let mut existing = self.existing.write().unwrap_or_else(PoisonError::into_inner);
+        let mut existing = self.existing.write();
         let is_it = existing.get(namespace.name()).is_some_and(|found| std::ptr::eq(&**found, namespace));
         // Somebody may have come in the meantime.
         if is_it && namespace.is_unused() {

@@ -1,7 +1,4 @@
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{future::Future, sync::Arc};
 
 use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented};
 
@@ -12,6 +9,8 @@ use crate::{
     namespace::EventRequest,
     socket::{DisconnectReason, Socket},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Names of events come from clients: so many bytes of one are shown.
 const MAX_EVENT_NAME: usize = 128;
@@ -45,7 +44,7 @@ impl ConnectionSpan {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<tracing::Span>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn get(&self) -> Option<Arc<tracing::Span>> {

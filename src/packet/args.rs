@@ -10,7 +10,11 @@ use serde::{
     ser::SerializeSeq,
 };
 
-use super::{Value, binary::Resolver, is_valid_json};
+use super::{
+    Value,
+    binary::{Attachment, Resolver},
+    is_valid_json,
+};
 
 /// All the arguments of an event, however many there are.
 ///
@@ -86,15 +90,21 @@ pub(crate) enum ArgsError {
 
 /// The only argument of an event, read from what follows the event's name. `None` if it is not as simple as that.
 ///
-/// Nearly all events have one argument, without binary.
-pub(crate) fn read_only_arg<T: DeserializeOwned>(rest: &str) -> Option<T> {
+/// Nearly all events have one argument, and what is binary is mostly that argument itself.
+pub(crate) fn read_only_arg<T: DeserializeOwned>(rest: &str, attachments: &[Bytes]) -> Option<T> {
     if arity::<T>() != Arity::One {
         return None;
     }
-    let mut values = serde_json::Deserializer::from_str(rest.strip_prefix(',')?).into_iter();
-    let value = values.next()?.ok()?;
-    let end = 1 + values.byte_offset();
-    (rest.get(end..)? == "]").then_some(value)
+    match attachments {
+        [] => {
+            let mut values = serde_json::Deserializer::from_str(rest.strip_prefix(',')?).into_iter();
+            let value = values.next()?.ok()?;
+            let end = 1 + values.byte_offset();
+            (rest.get(end..)? == "]").then_some(value)
+        }
+        [data] if rest == r#",{"_placeholder":true,"num":0}]"# => T::deserialize(Attachment(data)).ok(),
+        _ => None,
+    }
 }
 
 /// Reads arguments from a packet's JSON array, which is walked once.

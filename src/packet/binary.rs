@@ -14,6 +14,7 @@ use serde::{
         DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor,
         value::{StrDeserializer, StringDeserializer},
     },
+    forward_to_deserialize_any,
 };
 use serde_json::Value;
 
@@ -344,6 +345,30 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<A> {
             Some(value) => seed.deserialize(value).map_err(A::Error::custom),
             None => self.map.next_value_seed(seed),
         }
+    }
+}
+
+/// An attachment that is deserialised without its placeholder.
+pub(super) struct Attachment<'a>(pub(super) &'a [u8]);
+
+impl<'de> Deserializer<'de> for Attachment<'_> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_bytes(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct enum identifier ignored_any
     }
 }
 

@@ -196,10 +196,10 @@ impl EventPayload {
     /// Reads the arguments.
     pub(crate) fn args<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
         let simple = match &self.name {
-            Name::InPlace(range) if self.attachments.is_empty() => self.json[range.end..].strip_prefix('"'),
-            Name::InPlace(_) | Name::Unescaped(_) => None,
+            Name::InPlace(range) => self.json[range.end..].strip_prefix('"'),
+            Name::Unescaped(_) => None,
         };
-        match simple.and_then(read_only_arg) {
+        match simple.and_then(|rest| read_only_arg(rest, &self.attachments)) {
             Some(args) => Ok(args),
             None => read_args(&self.json, &self.attachments, true),
         }
@@ -214,6 +214,10 @@ fn skip_space(json: &[u8], from: usize) -> usize {
 /// Finds the first element of an array: a string, or a number (which JavaScript takes for a name too).
 fn find_name(text: &str) -> Option<Name> {
     let json = text.as_bytes();
+    // As JavaScript writes it.
+    if json.starts_with(b"[\"") {
+        return find_string(text, 1);
+    }
     let open = skip_space(json, 0);
     if json.get(open) != Some(&b'[') {
         return None;

@@ -1,5 +1,6 @@
 use std::{
     cell::Cell,
+    collections::VecDeque,
     io::{self, Write},
     sync::OnceLock,
 };
@@ -102,14 +103,13 @@ impl Encoded {
         })
     }
 
-    /// The packets, for the only client that gets them. They are moved: the first copy of bytes that are not shared yet
+    /// Queues the packets for the only client that gets them. They are moved: the first copy of bytes that are not shared yet
     /// would allocate.
-    pub(crate) fn into_packets(self) -> impl Iterator<Item = Packet> {
-        let (text, attachments) = match self.parts {
-            Parts::Text(packet) => (Some(packet), Vec::new()),
-            Parts::Binary(packets) => (None, packets.into_vec()),
-        };
-        text.into_iter().chain(attachments)
+    pub(crate) fn move_into(self, queue: &mut VecDeque<Packet>) {
+        match self.parts {
+            Parts::Text(packet) => queue.push_back(packet),
+            Parts::Binary(packets) => queue.extend(packets.into_vec()),
+        }
     }
 
     pub(crate) fn packets(&self) -> &[Packet] {

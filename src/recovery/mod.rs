@@ -13,7 +13,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -21,6 +21,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use http::Extensions;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 
 use crate::{
@@ -178,11 +179,11 @@ impl Session {
     }
 
     fn joined(&self) -> MutexGuard<'_, HashMap<Room, u64>> {
-        self.joined.lock().unwrap_or_else(PoisonError::into_inner)
+        self.joined.lock()
     }
 
     fn restored(&self) -> MutexGuard<'_, Option<Arc<Restored>>> {
-        self.restored.lock().unwrap_or_else(PoisonError::into_inner)
+        self.restored.lock()
     }
 }
 
@@ -222,7 +223,7 @@ impl Memory {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     // Emitting.

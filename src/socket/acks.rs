@@ -5,7 +5,7 @@ use std::{
     future::Future,
     marker::PhantomData,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures_core::Stream;
+use parking_lot::{Mutex, MutexGuard};
 use serde::de::{DeserializeOwned, Error as _};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -64,7 +65,7 @@ impl AckData {
 
 impl Acks {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Answers whether the entry was made: not if the socket is closed.

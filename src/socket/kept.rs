@@ -3,11 +3,10 @@
 use std::{
     any::Any,
     fmt,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Socket;
 
@@ -33,7 +32,7 @@ impl LayerId {
 
 impl Kept {
     fn lock(&self) -> MutexGuard<'_, Option<Box<Values>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Takes everything out, to be dropped where no lock is held.

@@ -4,11 +4,12 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::de::{DeserializeOwned, Error as _};
 
 use crate::{
@@ -54,7 +55,7 @@ pub(crate) struct Found {
 
 impl Listeners {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 
     fn next_id(&self) -> ListenerId {

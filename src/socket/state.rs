@@ -5,7 +5,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use http::Extensions;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     connection::{Connection, SendError, Sent},
@@ -136,7 +137,7 @@ impl Socket {
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -165,15 +166,15 @@ impl Socket {
 
     /// What handlers keep about the socket, as JSON.
     pub(crate) fn data_bytes(&self) -> Option<Bytes> {
-        self.data.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.data.lock().clone()
     }
 
     pub(super) fn set_data(&self, json: Option<Bytes>) {
-        *self.data.lock().unwrap_or_else(PoisonError::into_inner) = json;
+        *self.data.lock() = json;
     }
 
     pub(super) fn lock_extensions(&self) -> MutexGuard<'_, Extensions> {
-        self.extensions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.extensions.lock()
     }
 
     pub(crate) fn all_extensions(&self) -> Extensions {
@@ -369,7 +370,7 @@ impl Socket {
     // Rooms.
 
     fn member(&self) -> MutexGuard<'_, Option<MemberId>> {
-        self.member.lock().unwrap_or_else(PoisonError::into_inner)
+        self.member.lock()
     }
 
     /// The socket's place in the registry, for use under the registry's lock.
@@ -447,7 +448,7 @@ impl Socket {
     }
 
     fn events(&self) -> MutexGuard<'_, Option<EventRoute>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+        self.events.lock()
     }
 
     /// Keeps a service that is not ready yet, but not past the end of the socket: it may hold, or come to hold, a permit

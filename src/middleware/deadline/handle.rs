@@ -1,8 +1,9 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::timeout_at};
 
 use crate::{SocketRef, macros::log, socket::Socket};
@@ -101,7 +102,7 @@ impl Deadline {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The timer: waits for the deadline, wherever it is moved to, until it comes or there is none any more.

@@ -1,9 +1,11 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use super::memory::Memory;
 
@@ -25,7 +27,7 @@ impl Scopes {
     pub(super) fn memory(&self, scope: String, capacity: usize, max_age: Duration, now: Instant) -> Arc<Memory> {
         let mut forgotten = Vec::new();
         let memory = {
-            let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut generations = self.0.lock();
             let age = now.saturating_duration_since(*generations.since.get_or_insert(now));
             if age >= max_age.saturating_mul(2) {
                 forgotten.push(mem::take(&mut generations.current));
@@ -64,7 +66,7 @@ mod tests {
     const AGE: Duration = Duration::from_secs(60);
 
     fn len(scopes: &Scopes) -> usize {
-        let generations = scopes.0.lock().unwrap();
+        let generations = scopes.0.lock();
         generations.current.len() + generations.previous.len()
     }
 
