@@ -7,7 +7,6 @@ mod sockets;
 
 use std::{
     borrow::Cow,
-    collections::VecDeque,
     fmt,
     sync::{
         Arc,
@@ -156,11 +155,25 @@ impl State {
     }
 }
 
+/// What a WebSocket sends next.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Packet {
+        packet: Packet,
+        more: bool,
+    },
+    Nothing,
+    /// The session has ended.
+    Over,
+}
+
 /// What the driver does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// There is something to send, or the session has ended.
+    /// There is something to send.
     Not,
+    /// The session has ended.
+    Over,
     /// Sleep, but not longer than this. `known`: nothing has changed for the timer since the last time.
     Until { deadline: Instant, known: bool },
 }
@@ -467,31 +480,28 @@ impl Connection {
     }
 
     /// Lets the driver of a WebSocket sleep until there is something to send, or something to do for
-    /// [`handle_timeout`](Self::handle_timeout). What there is to send is put into the batch.
+    /// [`handle_timeout`](Self::handle_timeout).
     ///
-    /// `flushed` says whether everything that was taken before has been written. As long as it has not, nothing is taken,
-    /// and more output is no reason to wake anybody.
-    pub(crate) fn rest(&self, waker: &Waker, flushed: bool, batch: &mut VecDeque<Packet>) -> Rest {
+    /// `flushed` says whether everything that was taken before has been written. As long as it has not, more output is no
+    /// reason to wake anybody.
+    pub(crate) fn rest(&self, waker: &Waker, flushed: bool) -> Rest {
         let mut state = self.state();
-        let mut wakes = None;
         if flushed {
             state.session.flushed();
-            state.session.take_output(batch);
-            // Somebody waits until all is sent; or the last packet has ended a session that is closing.
-            if !state.drained.is_empty() || state.session.closed().is_some() {
-                wakes = Some(state.wakes());
+            // Somebody waits until all is sent.
+            if !state.drained.is_empty() {
+                let wakes = state.wakes();
+                drop(state);
+                wakes.wake();
+                state = self.state();
             }
         }
         state.blocked = !flushed;
-        let rest = match state.deadline() {
-            Some(deadline) if batch.is_empty() || !flushed => state.rest(waker, deadline),
-            Some(_) | None => Rest::Not,
-        };
-        drop(state);
-        if let Some(wakes) = wakes {
-            wakes.wake();
+        match state.deadline() {
+            None => Rest::Over,
+            Some(_) if flushed && state.session.has_output() => Rest::Not,
+            Some(deadline) => state.rest(waker, deadline),
         }
-        rest
     }
 
     /// Another task drives the connection from now on: the one that did is woken, to find that out.
@@ -513,18 +523,20 @@ impl Connection {
         is_message || self.update(|session| session.handle_packet(now, packet)) == Receipt::Message
     }
 
-    /// Takes what there is to send, while the driver of a WebSocket runs. Answers whether the session is open.
-    pub(crate) fn take_output(&self, batch: &mut VecDeque<Packet>) -> bool {
+    /// Takes the next packet for a WebSocket.
+    pub(crate) fn pop_output(&self) -> Output {
         let mut state = self.state();
-        state.session.take_output(batch);
-        // The last packet of a session that is closing ends it.
-        if state.session.closed().is_some() {
-            let wakes = state.wakes();
-            drop(state);
-            wakes.wake();
-            return false;
+        if let Some(packet) = state.session.pop() {
+            return Output::Packet { packet, more: state.session.has_output() };
         }
-        true
+        if state.session.closed().is_none() {
+            return Output::Nothing;
+        }
+        // The last packet of a session that is closing ends it.
+        let wakes = state.wakes();
+        drop(state);
+        wakes.wake();
+        Output::Over
     }
 
     /// Does what is due. `reading` says whether the caller would have noticed if the client had said something.

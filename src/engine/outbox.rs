@@ -54,22 +54,6 @@ impl Outbox {
         self.queue.push_back(packet);
     }
 
-    /// Takes packets until there is nothing left, or a batch has so many bytes.
-    pub(crate) fn take(&mut self, batch: &mut VecDeque<Packet>, max_bytes: usize) {
-        if self.bytes <= max_bytes && batch.is_empty() {
-            std::mem::swap(&mut self.queue, batch);
-            (self.bytes, self.released) = (0, 0);
-            return;
-        }
-        let mut bytes = 0;
-        while bytes < max_bytes
-            && let Some(packet) = self.pop()
-        {
-            bytes += packet.len();
-            batch.push_back(packet);
-        }
-    }
-
     pub(crate) fn pop(&mut self) -> Option<Packet> {
         let packet = self.queue.pop_front()?;
         self.bytes -= cost(&packet);

@@ -19,9 +19,6 @@ const MAX_PACKETS_PER_POLL: usize = 16;
 /// After so many bytes the answer to a poll of revision 3 is full: browsers' clients of 1.x cannot read 100 kB at once.
 const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 
-/// What leaves the outbox, and its limit, before it is written; at least one packet.
-const OUTPUT_BATCH: usize = 16 * 1024;
-
 /// The Engine.IO session, without its IO.
 ///
 /// ```text
@@ -34,13 +31,13 @@ const OUTPUT_BATCH: usize = 16 * 1024;
 /// ```
 ///
 /// A transport calls, in this order: `handle_*` and `poll_*` methods with what arrived, [`handle_timeout`] when
-/// [`deadline`] has passed, then [`poll_answer`] (long-polling) or [`take_output`] (WebSocket) until nothing is left, then reads
+/// [`deadline`] has passed, then [`poll_answer`] (long-polling) or [`pop`] (WebSocket) until nothing is left, then reads
 /// [`closed`]. Nothing here waits, and nothing is sent from here.
 ///
 /// [`handle_timeout`]: Self::handle_timeout
 /// [`deadline`]: Self::deadline
 /// [`poll_answer`]: Self::poll_answer
-/// [`take_output`]: Self::take_output
+/// [`pop`]: Self::pop
 /// [`closed`]: Self::closed
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -479,18 +476,18 @@ impl Session {
 
     // WebSocket.
 
-    /// Takes packets for the wire, no more than a batch. A closing session ends when the last one has been taken.
-    pub(crate) fn take_output(&mut self, batch: &mut VecDeque<Packet>) {
+    /// The next packet for the wire. A closing session ends when the last one has been taken.
+    pub(crate) fn pop(&mut self) -> Option<Packet> {
         let Carrier::WebSocket { flushed } = &mut self.carrier else {
-            return;
+            return None;
         };
-        self.outbox.take(batch, OUTPUT_BATCH);
-        *flushed &= batch.is_empty();
-        if let State::Closing { cause, .. } = self.state
-            && self.outbox.is_empty()
-        {
+        let packet = self.outbox.pop();
+        if packet.is_some() {
+            *flushed = false;
+        } else if let State::Closing { cause, .. } = self.state {
             self.end(cause, Farewell::Close);
         }
+        packet
     }
 
     pub(crate) fn has_output(&self) -> bool {

@@ -42,7 +42,7 @@ where
         let mut parts = Request::new(()).into_parts().0;
         parts.method = opened.method().clone();
         parts.uri = opened.uri().clone();
-        parts.headers = opened.headers().clone();
+        parts.headers = opened.to_headers();
         parts.extensions = socket.inner().all_extensions();
         match E::from_request_parts(&mut parts, state).await {
             Ok(extracted) => Ok(Self(extracted)),

@@ -22,7 +22,12 @@ use crate::{
     socket::{DisconnectReason, Socket},
 };
 
-use super::{NamespaceRequest, answer::ConnectError, connect_request::connect_request, table::Lookup};
+use super::{
+    NamespaceRequest,
+    answer::ConnectError,
+    connect_request::{connect_extensions, connect_request},
+    table::Lookup,
+};
 
 /// A client asks to join a namespace. Socket.IO protocol 5, section "Connection to a namespace".
 ///
@@ -83,6 +88,10 @@ fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, c
         return;
     };
     let watch = ConnectWatch::start(&socket);
+    if socket.namespace.admits_everyone() {
+        connection.server.contain(|| socket.hold(connect_extensions(&connection.request)));
+        return settle(&socket, None, watch);
+    }
     let admission = watch.instrument(decide(socket.clone(), auth, watch.clone()));
     if let Started::Spawned(task) = connection.server.start(cx, Box::pin(admission)) {
         connection.own_admission(&socket, task);
@@ -164,6 +173,12 @@ async fn decide(socket: Arc<Socket>, auth: Bytes, watch: ConnectWatch) {
         log!(error, namespace = %name, "on_connect or a layer of its namespace panicked");
         Some((None, ConnectError::new("Internal Server Error")))
     });
+    settle(&socket, refusal, watch);
+}
+
+/// Tells a client what the services of the namespace have decided: to let it in, unless there is a refusal.
+fn settle(socket: &Arc<Socket>, refusal: Option<(Option<StatusCode>, ConnectError)>, watch: ConnectWatch) {
+    let (connection, name) = (&socket.connection, socket.namespace.name());
     let error = if let Some((status, error)) = refusal {
         watch.refused(status.as_ref().map_or("panic", StatusCode::as_str));
         error
@@ -180,5 +195,5 @@ async fn decide(socket: Arc<Socket>, auth: Bytes, watch: ConnectWatch) {
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
     connection.reply(&encode_simple(b'4', name, &error.to_json(connection.dialect.protocol)));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);
-    connection.forget_socket(&socket);
+    connection.forget_socket(socket);
 }

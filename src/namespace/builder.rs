@@ -265,7 +265,7 @@ impl Namespace {
             events: self.events.into_iter().map(|(name, make)| (name.into(), event(make))).collect(),
             any: self.any.map(event),
         };
-        let connect = self.connect.map_or_else(ConnectRoute::admit_everyone, |make| make(()));
+        let connect = self.connect.map_or_else(ConnectRoute::everyone, |make| make(()));
         Definition {
             on_connect: connect.clone(),
             connect: self.layers.into_iter().fold(connect, |route, layer| layer(route)),

@@ -2,7 +2,7 @@
 
 use axum::{body::Body, extract::MatchedPath};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
+use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{connection::ConnectionRequest, socket::SocketRef};
@@ -53,18 +53,24 @@ pub(super) fn connect_request(
 ) -> Request<Body> {
     let mut request = Request::new(Body::from(auth));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri(namespace, opened.uri().query());
+    *request.uri_mut() = uri(namespace, opened.query());
     let headers = request.headers_mut();
-    headers.clone_from(opened.headers());
+    *headers = opened.to_headers();
     for name in &STRIPPED {
         headers.remove(name);
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let extensions = request.extensions_mut();
-    extensions.clone_from(opened.extensions());
-    extensions.remove::<MatchedPath>();
+    let mut extensions = connect_extensions(opened);
     extensions.insert(socket);
+    *request.extensions_mut() = extensions;
     request
+}
+
+/// What the layers outside of Socket.IO's put on the request that opened the connection.
+pub(super) fn connect_extensions(opened: &ConnectionRequest) -> Extensions {
+    let mut extensions = opened.extensions().clone();
+    extensions.remove::<MatchedPath>();
+    extensions
 }
 
 fn uri(namespace: &str, query: Option<&str>) -> Uri {

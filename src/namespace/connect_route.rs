@@ -25,7 +25,14 @@ use crate::{
 ///
 /// As axum's `Route`, it takes requests with any body, so that layers that wrap the body fit, and never fails.
 #[derive(Clone)]
-pub struct ConnectRoute(BoxCloneSyncService<Request<Body>, Response, Infallible>);
+pub struct ConnectRoute(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    /// There is nobody to ask.
+    Everyone,
+    Service(BoxCloneSyncService<Request<Body>, Response, Infallible>),
+}
 
 impl ConnectRoute {
     /// Erases a layered service; its errors become answers.
@@ -36,7 +43,7 @@ impl ConnectRoute {
         S::Error: Into<BoxError> + 'static,
         S::Future: Send + 'static,
     {
-        Self(BoxCloneSyncService::new(Absorb::new(service, IntoResponse::into_response)))
+        Self(Repr::Service(BoxCloneSyncService::new(Absorb::new(service, IntoResponse::into_response))))
     }
 
     /// The innermost service: the user's handler, behind the mark that it has been reached.
@@ -49,8 +56,13 @@ impl ConnectRoute {
     }
 
     /// The innermost service of a namespace without `on_connect`.
-    pub(super) fn admit_everyone() -> Self {
-        Self::on_connect(tower::service_fn(|_| std::future::ready(Ok(StatusCode::OK.into_response()))))
+    pub(super) fn everyone() -> Self {
+        Self(Repr::Everyone)
+    }
+
+    /// Whether there is neither an `on_connect` nor a layer.
+    pub(super) fn is_everyone(&self) -> bool {
+        matches!(self.0, Repr::Everyone)
     }
 }
 
@@ -71,11 +83,18 @@ where
     type Future = ConnectFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(cx)
+        match &mut self.0 {
+            Repr::Everyone => Poll::Ready(Ok(())),
+            Repr::Service(service) => service.poll_ready(cx),
+        }
     }
 
     fn call(&mut self, request: Request<B>) -> ConnectFuture {
-        ConnectFuture(self.0.call(request.map(Body::new)))
+        let request = request.map(Body::new);
+        ConnectFuture(match &mut self.0 {
+            Repr::Everyone => Box::pin(Reached(tower::service_fn(ok)).call(request)),
+            Repr::Service(service) => service.call(request),
+        })
     }
 }
 
@@ -83,6 +102,10 @@ impl fmt::Debug for ConnectRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectRoute").finish_non_exhaustive()
     }
+}
+
+fn ok(_: Request<Body>) -> std::future::Ready<Result<Response, Infallible>> {
+    std::future::ready(Ok(StatusCode::OK.into_response()))
 }
 
 /// The future of [`ConnectRoute`].

@@ -119,6 +119,11 @@ impl NamespaceState {
         if skip_layers { self.definition.on_connect.clone() } else { self.definition.connect.clone() }
     }
 
+    /// Whether there is neither an `on_connect` nor a layer to decide about a CONNECT.
+    pub(super) fn admits_everyone(&self) -> bool {
+        self.definition.connect.is_everyone()
+    }
+
     pub(crate) fn memory(&self) -> Option<&Memory> {
         self.memory.as_ref()
     }

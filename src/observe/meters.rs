@@ -1,8 +1,4 @@
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
@@ -176,30 +172,33 @@ impl ServerMeters {
 
 /// What waited in a client's outbox before some of it was taken out to be written.
 #[derive(Debug)]
-pub(crate) struct OutboxDepth(usize);
+pub(crate) struct OutboxDepth(Option<usize>);
 
 impl OutboxDepth {
     pub(crate) fn before(connection: &Connection) -> Self {
-        Self(connection.inspect(Session::buffered_bytes))
+        Self(Some(connection.inspect(Session::buffered_bytes)))
     }
 
-    pub(crate) fn taken_by_frames(self, connection: &Connection, packets: &VecDeque<Packet>) {
+    /// A packet goes out as a frame. The depth counts once for all that are taken together.
+    pub(crate) fn take(&mut self, connection: &Connection, packet: &Packet) {
         let transport = match connection.first_transport {
             Transport::Custom => Transport::Custom,
             Transport::Polling | Transport::WebSocket => Transport::WebSocket,
         };
-        self.taken(connection, transport, packets.iter().map(Packet::len).sum());
+        self.taken(connection, transport, packet.len());
     }
 
-    pub(crate) fn taken_by_poll(self, connection: &Connection, packets: &[Packet]) {
+    pub(crate) fn taken_by_poll(mut self, connection: &Connection, packets: &[Packet]) {
         self.taken(connection, Transport::Polling, packets.iter().map(Packet::len).sum());
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats")]
-    fn taken(self, connection: &Connection, transport: Transport, bytes: usize) {
+    fn taken(&mut self, connection: &Connection, transport: Transport, bytes: usize) {
         if bytes > 0 {
             let meters = &connection.server.meters;
-            meters.outbox.record(self.0 as f64);
+            if let Some(depth) = self.0.take() {
+                meters.outbox.record(depth as f64);
+            }
             meters.carrier(transport).sent.increment(bytes as u64);
         }
     }

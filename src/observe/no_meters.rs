@@ -1,7 +1,5 @@
 //! The twin of `meters` without the feature `metrics`.
 
-use std::collections::VecDeque;
-
 use crate::{
     connection::{Connection, SendError, Sent},
     engine::{CloseCause, Packet, Refusal},
@@ -46,7 +44,7 @@ impl OutboxDepth {
         Self
     }
 
-    pub(crate) fn taken_by_frames(self, _: &Connection, _: &VecDeque<Packet>) {}
+    pub(crate) fn take(&mut self, _: &Connection, _: &Packet) {}
 
     pub(crate) fn taken_by_poll(self, _: &Connection, _: &[Packet]) {}
 }

@@ -27,7 +27,7 @@ impl<'a> Handshake<'a> {
 
     /// The query of the connection's first request, decoded, the engine's own parameters among them.
     pub fn query(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
-        form_urlencoded::parse(self.uri().query().unwrap_or_default().as_bytes())
+        form_urlencoded::parse(self.socket.connection.request.query().unwrap_or_default().as_bytes())
     }
 
     /// The value of a query parameter; of several with one name, the last.

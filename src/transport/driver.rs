@@ -1,5 +1,4 @@
 use std::{
-    collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -13,8 +12,9 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    connection::{Connection, Inbound, Rest, now},
+    connection::{Connection, Inbound, Output, Rest, now},
     engine::{CloseCause, Packet, Session},
+    namespace,
     observe::OutboxDepth,
 };
 
@@ -22,6 +22,9 @@ use super::{CLOSE_TIMEOUT, TransportError};
 
 /// How many packets are read before what they led to is written.
 const READ_BATCH: usize = 64;
+
+/// How many packets are given to the transport before it is flushed.
+const SEND_BATCH: usize = 1024;
 
 /// How often the driver goes round before it lets other tasks run.
 const ROUNDS: usize = 16;
@@ -31,75 +34,18 @@ const ROUNDS: usize = 16;
 /// It reads what there is, handles it, writes everything that came of it, flushes once, and sleeps until the transport,
 /// the outbox or the clock wakes it.
 #[pin_project(PinnedDrop)]
-pub(super) struct Driver<T> {
+pub(crate) struct Driver<T> {
+    /// The session is new, and has not been polled yet.
+    pub(super) begins: bool,
     connection: Arc<Connection>,
     #[pin]
     transport: T,
     inbound: Option<Inbound>,
-    outgoing: Outgoing,
+    /// Not all that has been taken out of the outbox is known to be written.
+    unflushed: bool,
     #[pin]
     timer: Sleep,
     closing: Option<Closing>,
-}
-
-/// What has been taken out of the outbox.
-#[derive(Debug, Default)]
-struct Outgoing {
-    /// Not yet given to the transport.
-    packets: VecDeque<Packet>,
-    /// Not all that was taken is known to be written.
-    unflushed: bool,
-}
-
-impl Outgoing {
-    /// Takes what there is to send. Answers whether the session is open.
-    fn take(&mut self, connection: &Connection) -> bool {
-        if !self.packets.is_empty() {
-            return connection.inspect(Session::closed).is_none();
-        }
-        let depth = OutboxDepth::before(connection);
-        let is_open = connection.take_output(&mut self.packets);
-        depth.taken_by_frames(connection, &self.packets);
-        is_open
-    }
-
-    /// As [`Connection::rest`].
-    fn rest(&mut self, connection: &Connection, cx: &mut Context<'_>, flushed: bool) -> Rest {
-        let depth = OutboxDepth::before(connection);
-        let rest = connection.rest(cx.waker(), flushed, &mut self.packets);
-        if rest == Rest::Not {
-            depth.taken_by_frames(connection, &self.packets);
-        }
-        rest
-    }
-
-    /// Gives the transport what has been taken.
-    fn poll_send<T>(&mut self, mut transport: Pin<&mut T>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>>
-    where
-        T: Sink<Packet, Error = TransportError>,
-    {
-        while !self.packets.is_empty() {
-            self.unflushed = true;
-            ready!(transport.as_mut().poll_ready(cx))?;
-            if let Some(packet) = self.packets.pop_front() {
-                transport.as_mut().start_send(packet)?;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes all that has been taken.
-    fn poll_flush<T>(&mut self, mut transport: Pin<&mut T>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>>
-    where
-        T: Sink<Packet, Error = TransportError>,
-    {
-        ready!(self.poll_send(transport.as_mut(), cx))?;
-        if self.unflushed {
-            ready!(transport.poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
 }
 
 /// How far the end of the connection has come.
@@ -114,10 +60,11 @@ enum Closing {
 impl<T> Driver<T> {
     pub(super) fn new(connection: Arc<Connection>, transport: T) -> Self {
         Self {
+            begins: false,
             connection,
             transport,
             inbound: None,
-            outgoing: Outgoing::default(),
+            unflushed: false,
             timer: tokio::time::sleep(Duration::ZERO),
             closing: None,
         }
@@ -131,6 +78,9 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(self.as_mut().project().begins) {
+            namespace::admit_implicitly(&self.connection, cx);
+        }
         for _ in 0..ROUNDS {
             if self.closing.is_some() {
                 return self.poll_end(cx);
@@ -178,11 +128,12 @@ where
                 None => connection.abort(CloseCause::TransportClose),
             }
             // What it led to is given to the transport at once, while it is in the processor's cache.
-            if !this.outgoing.take(connection) {
-                break;
-            }
-            if let Poll::Ready(Err(error)) = this.outgoing.poll_send(this.transport.as_mut(), cx) {
-                connection.abort(error.cause());
+            match poll_send(connection, this.transport.as_mut(), this.unflushed, cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => break,
+                Poll::Ready(Err(error)) => connection.abort(error.cause()),
+                Poll::Pending if connection.inspect(Session::closed).is_some() => break,
+                Poll::Pending => {}
             }
         }
         Poll::Ready(())
@@ -192,7 +143,7 @@ where
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let mut this = self.as_mut().project();
-            let flushed = match this.outgoing.poll_flush(this.transport.as_mut(), cx) {
+            let flushed = match poll_flush(this.connection, this.transport.as_mut(), this.unflushed, cx) {
                 Poll::Ready(Ok(())) => true,
                 Poll::Ready(Err(error)) => {
                     this.connection.abort(error.cause());
@@ -200,8 +151,8 @@ where
                 }
                 Poll::Pending => false,
             };
-            match this.outgoing.rest(this.connection, cx, flushed) {
-                Rest::Not if this.connection.inspect(Session::closed).is_some() => {
+            match this.connection.rest(cx.waker(), flushed) {
+                Rest::Over => {
                     self.begin_end();
                     return Poll::Ready(());
                 }
@@ -234,9 +185,6 @@ where
             return Poll::Ready(());
         }
         let mut this = self.as_mut().project();
-        if ready!(this.outgoing.poll_send(this.transport.as_mut(), cx)).is_err() {
-            return Poll::Ready(());
-        }
         if *this.closing == Some(Closing::Telling) {
             if ready!(this.transport.as_mut().poll_close(cx)).is_err() {
                 return Poll::Ready(());
@@ -250,6 +198,53 @@ where
             }
         }
     }
+}
+
+/// Gives the transport what there is to send. Answers whether the session is open.
+fn poll_send<T>(
+    connection: &Connection,
+    mut transport: Pin<&mut T>,
+    unflushed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<bool, TransportError>>
+where
+    T: Sink<Packet, Error = TransportError>,
+{
+    let mut taken = OutboxDepth::before(connection);
+    for _ in 0..SEND_BATCH {
+        ready!(transport.as_mut().poll_ready(cx))?;
+        match connection.pop_output() {
+            Output::Packet { packet, more } => {
+                taken.take(connection, &packet);
+                *unflushed = true;
+                transport.as_mut().start_send(packet)?;
+                if !more {
+                    break;
+                }
+            }
+            Output::Nothing => break,
+            Output::Over => return Poll::Ready(Ok(false)),
+        }
+    }
+    Poll::Ready(Ok(true))
+}
+
+/// Gives the transport what there is to send, and has it written.
+fn poll_flush<T>(
+    connection: &Connection,
+    mut transport: Pin<&mut T>,
+    unflushed: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), TransportError>>
+where
+    T: Sink<Packet, Error = TransportError>,
+{
+    ready!(poll_send(connection, transport.as_mut(), unflushed, cx))?;
+    if *unflushed {
+        ready!(transport.poll_flush(cx))?;
+        *unflushed = false;
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// A task that is dropped, by a runtime that ends, leaves nothing behind.

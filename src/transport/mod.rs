@@ -8,15 +8,16 @@ mod upgrade;
 mod upgraded;
 mod websocket;
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_core::Stream;
 use futures_sink::Sink;
 
-use crate::{connection::Connection, engine::Packet, namespace};
+use crate::{connection::Connection, engine::Packet};
 
 pub use self::error::TransportError;
 pub(crate) use self::{
+    driver::Driver,
     polling::{PollFuture, PostFuture, watch},
     upgrade::{BadUpgrade, WebSocketUpgrade, is_extended_connect, is_websocket_request},
 };
@@ -25,15 +26,11 @@ pub(crate) use self::{
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Carries a new session over a transport of packets, until its end.
-pub(crate) async fn carry<T>(connection: Arc<Connection>, transport: T)
+pub(crate) fn carry<T>(connection: Arc<Connection>, transport: T) -> Driver<T>
 where
     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
 {
-    let driver = driver::Driver::new(connection.clone(), transport);
-    poll_fn(|cx| {
-        namespace::admit_implicitly(&connection, cx);
-        Poll::Ready(())
-    })
-    .await;
-    driver.await;
+    let mut driver = Driver::new(connection, transport);
+    driver.begins = true;
+    driver
 }

@@ -1,9 +1,15 @@
 //! The opening handshake of WebSocket. RFC 6455, section 4.2; over HTTP/2, RFC 8441, section 5.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use pin_project::pin_project;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
@@ -105,7 +111,8 @@ impl WebSocketUpgrade {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }
         // Made before the first poll: a task may be dropped without one.
-        tokio::spawn(run(self.on_upgrade, Begun { connection, probing, over: false }));
+        let begun = Begun { connection, probing, over: false };
+        tokio::spawn(WebSocketTask::Waiting { on_upgrade: self.on_upgrade, begun });
         response
     }
 }
@@ -117,25 +124,49 @@ fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_str(first).ok().filter(|first| !first.is_empty())
 }
 
-/// The task of a WebSocket connection.
-async fn run(on_upgrade: OnUpgrade, mut begun: Begun) {
-    let (io, read) = match on_upgrade.await {
-        Ok(upgraded) => UpgradedIo::new(upgraded),
-        Err(error) => {
-            log!(debug, error = %error, "the connection was not upgraded");
-            return;
+/// The task of a WebSocket connection. It is as large as its largest part: most connections are idle.
+#[pin_project(project = TaskProjection, project_replace = TaskReplaced)]
+enum WebSocketTask {
+    /// HTTP still has the connection.
+    Waiting {
+        on_upgrade: OnUpgrade,
+        begun: Begun,
+    },
+    /// The WebSocket is tried. Answers what it is, if it carries the session from now on.
+    Probing(Pin<Box<dyn Future<Output = Option<WebSocket<UpgradedIo>>> + Send>>, Arc<Connection>),
+    Driving(#[pin] Driver<WebSocket<UpgradedIo>>),
+    Over,
+}
+
+impl Future for WebSocketTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let next = match self.as_mut().project() {
+                TaskProjection::Waiting { on_upgrade, .. } => {
+                    let upgraded = ready!(Pin::new(on_upgrade).poll(cx)).inspect_err(|error| {
+                        log!(debug, error = %error, "the connection was not upgraded");
+                    });
+                    let waiting = self.as_mut().project_replace(Self::Over);
+                    match (upgraded, waiting) {
+                        (Ok(upgraded), TaskReplaced::Waiting { begun, .. }) => begun.upgraded(upgraded),
+                        _ => Self::Over,
+                    }
+                }
+                TaskProjection::Probing(probe, connection) => match ready!(probe.as_mut().poll(cx)) {
+                    Some(websocket) => Self::Driving(Driver::new(connection.clone(), websocket)),
+                    None => Self::Over,
+                },
+                TaskProjection::Driving(driver) => {
+                    ready!(driver.poll(cx));
+                    Self::Over
+                }
+                TaskProjection::Over => return Poll::Ready(()),
+            };
+            self.set(next);
         }
-    };
-    let connection = begun.connection.clone();
-    let max_payload = connection.server.settings.max_payload;
-    let mut websocket = WebSocket::new(io, &read, max_payload, connection.dialect.clone());
-    if begun.probing && !probe(&connection, &mut websocket).await {
-        drop(begun);
-        websocket.close().await;
-        return;
     }
-    begun.over = true;
-    if begun.probing { Driver::new(connection, websocket).await } else { carry(connection, websocket).await }
 }
 
 /// What a task has begun, and ends if no driver takes over: the connection may never be upgraded.
@@ -144,6 +175,35 @@ struct Begun {
     /// Only a probe has begun: the session itself lives on.
     probing: bool,
     over: bool,
+}
+
+impl Begun {
+    /// A driver takes over.
+    fn hand_over(mut self) {
+        self.over = true;
+    }
+
+    fn upgraded(self, upgraded: Upgraded) -> WebSocketTask {
+        let connection = self.connection.clone();
+        let (io, read) = UpgradedIo::new(upgraded);
+        let max_payload = connection.server.settings.max_payload;
+        let mut websocket = WebSocket::new(io, read, max_payload, connection.dialect.clone());
+        if !self.probing {
+            self.hand_over();
+            return WebSocketTask::Driving(carry(connection, websocket));
+        }
+        let probed = connection.clone();
+        let probe = async move {
+            if probe(&probed, &mut websocket).await {
+                self.hand_over();
+                return Some(websocket);
+            }
+            drop(self);
+            websocket.close().await;
+            None
+        };
+        WebSocketTask::Probing(Box::pin(probe), connection)
+    }
 }
 
 impl Drop for Begun {
@@ -157,5 +217,18 @@ impl Drop for Begun {
                 self.connection.mark_ended();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Most of what an idle connection takes is here.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<WebSocketTask>() <= 448, "{}", size_of::<WebSocketTask>());
+        assert!(size_of::<Connection>() <= 640, "{}", size_of::<Connection>());
+        assert!(size_of::<crate::socket::Socket>() <= 360, "{}", size_of::<crate::socket::Socket>());
     }
 }

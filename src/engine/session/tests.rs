@@ -59,9 +59,7 @@ impl Bench {
 
     /// Everything that goes out over a WebSocket.
     fn sent(&mut self) -> Vec<String> {
-        let mut batch = VecDeque::new();
-        self.session.take_output(&mut batch);
-        let sent = batch.iter().map(show).collect();
+        let sent = std::iter::from_fn(|| self.session.pop()).map(|packet| show(&packet)).collect();
         self.session.flushed();
         sent
     }
@@ -371,7 +369,7 @@ fn volatile_packets_leave_at_once_or_not_at_all() {
     assert!(bench.session.is_writable());
     bench.send("4a");
     assert!(!bench.session.is_writable());
-    bench.session.take_output(&mut VecDeque::new());
+    bench.session.pop();
     assert!(!bench.session.is_writable(), "not yet in the kernel");
     assert!(!bench.session.is_drained());
     bench.session.flushed();

@@ -1,5 +1,7 @@
 //! Frames of a client's, read from bytes. RFC 6455, section 5.
 
+use std::cell::Cell;
+
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -12,7 +14,7 @@ pub(super) struct Decoder {
     /// How much memory what was taken out of `unread` keeps.
     chunk: usize,
     /// The beginning of a message whose end has not arrived.
-    fragments: Option<Fragments>,
+    fragments: Option<Box<Fragments>>,
     max_payload: usize,
 }
 
@@ -115,12 +117,11 @@ impl Decoder {
     /// Takes what has arrived.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         if self.unread.is_empty() {
-            // In the size that it has: often it is one frame, which then goes on as it is.
-            self.unread = BytesMut::from(bytes);
-            self.chunk = bytes.len();
+            (self.unread, self.chunk) = buffer(bytes.len());
+            self.unread.extend_from_slice(bytes);
         } else {
             self.unread.extend_from_slice(bytes);
-            self.chunk = self.unread.capacity();
+            self.chunk = self.chunk.max(self.unread.capacity());
         }
     }
 
@@ -146,11 +147,13 @@ impl Decoder {
 
     /// Takes a frame that is there out of the buffer.
     fn take(&mut self, header: Header, length: usize) -> BytesMut {
-        let size = header.size + length;
-        let mut frame = match self.unread.len() == size {
-            true => std::mem::take(&mut self.unread),
-            false => self.unread.split_to(size),
-        };
+        let mut frame = self.unread.split_to(header.size + length);
+        if self.unread.is_empty() {
+            let rest = std::mem::take(&mut self.unread);
+            if self.chunk <= SPARE_SIZE {
+                SPARE.set(rest);
+            }
+        }
         frame.advance(header.size);
         unmask(&mut frame, header.mask);
         frame
@@ -162,9 +165,9 @@ impl Decoder {
             (TEXT | BINARY, Some(_)) => return Err(protocol("a WebSocket message begins within another one")),
             (CONTINUATION, None) => return Err(protocol("a WebSocket message has no beginning")),
             (TEXT | BINARY, None) => (header.opcode == TEXT, payload),
-            (CONTINUATION, Some(Fragments { is_text, mut data })) => {
-                data.extend_from_slice(&payload);
-                (is_text, data)
+            (CONTINUATION, Some(mut fragments)) => {
+                fragments.data.extend_from_slice(&payload);
+                (fragments.is_text, fragments.data)
             }
             (control, fragments) => {
                 self.fragments = fragments;
@@ -176,7 +179,7 @@ impl Decoder {
             }
         };
         if !header.is_final {
-            self.fragments = Some(Fragments { is_text, data });
+            self.fragments = Some(Box::new(Fragments { is_text, data }));
             return Ok(None);
         }
         if !is_text {
@@ -195,6 +198,26 @@ impl Decoder {
             false => data.freeze(),
         }
     }
+}
+
+/// The largest buffer that a thread keeps. What is small may be kept for a while together with all of its buffer.
+const SPARE_SIZE: usize = 4 * 1024;
+
+thread_local! {
+    /// The end of a buffer. Once all that was taken out of it is gone, it is used again from its beginning on.
+    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// A buffer for so many bytes, and how many it has in all.
+fn buffer(length: usize) -> (BytesMut, usize) {
+    if length > SPARE_SIZE {
+        return (BytesMut::with_capacity(length), length);
+    }
+    let mut spare = SPARE.take();
+    if !spare.try_reclaim(length) {
+        spare = BytesMut::with_capacity(SPARE_SIZE);
+    }
+    (spare, SPARE_SIZE)
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {

@@ -59,10 +59,11 @@ enum Ended {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
-    /// `read` is what has been read already.
-    pub(super) fn new(io: Io, read: &[u8], max_payload: usize, dialect: Dialect) -> Self {
+    /// `read` is what has been read already. It is not kept: it may be a small part of a large buffer.
+    #[expect(clippy::needless_pass_by_value, reason = "so that nobody keeps it")]
+    pub(super) fn new(io: Io, read: Bytes, max_payload: usize, dialect: Dialect) -> Self {
         let mut decoder = Decoder::new(max_payload);
-        decoder.feed(read);
+        decoder.feed(&read);
         Self { io, dialect, decoder, encoder: Encoder::default(), ping: None, ended: None, close_sent: false }
     }
 
