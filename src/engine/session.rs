@@ -346,7 +346,8 @@ impl Session {
             self.abort(CloseCause::TransportError("overlap from client"));
             return false;
         }
-        polling.poll = Poll::Pending;
+        // The client shall leave long-polling: a poll that has nothing to deliver does not wait.
+        polling.poll = if polling.probe == Probe::Confirmed { Poll::Released } else { Poll::Pending };
         true
     }
 
@@ -439,7 +440,8 @@ impl Session {
         }
     }
 
-    /// Takes a packet from the probing WebSocket.
+    /// Takes a packet from the probing WebSocket. Once that has proved that it works, polls that have nothing to deliver are
+    /// released.
     pub(crate) fn probe_packet(&mut self, packet: &Packet) -> ProbeStep {
         let Carrier::Polling(polling) = &mut self.carrier else {
             return ProbeStep::Fail;
@@ -447,6 +449,9 @@ impl Session {
         match packet.kind() {
             PacketKind::Ping if packet.data() == b"probe" => {
                 polling.probe = Probe::Confirmed;
+                if polling.poll == Poll::Pending {
+                    polling.poll = Poll::Released;
+                }
                 ProbeStep::Reply(Packet::pong_probe())
             }
             PacketKind::Upgrade if !matches!(self.state, State::Closed { .. }) => {
@@ -454,16 +459,6 @@ impl Session {
                 ProbeStep::Upgraded
             }
             _ => ProbeStep::Fail,
-        }
-    }
-
-    /// Lets a GET that has nothing to deliver return, so that the client can leave long-polling.
-    pub(crate) fn probe_release_poll(&mut self) {
-        if let Carrier::Polling(polling) = &mut self.carrier
-            && polling.probe == Probe::Confirmed
-            && polling.poll == Poll::Pending
-        {
-            polling.poll = Poll::Released;
         }
     }
 

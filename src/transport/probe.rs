@@ -3,22 +3,18 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::{
     connection::Connection,
-    engine::{Packet, ProbeStep, Session},
+    engine::{Packet, ProbeStep},
 };
 
 use super::TransportError;
-
-/// How often a poll that has nothing to deliver is released, so that the client can leave long-polling.
-const RELEASE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Tries a WebSocket for a session that is on long-polling. Answers whether it carries the session from now on.
 ///
@@ -29,18 +25,8 @@ where
     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError> + Unpin,
 {
     let mut timeout = pin!(sleep(connection.server.settings.upgrade_timeout));
-    let mut release = pin!(sleep(RELEASE_INTERVAL));
     // The time is up, or the session has ended.
-    let mut is_over = |cx: &mut Context<'_>| {
-        if connection.watch_probe(cx.waker()) || timeout.as_mut().poll(cx).is_ready() {
-            return true;
-        }
-        while release.as_mut().poll(cx).is_ready() {
-            connection.update(Session::probe_release_poll);
-            release.as_mut().reset(Instant::now() + RELEASE_INTERVAL);
-        }
-        false
-    };
+    let mut is_over = |cx: &mut Context<'_>| connection.watch_probe(cx.waker()) || timeout.as_mut().poll(cx).is_ready();
     loop {
         let packet = poll_fn(|cx| match is_over(cx) {
             true => Poll::Ready(None),
@@ -51,7 +37,6 @@ where
         };
         match connection.update(|session| session.probe_packet(&packet)) {
             ProbeStep::Reply(reply) => {
-                connection.update(Session::probe_release_poll);
                 let mut sending = pin!(send(transport, reply));
                 let sent = poll_fn(|cx| match is_over(cx) {
                     true => Poll::Ready(false),

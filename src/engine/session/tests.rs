@@ -290,7 +290,6 @@ fn an_upgrade_moves_the_session_and_what_is_queued() {
     assert_eq!(bench.poll(), None);
     assert!(bench.session.probe_begin());
     assert_eq!(bench.session.probe_packet(&text("2probe")), ProbeStep::Reply(text("3probe")));
-    bench.session.probe_release_poll();
     assert_eq!(bench.answer(), list(&["6"]), "the pending poll is released");
     bench.send("4a");
     assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Upgraded);
@@ -305,14 +304,12 @@ fn while_a_probe_is_under_way_polling_goes_on() {
     let mut bench = Bench::polling();
     bench.session.probe_begin();
     assert_eq!(bench.poll(), None);
-    bench.session.probe_release_poll();
     assert_eq!(bench.answer(), None, "an unconfirmed probe releases nothing");
     bench.session.probe_packet(&text("2probe"));
     bench.send("4a");
-    bench.session.probe_release_poll();
     assert_eq!(bench.answer(), list(&["4a"]), "a poll that has something delivers it");
     assert_eq!(bench.receive("4b"), Receipt::Message);
-    assert_eq!(bench.poll(), None, "the next poll waits");
+    assert_eq!(bench.poll(), list(&["6"]), "the next poll does not wait: the client shall leave");
 }
 
 #[test]
