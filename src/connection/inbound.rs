@@ -31,7 +31,7 @@ pub(crate) struct Inbound {
 #[derive(Debug)]
 enum Format {
     Json(Assembler),
-    Parser(Reading),
+    Parser(Box<Reading>),
 }
 
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl InboundSlot {
     pub(super) fn new(settings: &Settings) -> Self {
         let format = match &settings.parser {
             None => Format::Json(Assembler::new(settings.max_attachment_bytes)),
-            Some(parser) => Format::Parser(Reading::new(parser.clone())),
+            Some(parser) => Format::Parser(Box::new(Reading::new(parser.clone()))),
         };
         Self { inbound: Some(Inbound { format, stalled: None }), waiting: None, closed: false }
     }

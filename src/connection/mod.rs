@@ -73,6 +73,14 @@ struct State {
     armed: Option<Instant>,
     /// The driver cannot write: more output is no reason to wake it.
     blocked: bool,
+    /// Who else waits; with WebSocket mostly nobody.
+    waiters: Option<Box<Waiters>>,
+    /// The end of the session has been dealt with.
+    finished: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiters {
     /// The GET that is pending.
     poll: Option<Waker>,
     /// The POST that is under way.
@@ -81,8 +89,6 @@ struct State {
     probe: Option<Waker>,
     /// Who waits until everything has been sent.
     drained: Vec<Waker>,
-    /// The end of the session has been dealt with.
-    finished: bool,
 }
 
 /// Wakers to be woken once no lock is held.
@@ -103,29 +109,35 @@ impl State {
         let closed = self.session.closed().is_some();
         let polling = self.session.is_polling();
         let mut wakes = Wakes::default();
-        if closed || !polling || self.session.poll_is_due() {
-            wakes.one[0] = self.poll.take();
-        }
-        if closed || !polling {
-            wakes.one[1] = self.post.take();
-        }
-        if closed {
-            wakes.one[2] = self.probe.take();
+        if let Some(waiters) = &mut self.waiters {
+            if closed || !polling || self.session.poll_is_due() {
+                wakes.one[0] = waiters.poll.take();
+            }
+            if closed || !polling {
+                wakes.one[1] = waiters.post.take();
+            }
+            if closed {
+                wakes.one[2] = waiters.probe.take();
+            }
+            if closed || self.session.is_drained() {
+                wakes.drained = std::mem::take(&mut waiters.drained);
+            }
         }
         let earlier = || self.deadline() < self.armed;
         if closed || !polling && !self.blocked && self.session.has_output() || earlier() {
             wakes.one[3] = self.wake_driver();
         }
-        if closed || self.session.is_drained() {
-            wakes.drained = std::mem::take(&mut self.drained);
-        }
         wakes
+    }
+
+    fn waiters(&mut self) -> &mut Waiters {
+        self.waiters.get_or_insert_default()
     }
 
     /// Whoever carries what has just been queued.
     fn take_carrier(&mut self) -> Option<Waker> {
         match self.session.is_polling() {
-            true => self.poll.take(),
+            true => self.waiters.as_mut()?.poll.take(),
             false if self.blocked => None,
             false => self.wake_driver(),
         }
@@ -240,10 +252,7 @@ impl Connection {
                 awake: false,
                 armed: None,
                 blocked: false,
-                poll: None,
-                post: None,
-                probe: None,
-                drained: Vec::new(),
+                waiters: None,
                 finished: false,
             }),
             sockets: Mutex::default(),
@@ -381,8 +390,9 @@ impl Connection {
         if state.session.closed().is_some() || state.session.is_drained() {
             return Poll::Ready(());
         }
-        if !state.drained.iter().any(|known| known.will_wake(waker)) {
-            state.drained.push(waker.clone());
+        let drained = &mut state.waiters().drained;
+        if !drained.iter().any(|known| known.will_wake(waker)) {
+            drained.push(waker.clone());
         }
         Poll::Pending
     }
@@ -489,7 +499,7 @@ impl Connection {
         if flushed {
             state.session.flushed();
             // Somebody waits until all is sent.
-            if !state.drained.is_empty() {
+            if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
                 let wakes = state.wakes();
                 drop(state);
                 wakes.wake();
@@ -580,7 +590,7 @@ impl Connection {
         self.with_state(|state| match state.session.poll_answer() {
             Some(packets) => Poll::Ready(packets),
             None => {
-                state.poll = Some(waker.clone());
+                state.waiters().poll = Some(waker.clone());
                 Poll::Pending
             }
         })
@@ -589,14 +599,14 @@ impl Connection {
     /// Remembers who waits while a POST is under way; answers whether the session has ended or left long-polling.
     pub(crate) fn watch_post(&self, waker: &Waker) -> bool {
         let mut state = self.state();
-        state.post = Some(waker.clone());
+        state.waiters().post = Some(waker.clone());
         state.session.closed().is_some() || !state.session.is_polling()
     }
 
     /// Remembers the probing WebSocket; answers whether the session has ended.
     pub(crate) fn watch_probe(&self, waker: &Waker) -> bool {
         let mut state = self.state();
-        state.probe = Some(waker.clone());
+        state.waiters().probe = Some(waker.clone());
         state.session.closed().is_some()
     }
 }

@@ -104,6 +104,8 @@ impl Connection {
         if table.closed {
             return Err(JoinError::Closed);
         }
+        // Most connections join one namespace.
+        table.slots.reserve_exact(1);
         table.slots.push(Slot { socket, admission: None });
         Ok(())
     }

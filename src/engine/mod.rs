@@ -15,7 +15,7 @@ mod sid;
 pub(crate) use self::{
     dialect::Dialect,
     open::Open,
-    outbox::Outbox,
+    outbox::{Outbox, PacketQueue},
     packet::MESSAGE_BYTE,
     payload::{Payload, PayloadDecoder, encode_payload},
     query::HandshakeQuery,

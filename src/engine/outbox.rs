@@ -5,28 +5,66 @@ use super::Packet;
 /// What waits to be sent to one client, bounded by bytes.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    queue: VecDeque<Packet>,
+    queue: PacketQueue,
     bytes: usize,
     limit: usize,
     /// How much of it does not count against the limit.
     released: usize,
 }
 
+/// Packets in their order. One alone takes no memory of its own: an idle connection has none.
+#[derive(Debug, Default)]
+pub(crate) struct PacketQueue {
+    /// There is one unless the queue is empty.
+    first: Option<Packet>,
+    rest: VecDeque<Packet>,
+}
+
 /// A queue grown by a burst is given back once it has been emptied.
-const KEPT_CAPACITY: usize = 16;
+const KEPT_CAPACITY: usize = 4;
+
+impl PacketQueue {
+    pub(crate) fn push(&mut self, packet: Packet) {
+        match &self.first {
+            None => self.first = Some(packet),
+            Some(_) => self.rest.push_back(packet),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Packet> {
+        let packet = self.first.take()?;
+        if self.rest.capacity() > 0 {
+            self.first = self.rest.pop_front();
+            if self.first.is_none() && self.rest.capacity() > KEPT_CAPACITY {
+                self.rest = VecDeque::new();
+            }
+        }
+        Some(packet)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+}
+
+impl Extend<Packet> for PacketQueue {
+    fn extend<I: IntoIterator<Item = Packet>>(&mut self, packets: I) {
+        packets.into_iter().for_each(|packet| self.push(packet));
+    }
+}
 
 /// Each packet costs its entry in the queue too: many small packets are bounded as well.
 const OVERHEAD: usize = size_of::<Packet>();
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, limit, released: 0 }
+        Self { queue: PacketQueue::default(), bytes: 0, limit, released: 0 }
     }
 
     /// Queues a packet and its attachments, which `add` adds and which [cost](Self::cost) so much, all or none.
     ///
     /// An empty outbox takes anything: one packet larger than the limit is the sender's own decision.
-    pub(crate) fn push(&mut self, cost: usize, add: impl FnOnce(&mut VecDeque<Packet>)) -> Result<(), OutboxFull> {
+    pub(crate) fn push(&mut self, cost: usize, add: impl FnOnce(&mut PacketQueue)) -> Result<(), OutboxFull> {
         if !self.queue.is_empty() && self.bytes - self.released + cost > self.limit {
             return Err(OutboxFull);
         }
@@ -51,17 +89,14 @@ impl Outbox {
     /// Queues a packet of the protocol itself, whatever the limit says.
     pub(crate) fn push_control(&mut self, packet: Packet) {
         self.bytes += cost(&packet);
-        self.queue.push_back(packet);
+        self.queue.push(packet);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Packet> {
-        let packet = self.queue.pop_front()?;
+        let packet = self.queue.pop()?;
         self.bytes -= cost(&packet);
         // What was released stands in front.
         self.released = self.released.saturating_sub(cost(&packet));
-        if self.queue.is_empty() && self.queue.capacity() > KEPT_CAPACITY {
-            self.queue = VecDeque::new();
-        }
         Some(packet)
     }
 
@@ -75,7 +110,7 @@ impl Outbox {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.queue = VecDeque::new();
+        self.queue = PacketQueue::default();
         self.bytes = 0;
         self.released = 0;
     }

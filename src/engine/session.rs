@@ -1,12 +1,9 @@
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     Outbox, Packet, PacketKind,
     heartbeat::{Beat, Heartbeat},
-    outbox::OutboxFull,
+    outbox::{OutboxFull, PacketQueue},
     query::Protocol,
 };
 
@@ -177,17 +174,13 @@ impl Session {
     /// Queues a packet with its attachments. What is sent to a closing session is dropped.
     pub(crate) fn send(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
         self.send_costly(Outbox::cost(packets), |queue| match packets {
-            [packet] => queue.push_back(packet.clone()),
+            [packet] => queue.push(packet.clone()),
             packets => queue.extend(packets.iter().cloned()),
         })
     }
 
     /// As [`send`](Self::send), of what `add` adds; `cost` is what [`Outbox::cost`] says.
-    pub(crate) fn send_costly(
-        &mut self,
-        cost: usize,
-        add: impl FnOnce(&mut VecDeque<Packet>),
-    ) -> Result<(), OutboxFull> {
+    pub(crate) fn send_costly(&mut self, cost: usize, add: impl FnOnce(&mut PacketQueue)) -> Result<(), OutboxFull> {
         match self.state {
             State::Open => self.outbox.push(cost, add),
             State::Closing { .. } | State::Closed { .. } => Ok(()),

@@ -89,7 +89,8 @@ fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, c
     };
     let watch = ConnectWatch::start(&socket);
     if socket.namespace.admits_everyone() {
-        connection.server.contain(|| socket.hold(connect_extensions(&connection.request)));
+        let extensions = socket.session.is_some().then(|| connect_extensions(&connection.request));
+        connection.server.contain(|| socket.hold(extensions));
         return settle(&socket, None, watch);
     }
     let admission = watch.instrument(decide(socket.clone(), auth, watch.clone()));

@@ -150,7 +150,7 @@ where
         let mut extensions = request.extensions().clone();
         // The socket must not hold itself.
         extensions.remove::<SocketRef>();
-        socket.inner().hold(extensions);
+        socket.inner().hold(Some(extensions));
         Either::Left(self.0.call(request))
     }
 }

@@ -1,6 +1,5 @@
 use std::{
     cell::Cell,
-    collections::VecDeque,
     io::{self, Write},
     sync::OnceLock,
 };
@@ -8,7 +7,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use serde::Serialize;
 
-use crate::engine::{Outbox, Packet, Protocol};
+use crate::engine::{Outbox, Packet, PacketQueue, Protocol};
 
 use super::{
     args::{Arity, arity},
@@ -105,9 +104,9 @@ impl Encoded {
 
     /// Queues the packets for the only client that gets them. They are moved: the first copy of bytes that are not shared yet
     /// would allocate.
-    pub(crate) fn move_into(self, queue: &mut VecDeque<Packet>) {
+    pub(crate) fn move_into(self, queue: &mut PacketQueue) {
         match self.parts {
-            Parts::Text(packet) => queue.push_back(packet),
+            Parts::Text(packet) => queue.push(packet),
             Parts::Binary(packets) => queue.extend(packets.into_vec()),
         }
     }

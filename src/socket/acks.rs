@@ -33,7 +33,7 @@ pub(crate) struct Acks(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    waiting: Option<HashMap<u64, Waiter, RandomState>>,
+    waiting: Option<Box<HashMap<u64, Waiter, RandomState>>>,
     closed: bool,
 }
 
@@ -104,7 +104,7 @@ impl Acks {
             table.closed = true;
             table.waiting.take()
         };
-        for (_, waiter) in waiting.into_iter().flatten() {
+        for (_, waiter) in waiting.into_iter().flat_map(|waiting| *waiting) {
             match waiter {
                 Waiter::One(sender) => drop(sender),
                 Waiter::Many(socket, sender) => drop(sender.send((socket, None))),
@@ -113,7 +113,7 @@ impl Acks {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.table().waiting.as_ref().map_or(0, HashMap::len)
+        self.table().waiting.as_ref().map_or(0, |waiting| waiting.len())
     }
 }
 

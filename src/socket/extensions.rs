@@ -13,24 +13,20 @@ pub struct SocketExtensions<'a> {
 }
 
 impl SocketExtensions<'_> {
-    fn with<R>(&self, f: impl FnOnce(&mut Extensions) -> R) -> R {
-        f(&mut self.socket.lock_extensions())
-    }
-
     /// The value of a type.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.with(|extensions| extensions.get::<T>().cloned())
+        self.socket.with_extensions(|extensions| extensions.get::<T>().cloned())
     }
 
     /// Sets the value of a type, and returns the one that was there.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
-        self.with(|extensions| extensions.insert(value))
+        self.socket.change_extensions(|extensions| extensions.insert(value))
     }
 
     /// Removes the value of a type, and returns it.
     pub fn remove<T: Send + Sync + 'static>(&self) -> Option<T> {
-        self.with(Extensions::remove::<T>)
+        self.socket.change_extensions(Extensions::remove::<T>)
     }
 }
 

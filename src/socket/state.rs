@@ -45,7 +45,8 @@ pub(crate) struct Socket {
     pub(crate) namespace: Arc<NamespaceState>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) acks: Acks,
-    extensions: Mutex<Extensions>,
+    /// There are none as long as they are those of the request that opened the connection.
+    extensions: Mutex<Option<Extensions>>,
     pub(super) kept: Kept,
     /// The JSON object that came with CONNECT.
     pub(super) auth: Bytes,
@@ -57,7 +58,8 @@ pub(crate) struct Socket {
     /// The client is to be sent a DISCONNECT packet.
     untold: AtomicBool,
     phase: AtomicU8,
-    pending: Mutex<Pending>,
+    /// There is none once the socket has been accepted.
+    pending: Mutex<Option<Box<Pending>>>,
     /// Its place in the namespace's registry; changed only under the registry's lock.
     member: Mutex<Option<MemberId>>,
     /// Event handlers under way.
@@ -136,7 +138,7 @@ impl Socket {
         self.phase.load(Ordering::Acquire)
     }
 
-    fn pending(&self) -> MutexGuard<'_, Pending> {
+    fn pending(&self) -> MutexGuard<'_, Option<Box<Pending>>> {
         self.pending.lock()
     }
 
@@ -173,12 +175,20 @@ impl Socket {
         *self.data.lock() = json;
     }
 
-    pub(super) fn lock_extensions(&self) -> MutexGuard<'_, Extensions> {
-        self.extensions.lock()
+    pub(super) fn with_extensions<R>(&self, read: impl FnOnce(&Extensions) -> R) -> R {
+        match &*self.extensions.lock() {
+            Some(own) => read(own),
+            None => read(self.connection.request.extensions()),
+        }
+    }
+
+    pub(super) fn change_extensions<R>(&self, change: impl FnOnce(&mut Extensions) -> R) -> R {
+        let mut own = self.extensions.lock();
+        change(own.get_or_insert_with(|| self.connection.request.extensions().clone()))
     }
 
     pub(crate) fn all_extensions(&self) -> Extensions {
-        self.lock_extensions().clone()
+        self.with_extensions(Clone::clone)
     }
 
     /// The socket's own listeners, if it has ever had one.
@@ -201,15 +211,17 @@ impl Socket {
 
     /// The layers have let the CONNECT through: the socket joins the namespace, held.
     ///
-    /// What the layers put on the request stays on the socket.
-    pub(crate) fn hold(self: &Arc<Self>, extensions: Extensions) {
-        self.merge_extensions(extensions);
+    /// What the layers put on the request stays on the socket; if there are none, nothing has to be kept.
+    pub(crate) fn hold(self: &Arc<Self>, extensions: Option<Extensions>) {
+        if let Some(extensions) = extensions {
+            self.merge_extensions(extensions);
+        }
         let join = |rooms: &[Room]| {
             let mut pending = self.pending();
             if self.phase() != ADMITTING {
                 return None;
             }
-            let joined = std::mem::take(&mut pending.rooms);
+            let joined = pending.as_mut().map(|pending| std::mem::take(&mut pending.rooms)).unwrap_or_default();
             self.namespace.with_registry(|registry| {
                 let id = registry.insert(self.id.room(), self.clone());
                 for room in rooms.iter().chain(&joined) {
@@ -229,17 +241,19 @@ impl Socket {
         for packet in &missed {
             self.connection.packets_of(packet);
         }
-        self.pending().missed = missed;
+        if !missed.is_empty() {
+            self.pending().get_or_insert_default().missed = missed;
+        }
     }
 
     /// What the socket had before it was lost, what layers gave it, what they put on the request: the last one counts.
     fn merge_extensions(&self, request: Extensions) {
         // Values are the user's: they are cloned and dropped while nothing is locked.
         let mut merged = self.session.as_ref().map(|session| session.restored_extensions()).unwrap_or_default();
-        let own = std::mem::take(&mut *self.lock_extensions());
-        merged.extend(own);
+        let own = self.extensions.lock().take();
+        merged.extend(own.unwrap_or_default());
         merged.extend(request);
-        let before = std::mem::replace(&mut *self.lock_extensions(), merged);
+        let before = self.extensions.lock().replace(merged);
         drop(before);
     }
 
@@ -259,7 +273,7 @@ impl Socket {
             return false;
         }
         self.connection.joined();
-        let Pending { packets, missed, .. } = std::mem::take(&mut *pending);
+        let Pending { packets, missed, .. } = pending.take().map(|pending| *pending).unwrap_or_default();
         let held = packets.iter().map(|held| &held.packet);
         let settled = self.session.as_ref().map(|session| session.settle());
         let accept = || self.phase.store(CONNECTED, Ordering::Release);
@@ -337,7 +351,7 @@ impl Socket {
         if volatile {
             return Ok(Sent::default());
         }
-        pending.hold(&packet, false, self.connection.server.settings.max_buffered_bytes)
+        pending.get_or_insert_default().hold(&packet, false, self.connection.server.settings.max_buffered_bytes)
     }
 
     /// Holds an event back that is emitted before the socket has joined its namespace, which will
@@ -351,12 +365,13 @@ impl Socket {
             drop(pending);
             return Some(self.hold_back(Cow::Borrowed(packet), volatile));
         }
-        Some(pending.hold(packet, true, self.connection.server.settings.max_buffered_bytes))
+        Some(pending.get_or_insert_default().hold(packet, true, self.connection.server.settings.max_buffered_bytes))
     }
 
     /// Changes what [`hold_early`](Self::hold_early) has held.
     pub(crate) fn stamp_early(&self, mut stamp: impl FnMut(&Encoded) -> Encoded) {
-        for held in self.pending().packets.iter_mut().filter(|held| held.early) {
+        let mut pending = self.pending();
+        for held in pending.iter_mut().flat_map(|pending| &mut pending.packets).filter(|held| held.early) {
             *held = Held { packet: stamp(&held.packet), early: false };
         }
     }
@@ -384,7 +399,7 @@ impl Socket {
         if self.phase() == ADMITTING {
             let mut pending = self.pending();
             if self.phase() == ADMITTING {
-                pending.rooms.extend(rooms);
+                pending.get_or_insert_default().rooms.extend(rooms);
                 return;
             }
         }
@@ -406,7 +421,9 @@ impl Socket {
     pub(crate) fn leave(&self, room: &str) {
         let mut pending = self.pending();
         if self.phase() == ADMITTING {
-            pending.rooms.retain(|joined| joined != room);
+            if let Some(pending) = &mut *pending {
+                pending.rooms.retain(|joined| joined != room);
+            }
             return;
         }
         drop(pending);
@@ -490,7 +507,7 @@ impl Socket {
         let last = if reason.is_recoverable() { LOST } else { CLOSED };
         let (before, pending) = {
             let mut pending = self.pending();
-            let pending = std::mem::take(&mut *pending);
+            let pending = pending.take();
             let close = |phase| (phase < CLOSED).then_some(last);
             (self.phase.fetch_update(Ordering::AcqRel, Ordering::Acquire, close), pending)
         };

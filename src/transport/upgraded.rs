@@ -17,7 +17,7 @@ use tokio::{
 pub(super) enum UpgradedIo {
     /// Without the layers that HTTP needed.
     Tcp(TcpStream),
-    Other(TokioIo<Upgraded>),
+    Other(Box<TokioIo<Upgraded>>),
 }
 
 impl UpgradedIo {
@@ -30,7 +30,7 @@ impl UpgradedIo {
         };
         match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(Parts { io, read_buf, .. }) => (Self::Tcp(io.into_inner()), read_buf),
-            Err(upgraded) => (Self::Other(TokioIo::new(upgraded)), Bytes::new()),
+            Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
         }
     }
 }

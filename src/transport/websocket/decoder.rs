@@ -29,7 +29,7 @@ struct Fragments {
 pub(super) enum Message {
     Text(ByteString),
     Binary(Bytes),
-    Ping(Bytes),
+    Ping(Box<[u8]>),
     /// The peer closes, with this code, or without one.
     Close(Option<CloseCode>),
 }
@@ -172,7 +172,7 @@ impl Decoder {
             (control, fragments) => {
                 self.fragments = fragments;
                 return match control {
-                    PING => Ok(Some(Message::Ping(Bytes::copy_from_slice(&payload)))),
+                    PING => Ok(Some(Message::Ping((*payload).into()))),
                     CLOSE => read_close(&payload).map(Some),
                     _ => Ok(None),
                 };

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
 /// What is gathered before it is written, unless it is flushed first.
@@ -24,19 +24,34 @@ pub(super) struct Encoder {
     /// How much of it has been written.
     written: usize,
     /// A payload that follows the buffer; nothing can be added before it has been written.
-    large: Bytes,
+    large: Option<Box<Bytes>>,
     blocked: bool,
 }
 
 impl Encoder {
+    /// Adds the frame of a message.
+    pub(super) fn message(&mut self, opcode: u8, payload: Bytes) {
+        if payload.len() < LARGE_PAYLOAD {
+            self.frame(opcode, &payload);
+        } else {
+            self.header(opcode, payload.len());
+            self.large = Some(Box::new(payload));
+        }
+    }
+
     /// Adds a frame.
-    pub(super) fn frame(&mut self, opcode: u8, payload: Bytes) {
-        debug_assert!(self.large.is_empty(), "a frame was added without room");
+    pub(super) fn frame(&mut self, opcode: u8, payload: &[u8]) {
+        self.header(opcode, payload.len());
+        self.buffer.extend_from_slice(payload);
+    }
+
+    fn header(&mut self, opcode: u8, length: usize) {
+        debug_assert!(self.large.is_none(), "a frame was added without room");
         if self.buffer.capacity() == 0 {
             self.buffer = SPARE.take();
         }
         let first = 0x80 | opcode;
-        match payload.len() {
+        match length {
             length @ ..126 => self.buffer.extend_from_slice(&[first, length as u8]),
             length @ 126..=0xffff => {
                 let [high, low] = (length as u16).to_be_bytes();
@@ -47,16 +62,11 @@ impl Encoder {
                 self.buffer.extend_from_slice(&(length as u64).to_be_bytes());
             }
         }
-        if payload.len() < LARGE_PAYLOAD {
-            self.buffer.extend_from_slice(&payload);
-        } else {
-            self.large = payload;
-        }
     }
 
     /// Whether another frame can be added before something is written.
     pub(super) fn has_room(&self) -> bool {
-        self.buffer.len() < WRITE_BUFFER && self.large.is_empty()
+        self.buffer.len() < WRITE_BUFFER && self.large.is_none()
     }
 
     /// Whether the last attempt to write has left something.
@@ -75,9 +85,12 @@ impl Encoder {
             let rest = &self.buffer[self.written..];
             self.written += some(ready!(Pin::new(&mut *io).poll_write(cx, rest))?)?;
         }
-        while !self.large.is_empty() {
-            let written = some(ready!(Pin::new(&mut *io).poll_write(cx, &self.large))?)?;
-            let _ = self.large.split_to(written);
+        while let Some(large) = &mut self.large {
+            let written = some(ready!(Pin::new(&mut *io).poll_write(cx, large))?)?;
+            large.advance(written);
+            if large.is_empty() {
+                self.large = None;
+            }
         }
         self.blocked = false;
         if self.written > 0 {

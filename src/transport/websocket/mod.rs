@@ -44,7 +44,7 @@ pub(super) struct WebSocket<Io> {
     decoder: Decoder,
     encoder: Encoder,
     /// What the last ping said that has not been answered.
-    ping: Option<Bytes>,
+    ping: Option<Box<[u8]>>,
     ended: Option<Ended>,
     close_sent: bool,
 }
@@ -111,7 +111,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
                 let _ = Pin::new(&mut self.io).poll_flush(cx)?;
                 break;
             };
-            self.encoder.frame(PONG, payload);
+            self.encoder.frame(PONG, &payload);
         }
         Ok(())
     }
@@ -181,8 +181,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
         match self.dialect.write(packet) {
-            PacketPayload::Text(text) => self.encoder.frame(TEXT, text),
-            PacketPayload::Binary(data) => self.encoder.frame(BINARY, data),
+            PacketPayload::Text(text) => self.encoder.message(TEXT, text),
+            PacketPayload::Binary(data) => self.encoder.message(BINARY, data),
         }
         Ok(())
     }
@@ -203,8 +203,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
                 Some(Ended::ByViolation(code)) => Some(code),
                 None => None,
             };
-            let payload = code.map(|code| Bytes::copy_from_slice(&u16::from(code).to_be_bytes()));
-            self.encoder.frame(CLOSE, payload.unwrap_or_default());
+            let code = code.map(|code| u16::from(code).to_be_bytes());
+            self.encoder.frame(CLOSE, code.as_ref().map_or(&[], |code| code));
         }
         ready!(self.as_mut().poll_flush(cx))?;
         // Nothing follows: the peer sees the end at once.

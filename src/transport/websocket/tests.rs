@@ -63,7 +63,7 @@ fn a_message_is_put_together_from_fragments_with_control_frames_between_them() {
     ]
     .concat();
     let expected = [
-        Message::Ping(Bytes::from_static(b"p")),
+        Message::Ping((*b"p").into()),
         text("42[\"é\"]"),
         Message::Binary(Bytes::from(vec![1; 70_000])),
         Message::Close(Some(CloseCode::Normal)),
