@@ -27,17 +27,27 @@ pub(crate) struct HandshakeQuery<'a> {
 impl<'a> HandshakeQuery<'a> {
     pub(crate) fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-            match &*key {
-                "EIO" => parsed.eio = Some(value),
-                "transport" => parsed.transport = Some(value),
-                "sid" => parsed.sid = Some(value).filter(|sid| !sid.is_empty()),
-                "j" => parsed.jsonp = Some(value),
-                "b64" => parsed.base64 = !value.is_empty(),
-                _ => {}
+        // Nearly all queries stand there as they are.
+        if memchr::memchr2(b'%', b'+', query.as_bytes()).is_none() {
+            for pair in query.split('&') {
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                parsed.set(key, Cow::Borrowed(value));
             }
+        } else {
+            form_urlencoded::parse(query.as_bytes()).for_each(|(key, value)| parsed.set(&key, value));
         }
         parsed
+    }
+
+    fn set(&mut self, key: &str, value: Cow<'a, str>) {
+        match key {
+            "EIO" => self.eio = Some(value),
+            "transport" => self.transport = Some(value),
+            "sid" => self.sid = Some(value).filter(|sid| !sid.is_empty()),
+            "j" => self.jsonp = Some(value),
+            "b64" => self.base64 = !value.is_empty(),
+            _ => {}
+        }
     }
 
     /// The revision that the query names.

@@ -1,9 +1,12 @@
 use std::{
+    cell::Cell,
     fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
 };
+
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::EventResponse;
 
@@ -13,6 +16,13 @@ pub struct EventFuture(Inner);
 enum Inner {
     Ready(Option<EventResponse>),
     Running(Pin<Box<dyn Future<Output = EventResponse> + Send>>),
+    /// That of a handler of ours, which keeps nothing once it has completed.
+    Handler(ReusableBoxFuture<'static, EventResponse>),
+}
+
+thread_local! {
+    /// The memory of a future that has completed: handlers that do not wait need no other.
+    static SPARE: Cell<Option<ReusableBoxFuture<'static, EventResponse>>> = const { Cell::new(None) };
 }
 
 impl EventFuture {
@@ -26,6 +36,24 @@ impl EventFuture {
     pub fn ready(response: EventResponse) -> Self {
         Self(Inner::Ready(Some(response)))
     }
+
+    /// The future of a handler.
+    pub(super) fn handler(future: impl Future<Output = EventResponse> + Send + 'static) -> Self {
+        Self(Inner::Handler(match SPARE.take() {
+            Some(mut spare) => {
+                spare.set(future);
+                spare
+            }
+            None => ReusableBoxFuture::new(future),
+        }))
+    }
+
+    /// Hands the memory on, once the future has completed.
+    pub(crate) fn recycle(self) {
+        if let Inner::Handler(future) = self.0 {
+            SPARE.set(Some(future));
+        }
+    }
 }
 
 impl Future for EventFuture {
@@ -37,6 +65,7 @@ impl Future for EventFuture {
                 Poll::Ready(response.take().expect("a future is not polled after it has completed"))
             }
             Inner::Running(future) => future.as_mut().poll(cx),
+            Inner::Handler(future) => future.poll(cx),
         }
     }
 }

@@ -99,7 +99,7 @@ macro_rules! impl_handler {
             $($ty: FromEvent<S> + Send,)*
         {
             fn call(self, mut request: EventRequest, state: S) -> EventFuture {
-                EventFuture::new(async move {
+                EventFuture::handler(async move {
                     $(
                         let $ty = match $ty::from_event(&mut request, &state).await {
                             Ok(value) => value,

@@ -385,7 +385,9 @@ pub(crate) fn start_event(
     };
     match event.poll(socket, cx) {
         Poll::Ready(response) => {
-            answer(socket, ack.as_deref(), response, event.watch);
+            let Contained { future, watch } = event;
+            future.into_iter().for_each(EventFuture::recycle);
+            answer(socket, ack.as_deref(), response, watch);
             ack.into_iter().for_each(PendingAck::give_back);
         }
         Poll::Pending => {
