@@ -216,7 +216,7 @@ impl SocketIo {
         let id = self.server.settings.generate_id.as_ref().map_or_else(generate_id, |generate| generate(&request));
         let (dialect, request) = (Dialect::plain(protocol), ConnectionRequest::new(request));
         match Connection::open(self.server.clone(), id.into(), request, Transport::Custom, dialect) {
-            Some(connection) => carry(connection, transport).await,
+            Some(connection) => carry(connection, transport, None).await,
             None => log!(warn, "a connection is not accepted: its id is taken, or the server is being drained"),
         }
     }

@@ -582,3 +582,47 @@ async fn an_event_service_that_is_not_ready_stops_the_reading() {
     gate.notify_one();
     second.expect("430[]").await;
 }
+
+/// What a handler emits precedes its answer, and answers keep their order, however large they are and whatever is in them.
+#[tokio::test]
+async fn answers_follow_what_was_emitted_before_them() {
+    let namespace = Namespace::new()
+        .on("count", async |socket: SocketRef, Data(to): Data<u32>| {
+            for number in 0..to {
+                socket.emit("number", &number).ok();
+            }
+            Ack(to)
+        })
+        .on("text", async |Data(length): Data<usize>| Ack("x".repeat(length)))
+        .on("bytes", async |Data(length): Data<usize>| Ack((Bytes::from(vec![1; length]), Bytes::from_static(b"end"))))
+        .on("leave", async |socket: SocketRef| {
+            socket.disconnect();
+            Ack(())
+        });
+    let server = serve_namespace(namespace).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    let asked =
+        [("count", 2), ("text", 20_000), ("text", 3), ("bytes", 20_000), ("bytes", 2), ("count", 1), ("count", 0)];
+    for (id, (event, argument)) in asked.iter().enumerate() {
+        client.say(&format!(r#"42{id}["{event}",{argument}]"#)).await;
+    }
+    client.say(r#"428["leave"]"#).await;
+    client.say(r#"429["count",1]"#).await;
+    let placeholders = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
+    client.expect(r#"42["number",0]"#).await;
+    client.expect(r#"42["number",1]"#).await;
+    client.expect("430[2]").await;
+    client.expect(&format!(r#"431["{}"]"#, "x".repeat(20_000))).await;
+    client.expect(r#"432["xxx"]"#).await;
+    for (id, length) in [(3, 20_000), (4, 2)] {
+        client.expect(&format!("462-{id}[{placeholders}]")).await;
+        client.expect_binary(&vec![1; length]).await;
+        client.expect_binary(b"end").await;
+    }
+    client.expect(r#"42["number",0]"#).await;
+    client.expect("435[1]").await;
+    client.expect("436[0]").await;
+    client.expect("41").await;
+    // Whoever has left asks in vain, and breaks the rules.
+    client.expect_close().await;
+}

@@ -1,6 +1,6 @@
 use std::{
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use crate::{
     config::Settings,
     engine::{Packet, Protocol},
     macros::log,
-    namespace::{self, EventRequest},
+    namespace::{self, EventRequest, Reply},
     packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, Limits, decode},
     parser::Reading,
     socket::{DisconnectReason, Socket},
@@ -109,18 +109,17 @@ impl Inbound {
         match self.stalled.take() {
             None => Poll::Ready(()),
             Some(stalled) => {
-                let poll = self.poll_start(connection, *stalled, cx);
-                if poll.is_ready() {
-                    connection.stalled.store(false, Ordering::Relaxed);
-                    connection.update(|session| session.reads_again(now()));
-                }
-                poll
+                let reply = ready!(self.poll_start(connection, *stalled, cx));
+                connection.stalled.store(false, Ordering::Relaxed);
+                connection.update(|session| session.reads_again(now()));
+                reply.into_iter().for_each(Reply::deliver);
+                Poll::Ready(())
             }
         }
     }
 
     /// Starts an event, or keeps it until its socket may start another one.
-    fn poll_start(&mut self, connection: &Connection, event: Stalled, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_start(&mut self, connection: &Connection, event: Stalled, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
         let mut ready = event.socket.poll_may_start(cx);
         if ready.is_pending() {
             connection.reader.register(cx.waker());
@@ -132,15 +131,20 @@ impl Inbound {
             connection.stalled.store(true, Ordering::Relaxed);
             return Poll::Pending;
         };
-        namespace::start_event(&event.socket, route, event.event, cx);
-        Poll::Ready(())
+        Poll::Ready(namespace::start_event(&event.socket, route, event.event, cx))
     }
 
-    /// Handles a message, after [`poll_ready`](Self::poll_ready).
-    pub(crate) fn receive(&mut self, connection: &Arc<Connection>, message: Packet, cx: &mut Context<'_>) {
-        if let Err(DecodeError(detail)) = self.try_receive(connection, message, cx) {
+    /// Handles a message, after [`poll_ready`](Self::poll_ready). Answers with what is to be sent to the client at once.
+    pub(crate) fn receive(
+        &mut self,
+        connection: &Arc<Connection>,
+        message: Packet,
+        cx: &mut Context<'_>,
+    ) -> Option<Reply> {
+        self.try_receive(connection, message, cx).unwrap_or_else(|DecodeError(detail)| {
             connection.violation(detail);
-        }
+            None
+        })
     }
 
     fn try_receive(
@@ -148,7 +152,7 @@ impl Inbound {
         connection: &Arc<Connection>,
         message: Packet,
         cx: &mut Context<'_>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Option<Reply>, DecodeError> {
         let limits = connection.server.settings.packet_limits();
         let assembled = match &mut self.format {
             Format::Json(assembler) => read_json(assembler, message, limits)?,
@@ -156,7 +160,7 @@ impl Inbound {
         };
         match assembled {
             Some(packet) => self.dispatch(connection, packet, cx),
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 
@@ -165,32 +169,31 @@ impl Inbound {
         connection: &Arc<Connection>,
         packet: Assembled,
         cx: &mut Context<'_>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Option<Reply>, DecodeError> {
         let Assembled { header, attachments } = packet;
         match header.kind {
+            Kind::Event | Kind::BinaryEvent => return self.event(connection, header, attachments, cx),
             Kind::Connect => match (connection.dialect.protocol, header.namespace().split_once('?')) {
-                (Protocol::V3, Some((name, query))) => namespace::admit(connection, name, query_to_auth(query), cx),
+                (Protocol::V3, Some((name, query))) => namespace::admit(connection, name, query_to_auth(query), cx)?,
                 (Protocol::V3 | Protocol::V4, _) => namespace::admit(
                     connection,
                     header.namespace(),
                     Bytes::copy_from_slice(header.payload.as_bytes()),
                     cx,
-                ),
+                )?,
             },
             Kind::Disconnect => {
                 joined(connection, &header)?.close(DisconnectReason::ClientNamespaceDisconnect);
-                Ok(())
             }
-            Kind::Event | Kind::BinaryEvent => self.event(connection, header, attachments, cx),
             Kind::Ack | Kind::BinaryAck => {
                 let socket = joined(connection, &header)?;
                 if let Some(id) = header.id {
                     socket.acks.resolve(id, header.payload, attachments);
                 }
-                Ok(())
             }
-            Kind::ConnectError => Err(DecodeError("a client must not send CONNECT_ERROR")),
+            Kind::ConnectError => return Err(DecodeError("a client must not send CONNECT_ERROR")),
         }
+        Ok(None)
     }
 
     fn event(
@@ -199,16 +202,18 @@ impl Inbound {
         header: Header,
         attachments: Vec<Bytes>,
         cx: &mut Context<'_>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Option<Reply>, DecodeError> {
         let socket = joined(connection, &header)?;
         if header.payload.is_empty() {
             connection.span.in_scope(|| log!(debug, "an event without a name is ignored"));
-            return Ok(());
+            return Ok(None);
         }
         let payload = EventPayload::new(header.payload, attachments)?;
         let event = EventRequest::new(socket.clone(), payload, header.id);
-        let _ = self.poll_start(connection, Stalled { socket, event }, cx);
-        Ok(())
+        Ok(match self.poll_start(connection, Stalled { socket, event }, cx) {
+            Poll::Ready(reply) => reply,
+            Poll::Pending => None,
+        })
     }
 }
 

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     config::{SlowClientPolicy, Transport},
-    engine::{CloseCause, Dialect, Open, Outbox, Packet, Receipt, Session},
+    engine::{CloseCause, Dialect, Open, Outbox, Packet, Protocol, Receipt, Session},
     macros::log,
     observe::ConnectionSpan,
     packet::Encoded,
@@ -105,9 +105,15 @@ impl Wakes {
 }
 
 impl State {
-    fn wakes(&mut self) -> Wakes {
+    /// Whom a change concerns; mostly nobody.
+    fn wakes(&mut self) -> Option<Wakes> {
         let closed = self.session.closed().is_some();
         let polling = self.session.is_polling();
+        let earlier = || self.deadline() < self.armed;
+        let driver_is_due = closed || !polling && !self.blocked && self.session.has_output() || earlier();
+        if self.waiters.is_none() && !driver_is_due {
+            return None;
+        }
         let mut wakes = Wakes::default();
         if let Some(waiters) = &mut self.waiters {
             if closed || !polling || self.session.poll_is_due() {
@@ -123,11 +129,11 @@ impl State {
                 wakes.drained = std::mem::take(&mut waiters.drained);
             }
         }
-        let earlier = || self.deadline() < self.armed;
-        if closed || !polling && !self.blocked && self.session.has_output() || earlier() {
+        if driver_is_due {
             wakes.one[3] = self.wake_driver();
         }
-        wakes
+        let somebody = wakes.one.iter().any(Option::is_some) || !wakes.drained.is_empty();
+        somebody.then_some(wakes)
     }
 
     fn waiters(&mut self) -> &mut Waiters {
@@ -286,7 +292,9 @@ impl Connection {
         let result = change(&mut state);
         let wakes = state.wakes();
         drop(state);
-        wakes.wake();
+        if let Some(wakes) = wakes {
+            wakes.wake();
+        }
         result
     }
 
@@ -502,7 +510,9 @@ impl Connection {
             if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
                 let wakes = state.wakes();
                 drop(state);
-                wakes.wake();
+                if let Some(wakes) = wakes {
+                    wakes.wake();
+                }
                 state = self.state();
             }
         }
@@ -533,6 +543,16 @@ impl Connection {
         is_message || self.update(|session| session.handle_packet(now, packet)) == Receipt::Message
     }
 
+    /// Whether the client takes packets as they are encoded.
+    pub(crate) fn takes_plain_text(&self) -> bool {
+        self.dialect.protocol == Protocol::V4 && self.server.settings.parser.is_none()
+    }
+
+    /// Whether something may be sent past the outbox: nothing waits in it. If so, it counts as taken.
+    pub(crate) fn passes_outbox(&self) -> bool {
+        self.state().session.passes_outbox()
+    }
+
     /// Takes the next packet for a WebSocket.
     pub(crate) fn pop_output(&self) -> Output {
         let mut state = self.state();
@@ -545,7 +565,9 @@ impl Connection {
         // The last packet of a session that is closing ends it.
         let wakes = state.wakes();
         drop(state);
-        wakes.wake();
+        if let Some(wakes) = wakes {
+            wakes.wake();
+        }
         Output::Over
     }
 

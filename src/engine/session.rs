@@ -478,6 +478,15 @@ impl Session {
         packet
     }
 
+    /// Whether something may be sent past the outbox. If so, it counts as taken.
+    pub(crate) fn passes_outbox(&mut self) -> bool {
+        let passes = self.state == State::Open && self.outbox.is_empty();
+        if let Carrier::WebSocket { flushed } = &mut self.carrier {
+            *flushed &= !passes;
+        }
+        passes
+    }
+
     pub(crate) fn has_output(&self) -> bool {
         !self.outbox.is_empty() || matches!(self.state, State::Closing { .. })
     }

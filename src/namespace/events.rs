@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 
 use crate::{
+    engine::Packet,
     handler::{EventError, EventFuture, EventResponse, EventRoute},
     macros::log,
     observe::EventWatch,
@@ -71,10 +72,13 @@ impl PendingAck {
         Arc::new(new)
     }
 
+    /// Whether the answer is JSON, and nobody wants to see it first.
+    fn is_plain(&self, socket: &Socket) -> bool {
+        self.watched.is_none() && socket.namespace.parser().is_none()
+    }
+
     fn give_back(self: Arc<Self>) {
-        if self.watched.is_none() {
-            SPARE_ACK.set(Some(self));
-        }
+        SPARE_ACK.set(Some(self));
     }
 
     pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), EmitError> {
@@ -362,33 +366,71 @@ fn together(
     }))
 }
 
+/// What a handler has answered at once. It has not been sent.
+#[must_use = "the client waits for it"]
+pub(crate) struct Reply {
+    socket: Arc<Socket>,
+    id: u64,
+    args: EncodedArgs,
+}
+
+impl Reply {
+    /// Sends it like any other packet.
+    pub(crate) fn deliver(self) {
+        let target = Target { namespace: self.socket.namespace.name(), id: Some(self.id) };
+        // If the client is gone or too slow, that has been dealt with.
+        let _ = self.socket.deliver(Cow::Owned(encode_ack(target, self.args)), false);
+    }
+
+    /// Sends it by somebody who can do that at once, or else like any other packet.
+    pub(crate) fn send_by(mut self, send: impl FnOnce(&Socket, &[u8], &[Packet]) -> bool) {
+        let target = Target { namespace: self.socket.namespace.name(), id: Some(self.id) };
+        let sent = self.args.with_ack(target, |text, attachments| send(&self.socket, text, attachments));
+        if sent == Some(true) {
+            self.args.recycle();
+        } else {
+            self.deliver();
+        }
+    }
+}
+
 /// Starts an event: polls its handler here, and spawns it if it has to wait.
 pub(crate) fn start_event(
     socket: &Arc<Socket>,
     start: EventStart<'_>,
     mut request: EventRequest,
     cx: &mut Context<'_>,
-) {
+) -> Option<Reply> {
     let ack = request.ack.clone();
     let watch = EventWatch::start(&request);
     let mut event = match start {
         EventStart::At(events) => Contained::call(watch, || events.start(request)),
         // A layer may look at the arguments, or let no handler read them.
-        EventStart::Ready(_) if !request.is_well_formed() => return,
+        EventStart::Ready(_) if !request.is_well_formed() => return None,
         EventStart::Ready(events) => Contained::call(watch, || events.call_ready(request)),
         EventStart::Panicked => {
             let mut watch = watch;
             let response = panicked(socket, &mut watch);
-            return answer(socket, ack.as_deref(), response, watch);
+            answer(socket, ack.as_deref(), response, watch);
+            return None;
         }
-        EventStart::Gone => return,
+        EventStart::Gone => return None,
     };
     match event.poll(socket, cx) {
         Poll::Ready(response) => {
             let Contained { future, watch } = event;
             future.into_iter().for_each(EventFuture::recycle);
-            answer(socket, ack.as_deref(), response, watch);
-            ack.into_iter().for_each(PendingAck::give_back);
+            let ack = match ack {
+                Some(ack) if ack.is_plain(socket) => ack,
+                ack => {
+                    answer(socket, ack.as_deref(), response, watch);
+                    return None;
+                }
+            };
+            let args = ended(response, watch).filter(|_| !ack.is_answered());
+            let reply = args.map(|args| Reply { socket: socket.clone(), id: ack.id, args });
+            ack.give_back();
+            reply
         }
         Poll::Pending => {
             let running = socket.running();
@@ -398,6 +440,7 @@ pub(crate) fn start_event(
                 answer(&socket, ack.as_deref(), response, watch);
                 drop(running);
             });
+            None
         }
     }
 }
@@ -437,13 +480,20 @@ fn panicked(socket: &Socket, watch: &mut EventWatch) -> EventResponse {
     EventError::internal_message().into()
 }
 
-/// Sends the ack that a handler returned, or says what went wrong.
-fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, mut watch: EventWatch) {
+/// Takes note of what a handler returned. Answers with the arguments of its ack.
+fn ended(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> {
     watch.end(&response);
     if let Some(error) = response.error() {
         watch.in_scope(|| log!(debug, error = %error, "an event handler failed"));
     }
-    if let (Some(ack), Some(args)) = (ack, response.into_args()) {
+    response.into_args()
+}
+
+/// Sends the ack that a handler returned, or says what went wrong.
+fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, watch: EventWatch) {
+    if let (args, Some(ack)) = (ended(response, watch), ack)
+        && let Some(args) = args
+    {
         // If the client is gone or too slow, that has been dealt with.
         if let Err(error) = ack.answer(socket, args)
             && error.is_encode()

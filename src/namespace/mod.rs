@@ -11,7 +11,7 @@ mod table;
 
 pub(crate) use self::{
     admission::{admit, admit_implicitly},
-    events::{PendingAck, run_disconnect, run_disconnecting, start_event},
+    events::{PendingAck, Reply, run_disconnect, run_disconnecting, start_event},
     state::{Common, Definition, NamespaceState},
     table::{NamespaceTable, Namespaces, Predicate, absolute},
 };

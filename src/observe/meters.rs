@@ -188,6 +188,12 @@ impl OutboxDepth {
         self.taken(connection, transport, packet.len());
     }
 
+    /// Frames go out past the outbox.
+    pub(crate) fn passed(connection: &Connection, text: &[u8], attachments: &[Packet]) {
+        let bytes = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
+        Self(Some(0)).taken(connection, Transport::WebSocket, bytes);
+    }
+
     pub(crate) fn taken_by_poll(mut self, connection: &Connection, packets: &[Packet]) {
         self.taken(connection, Transport::Polling, packets.iter().map(Packet::len).sum());
     }

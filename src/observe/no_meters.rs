@@ -46,6 +46,8 @@ impl OutboxDepth {
 
     pub(crate) fn take(&mut self, _: &Connection, _: &Packet) {}
 
+    pub(crate) fn passed(_: &Connection, _: &[u8], _: &[Packet]) {}
+
     pub(crate) fn taken_by_poll(self, _: &Connection, _: &[Packet]) {}
 }
 

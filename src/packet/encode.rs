@@ -4,7 +4,7 @@ use std::{
     sync::OnceLock,
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::engine::{Outbox, Packet, PacketQueue, Protocol};
@@ -145,6 +145,8 @@ pub(crate) fn encode_event<T: Serialize + ?Sized>(
 }
 
 /// Arguments of an ack, encoded before it is known where they go.
+///
+/// They lie in a buffer of the thread's, which gets it back when they are sent.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedArgs {
     /// [`HEADROOM`], and then the JSON.
@@ -158,33 +160,46 @@ const HEADROOM: usize = 32;
 impl EncodedArgs {
     /// The JSON and its attachments.
     pub(crate) fn into_parts(self) -> (Bytes, Vec<Bytes>) {
-        let mut json = Bytes::from(self.text);
-        json.advance(HEADROOM);
+        let json = Bytes::copy_from_slice(&self.text[HEADROOM..]);
+        give_back(self.text);
         (json, self.attachments.iter().map(Packet::data_bytes).collect())
+    }
+
+    /// Shows the text and the attachments of an ack, whose header is written in front of the JSON. `None` if there is no room
+    /// for it.
+    pub(crate) fn with_ack<R>(&mut self, target: Target<'_>, show: impl FnOnce(&[u8], &[Packet]) -> R) -> Option<R> {
+        let header = Header { kinds: ACK, target, attachments: self.attachments.len() };
+        let start = HEADROOM.checked_sub(header.len())?;
+        header.write(&mut &mut self.text[start..HEADROOM]);
+        Some(show(&self.text[start..], &self.attachments))
+    }
+
+    /// Gives the buffer back.
+    pub(crate) fn recycle(self) {
+        give_back(self.text);
     }
 }
 
+const ACK: [u8; 2] = [b'3', b'6'];
+
 pub(crate) fn encode_args<T: Serialize + ?Sized>(args: &T) -> serde_json::Result<EncodedArgs> {
-    with_scratch(|text| {
-        let mut attachments = Vec::new();
-        text.extend_from_slice(&[0; HEADROOM]);
-        text.push(b'[');
-        write_args(text, &mut attachments, args)?;
-        text.push(b']');
-        Ok(EncodedArgs { text: text.clone(), attachments })
-    })
+    let mut text = SCRATCH.take();
+    let mut attachments = Vec::new();
+    text.clear();
+    text.extend_from_slice(&[0; HEADROOM]);
+    text.push(b'[');
+    write_args(&mut text, &mut attachments, args)?;
+    text.push(b']');
+    Ok(EncodedArgs { text, attachments })
 }
 
-pub(crate) fn encode_ack(target: Target<'_>, args: EncodedArgs) -> Encoded {
-    let EncodedArgs { mut text, attachments } = args;
-    let header = Header { kinds: [b'3', b'6'], target, attachments: attachments.len() };
-    let Some(start) = HEADROOM.checked_sub(header.len()) else {
-        return Encoded::assemble(header.before(&text[HEADROOM..]).into(), attachments);
-    };
-    header.write(&mut &mut text[start..HEADROOM]);
-    let mut text = Bytes::from(text);
-    text.advance(start);
-    Encoded::assemble(text, attachments)
+pub(crate) fn encode_ack(target: Target<'_>, mut args: EncodedArgs) -> Encoded {
+    let text = args.with_ack(target, |text, _| Bytes::copy_from_slice(text)).unwrap_or_else(|| {
+        let header = Header { kinds: ACK, target, attachments: args.attachments.len() };
+        header.before(&args.text[HEADROOM..]).into()
+    });
+    give_back(args.text);
+    Encoded::assemble(text, args.attachments)
 }
 
 /// Encodes a packet whose type has no binary form; the payload is JSON, or empty.
@@ -308,10 +323,14 @@ fn with_scratch<R>(write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut scratch = SCRATCH.take();
     scratch.clear();
     let result = write(&mut scratch);
+    give_back(scratch);
+    result
+}
+
+fn give_back(scratch: Vec<u8>) {
     if scratch.capacity() <= KEPT_SCRATCH {
         SCRATCH.set(scratch);
     }
-    result
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub(crate) struct Driver<T> {
     connection: Arc<Connection>,
     #[pin]
     transport: T,
+    /// Sends an answer of revision 4 past the outbox, if the transport can do that and has room.
+    send_now: Option<SendNow<T>>,
     inbound: Option<Inbound>,
     /// Not all that has been taken out of the outbox is known to be written.
     unflushed: bool,
@@ -47,6 +49,9 @@ pub(crate) struct Driver<T> {
     timer: Sleep,
     closing: Option<Closing>,
 }
+
+/// Sends a text and its attachments, all or none. Answers whether it did.
+pub(super) type SendNow<T> = fn(Pin<&mut T>, &[u8], &[Packet]) -> bool;
 
 /// How far the end of the connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +63,10 @@ enum Closing {
 }
 
 impl<T> Driver<T> {
-    pub(super) fn new(connection: Arc<Connection>, transport: T) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, transport: T, send_now: Option<SendNow<T>>) -> Self {
         Self {
             begins: false,
+            send_now: send_now.filter(|_| connection.takes_plain_text()),
             connection,
             transport,
             inbound: None,
@@ -120,8 +126,21 @@ where
             match ready!(this.transport.as_mut().poll_next(cx)) {
                 Some(Ok(packet)) => {
                     connection.server.meters.received(connection, &packet);
-                    if connection.handle_packet(&packet) {
-                        inbound.receive(this.connection, packet, cx);
+                    if connection.handle_packet(&packet)
+                        && let Some(reply) = inbound.receive(this.connection, packet, cx)
+                    {
+                        reply.send_by(|socket, text, attachments| {
+                            let sent = this.send_now.is_some_and(|send_now| {
+                                socket.is_connected()
+                                    && connection.passes_outbox()
+                                    && send_now(this.transport.as_mut(), text, attachments)
+                            });
+                            if sent {
+                                *this.unflushed = true;
+                                OutboxDepth::passed(connection, text, attachments);
+                            }
+                            sent
+                        });
                     }
                 }
                 Some(Err(error)) => connection.abort(error.cause()),

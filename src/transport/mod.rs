@@ -15,6 +15,7 @@ use futures_sink::Sink;
 
 use crate::{connection::Connection, engine::Packet};
 
+use self::driver::SendNow;
 pub use self::error::TransportError;
 pub(crate) use self::{
     driver::Driver,
@@ -26,11 +27,11 @@ pub(crate) use self::{
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Carries a new session over a transport of packets, until its end.
-pub(crate) fn carry<T>(connection: Arc<Connection>, transport: T) -> Driver<T>
+pub(crate) fn carry<T>(connection: Arc<Connection>, transport: T, send_now: Option<SendNow<T>>) -> Driver<T>
 where
     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
 {
-    let mut driver = Driver::new(connection, transport);
+    let mut driver = Driver::new(connection, transport, send_now);
     driver.begins = true;
     driver
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     connection::{Connection, Inbound, now},
     engine::{CloseCause, Payload, PayloadDecoder, Session, encode_payload},
+    namespace::Reply,
     observe::OutboxDepth,
 };
 
@@ -205,7 +206,7 @@ impl<B: Body> PostFuture<B> {
                 Some(Ok(packet)) => {
                     connection.server.meters.received(connection, &packet);
                     if connection.handle_packet(&packet) {
-                        inbound.receive(connection, packet, cx);
+                        inbound.receive(connection, packet, cx).into_iter().for_each(Reply::deliver);
                     }
                 }
                 Some(Err(error)) => {

@@ -155,7 +155,9 @@ impl Future for WebSocketTask {
                     }
                 }
                 TaskProjection::Probing(probe, connection) => match ready!(probe.as_mut().poll(cx)) {
-                    Some(websocket) => Self::Driving(Driver::new(connection.clone(), websocket)),
+                    Some(websocket) => {
+                        Self::Driving(Driver::new(connection.clone(), websocket, Some(WebSocket::send_now)))
+                    }
                     None => Self::Over,
                 },
                 TaskProjection::Driving(driver) => {
@@ -190,7 +192,7 @@ impl Begun {
         let mut websocket = WebSocket::new(io, read, max_payload, connection.dialect.clone());
         if !self.probing {
             self.hand_over();
-            return WebSocketTask::Driving(carry(connection, websocket));
+            return WebSocketTask::Driving(carry(connection, websocket, Some(WebSocket::send_now)));
         }
         let probed = connection.clone();
         let probe = async move {

@@ -14,7 +14,7 @@ use tokio::io::AsyncWrite;
 const WRITE_BUFFER: usize = 32 * 1024;
 
 /// A payload of this size is not copied behind the others.
-const LARGE_PAYLOAD: usize = 16 * 1024;
+pub(super) const LARGE_PAYLOAD: usize = 16 * 1024;
 
 /// Frames that wait to be written.
 #[derive(Debug, Default)]

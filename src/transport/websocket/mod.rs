@@ -27,7 +27,7 @@ use crate::engine::{Dialect, Packet, PacketPayload};
 
 use self::{
     decoder::{BINARY, CLOSE, Decoder, Message, PONG, TEXT, Violation},
-    encoder::Encoder,
+    encoder::{Encoder, LARGE_PAYLOAD},
 };
 use super::{CLOSE_TIMEOUT, TransportError};
 
@@ -114,6 +114,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             self.encoder.frame(PONG, &payload);
         }
         Ok(())
+    }
+
+    /// Sends a text and its attachments past the [`Sink`], all or none, if there is room. Answers whether it did.
+    pub(super) fn send_now(mut self: Pin<&mut Self>, text: &[u8], attachments: &[Packet]) -> bool {
+        let size = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
+        if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.dialect.base64 {
+            return false;
+        }
+        self.encoder.frame(TEXT, text);
+        attachments.iter().for_each(|attachment| self.encoder.frame(BINARY, attachment.data()));
+        true
     }
 
     /// What a message of the peer's means to the session. `None`: it does not concern it.
