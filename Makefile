@@ -7,7 +7,7 @@ FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 
-.PHONY: demo test bench fuzz client lint unit doc features typescript interop
+.PHONY: demo test bench fuzz client lint unit doc features typescript interop scaling chart
 
 # The chat, in the browser.
 demo: client
@@ -44,6 +44,14 @@ interop: client tests/interop/node_modules/.package-lock.json tests/msgpack/node
 
 bench: client
 	$(CARGO) bench --all-features
+
+# How costs grow.
+scaling:
+	$(CARGO) bench --bench scaling
+
+# The chart of docs/performance.md, from its results.
+chart:
+	python3 docs/performance/chart.py
 
 fuzz:
 	command -v cargo-fuzz > /dev/null || $(CARGO) install cargo-fuzz --locked

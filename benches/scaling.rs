@@ -1,0 +1,410 @@
+//! How costs grow: with open connections, members of a room, rooms and namespaces. In memory, so that the server is what
+//! is measured: the clients' ends count what arrives, and do nothing else.
+//!
+//! Prints Markdown. Each figure is the least of several repetitions, which are spread over the whole run.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use http::Request;
+use tokio::runtime::Builder;
+use tower_socketio::{
+    Ack, Namespace, Packet, PacketPayload, Room, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, TransportError,
+    Value, extract::Data,
+};
+
+/// How often everything is set up anew.
+const ROUNDS: usize = 6;
+
+/// How often each operation is timed in each of these setups.
+const REPETITIONS: usize = 8;
+
+const ECHO: &str = r#"0["echo",{"c":1,"n":2,"t":"text"}]"#;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What has reached the clients of a server: packets, and ends of connections.
+#[derive(Default)]
+struct Tally {
+    arrived: usize,
+    wanted: usize,
+    waker: Option<Waker>,
+}
+
+impl Tally {
+    fn count(tally: &Mutex<Self>) {
+        let mut tally = lock(tally);
+        tally.arrived += 1;
+        let waker = if tally.arrived == tally.wanted { tally.waker.take() } else { None };
+        drop(tally);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[derive(Default)]
+struct Inbox {
+    packets: VecDeque<Packet>,
+    reader: Option<Waker>,
+    hung_up: bool,
+}
+
+/// A client, as far as the server sees one.
+#[derive(Clone)]
+struct Client(Arc<Mutex<Inbox>>);
+
+impl Client {
+    fn change(&self, change: impl FnOnce(&mut Inbox)) {
+        let mut inbox = lock(&self.0);
+        change(&mut inbox);
+        let reader = inbox.reader.take();
+        drop(inbox);
+        reader.into_iter().for_each(Waker::wake);
+    }
+
+    fn send(&self, packet: &Packet) {
+        self.change(|inbox| inbox.packets.push_back(packet.clone()));
+    }
+
+    fn hang_up(&self) {
+        self.change(|inbox| inbox.hung_up = true);
+    }
+}
+
+/// The server's end of a client.
+struct Wire {
+    inbox: Arc<Mutex<Inbox>>,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Stream for Wire {
+    type Item = Result<Packet, TransportError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut inbox = lock(&self.inbox);
+        if let Some(packet) = inbox.packets.pop_front() {
+            return Poll::Ready(Some(Ok(packet)));
+        }
+        if inbox.hung_up {
+            return Poll::Ready(None);
+        }
+        inbox.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Sink<Packet> for Wire {
+    type Error = TransportError;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
+        if let PacketPayload::Text(text) = packet.into_payload() {
+            assert!(!text.starts_with(b"44"), "the server refuses: {text:?}");
+        }
+        Tally::count(&self.tally);
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        lock(&self.inbox).hung_up = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        Tally::count(&self.tally);
+    }
+}
+
+struct Server {
+    io: SocketIo,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Server {
+    /// A server with the namespaces `/`, `/n1`, `/n2` and so on.
+    fn new(namespaces: usize) -> Self {
+        let namespace = || Namespace::new().on("echo", async |Data(value): Data<Value>| Ack(value));
+        // Nothing but what is measured happens during the measurement.
+        let config = SocketIoConfig::new().ping_interval(Duration::from_secs(3600)).max_namespaces(namespaces + 1);
+        let config = config.namespace("/", namespace());
+        let config =
+            (1..=namespaces).fold(config, |config, number| config.namespace(&format!("/n{number}"), namespace()));
+        Self { io: SocketIoLayer::new(config).io(), tally: Arc::default() }
+    }
+
+    /// Waits until as much has reached the clients because of `cause`. Nothing may be on its way before.
+    async fn after(&self, arrivals: usize, cause: impl FnOnce()) {
+        *lock(&self.tally) = Tally { wanted: arrivals, ..Tally::default() };
+        cause();
+        poll_fn(|cx| {
+            let mut tally = lock(&self.tally);
+            if tally.arrived == tally.wanted {
+                return Poll::Ready(());
+            }
+            tally.waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Clients that have joined these namespaces.
+    async fn clients(&self, clients: usize, namespaces: &[String]) -> Vec<Client> {
+        let connects: Vec<_> = namespaces.iter().map(|name| packet(&format!("40{}", prefix(name)))).collect();
+        let mut opened = Vec::new();
+        let open = || opened.extend((0..clients).map(|_| self.open(&connects)));
+        self.after(clients * (1 + namespaces.len()), open).await;
+        opened
+    }
+
+    fn open(&self, connects: &[Packet]) -> Client {
+        let request = Request::get("/socket.io/?EIO=4&transport=websocket").body(());
+        let (request, ()) = request.expect("the request is well formed").into_parts();
+        let inbox = Inbox { packets: connects.iter().cloned().collect(), ..Inbox::default() };
+        let client = Client(Arc::new(Mutex::new(inbox)));
+        let wire = Wire { inbox: client.0.clone(), tally: self.tally.clone() };
+        let io = self.io.clone();
+        tokio::spawn(async move { io.accept(request, wire).await });
+        client
+    }
+
+    /// Sockets in the default namespace.
+    async fn sockets(&self, sockets: usize) -> Vec<SocketRef> {
+        let before = self.io.sockets().len();
+        self.clients(sockets, &root()).await;
+        self.io.sockets().split_off(before)
+    }
+
+    /// What an event with an ack costs.
+    async fn echo(&self, client: &Client, namespace: &str) -> f64 {
+        let event = packet(&format!("42{}{ECHO}", prefix(namespace)));
+        least(2000, async || self.after(1, || client.send(&event)).await).await
+    }
+
+    /// What it costs that a client connects, joins the default namespace and hangs up.
+    async fn connect(&self) -> f64 {
+        let root = root();
+        let connect = async || {
+            let client = self.clients(1, &root).await;
+            self.after(1, || client[0].hang_up()).await;
+        };
+        least(500, connect).await
+    }
+
+    /// What a broadcast to a room costs for each member; the rooms have as many, and are taken in turn.
+    async fn broadcast(&self, rooms: &[Room], members: usize) -> f64 {
+        let args = serde_json::json!({"c": 1, "n": 2, "t": "text"});
+        let emit = |room: &Room| self.io.to(room.clone()).emit("news", &args).expect("the arguments can be encoded");
+        let mut turns = rooms.iter().cycle();
+        let turn = async || {
+            let room = turns.next().expect("a room");
+            self.after(members, || emit(room)).await;
+        };
+        least(40_000 / members, turn).await / members as f64
+    }
+}
+
+/// What it costs that a socket joins a room and leaves it.
+async fn join_and_leave(socket: &SocketRef, room: &str) -> f64 {
+    let turn = async || {
+        socket.join(room);
+        socket.leave(room);
+    };
+    least(10_000, turn).await
+}
+
+fn root() -> Vec<String> {
+    vec!["/".to_owned()]
+}
+
+/// A namespace, as it stands in a packet.
+fn prefix(namespace: &str) -> String {
+    if namespace == "/" { String::new() } else { format!("{namespace},") }
+}
+
+fn packet(text: &str) -> Packet {
+    Packet::from_text(Bytes::copy_from_slice(text.as_bytes())).expect("a packet")
+}
+
+/// The nanoseconds that one of so many turns takes: the least of several repetitions.
+async fn least(turns: usize, mut turn: impl AsyncFnMut()) -> f64 {
+    let mut least = f64::INFINITY;
+    for _ in 0..REPETITIONS {
+        let begin = Instant::now();
+        for _ in 0..turns {
+            turn().await;
+        }
+        least = least.min(begin.elapsed().as_nanos() as f64 / turns as f64);
+    }
+    least
+}
+
+/// One question: what operations cost for each of several sizes.
+struct Table {
+    title: &'static str,
+    size: &'static str,
+    operations: &'static [&'static str],
+    /// The size, and the cost of each operation in nanoseconds.
+    rows: Vec<(usize, Vec<f64>)>,
+}
+
+impl Table {
+    fn new(title: &'static str, size: &'static str, operations: &'static [&'static str], sizes: &[usize]) -> Self {
+        let rows = sizes.iter().map(|size| (*size, vec![f64::INFINITY; operations.len()])).collect();
+        Self { title, size, operations, rows }
+    }
+
+    /// Measures every row once more, each on a runtime of its own.
+    fn round(&mut self, mut measure: impl AsyncFnMut(usize) -> Vec<f64>) {
+        for (size, costs) in &mut self.rows {
+            let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be made");
+            let measured = runtime.block_on(measure(*size));
+            costs.iter_mut().zip(measured).for_each(|(cost, measured)| *cost = cost.min(measured));
+        }
+    }
+
+    fn print(&self) {
+        println!("\n{}\n", self.title);
+        let heads: String = self.operations.iter().map(|operation| format!(" {operation} | ratio |")).collect();
+        println!("| {} |{heads}", self.size);
+        println!("|{}", "--:|".repeat(1 + 2 * self.operations.len()));
+        let first = &self.rows[0].1;
+        for (size, costs) in &self.rows {
+            let cells = costs.iter().zip(first).map(|(cost, first)| format!(" {cost:.0} ns | {:.2} |", cost / first));
+            println!("| {} |{}", grouped(*size), cells.collect::<String>());
+        }
+    }
+}
+
+/// `10000` as `10,000`.
+fn grouped(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1000), number % 1000),
+    }
+}
+
+/// Other connections are open, and idle.
+async fn connections(open: usize) -> Vec<f64> {
+    let server = Server::new(0);
+    server.clients(open, &root()).await;
+    let client = server.clients(1, &root()).await;
+    vec![server.echo(&client[0], "/").await, server.connect().await]
+}
+
+/// A room has members. To tell the number of these from the number of sockets whose memory is touched: also many such
+/// rooms, in turn.
+async fn members(members: usize) -> Vec<f64> {
+    let server = Server::new(0);
+    let sockets = server.sockets(10_001).await;
+    let rooms: Vec<_> = (0..10_000 / members).map(|room| Room::from(format!("room {room}"))).collect();
+    for (place, socket) in sockets[1..].iter().enumerate() {
+        socket.join(rooms[place / members].clone());
+    }
+    vec![
+        server.broadcast(&rooms[..1], members).await,
+        server.broadcast(&rooms, members).await,
+        join_and_leave(&sockets[0], &rooms[0]).await,
+    ]
+}
+
+/// A server with a room of a hundred, a socket that is in none, and those hundred members.
+async fn hundred() -> (Server, SocketRef, Vec<SocketRef>) {
+    let server = Server::new(0);
+    let mut sockets = server.sockets(101).await;
+    let members = sockets.split_off(1);
+    members.iter().for_each(|socket| socket.join("room"));
+    (server, sockets.remove(0), members)
+}
+
+/// Other rooms exist, each with a member.
+async fn other_rooms(rooms: usize) -> Vec<f64> {
+    let (server, outsider, _) = hundred().await;
+    let others = server.sockets(100).await;
+    (0..rooms).for_each(|room| others[room % others.len()].join(format!("other {room}")));
+    let broadcast = server.broadcast(&["room".into()], 100).await;
+    vec![broadcast, join_and_leave(&outsider, "room").await, join_and_leave(&outsider, "nobody else's").await]
+}
+
+/// The members of a room are in other rooms too.
+async fn rooms_each(rooms: usize) -> Vec<f64> {
+    let (server, outsider, members) = hundred().await;
+    for (place, socket) in members.iter().chain([&outsider]).enumerate() {
+        (1..rooms).for_each(|room| socket.join(format!("other {place} {room}")));
+    }
+    vec![server.broadcast(&["room".into()], 100).await, join_and_leave(&outsider, "room").await]
+}
+
+/// Namespaces are joined: by one connection, and by a connection for each.
+async fn namespaces(namespaces: usize) -> Vec<f64> {
+    let server = Server::new(namespaces);
+    let names: Vec<_> = (1..=namespaces).map(|number| format!("/n{number}")).collect();
+    let mut own = Vec::new();
+    for name in &names {
+        own.extend(server.clients(1, std::slice::from_ref(name)).await);
+    }
+    let everywhere = server.clients(1, &names).await;
+    let mut costs = vec![server.echo(own.last().expect("a namespace"), &names[namespaces - 1]).await];
+    for name in [&names[0], &names[namespaces - 1]] {
+        costs.push(server.echo(&everywhere[0], name).await);
+    }
+    costs
+}
+
+fn main() {
+    let echo_connect = &["event with ack", "connect + disconnect"];
+    let cast_join = &["broadcast, per member", "join + leave"];
+    let mut tables = [
+        Table::new("Other connections are open, and idle", "open", echo_connect, &[1000, 10_000, 20_000]),
+        Table::new(
+            "A room has members, of 10,000 connections",
+            "members",
+            &["broadcast, per member", "to all such rooms in turn", "join + leave"],
+            &[10, 100, 1000, 10_000],
+        ),
+        Table::new(
+            "A room has 100 members, and there are other rooms",
+            "other rooms",
+            &["broadcast, per member", "join + leave", "join + leave of a new room"],
+            &[0, 1000, 10_000],
+        ),
+        Table::new(
+            "A room has 100 members, and each of them, and who joins, is in other rooms too",
+            "rooms of each",
+            cast_join,
+            &[1, 10, 100],
+        ),
+        Table::new(
+            "Namespaces are joined",
+            "namespaces",
+            &["event with ack, of a connection in one", "of one in all, to the first", "to the last"],
+            &[1, 10, 100],
+        ),
+    ];
+    for _ in 0..ROUNDS {
+        let [open, room, others, each, joined] = &mut tables;
+        open.round(connections);
+        room.round(members);
+        others.round(other_rooms);
+        each.round(rooms_each);
+        joined.round(namespaces);
+    }
+    tables.iter().for_each(Table::print);
+}
