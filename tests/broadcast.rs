@@ -1,7 +1,12 @@
 //! Rooms, and emitting to many.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use bytes::Bytes;
-use tower_socketio::{Namespace, SocketIoConfig, SocketRef, extract::Data};
+use tower_socketio::{Namespace, SocketIoConfig, SocketIoService, SocketRef, extract::Data};
 
 use crate::support::*;
 
@@ -199,4 +204,33 @@ async fn sockets_are_found_and_fetched() {
     fetched[0].disconnect();
     assert!(io.socket(&id_a).is_none());
     assert!(fetched[0].emit("late", &()).unwrap_err().is_disconnected());
+}
+
+#[tokio::test]
+async fn a_broadcast_in_slices_lets_other_tasks_run_and_keeps_the_order_of_its_sender() {
+    let io = SocketIoService::new(SocketIoConfig::new()).io();
+    let mut clients = Vec::new();
+    for _ in 0..2_500 {
+        clients.push(Memory::join(&io).await);
+    }
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    tokio::task::yield_now().await;
+    let everyone = io.local();
+    let before = turns.load(Ordering::Relaxed);
+    for number in 0..2 {
+        assert_eq!(everyone.emit_in_slices("tick", &number).await.unwrap().recipients, 2_500);
+    }
+    assert!(turns.load(Ordering::Relaxed) > before, "others ran between the slices");
+    other.abort();
+    for client in &mut clients {
+        client.expect(r#"42["tick",0]"#).await;
+        client.expect(r#"42["tick",1]"#).await;
+    }
 }

@@ -33,6 +33,7 @@ pub(crate) struct Acks(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
+    #[expect(clippy::box_collection, reason = "most sockets wait for no ack")]
     waiting: Option<Box<HashMap<u64, Waiter, RandomState>>>,
     closed: bool,
 }

@@ -13,6 +13,9 @@ use crate::{
 
 use super::{AckStream, EmitError, RemoteSocket, Socket, SocketId, SocketRef, emit::Flags};
 
+/// After so many recipients [`BroadcastOperator::emit_in_slices`] lets other tasks run.
+const SLICE: usize = 1000;
+
 /// Emits to many sockets of a namespace, or does something else to them.
 ///
 /// Made by [`SocketRef::to`] and its like, and by [`SocketIo::to`](crate::SocketIo::to) and its like. Every method
@@ -31,7 +34,8 @@ use super::{AckStream, EmitError, RemoteSocket, Socket, SocketId, SocketRef, emi
 ///
 /// An event is encoded once. Emitting is linear in the number of recipients, whatever else the namespace holds. No lock is
 /// held meanwhile, unless the server has [`recovery`](crate::SocketIoConfig::recovery): then those who emit to one namespace
-/// wait for one another.
+/// wait for one another. [`emit`](Self::emit) does not wait: where a room has many thousands of members,
+/// [`emit_in_slices`](Self::emit_in_slices) lets other tasks run meanwhile.
 #[derive(Clone)]
 #[must_use = "an operator does nothing until something is emitted"]
 pub struct BroadcastOperator {
@@ -126,24 +130,51 @@ impl BroadcastOperator {
         Ok(self.send_everywhere(&packet))
     }
 
+    /// As [`emit_and_report`](Self::emit_and_report), for rooms of many thousands: other tasks of the runtime run after every
+    /// thousand recipients.
+    ///
+    /// Recipients are those that are meant when it begins. What others emit meanwhile may reach the later ones first. On a
+    /// server with [`recovery`](crate::SocketIoConfig::recovery) everyone is served at once, as by `emit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`emit`](Self::emit).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, those that it has not come to get nothing, here and on other nodes.
+    pub async fn emit_in_slices<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
+        let packet = self.flags.encode(&self.namespace, None, event, args)?;
+        if self.namespace.memory().is_some() {
+            return Ok(self.send_everywhere(&packet));
+        }
+        let recipients = self.recipients();
+        let mut report = EmitReport::default();
+        for socket in recipients.iter() {
+            if report.recipients > 0 && report.recipients % SLICE == 0 {
+                tokio::task::yield_now().await;
+            }
+            report.deliver(socket, &packet, self.flags.volatile);
+        }
+        self.publish_event(&packet);
+        Ok(report)
+    }
+
     fn send_everywhere(&self, packet: &Encoded) -> EmitReport {
         let report = self.send(packet, self.flags.volatile);
-        self.publish(|| ClusterCommand::Emit { packets: packet.packets().to_vec(), volatile: self.flags.volatile });
+        self.publish_event(packet);
         report
+    }
+
+    fn publish_event(&self, packet: &Encoded) {
+        self.publish(|| ClusterCommand::Emit { packets: packet.packets().to_vec(), volatile: self.flags.volatile });
     }
 
     /// Sends a packet to the sockets of this node.
     pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> EmitReport {
         let mut report = EmitReport::default();
         let Some(memory) = self.namespace.memory() else {
-            for socket in self.recipients().iter() {
-                socket.observe(packet);
-                report.recipients += 1;
-                // Whoever is gone or too slow has been dealt with.
-                if let Err(error) = socket.deliver(Cow::Borrowed(packet), volatile) {
-                    report.note(socket, error);
-                }
-            }
+            self.recipients().iter().for_each(|socket| report.deliver(socket, packet, volatile));
             return report;
         };
         let sender = self.sender.as_ref().map(|sender| sender.id.clone());
@@ -240,6 +271,15 @@ pub struct EmitReport {
 }
 
 impl EmitReport {
+    fn deliver(&mut self, socket: &Arc<Socket>, packet: &Encoded, volatile: bool) {
+        socket.observe(packet);
+        self.recipients += 1;
+        // Whoever is gone or too slow has been dealt with.
+        if let Err(error) = socket.deliver(Cow::Borrowed(packet), volatile) {
+            self.note(socket, error);
+        }
+    }
+
     fn note(&mut self, socket: &Socket, error: SendError) {
         if error == SendError::Full {
             self.slow.push(socket.id.clone());

@@ -125,6 +125,7 @@ fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// The task of a WebSocket connection. It is as large as its largest part: most connections are idle.
+#[expect(clippy::large_enum_variant, reason = "it is the driver for nearly all of its life")]
 #[pin_project(project = TaskProjection, project_replace = TaskReplaced)]
 enum WebSocketTask {
     /// HTTP still has the connection.
