@@ -258,7 +258,10 @@ fn poll_flush<T>(
 where
     T: Sink<Packet, Error = TransportError>,
 {
-    ready!(poll_send(connection, transport.as_mut(), unflushed, cx))?;
+    // What has been given to the transport while packets were read is written first: mostly that was all.
+    if !*unflushed {
+        ready!(poll_send(connection, transport.as_mut(), unflushed, cx))?;
+    }
     if *unflushed {
         ready!(transport.poll_flush(cx))?;
         *unflushed = false;

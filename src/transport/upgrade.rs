@@ -143,32 +143,34 @@ impl Future for WebSocketTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let next = match self.as_mut().project() {
-                TaskProjection::Waiting { on_upgrade, .. } => {
-                    let upgraded = ready!(Pin::new(on_upgrade).poll(cx)).inspect_err(|error| {
-                        log!(debug, error = %error, "the connection was not upgraded");
-                    });
-                    let waiting = self.as_mut().project_replace(Self::Over);
-                    match (upgraded, waiting) {
-                        (Ok(upgraded), TaskReplaced::Waiting { begun, .. }) => begun.upgraded(upgraded),
-                        _ => Self::Over,
-                    }
-                }
-                TaskProjection::Probing(probe, connection) => match ready!(probe.as_mut().poll(cx)) {
-                    Some(websocket) => {
-                        Self::Driving(Driver::new(connection.clone(), websocket, Some(WebSocket::send_now)))
-                    }
-                    None => Self::Over,
-                },
-                TaskProjection::Driving(driver) => {
-                    ready!(driver.poll(cx));
-                    Self::Over
-                }
-                TaskProjection::Over => return Poll::Ready(()),
-            };
-            self.set(next);
+        match self.as_mut().project() {
+            TaskProjection::Driving(driver) => driver.poll(cx),
+            _ => self.poll_upgrade(cx),
         }
+    }
+}
+
+impl WebSocketTask {
+    fn poll_upgrade(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let next = match self.as_mut().project() {
+            TaskProjection::Waiting { on_upgrade, .. } => {
+                let upgraded = ready!(Pin::new(on_upgrade).poll(cx)).inspect_err(|error| {
+                    log!(debug, error = %error, "the connection was not upgraded");
+                });
+                let waiting = self.as_mut().project_replace(Self::Over);
+                match (upgraded, waiting) {
+                    (Ok(upgraded), TaskReplaced::Waiting { begun, .. }) => begun.upgraded(upgraded),
+                    _ => return Poll::Ready(()),
+                }
+            }
+            TaskProjection::Probing(probe, connection) => match ready!(probe.as_mut().poll(cx)) {
+                Some(websocket) => Self::Driving(Driver::new(connection.clone(), websocket, Some(WebSocket::send_now))),
+                None => return Poll::Ready(()),
+            },
+            TaskProjection::Driving(_) | TaskProjection::Over => return Poll::Ready(()),
+        };
+        self.set(next);
+        self.poll(cx)
     }
 }
 
