@@ -6,15 +6,20 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
+# The runner is of the version of the library.
+GUNGRAUN_VERSION := $(shell sed -n '/^name = "gungraun"$$/ { n; s/^version = "\(.*\)"$$/\1/p }' Cargo.lock)
+GUNGRAUN := $(CURDIR)/benches/.tools/gungraun-$(GUNGRAUN_VERSION)
+COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
+	$(CARGO) bench --bench instructions -- --output-format=json --parallel=auto
 
-.PHONY: demo test bench fuzz client lint unit doc features typescript interop scaling chart
+.PHONY: demo test bench fuzz client lint unit doc features typescript interop instructions baseline scaling chart
 
 # The chat, in the browser.
 demo: client
 	$(CARGO) run --example chat -- $(ADDRESS)
 
 # Everything that must hold before a change lands.
-test: client lint unit doc features typescript interop
+test: client lint unit doc features typescript interop instructions
 
 lint:
 	$(CARGO) fmt --check
@@ -53,6 +58,16 @@ scaling:
 chart:
 	python3 docs/performance/chart.py
 
+# No operation takes over 3 % more instructions than benches/instructions.txt says.
+instructions: client $(GUNGRAUN)/bin/gungraun-runner /usr/bin/valgrind
+	$(COUNT) > benches/.tools/counts.json
+	python3 benches/instructions.py < benches/.tools/counts.json
+
+# Accepts the counts as they are.
+baseline: client $(GUNGRAUN)/bin/gungraun-runner /usr/bin/valgrind
+	$(COUNT) > benches/.tools/counts.json
+	python3 benches/instructions.py --rewrite < benches/.tools/counts.json
+
 fuzz:
 	command -v cargo-fuzz > /dev/null || $(CARGO) install cargo-fuzz --locked
 	for target in $(FUZZ_TARGETS); do \
@@ -85,6 +100,14 @@ tests/interop/.venv-eio3/done: tests/interop/requirements-eio3.txt
 	python3 -m venv tests/interop/.venv-eio3
 	tests/interop/.venv-eio3/bin/pip install --quiet --requirement tests/interop/requirements-eio3.txt
 	touch $@
+
+# Not optimised: it builds in half the time, and only starts valgrind.
+$(GUNGRAUN)/bin/gungraun-runner:
+	$(CARGO) install --quiet --locked --debug --version $(GUNGRAUN_VERSION) --root $(GUNGRAUN) gungraun-runner
+
+/usr/bin/valgrind:
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq valgrind
 
 /usr/bin/chromium:
 	apt-get update -qq
