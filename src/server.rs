@@ -109,12 +109,14 @@ impl Server {
         }
     }
 
-    /// Runs something of the user's, a hook or a drop; its panic goes no further.
-    pub(crate) fn contain(&self, run: impl FnOnce()) {
-        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+    /// Runs something of the user's, a hook or a drop; its panic goes no further. Answers whether there was none.
+    pub(crate) fn contain(&self, run: impl FnOnce()) -> bool {
+        let contained = catch_unwind(AssertUnwindSafe(run));
+        if contained.is_err() {
             self.count_panic();
             log!(error, "user code panicked");
         }
+        contained.is_ok()
     }
 
     /// An extractor has rejected an event.

@@ -1,10 +1,17 @@
 //! The upgrade from long-polling to WebSocket.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
+    sync::Semaphore,
 };
 use tower_socketio::{Args, Namespace, SocketIoConfig, SocketRef, Transport, extract::Data};
 
@@ -230,4 +237,38 @@ async fn a_probe_that_reads_nothing_is_given_up_in_time() {
     let mut again = retry(async || WebSocket::raw(server.address, &target, &[]).await.ok()).await;
     again.say("2probe").await;
     again.expect("3probe").await;
+}
+
+/// The POST that goes on after the upgrade is not what carries the connection: emits wake the WebSocket.
+#[tokio::test]
+async fn what_is_emitted_while_a_post_is_still_handled_goes_over_the_websocket() {
+    let gate = Arc::new(Semaphore::new(0));
+    let started = Arc::new(AtomicUsize::new(0));
+    let (waiting, count) = (gate.clone(), started.clone());
+    let namespace = Namespace::new().on("wait", move || {
+        let (gate, started) = (waiting.clone(), count.clone());
+        async move {
+            started.fetch_add(1, Ordering::SeqCst);
+            gate.acquire().await.unwrap().forget();
+        }
+    });
+    let server = serve_config(SocketIoConfig::new().max_concurrent_events(1).namespace("/", namespace)).await;
+    let client = Arc::new(Polling::join(server.address).await);
+    let posting = client.clone();
+    let post = tokio::spawn(async move { posting.post(["42[\"wait\"]"; 3].join("\u{1e}")).await });
+    until(|| started.load(Ordering::SeqCst) == 1).await;
+    let mut websocket = probe(&client).await;
+    websocket.say("2probe").await;
+    websocket.expect("3probe").await;
+    websocket.say("5").await;
+    let socket = server.io.sockets()[0].clone();
+    until(|| socket.transport() == Transport::WebSocket).await;
+    for number in 1..=3 {
+        until(|| started.load(Ordering::SeqCst) == number).await;
+        socket.emit("meanwhile", &number).unwrap();
+        websocket.expect(&format!(r#"42["meanwhile",{number}]"#)).await;
+        gate.add_permits(1);
+    }
+    post.await.unwrap();
+    websocket.is_quiet().await;
 }

@@ -444,10 +444,19 @@ impl Connection {
         self.span.in_scope(|| log!(debug, reason = %DisconnectReason::from(cause), "session closed"));
         self.server.meters.closed(self, cause);
         self.joined();
+        self.forget_wakers();
         self.server.sessions.remove(&self.id);
         self.disconnect_sockets(cause.into(), false);
         self.drop_inbound();
         self.span.end(cause.into());
+    }
+
+    /// Nobody waits any more: a socket that is kept shall not keep tasks.
+    fn forget_wakers(&self) {
+        let mut state = self.state();
+        let driver = state.driver.take();
+        drop(state);
+        drop(driver);
     }
 
     /// Closes every socket; with `tell`, with a DISCONNECT packet.
@@ -533,10 +542,12 @@ impl Connection {
     }
 
     /// Takes a packet that has been read. Answers whether it is a message for [`Inbound::receive`].
-    pub(crate) fn handle_packet(&self, packet: &Packet) -> bool {
+    ///
+    /// `driving` says whether the caller is the driver, which then need not be woken until it [rests](Self::rest). A POST may
+    /// still be under way when a WebSocket carries the session.
+    pub(crate) fn handle_packet(&self, packet: &Packet, driving: bool) -> bool {
         let mut state = self.state();
-        // Over a WebSocket, this is the driver.
-        state.awake |= !state.session.is_polling();
+        state.awake |= driving;
         let is_message = state.session.hands_on(packet);
         drop(state);
         // Nearly all packets are: then nobody is to be woken.

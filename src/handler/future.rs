@@ -20,6 +20,9 @@ enum Inner {
     Handler(ReusableBoxFuture<'static, EventResponse>),
 }
 
+/// A future that is larger is not kept.
+const KEPT_SIZE: usize = 2 * 1024;
+
 thread_local! {
     /// The memory of a future that has completed: handlers that do not wait need no other.
     static SPARE: Cell<Option<ReusableBoxFuture<'static, EventResponse>>> = const { Cell::new(None) };
@@ -38,7 +41,10 @@ impl EventFuture {
     }
 
     /// The future of a handler.
-    pub(super) fn handler(future: impl Future<Output = EventResponse> + Send + 'static) -> Self {
+    pub(super) fn handler<F: Future<Output = EventResponse> + Send + 'static>(future: F) -> Self {
+        if size_of::<F>() > KEPT_SIZE {
+            return Self::new(future);
+        }
         Self(Inner::Handler(match SPARE.take() {
             Some(mut spare) => {
                 spare.set(future);

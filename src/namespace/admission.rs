@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use axum::extract::MatchedPath;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::StatusCode;
@@ -89,9 +90,13 @@ fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, c
     };
     let watch = ConnectWatch::start(&socket);
     if socket.namespace.admits_everyone() {
-        let extensions = socket.session.is_some().then(|| connect_extensions(&connection.request));
-        connection.server.contain(|| socket.hold(extensions));
-        return settle(&socket, None, watch);
+        let shares = socket.session.is_none() && connection.request.extensions().get::<MatchedPath>().is_none();
+        return watch.in_scope(|| {
+            let hold = || socket.hold((!shares).then(|| connect_extensions(&connection.request)));
+            let held = connection.server.contain(hold);
+            let refusal = (!held).then(|| (None, ConnectError::new("Internal Server Error")));
+            settle(&socket, refusal, watch.clone());
+        });
     }
     let admission = watch.instrument(decide(socket.clone(), auth, watch.clone()));
     if let Started::Spawned(task) = connection.server.start(cx, Box::pin(admission)) {

@@ -402,14 +402,13 @@ pub(crate) fn start_event(
     cx: &mut Context<'_>,
 ) -> Option<Reply> {
     let ack = request.ack.clone();
-    let watch = EventWatch::start(&request);
     let mut event = match start {
-        EventStart::At(events) => Contained::call(watch, || events.start(request)),
+        EventStart::At(events) => Contained::call(EventWatch::start(&request), || events.start(request)),
         // A layer may look at the arguments, or let no handler read them.
         EventStart::Ready(_) if !request.is_well_formed() => return None,
-        EventStart::Ready(events) => Contained::call(watch, || events.call_ready(request)),
+        EventStart::Ready(events) => Contained::call(EventWatch::start(&request), || events.call_ready(request)),
         EventStart::Panicked => {
-            let mut watch = watch;
+            let mut watch = EventWatch::start(&request);
             let response = panicked(socket, &mut watch);
             answer(socket, ack.as_deref(), response, watch);
             return None;

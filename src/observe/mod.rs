@@ -44,6 +44,11 @@ impl ConnectWatch {
         self.span.instrument(future)
     }
 
+    /// As [`instrument`](Self::instrument), for what does not wait.
+    pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.span.in_scope(f)
+    }
+
     pub(crate) fn accepted(&self) {
         self.meter.decided("accepted");
     }

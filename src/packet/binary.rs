@@ -348,7 +348,15 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Replay<A> {
     }
 }
 
-/// An attachment that is deserialised without its placeholder.
+macro_rules! reject {
+    ($($method:ident ( $($ty:ty),* ))*) => {
+        $(fn $method<V: Visitor<'de>>(self, $(_: $ty,)* _: V) -> Result<V::Value, serde_json::Error> {
+            Err(serde_json::Error::custom("not binary"))
+        })*
+    };
+}
+
+/// An attachment that is deserialised without its placeholder, by types that ask for bytes or for anything.
 pub(super) struct Attachment<'a>(pub(super) &'a [u8]);
 
 impl<'de> Deserializer<'de> for Attachment<'_> {
@@ -366,9 +374,17 @@ impl<'de> Deserializer<'de> for Attachment<'_> {
         visitor.visit_newtype_struct(self)
     }
 
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier ignored_any
+    forward_to_deserialize_any! { bytes byte_buf ignored_any }
+
+    // Text, for one, may be made of bytes, but was not sent.
+    reject! {
+        deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64() deserialize_i128()
+        deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string()
+        deserialize_unit() deserialize_unit_struct(&'static str) deserialize_seq() deserialize_tuple(usize)
+        deserialize_tuple_struct(&'static str, usize) deserialize_map()
+        deserialize_struct(&'static str, &'static [&'static str])
+        deserialize_enum(&'static str, &'static [&'static str]) deserialize_identifier()
     }
 }
 

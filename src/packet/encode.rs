@@ -490,6 +490,24 @@ mod tests {
     }
 
     #[test]
+    fn a_lone_attachment_is_what_it_is_among_others() {
+        let json = r#"["m",{"_placeholder":true,"num":0}]"#;
+        let event = |data: &'static [u8]| {
+            let json = bytestring::ByteString::from_static(json);
+            EventPayload::new(json.into(), vec![Bytes::from_static(data)]).unwrap()
+        };
+        assert_eq!(event(b"abc").args::<Bytes>().unwrap(), "abc");
+        assert_eq!(event(b"abc").args::<Option<Bytes>>().unwrap().unwrap(), "abc");
+        assert_eq!(event(b"abc").args::<Value>().unwrap(), Value::Binary(Bytes::from_static(b"abc")));
+        assert_eq!(event(b"abc").args::<Args>().unwrap().0.len(), 1);
+        // Bytes are no text, even if they might be.
+        assert!(event(b"abc").args::<String>().is_err());
+        assert!(event(b"abc").args::<std::path::PathBuf>().is_err());
+        assert!(event(b"abc").args::<Vec<u8>>().is_err());
+        assert!(event(b"abc").args::<std::collections::BTreeMap<String, u8>>().is_err());
+    }
+
+    #[test]
     fn a_placeholder_without_its_attachment_is_malformed() {
         for json in [
             r#"["m",{"_placeholder":true,"num":1}]"#,

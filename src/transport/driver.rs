@@ -9,7 +9,10 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::{pin_project, pinned_drop};
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, Sleep},
+};
 
 use crate::{
     connection::{Connection, Inbound, Output, Rest, now},
@@ -126,7 +129,7 @@ where
             match ready!(this.transport.as_mut().poll_next(cx)) {
                 Some(Ok(packet)) => {
                     connection.server.meters.received(connection, &packet);
-                    if connection.handle_packet(&packet)
+                    if connection.handle_packet(&packet, true)
                         && let Some(reply) = inbound.receive(this.connection, packet, cx)
                     {
                         reply.send_by(|socket, text, attachments| {
@@ -182,7 +185,8 @@ where
                     } else if !this.timer.is_elapsed() {
                         return Poll::Pending;
                     }
-                    ready!(this.timer.poll(cx));
+                    // Whatever budget the task has left: `known` relies on it that the timer has seen the waker.
+                    ready!(Pin::new(&mut unconstrained(this.timer.as_mut())).poll(cx));
                     this.connection.handle_timeout(now(), this.inbound.is_some());
                 }
             }

@@ -205,7 +205,7 @@ impl<B: Body> PostFuture<B> {
                 None => return Poll::Ready(Ok(())),
                 Some(Ok(packet)) => {
                     connection.server.meters.received(connection, &packet);
-                    if connection.handle_packet(&packet) {
+                    if connection.handle_packet(&packet, false) {
                         inbound.receive(connection, packet, cx).into_iter().for_each(Reply::deliver);
                     }
                 }

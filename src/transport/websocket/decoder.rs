@@ -116,6 +116,9 @@ impl Decoder {
 
     /// Takes what has arrived.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         if self.unread.is_empty() {
             (self.unread, self.chunk) = buffer(bytes.len());
             self.unread.extend_from_slice(bytes);
@@ -182,20 +185,16 @@ impl Decoder {
             self.fragments = Some(Box::new(Fragments { is_text, data }));
             return Ok(None);
         }
+        // Binary may be kept for long, and does not keep much more memory than its own. Text is kept for a while at most.
+        let kept = if is_text { SPARE_SIZE } else { 0 };
+        let is_part = self.chunk > kept && data.len() < self.chunk / 2;
+        let data = if is_part { BytesMut::from(&data[..]) } else { data };
         if !is_text {
-            return Ok(Some(Message::Binary(self.unpinned(data))));
+            return Ok(Some(Message::Binary(data.freeze())));
         }
         match data.try_into() {
             Ok(text) => Ok(Some(Message::Text(text))),
             Err(_) => Err(Violation { code: CloseCode::Invalid, rule: "a WebSocket text is not valid UTF-8" }),
-        }
-    }
-
-    /// Binary may be kept for long: it does not keep much more memory than its own.
-    fn unpinned(&self, data: BytesMut) -> Bytes {
-        match data.len() < self.chunk / 2 {
-            true => Bytes::copy_from_slice(&data),
-            false => data.freeze(),
         }
     }
 }

@@ -209,6 +209,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
         if !self.close_sent {
             ready!(self.as_mut().poll_ready(cx))?;
             self.close_sent = true;
+            // Nothing follows a close frame.
+            self.ping = None;
             let code = match self.ended {
                 Some(Ended::ByPeer(code)) => code,
                 Some(Ended::ByViolation(code)) => Some(code),

@@ -201,6 +201,22 @@ fn a_close_is_answered_with_its_own_code_behind_what_is_queued() {
     assert!(matches!(close, tungstenite::Message::Close(Some(frame)) if u16::from(frame.code) == 4000));
 }
 
+#[test]
+fn a_ping_is_not_answered_behind_a_close_frame() {
+    let frames = [frame(true, PING_FRAME, b"p"), frame(true, TEXT_FRAME, b"1")];
+    let mut websocket = over(frames.concat(), 1_000_000);
+    assert!(matches!(Pin::new(&mut websocket).poll_next(&mut context()), Poll::Ready(Some(Ok(_)))));
+    assert!(Pin::new(&mut websocket).poll_close(&mut context()).is_ready());
+    assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
+    assert_eq!(websocket.io.outgoing, [0x88, 0]);
+}
+
+#[test]
+fn nothing_is_allocated_before_something_arrives() {
+    let websocket = over(Vec::new(), 0);
+    assert_eq!(websocket.decoder.capacity(), 0);
+}
+
 proptest! {
     #[test]
     fn decoding_never_panics_and_ends(bytes in prop::collection::vec(any::<u8>(), 0..300), piece in 1usize..50) {
