@@ -65,7 +65,7 @@ pub fn payload(data: &[u8]) {
     };
     // What was understood can be said again, and means the same.
     let dialect = Dialect::plain(protocol);
-    let payload = encode_payload(&dialect, &packets);
+    let payload = encode_payload(&dialect, packets.clone());
     let octet_stream = payload.content_type == "application/octet-stream";
     if !packets.is_empty() && !packets.iter().any(|packet| packet.data().contains(&0x1e)) {
         let again = PayloadDecoder::new(&dialect, octet_stream, payload.body).expect("our own payload is well formed");

@@ -52,9 +52,7 @@ fn refuse<B>(server: &Server, parts: &Parts, cause: &Refused) -> Answer<B> {
 }
 
 fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> Result<Answer<B>, Refused> {
-    // Owned: the parts are handed on, and the query is theirs.
-    let uri = parts.uri.clone();
-    let query = HandshakeQuery::parse(uri.query().unwrap_or_default());
+    let query = HandshakeQuery::parse(parts.uri.query().unwrap_or_default());
     let transport = match query.transport.as_deref() {
         Some("polling") => Transport::Polling,
         Some("websocket") => Transport::WebSocket,
@@ -65,6 +63,9 @@ fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> 
     }
     let upgrading = is_websocket_request(parts);
     let Some(sid) = &query.sid else {
+        // Owned: the parts are handed on, and the query is theirs.
+        let uri = parts.uri.clone();
+        let query = HandshakeQuery::parse(uri.query().unwrap_or_default());
         return handshake(server, parts, &query, transport, upgrading);
     };
     let connection = server.sessions.get(sid).ok_or(Refusal::UnknownSession)?;
@@ -144,7 +145,7 @@ fn first_poll(connection: Arc<Connection>, responder: &Responder) -> Response<By
     let body = match connection.poll_answer(Waker::noop()) {
         Poll::Ready(packets) => {
             depth.taken_by_poll(&connection, &packets);
-            encode_payload(&connection.dialect, &packets)
+            encode_payload(&connection.dialect, packets)
         }
         Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),
     };

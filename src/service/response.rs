@@ -88,8 +88,8 @@ impl Responder {
     fn response(&self, body: Bytes, content_type: &'static str) -> Response<Bytes> {
         let mut response = Response::new(body);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CONTENT_TYPE, header_value(content_type));
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
         if self.agent == Agent::InternetExplorer {
             headers.insert(header::X_XSS_PROTECTION, HeaderValue::from_static("0"));
         }
@@ -102,6 +102,19 @@ impl Responder {
             run_headers_hook(server, response.headers_mut(), request);
         }
         response
+    }
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The value of a content type. Most are checked when this is compiled.
+fn header_value(content_type: &'static str) -> HeaderValue {
+    const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
+    const HTML: HeaderValue = HeaderValue::from_static("text/html");
+    match content_type {
+        "text/plain; charset=UTF-8" => TEXT,
+        "text/html" => HTML,
+        other => HeaderValue::from_static(other),
     }
 }
 

@@ -83,7 +83,7 @@ impl Future for PollFuture {
         let packets = ready!(self.connection.poll_answer(cx.waker()));
         depth.taken_by_poll(&self.connection, &packets);
         self.answered = true;
-        Poll::Ready(encode_payload(&self.connection.dialect, &packets))
+        Poll::Ready(encode_payload(&self.connection.dialect, packets))
     }
 }
 

@@ -23,13 +23,15 @@ pub(crate) struct Payload {
 }
 
 /// Encodes packets into the answer to a poll.
-pub(crate) fn encode_payload(dialect: &Dialect, packets: &[Packet]) -> Payload {
+pub(crate) fn encode_payload(dialect: &Dialect, packets: Vec<Packet>) -> Payload {
     const TEXT: &str = "text/plain; charset=UTF-8";
+    #[cfg(feature = "compression")]
+    let compress = packets.iter().any(Packet::may_be_compressed);
     let (mut body, mut content_type) = match dialect.protocol {
         Protocol::V4 => (v4::encode(packets), TEXT),
         // Clients of 1.0 to 1.3 that can take bytes take nothing else, and those of 1.x decode the UTF-8 of text twice.
-        Protocol::V3 if !dialect.is_text_only() => (v3::encode_binary(packets), "application/octet-stream"),
-        Protocol::V3 => (v3::encode_text(packets), TEXT),
+        Protocol::V3 if !dialect.is_text_only() => (v3::encode_binary(&packets), "application/octet-stream"),
+        Protocol::V3 => (v3::encode_text(&packets), TEXT),
     };
     if let Some(index) = &dialect.jsonp {
         // Not text/plain, as Node says: a browser that is told not to sniff would not run it.
@@ -39,7 +41,7 @@ pub(crate) fn encode_payload(dialect: &Dialect, packets: &[Packet]) -> Payload {
         body,
         content_type,
         #[cfg(feature = "compression")]
-        compress: packets.iter().any(Packet::may_be_compressed),
+        compress,
     }
 }
 
