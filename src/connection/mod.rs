@@ -136,6 +136,15 @@ impl State {
         somebody.then_some(wakes)
     }
 
+    /// Wakes whom a change concerns, once nothing is locked.
+    fn unlock_and_wake(mut state: MutexGuard<'_, Self>) {
+        let wakes = state.wakes();
+        drop(state);
+        if let Some(wakes) = wakes {
+            wakes.wake();
+        }
+    }
+
     fn waiters(&mut self) -> &mut Waiters {
         self.waiters.get_or_insert_default()
     }
@@ -290,11 +299,7 @@ impl Connection {
     fn with_state<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.state();
         let result = change(&mut state);
-        let wakes = state.wakes();
-        drop(state);
-        if let Some(wakes) = wakes {
-            wakes.wake();
-        }
+        State::unlock_and_wake(state);
         result
     }
 
@@ -517,11 +522,7 @@ impl Connection {
             state.session.flushed();
             // Somebody waits until all is sent.
             if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
-                let wakes = state.wakes();
-                drop(state);
-                if let Some(wakes) = wakes {
-                    wakes.wake();
-                }
+                State::unlock_and_wake(state);
                 state = self.state();
             }
         }
@@ -574,11 +575,7 @@ impl Connection {
             return Output::Nothing;
         }
         // The last packet of a session that is closing ends it.
-        let wakes = state.wakes();
-        drop(state);
-        if let Some(wakes) = wakes {
-            wakes.wake();
-        }
+        State::unlock_and_wake(state);
         Output::Over
     }
 

@@ -490,9 +490,7 @@ fn ended(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> 
 
 /// Sends the ack that a handler returned, or says what went wrong.
 fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, watch: EventWatch) {
-    if let (args, Some(ack)) = (ended(response, watch), ack)
-        && let Some(args) = args
-    {
+    if let (Some(args), Some(ack)) = (ended(response, watch), ack) {
         // If the client is gone or too slow, that has been dealt with.
         if let Err(error) = ack.answer(socket, args)
             && error.is_encode()

@@ -63,10 +63,10 @@ fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> 
     }
     let upgrading = is_websocket_request(parts);
     let Some(sid) = &query.sid else {
-        // Owned: the parts are handed on, and the query is theirs.
-        let uri = parts.uri.clone();
-        let query = HandshakeQuery::parse(uri.query().unwrap_or_default());
-        return handshake(server, parts, &query, transport, upgrading);
+        // The parts are handed on, and the query is theirs.
+        let is_jsonp = query.jsonp.is_some();
+        let dialect = query.protocol().map(|protocol| Dialect::asked_for(&query, protocol));
+        return handshake(server, parts, transport, upgrading, is_jsonp, dialect);
     };
     let connection = server.sessions.get(sid).ok_or(Refusal::UnknownSession)?;
     let (closed, polling) = connection.inspect(|session| (session.closed().is_some(), session.is_polling()));
@@ -91,9 +91,10 @@ const NOT_ITS_TRANSPORT: Refusal = Refusal::BadRequest("the request does not fit
 fn handshake<B>(
     server: &Arc<Server>,
     parts: &mut Parts,
-    query: &HandshakeQuery<'_>,
     transport: Transport,
     upgrading: bool,
+    is_jsonp: bool,
+    dialect: Option<Dialect>,
 ) -> Result<Answer<B>, Refused> {
     if parts.method != Method::GET && !is_extended_connect(parts) {
         return Err(Refusal::BadHandshakeMethod.into());
@@ -102,11 +103,11 @@ fn handshake<B>(
         return Err(NOT_ITS_TRANSPORT.into());
     }
     let settings = &server.settings;
-    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(parts, query.jsonp.is_some())) {
+    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(parts, is_jsonp)) {
         return Err(Refusal::Forbidden.into());
     }
-    let protocol = query.protocol().filter(|protocol| *protocol == Protocol::V4 || settings.allow_eio3);
-    let protocol = protocol.ok_or(Refusal::UnsupportedProtocol)?;
+    let dialect = dialect.filter(|dialect| dialect.protocol == Protocol::V4 || settings.allow_eio3);
+    let dialect = dialect.ok_or(Refusal::UnsupportedProtocol)?;
     if server.draining.load(Ordering::Relaxed) {
         return Err(Refusal::Overloaded("The server is shutting down").into());
     }
@@ -123,7 +124,6 @@ fn handshake<B>(
     }
     let cookie = settings.session_cookie(&id);
     let responder = Responder::new(server, parts);
-    let dialect = Dialect::asked_for(query, protocol);
     let request = if settings.hooks.want_handshakes() { parts.clone() } else { take_parts(parts) };
     let connection = Connection::open(server.clone(), id, ConnectionRequest::new(request), transport, dialect);
     let connection = connection.ok_or(Refusal::BadRequest("the id of the session is taken"))?;

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     connection::{Connection, Inbound, Output, Rest, now},
     engine::{CloseCause, Packet, Session},
-    namespace,
+    namespace::{self, Reply},
     observe::OutboxDepth,
 };
 
@@ -132,18 +132,7 @@ where
                     if connection.handle_packet(&packet, true)
                         && let Some(reply) = inbound.receive(this.connection, packet, cx)
                     {
-                        reply.send_by(|socket, text, attachments| {
-                            let sent = this.send_now.is_some_and(|send_now| {
-                                socket.is_connected()
-                                    && connection.passes_outbox()
-                                    && send_now(this.transport.as_mut(), text, attachments)
-                            });
-                            if sent {
-                                *this.unflushed = true;
-                                OutboxDepth::passed(connection, text, attachments);
-                            }
-                            sent
-                        });
+                        answer(reply, connection, this.transport.as_mut(), *this.send_now, this.unflushed);
                     }
                 }
                 Some(Err(error)) => connection.abort(error.cause()),
@@ -221,6 +210,27 @@ where
             }
         }
     }
+}
+
+/// Sends an answer past the outbox if nothing waits in it and the transport can do that, or else like any other packet.
+fn answer<T>(
+    reply: Reply,
+    connection: &Connection,
+    transport: Pin<&mut T>,
+    send_now: Option<SendNow<T>>,
+    unflushed: &mut bool,
+) {
+    let Some(send_now) = send_now else {
+        return reply.deliver();
+    };
+    reply.send_by(|socket, text, attachments| {
+        let sent = socket.is_connected() && connection.passes_outbox() && send_now(transport, text, attachments);
+        if sent {
+            *unflushed = true;
+            OutboxDepth::passed(connection, text, attachments);
+        }
+        sent
+    });
 }
 
 /// Gives the transport what there is to send. Answers whether the session is open.

@@ -220,18 +220,9 @@ fn buffer(length: usize) -> (BytesMut, usize) {
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let narrow = u32::from_ne_bytes(mask);
-    let wide = [narrow; 4];
-    let (blocks, rest) = payload.as_chunks_mut::<16>();
-    for block in blocks {
-        let (words, _) = block.as_chunks_mut::<4>();
-        for (word, mask) in words.iter_mut().zip(wide) {
-            *word = (u32::from_ne_bytes(*word) ^ mask).to_ne_bytes();
-        }
-    }
-    let (words, rest) = rest.as_chunks_mut::<4>();
+    let (words, rest) = payload.as_chunks_mut::<4>();
     for word in words {
-        *word = (u32::from_ne_bytes(*word) ^ narrow).to_ne_bytes();
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(mask)).to_ne_bytes();
     }
     for (byte, mask) in rest.iter_mut().zip(mask) {
         *byte ^= mask;
