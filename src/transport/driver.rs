@@ -51,6 +51,8 @@ pub(crate) struct Driver<T> {
     #[pin]
     timer: Sleep,
     closing: Option<Closing>,
+    /// The timer limits how long closing takes.
+    closing_is_timed: bool,
 }
 
 /// Sends a text and its attachments, all or none. Answers whether it did.
@@ -76,6 +78,7 @@ impl<T> Driver<T> {
             unflushed: false,
             timer: tokio::time::sleep(Duration::ZERO),
             closing: None,
+            closing_is_timed: false,
         }
     }
 }
@@ -187,28 +190,33 @@ where
     fn begin_end(self: Pin<&mut Self>) {
         let this = self.project();
         this.connection.finish();
-        this.timer.reset(Instant::now() + CLOSE_TIMEOUT);
         *this.inbound = None;
         *this.closing = Some(Closing::Telling);
     }
 
     fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.as_mut().project().timer.poll(cx).is_ready() {
+        if self.as_mut().poll_close(cx).is_ready() {
             return Poll::Ready(());
         }
-        let mut this = self.as_mut().project();
+        // Not before: mostly the peer is gone by now, and a timer may wake the thread that keeps the time.
+        let mut this = self.project();
+        if !std::mem::replace(this.closing_is_timed, true) {
+            this.timer.as_mut().reset(Instant::now() + CLOSE_TIMEOUT);
+        }
+        // Whatever budget is left by a peer that goes on sending.
+        Pin::new(&mut unconstrained(this.timer)).poll(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
         if *this.closing == Some(Closing::Telling) {
             if ready!(this.transport.as_mut().poll_close(cx)).is_err() {
                 return Poll::Ready(());
             }
             *this.closing = Some(Closing::Waiting);
         }
-        loop {
-            match ready!(this.transport.as_mut().poll_next(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(()),
-            }
-        }
+        while let Some(Ok(_)) = ready!(this.transport.as_mut().poll_next(cx)) {}
+        Poll::Ready(())
     }
 }
 
