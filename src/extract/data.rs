@@ -15,7 +15,8 @@ use super::FromEvent;
 /// first. Arguments that are left over are ignored, as JavaScript does; one that is missing is `None` for an `Option`.
 ///
 /// Binary arguments are `bytes::Bytes`, or any type with `serde_bytes`, at any depth; [`Value`](crate::Value) holds
-/// whatever comes. (`serde_json::Value` cannot hold binary and rejects it.)
+/// whatever comes. (`serde_json::Value` cannot hold binary and rejects it.) They are copied, unless the only argument is
+/// read as `Bytes`: these share the memory of what has arrived.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -31,7 +32,7 @@ use super::FromEvent;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Data<T>(pub T);
 
-impl<S: Sync, T: DeserializeOwned> FromEvent<S> for Data<T> {
+impl<S: Sync, T: DeserializeOwned + 'static> FromEvent<S> for Data<T> {
     type Rejection = DataRejection;
 
     async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, DataRejection> {

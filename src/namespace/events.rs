@@ -188,7 +188,7 @@ impl EventRequest {
     /// # Errors
     ///
     /// If they do not fit the type. If they are no JSON at all, the connection is closed as well.
-    pub fn args<T: DeserializeOwned>(&mut self) -> Result<T, serde_json::Error> {
+    pub fn args<T: DeserializeOwned + 'static>(&mut self) -> Result<T, serde_json::Error> {
         use serde::de::Error as _;
         let result = match &self.content {
             Content::Event(event) => event.args(),

@@ -1,6 +1,10 @@
 //! The arguments of an event or an ack as Rust types: a tuple is several arguments, anything else is one.
 
-use std::{any::type_name, fmt, marker::PhantomData};
+use std::{
+    any::{Any, TypeId, type_name},
+    fmt,
+    marker::PhantomData,
+};
 
 use bytes::Bytes;
 use serde::{
@@ -91,7 +95,7 @@ pub(crate) enum ArgsError {
 /// The only argument of an event, read from what follows the event's name. `None` if it is not as simple as that.
 ///
 /// Nearly all events have one argument, and what is binary is mostly that argument itself.
-pub(crate) fn read_only_arg<T: DeserializeOwned>(rest: &str, attachments: &[Bytes]) -> Option<T> {
+pub(crate) fn read_only_arg<T: DeserializeOwned + 'static>(rest: &str, attachments: &[Bytes]) -> Option<T> {
     if arity::<T>() != Arity::One {
         return None;
     }
@@ -102,9 +106,17 @@ pub(crate) fn read_only_arg<T: DeserializeOwned>(rest: &str, attachments: &[Byte
             let end = 1 + values.byte_offset();
             (rest.get(end..)? == "]").then_some(value)
         }
-        [data] if rest == r#",{"_placeholder":true,"num":0}]"# => T::deserialize(Attachment(data)).ok(),
+        [data] if rest == r#",{"_placeholder":true,"num":0}]"# => {
+            share(data).or_else(|| T::deserialize(Attachment(data)).ok())
+        }
         _ => None,
     }
+}
+
+/// Bytes themselves are shared: serde would copy them.
+fn share<T: 'static>(data: &Bytes) -> Option<T> {
+    let mut shared = (TypeId::of::<T>() == TypeId::of::<Bytes>()).then(|| data.clone());
+    (&mut shared as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
 }
 
 /// Reads arguments from a packet's JSON array, which is walked once.
@@ -273,6 +285,16 @@ mod tests {
         assert_eq!(arity::<Vec<(u8, u8)>>(), Arity::One);
         assert_eq!(arity::<str>(), Arity::One);
         assert_eq!(arity::<Box<(u8, u8)>>(), Arity::One);
+    }
+
+    #[test]
+    fn bytes_are_shared_where_they_are_the_only_argument() {
+        let attachments = [Bytes::from(vec![7; 100])];
+        let rest = r#",{"_placeholder":true,"num":0}]"#;
+        let shared: Bytes = read_only_arg(rest, &attachments).unwrap();
+        assert_eq!((shared.as_ptr(), shared.len()), (attachments[0].as_ptr(), 100));
+        let inside: Option<Bytes> = read_only_arg(rest, &attachments).unwrap();
+        assert_eq!(inside.unwrap(), attachments[0]);
     }
 
     #[test]

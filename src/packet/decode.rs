@@ -194,7 +194,7 @@ impl EventPayload {
     }
 
     /// Reads the arguments.
-    pub(crate) fn args<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
+    pub(crate) fn args<T: DeserializeOwned + 'static>(&self) -> Result<T, ArgsError> {
         let simple = match &self.name {
             Name::InPlace(range) => self.json[range.end..].strip_prefix('"'),
             Name::Unescaped(_) => None,

@@ -261,7 +261,7 @@ impl OutgoingEvent {
     /// # Errors
     ///
     /// If they do not fit the type.
-    pub fn args<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+    pub fn args<T: DeserializeOwned + 'static>(&self) -> Result<T, serde_json::Error> {
         self.event.args().map_err(|error| match error {
             ArgsError::Mismatch(error) => error,
             ArgsError::Malformed(detail) => serde_json::Error::custom(detail),
