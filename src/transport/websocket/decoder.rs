@@ -114,6 +114,16 @@ impl Decoder {
         self.unread.capacity()
     }
 
+    /// Takes what has been read into a large buffer. If it is much, it is not copied.
+    pub(super) fn take(&mut self, read: &mut BytesMut) {
+        if self.unread.is_empty() && read.len() > SPARE_SIZE {
+            self.chunk = read.capacity();
+            self.unread = read.split();
+        } else {
+            self.feed(read);
+        }
+    }
+
     /// Takes what has arrived.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
@@ -140,16 +150,21 @@ impl Decoder {
             if self.unread.len() < header.size + length {
                 break;
             }
-            let payload = self.take(header, length);
+            let payload = self.take_frame(header, length);
             if let Some(message) = self.message(header, payload)? {
                 return Ok(Some(message));
             }
+        }
+        // A little that waits for more does not keep a large buffer.
+        if self.chunk > SPARE_SIZE && !self.unread.is_empty() && self.unread.len() < self.chunk / 2 {
+            self.unread = BytesMut::from(&self.unread[..]);
+            self.chunk = self.unread.capacity();
         }
         Ok(None)
     }
 
     /// Takes a frame that is there out of the buffer.
-    fn take(&mut self, header: Header, length: usize) -> BytesMut {
+    fn take_frame(&mut self, header: Header, length: usize) -> BytesMut {
         let mut frame = self.unread.split_to(header.size + length);
         if self.unread.is_empty() {
             let rest = std::mem::take(&mut self.unread);

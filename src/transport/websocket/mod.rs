@@ -7,21 +7,22 @@ mod decoder;
 mod encoder;
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_util::io::poll_read_buf;
 
 use crate::engine::{Dialect, Packet, PacketPayload};
 
@@ -83,10 +84,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     /// Reads what has arrived. Answers how much it was; nothing is the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         with_scratch(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
-            self.decoder.feed(buffer.filled());
-            Poll::Ready(Ok(buffer.filled().len()))
+            let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, scratch))?;
+            self.decoder.take(scratch);
+            Poll::Ready(Ok(read))
         })
     }
 
@@ -94,13 +94,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     /// throw away the close frame that says what was wrong.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         with_scratch(|scratch| {
-            loop {
-                let mut buffer = ReadBuf::new(scratch);
-                let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer));
-                if read.is_err() || buffer.filled().is_empty() {
-                    return Poll::Ready(());
-                }
+            while let Ok(1..) = ready!(poll_read_buf(Pin::new(&mut self.io), cx, scratch)) {
+                scratch.clear();
             }
+            Poll::Ready(())
         })
     }
 
@@ -228,16 +225,24 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
 const BROKEN: TransportError = TransportError::new("the connection failed");
 
 thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: RefCell<Option<BytesMut>> = const { RefCell::new(None) };
 }
 
-/// Lends the thread's buffer for reading. It is moved out meanwhile: an `Io` that reads another one gets a new one.
-fn with_scratch<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
-    let mut scratch = SCRATCH.take();
-    scratch.resize(READ_SIZE, 0);
-    let result = read(&mut scratch);
-    SCRATCH.set(scratch);
-    result
+/// Lends the thread's buffer for reading, empty. An `Io` that reads another one meanwhile has one of its own.
+fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => {
+            let scratch = scratch.get_or_insert_with(BytesMut::new);
+            // What has been split off may be gone by now.
+            if scratch.capacity() < READ_SIZE && !scratch.try_reclaim(READ_SIZE) {
+                *scratch = BytesMut::with_capacity(READ_SIZE);
+            }
+            let result = read(scratch);
+            scratch.clear();
+            result
+        }
+        Err(_) => read(&mut BytesMut::with_capacity(READ_SIZE)),
+    })
 }
 
 #[cfg(test)]

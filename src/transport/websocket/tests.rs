@@ -1,6 +1,7 @@
 use std::{io::Cursor, task::Waker};
 
 use proptest::prelude::*;
+use tokio::io::ReadBuf;
 use tokio_tungstenite::tungstenite::{
     self,
     protocol::{
@@ -119,6 +120,24 @@ fn a_decoder_keeps_no_memory_for_what_it_has_decoded() {
     assert!(data.is_unique());
     assert_eq!(decoder.next(), Ok(None));
     assert_eq!(decoder.capacity(), 0);
+}
+
+#[test]
+fn the_buffer_for_reading_is_free_again_once_it_has_been_decoded() {
+    let mut decoder = Decoder::new(100_000);
+    let mut read = BytesMut::with_capacity(READ_SIZE);
+    let last = frame(true, TEXT_FRAME, b"last");
+    read.extend_from_slice(&frame(true, TEXT_FRAME, &[b'x'; 9_000]));
+    read.extend_from_slice(&frame(true, BINARY_FRAME, b"kept"));
+    read.extend_from_slice(&last[..5]);
+    decoder.take(&mut read);
+    let messages = [decoder.next().unwrap().unwrap(), decoder.next().unwrap().unwrap()];
+    assert_eq!(messages[1], Message::Binary(Bytes::from_static(b"kept")));
+    assert!(!read.try_reclaim(READ_SIZE));
+    assert_eq!(decoder.next(), Ok(None));
+    assert!(read.try_reclaim(READ_SIZE));
+    decoder.feed(&last[5..]);
+    assert_eq!(decoder.next(), Ok(Some(text("last"))));
 }
 
 /// A connection that takes a few bytes at a time, and nothing at all while it is blocked.
