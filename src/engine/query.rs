@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 /// The revision of the Engine.IO protocol that a session speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -28,10 +30,13 @@ impl<'a> HandshakeQuery<'a> {
     pub(crate) fn parse(query: &'a str) -> Self {
         let mut parsed = Self::default();
         // Nearly all queries stand there as they are.
-        if memchr::memchr2(b'%', b'+', query.as_bytes()).is_none() {
-            for pair in query.split('&') {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if memchr2(b'%', b'+', query.as_bytes()).is_none() {
+            let mut rest = query;
+            while !rest.is_empty() {
+                let (pair, after) = cut(rest, b'&');
+                let (key, value) = cut(pair, b'=');
                 parsed.set(key, Cow::Borrowed(value));
+                rest = after;
             }
         } else {
             form_urlencoded::parse(query.as_bytes()).for_each(|(key, value)| parsed.set(&key, value));
@@ -60,6 +65,14 @@ impl<'a> HandshakeQuery<'a> {
             Some("4") => Some(Protocol::V4),
             _ => None,
         }
+    }
+}
+
+/// What is before and behind an ASCII character, which `str` would look for in a slower way.
+fn cut(text: &str, at: u8) -> (&str, &str) {
+    match memchr(at, text.as_bytes()) {
+        Some(position) => (&text[..position], &text[position + 1..]),
+        None => (text, ""),
     }
 }
 
