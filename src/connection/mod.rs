@@ -4,6 +4,7 @@ mod inbound;
 mod request;
 mod sessions;
 mod sockets;
+mod state;
 
 use std::{
     borrow::Cow,
@@ -32,7 +33,7 @@ use crate::{
 
 pub use self::request::ConnectionRequest;
 pub(crate) use self::{inbound::Inbound, sessions::Sessions, sockets::JoinError};
-use self::{inbound::InboundSlot, sockets::SocketTable};
+use self::{inbound::InboundSlot, sockets::SocketTable, state::State};
 
 /// One client's connection, whatever transport carries it.
 ///
@@ -55,131 +56,6 @@ pub(crate) struct Connection {
     /// The reader waits for an event handler to end, or for a layer to be ready.
     pub(crate) stalled: AtomicBool,
     ended: AtomicBool,
-}
-
-/// The session, and who waits for it.
-#[derive(Debug)]
-struct State {
-    session: Session,
-    /// No namespace has been joined yet; counted in [`Server::idle_sessions`].
-    idle: bool,
-    /// When the connection is closed if it has joined no namespace.
-    connect_deadline: Option<Instant>,
-    /// Who keeps the time, and with WebSocket carries the packets.
-    driver: Option<Waker>,
-    /// The driver runs, or has been woken: it looks at the session before it rests.
-    awake: bool,
-    /// The deadline that the driver knows of.
-    armed: Option<Instant>,
-    /// The driver cannot write: more output is no reason to wake it.
-    blocked: bool,
-    /// Who else waits; with WebSocket mostly nobody.
-    waiters: Option<Box<Waiters>>,
-    /// The end of the session has been dealt with.
-    finished: bool,
-}
-
-#[derive(Debug, Default)]
-struct Waiters {
-    /// The GET that is pending.
-    poll: Option<Waker>,
-    /// The POST that is under way.
-    post: Option<Waker>,
-    /// The WebSocket that probes.
-    probe: Option<Waker>,
-    /// Who waits until everything has been sent.
-    drained: Vec<Waker>,
-}
-
-/// Wakers to be woken once no lock is held.
-#[derive(Debug, Default)]
-struct Wakes {
-    one: [Option<Waker>; 4],
-    drained: Vec<Waker>,
-}
-
-impl Wakes {
-    fn wake(self) {
-        self.one.into_iter().flatten().chain(self.drained).for_each(Waker::wake);
-    }
-}
-
-impl State {
-    /// Whom a change concerns; mostly nobody.
-    fn wakes(&mut self) -> Option<Wakes> {
-        let closed = self.session.closed().is_some();
-        let polling = self.session.is_polling();
-        let earlier = || self.deadline() < self.armed;
-        let driver_is_due = closed || !polling && !self.blocked && self.session.has_output() || earlier();
-        if self.waiters.is_none() && !driver_is_due {
-            return None;
-        }
-        let mut wakes = Wakes::default();
-        if let Some(waiters) = &mut self.waiters {
-            if closed || !polling || self.session.poll_is_due() {
-                wakes.one[0] = waiters.poll.take();
-            }
-            if closed || !polling {
-                wakes.one[1] = waiters.post.take();
-            }
-            if closed {
-                wakes.one[2] = waiters.probe.take();
-            }
-            if closed || self.session.is_drained() {
-                wakes.drained = std::mem::take(&mut waiters.drained);
-            }
-        }
-        if driver_is_due {
-            wakes.one[3] = self.wake_driver();
-        }
-        let somebody = wakes.one.iter().any(Option::is_some) || !wakes.drained.is_empty();
-        somebody.then_some(wakes)
-    }
-
-    /// Wakes whom a change concerns, once nothing is locked.
-    fn unlock_and_wake(mut state: MutexGuard<'_, Self>) {
-        let wakes = state.wakes();
-        drop(state);
-        if let Some(wakes) = wakes {
-            wakes.wake();
-        }
-    }
-
-    fn waiters(&mut self) -> &mut Waiters {
-        self.waiters.get_or_insert_default()
-    }
-
-    /// Whoever carries what has just been queued.
-    fn take_carrier(&mut self) -> Option<Waker> {
-        match self.session.is_polling() {
-            true => self.waiters.as_mut()?.poll.take(),
-            false if self.blocked => None,
-            false => self.wake_driver(),
-        }
-    }
-
-    fn wake_driver(&mut self) -> Option<Waker> {
-        match std::mem::replace(&mut self.awake, true) {
-            true => None,
-            false => self.driver.clone(),
-        }
-    }
-
-    /// The driver goes to sleep. Answers until when, and whether its timer knows that already.
-    fn rest(&mut self, waker: &Waker, deadline: Instant) -> Rest {
-        let same_waker = self.driver.as_ref().is_some_and(|known| known.will_wake(waker));
-        if !same_waker {
-            self.driver = Some(waker.clone());
-        }
-        self.awake = false;
-        let same_deadline = self.armed.replace(deadline) == Some(deadline);
-        Rest::Until { deadline, known: same_waker && same_deadline }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let session = self.session.deadline()?;
-        Some(self.connect_deadline.map_or(session, |connect| connect.min(session)))
-    }
 }
 
 /// What a WebSocket sends next.
@@ -249,7 +125,7 @@ impl Connection {
         if let Some(packet) = &settings.initial_packet {
             session.send_control(packet.clone());
         }
-        let connect_deadline = Some(now + settings.connect_timeout);
+        let state = State::new(session, now + settings.connect_timeout);
         let span = ConnectionSpan::open(&request, transport, dialect.protocol);
         let connection = Arc::new(Self {
             inbound: Mutex::new(InboundSlot::new(settings)),
@@ -259,17 +135,7 @@ impl Connection {
             first_transport: transport,
             span,
             request,
-            state: Mutex::new(State {
-                session,
-                idle: true,
-                connect_deadline,
-                driver: None,
-                awake: false,
-                armed: None,
-                blocked: false,
-                waiters: None,
-                finished: false,
-            }),
+            state: Mutex::new(state),
             sockets: Mutex::default(),
             reader: AtomicWaker::new(),
             stalled: AtomicBool::new(false),

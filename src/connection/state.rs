@@ -1,0 +1,146 @@
+use std::{task::Waker, time::Instant};
+
+use parking_lot::MutexGuard;
+
+use crate::engine::Session;
+
+use super::Rest;
+
+/// The session, and who waits for it.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) session: Session,
+    /// No namespace has been joined yet; counted in the server's `idle_sessions`.
+    pub(super) idle: bool,
+    /// When the connection is closed if it has joined no namespace.
+    pub(super) connect_deadline: Option<Instant>,
+    /// Who keeps the time, and with WebSocket carries the packets.
+    pub(super) driver: Option<Waker>,
+    /// The driver runs, or has been woken: it looks at the session before it rests.
+    pub(super) awake: bool,
+    /// The deadline that the driver knows of.
+    armed: Option<Instant>,
+    /// The driver cannot write: more output is no reason to wake it.
+    pub(super) blocked: bool,
+    /// Who else waits; with WebSocket mostly nobody.
+    pub(super) waiters: Option<Box<Waiters>>,
+    /// The end of the session has been dealt with.
+    pub(super) finished: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    /// The GET that is pending.
+    pub(super) poll: Option<Waker>,
+    /// The POST that is under way.
+    pub(super) post: Option<Waker>,
+    /// The WebSocket that probes.
+    pub(super) probe: Option<Waker>,
+    /// Who waits until everything has been sent.
+    pub(super) drained: Vec<Waker>,
+}
+
+/// Wakers to be woken once no lock is held.
+#[derive(Debug, Default)]
+struct Wakes {
+    one: [Option<Waker>; 4],
+    drained: Vec<Waker>,
+}
+
+impl Wakes {
+    fn wake(self) {
+        self.one.into_iter().flatten().chain(self.drained).for_each(Waker::wake);
+    }
+}
+
+impl State {
+    pub(super) fn new(session: Session, connect_deadline: Instant) -> Self {
+        Self {
+            session,
+            idle: true,
+            connect_deadline: Some(connect_deadline),
+            driver: None,
+            awake: false,
+            armed: None,
+            blocked: false,
+            waiters: None,
+            finished: false,
+        }
+    }
+
+    /// Whom a change concerns; mostly nobody.
+    fn wakes(&mut self) -> Option<Wakes> {
+        let closed = self.session.closed().is_some();
+        let polling = self.session.is_polling();
+        let earlier = || self.deadline() < self.armed;
+        let driver_is_due = closed || !polling && !self.blocked && self.session.has_output() || earlier();
+        if self.waiters.is_none() && !driver_is_due {
+            return None;
+        }
+        let mut wakes = Wakes::default();
+        if let Some(waiters) = &mut self.waiters {
+            if closed || !polling || self.session.poll_is_due() {
+                wakes.one[0] = waiters.poll.take();
+            }
+            if closed || !polling {
+                wakes.one[1] = waiters.post.take();
+            }
+            if closed {
+                wakes.one[2] = waiters.probe.take();
+            }
+            if closed || self.session.is_drained() {
+                wakes.drained = std::mem::take(&mut waiters.drained);
+            }
+        }
+        if driver_is_due {
+            wakes.one[3] = self.wake_driver();
+        }
+        let somebody = wakes.one.iter().any(Option::is_some) || !wakes.drained.is_empty();
+        somebody.then_some(wakes)
+    }
+
+    /// Wakes whom a change concerns, once nothing is locked.
+    pub(super) fn unlock_and_wake(mut state: MutexGuard<'_, Self>) {
+        let wakes = state.wakes();
+        drop(state);
+        if let Some(wakes) = wakes {
+            wakes.wake();
+        }
+    }
+
+    pub(super) fn waiters(&mut self) -> &mut Waiters {
+        self.waiters.get_or_insert_default()
+    }
+
+    /// Whoever carries what has just been queued.
+    pub(super) fn take_carrier(&mut self) -> Option<Waker> {
+        match self.session.is_polling() {
+            true => self.waiters.as_mut()?.poll.take(),
+            false if self.blocked => None,
+            false => self.wake_driver(),
+        }
+    }
+
+    fn wake_driver(&mut self) -> Option<Waker> {
+        match std::mem::replace(&mut self.awake, true) {
+            true => None,
+            false => self.driver.clone(),
+        }
+    }
+
+    /// The driver goes to sleep. Answers until when, and whether its timer knows that already.
+    pub(super) fn rest(&mut self, waker: &Waker, deadline: Instant) -> Rest {
+        let same_waker = self.driver.as_ref().is_some_and(|known| known.will_wake(waker));
+        if !same_waker {
+            self.driver = Some(waker.clone());
+        }
+        self.awake = false;
+        let same_deadline = self.armed.replace(deadline) == Some(deadline);
+        Rest::Until { deadline, known: same_waker && same_deadline }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let session = self.session.deadline()?;
+        Some(self.connect_deadline.map_or(session, |connect| connect.min(session)))
+    }
+}
