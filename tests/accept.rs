@@ -1,8 +1,16 @@
 //! Connections over transports of the user's own.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::{Sink, Stream};
+use tokio::time::{Instant, Interval, interval, timeout};
 use tower_socketio::{
-    Args, Namespace, Packet, Protocol, SocketIoConfig, SocketIoService, SocketRef, Transport, extract::Data,
-    test::TestClient,
+    Args, Namespace, Packet, Protocol, SocketIoConfig, SocketIoService, SocketRef, Transport, TransportError,
+    extract::Data, test::TestClient,
 };
 
 use crate::support::*;
@@ -83,4 +91,56 @@ async fn a_crowd_that_disconnects_one_another_from_handlers_does_not_end_with_th
         client.expect("41").await;
     }
     assert_eq!(io.stats().sockets, 0);
+}
+
+/// A client that takes no notice of its end: it goes on talking, and perhaps cannot be closed.
+struct Deaf {
+    packets: Interval,
+    said: usize,
+    closes: bool,
+}
+
+impl Stream for Deaf {
+    type Item = Result<Packet, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        ready!(self.packets.poll_tick(cx));
+        self.said += 1;
+        let text = ["0", r#"2["kick"]"#].get(self.said - 1).copied().unwrap_or(r#"2["more"]"#);
+        Poll::Ready(Some(Ok(Packet::message(text))))
+    }
+}
+
+impl Sink<Packet> for Deaf {
+    type Error = TransportError;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: Packet) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        if self.closes { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_notice_its_end_is_dropped_after_five_seconds() {
+    for closes in [true, false] {
+        let io = service().io();
+        let (request, ()) = http::Request::new(()).into_parts();
+        let begun = Instant::now();
+        let period = Duration::from_millis(300);
+        let connection = io.accept(request, Deaf { packets: interval(period), said: 0, closes });
+        timeout(Duration::from_secs(60), connection).await.unwrap();
+        assert_eq!(begun.elapsed(), period + Duration::from_secs(5), "{closes}");
+        assert_eq!(io.stats().connections, 0);
+    }
 }

@@ -142,13 +142,11 @@ impl BinaryDecoder {
         if length > self.rest.len() {
             return Err(MALFORMED);
         }
-        let mut packet = self.rest.split_to(length);
+        let packet = self.rest.split_to(length);
         match (marker, packet.first()) {
             (TEXT, _) => Packet::from_text(packet),
-            (BINARY, Some(&MESSAGE_BYTE)) => {
-                packet.advance(1);
-                Ok(Packet::binary(packet))
-            }
+            // A copy: it may be kept for long, and is a part of the whole payload.
+            (BINARY, Some(&MESSAGE_BYTE)) => Ok(Packet::binary(Bytes::copy_from_slice(&packet[1..]))),
             _ => Err(MALFORMED),
         }
     }
@@ -224,6 +222,15 @@ mod tests {
         assert_eq!(text("3:4😀").unwrap(), [Packet::message("😀")]);
         assert_eq!(text("6:4hello2:4€").unwrap(), [Packet::message("hello"), Packet::message("€")]);
         assert_eq!(text("10:b4AQIDBA==").unwrap(), [message(&[1, 2, 3, 4])]);
+    }
+
+    #[test]
+    fn binary_does_not_keep_the_payload() {
+        let body = Bytes::from_static(b"\x01\x02\xff\x04a\x00\x02\xff4b");
+        let packets: Vec<_> = BinaryDecoder::new(body.clone()).collect::<Result<_, _>>().unwrap();
+        assert_eq!(packets, [message(b"a"), Packet::message("b")]);
+        let data = packets[0].clone().into_data();
+        assert!(!body.as_ptr_range().contains(&data.as_ptr()));
     }
 
     #[test]

@@ -156,9 +156,9 @@ impl Decoder {
             }
         }
         // A little that waits for more does not keep a large buffer.
-        if self.chunk > SPARE_SIZE && !self.unread.is_empty() && self.unread.len() < self.chunk / 2 {
-            self.unread = BytesMut::from(&self.unread[..]);
-            self.chunk = self.unread.capacity();
+        if self.chunk > SPARE_SIZE && self.unread.len() < self.chunk / 2 {
+            let rest = std::mem::take(&mut self.unread);
+            self.feed(&rest);
         }
         Ok(None)
     }
@@ -177,12 +177,25 @@ impl Decoder {
         frame
     }
 
+    /// What has been taken out of a buffer, in memory of its own if it is a small part of it.
+    ///
+    /// Binary may be kept for long, and does not keep much more memory than its own. Text is kept for a while at most.
+    fn own(&self, payload: BytesMut, is_text: bool) -> BytesMut {
+        let kept = if is_text { SPARE_SIZE } else { 0 };
+        match self.chunk > kept && payload.len() < self.chunk / 2 {
+            true => BytesMut::from(&payload[..]),
+            false => payload,
+        }
+    }
+
     /// What a frame means. `None`: nothing yet, or nothing at all.
     fn message(&mut self, header: Header, payload: BytesMut) -> Result<Option<Message>, Violation> {
+        let is_text = header.opcode == TEXT;
         let (is_text, data) = match (header.opcode, self.fragments.take()) {
             (TEXT | BINARY, Some(_)) => return Err(protocol("a WebSocket message begins within another one")),
             (CONTINUATION, None) => return Err(protocol("a WebSocket message has no beginning")),
-            (TEXT | BINARY, None) => (header.opcode == TEXT, payload),
+            (TEXT | BINARY, None) if header.is_final => (is_text, self.own(payload, is_text)),
+            (TEXT | BINARY, None) => (is_text, BytesMut::from(&payload[..])),
             (CONTINUATION, Some(mut fragments)) => {
                 fragments.data.extend_from_slice(&payload);
                 (fragments.is_text, fragments.data)
@@ -200,10 +213,6 @@ impl Decoder {
             self.fragments = Some(Box::new(Fragments { is_text, data }));
             return Ok(None);
         }
-        // Binary may be kept for long, and does not keep much more memory than its own. Text is kept for a while at most.
-        let kept = if is_text { SPARE_SIZE } else { 0 };
-        let is_part = self.chunk > kept && data.len() < self.chunk / 2;
-        let data = if is_part { BytesMut::from(&data[..]) } else { data };
         if !is_text {
             return Ok(Some(Message::Binary(data.freeze())));
         }

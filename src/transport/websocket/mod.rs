@@ -233,13 +233,12 @@ fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
         Ok(mut scratch) => {
             let scratch = scratch.get_or_insert_with(BytesMut::new);
+            scratch.clear();
             // What has been split off may be gone by now.
             if scratch.capacity() < READ_SIZE && !scratch.try_reclaim(READ_SIZE) {
                 *scratch = BytesMut::with_capacity(READ_SIZE);
             }
-            let result = read(scratch);
-            scratch.clear();
-            result
+            read(scratch)
         }
         Err(_) => read(&mut BytesMut::with_capacity(READ_SIZE)),
     })

@@ -35,7 +35,10 @@ fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Resul
     let mut decoder = Decoder::new(limit);
     let mut messages = Vec::new();
     for piece in pieces {
-        decoder.feed(piece);
+        with_scratch(|scratch| {
+            scratch.extend_from_slice(piece);
+            decoder.take(scratch);
+        });
         while let Some(message) = decoder.next()? {
             messages.push(message);
         }
@@ -122,14 +125,19 @@ fn a_decoder_keeps_no_memory_for_what_it_has_decoded() {
     assert_eq!(decoder.capacity(), 0);
 }
 
+/// A buffer of the thread's, with these frames in it.
+fn large_read(frames: &[Vec<u8>]) -> BytesMut {
+    let mut read = BytesMut::with_capacity(READ_SIZE);
+    frames.iter().for_each(|frame| read.extend_from_slice(frame));
+    read
+}
+
 #[test]
 fn the_buffer_for_reading_is_free_again_once_it_has_been_decoded() {
     let mut decoder = Decoder::new(100_000);
-    let mut read = BytesMut::with_capacity(READ_SIZE);
     let last = frame(true, TEXT_FRAME, b"last");
-    read.extend_from_slice(&frame(true, TEXT_FRAME, &[b'x'; 9_000]));
-    read.extend_from_slice(&frame(true, BINARY_FRAME, b"kept"));
-    read.extend_from_slice(&last[..5]);
+    let mut read =
+        large_read(&[frame(true, TEXT_FRAME, &[b'x'; 9_000]), frame(true, BINARY_FRAME, b"kept"), last[..5].to_vec()]);
     decoder.take(&mut read);
     let messages = [decoder.next().unwrap().unwrap(), decoder.next().unwrap().unwrap()];
     assert_eq!(messages[1], Message::Binary(Bytes::from_static(b"kept")));
@@ -138,6 +146,20 @@ fn the_buffer_for_reading_is_free_again_once_it_has_been_decoded() {
     assert!(read.try_reclaim(READ_SIZE));
     decoder.feed(&last[5..]);
     assert_eq!(decoder.next(), Ok(Some(text("last"))));
+}
+
+#[test]
+fn fragments_have_memory_of_their_own() {
+    let mut decoder = Decoder::new(100_000);
+    let mut read = large_read(&[frame(true, TEXT_FRAME, &[b'x'; 9_000]), frame(false, BINARY_FRAME, b"begin")]);
+    decoder.take(&mut read);
+    decoder.next().unwrap();
+    assert_eq!(decoder.next(), Ok(None));
+    assert!(read.try_reclaim(READ_SIZE));
+    decoder.feed(&frame(true, MORE, &[7; 2_000]));
+    let Ok(Some(Message::Binary(data))) = decoder.next() else { panic!("no binary") };
+    assert_eq!(data.len(), 2_005);
+    assert!(data.try_into_mut().unwrap().capacity() < 2 * 2_005);
 }
 
 /// A connection that takes a few bytes at a time, and nothing at all while it is blocked.
@@ -244,15 +266,16 @@ proptest! {
 
     #[test]
     fn what_a_client_sends_arrives_however_it_is_cut(
-        messages in prop::collection::vec((any::<bool>(), "[ -~é]{0,300}"), 0..8),
+        messages in prop::collection::vec((any::<bool>(), "[ -~é]{0,300}", 1usize..60), 0..8),
         cuts in prop::collection::vec(1usize..200, 1..10),
-        piece in 1usize..500,
+        piece in prop_oneof![1usize..500, 4_000usize..READ_SIZE],
     ) {
         let mut bytes = Vec::new();
         let mut expected = Vec::new();
-        for (is_text, text) in &messages {
+        for (is_text, text, times) in &messages {
+            let text = text.repeat(*times);
             let data = Bytes::copy_from_slice(text.as_bytes());
-            expected.push(if *is_text { Message::Text(text.as_str().into()) } else { Message::Binary(data) });
+            expected.push(if *is_text { Message::Text((&*text).into()) } else { Message::Binary(data) });
             let mut opcode = if *is_text { TEXT_FRAME } else { BINARY_FRAME };
             let mut rest = text.as_bytes();
             for cut in &cuts {
@@ -262,7 +285,7 @@ proptest! {
             }
             bytes.extend(frame(true, opcode, rest));
         }
-        prop_assert_eq!(decode(1000, bytes.chunks(piece)).unwrap(), expected);
+        prop_assert_eq!(decode(READ_SIZE, bytes.chunks(piece)).unwrap(), expected);
     }
 
     #[test]
