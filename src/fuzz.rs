@@ -6,9 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     engine::{Dialect, Packet, PayloadDecoder, Protocol, encode_payload},
-    packet::{
-        Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, read_args,
-    },
+    packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json},
 };
 
 const LIMITS: Limits = Limits { attachments: 10, depth: 100 };
@@ -125,7 +123,8 @@ pub fn msgpack(data: &[u8]) {
         return;
     }
     let header = assembled.header;
-    let args = read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
+    let args =
+        crate::packet::read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
     let target = Target { namespace: header.namespace(), id: header.id };
     let encoded = encode_ack(target, encode_args(&args).expect("values are JSON"));
     let [sent] = translated(&encoded, &MsgpackParser) else { panic!("a packet is one message") };

@@ -13,6 +13,7 @@ use super::FromEvent;
 ///
 /// A tuple takes as many arguments as it has fields, [`Args`](crate::Args) takes all of them, anything else takes the
 /// first. Arguments that are left over are ignored, as JavaScript does; one that is missing is `None` for an `Option`.
+/// An argument that is itself an array is read as `Vec<T>` or `[T; N]`, or as a tuple in a tuple: `Data<((f64, f64),)>`.
 ///
 /// Binary arguments are `bytes::Bytes`, or any type with `serde_bytes`, at any depth; [`Value`](crate::Value) holds
 /// whatever comes. (`serde_json::Value` cannot hold binary and rejects it.) They are copied, unless the only argument is

@@ -26,6 +26,8 @@ use super::FromEvent;
 /// async fn greet(FromHandshake(Query(params)): FromHandshake<Query<Params>>) {}
 /// # let _ = tower_socketio::Namespace::<()>::new().on("greet", greet);
 /// ```
+///
+/// In a namespace that is a pattern, `FromHandshake<Path<T>>` gives the parts of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FromHandshake<E>(pub E);
 

@@ -14,6 +14,8 @@
 //! | `Option<E>` | `None` where `E` rejects | never |
 //! | `Result<E, E::Rejection>` | the rejection where `E` rejects | never |
 //!
+//! `State` and `Extension` are axum's own types.
+//!
 //! A rejection is never silent: it is logged, counted, shown to
 //! [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection), and answered with an
 //! [`EventError`](crate::EventError) if the client waits for an ack.

@@ -45,6 +45,10 @@ pub use self::{
     label = "not an event handler",
     note = "an event handler is an async fn of at most 16 extractors (`SocketRef`, `Data<T>`, `State<T>`, ...; see \
             `tower_socketio::extract`) that returns `()`, `Ack<T>`, or a `Result` of these",
+    note = "the event's arguments are one extractor, `Data<A>` or `Data<(A, B)>`; what axum extracts from a request is \
+            `FromHandshake<E>` here",
+    note = "the error of a `Result` is `EventError` (any `std::error::Error` becomes one with `?`), a string, or your own \
+            type with `IntoEventResponse`",
     note = "`Data<T>` needs `T: DeserializeOwned`, `Ack<T>` needs `T: Serialize`, and the future must be `Send`",
     note = "the type of `State<T>` must be the type given to `with_state`, or implement `FromRef` for it"
 )]

@@ -12,6 +12,9 @@ use crate::{
 
 /// Answers the client's ack. A tuple is several arguments, anything else one.
 ///
+/// JavaScript's `emitWithAck` takes the first argument alone, and a callback all of them: a client that awaits several values
+/// wants them in a struct, an array, or a tuple that is one argument, `Ack(((a, b),))`.
+///
 /// If the client does not wait for an ack, the value is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ack<T>(pub T);
@@ -71,7 +74,8 @@ impl EventResponse {
 /// What an event handler may return.
 ///
 /// `()` answers nothing: as in Node, a client that waits for an ack gets none. [`Ack`] answers. Of a `Result`, whichever
-/// side it is answers; [`EventError`], strings and your own errors can stand on its right.
+/// side it is answers; [`EventError`], strings and your own errors can stand on its right. (A string by itself is no answer:
+/// it might be meant for a success.)
 ///
 /// ```
 /// use tower_socketio::{EventError, EventResponse, IntoEventResponse};
@@ -141,17 +145,17 @@ impl IntoEventResponse for EventError {
     }
 }
 
-impl IntoEventResponse for &'static str {
-    /// An [`EventError`] with this message.
+/// The error is an [`EventError`] with this message.
+impl<T: IntoEventResponse> IntoEventResponse for Result<T, &'static str> {
     fn into_event_response(self) -> EventResponse {
-        EventError::new(self).into()
+        self.map_err(EventError::new).into_event_response()
     }
 }
 
-impl IntoEventResponse for String {
-    /// An [`EventError`] with this message.
+/// The error is an [`EventError`] with this message.
+impl<T: IntoEventResponse> IntoEventResponse for Result<T, String> {
     fn into_event_response(self) -> EventResponse {
-        EventError::new(self).into()
+        self.map_err(EventError::new).into_event_response()
     }
 }
 

@@ -126,7 +126,8 @@ where
     /// Handles an event.
     ///
     /// The handler is an async function of [extractors](crate::extract). It returns `()`, an [`Ack`](crate::Ack) to
-    /// answer the client, or a `Result` of these.
+    /// answer the client, or a `Result` of these. Without an `Ack`, and for an event that nobody handles, a client that waits
+    /// for an answer goes on waiting, as with Node's server.
     ///
     /// Events of one socket start in the order in which they arrive. A handler that waits does not hold up the next
     /// event, up to [`max_concurrent_events`](crate::SocketIoConfig::max_concurrent_events). A handler goes on when its

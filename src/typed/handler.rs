@@ -86,9 +86,9 @@ impl_typed_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14,
 pub trait Answer<A> {}
 
 impl Answer<NoAnswer> for () {}
-impl<E: IntoEventResponse> Answer<NoAnswer> for Result<(), E> {}
+impl<E> Answer<NoAnswer> for Result<(), E> where Self: IntoEventResponse {}
 impl<T> Answer<T> for Ack<T> {}
-impl<T, E: IntoEventResponse> Answer<Fallible<T>> for Result<Ack<T>, E> {}
+impl<T, E> Answer<Fallible<T>> for Result<Ack<T>, E> where Self: IntoEventResponse {}
 
 impl<S> Namespace<S>
 where
