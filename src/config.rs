@@ -403,8 +403,9 @@ impl SocketIoConfig {
     ///
     /// Turn it on while such clients exist. They join `/` without asking, are never sent anything in a form that they
     /// cannot read, and may share rooms with newer ones. Some of them encode text twice and say so nowhere: until a client has
-    /// sent text of which that cannot be true, its text is decoded twice where that is possible. Their sockets' public ids are the ids of their sessions, and
-    /// nothing but those ids protects a session on long-polling: do not show them to other clients.
+    /// sent text of which that cannot be true, its text is decoded twice where that is possible. Their sockets' public
+    /// ids are the ids of their sessions, and nothing but those ids protects a session on long-polling: do not show them
+    /// to other clients.
     pub fn allow_eio3(mut self, allow: bool) -> Self {
         self.settings.allow_eio3 = allow;
         self

@@ -12,16 +12,22 @@ pub mod recovery {}
 #[cfg(feature = "test")]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
+
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
+
 #[doc = include_str!("../docs/parsers.md")]
 pub mod parsers {}
+
+#[doc = include_str!("../docs/comparison.md")]
+pub mod comparison {}
 
 #[doc = include_str!("../docs/server-api.md")]
 pub mod server_api {}
 
 #[doc = include_str!("../docs/migrating-from-node.md")]
 pub mod migrating_from_node {}
+
 #[cfg(feature = "typed")]
 #[doc = include_str!("../docs/typed-events.md")]
 pub mod typed_events {}

@@ -50,16 +50,6 @@
 //! | `tracing` | no | [spans and events](guide::observability) of the `tracing` crate: connections, events, refusals |
 //! | `typed` | no | [typed events](guide), and their TypeScript |
 //!
-//! # Layout
-//!
-//! `packet` knows Socket.IO's packets, `engine` Engine.IO's and the session's state machine, `room` who is in which room;
-//! all three are pure. `connection` ties one client's session to its sockets. `socket` is what can be done to a client,
-//! `namespace` who is admitted and where events go, `recovery` what a namespace remembers of clients that were cut off,
-//! `cluster` what is told to other nodes; `handler` and [`extract`] are how events are handled, [`middleware`] the layers
-//! that Socket.IO needs and tower lacks. `transport` is the only code that waits for the network. [`parser`] is for
-//! packets that are not JSON. `layer`, `service`, `config`, `origins`, `io` and `client_bundle` are the face to the user;
-//! `typed` is a second one, for events that are declared. `observe` tells of all that; `test` is a client for tests.
-//!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
 

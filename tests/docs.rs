@@ -13,7 +13,7 @@ fn named_tests(document: &str) -> BTreeSet<(String, String)> {
     quoted.filter_map(pair).filter(|(module, test)| path(module) && is_name(test)).collect()
 }
 
-fn folder() -> &'static Path {
+pub(crate) fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

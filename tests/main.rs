@@ -21,6 +21,7 @@ mod dynamic;
 mod eio3;
 mod events;
 mod examples;
+mod guide;
 mod handshake;
 mod hooks;
 #[cfg(feature = "http2")]

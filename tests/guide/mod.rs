@@ -1,0 +1,32 @@
+//! The programs of `docs` that a reader is shown whole, without what a doctest would need.
+
+use std::fs;
+
+use crate::docs::folder;
+
+mod limits;
+mod recovery;
+mod testing;
+
+/// Lines, whatever space is in them.
+fn lines(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn the_pages_show_what_is_tested() {
+    for page in ["limits", "recovery", "testing"] {
+        let read = |path: String| fs::read_to_string(folder().join(path)).unwrap();
+        let (shown, tested) = (read(format!("docs/{page}.md")), read(format!("tests/guide/{page}.rs")));
+        let tested = lines(&tested);
+        let blocks: Vec<&str> = shown.split("```rust,ignore\n").skip(1).collect();
+        assert_eq!(blocks.len(), 1, "{page}");
+        let block = lines(blocks[0].split("```").next().unwrap());
+        assert!(block.len() > 10, "{page}");
+        let mut rest = tested.iter();
+        for line in block {
+            assert!(rest.any(|tested| *tested == line), "{page}: {line}");
+        }
+    }
+}
