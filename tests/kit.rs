@@ -105,6 +105,9 @@ async fn the_server_may_ask_for_acks() {
     assert_eq!(asked.await.unwrap().unwrap(), ("Ada".to_owned(), Bytes::from_static(b"x")));
     // One that is not answered times out at once, on a clock that is paused.
     assert!(socket.emit_with_ack::<u8>("n", &()).await.unwrap_err().is_timeout());
+    let error = client.emit_with_ack::<u8>("nothing", &()).await.unwrap_err();
+    assert!(error.is_timeout());
+    assert!(error.to_string().starts_with("the ack of \"nothing\", emitted at tests/kit.rs:"), "{error}");
     io.emit("n", &()).unwrap();
     assert!(client.next_event().await.needs_ack());
     assert!(!client.next_event().await.needs_ack());

@@ -174,6 +174,14 @@ impl<M: Clone> Registry<M> {
         std::iter::once(member.name.clone()).chain(joined).collect()
     }
 
+    /// Whether a member is in a room.
+    pub(crate) fn is_in(&self, id: MemberId, room: &str) -> bool {
+        let Some(member) = self.members.get(id.key()) else {
+            return false;
+        };
+        *member.name == *room || self.room_ids.get(room).is_some_and(|room| member.rooms.contains_key(room))
+    }
+
     /// The member of a name.
     pub(crate) fn get(&self, name: &str) -> Option<&M> {
         let id = self.by_name.get(name)?;
@@ -389,6 +397,11 @@ mod tests {
                 let expected: Vec<u8> =
                     model.iter().filter(|(_, (_, rooms))| rooms.contains(&room)).map(|(key, _)| *key).collect();
                 prop_assert_eq!(selected(&registry, &[&name], &[]), expected);
+                for (key, (id, rooms)) in &model {
+                    prop_assert_eq!(registry.is_in(*id, &name), rooms.contains(&room));
+                    let own = format!("m{key}");
+                    prop_assert!(registry.is_in(*id, &own));
+                }
             }
             prop_assert_eq!(selected(&registry, &[], &[]), model.keys().copied().collect::<Vec<_>>());
             let occupied = model.values().flat_map(|(_, rooms)| rooms).collect::<BTreeSet<_>>().len();

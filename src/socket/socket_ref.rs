@@ -236,6 +236,25 @@ impl SocketRef {
         self.0.rooms()
     }
 
+    /// Whether the socket is in a room. It is in that of its own id, and after the disconnection in none.
+    ///
+    /// ```
+    /// use tower_socketio::{SocketRef, extract::Data};
+    ///
+    /// async fn say(socket: SocketRef, Data((room, text)): Data<(String, String)>) -> Result<(), &'static str> {
+    ///     if !socket.is_in(&room) {
+    ///         return Err("you are not in this room");
+    ///     }
+    ///     socket.to(room).emit("said", &text).ok();
+    ///     Ok(())
+    /// }
+    /// # let _ = tower_socketio::Namespace::<()>::new().on("say", say);
+    /// ```
+    #[must_use]
+    pub fn is_in(&self, room: &str) -> bool {
+        self.0.is_in(room)
+    }
+
     /// Disconnects the socket from its namespace. The connection stays, and the client may join again.
     ///
     /// A socket that is not accepted yet is refused, whatever `on_connect` answers.

@@ -438,6 +438,10 @@ impl Socket {
         self.namespace.with_registry(|registry| self.member_id().map(|id| registry.rooms_of(id)).unwrap_or_default())
     }
 
+    pub(crate) fn is_in(&self, room: &str) -> bool {
+        self.namespace.with_registry(|registry| self.member_id().is_some_and(|id| registry.is_in(id, room)))
+    }
+
     // Events.
 
     /// Waits until another event may start: the socket has not too many under way, and the event service is ready.

@@ -27,7 +27,8 @@ pub struct TestAck<R> {
 }
 
 impl<R> TestAck<R> {
-    pub(super) fn new(wire: Arc<Wire>, namespace: String, id: u64, patience: Duration) -> Self {
+    /// `what` names the ack to whom it does not come.
+    pub(super) fn new(wire: Arc<Wire>, namespace: String, id: u64, patience: Duration, what: String) -> Self {
         let answer = Box::pin(async move {
             let is_ack = |message: &Incoming| {
                 message.kind == IncomingKind::Ack && message.id == Some(id) && message.namespace == namespace
@@ -38,7 +39,7 @@ impl<R> TestAck<R> {
                 Some(ack) => Some(Some(ack)),
                 None => (closed || contains(queue, is_end)).then_some(None),
             });
-            timeout(patience, ack).await.map_err(|_| TestError::timeout())?.ok_or_else(TestError::closed)
+            timeout(patience, ack).await.map_err(|_| TestError::timeout(what))?.ok_or_else(TestError::closed)
         });
         Self { answer, marker: PhantomData }
     }

@@ -159,7 +159,9 @@ impl TestClientBuilder {
             client.joined(&answer)?;
             Ok(client)
         };
-        tokio::time::timeout(patience, joining).await.unwrap_or_else(|_| Err(TestError::timeout()))
+        tokio::time::timeout(patience, joining)
+            .await
+            .unwrap_or_else(|_| Err(TestError::timeout("the namespace's answer".to_owned())))
     }
 
     /// Opens a connection and leaves the rest to the test, the server's handshake included: for tests of the protocol, by

@@ -144,8 +144,10 @@ impl TestClient {
     #[track_caller]
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> TestAck<R> {
         let id = self.next_ack.fetch_add(1, Ordering::Relaxed);
-        self.send_event(event, Some(id), args, Location::caller());
-        TestAck::new(self.wire.clone(), self.builder.namespace.clone(), id, self.builder.patience)
+        let caller = Location::caller();
+        self.send_event(event, Some(id), args, caller);
+        let what = format!("the ack of \"{event}\", emitted at {caller},");
+        TestAck::new(self.wire.clone(), self.builder.namespace.clone(), id, self.builder.patience, what)
     }
 
     /// Answers whether the connection is open.

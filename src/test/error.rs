@@ -9,10 +9,17 @@ pub struct TestError(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Refused { message: String, data: Option<Value> },
+    Refused {
+        message: String,
+        data: Option<Value>,
+    },
     Closed,
-    Timeout,
-    Mismatch { answer: String, error: String },
+    /// What did not come.
+    Timeout(String),
+    Mismatch {
+        answer: String,
+        error: String,
+    },
 }
 
 impl TestError {
@@ -24,8 +31,8 @@ impl TestError {
         Self(Kind::Closed)
     }
 
-    pub(super) fn timeout() -> Self {
-        Self(Kind::Timeout)
+    pub(super) fn timeout(what: String) -> Self {
+        Self(Kind::Timeout(what))
     }
 
     pub(super) fn mismatch(answer: String, error: String) -> Self {
@@ -47,7 +54,7 @@ impl TestError {
     /// There was no answer within the client's [patience](super::TestClientBuilder::patience).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, Kind::Timeout)
+        matches!(self.0, Kind::Timeout(_))
     }
 
     /// The answer does not fit the type that was asked for; the text of this error shows it.
@@ -61,7 +68,7 @@ impl TestError {
     pub fn message(&self) -> &str {
         match &self.0 {
             Kind::Refused { message, .. } => message,
-            Kind::Closed | Kind::Timeout | Kind::Mismatch { .. } => "",
+            Kind::Closed | Kind::Timeout(_) | Kind::Mismatch { .. } => "",
         }
     }
 
@@ -70,7 +77,7 @@ impl TestError {
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
         match &self.0 {
             Kind::Refused { data, .. } => T::deserialize(data.as_ref()?).ok(),
-            Kind::Closed | Kind::Timeout | Kind::Mismatch { .. } => None,
+            Kind::Closed | Kind::Timeout(_) | Kind::Mismatch { .. } => None,
         }
     }
 }
@@ -81,7 +88,7 @@ impl fmt::Display for TestError {
             Kind::Refused { message, data: None } => write!(f, "refused: {message}"),
             Kind::Refused { message, data: Some(data) } => write!(f, "refused: {message} {data}"),
             Kind::Closed => f.write_str("the client was disconnected"),
-            Kind::Timeout => f.write_str("there was no answer in time"),
+            Kind::Timeout(what) => write!(f, "{what} did not come in time"),
             Kind::Mismatch { answer, error } => write!(f, "the answer is of another type: {error} in {answer}"),
         }
     }
