@@ -233,5 +233,12 @@ async fn a_service_listens_on_a_port_of_its_own() {
     // An address that is taken cannot be listened on.
     let error = soon(service.listen(address)).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    // The end of the future is the end of the server.
     serving.abort();
+    soon(async {
+        while TcpListener::bind(address).await.is_err() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
 }

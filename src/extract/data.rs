@@ -15,9 +15,10 @@ use super::FromEvent;
 /// first. Arguments that are left over are ignored, as JavaScript does; one that is missing is `None` for an `Option`.
 /// An argument that is itself an array is read as `Vec<T>` or `[T; N]`, or as a tuple in a tuple: `Data<((f64, f64),)>`.
 ///
-/// Binary arguments are `bytes::Bytes`, or any type with `serde_bytes`, at any depth; [`Value`](crate::Value) holds
-/// whatever comes. (`serde_json::Value` cannot hold binary and rejects it.) They are copied, unless the only argument is
-/// read as `Bytes`: these share the memory of what has arrived.
+/// Binary arguments are `bytes::Bytes` (of the crate `bytes`; its feature `serde` comes with this one), or any type
+/// with `serde_bytes`, at any depth; [`Value`](crate::Value) holds whatever comes. (`serde_json::Value` cannot hold
+/// binary and rejects it.) They are copied, unless the only argument is read as `Bytes`: these share the memory of what
+/// has arrived.
 ///
 /// ```
 /// use bytes::Bytes;

@@ -85,7 +85,8 @@ where
         }
     }
 
-    /// Handles a client's CONNECT: any axum handler.
+    /// Handles a client's CONNECT: any axum handler. `Json<T>` reads what the client sent as `auth`;
+    /// [`Data`](crate::extract::Data) is for events.
     ///
     /// Its answer decides whether the socket is accepted. Extractors that reject refuse it, and so does an error:
     ///
@@ -220,7 +221,8 @@ where
         self
     }
 
-    /// Puts a layer around every event, [`on_any`](Self::on_any) included.
+    /// Puts a layer around every event, [`on_any`](Self::on_any) included: one that takes a `Service<EventRequest>`, as
+    /// tower's own do. Those for HTTP, axum's `from_fn` among them, belong around CONNECT, by [`layer`](Self::layer).
     ///
     /// The last layer added is the outermost. While the service is not ready, the client's connection is not read. An
     /// error of the service is logged, and answered if the client waits for an ack.

@@ -20,7 +20,10 @@ use std::{
 use axum::Router;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::{
+    net::{TcpListener, ToSocketAddrs},
+    task::JoinSet,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -92,12 +95,18 @@ impl SocketIoService {
 
     /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
     ///
+    /// Connections are accepted in a task of its own, which runs on one of tokio's workers wherever this is called.
+    ///
     /// # Errors
     ///
-    /// None at present: axum's server tries again after an error of the listener's.
+    /// If the runtime ends. (After an error of the listener's, axum's server tries again.)
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
         let app = Router::new().fallback_service(self);
-        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+        let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>());
+        // Ends the task when it is dropped.
+        let mut accepting = JoinSet::new();
+        accepting.spawn(serving.into_future());
+        accepting.join_next().await.expect("a task was spawned")?
     }
 }
 
