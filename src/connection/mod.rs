@@ -315,18 +315,17 @@ impl Connection {
         self.span.in_scope(|| log!(debug, reason = %DisconnectReason::from(cause), "session closed"));
         self.server.meters.closed(self, cause);
         self.joined();
-        self.forget_wakers();
+        self.forget_driver();
         self.server.sessions.remove(&self.id);
         self.disconnect_sockets(cause.into(), false);
         self.drop_inbound();
         self.span.end(cause.into());
     }
 
-    /// Nobody waits any more: a socket that is kept shall not keep tasks.
-    fn forget_wakers(&self) {
-        let mut state = self.state();
-        let driver = state.driver.take();
-        drop(state);
+    /// Nobody drives it any more: a socket that is kept shall not keep the task.
+    fn forget_driver(&self) {
+        let driver = self.state().driver.take();
+        // Once nothing is locked.
         drop(driver);
     }
 

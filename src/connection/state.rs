@@ -72,8 +72,8 @@ impl State {
     fn wakes(&mut self) -> Option<Wakes> {
         let closed = self.session.closed().is_some();
         let polling = self.session.is_polling();
-        let earlier = || self.deadline() < self.armed;
-        let driver_is_due = closed || !polling && !self.blocked && self.session.has_output() || earlier();
+        let may_send = !polling && !self.blocked && self.session.has_output();
+        let driver_is_due = closed || may_send || self.deadline() < self.armed;
         if self.waiters.is_none() && !driver_is_due {
             return None;
         }
