@@ -131,7 +131,8 @@ impl Inbound {
             connection.stalled.store(true, Ordering::Relaxed);
             return Poll::Pending;
         };
-        Poll::Ready(namespace::start_event(&event.socket, route, event.event, cx))
+        let ack = namespace::start_event(&event.socket, route, event.event, cx);
+        Poll::Ready(ack.map(|ack| Reply { socket: event.socket, ack }))
     }
 
     /// Handles a message, after [`poll_ready`](Self::poll_ready). Answers with what is to be sent to the client at once.
@@ -159,7 +160,7 @@ impl Inbound {
             Format::Parser(reading) => reading.receive(&message, limits)?,
         };
         match assembled {
-            Some(packet) => self.dispatch(connection, packet, cx),
+            Some(Assembled { header, attachments }) => self.dispatch(connection, header, attachments, cx),
             None => Ok(None),
         }
     }
@@ -167,10 +168,10 @@ impl Inbound {
     fn dispatch(
         &mut self,
         connection: &Arc<Connection>,
-        packet: Assembled,
+        header: Header,
+        attachments: Vec<Bytes>,
         cx: &mut Context<'_>,
     ) -> Result<Option<Reply>, DecodeError> {
-        let Assembled { header, attachments } = packet;
         match header.kind {
             Kind::Event | Kind::BinaryEvent => return self.event(connection, header, attachments, cx),
             Kind::Connect => match (connection.dialect.protocol, header.namespace().split_once('?')) {

@@ -58,6 +58,7 @@ pub struct Packet {
 }
 
 #[derive(Clone)]
+#[repr(u64)]
 enum Content {
     /// The type character and the data of a text packet.
     Text(ByteString),

@@ -369,38 +369,43 @@ fn together(
 /// What a handler has answered at once. It has not been sent.
 #[must_use = "the client waits for it"]
 pub(crate) struct Reply {
-    socket: Arc<Socket>,
-    id: u64,
-    args: EncodedArgs,
+    pub(crate) socket: Arc<Socket>,
+    pub(crate) ack: AckArgs,
 }
+
+/// The id of an ack, and its arguments.
+pub(crate) type AckArgs = (u64, EncodedArgs);
 
 impl Reply {
     /// Sends it like any other packet.
     pub(crate) fn deliver(self) {
-        let target = Target { namespace: self.socket.namespace.name(), id: Some(self.id) };
+        let (id, args) = self.ack;
+        let target = Target { namespace: self.socket.namespace.name(), id: Some(id) };
         // If the client is gone or too slow, that has been dealt with.
-        let _ = self.socket.deliver(Cow::Owned(encode_ack(target, self.args)), false);
+        let _ = self.socket.deliver(Cow::Owned(encode_ack(target, args)), false);
     }
 
-    /// Sends it by somebody who can do that at once, or else like any other packet.
-    pub(crate) fn send_by(mut self, send: impl FnOnce(&Socket, &[u8], &[Packet]) -> bool) {
-        let target = Target { namespace: self.socket.namespace.name(), id: Some(self.id) };
-        let sent = self.args.with_ack(target, |text, attachments| send(&self.socket, text, attachments));
-        if sent == Some(true) {
-            self.args.recycle();
+    /// Sends it by somebody who can do that at once, or else like any other packet. Answers whether they did.
+    pub(crate) fn send_by(mut self, send: impl FnOnce(&Socket, &[u8], &[Packet]) -> bool) -> bool {
+        let Self { socket, ack: (id, args) } = &mut self;
+        let target = Target { namespace: socket.namespace.name(), id: Some(*id) };
+        let sent = args.with_ack(target, |text, attachments| send(socket, text, attachments)) == Some(true);
+        if sent {
+            self.ack.1.recycle();
         } else {
             self.deliver();
         }
+        sent
     }
 }
 
-/// Starts an event: polls its handler here, and spawns it if it has to wait.
+/// Starts an event: polls its handler here, and spawns it if it has to wait. Answers with the ack that it gives at once.
 pub(crate) fn start_event(
     socket: &Arc<Socket>,
     start: EventStart<'_>,
     mut request: EventRequest,
     cx: &mut Context<'_>,
-) -> Option<Reply> {
+) -> Option<AckArgs> {
     let ack = request.ack.clone();
     let mut event = match start {
         EventStart::At(events) => Contained::call(EventWatch::start(&request), || events.start(request)),
@@ -427,9 +432,9 @@ pub(crate) fn start_event(
                 }
             };
             let args = ended(response, watch).filter(|_| !ack.is_answered());
-            let reply = args.map(|args| Reply { socket: socket.clone(), id: ack.id, args });
+            let answer = args.map(|args| (ack.id, args));
             ack.give_back();
-            reply
+            answer
         }
         Poll::Pending => {
             let running = socket.running();

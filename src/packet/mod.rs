@@ -22,7 +22,11 @@ pub(crate) use self::{
 };
 
 /// The type of a Socket.IO packet.
+///
+/// As wide as what stands beside it, like other enums that are moved with each event: seven bytes of padding would be
+/// copied in pieces that overlap, and the processor waits for such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
 pub(crate) enum Kind {
     Connect,
     Disconnect,

@@ -134,8 +134,9 @@ where
                     connection.server.meters.received(connection, &packet);
                     if connection.handle_packet(&packet, true)
                         && let Some(reply) = inbound.receive(this.connection, packet, cx)
+                        && answer(reply, connection, this.transport.as_mut(), *this.send_now, this.unflushed)
                     {
-                        answer(reply, connection, this.transport.as_mut(), *this.send_now, this.unflushed);
+                        continue;
                     }
                 }
                 Some(Err(error)) => connection.abort(error.cause()),
@@ -221,15 +222,17 @@ where
 }
 
 /// Sends an answer past the outbox if nothing waits in it and the transport can do that, or else like any other packet.
+/// Answers whether it went past: then there is nothing else to send.
 fn answer<T>(
     reply: Reply,
     connection: &Connection,
     transport: Pin<&mut T>,
     send_now: Option<SendNow<T>>,
     unflushed: &mut bool,
-) {
+) -> bool {
     let Some(send_now) = send_now else {
-        return reply.deliver();
+        reply.deliver();
+        return false;
     };
     reply.send_by(|socket, text, attachments| {
         let sent = socket.is_connected() && connection.passes_outbox() && send_now(transport, text, attachments);
@@ -238,7 +241,7 @@ fn answer<T>(
             OutboxDepth::passed(connection, text, attachments);
         }
         sent
-    });
+    })
 }
 
 /// Gives the transport what there is to send. Answers whether the session is open.

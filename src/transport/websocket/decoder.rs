@@ -26,6 +26,7 @@ struct Fragments {
 
 /// A message, or a control frame that means something.
 #[derive(Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub(super) enum Message {
     Text(ByteString),
     Binary(Bytes),
