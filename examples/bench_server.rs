@@ -33,5 +33,6 @@ async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?.tap_io(|tcp| {
         tcp.set_nodelay(true).ok();
     });
-    axum::serve(listener, app).await
+    // On a worker, as docs/performance.md advises.
+    tokio::spawn(async move { axum::serve(listener, app).await }).await?
 }
