@@ -132,7 +132,7 @@ impl Inbound {
             return Poll::Pending;
         };
         let ack = namespace::start_event(&event.socket, route, event.event, cx);
-        Poll::Ready(ack.map(|ack| Reply { socket: event.socket, ack }))
+        Poll::Ready(ack.map(|(id, args)| Reply { socket: event.socket, id, args }))
     }
 
     /// Handles a message, after [`poll_ready`](Self::poll_ready). Answers with what is to be sent to the client at once.

@@ -58,7 +58,8 @@ pub struct Packet {
 }
 
 #[derive(Clone)]
-#[repr(u64)]
+// As wide as its neighbours: see `Kind`.
+#[repr(usize)]
 enum Content {
     /// The type character and the data of a text packet.
     Text(ByteString),

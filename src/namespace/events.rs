@@ -370,28 +370,25 @@ fn together(
 #[must_use = "the client waits for it"]
 pub(crate) struct Reply {
     pub(crate) socket: Arc<Socket>,
-    pub(crate) ack: AckArgs,
+    /// That of the ack.
+    pub(crate) id: u64,
+    pub(crate) args: EncodedArgs,
 }
-
-/// The id of an ack, and its arguments.
-pub(crate) type AckArgs = (u64, EncodedArgs);
 
 impl Reply {
     /// Sends it like any other packet.
     pub(crate) fn deliver(self) {
-        let (id, args) = self.ack;
-        let target = Target { namespace: self.socket.namespace.name(), id: Some(id) };
+        let target = Target { namespace: self.socket.namespace.name(), id: Some(self.id) };
         // If the client is gone or too slow, that has been dealt with.
-        let _ = self.socket.deliver(Cow::Owned(encode_ack(target, args)), false);
+        let _ = self.socket.deliver(Cow::Owned(encode_ack(target, self.args)), false);
     }
 
     /// Sends it by somebody who can do that at once, or else like any other packet. Answers whether they did.
     pub(crate) fn send_by(mut self, send: impl FnOnce(&Socket, &[u8], &[Packet]) -> bool) -> bool {
-        let Self { socket, ack: (id, args) } = &mut self;
-        let target = Target { namespace: socket.namespace.name(), id: Some(*id) };
-        let sent = args.with_ack(target, |text, attachments| send(socket, text, attachments)) == Some(true);
+        let target = Target { namespace: self.socket.namespace.name(), id: Some(self.id) };
+        let sent = self.args.with_ack(target, |text, attachments| send(&self.socket, text, attachments)) == Some(true);
         if sent {
-            self.ack.1.recycle();
+            self.args.recycle();
         } else {
             self.deliver();
         }
@@ -399,13 +396,15 @@ impl Reply {
     }
 }
 
-/// Starts an event: polls its handler here, and spawns it if it has to wait. Answers with the ack that it gives at once.
+/// Starts an event: polls its handler here, and spawns it if it has to wait. Answers with the id and the arguments of an
+/// ack that is given at once.
+#[must_use = "the client waits for the ack"]
 pub(crate) fn start_event(
     socket: &Arc<Socket>,
     start: EventStart<'_>,
     mut request: EventRequest,
     cx: &mut Context<'_>,
-) -> Option<AckArgs> {
+) -> Option<(u64, EncodedArgs)> {
     let ack = request.ack.clone();
     let mut event = match start {
         EventStart::At(events) => Contained::call(EventWatch::start(&request), || events.start(request)),
@@ -432,9 +431,9 @@ pub(crate) fn start_event(
                 }
             };
             let args = ended(response, watch).filter(|_| !ack.is_answered());
-            let answer = args.map(|args| (ack.id, args));
+            let id = ack.id;
             ack.give_back();
-            answer
+            args.map(|args| (id, args))
         }
         Poll::Pending => {
             let running = socket.running();

@@ -26,7 +26,7 @@ pub(crate) use self::{
 /// As wide as what stands beside it, like other enums that are moved with each event: seven bytes of padding would be
 /// copied in pieces that overlap, and the processor waits for such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
+#[repr(usize)]
 pub(crate) enum Kind {
     Connect,
     Disconnect,

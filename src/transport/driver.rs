@@ -136,6 +136,7 @@ where
                         && let Some(reply) = inbound.receive(this.connection, packet, cx)
                         && answer(reply, connection, this.transport.as_mut(), *this.send_now, this.unflushed)
                     {
+                        // What others have queued meanwhile is seen with the next packet, or before the driver rests.
                         continue;
                     }
                 }
@@ -222,7 +223,7 @@ where
 }
 
 /// Sends an answer past the outbox if nothing waits in it and the transport can do that, or else like any other packet.
-/// Answers whether it went past: then there is nothing else to send.
+/// Answers whether it went past: the outbox was empty then.
 fn answer<T>(
     reply: Reply,
     connection: &Connection,

@@ -26,7 +26,8 @@ struct Fragments {
 
 /// A message, or a control frame that means something.
 #[derive(Debug, PartialEq, Eq)]
-#[repr(u64)]
+// As wide as its neighbours: see `Kind`.
+#[repr(usize)]
 pub(super) enum Message {
     Text(ByteString),
     Binary(Bytes),

@@ -188,7 +188,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
-        // Text looks the same in every dialect.
+        // Text is framed alike in every dialect.
         if let Some(text) = packet.text().filter(|text| text.len() < LARGE_PAYLOAD) {
             self.encoder.frame(TEXT, text);
             return Ok(());
