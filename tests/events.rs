@@ -326,6 +326,68 @@ async fn ten_thousand_events_start_in_order_with_slow_and_fast_handlers_mixed() 
     assert!(started.lock().unwrap().iter().copied().eq(0..EVENTS));
 }
 
+/// Whatever goes past the outbox, and whatever does not fit there.
+#[tokio::test]
+async fn answers_and_emits_leave_in_the_order_in_which_handlers_spoke() {
+    let namespace = Namespace::new()
+        .on("answer", |Data(text): Data<String>| async move { Ack(text) })
+        .on("emit", |socket: SocketRef, Data(text): Data<String>| async move { socket.emit("said", &text).unwrap() })
+        .on("both", |socket: SocketRef, Data(text): Data<String>| async move {
+            socket.emit("said", &text).unwrap();
+            Ack(text)
+        });
+    let (_server, mut client) = joined(namespace.with_state(())).await;
+    let sizes = [1, 3_000, 15_990, 20_000, 10];
+    let mut events = (0..).zip(["answer", "both", "answer", "emit", "answer", "answer", "both"].iter().cycle());
+    for _ in 0..20 {
+        let mut expected = Vec::new();
+        for (id, event) in events.by_ref().take(50) {
+            let text = "x".repeat(sizes[id % sizes.len()]);
+            client.say(&format!(r#"42{id}["{event}","{text}"]"#)).await;
+            let said = format!(r#"42["said","{text}"]"#);
+            let answered = format!(r#"43{id}["{text}"]"#);
+            match *event {
+                "emit" => expected.push(said),
+                "both" => expected.extend([said, answered]),
+                _ => expected.push(answered),
+            }
+        }
+        for packet in expected {
+            client.expect(&packet).await;
+        }
+    }
+}
+
+/// The answer finds the outbox empty; nobody else may come too late for the same flight.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_thread_emits_beside_an_answer_is_sent_too() {
+    let (wanted, emitter) = std::sync::mpsc::channel::<(SocketRef, u32)>();
+    let emitter = std::thread::spawn(move || {
+        for (socket, number) in emitter {
+            for _ in 0..number % 200 * 3 {
+                std::hint::spin_loop();
+            }
+            socket.emit("beside", &number).unwrap();
+        }
+    });
+    let namespace = Namespace::new().on("go", move |socket: SocketRef, Data(number): Data<u32>| {
+        let wanted = wanted.clone();
+        async move {
+            wanted.send((socket, number)).unwrap();
+            Ack(number)
+        }
+    });
+    let (server, mut client) = joined(namespace.with_state(())).await;
+    for number in 0..2_000 {
+        client.say(&format!(r#"42{number}["go",{number}]"#)).await;
+        let mut packets = [client.text_but_pings().await, client.text_but_pings().await];
+        packets.sort();
+        assert_eq!(packets, [format!(r#"42["beside",{number}]"#), format!("43{number}[{number}]")]);
+    }
+    drop((server, client));
+    soon(tokio::task::spawn_blocking(|| emitter.join())).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn at_most_so_many_events_of_a_socket_are_under_way() {
     let gate = Arc::new(Notify::new());

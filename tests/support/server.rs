@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use axum::Router;
+use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tower_socketio::{
     Ack, Args, DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data,
@@ -48,6 +48,7 @@ pub async fn serve(app: Router, io: SocketIo) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("the listener is bound");
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    let listener = listener.tap_io(|tcp| tcp.set_nodelay(true).expect("the connection is open"));
     let task = tokio::spawn(async move { axum::serve(listener, service).await.expect("the server runs") });
     TestServer { address, io, task }
 }
