@@ -102,7 +102,7 @@ pub fn msgpack(data: &[u8]) {
     use std::sync::Arc;
 
     use crate::{
-        packet::{encode_ack, encode_args},
+        packet::{encode_ack, encode_args, read_args},
         parser::{MsgpackParser, Parser, Reading, SocketPacketKind, translated},
     };
 
@@ -123,8 +123,7 @@ pub fn msgpack(data: &[u8]) {
         return;
     }
     let header = assembled.header;
-    let args =
-        crate::packet::read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
+    let args = read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
     let target = Target { namespace: header.namespace(), id: header.id };
     let encoded = encode_ack(target, encode_args(&args).expect("values are JSON"));
     let [sent] = translated(&encoded, &MsgpackParser) else { panic!("a packet is one message") };

@@ -160,7 +160,7 @@ impl Inbound {
             Format::Parser(reading) => reading.receive(&message, limits)?,
         };
         match assembled {
-            Some(Assembled { header, attachments }) => self.dispatch(connection, header, attachments, cx),
+            Some(packet) => self.dispatch(connection, packet, cx),
             None => Ok(None),
         }
     }
@@ -168,10 +168,10 @@ impl Inbound {
     fn dispatch(
         &mut self,
         connection: &Arc<Connection>,
-        header: Header,
-        attachments: Vec<Bytes>,
+        packet: Assembled,
         cx: &mut Context<'_>,
     ) -> Result<Option<Reply>, DecodeError> {
+        let Assembled { header, attachments } = packet;
         match header.kind {
             Kind::Event | Kind::BinaryEvent => return self.event(connection, header, attachments, cx),
             Kind::Connect => match (connection.dialect.protocol, header.namespace().split_once('?')) {

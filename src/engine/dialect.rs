@@ -58,9 +58,9 @@ impl Dialect {
         Some(Packet::binary(frame))
     }
 
-    /// The frame of a WebSocket.
-    pub(crate) fn write(&self, packet: Packet) -> PacketPayload {
-        if self.base64 && packet.is_binary() {
+    /// The frame of a WebSocket for a binary message.
+    pub(crate) fn write_binary(&self, packet: Packet) -> PacketPayload {
+        if self.base64 {
             let prefix: &[u8] = if self.protocol == Protocol::V3 { b"b4" } else { b"b" };
             let mut text = prefix.to_vec();
             super::base64::encode(&mut text, packet.data());

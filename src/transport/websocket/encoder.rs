@@ -30,12 +30,12 @@ pub(super) struct Encoder {
 
 impl Encoder {
     /// Adds the frame of a message.
-    pub(super) fn message(&mut self, opcode: u8, payload: Bytes) {
+    pub(super) fn message(&mut self, opcode: u8, payload: &Bytes) {
         if payload.len() < LARGE_PAYLOAD {
-            self.frame(opcode, &payload);
+            self.frame(opcode, payload);
         } else {
             self.header(opcode, payload.len());
-            self.large = Some(Box::new(payload));
+            self.large = Some(Box::new(payload.clone()));
         }
     }
 

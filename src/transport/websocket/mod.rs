@@ -188,14 +188,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
-        // Text is framed alike in every dialect.
-        if let Some(text) = packet.text().filter(|text| text.len() < LARGE_PAYLOAD) {
-            self.encoder.frame(TEXT, text);
-            return Ok(());
-        }
-        match self.dialect.write(packet) {
-            PacketPayload::Text(text) => self.encoder.message(TEXT, text),
-            PacketPayload::Binary(data) => self.encoder.message(BINARY, data),
+        match packet.text() {
+            // Framed alike in every dialect.
+            Some(text) => self.encoder.message(TEXT, text),
+            None => match self.dialect.write_binary(packet) {
+                PacketPayload::Text(text) => self.encoder.message(TEXT, &text),
+                PacketPayload::Binary(data) => self.encoder.message(BINARY, &data),
+            },
         }
         Ok(())
     }
