@@ -14,8 +14,13 @@ pub(crate) struct Dialect {
     pub(crate) base64: bool,
     /// The client polls by script elements: the index of the function that its answers call.
     pub(crate) jsonp: Option<Box<str>>,
+    /// The client refuses an answer to a poll that has more than [`FEW_PACKETS`].
+    pub(crate) takes_few_packets: bool,
     pub(crate) twice: EncodedTwice,
 }
+
+/// The most packets that python-engineio takes in the answer to one poll.
+const FEW_PACKETS: u32 = 16;
 
 /// The longest index of a JSONP function that is believed.
 const MAX_JSONP_DIGITS: usize = 20;
@@ -27,13 +32,18 @@ impl Dialect {
             Protocol::V3 => EncodedTwice::unknown(),
             Protocol::V4 => EncodedTwice::default(),
         };
-        Self { protocol, base64: false, jsonp: None, twice }
+        Self { protocol, base64: false, jsonp: None, takes_few_packets: false, twice }
     }
 
     /// What the query of the first request asks for.
     pub(crate) fn asked_for(query: &HandshakeQuery<'_>, protocol: Protocol) -> Self {
         let digits = |j: &str| j.chars().filter(char::is_ascii_digit).take(MAX_JSONP_DIGITS).collect();
         Self { base64: query.base64, jsonp: query.jsonp.as_deref().map(digits), ..Self::plain(protocol) }
+    }
+
+    /// The most packets in the answer to a poll, where the server's limit is `limit`.
+    pub(crate) fn max_poll_packets(&self, limit: u32) -> u32 {
+        if self.takes_few_packets { limit.min(FEW_PACKETS) } else { limit }
     }
 
     /// Whether the client cannot take a binary answer to a poll.

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::Packet;
+use super::{Packet, PacketKind};
 
 /// What waits to be sent to one client, bounded by bytes.
 #[derive(Debug)]
@@ -31,6 +31,16 @@ impl PacketQueue {
         }
     }
 
+    fn push_front(&mut self, packet: Packet) {
+        if let Some(second) = self.first.replace(packet) {
+            self.rest.push_front(second);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Packet> {
+        self.first.iter().chain(&self.rest)
+    }
+
     fn pop(&mut self) -> Option<Packet> {
         let packet = self.first.take()?;
         if self.rest.capacity() > 0 {
@@ -53,10 +63,10 @@ impl Extend<Packet> for PacketQueue {
     }
 }
 
-/// Each packet costs its entry in the queue too: many small packets are bounded as well.
-const OVERHEAD: usize = size_of::<Packet>();
-
 impl Outbox {
+    /// Each packet costs its entry in the queue too: many small packets are bounded as well.
+    pub(crate) const OVERHEAD: usize = size_of::<Packet>();
+
     pub(crate) fn new(limit: usize) -> Self {
         Self { queue: PacketQueue::default(), bytes: 0, limit, released: 0 }
     }
@@ -92,11 +102,24 @@ impl Outbox {
         self.queue.push(packet);
     }
 
+    /// Queues a heartbeat in front of everything else: a backlog must not delay it until the peer gives up.
+    pub(crate) fn push_heartbeat(&mut self, packet: Packet) {
+        self.bytes += cost(&packet);
+        self.queue.push_front(packet);
+    }
+
+    /// The packets that wait, in their order.
+    pub(crate) fn packets(&self) -> impl Iterator<Item = &Packet> {
+        self.queue.iter()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Packet> {
         let packet = self.queue.pop()?;
         self.bytes -= cost(&packet);
-        // What was released stands in front.
-        self.released = self.released.saturating_sub(cost(&packet));
+        // What was released stands in front of everything else but heartbeats.
+        if self.released > 0 && packet.kind() == PacketKind::Message {
+            self.released = self.released.saturating_sub(cost(&packet));
+        }
         Some(packet)
     }
 
@@ -121,12 +144,14 @@ impl Outbox {
 pub(crate) struct OutboxFull;
 
 fn cost(packet: &Packet) -> usize {
-    packet.len() + OVERHEAD
+    packet.len() + Outbox::OVERHEAD
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const OVERHEAD: usize = Outbox::OVERHEAD;
 
     fn push(outbox: &mut Outbox, packets: &[Packet]) -> Result<(), OutboxFull> {
         outbox.push(Outbox::cost(packets), |queue| queue.extend(packets.iter().cloned()))

@@ -10,10 +10,10 @@ use super::{
 /// How long an orderly close waits for the client to fetch what is left.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most packets in the answer to one poll: some clients refuse a longer payload.
-const MAX_PACKETS_PER_POLL: usize = 16;
+/// After this many bytes the answer to a poll is full.
+const MAX_BYTES_PER_POLL: usize = 1_000_000;
 
-/// After so many bytes the answer to a poll of revision 3 is full: browsers' clients of 1.x cannot read 100 kB at once.
+/// The same in revision 3: browsers' clients of 1.x cannot read 100 kB at once.
 const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 
 /// The Engine.IO session, without its IO.
@@ -54,16 +54,17 @@ enum Carrier {
     },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Polling {
     poll: Poll,
     posting: bool,
     probe: Probe,
+    /// The most packets in one answer.
+    max_packets: u32,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Poll {
-    #[default]
     Absent,
     /// A GET waits for something to be sent.
     Pending,
@@ -71,9 +72,8 @@ enum Poll {
     Released,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Probe {
-    #[default]
     None,
     /// A WebSocket has been opened for this session.
     Opened,
@@ -147,12 +147,20 @@ pub(crate) struct Timing {
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) max_buffered_bytes: usize,
+    /// The most packets in the answer to one poll.
+    pub(crate) max_poll_packets: u32,
 }
 
 impl Session {
     /// A session that begins with long-polling.
     pub(crate) fn polling(protocol: Protocol, now: Instant, timing: Timing) -> Self {
-        Self::new(protocol, now, timing, Carrier::Polling(Polling::default()))
+        let polling = Polling {
+            poll: Poll::Absent,
+            posting: false,
+            probe: Probe::None,
+            max_packets: timing.max_poll_packets.max(1),
+        };
+        Self::new(protocol, now, timing, Carrier::Polling(polling))
     }
 
     /// A session that begins with a WebSocket.
@@ -222,6 +230,16 @@ impl Session {
         self.outbox.bytes()
     }
 
+    /// The packets that wait to be sent.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Packet> {
+        self.outbox.packets()
+    }
+
+    /// Whether a GET of long-polling is pending.
+    pub(crate) fn has_poll(&self) -> bool {
+        matches!(&self.carrier, Carrier::Polling(polling) if polling.poll != Poll::Absent)
+    }
+
     /// Closes in order: what is queued is sent first. Answers whether the close can leave at once.
     pub(crate) fn close(&mut self, now: Instant, cause: CloseCause) -> bool {
         if self.state != State::Open {
@@ -234,7 +252,9 @@ impl Session {
         if at_once && self.is_polling() {
             self.end(cause, Farewell::Close);
         } else {
-            self.state = State::Closing { until: now + CLOSE_TIMEOUT, cause };
+            // A client that has vanished is not waited for longer than its heartbeat would be.
+            let until = self.heartbeat.expiry().min(now + CLOSE_TIMEOUT);
+            self.state = State::Closing { until, cause };
         }
         at_once
     }
@@ -276,7 +296,7 @@ impl Session {
         match self.state {
             State::Open => match self.heartbeat.tick(now) {
                 Beat::Nothing => {}
-                Beat::Ping => self.outbox.push_control(Packet::ping()),
+                Beat::Ping => self.outbox.push_heartbeat(Packet::ping()),
                 Beat::Timeout => self.abort(CloseCause::PingTimeout),
             },
             State::Closing { until, cause } if now >= until => self.abort(cause),
@@ -289,18 +309,18 @@ impl Session {
         if self.state == State::Open && self.heartbeat.excuse(now) {
             // In revision 3 the server has no ping.
             let sign = if self.heartbeat.is_clients() { Packet::noop() } else { Packet::ping() };
-            self.outbox.push_control(sign);
+            self.outbox.push_heartbeat(sign);
         }
     }
 
-    /// This side reads again: what the client has said in the meantime is given time to arrive.
-    pub(crate) fn reads_again(&mut self, now: Instant) {
+    /// Gives the client another timeout: this side reads again after a pause, or part of a message has arrived.
+    pub(crate) fn extend_heartbeat(&mut self, now: Instant) {
         self.heartbeat.extend(now);
     }
 
     /// Whether a packet concerns the layer above alone, so that [`handle_packet`](Self::handle_packet) would change nothing.
-    pub(crate) fn hands_on(&self, packet: &Packet) -> bool {
-        packet.kind() == PacketKind::Message && self.state == State::Open && !self.heartbeat.is_waiting()
+    pub(crate) fn hands_on(&mut self, packet: &Packet) -> bool {
+        packet.kind() == PacketKind::Message && self.state == State::Open && !self.heartbeat.note_packet()
     }
 
     /// Takes a packet from the transport that carries the session. The time is asked for only if it matters.
@@ -312,7 +332,7 @@ impl Session {
         match kind {
             PacketKind::Ping if self.heartbeat.is_clients() => {
                 self.heartbeat.pinged(now());
-                self.send_control(Packet::pong());
+                self.outbox.push_heartbeat(Packet::pong());
             }
             PacketKind::Pong if !self.heartbeat.is_clients() => self.heartbeat.pong(now()),
             PacketKind::Ping | PacketKind::Pong => {
@@ -320,8 +340,8 @@ impl Session {
             }
             PacketKind::Close => self.end(CloseCause::TransportClose, Farewell::Noop),
             PacketKind::Message | PacketKind::Open | PacketKind::Upgrade | PacketKind::Noop => {
-                if self.heartbeat.is_waiting() {
-                    self.heartbeat.heard(now());
+                if self.heartbeat.note_packet() {
+                    self.heartbeat.extend(now());
                 }
             }
         }
@@ -364,14 +384,14 @@ impl Session {
                 Farewell::Noop => Packet::noop(),
             }]);
         }
-        let released = match &self.carrier {
-            Carrier::Polling(polling) => polling.poll == Poll::Released,
+        let (released, max_packets) = match &self.carrier {
+            Carrier::Polling(polling) => (polling.poll == Poll::Released, polling.max_packets as usize),
             Carrier::WebSocket { .. } => return Some(vec![Packet::noop()]),
         };
         let mut packets = Vec::new();
         let mut bytes = 0;
-        let max_bytes = if self.heartbeat.is_clients() { MAX_BYTES_PER_POLL_V3 } else { usize::MAX };
-        while packets.len() < MAX_PACKETS_PER_POLL
+        let max_bytes = if self.heartbeat.is_clients() { MAX_BYTES_PER_POLL_V3 } else { MAX_BYTES_PER_POLL };
+        while packets.len() < max_packets
             && bytes < max_bytes
             && let Some(packet) = self.outbox.pop()
         {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 
 use crate::{
@@ -33,7 +33,6 @@ pub(super) fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answ
     if let Some(file) = file.and_then(|file| server.client_bundle.find(file)) {
         return Answer::File(server.client_bundle.serve(file, &request));
     }
-    server.runtime();
     let (mut parts, body) = request.into_parts();
     engine_request(server, &mut parts, body).unwrap_or_else(|cause| refuse(server, &parts, &cause))
 }
@@ -107,7 +106,8 @@ fn handshake<B>(
         return Err(Refusal::Forbidden.into());
     }
     let dialect = dialect.filter(|dialect| dialect.protocol == Protocol::V4 || settings.allow_eio3);
-    let dialect = dialect.ok_or(Refusal::UnsupportedProtocol)?;
+    let mut dialect = dialect.ok_or(Refusal::UnsupportedProtocol)?;
+    dialect.takes_few_packets = takes_few_packets(&parts.headers);
     if server.draining.load(Ordering::Relaxed) {
         return Err(Refusal::Overloaded("The server is shutting down").into());
     }
@@ -136,6 +136,12 @@ fn handshake<B>(
         prepend_cookie(response.headers_mut(), cookie);
     }
     Ok(Answer::ready(response))
+}
+
+/// Whether the client is python-engineio, by the HTTP libraries that it uses.
+fn takes_few_packets(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    agent.starts_with(b"python-requests/") || agent.starts_with(b"Python/")
 }
 
 /// The handshake itself is the answer to the first poll.

@@ -4,7 +4,8 @@ use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(25);
 const TIMEOUT: Duration = Duration::from_secs(20);
-const TIMING: Timing = Timing { ping_interval: INTERVAL, ping_timeout: TIMEOUT, max_buffered_bytes: 1000 };
+const TIMING: Timing =
+    Timing { ping_interval: INTERVAL, ping_timeout: TIMEOUT, max_buffered_bytes: 1000, max_poll_packets: u32::MAX };
 
 /// A session and a clock.
 struct Bench {
@@ -16,6 +17,11 @@ impl Bench {
     fn polling() -> Self {
         let now = Instant::now();
         Self { now, session: Session::polling(Protocol::V4, now, TIMING) }
+    }
+
+    fn polling_in_pieces(max_poll_packets: u32) -> Self {
+        let now = Instant::now();
+        Self { now, session: Session::polling(Protocol::V4, now, Timing { max_poll_packets, ..TIMING }) }
     }
 
     fn websocket() -> Self {
@@ -112,14 +118,19 @@ fn without_a_pong_the_session_ends_after_interval_and_timeout_and_not_before() {
 }
 
 #[test]
-fn another_packet_extends_the_wait_for_a_pong_once() {
+fn whatever_arrives_extends_the_wait_for_a_pong() {
     let mut bench = Bench::websocket();
     bench.after(INTERVAL + TIMEOUT - Duration::from_secs(1));
     assert_eq!(bench.receive("4upload"), Receipt::Message);
     bench.after(TIMEOUT - Duration::from_secs(1));
     assert_eq!(bench.closed(), None);
     bench.receive("4more");
-    assert_eq!(bench.after(Duration::from_secs(1)).closed(), Some(CloseCause::PingTimeout));
+    bench.after(TIMEOUT - Duration::from_secs(1));
+    assert_eq!(bench.closed(), None);
+    // A part of a message.
+    bench.session.extend_heartbeat(bench.now);
+    assert_eq!(bench.after(TIMEOUT - Duration::from_millis(1)).closed(), None);
+    assert_eq!(bench.after(Duration::from_millis(1)).closed(), Some(CloseCause::PingTimeout));
 }
 
 #[test]
@@ -136,7 +147,7 @@ fn the_servers_own_pause_does_not_count_as_the_peers_silence() {
     }
     // It reads again: the pong is given its time.
     bench.after(TIMEOUT - Duration::from_secs(1));
-    bench.session.reads_again(bench.now);
+    bench.session.extend_heartbeat(bench.now);
     assert_eq!(bench.after(TIMEOUT - Duration::from_secs(1)).closed(), None);
     assert_eq!(bench.after(Duration::from_secs(1)).closed(), Some(CloseCause::PingTimeout));
 }
@@ -189,13 +200,46 @@ fn a_poll_waits_until_there_is_something_to_send() {
 }
 
 #[test]
-fn a_poll_is_answered_with_at_most_sixteen_packets() {
+fn a_poll_is_answered_with_all_that_waits_up_to_a_number_of_bytes() {
     let mut bench = Bench::polling();
+    for _ in 0..20 {
+        bench.send("4a");
+    }
+    assert_eq!(bench.poll().map(|packets| packets.len()), Some(20));
+    for _ in 0..3 {
+        bench.session.send_control(Packet::binary(vec![0; MAX_BYTES_PER_POLL / 2]));
+    }
+    assert!(bench.session.poll_begin());
+    assert_eq!(bench.session.poll_answer().map(|packets| packets.len()), Some(2));
+    assert!(bench.session.poll_begin());
+    assert_eq!(bench.session.poll_answer().map(|packets| packets.len()), Some(1));
+}
+
+#[test]
+fn a_client_that_wants_few_packets_gets_them_in_pieces() {
+    let mut bench = Bench::polling_in_pieces(16);
     for _ in 0..20 {
         bench.send("4a");
     }
     assert_eq!(bench.poll().map(|packets| packets.len()), Some(16));
     assert_eq!(bench.poll().map(|packets| packets.len()), Some(4));
+}
+
+#[test]
+fn a_heartbeat_precedes_what_waits() {
+    for mut bench in [Bench::websocket(), Bench::polling()] {
+        bench.send("4a");
+        bench.send("4b");
+        bench.after(INTERVAL);
+        let sent = if bench.session.is_polling() { bench.poll().unwrap() } else { bench.sent() };
+        assert_eq!(sent, ["2", "4a", "4b"]);
+    }
+    for mut bench in Bench::of_revision_3() {
+        bench.send("4a");
+        bench.receive("2");
+        let sent = if bench.session.is_polling() { bench.poll().unwrap() } else { bench.sent() };
+        assert_eq!(sent, ["3", "4a"]);
+    }
 }
 
 #[test]
@@ -256,11 +300,26 @@ fn a_close_lets_what_is_queued_be_fetched_first() {
 }
 
 #[test]
-fn a_close_that_nobody_fetches_is_over_after_thirty_seconds() {
+fn a_close_that_is_not_fetched_is_over_after_thirty_seconds() {
     let mut bench = Bench::polling();
     bench.close();
     assert_eq!(bench.after(Duration::from_secs(29)).closed(), None);
     assert_eq!(bench.after(Duration::from_secs(1)).closed(), FORCED);
+}
+
+#[test]
+fn a_close_does_not_wait_for_a_client_whose_heartbeat_has_stopped() {
+    let mut bench = Bench::polling();
+    bench.after(INTERVAL + TIMEOUT - Duration::from_secs(2));
+    bench.close();
+    assert_eq!(bench.after(Duration::from_secs(1)).closed(), None);
+    assert_eq!(bench.after(Duration::from_secs(1)).closed(), FORCED);
+    for mut bench in Bench::of_revision_3() {
+        bench.send("4a");
+        bench.after(INTERVAL + TIMEOUT - Duration::from_secs(2));
+        bench.close();
+        assert_eq!(bench.after(Duration::from_secs(2)).closed(), FORCED);
+    }
 }
 
 #[test]
@@ -382,17 +441,28 @@ fn a_poll_that_is_broken_off_ends_the_session() {
 }
 
 #[test]
-fn in_revision_3_the_client_pings_and_nothing_else_keeps_the_session() {
+fn in_revision_3_the_client_pings() {
     for mut bench in Bench::of_revision_3() {
         bench.after(INTERVAL + TIMEOUT - Duration::from_millis(1));
         assert_eq!(bench.receive("2"), Receipt::Consumed);
         let answer = if bench.session.is_polling() { bench.poll().unwrap() } else { bench.sent() };
         assert_eq!(answer, ["3"]);
-        bench.receive("4a");
         bench.after(INTERVAL + TIMEOUT - Duration::from_millis(1));
         assert_eq!(bench.closed(), None);
         bench.after(Duration::from_millis(1));
         assert_eq!(bench.closed(), Some(CloseCause::PingTimeout));
+    }
+}
+
+#[test]
+fn in_revision_3_other_packets_are_signs_of_life_too() {
+    for mut bench in Bench::of_revision_3() {
+        bench.after(INTERVAL);
+        let packet = text("4a");
+        assert!(bench.session.hands_on(&packet));
+        bench.after(TIMEOUT);
+        assert_eq!(bench.closed(), None);
+        assert_eq!(bench.after(TIMEOUT).closed(), Some(CloseCause::PingTimeout));
     }
 }
 
