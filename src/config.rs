@@ -118,10 +118,15 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     pub(crate) ack_timeout: Duration,
     pub(crate) max_payload: usize,
+    pub(crate) max_poll_packets: u32,
     pub(crate) max_buffered_bytes: usize,
     pub(crate) slow_client_policy: SlowClientPolicy,
+    pub(crate) slow_client_timeout: Duration,
+    pub(crate) receive_timeout: Duration,
+    memory_budget: usize,
+    pub(crate) max_event_bytes: usize,
     pub(crate) max_attachments: usize,
-    pub(crate) max_attachment_bytes: usize,
+    max_attachment_bytes: Option<usize>,
     pub(crate) max_json_depth: usize,
     pub(crate) max_concurrent_events: usize,
     pub(crate) max_namespaces: usize,
@@ -160,7 +165,28 @@ impl Settings {
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,
             max_buffered_bytes: self.max_buffered_bytes,
+            max_poll_packets: self.max_poll_packets,
         }
+    }
+
+    /// How many bytes the attachments of one packet may take together.
+    pub(crate) fn max_attachment_bytes(&self) -> usize {
+        self.max_attachment_bytes.unwrap_or(self.max_payload.saturating_mul(10))
+    }
+
+    /// What all connections together may hold of messages that have arrived in part.
+    pub(crate) fn input_budget(&self) -> usize {
+        (self.memory_budget / 4).max(self.max_payload.saturating_mul(4))
+    }
+
+    /// What all connections together may hold of large events that are being handled.
+    pub(crate) fn event_budget(&self) -> usize {
+        (self.memory_budget / 4).max(self.max_payload.saturating_mul(4))
+    }
+
+    /// What may wait for all clients together.
+    pub(crate) fn output_budget(&self) -> usize {
+        self.memory_budget / 2
     }
 
     pub(crate) fn packet_limits(&self) -> Limits {
@@ -200,10 +226,15 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(45),
             ack_timeout: Duration::from_secs(30),
             max_payload: 1_000_000,
-            max_buffered_bytes: 1 << 20,
+            max_poll_packets: u32::MAX,
+            max_buffered_bytes: 16 << 20,
             slow_client_policy: SlowClientPolicy::default(),
+            slow_client_timeout: Duration::from_secs(10),
+            receive_timeout: Duration::from_secs(30),
+            memory_budget: 512 << 20,
+            max_event_bytes: 512 << 10,
             max_attachments: 10,
-            max_attachment_bytes: 10_000_000,
+            max_attachment_bytes: None,
             max_json_depth: 100,
             max_concurrent_events: 32,
             max_namespaces: 32,
@@ -520,19 +551,82 @@ impl SocketIoConfig {
         self
     }
 
-    /// How much may wait to be sent to one client, in bytes. Default: 1 MiB.
+    /// Sets how many packets the answer to one poll of long-polling may carry. Default: no limit but that of 1 MB for each answer
+    /// (50 kB for clients of revision 3).
     ///
-    /// Packets that wait cost their size and some 40 bytes each. Past the limit,
-    /// [`slow_client_policy`](Self::slow_client_policy) decides. A single packet larger than the limit is taken when
+    /// A client that refuses large numbers of packets in one answer needs a lower limit. python-engineio does, beyond 16: clients whose
+    /// `User-Agent` is that of its HTTP libraries, `requests` and `aiohttp`, never get more.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[track_caller]
+    pub fn max_poll_packets(mut self, packets: u32) -> Self {
+        assert!(packets > 0, "max_poll_packets must be at least 1: at 0 nothing could ever be sent over long-polling");
+        self.settings.max_poll_packets = packets;
+        self
+    }
+
+    /// Sets how much may wait to be sent to one client, in bytes. Default: 16 MiB.
+    ///
+    /// Packets that wait cost their size and some 40 bytes each. A client for which more would wait is too slow, and
+    /// [`slow_client_policy`](Self::slow_client_policy) decides what happens. A single packet larger than the limit is taken when
     /// nothing else waits.
+    ///
+    /// The limit should be far above what one handler emits at once, for nothing can be written before the handler returns. Clients
+    /// that do not read at all are found by [`slow_client_timeout`](Self::slow_client_timeout).
     pub fn max_buffered_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_buffered_bytes = bytes;
         self
     }
 
-    /// What happens to a packet for which a client has no room left. Default: the client is disconnected.
+    /// Sets what happens when a client is too slow. Default: it is disconnected.
     pub fn slow_client_policy(mut self, policy: SlowClientPolicy) -> Self {
         self.settings.slow_client_policy = policy;
+        self
+    }
+
+    /// Sets how long nothing may be written to a client for which something waits. Default: 10 seconds.
+    ///
+    /// After it, the client is disconnected with "slow client". On a stream the time runs while its buffers are full; on long-polling,
+    /// while more than 64 KiB waits and no poll is pending. With [`SlowClientPolicy::DropPacket`] it never runs: the heartbeat
+    /// ends the connection of a client that is gone.
+    pub fn slow_client_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.slow_client_timeout = timeout.min(FOREVER);
+        self
+    }
+
+    /// Sets how long a message that has arrived in part may stand still: a frame or a body whose rest is missing, or a packet
+    /// whose attachments are. Default: 30 seconds.
+    ///
+    /// After it, the connection is closed with "transport error". Bytes that arrive start the time anew, so slow uploads take as long as
+    /// they need.
+    pub fn receive_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.receive_timeout = timeout.min(FOREVER);
+        self
+    }
+
+    /// Sets how much memory all clients together can make the server hold, beyond a small amount for each, in bytes. Default: 512 MiB.
+    ///
+    /// | part | for | past it |
+    /// |---|---|---|
+    /// | a half | packets that wait to be sent | those clients are disconnected with "slow client" for whom something has waited for the longest time |
+    /// | a quarter | messages that have arrived in part | those connections are closed ("forced close") whose messages have been arriving for the longest time |
+    /// | a quarter | events of more than 64 KiB whose handlers have not ended | the next one waits, and its connection is not read |
+    ///
+    /// A connection that holds less than 64 KiB of a kind is not counted. The latter two are never less than four times
+    /// [`max_payload`](Self::max_payload).
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.settings.memory_budget = bytes;
+        self
+    }
+
+    /// Sets how much memory the events of one connection may take whose handlers have not ended, in bytes. Default: 512 KiB.
+    ///
+    /// An event counts with an estimate of what its arguments take in memory, at least 1 KiB. Past the limit the connection is not
+    /// read until a handler ends. One event is always handled, whatever its size.
+    pub fn max_event_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_event_bytes = bytes;
         self
     }
 
@@ -544,11 +638,12 @@ impl SocketIoConfig {
         self
     }
 
-    /// How many bytes the attachments of one packet may take together. Default: 10,000,000.
+    /// Sets how many bytes the attachments of one packet may take together. Default: ten times [`max_payload`](Self::max_payload),
+    /// which are 10,000,000.
     ///
     /// More close the connection.
     pub fn max_attachment_bytes(mut self, bytes: usize) -> Self {
-        self.settings.max_attachment_bytes = bytes;
+        self.settings.max_attachment_bytes = Some(bytes);
         self
     }
 
@@ -646,9 +741,10 @@ impl SocketIoConfig {
         self
     }
 
-    /// Is called with the socket when a packet finds no room for its client.
+    /// Sets a callback for clients that are too slow. It is called once for each, with one of its sockets; with
+    /// [`SlowClientPolicy::DropPacket`] once more if the client has caught up in the meantime.
     ///
-    /// It runs where the packet was emitted, and must not block.
+    /// It runs in a task, soon after the packet was refused, and must not block.
     pub fn on_slow_client<F>(mut self, hook: F) -> Self
     where
         F: Fn(&SocketRef) + Send + Sync + 'static,

@@ -28,7 +28,7 @@ use crate::{
     room::{IntoRooms, Room},
     server::Server,
     socket::{AckStream, BroadcastOperator, EmitError, RemoteSocket, SocketRef},
-    transport::{CLOSE_TIMEOUT, TransportError, carry},
+    transport::{CLOSE_TIMEOUT, Foreign, TransportError, carry},
 };
 
 tokio::task_local! {
@@ -210,13 +210,12 @@ impl SocketIo {
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
-        self.server.runtime();
         let protocol = HandshakeQuery::parse(request.uri.query().unwrap_or_default()).protocol();
         let protocol = protocol.filter(|_| self.server.settings.allow_eio3).unwrap_or(Protocol::V4);
         let id = self.server.settings.generate_id.as_ref().map_or_else(generate_id, |generate| generate(&request));
         let (dialect, request) = (Dialect::plain(protocol), ConnectionRequest::new(request));
         match Connection::open(self.server.clone(), id.into(), request, Transport::Custom, dialect) {
-            Some(connection) => carry(connection, transport, None).await,
+            Some(connection) => carry(connection, Foreign::new(transport)).await,
             None => log!(warn, "a connection is not accepted: its id is taken, or the server is being drained"),
         }
     }

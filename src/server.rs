@@ -6,12 +6,12 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
 };
 
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Notify};
 use tower_http::cors::CorsLayer;
 
@@ -19,7 +19,7 @@ use crate::{
     client_bundle::ClientBundle,
     cluster::{ClusterAdapter, ClusterNode, ServerSide},
     config::{Settings, SocketIoConfig},
-    connection::Sessions,
+    connection::{Budget, EventBudget, Sessions},
     macros::log,
     namespace::{Common, Namespaces},
     observe::ServerMeters,
@@ -44,7 +44,15 @@ pub(crate) struct Server {
     pub(crate) draining: AtomicBool,
     /// A connection has ended.
     pub(crate) ended: Notify,
-    runtime: OnceLock<Handle>,
+    /// Parts of messages that have not arrived whole.
+    pub(crate) input_budget: Budget,
+    /// What waits for clients.
+    pub(crate) output_budget: Budget,
+    /// Large events whose handlers are under way.
+    pub(crate) event_budget: EventBudget,
+    /// How much must wait for clients before it is looked at again.
+    pub(crate) next_output_check: AtomicUsize,
+    runtime: Mutex<Option<Handle>>,
 }
 
 /// Events that only ever add up.
@@ -75,6 +83,10 @@ impl Server {
                 },
             ),
             cors: settings.origins.as_ref().map(Origins::cors),
+            input_budget: Budget::new(settings.input_budget()),
+            output_budget: Budget::new(settings.output_budget()),
+            event_budget: EventBudget::new(settings.event_budget()),
+            next_output_check: AtomicUsize::new(0),
             settings,
             sessions: Sessions::default(),
             counters: Counters::default(),
@@ -82,7 +94,7 @@ impl Server {
             idle_sessions: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             ended: Notify::new(),
-            runtime: OnceLock::new(),
+            runtime: Mutex::default(),
         });
         if let Some(adapter) = adapter {
             adapter.join(ClusterNode::new(&server));
@@ -90,23 +102,19 @@ impl Server {
         server
     }
 
-    /// The runtime on which the first request arrived: a socket may be closed from a thread that is in none.
-    pub(crate) fn runtime(&self) -> &Handle {
-        self.runtime.get_or_init(Handle::current)
-    }
-
-    /// The same, if a request has arrived.
-    pub(crate) fn known_runtime(&self) -> Option<&Handle> {
-        self.runtime.get()
-    }
-
-    /// Runs user code: polled once here and now, and spawned only if that did not complete it.
-    pub(crate) fn start(&self, cx: &mut Context<'_>, mut task: BoxFuture<()>) -> Started {
-        let _runtime = self.runtime().enter();
-        match task.as_mut().poll(cx) {
-            Poll::Ready(()) => Started::Done,
-            Poll::Pending => Started::Spawned(self.runtime().spawn(task).abort_handle()),
+    /// The runtime of the caller, which is remembered for those that are in none.
+    pub(crate) fn runtime(&self) -> Handle {
+        let current = Handle::current();
+        let mut known = self.runtime.lock();
+        if known.as_ref().is_none_or(|known| known.id() != current.id()) {
+            *known = Some(current.clone());
         }
+        current
+    }
+
+    /// The runtime of the caller, or else that on which a connection was opened last.
+    pub(crate) fn known_runtime(&self) -> Option<Handle> {
+        Handle::try_current().ok().or_else(|| self.runtime.lock().clone())
     }
 
     /// Runs something of the user's, a hook or a drop; its panic goes no further. Answers whether there was none.
@@ -136,13 +144,6 @@ impl Server {
         self.counters.slow_clients.fetch_add(1, Ordering::Relaxed);
         self.meters.slow_client();
     }
-}
-
-/// What has become of a task that was started.
-#[derive(Debug)]
-pub(crate) enum Started {
-    Done,
-    Spawned(tokio::task::AbortHandle),
 }
 
 impl fmt::Debug for Server {

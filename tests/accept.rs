@@ -144,3 +144,50 @@ async fn a_client_that_does_not_notice_its_end_is_dropped_after_five_seconds() {
         assert_eq!(io.stats().connections, 0);
     }
 }
+
+/// A client that says something whenever it is asked, and takes no notice of its end.
+struct Talkative(usize);
+
+impl Stream for Talkative {
+    type Item = Result<Packet, TransportError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0 += 1;
+        let text = ["0", r#"2["kick"]"#].get(self.0 - 1).copied().unwrap_or(r#"2["more"]"#);
+        Poll::Ready(Some(Ok(Packet::message(text))))
+    }
+}
+
+impl Sink<Packet> for Talkative {
+    type Error = TransportError;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, _: Packet) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// On one thread: the connection lets others run, while it lives and while it ends.
+#[tokio::test]
+async fn a_stream_that_is_always_ready_lets_other_tasks_run_and_ends() {
+    let io = service().io();
+    let (request, ()) = http::Request::new(()).into_parts();
+    let accepting = io.clone();
+    let connection = tokio::spawn(async move { accepting.accept(request, Talkative(0)).await });
+    let mut other = Memory::join(&io).await;
+    other.say(r#"42["echo",1]"#);
+    other.expect(r#"42["echo",1]"#).await;
+    soon(connection).await.unwrap();
+    assert_eq!(io.stats().connections, 1);
+}

@@ -1,6 +1,11 @@
 //! Acks that the server waits for.
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -197,4 +202,45 @@ async fn an_ack_behind_an_event_that_is_held_is_not_read() {
     held.await;
     client.next_event().await.ack(&3);
     assert_eq!(answers.recv().await.unwrap().unwrap(), 3);
+}
+
+/// Waits on a thread that is in no runtime.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        std::thread::park();
+    }
+}
+
+#[tokio::test]
+async fn an_ack_can_be_awaited_on_a_thread_without_a_runtime() {
+    let (_server, mut client, socket) = joined().await;
+    let asking = socket.clone();
+    let asked = tokio::task::spawn_blocking(move || {
+        std::thread::spawn(move || {
+            let answer = block_on(asking.emit_with_ack::<u8>("ask", &()));
+            let late = block_on(asking.timeout(Duration::from_millis(10)).emit_with_ack::<u8>("ask", &()));
+            let many = asking.within(asking.id()).timeout(Duration::from_millis(10));
+            let none = block_on(many.emit_with_ack::<u8>("ask", &()).unwrap().responses());
+            (answer, late, none)
+        })
+        .join()
+        .unwrap()
+    });
+    client.expect(r#"420["ask"]"#).await;
+    client.say("430[7]").await;
+    let (answer, late, none) = soon(asked).await.unwrap();
+    assert_eq!(answer.unwrap(), 7);
+    assert!(late.unwrap_err().is_timeout());
+    assert!(none.missing[0].1.is_timeout());
 }

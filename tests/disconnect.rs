@@ -7,10 +7,10 @@ use std::{
 
 use axum::body::Body;
 use hyper::{Request, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tower::ServiceExt;
 use tower_socketio::{
-    DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef,
+    DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef, test::TestClient,
 };
 
 use crate::support::*;
@@ -359,4 +359,179 @@ async fn a_client_that_is_disconnected_may_come_back_as_soon_as_it_hears_of_it()
     std::thread::spawn(move || socket.disconnect());
     client.expect("41").await;
     client.connect("40").await;
+}
+
+/// Packets that were on their way when the server closed a namespace are ignored: the client could not know.
+#[tokio::test]
+async fn what_arrives_for_a_namespace_that_the_server_has_closed_is_ignored() {
+    let server = serve_config(SocketIoConfig::new().namespace("/chat", echo().0).namespace("/", echo().0)).await;
+    let mut client = WebSocket::open(server.address).await;
+    client.connect("40").await;
+    for _ in 0..3 {
+        client.connect("40/chat").await;
+        server.io.of("/chat").unwrap().disconnect_sockets(false);
+        client.expect("41/chat,").await;
+        client.say(r#"42/chat,["echo",1]"#).await;
+        client.say(r#"43/chat,7["answer"]"#).await;
+        client.say(r#"452-/chat,["echo",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#).await;
+        client.say_binary(b"first").await;
+        client.say_binary(b"second").await;
+        client.say(r#"461-/chat,7[{"_placeholder":true,"num":0}]"#).await;
+        client.say_binary(b"third").await;
+        client.say("41/chat,").await;
+        client.say(r#"421["ack",1]"#).await;
+        client.expect("431[1]").await;
+    }
+    // It has left by itself: then the rules are as ever.
+    client.connect("40/chat").await;
+    client.say("41/chat,").await;
+    client.say(r#"42/chat,["echo",1]"#).await;
+    client.expect_close().await;
+}
+
+#[tokio::test]
+async fn text_between_the_attachments_of_an_ignored_packet_breaks_the_rules() {
+    let server = serve_config(SocketIoConfig::new().namespace("/chat", echo().0)).await;
+    let mut client = WebSocket::open(server.address).await;
+    client.connect("40/chat").await;
+    server.io.of("/chat").unwrap().disconnect_sockets(false);
+    client.expect("41/chat,").await;
+    client.say(r#"451-/chat,["echo",{"_placeholder":true,"num":0}]"#).await;
+    client.say("40").await;
+    client.expect_close().await;
+}
+
+/// A namespace whose `on_connect` joins a room and waits until it is let go.
+fn waiting() -> (Namespace, Arc<Semaphore>, mpsc::UnboundedReceiver<String>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let gate = Arc::new(Semaphore::new(0));
+    let waits = gate.clone();
+    let note = move |what: &'static str| {
+        let sender = sender.clone();
+        move |socket: SocketRef, reason: DisconnectReason| {
+            let rooms = socket.rooms().iter().filter(|room| room.as_str() != socket.id().as_str()).count();
+            sender.send(format!("{what} {reason} {rooms}")).unwrap();
+            async {}
+        }
+    };
+    let namespace = Namespace::new()
+        .on_connect(async move |socket: SocketRef| {
+            socket.join("room");
+            waits.acquire().await.unwrap().forget();
+            StatusCode::FORBIDDEN
+        })
+        .on_disconnecting(note("disconnecting"))
+        .on_disconnect(note("disconnect"));
+    (namespace.with_state(()), gate, receiver)
+}
+
+/// Whatever `on_connect` has told others, the handlers of the disconnection can take back.
+#[tokio::test]
+async fn who_leaves_while_on_connect_runs_is_told_to_the_handlers_of_the_disconnection() {
+    async fn told(notes: &mut mpsc::UnboundedReceiver<String>, reason: &str) {
+        assert_eq!(soon(notes.recv()).await.unwrap(), format!("disconnecting {reason} 1"));
+        assert_eq!(soon(notes.recv()).await.unwrap(), format!("disconnect {reason} 0"));
+    }
+    let (namespace, gate, mut notes) = waiting();
+    let config = SocketIoConfig::new().connect_timeout(Duration::from_secs(1)).namespace("/", namespace);
+    let server = serve_config(config).await;
+    // The client goes.
+    let mut client = WebSocket::open(server.address).await;
+    client.say("40").await;
+    server.has_sockets(1).await;
+    drop(client);
+    told(&mut notes, "transport close").await;
+    // The server disconnects it.
+    let mut client = WebSocket::open(server.address).await;
+    client.say("40").await;
+    server.has_sockets(1).await;
+    server.io.sockets()[0].disconnect();
+    told(&mut notes, "server namespace disconnect").await;
+    drop(client);
+    // It takes longer than `connect_timeout`.
+    let mut client = WebSocket::open(server.address).await;
+    client.say("40").await;
+    client.expect_close().await;
+    told(&mut notes, "forced close").await;
+    // `on_connect` refuses it: then there is nothing to tell.
+    gate.add_permits(1);
+    let mut client = WebSocket::open(server.address).await;
+    client.say("40").await;
+    client.expect(r#"44{"message":"Forbidden"}"#).await;
+    drop(client);
+    server.is_empty().await;
+    assert!(notes.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_that_cuts_on_connect_off_is_told_to_the_handlers_of_the_disconnection() {
+    let (namespace, _gate, mut notes) = waiting();
+    let namespace = namespace.layer(tower::timeout::TimeoutLayer::new(Duration::from_secs(1)));
+    let io = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace)).io();
+    assert!(TestClient::connect(&io).await.is_err());
+    assert_eq!(notes.recv().await.unwrap(), "disconnecting server namespace disconnect 1");
+    assert_eq!(notes.recv().await.unwrap(), "disconnect server namespace disconnect 0");
+}
+
+#[tokio::test]
+async fn a_socket_that_holds_itself_is_dropped_with_its_connection() {
+    #[derive(Clone)]
+    struct Held {
+        _socket: Arc<Mutex<Option<SocketRef>>>,
+        _dropped: mpsc::UnboundedSender<()>,
+    }
+    let (sender, mut dropped) = mpsc::unbounded_channel::<()>();
+    let keep = move |socket: SocketRef| {
+        let held = Held { _socket: Arc::new(Mutex::new(Some(socket.clone()))), _dropped: sender.clone() };
+        socket.extensions().insert(held);
+        async {}
+    };
+    async fn slow(socket: SocketRef) {
+        tokio::task::yield_now().await;
+        assert!(socket.extensions().get::<Held>().is_some(), "the last handler still has them");
+    }
+    let namespace = Namespace::new().on_connect(keep).on_disconnect(slow);
+    let server = serve_namespace(namespace.with_state(())).await;
+    let (client, _) = WebSocket::join(server.address, "40").await;
+    drop(client);
+    server.is_empty().await;
+    assert_eq!(server.io.stats().panics, 0);
+    // The namespace goes with the server, and its sender with it.
+    drop(server);
+    soon(async { while dropped.recv().await.is_some() {} }).await;
+}
+
+/// A server outlives the runtime on which its first clients were: handlers run where the connection is driven.
+#[test]
+fn a_second_runtime_may_follow_the_first() {
+    let (sender, mut ends) = mpsc::unbounded_channel();
+    let namespace = Namespace::new()
+        .on_connect(|| async { tokio::task::yield_now().await })
+        .on("wait", || async {
+            tokio::task::yield_now().await;
+            tower_socketio::Ack(())
+        })
+        .on_disconnect(move |reason: DisconnectReason| {
+            let sender = sender.clone();
+            async move {
+                tokio::task::yield_now().await;
+                sender.send(reason).unwrap();
+            }
+        });
+    let io = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace.with_state(()))).io();
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let client = TestClient::connect(&io).await.unwrap();
+            client.emit_with_ack::<()>("wait", &()).await.unwrap();
+            client.disconnect().await;
+            assert_eq!(soon(ends.recv()).await, Some(DisconnectReason::ClientNamespaceDisconnect));
+        });
+        // From a thread that is in no runtime.
+        let client = runtime.block_on(TestClient::connect(&io)).unwrap();
+        let socket = client.socket().unwrap();
+        socket.disconnect();
+        let end = runtime.block_on(soon(ends.recv()));
+        assert_eq!(end, Some(DisconnectReason::ServerNamespaceDisconnect));
+    }
 }

@@ -1,12 +1,20 @@
 //! What a hostile client can send: each has an exact answer, and nothing of it stays in memory.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use allocation_counter::measure;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     runtime::{Builder, Handle},
+    sync::Semaphore,
 };
 use tokio_tungstenite::tungstenite::Message;
 use tower_socketio::{Ack, Args, Namespace, SocketIoConfig, extract::Data};
@@ -316,4 +324,168 @@ fn sessions_that_are_opened_and_left_alone() {
         tokio::time::sleep(Duration::from_secs(40)).await;
         tokio::time::resume();
     });
+}
+
+/// The text of an event with attachments, masked with zeros.
+fn binary_event(name: &str, attachments: usize) -> String {
+    let places: Vec<_> = (0..attachments).map(|n| format!(r#",{{"_placeholder":true,"num":{n}}}"#)).collect();
+    format!(r#"45{attachments}-["{name}"{}]"#, places.concat())
+}
+
+#[test]
+fn attachments_for_a_namespace_that_is_not_joined() {
+    costs_nothing(SocketIoConfig::new(), async |address| {
+        let mut client = WebSocket::open(address).await;
+        client.say(&binary_event("echo", 10)).await;
+        client.expect_close().await;
+        let (mut client, _) = WebSocket::join(address, "40").await;
+        client.say(r#"4610-/other,1[]"#).await;
+        client.expect_close().await;
+        let client = Polling::open(address).await;
+        client.post(binary_event("echo", 10)).await;
+        assert!(["1", "6\x1e1"].contains(&client.poll().await.text()));
+    });
+}
+
+/// Frames, attachments and bodies that stand still are given up, over each transport.
+#[test]
+fn messages_that_do_not_arrive_whole_in_time() {
+    let config = || SocketIoConfig::new().receive_timeout(Duration::from_millis(100));
+    costs_nothing(config(), async |address| {
+        let (mut client, _) = WebSocket::join(address, "40").await;
+        client.say(&binary_event("none", 2)).await;
+        client.say_binary(b"the first").await;
+        client.expect_close().await;
+        // Half a frame.
+        let (mut client, _) = WebSocket::join(address, "40").await;
+        client.stream.get_mut().write_all(&[0x81, 0xfe, 0, 200, 0, 0, 0, 0, b'4', b'2']).await.unwrap();
+        client.expect_close().await;
+        // A fragment.
+        let (mut client, _) = WebSocket::join(address, "40").await;
+        client.stream.get_mut().write_all(&[0x01, 0x82, 0, 0, 0, 0, b'4', b'2']).await.unwrap();
+        client.expect_close().await;
+    });
+    costs_nothing(config(), async |address| {
+        let client = Polling::join(address).await;
+        client.say(&binary_event("none", 2)).await;
+        assert_eq!(client.poll().await.text(), "1");
+        client.is_gone().await;
+        let client = Polling::join(address).await;
+        let mut post = TcpStream::connect(address).await.unwrap();
+        let head = format!("POST {} HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\n42", client.target());
+        post.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        soon(post.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 400");
+        client.is_gone().await;
+    });
+    // What arrives in time is not disturbed, and a handler may take as long as it likes.
+    let gate = Arc::new(Semaphore::new(0));
+    let waits = gate.clone();
+    let namespace = Namespace::new().on("wait", async move || waits.acquire().await.unwrap().forget());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config = config().max_concurrent_events(1).namespace("/", namespace.with_state(()));
+        let server = serve_config(config).await;
+        let (mut client, _) = WebSocket::join(server.address, "40").await;
+        for _ in 0..3 {
+            client.say(&binary_event("wait", 2)).await;
+            client.say_binary(&vec![0; 100_000]).await;
+            client.say_binary(b"").await;
+        }
+        client.say(r#"42["wait"]"#).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        gate.add_permits(4);
+        client.is_quiet().await;
+    });
+}
+
+/// Connections that each hold a part of a message are closed, the one that began first before the others.
+#[test]
+fn parts_of_messages_are_bounded_over_all_connections() {
+    let config = SocketIoConfig::new().max_payload(100_000).memory_budget(0);
+    costs_nothing(config, async |address| {
+        let mut clients = Vec::new();
+        for _ in 0..10 {
+            let (mut client, _) = WebSocket::join(address, "40").await;
+            let mut part = vec![0x82, 0xff, 0, 0, 0, 0, 0, 1, 0x80, 0, 0, 0, 0, 0];
+            part.resize(80_000, 0);
+            client.stream.get_mut().write_all(&part).await.unwrap();
+            clients.push(client);
+        }
+        // Four times `max_payload` are five parts.
+        for client in &mut clients[..5] {
+            client.expect_close().await;
+        }
+        for client in &mut clients[5..] {
+            client.stream.get_mut().write_all(&vec![0; 98_304 + 14 - 80_000]).await.unwrap();
+            // Binary where none is due.
+            client.expect_close().await;
+        }
+    });
+}
+
+#[tokio::test]
+async fn events_under_way_are_bounded_in_bytes_for_each_connection_and_for_the_server() {
+    let gate = Arc::new(Semaphore::new(0));
+    let running = Arc::new(AtomicUsize::new(0));
+    let (waits, runs) = (gate.clone(), running.clone());
+    let namespace = || {
+        let (waits, runs) = (waits.clone(), runs.clone());
+        Namespace::new()
+            .on("wait", async move |_: Data<Args>| {
+                runs.fetch_add(1, Ordering::SeqCst);
+                waits.acquire().await.unwrap().forget();
+                runs.fetch_sub(1, Ordering::SeqCst);
+            })
+            .with_state(())
+    };
+    // Small ones, in one connection.
+    let server = serve_config(SocketIoConfig::new().max_event_bytes(10_000).namespace("/", namespace())).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    for _ in 0..20 {
+        client.say(r#"42["wait",1]"#).await;
+    }
+    until(|| running.load(Ordering::SeqCst) == 10).await;
+    // A map of many entries takes more memory than its text.
+    gate.add_permits(20);
+    client.is_quiet().await;
+    until(|| running.load(Ordering::SeqCst) == 0).await;
+    let (a, b) = (r#"{"":0},"#.repeat(100), r#"42["wait",1]"#);
+    client.say(&format!(r#"42["wait",[{a}0]]"#)).await;
+    client.say(b).await;
+    until(|| running.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(server.io.sockets()[0].running_events(), 1);
+    gate.add_permits(2);
+    client.is_quiet().await;
+    // Large ones, in several connections: the budget is four times `max_payload`.
+    let config = SocketIoConfig::new().max_payload(100_000).memory_budget(0).namespace("/", namespace());
+    let server = serve_config(config).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let (mut client, _) = WebSocket::join(server.address, "40").await;
+        client.say(&format!(r#"42["wait","{}"]"#, "x".repeat(90_000))).await;
+        clients.push(client);
+    }
+    until(|| running.load(Ordering::SeqCst) == 4).await;
+    // Those that wait do not keep small ones from being handled.
+    let (mut small, _) = WebSocket::join(server.address, "40").await;
+    small.say(r#"42["wait",1]"#).await;
+    until(|| running.load(Ordering::SeqCst) == 5).await;
+    gate.add_permits(9);
+    for client in &mut clients {
+        client.is_quiet().await;
+    }
+    until(|| running.load(Ordering::SeqCst) == 0).await;
+}
+
+/// Limits that belong together move together.
+#[tokio::test]
+async fn a_larger_payload_is_allowed_as_an_attachment_too() {
+    let server = serve_config(SocketIoConfig::new().max_payload(30_000_000).namespace("/", echo())).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say(r#"451-0["echo",{"_placeholder":true,"num":0}]"#).await;
+    client.say_binary(&vec![7; 20_000_000]).await;
+    client.expect(r#"461-0[{"_placeholder":true,"num":0}]"#).await;
+    client.expect_binary(&vec![7; 20_000_000]).await;
 }

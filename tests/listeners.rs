@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tower_socketio::{
     Ack, Args, Namespace, OutgoingEvent, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
     extract::{Data, EventName},
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -182,4 +183,49 @@ async fn malformed_arguments_reach_no_listener() {
     assert_eq!(client.packet().await, None);
     until(|| io.stats().connections == 0).await;
     assert_eq!(*heard.lock().unwrap(), 0);
+}
+
+/// A panic in one observer takes the event from none of the others, and does not end the task that emits.
+#[tokio::test]
+async fn a_panic_in_an_observer_is_contained() {
+    let io = service(Namespace::new().on_connect(|socket: SocketRef| async move {
+        if socket.handshake().query_param("panics").is_some() {
+            socket.on_any_outgoing(|_| panic!("on purpose"));
+        }
+        let seen = Arc::new(Mutex::new(0));
+        socket.extensions().insert(seen.clone());
+        socket.on_any_outgoing(move |_| *seen.lock().unwrap() += 1);
+    }));
+    let mut clients = Vec::new();
+    for query in ["", "panics=1", ""] {
+        let mut client = Memory::open_with(TestClient::builder(&io).query(query));
+        client.text().await;
+        client.say("40");
+        client.text().await;
+        clients.push(client);
+    }
+    io.emit("hello", &1).unwrap();
+    io.sockets().iter().for_each(|socket| socket.emit("hello", &2).unwrap());
+    for client in &mut clients {
+        client.expect(r#"42["hello",1]"#).await;
+        client.expect(r#"42["hello",2]"#).await;
+    }
+    for socket in io.sockets() {
+        assert_eq!(*socket.extensions().get::<Arc<Mutex<i32>>>().unwrap().lock().unwrap(), 2);
+    }
+    assert_eq!(io.stats().panics, 2);
+}
+
+#[tokio::test]
+async fn what_an_observer_emits_is_not_observed() {
+    let io = service(Namespace::new().on_connect(|socket: SocketRef, io: SocketIo| async move {
+        socket.on_any_outgoing(move |event| io.emit("copy", event.name()).unwrap());
+    }));
+    let mut clients = [Memory::join(&io).await, Memory::join(&io).await];
+    io.sockets()[0].emit("hello", &()).unwrap();
+    let [a, b] = &mut clients;
+    a.expect(r#"42["copy","hello"]"#).await;
+    a.expect(r#"42["hello"]"#).await;
+    b.expect(r#"42["copy","hello"]"#).await;
+    assert_eq!(io.stats().panics, 0);
 }

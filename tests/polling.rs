@@ -1,14 +1,20 @@
 //! Long-polling, request by request.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use hyper::body::Bytes;
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{
+    Request,
+    body::{Bytes, Frame},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::{Notify, mpsc},
 };
-use tower_socketio::{DisconnectReason, Namespace, SocketIoConfig, extract::Data};
+use tower::ServiceExt;
+use tower_socketio::{DisconnectReason, Namespace, SocketIoConfig, SocketIoService, extract::Data};
 
 use crate::support::*;
 
@@ -305,4 +311,89 @@ async fn a_post_that_is_held_up_is_released_with_its_socket_or_its_session() {
         held.is(200, "ok");
         server.has_sockets(0).await;
     }
+}
+
+/// A client on long-polling whose requests go to the service itself, so that time is virtual.
+struct Direct {
+    service: SocketIoService,
+    target: String,
+}
+
+impl Direct {
+    async fn open(service: &SocketIoService) -> Self {
+        let mut client = Self { service: service.clone(), target: "/socket.io/?EIO=4&transport=polling".to_owned() };
+        let (_, open) = client.send(Method::GET, Body::default()).await;
+        client.target += &format!("&sid={}", json(&open)["sid"].as_str().unwrap());
+        client
+    }
+
+    async fn send<B>(&self, method: Method, body: B) -> (u16, String)
+    where
+        B: hyper::body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
+        let request = Request::builder().method(method).uri(&self.target).body(body).unwrap();
+        let response = self.service.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn poll(&self) -> (u16, String) {
+        self.send(Method::GET, Body::default()).await
+    }
+
+    async fn post(&self, body: &'static str) {
+        assert_eq!(self.send(Method::POST, Body::from(body)).await, (200, "ok".to_owned()));
+    }
+}
+
+const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_client_has_vanished_goes_with_its_timeouts() {
+    let service = SocketIoService::new(SocketIoConfig::new());
+    for joins in [true, false] {
+        let client = Direct::open(&service).await;
+        if joins {
+            client.post("40").await;
+            client.poll().await;
+        }
+        tokio::time::sleep(Duration::from_secs(45) - Duration::from_millis(10)).await;
+        assert_eq!(service.io().stats().connections, 1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(service.io().stats().connections, 0);
+        assert_eq!(client.poll().await, (400, UNKNOWN.to_owned()));
+    }
+    // Also if the server closes it in the meantime.
+    let client = Direct::open(&service).await;
+    client.post("40").await;
+    client.poll().await;
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    service.io().sockets()[0].disconnect_all();
+    tokio::time::sleep(Duration::from_secs(5) + Duration::from_millis(10)).await;
+    assert_eq!(client.poll().await, (400, UNKNOWN.to_owned()));
+}
+
+/// On a slow line, a large message takes longer than the client is given to answer a ping.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_arrives_bit_by_bit_is_a_sign_of_life() {
+    let (namespace, mut reasons) = echo();
+    let service = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace));
+    let client = Direct::open(&service).await;
+    client.post("40").await;
+    client.poll().await;
+    let part = |n: i32| match n {
+        0 => r#"420["ack",""#.to_owned(),
+        20 => r#""]"#.to_owned(),
+        _ => "x".repeat(1000),
+    };
+    let parts = futures_util::stream::iter(0..=20).then(move |n| async move {
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        Ok(Frame::data(Bytes::from(part(n))))
+    });
+    assert_eq!(client.send(Method::POST, StreamBody::new(Box::pin(parts))).await, (200, "ok".to_owned()));
+    let (status, answer) = client.poll().await;
+    assert_eq!((status, answer.split('\u{1e}').next_back().unwrap().len()), (200, 19 * 1000 + 7));
+    // Nothing more arrives.
+    assert!(matches!(reasons.recv().await, Some(DisconnectReason::PingTimeout)));
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
+use hyper::body::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -12,7 +13,7 @@ use tokio_tungstenite::tungstenite::{
     Message,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
-use tower_socketio::{DisconnectReason, SocketIoConfig};
+use tower_socketio::{DisconnectReason, SocketIoConfig, SocketIoService};
 
 use crate::support::*;
 
@@ -225,5 +226,46 @@ async fn frames_that_break_the_rules_close_with_the_right_code() {
         assert!(matches!(soon(reasons.recv()).await, Some(DisconnectReason::TransportError { .. })));
         drop(stream);
         server.is_empty().await;
+    }
+}
+
+/// On a slow line, a large message takes longer than the client is given to answer a ping.
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_arrives_bit_by_bit_is_a_sign_of_life() {
+    let (namespace, mut reasons) = echo();
+    let config = SocketIoConfig::new().namespace("/", namespace);
+    let mut client = WebSocket::open_in_memory(SocketIoService::new(config)).await;
+    client.connect("40").await;
+    // Masked with zeros. The ping comes while the frame is under way, and cannot be answered.
+    let text = format!(r#"420["ack","{}"]"#, "x".repeat(1000));
+    let [high, low] = (text.len() as u16).to_be_bytes();
+    let frame = [&[0x81, 0xfe, high, low, 0, 0, 0, 0], text.as_bytes()].concat();
+    for part in frame.chunks(frame.len() / 20) {
+        client.stream.get_mut().write_all(part).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(15)).await;
+    }
+    assert_eq!(client.text().await, "2");
+    assert_eq!(client.text().await.len(), r#"430[""]"#.len() + 1000);
+    client.say("3").await;
+    client.is_quiet().await;
+    assert_eq!(reasons.recv().await, Some(DisconnectReason::PingTimeout));
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_before_what_arrived_with_it() {
+    let (namespace, _) = echo();
+    let server = serve_namespace(namespace).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    let mut together = vec![0x89, 0x81, 0, 0, 0, 0, b'p'];
+    for _ in 0..3 {
+        let text = br#"420["ack",1]"#;
+        together.extend([0x81, 0x80 | text.len() as u8, 0, 0, 0, 0]);
+        together.extend(text);
+    }
+    client.stream.get_mut().write_all(&together).await.unwrap();
+    let first = soon(client.stream.next()).await.unwrap().unwrap();
+    assert_eq!(first, Message::Pong(Bytes::from_static(b"p")));
+    for _ in 0..3 {
+        client.expect("430[1]").await;
     }
 }

@@ -13,10 +13,14 @@ use crate::{
     namespace::{self, EventRequest, Reply},
     packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, Limits, decode},
     parser::Reading,
-    socket::{DisconnectReason, Socket},
+    socket::{DisconnectReason, EventStart, Socket},
 };
 
-use super::{Connection, now};
+use super::{
+    Addressee, Connection, HeldInput,
+    event_cost::{LARGE, Share},
+    now,
+};
 
 /// What has been read of a connection but not yet been handled. There is one, and only its holder may read: that keeps
 /// events in order across the POSTs of long-polling and the WebSocket that follows them.
@@ -25,6 +29,10 @@ pub(crate) struct Inbound {
     format: Format,
     /// An event that waits until its socket may start another one.
     stalled: Option<Box<Stalled>>,
+    /// Attachments that are ignored, for the packet that they belong to was.
+    ignored_attachments: usize,
+    /// What a large event has, or waits for, of the server's budget.
+    share: Option<Box<Share>>,
 }
 
 /// How messages become packets.
@@ -52,10 +60,14 @@ pub(super) struct InboundSlot {
 impl InboundSlot {
     pub(super) fn new(settings: &Settings) -> Self {
         let format = match &settings.parser {
-            None => Format::Json(Assembler::new(settings.max_attachment_bytes)),
+            None => Format::Json(Assembler::new(settings.max_attachment_bytes())),
             Some(parser) => Format::Parser(Box::new(Reading::new(parser.clone()))),
         };
-        Self { inbound: Some(Inbound { format, stalled: None }), waiting: None, closed: false }
+        Self {
+            inbound: Some(Inbound { format, stalled: None, ignored_attachments: 0, share: None }),
+            waiting: None,
+            closed: false,
+        }
     }
 }
 
@@ -75,6 +87,11 @@ impl Connection {
                 Poll::Pending
             }
         }
+    }
+
+    /// What the reader that has finished has left.
+    pub(crate) fn held_input(&self) -> HeldInput {
+        self.inbound().inbound.as_ref().map(Inbound::held).unwrap_or_default()
     }
 
     pub(crate) fn put_inbound(&self, inbound: Inbound) {
@@ -104,35 +121,88 @@ impl Connection {
 }
 
 impl Inbound {
-    /// Waits until another packet may be handled.
-    pub(crate) fn poll_ready(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
-        match self.stalled.take() {
-            None => Poll::Ready(()),
-            Some(stalled) => {
-                let reply = ready!(self.poll_start(connection, *stalled, cx));
-                connection.stalled.store(false, Ordering::Relaxed);
-                connection.update(|session| session.reads_again(now()));
-                reply.into_iter().for_each(Reply::deliver);
-                Poll::Ready(())
-            }
+    /// Whether everything that has been read has been handled.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stalled.is_none() && !matches!(&self.format, Format::Json(assembler) if assembler.is_waiting())
+    }
+
+    /// What has been read and not been handled: an event that may not start yet, or a packet whose attachments are missing.
+    pub(crate) fn held(&self) -> HeldInput {
+        if let Some(stalled) = &self.stalled {
+            return HeldInput { bytes: stalled.event.size(), is_stalled: true, is_incomplete: false };
         }
+        match &self.format {
+            Format::Json(assembler) => {
+                HeldInput { bytes: assembler.bytes(), is_stalled: false, is_incomplete: assembler.is_waiting() }
+            }
+            Format::Parser(_) => HeldInput::default(),
+        }
+    }
+
+    /// Waits until another packet may be handled.
+    #[inline]
+    pub(crate) fn poll_ready(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        match self.stalled {
+            None => Poll::Ready(()),
+            Some(_) => self.poll_stalled(connection, cx),
+        }
+    }
+
+    fn poll_stalled(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(stalled) = self.stalled.take() {
+            let reply = ready!(self.poll_start(connection, *stalled, cx));
+            connection.stalled.store(false, Ordering::Relaxed);
+            connection.update(|session| session.extend_heartbeat(now()));
+            reply.into_iter().for_each(Reply::deliver);
+        }
+        Poll::Ready(())
     }
 
     /// Starts an event, or keeps it until its socket may start another one.
     fn poll_start(&mut self, connection: &Connection, event: Stalled, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let mut ready = event.socket.poll_may_start(cx);
-        if ready.is_pending() {
-            connection.reader.register(cx.waker());
-            // A handler may have ended, or the socket, before the waker was registered.
-            ready = event.socket.poll_may_start(cx);
-        }
-        let Poll::Ready(route) = ready else {
-            self.stalled = Some(Box::new(event));
-            connection.stalled.store(true, Ordering::Relaxed);
-            return Poll::Pending;
+        let mut is_registered = false;
+        let route = loop {
+            match self.poll_may_start(&event.socket, &event.event, cx) {
+                Poll::Ready(route) => break route,
+                // A handler may have ended, or the socket, before the waker was registered.
+                Poll::Pending if !is_registered => connection.reader.register(cx.waker()),
+                Poll::Pending => {
+                    self.stalled = Some(Box::new(event));
+                    connection.stalled.store(true, Ordering::Relaxed);
+                    return Poll::Pending;
+                }
+            }
+            is_registered = true;
         };
-        let ack = namespace::start_event(&event.socket, route, event.event, cx);
+        let ack = namespace::start_event(&event.socket, route, event.event, &mut self.share, cx);
+        if self.share.is_some() {
+            self.share = None;
+        }
         Poll::Ready(ack.map(|(id, args)| Reply { socket: event.socket, id, args }))
+    }
+
+    /// Waits until an event may start: not too many are under way, a large one has its share of the server's budget, and the layers are
+    /// ready.
+    #[inline]
+    fn poll_may_start<'a>(
+        &mut self,
+        socket: &'a Socket,
+        event: &EventRequest,
+        cx: &mut Context<'_>,
+    ) -> Poll<EventStart<'a>> {
+        if event.size() > LARGE {
+            ready!(self.poll_share(socket, event, cx));
+        }
+        socket.poll_may_start(cx)
+    }
+
+    #[cold]
+    fn poll_share(&mut self, socket: &Socket, event: &EventRequest, cx: &mut Context<'_>) -> Poll<()> {
+        if !socket.is_connected() || !socket.is_below_limits() {
+            return Poll::Ready(());
+        }
+        let budget = &socket.connection.server.event_budget;
+        self.share.get_or_insert_with(|| Box::new(budget.take(event.cost().bytes()))).poll(cx)
     }
 
     /// Handles a message, after [`poll_ready`](Self::poll_ready). Answers with what is to be sent to the client at once.
@@ -155,8 +225,26 @@ impl Inbound {
         cx: &mut Context<'_>,
     ) -> Result<Option<Reply>, DecodeError> {
         let limits = connection.server.settings.packet_limits();
+        if self.ignored_attachments > 0 {
+            if !message.is_binary() {
+                return Err(TEXT_WHERE_BINARY_IS_DUE);
+            }
+            self.ignored_attachments -= 1;
+            return Ok(None);
+        }
         let assembled = match &mut self.format {
-            Format::Json(assembler) => read_json(assembler, message, limits)?,
+            Format::Json(assembler) => match read_json(assembler, message, limits)? {
+                Read::Packet(packet) => Some(packet),
+                Read::Header(header) => match addressee(connection, &header)? {
+                    // The attachments are not waited for on behalf of a socket that does not exist.
+                    None => {
+                        self.ignored_attachments = header.attachments;
+                        None
+                    }
+                    Some(_) => assembler.text(header)?,
+                },
+                Read::Attachment => None,
+            },
             Format::Parser(reading) => reading.receive(&message, limits)?,
         };
         match assembled {
@@ -184,11 +272,12 @@ impl Inbound {
                 )?,
             },
             Kind::Disconnect => {
-                joined(connection, &header)?.close(DisconnectReason::ClientNamespaceDisconnect);
+                if let Some(socket) = addressee(connection, &header)? {
+                    socket.close(DisconnectReason::ClientNamespaceDisconnect);
+                }
             }
             Kind::Ack | Kind::BinaryAck => {
-                let socket = joined(connection, &header)?;
-                if let Some(id) = header.id {
+                if let (Some(socket), Some(id)) = (addressee(connection, &header)?, header.id) {
                     socket.acks.resolve(id, header.payload, attachments);
                 }
             }
@@ -204,7 +293,9 @@ impl Inbound {
         attachments: Vec<Bytes>,
         cx: &mut Context<'_>,
     ) -> Result<Option<Reply>, DecodeError> {
-        let socket = joined(connection, &header)?;
+        let Some(socket) = addressee(connection, &header)? else {
+            return Ok(None);
+        };
         if header.payload.is_empty() {
             connection.span.in_scope(|| log!(debug, "an event without a name is ignored"));
             return Ok(None);
@@ -218,25 +309,44 @@ impl Inbound {
     }
 }
 
-fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Result<Option<Assembled>, DecodeError> {
+const TEXT_WHERE_BINARY_IS_DUE: DecodeError = DecodeError("got plaintext data when reconstructing a packet");
+
+/// What a message is to a packet of JSON.
+enum Read {
+    /// It completes a packet.
+    Packet(Assembled),
+    /// It is a text that attachments follow.
+    Header(Header),
+    /// It is an attachment, and others are missing.
+    Attachment,
+}
+
+fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Result<Read, DecodeError> {
     if message.is_binary() {
-        return assembler.binary(message.into_data());
+        return Ok(assembler.binary(message.into_data())?.map_or(Read::Attachment, Read::Packet));
     }
     // Attachments are due: what the text says does not matter.
     if assembler.is_waiting() {
-        return Err(DecodeError("got plaintext data when reconstructing a packet"));
+        return Err(TEXT_WHERE_BINARY_IS_DUE);
     }
-    assembler.text(decode(message, limits)?)
+    let header = decode(message, limits)?;
+    match header.attachments {
+        0 => Ok(Read::Packet(Assembled { header, attachments: Vec::new() })),
+        _ => Ok(Read::Header(header)),
+    }
 }
 
-/// The socket that a packet is for.
-fn joined(connection: &Connection, header: &Header) -> Result<Arc<Socket>, DecodeError> {
+/// The socket that a packet is for. `None` if the server has disconnected it: the packet was on its way.
+fn addressee(connection: &Connection, header: &Header) -> Result<Option<Arc<Socket>>, DecodeError> {
     let name = match connection.dialect.protocol {
         Protocol::V3 => header.namespace().split('?').next().unwrap_or_default(),
         Protocol::V4 => header.namespace(),
     };
-    let socket = connection.socket(name).filter(|socket| socket.is_connected());
-    socket.ok_or(DecodeError("a packet for a namespace that is not joined"))
+    match connection.addressee(name) {
+        Addressee::Socket(socket) => Ok(Some(socket)),
+        Addressee::Left => Ok(None),
+        Addressee::Unknown => Err(DecodeError("a packet for a namespace that is not joined")),
+    }
 }
 
 /// Clients of Engine.IO 3 have no auth payload: they put a query behind the name of the namespace.

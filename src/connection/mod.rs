@@ -1,6 +1,9 @@
 //! One client's connection: its Engine.IO session behind a lock, its sockets, and what arrives for them.
 
+mod budget;
+mod event_cost;
 mod inbound;
+mod pressure;
 mod request;
 mod sessions;
 mod sockets;
@@ -11,28 +14,36 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
-    config::{SlowClientPolicy, Transport},
-    engine::{CloseCause, Dialect, Open, Outbox, Packet, Protocol, Receipt, Session},
+    config::Transport,
+    engine::{CloseCause, Dialect, Open, Outbox, Packet, Protocol, Receipt, Session, Timing},
     macros::log,
     observe::ConnectionSpan,
     packet::Encoded,
     parser::translated,
-    server::Server,
+    server::{BoxFuture, Server},
     socket::DisconnectReason,
 };
 
 pub use self::request::ConnectionRequest;
-pub(crate) use self::{inbound::Inbound, sessions::Sessions, sockets::JoinError};
+pub(crate) use self::{
+    budget::{Budget, UNCOUNTED},
+    event_cost::{EVENT, EventBudget, EventCost, Share},
+    inbound::Inbound,
+    pressure::HeldInput,
+    sessions::Sessions,
+    sockets::{Addressee, JoinError},
+};
 use self::{inbound::InboundSlot, sockets::SocketTable, state::State};
 
 /// One client's connection, whatever transport carries it.
@@ -41,6 +52,8 @@ use self::{inbound::InboundSlot, sockets::SocketTable, state::State};
 /// lock is held while user code runs or a waker is woken.
 pub(crate) struct Connection {
     pub(crate) server: Arc<Server>,
+    /// The runtime that drives it: handlers run there, wherever they are started.
+    pub(crate) runtime: Handle,
     pub(crate) id: Arc<str>,
     pub(crate) dialect: Dialect,
     /// What carried the connection when it began.
@@ -55,6 +68,10 @@ pub(crate) struct Connection {
     pub(crate) reader: AtomicWaker,
     /// The reader waits for an event handler to end, or for a layer to be ready.
     pub(crate) stalled: AtomicBool,
+    /// The connection holds something that is watched.
+    under_pressure: AtomicBool,
+    /// What the events cost whose handlers are under way, those of disconnections included.
+    pub(crate) event_bytes: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -111,7 +128,10 @@ impl Connection {
         let now = now();
         let settings = &server.settings;
         let mut session = match transport {
-            Transport::Polling => Session::polling(dialect.protocol, now, settings.timing()),
+            Transport::Polling => {
+                let max_poll_packets = dialect.max_poll_packets(settings.max_poll_packets);
+                Session::polling(dialect.protocol, now, Timing { max_poll_packets, ..settings.timing() })
+            }
             Transport::WebSocket | Transport::Custom => Session::websocket(dialect.protocol, now, settings.timing()),
         };
         let open = Open {
@@ -129,6 +149,7 @@ impl Connection {
         let span = ConnectionSpan::open(&request, transport, dialect.protocol);
         let connection = Arc::new(Self {
             inbound: Mutex::new(InboundSlot::new(settings)),
+            runtime: server.runtime(),
             server,
             id,
             dialect,
@@ -139,6 +160,8 @@ impl Connection {
             sockets: Mutex::default(),
             reader: AtomicWaker::new(),
             stalled: AtomicBool::new(false),
+            under_pressure: AtomicBool::new(false),
+            event_bytes: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         });
         connection.server.idle_sessions.fetch_add(1, Ordering::Relaxed);
@@ -218,7 +241,17 @@ impl Connection {
         if sent.is_err() {
             return Err(SendError::Full);
         }
-        Ok(Sent { queued: true, waker: state.take_carrier() })
+        Ok(Sent { queued: true, waker: self.carrier_of(&mut state) })
+    }
+
+    /// Whom to wake for what has just been queued.
+    #[inline]
+    fn carrier_of(&self, state: &mut State) -> Option<Waker> {
+        let waker = state.take_carrier();
+        if state.session.buffered_bytes() >= state.output_mark && self.note_output(state) && waker.is_none() {
+            return state.wake_driver();
+        }
+        waker
     }
 
     /// A packet as the client wants it. A parser runs, unless it has done so for another recipient.
@@ -243,17 +276,7 @@ impl Connection {
         for packet in packets {
             state.session.release(self.packets_of(packet));
         }
-        state.take_carrier()
-    }
-
-    /// There is no room for a packet: the policy decides what that means.
-    pub(crate) fn refuse_packet(&self) {
-        self.server.count_slow_client();
-        self.span.in_scope(|| log!(warn, "max_buffered_bytes reached: the client is too slow"));
-        match self.server.settings.slow_client_policy {
-            SlowClientPolicy::Disconnect => self.abort(CloseCause::SlowClient),
-            SlowClientPolicy::DropPacket => {}
-        }
+        self.carrier_of(&mut state)
     }
 
     /// Queues an answer of the protocol's own. A client that has no room even for that is let go.
@@ -307,6 +330,7 @@ impl Connection {
             match state.session.closed() {
                 Some(cause) if !state.finished => {
                     state.finished = true;
+                    self.release_pressure(&mut state);
                     cause
                 }
                 _ => return,
@@ -379,8 +403,8 @@ impl Connection {
     /// Lets the driver of a WebSocket sleep until there is something to send, or something to do for
     /// [`handle_timeout`](Self::handle_timeout).
     ///
-    /// `flushed` says whether everything that was taken before has been written. As long as it has not, more output is no
-    /// reason to wake anybody.
+    /// `flushed` says whether everything that was taken before has been written. As long as it has not, the driver is not woken for
+    /// more output.
     pub(crate) fn rest(&self, waker: &Waker, flushed: bool) -> Rest {
         let mut state = self.state();
         if flushed {
@@ -446,16 +470,15 @@ impl Connection {
 
     /// Does what is due. `reading` says whether the caller would have noticed if the client had said something.
     pub(crate) fn handle_timeout(&self, now: Instant, reading: bool) {
-        let late = {
-            let mut state = self.state();
-            let late = state.connect_deadline.is_some_and(|deadline| now >= deadline);
-            if late {
-                state.connect_deadline = None;
-            }
-            late
-        };
-        if late {
+        let due = self.state().take_due(now);
+        if due.connect {
             self.close(CloseCause::Forced("no namespace joined within connect_timeout"));
+        }
+        if due.incomplete {
+            self.abort(CloseCause::TransportError("a message did not arrive whole within receive_timeout"));
+        }
+        if due.slow {
+            self.refuse_packet(None);
         }
         let listening = reading && !self.stalled.load(Ordering::Relaxed);
         self.update(|session| {
@@ -478,12 +501,24 @@ impl Connection {
         }
     }
 
+    /// Runs user code: polls it once, and spawns it only if that did not complete it. Returns the task in that case.
+    pub(crate) fn poll_or_spawn(&self, cx: &mut Context<'_>, mut task: BoxFuture<()>) -> Option<AbortHandle> {
+        let _entered = self.runtime.enter();
+        match task.as_mut().poll(cx) {
+            Poll::Ready(()) => None,
+            Poll::Pending => Some(self.runtime.spawn(task).abort_handle()),
+        }
+    }
+
     // Long-polling.
 
     /// Answers the pending GET, or waits until there is something to answer.
     pub(crate) fn poll_answer(&self, waker: &Waker) -> Poll<Vec<Packet>> {
         self.with_state(|state| match state.session.poll_answer() {
-            Some(packets) => Poll::Ready(packets),
+            Some(packets) => {
+                self.note_poll(state);
+                Poll::Ready(packets)
+            }
             None => {
                 state.waiters().poll = Some(waker.clone());
                 Poll::Pending

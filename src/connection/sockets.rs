@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::MutexGuard;
 use tokio::task::AbortHandle;
@@ -13,10 +13,32 @@ use super::Connection;
 #[derive(Debug, Default)]
 pub(super) struct SocketTable {
     slots: Vec<Slot>,
-    /// Namespaces of which it is not known yet whether they exist.
-    reserved: Vec<Reserved>,
+    rare: Option<Box<Rare>>,
     /// The connection has ended: nothing joins any more.
     closed: bool,
+}
+
+/// What most connections never have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Namespaces of which it is not known yet whether they exist.
+    reserved: Vec<Reserved>,
+    /// Namespaces that the server has closed to this client: packets for them may still be on their way.
+    left: VecDeque<Arc<str>>,
+}
+
+impl SocketTable {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn reserved(&self) -> &[Reserved] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.reserved)
+    }
+
+    fn has_left(&self, namespace: &str) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.left.iter().any(|left| **left == *namespace))
+    }
 }
 
 #[derive(Debug)]
@@ -44,15 +66,31 @@ pub(crate) enum JoinError {
     Closed,
 }
 
+/// Whom a packet is for.
+#[derive(Debug)]
+pub(crate) enum Addressee {
+    Socket(Arc<Socket>),
+    /// The server has disconnected it, and the client may not know yet.
+    Left,
+    /// The client has not joined the namespace.
+    Unknown,
+}
+
 impl Connection {
     fn table(&self) -> MutexGuard<'_, SocketTable> {
         self.sockets.lock()
     }
 
-    /// The socket of a namespace, connected or not.
-    pub(crate) fn socket(&self, namespace: &str) -> Option<Arc<Socket>> {
+    /// Finds the socket that a packet for a namespace is for.
+    pub(crate) fn addressee(&self, namespace: &str) -> Addressee {
         let table = self.table();
-        table.slots.iter().find(|slot| slot.socket.namespace.name() == namespace).map(|slot| slot.socket.clone())
+        match table.slots.iter().find(|slot| slot.socket.namespace.name() == namespace) {
+            Some(slot) if slot.socket.is_connected() => Addressee::Socket(slot.socket.clone()),
+            Some(slot) if slot.socket.is_closed() => Addressee::Left,
+            Some(_) => Addressee::Unknown,
+            None if table.has_left(namespace) => Addressee::Left,
+            None => Addressee::Unknown,
+        }
     }
 
     /// The sockets that have been accepted.
@@ -61,15 +99,22 @@ impl Connection {
         table.slots.iter().map(|slot| &slot.socket).filter(|socket| socket.is_connected()).cloned().collect()
     }
 
+    /// A socket that has been accepted, or else one that has not.
+    pub(super) fn any_socket(&self) -> Option<Arc<Socket>> {
+        let table = self.table();
+        let mut sockets = table.slots.iter().map(|slot| &slot.socket);
+        sockets.clone().find(|socket| socket.is_connected()).or(sockets.next()).cloned()
+    }
+
     pub(crate) fn may_join(&self, namespace: &str) -> Result<(), JoinError> {
         let table = self.table();
         if table.closed {
             Err(JoinError::Closed)
         } else if table.slots.iter().any(|slot| slot.socket.namespace.name() == namespace)
-            || table.reserved.iter().any(|reserved| *reserved.name == *namespace)
+            || table.reserved().iter().any(|reserved| *reserved.name == *namespace)
         {
             Err(JoinError::Duplicate)
-        } else if table.slots.len() + table.reserved.len() >= self.server.settings.max_namespaces {
+        } else if table.slots.len() + table.reserved().len() >= self.server.settings.max_namespaces {
             Err(JoinError::TooMany)
         } else {
             Ok(())
@@ -78,18 +123,20 @@ impl Connection {
 
     /// Keeps a place for a namespace of which it is not known yet whether it exists.
     pub(crate) fn reserve(&self, namespace: &str) {
-        self.table().reserved.push(Reserved { name: namespace.into(), task: None });
+        self.table().rare().reserved.push(Reserved { name: namespace.into(), task: None });
     }
 
     pub(crate) fn unreserve(&self, namespace: &str) {
-        self.table().reserved.retain(|reserved| *reserved.name != *namespace);
+        if let Some(rare) = &mut self.table().rare {
+            rare.reserved.retain(|reserved| *reserved.name != *namespace);
+        }
     }
 
     /// Ties the task that finds out to the connection.
     pub(crate) fn own_reservation(&self, namespace: &str, task: AbortHandle) {
         let mut table = self.table();
         let closed = table.closed;
-        match table.reserved.iter_mut().find(|reserved| *reserved.name == *namespace) {
+        match table.rare().reserved.iter_mut().find(|reserved| *reserved.name == *namespace) {
             Some(reserved) if !closed => reserved.task = Some(task),
             // It has found out, and goes on with the admission.
             None if !closed => {}
@@ -103,6 +150,9 @@ impl Connection {
         let mut table = self.table();
         if table.closed {
             return Err(JoinError::Closed);
+        }
+        if let Some(rare) = &mut table.rare {
+            rare.left.retain(|left| **left != *socket.namespace.name());
         }
         // Most connections join one namespace.
         table.slots.reserve_exact(1);
@@ -128,8 +178,16 @@ impl Connection {
         }
     }
 
-    pub(crate) fn forget_socket(&self, socket: &Socket) {
+    /// Forgets a socket that has left. Unless the client knows that, packets for it are ignored until the client joins again.
+    pub(crate) fn forget_socket(&self, socket: &Socket, client_knows: bool) {
         let mut table = self.table();
+        if !client_knows && !table.closed {
+            let left = &mut table.rare().left;
+            if left.len() >= self.server.settings.max_namespaces {
+                left.pop_front();
+            }
+            left.push_back(socket.namespace.shared_name());
+        }
         let index = table.slots.iter().position(|slot| std::ptr::eq(&*slot.socket, socket));
         let slot = index.map(|index| table.slots.swap_remove(index));
         drop(table);
@@ -141,7 +199,7 @@ impl Connection {
         let mut table = self.table();
         table.closed = true;
         let slots = std::mem::take(&mut table.slots);
-        let reserved = std::mem::take(&mut table.reserved);
+        let reserved = table.rare.take().map(|rare| rare.reserved).unwrap_or_default();
         drop(table);
         reserved.into_iter().filter_map(|reserved| reserved.task).for_each(|task| task.abort());
         let end = |slot: Slot| {

@@ -4,7 +4,7 @@ use parking_lot::MutexGuard;
 
 use crate::engine::Session;
 
-use super::Rest;
+use super::{Rest, budget::UNCOUNTED, pressure::Pressure};
 
 /// The session, and who waits for it.
 #[derive(Debug)]
@@ -24,6 +24,12 @@ pub(super) struct State {
     pub(super) blocked: bool,
     /// Who else waits; with WebSocket mostly nobody.
     pub(super) waiters: Option<Box<Waiters>>,
+    /// What the connection holds, and for how long.
+    pub(super) pressure: Option<Box<Pressure>>,
+    /// When more than this waits to be sent, it is to be counted.
+    pub(super) output_mark: usize,
+    /// The client has been too slow since its outbox was empty.
+    pub(super) is_slow: bool,
     /// The end of the session has been dealt with.
     pub(super) finished: bool,
 }
@@ -64,6 +70,9 @@ impl State {
             armed: None,
             blocked: false,
             waiters: None,
+            pressure: None,
+            output_mark: UNCOUNTED,
+            is_slow: false,
             finished: false,
         }
     }
@@ -121,7 +130,7 @@ impl State {
         }
     }
 
-    fn wake_driver(&mut self) -> Option<Waker> {
+    pub(super) fn wake_driver(&mut self) -> Option<Waker> {
         match std::mem::replace(&mut self.awake, true) {
             true => None,
             false => self.driver.clone(),
@@ -141,6 +150,8 @@ impl State {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let session = self.session.deadline()?;
-        Some(self.connect_deadline.map_or(session, |connect| connect.min(session)))
+        let session = self.connect_deadline.map_or(session, |connect| connect.min(session));
+        let pressure = self.pressure.as_ref().and_then(|pressure| pressure.deadline());
+        Some(pressure.map_or(session, |pressure| pressure.min(session)))
     }
 }

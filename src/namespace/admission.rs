@@ -19,7 +19,6 @@ use crate::{
     observe::ConnectWatch,
     packet::{DecodeError, encode_simple},
     recovery::Memory,
-    server::Started,
     socket::{DisconnectReason, Socket},
 };
 
@@ -71,7 +70,7 @@ pub(crate) fn admit(
             })
             .await;
         };
-        if let Started::Spawned(task) = server.start(cx, Box::pin(task)) {
+        if let Some(task) = connection.poll_or_spawn(cx, Box::pin(task)) {
             connection.own_reservation(name, task);
         }
     } else {
@@ -99,7 +98,7 @@ fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, c
         });
     }
     let admission = watch.instrument(decide(socket.clone(), auth, watch.clone()));
-    if let Started::Spawned(task) = connection.server.start(cx, Box::pin(admission)) {
+    if let Some(task) = connection.poll_or_spawn(cx, Box::pin(admission)) {
         connection.own_admission(&socket, task);
     }
 }
@@ -201,5 +200,5 @@ fn settle(socket: &Arc<Socket>, refusal: Option<(Option<StatusCode>, ConnectErro
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
     connection.reply(&encode_simple(b'4', name, &error.to_json(connection.dialect.protocol)));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);
-    connection.forget_socket(socket);
+    connection.forget_socket(socket, true);
 }

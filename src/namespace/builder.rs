@@ -189,7 +189,8 @@ where
 
     /// Is called when a socket has left: it is in no room any more.
     ///
-    /// Only for sockets that were accepted. The reason is the extractor
+    /// Called for every socket that has reached [`on_connect`](Self::on_connect), unless `on_connect` itself refused it: also if the
+    /// client left while `on_connect` was under way. The reason is the extractor
     /// [`DisconnectReason`](crate::DisconnectReason).
     ///
     /// # Panics

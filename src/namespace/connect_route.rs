@@ -3,7 +3,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use axum::{
@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{Request, StatusCode};
+use pin_project::pin_project;
 use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
@@ -135,7 +136,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = futures_util::future::Either<S::Future, std::future::Ready<Result<Response, Infallible>>>;
+    type Future = futures_util::future::Either<Answered<S::Future>, std::future::Ready<Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.0.poll_ready(cx)
@@ -150,7 +151,29 @@ where
         let mut extensions = request.extensions().clone();
         // The socket must not hold itself.
         extensions.remove::<SocketRef>();
+        let socket = socket.clone();
         socket.inner().hold(Some(extensions));
-        Either::Left(self.0.call(request))
+        Either::Left(Answered { future: self.0.call(request), socket })
+    }
+}
+
+/// The future of `on_connect`, which tells the socket if the client is refused by it, and not by a layer.
+#[pin_project]
+struct Answered<F> {
+    #[pin]
+    future: F,
+    socket: SocketRef,
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Answered<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let response = ready!(this.future.poll(cx))?;
+        if !response.status().is_success() {
+            this.socket.inner().decline();
+        }
+        Poll::Ready(Ok(response))
     }
 }

@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 
 use crate::{
+    connection::{EVENT, EventCost, Share},
     engine::Packet,
     handler::{EventError, EventFuture, EventResponse, EventRoute},
     macros::log,
@@ -159,6 +160,23 @@ impl EventRequest {
         match &self.content {
             Content::Event(event) => event.name(),
             Content::Disconnect { name, .. } => name,
+        }
+    }
+
+    /// The bytes of the arguments as they arrived, attachments included.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        match &self.content {
+            Content::Event(event) => event.size(),
+            Content::Disconnect { .. } => 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn cost(&self) -> EventCost {
+        match &self.content {
+            Content::Event(event) => EventCost::new(event.text(), event.size()),
+            Content::Disconnect { .. } => EventCost::default(),
         }
     }
 
@@ -355,7 +373,7 @@ fn together(
         after.retain_mut(|other| other.poll(&socket, cx).is_pending());
         let response = ready!(response.take().map_or(Poll::Pending, Poll::Ready));
         for other in before.drain(..).chain(after.drain(..)) {
-            let (socket, running) = (socket.clone(), socket.running());
+            let (socket, running) = (socket.clone(), socket.running(EVENT));
             tokio::spawn(async move {
                 // It answers nobody.
                 let _ = other.run(&socket).await;
@@ -403,9 +421,11 @@ pub(crate) fn start_event(
     socket: &Arc<Socket>,
     start: EventStart<'_>,
     mut request: EventRequest,
+    share: &mut Option<Box<Share>>,
     cx: &mut Context<'_>,
 ) -> Option<(u64, EncodedArgs)> {
     let ack = request.ack.clone();
+    let cost = request.cost();
     let mut event = match start {
         EventStart::At(events) => Contained::call(EventWatch::start(&request), || events.start(request)),
         // A layer may look at the arguments, or let no handler read them.
@@ -436,12 +456,12 @@ pub(crate) fn start_event(
             args.map(|args| (id, args))
         }
         Poll::Pending => {
-            let running = socket.running();
+            let (running, share) = (socket.running(cost.bytes()), share.take());
             let socket = socket.clone();
             tokio::spawn(async move {
                 let (response, watch) = event.run(&socket).await;
                 answer(&socket, ack.as_deref(), response, watch);
-                drop(running);
+                drop((running, share));
             });
             None
         }
@@ -519,17 +539,18 @@ fn run_detached(socket: &Arc<Socket>, handler: Option<&EventRoute>, name: &'stat
     let Some(handler) = handler else {
         return;
     };
-    let server = &socket.connection.server;
-    let _runtime = server.runtime().enter();
+    let runtime = &socket.connection.runtime;
+    let _entered = runtime.enter();
     let request = EventRequest::disconnect(socket, name, reason);
     let mut event = Contained::call(EventWatch::start(&request), || handler.start(request));
     match event.poll(socket, &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(response) => answer(socket, None, response, event.watch),
         Poll::Pending => {
-            let socket = socket.clone();
-            server.runtime().spawn(async move {
+            let (socket, running) = (socket.clone(), socket.running(EVENT));
+            runtime.spawn(async move {
                 let (response, watch) = event.run(&socket).await;
                 answer(&socket, None, response, watch);
+                drop(running);
             });
         }
     }

@@ -39,6 +39,11 @@ impl Assembler {
         self.waiting.is_some()
     }
 
+    /// The bytes that are kept of a packet whose attachments are missing.
+    pub(crate) fn bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.bytes + waiting.header.payload.len())
+    }
+
     pub(crate) fn text(&mut self, header: Header) -> Result<Option<Assembled>, DecodeError> {
         if self.is_waiting() {
             return Err(DecodeError("got plaintext data when reconstructing a packet"));

@@ -189,6 +189,17 @@ impl EventPayload {
         &self.json
     }
 
+    /// As [`json`](Self::json), to be kept.
+    pub(crate) fn text(&self) -> &Json {
+        &self.json
+    }
+
+    /// The bytes of the array and of the attachments.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
     pub(crate) fn attachments(&self) -> &[Bytes] {
         &self.attachments
     }

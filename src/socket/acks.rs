@@ -143,11 +143,16 @@ impl Deadline {
         Self { at: Instant::now().checked_add(timeout), sleep: None }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits by the timer of the runtime that drives the socket's connection: the caller may be in none.
+    fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else {
             return Poll::Pending;
         };
-        self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at))).as_mut().poll(cx)
+        let sleep = self.sleep.get_or_insert_with(|| {
+            let _entered = socket.connection.runtime.enter();
+            Box::pin(sleep_until(at))
+        });
+        sleep.as_mut().poll(cx)
     }
 }
 
@@ -199,7 +204,7 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
             Poll::Ready(Ok(data)) => data.read(),
             Poll::Ready(Err(_)) => Err(AckError::disconnected()),
             Poll::Pending => {
-                ready!(this.deadline.poll(cx));
+                ready!(this.deadline.poll(&entry.socket, cx));
                 Err(if entry.socket.is_admitting() { AckError::not_accepted() } else { AckError::timeout() })
             }
         };
@@ -282,22 +287,22 @@ impl<T: DeserializeOwned> Stream for AckStream<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        if this.waiting.is_empty() {
-            return Poll::Ready(None);
-        }
-        while let Poll::Ready(Some((socket, data))) = this.receiver.poll_recv(cx) {
+        while !this.waiting.is_empty()
+            && let Poll::Ready(Some((socket, data))) = this.receiver.poll_recv(cx)
+        {
             // A client that broke down while it was emitted to may be reported twice.
             if this.waiting.remove(&socket).is_some() {
                 let answer = data.map_or_else(|| Err(AckError::disconnected()), |data| data.read());
                 return Poll::Ready(Some((socket, answer)));
             }
         }
-        ready!(this.deadline.poll(cx));
-        let late = this.waiting.keys().next().cloned();
-        Poll::Ready(late.map(|socket| {
-            this.waiting.remove(&socket);
-            (socket, Err(AckError::timeout()))
-        }))
+        let Some((late, entry)) = this.waiting.iter().next() else {
+            return Poll::Ready(None);
+        };
+        ready!(this.deadline.poll(&entry.socket, cx));
+        let late = late.clone();
+        this.waiting.remove(&late);
+        Poll::Ready(Some((late, Err(AckError::timeout()))))
     }
 }
 

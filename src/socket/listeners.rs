@@ -1,6 +1,7 @@
 //! Listeners of one socket. A socket that has none pays for none.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fmt,
     sync::{
@@ -15,6 +16,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use crate::{
     handler::{EventHandler, EventRoute},
     packet::{ArgsError, Encoded, EventPayload, read_header},
+    server::Server,
 };
 
 use super::{Socket, SocketRef};
@@ -45,6 +47,11 @@ struct Listener {
 }
 
 type Observer = Arc<dyn Fn(&OutgoingEvent) + Send + Sync>;
+
+thread_local! {
+    /// Observers run on this thread: what they emit is not observed, or they might go on without end.
+    static OBSERVING: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What a socket has for an event.
 #[derive(Default)]
@@ -109,14 +116,18 @@ impl Listeners {
         Found { any, own }
     }
 
-    /// Shows an event that is on its way to the client.
-    pub(super) fn observe(&self, packet: &Encoded) {
+    /// Shows an event that is on its way to the client, unless an observer emits it. Panics go no further.
+    pub(super) fn observe(&self, server: &Server, packet: &Encoded) {
         let observers: Vec<Observer> = self.table().outgoing.iter().map(|(_, observer)| observer.clone()).collect();
-        if observers.is_empty() {
+        if observers.is_empty() || OBSERVING.replace(true) {
             return;
         }
-        let Some(event) = OutgoingEvent::new(packet) else { return };
-        observers.iter().for_each(|observer| observer(&event));
+        if let Some(event) = OutgoingEvent::new(packet) {
+            for observer in observers {
+                server.contain(|| observer(&event));
+            }
+        }
+        OBSERVING.set(false);
     }
 
     pub(super) fn clear(&self) {
@@ -191,7 +202,8 @@ impl SocketRef {
 
     /// Is shown every event that is emitted to this socket, by broadcasts too, whether it asks for an ack or not.
     ///
-    /// It runs where the event is emitted, so it should not take long.
+    /// It runs where the event is emitted, so it should not take long. What it emits itself is not shown to observers. A panic in it is
+    /// caught and counted, and the event is delivered all the same.
     pub fn on_any_outgoing(&self, observer: impl Fn(&OutgoingEvent) + Send + Sync + 'static) -> ListenerId {
         let listeners = self.inner().listeners_or_new();
         let id = listeners.next_id();

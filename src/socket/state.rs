@@ -57,6 +57,8 @@ pub(crate) struct Socket {
     listeners: OnceLock<Box<Listeners>>,
     /// The client is to be sent a DISCONNECT packet.
     untold: AtomicBool,
+    /// `on_connect` itself has refused the client.
+    declined: AtomicBool,
     phase: AtomicU8,
     /// There is none once the socket has been accepted.
     pending: Mutex<Option<Box<Pending>>>,
@@ -126,6 +128,7 @@ impl Socket {
             auth,
             listeners: OnceLock::new(),
             untold: AtomicBool::new(false),
+            declined: AtomicBool::new(false),
             phase: AtomicU8::new(ADMITTING),
             pending: Mutex::default(),
             member: Mutex::new(None),
@@ -146,7 +149,7 @@ impl Socket {
         self.phase() == CONNECTED
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.phase() >= CLOSED
     }
 
@@ -158,6 +161,11 @@ impl Socket {
     /// `on_connect` has been reached, or would have been if there were one.
     pub(crate) fn was_reached(&self) -> bool {
         self.phase() != ADMITTING
+    }
+
+    /// `on_connect` refuses the client: it has cleaned up after itself, and no handler of a disconnection runs.
+    pub(crate) fn decline(&self) {
+        self.declined.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_admitting(&self) -> bool {
@@ -187,6 +195,14 @@ impl Socket {
         change(own.get_or_insert_with(|| self.connection.request.extensions().clone()))
     }
 
+    /// Drops the extensions of a socket that has left once its last handler has ended: one of them may hold the socket.
+    fn drop_extensions(&self) {
+        if self.is_closed() && self.running_events() == 0 {
+            let own = self.extensions.lock().take();
+            self.connection.server.contain(|| drop(own));
+        }
+    }
+
     pub(crate) fn all_extensions(&self) -> Extensions {
         self.with_extensions(Clone::clone)
     }
@@ -203,7 +219,7 @@ impl Socket {
     /// Shows an event to those who listen to what leaves.
     pub(super) fn observe(&self, packet: &Encoded) {
         if let Some(listeners) = self.listeners() {
-            listeners.observe(packet);
+            listeners.observe(&self.connection.server, packet);
         }
     }
 
@@ -326,13 +342,10 @@ impl Socket {
         sent
     }
 
-    /// There was no room for a packet: the policy says what follows, and the user's hook is told.
+    /// There was no room for a packet: the policy says what follows.
     pub(super) fn deal_with(self: &Arc<Self>, error: SendError) {
         if error == SendError::Full {
-            self.connection.refuse_packet();
-            if let Some(hook) = &self.connection.server.settings.on_slow_client {
-                self.connection.server.contain(|| hook(&self.clone().into()));
-            }
+            self.connection.refuse_packet(Some(self));
         }
     }
 
@@ -449,7 +462,8 @@ impl Socket {
         if !self.is_connected() {
             return Poll::Ready(EventStart::Gone);
         }
-        if self.running_events() >= self.connection.server.settings.max_concurrent_events {
+        // Nothing is under way, most of the time.
+        if self.connection.event_bytes.load(Ordering::Acquire) > 0 && !self.is_below_limits() {
             return Poll::Pending;
         }
         let events = self.namespace.events();
@@ -466,6 +480,13 @@ impl Socket {
             }
             Err(_) => Poll::Ready(EventStart::Panicked),
         }
+    }
+
+    /// Whether neither the socket nor its connection has too many events under way.
+    pub(crate) fn is_below_limits(&self) -> bool {
+        let settings = &self.connection.server.settings;
+        self.running_events() < settings.max_concurrent_events
+            && self.connection.event_bytes.load(Ordering::Acquire) < settings.max_event_bytes
     }
 
     fn events(&self) -> MutexGuard<'_, Option<EventRoute>> {
@@ -488,10 +509,11 @@ impl Socket {
         self.running.load(Ordering::Acquire)
     }
 
-    /// Counts an event handler as under way until the guard is dropped.
-    pub(crate) fn running(self: &Arc<Self>) -> Running {
+    /// Counts an event handler as under way until the guard is dropped. `cost` is what its event takes in bytes.
+    pub(crate) fn running(self: &Arc<Self>, cost: usize) -> Running {
         self.running.fetch_add(1, Ordering::AcqRel);
-        Running(self.clone())
+        self.connection.event_bytes.fetch_add(cost, Ordering::AcqRel);
+        Running { socket: self.clone(), cost }
     }
 
     // The end.
@@ -518,8 +540,9 @@ impl Socket {
         drop(pending);
         if let Ok(before) = before {
             let accepted = before == CONNECTED;
+            let tells_handlers = accepted || before == HELD && !self.declined.load(Ordering::Acquire);
             self.untold.store(accepted && tell, Ordering::Release);
-            End { socket: self.clone(), accepted, reason }.run_or_queue();
+            End { socket: self.clone(), accepted, tells_handlers, reason }.run_or_queue();
         }
     }
 
@@ -541,8 +564,8 @@ impl Socket {
         rooms
     }
 
-    fn leave_everything(self: &Arc<Self>, accepted: bool, reason: DisconnectReason) {
-        if accepted {
+    fn leave_everything(self: &Arc<Self>, accepted: bool, tells_handlers: bool, reason: DisconnectReason) {
+        if tells_handlers {
             namespace::run_disconnecting(self, reason);
         }
         match self.recovery() {
@@ -554,7 +577,7 @@ impl Socket {
         }
         // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
         if accepted {
-            self.connection.forget_socket(self);
+            self.connection.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);
             self.send_disconnect();
             self.namespace.meters().left();
         }
@@ -565,13 +588,14 @@ impl Socket {
         let events = self.events().take();
         server.contain(|| drop(events));
         server.contain(|| drop(self.kept.take()));
-        if accepted {
+        if tells_handlers {
             namespace::run_disconnect(self, reason);
         }
         if let Some(listeners) = self.listeners() {
             listeners.clear();
         }
-        // An event of its may be what keeps the connection from being read.
+        self.drop_extensions();
+        // The reader may be waiting for an event of this socket.
         self.connection.reader.wake();
     }
 }
@@ -580,6 +604,8 @@ impl Socket {
 struct End {
     socket: Arc<Socket>,
     accepted: bool,
+    /// It had reached `on_connect`, which did not refuse it.
+    tells_handlers: bool,
     reason: DisconnectReason,
 }
 
@@ -602,9 +628,9 @@ impl End {
             }
         });
         let mut next = first;
-        while let Some(Self { socket, accepted, reason }) = next {
+        while let Some(Self { socket, accepted, tells_handlers, reason }) = next {
             // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
-            socket.connection.server.contain(|| socket.leave_everything(accepted, reason));
+            socket.connection.server.contain(|| socket.leave_everything(accepted, tells_handlers, reason));
             next = ENDS.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);
                 if end.is_none() {
@@ -631,12 +657,17 @@ pub(crate) enum EventStart<'a> {
 
 /// An event handler that is under way.
 #[derive(Debug)]
-pub(crate) struct Running(Arc<Socket>);
+pub(crate) struct Running {
+    socket: Arc<Socket>,
+    cost: usize,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
-        self.0.connection.reader.wake();
+        self.socket.running.fetch_sub(1, Ordering::AcqRel);
+        self.socket.connection.event_bytes.fetch_sub(self.cost, Ordering::AcqRel);
+        self.socket.connection.reader.wake();
+        self.socket.drop_extensions();
     }
 }
 

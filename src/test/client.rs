@@ -326,9 +326,14 @@ impl TestClient {
     /// If the server does not do that in time.
     #[track_caller]
     pub fn disconnect(self) -> impl Future<Output = ()> {
+        let caller = Location::caller();
         let goodbye = encode_simple(b'1', &self.builder.namespace, "");
         self.wire.send(goodbye.packets().iter().cloned());
-        self.lose_connection()
+        async move {
+            let settled = timeout(self.builder.patience, self.wire.settled()).await;
+            assert!(settled.is_ok(), "the server did not handle the end in time, at {caller}");
+            self.lose_connection().await;
+        }
     }
 
     /// Loses the connection, and waits until the server has dealt with that: handlers of the disconnection have run as far

@@ -127,9 +127,8 @@ impl Transport {
     /// Ready once the client reads, as a TCP connection is once the window opens.
     fn poll_writable(&self, cx: &Context<'_>) -> Poll<Result<(), TransportError>> {
         let mut state = self.0.state();
-        if state.hung_up {
-            Poll::Ready(Err(TransportError::new("the client has hung up")))
-        } else if state.deaf {
+        // What is written to a client that has hung up is lost; the end is seen by reading.
+        if state.deaf && !state.hung_up {
             state.server_writes = Some(cx.waker().clone());
             Poll::Pending
         } else {

@@ -6,8 +6,6 @@ use std::{
     time::Duration,
 };
 
-use futures_core::Stream;
-use futures_sink::Sink;
 use pin_project::{pin_project, pinned_drop};
 use tokio::{
     task::unconstrained,
@@ -15,13 +13,13 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Connection, Inbound, Output, Rest, now},
-    engine::{CloseCause, Packet, Session},
+    connection::{Connection, HeldInput, Inbound, Output, Rest, now},
+    engine::{CloseCause, Session},
     namespace::{self, Reply},
     observe::OutboxDepth,
 };
 
-use super::{CLOSE_TIMEOUT, TransportError};
+use super::{CLOSE_TIMEOUT, PacketIo, TransportError};
 
 /// How many packets are read before what they led to is written.
 const READ_BATCH: usize = 64;
@@ -43,9 +41,11 @@ pub(crate) struct Driver<T> {
     connection: Arc<Connection>,
     #[pin]
     transport: T,
-    /// Sends an answer of revision 4 past the outbox, if the transport can do that and has room.
-    send_now: Option<SendNow<T>>,
+    /// Answers may be sent past the outbox: the transport can do that, and the client takes them as they are encoded.
+    sends_now: bool,
     inbound: Option<Inbound>,
+    /// Something may have been read that has not been handled.
+    holds_input: bool,
     /// Not all that has been taken out of the outbox is known to be written.
     unflushed: bool,
     #[pin]
@@ -54,9 +54,6 @@ pub(crate) struct Driver<T> {
     /// The timer limits how long closing takes.
     closing_is_timed: bool,
 }
-
-/// Sends a text and its attachments, all or none. Answers whether it did.
-pub(super) type SendNow<T> = fn(Pin<&mut T>, &[u8], &[Packet]) -> bool;
 
 /// How far the end of the connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +65,17 @@ enum Closing {
 }
 
 impl<T> Driver<T> {
-    pub(super) fn new(connection: Arc<Connection>, transport: T, send_now: Option<SendNow<T>>) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, transport: T) -> Self
+    where
+        T: PacketIo,
+    {
         Self {
             begins: false,
-            send_now: send_now.filter(|_| connection.takes_plain_text()),
+            sends_now: T::CAN_SEND_NOW && connection.takes_plain_text(),
             connection,
             transport,
             inbound: None,
+            holds_input: false,
             unflushed: false,
             timer: tokio::time::sleep(Duration::ZERO),
             closing: None,
@@ -83,10 +84,7 @@ impl<T> Driver<T> {
     }
 }
 
-impl<T> Future for Driver<T>
-where
-    T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
-{
+impl<T: PacketIo> Future for Driver<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -98,7 +96,7 @@ where
                 return self.poll_end(cx);
             }
             let read = self.as_mut().poll_read(cx);
-            let rest = self.as_mut().poll_write(cx);
+            let rest = self.as_mut().poll_write(read.is_pending(), cx);
             if read.is_pending() && rest.is_pending() {
                 return Poll::Pending;
             }
@@ -108,10 +106,7 @@ where
     }
 }
 
-impl<T> Driver<T>
-where
-    T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
-{
+impl<T: PacketIo> Driver<T> {
     /// Reads and handles a batch of packets. Ready if there may be more.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
@@ -125,16 +120,24 @@ where
             },
         };
         let connection = &**this.connection;
-        for _ in 0..READ_BATCH {
+        for batch in 0..READ_BATCH {
             if inbound.poll_ready(connection, cx).is_pending() {
+                *this.holds_input = true;
                 return Poll::Pending;
             }
-            match ready!(this.transport.as_mut().poll_next(cx)) {
+            let Poll::Ready(packet) = this.transport.as_mut().poll_next(cx) else {
+                if batch > 0 {
+                    *this.holds_input = !inbound.is_idle();
+                }
+                *this.holds_input |= this.transport.unread_bytes() > 0;
+                return Poll::Pending;
+            };
+            match packet {
                 Some(Ok(packet)) => {
                     connection.server.meters.received(connection, &packet);
                     if connection.handle_packet(&packet, true)
                         && let Some(reply) = inbound.receive(this.connection, packet, cx)
-                        && answer(reply, connection, this.transport.as_mut(), *this.send_now, this.unflushed)
+                        && answer(reply, connection, this.transport.as_mut(), *this.sends_now, this.unflushed)
                     {
                         // What others have queued meanwhile is seen with the next packet, or before the driver rests.
                         continue;
@@ -155,8 +158,9 @@ where
         Poll::Ready(())
     }
 
-    /// Writes what waits, flushes once, and goes to sleep. Ready if something is to be done first.
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Writes what waits, flushes once, and goes to sleep. Ready if something is to be done first. `all_read` says whether everything
+    /// has been read that is there, or may be.
+    fn poll_write(mut self: Pin<&mut Self>, all_read: bool, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let mut this = self.as_mut().project();
             let flushed = match poll_flush(this.connection, this.transport.as_mut(), this.unflushed, cx) {
@@ -167,6 +171,10 @@ where
                 }
                 Poll::Pending => false,
             };
+            if !flushed || *this.holds_input || this.connection.is_under_pressure() {
+                let input = all_read.then(|| held_input(&*this.transport, this.inbound.as_ref()));
+                this.connection.note_pressure(flushed, this.transport.as_mut().take_written(), input);
+            }
             match this.connection.rest(cx.waker(), flushed) {
                 Rest::Over => {
                     self.begin_end();
@@ -217,26 +225,42 @@ where
             }
             *this.closing = Some(Closing::Waiting);
         }
-        while let Some(Ok(_)) = ready!(this.transport.as_mut().poll_next(cx)) {}
-        Poll::Ready(())
+        for _ in 0..READ_BATCH {
+            if !matches!(ready!(this.transport.as_mut().poll_next(cx)), Some(Ok(_))) {
+                return Poll::Ready(());
+            }
+        }
+        // The peer goes on sending: other tasks run first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
+}
+
+/// What has been read and not been handled: part of a frame, a packet without all of its attachments, an event that may not start
+/// yet.
+fn held_input<T: PacketIo>(transport: &T, inbound: Option<&Inbound>) -> HeldInput {
+    let unread = transport.unread_bytes();
+    let mut held = inbound.map_or(HeldInput::default(), Inbound::held);
+    held.is_incomplete |= unread > 0 && !held.is_stalled;
+    held.bytes += unread;
+    held
 }
 
 /// Sends an answer past the outbox if nothing waits in it and the transport can do that, or else like any other packet.
 /// Answers whether it went past: the outbox was empty then.
-fn answer<T>(
+fn answer<T: PacketIo>(
     reply: Reply,
     connection: &Connection,
     transport: Pin<&mut T>,
-    send_now: Option<SendNow<T>>,
+    sends_now: bool,
     unflushed: &mut bool,
 ) -> bool {
-    let Some(send_now) = send_now else {
+    if !sends_now {
         reply.deliver();
         return false;
-    };
+    }
     reply.send_by(|socket, text, attachments| {
-        let sent = socket.is_connected() && connection.passes_outbox() && send_now(transport, text, attachments);
+        let sent = socket.is_connected() && connection.passes_outbox() && transport.send_now(text, attachments);
         if sent {
             *unflushed = true;
             OutboxDepth::passed(connection, text, attachments);
@@ -246,15 +270,12 @@ fn answer<T>(
 }
 
 /// Gives the transport what there is to send. Answers whether the session is open.
-fn poll_send<T>(
+fn poll_send<T: PacketIo>(
     connection: &Connection,
     mut transport: Pin<&mut T>,
     unflushed: &mut bool,
     cx: &mut Context<'_>,
-) -> Poll<Result<bool, TransportError>>
-where
-    T: Sink<Packet, Error = TransportError>,
-{
+) -> Poll<Result<bool, TransportError>> {
     let mut taken = OutboxDepth::before(connection);
     for _ in 0..SEND_BATCH {
         ready!(transport.as_mut().poll_ready(cx))?;
@@ -275,15 +296,12 @@ where
 }
 
 /// Gives the transport what there is to send, and has it written.
-fn poll_flush<T>(
+fn poll_flush<T: PacketIo>(
     connection: &Connection,
     mut transport: Pin<&mut T>,
     unflushed: &mut bool,
     cx: &mut Context<'_>,
-) -> Poll<Result<(), TransportError>>
-where
-    T: Sink<Packet, Error = TransportError>,
-{
+) -> Poll<Result<(), TransportError>> {
     // What has been given to the transport while packets were read is written first: mostly that was all.
     if !*unflushed {
         ready!(poll_send(connection, transport.as_mut(), unflushed, cx))?;

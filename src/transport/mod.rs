@@ -2,6 +2,7 @@
 
 mod driver;
 mod error;
+mod packet_io;
 mod polling;
 mod probe;
 mod upgrade;
@@ -10,15 +11,13 @@ mod websocket;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_core::Stream;
-use futures_sink::Sink;
+use crate::connection::Connection;
 
-use crate::{connection::Connection, engine::Packet};
-
-use self::driver::SendNow;
 pub use self::error::TransportError;
+use self::packet_io::PacketIo;
 pub(crate) use self::{
     driver::Driver,
+    packet_io::Foreign,
     polling::{PollFuture, PostFuture, watch},
     upgrade::{BadUpgrade, WebSocketUpgrade, is_extended_connect, is_websocket_request},
 };
@@ -27,11 +26,8 @@ pub(crate) use self::{
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Carries a new session over a transport of packets, until its end.
-pub(crate) fn carry<T>(connection: Arc<Connection>, transport: T, send_now: Option<SendNow<T>>) -> Driver<T>
-where
-    T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
-{
-    let mut driver = Driver::new(connection, transport, send_now);
+pub(crate) fn carry<T: PacketIo>(connection: Arc<Connection>, transport: T) -> Driver<T> {
+    let mut driver = Driver::new(connection, transport);
     driver.begins = true;
     driver
 }

@@ -15,7 +15,7 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    connection::{Connection, Inbound, now},
+    connection::{Connection, HeldInput, Inbound, UNCOUNTED, now},
     engine::{CloseCause, Payload, PayloadDecoder, Session, encode_payload},
     namespace::Reply,
     observe::OutboxDepth,
@@ -113,6 +113,8 @@ pub(crate) struct PostFuture<B> {
     received: BytesMut,
     packets: Option<PayloadDecoder>,
     inbound: Option<Inbound>,
+    /// What has arrived counts among what the connection holds.
+    held: bool,
     done: bool,
 }
 
@@ -123,7 +125,7 @@ impl<B> PostFuture<B> {
             return Err(StatusCode::BAD_REQUEST);
         }
         let received = BytesMut::new();
-        Ok(Self { connection, body, octet_stream, received, packets: None, inbound: None, done: false })
+        Ok(Self { connection, body, octet_stream, received, packets: None, inbound: None, held: false, done: false })
     }
 }
 
@@ -156,7 +158,16 @@ impl<B: Body> PostFuture<B> {
         let mut this = self.project();
         let limit = this.connection.server.settings.max_payload;
         let body = loop {
-            match ready!(this.body.as_mut().poll_frame(cx)) {
+            let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+                *this.held = true;
+                this.connection.hold_input(HeldInput {
+                    bytes: this.received.len(),
+                    is_incomplete: true,
+                    is_stalled: false,
+                });
+                return Poll::Pending;
+            };
+            match frame {
                 None => break std::mem::take(this.received).freeze(),
                 Some(Err(_)) => {
                     this.connection.abort(CloseCause::TransportError("data request connection closed prematurely"));
@@ -179,6 +190,9 @@ impl<B: Body> PostFuture<B> {
                 }
             }
         };
+        if *this.held || body.len() >= UNCOUNTED {
+            this.connection.hold_input(HeldInput { bytes: body.len(), ..HeldInput::default() });
+        }
         match PayloadDecoder::new(&this.connection.dialect, *this.octet_stream, body) {
             Ok(packets) => *this.packets = Some(packets),
             Err(error) => {
@@ -222,8 +236,12 @@ impl<B: Body> PostFuture<B> {
 impl<B> PinnedDrop for PostFuture<B> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
+        let is_idle = this.inbound.as_ref().is_some_and(Inbound::is_idle);
         if let Some(inbound) = this.inbound.take() {
             this.connection.put_inbound(inbound);
+        }
+        if !is_idle || this.connection.is_under_pressure() {
+            this.connection.hold_input(this.connection.held_input());
         }
         if *this.done {
             this.connection.update(Session::post_end);

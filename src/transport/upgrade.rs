@@ -164,7 +164,7 @@ impl WebSocketTask {
                 }
             }
             TaskProjection::Probing(probe, connection) => match ready!(probe.as_mut().poll(cx)) {
-                Some(websocket) => Self::Driving(Driver::new(connection.clone(), websocket, Some(WebSocket::send_now))),
+                Some(websocket) => Self::Driving(Driver::new(connection.clone(), websocket)),
                 None => return Poll::Ready(()),
             },
             TaskProjection::Driving(_) | TaskProjection::Over => return Poll::Ready(()),
@@ -173,6 +173,9 @@ impl WebSocketTask {
         self.poll(cx)
     }
 }
+
+/// The largest message in bytes before the client has completed an upgrade. It has nothing longer to say than `2probe`.
+const MAX_PROBE: usize = 64;
 
 /// What a task has begun, and ends if no driver takes over: the connection may never be upgraded.
 struct Begun {
@@ -192,14 +195,16 @@ impl Begun {
         let connection = self.connection.clone();
         let (io, read) = UpgradedIo::new(upgraded);
         let max_payload = connection.server.settings.max_payload;
-        let mut websocket = WebSocket::new(io, read, max_payload, connection.dialect.clone());
         if !self.probing {
+            let websocket = WebSocket::new(io, read, max_payload, connection.dialect.clone());
             self.hand_over();
-            return WebSocketTask::Driving(carry(connection, websocket, Some(WebSocket::send_now)));
+            return WebSocketTask::Driving(carry(connection, websocket));
         }
+        let mut websocket = WebSocket::new(io, read, MAX_PROBE, connection.dialect.clone());
         let probed = connection.clone();
         let probe = async move {
             if probe(&probed, &mut websocket).await {
+                websocket.set_max_payload(max_payload);
                 self.hand_over();
                 return Some(websocket);
             }

@@ -1,9 +1,10 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use hyper::body::Bytes;
+use hyper::{body::Bytes, server::conn::http1};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     net::TcpStream,
 };
 use tokio_tungstenite::{
@@ -15,6 +16,8 @@ use tokio_tungstenite::{
         protocol::{Role, WebSocketConfig},
     },
 };
+
+use tower_socketio::SocketIoService;
 
 use super::{json, soon};
 
@@ -67,6 +70,25 @@ impl WebSocket {
         let mut client = Self::open(address).await;
         let id = client.connect(connect).await;
         (client, id)
+    }
+}
+
+impl WebSocket<DuplexStream> {
+    /// Opens a session over a pipe in memory, for tests with paused time.
+    pub async fn open_in_memory(service: SocketIoService) -> Self {
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(async move {
+            let service = TowerToHyperService::new(service);
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(server), service);
+            let _ = connection.with_upgrades().await;
+        });
+        let target = "ws://localhost/socket.io/?EIO=4&transport=websocket";
+        let opened = client_async_with_config(target, client, Some(config())).await;
+        let (stream, response) = opened.expect("the WebSocket opens");
+        let (parts, _) = response.into_parts();
+        let mut client = Self { stream, sid: String::new(), response: Response::from_parts(parts, None) };
+        assert!(client.text().await.starts_with("0{"));
+        client
     }
 }
 

@@ -92,7 +92,7 @@ impl Deadline {
             start
         };
         if start {
-            socket.connection.server.runtime().spawn(self.0.clone().time());
+            socket.connection.runtime.spawn(self.0.clone().time());
         } else {
             self.0.changed.notify_one();
         }

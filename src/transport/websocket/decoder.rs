@@ -110,6 +110,15 @@ impl Decoder {
         Self { unread: BytesMut::new(), chunk: 0, fragments: None, max_payload }
     }
 
+    pub(super) fn set_max_payload(&mut self, max_payload: usize) {
+        self.max_payload = max_payload;
+    }
+
+    /// The bytes that are kept of frames and of messages that are not complete.
+    pub(super) fn unread_bytes(&self) -> usize {
+        self.unread.len() + self.fragments.as_ref().map_or(0, |fragments| fragments.data.len())
+    }
+
     /// What is allocated.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {

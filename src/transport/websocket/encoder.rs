@@ -26,6 +26,8 @@ pub(super) struct Encoder {
     /// A payload that follows the buffer; nothing can be added before it has been written.
     large: Option<Box<Bytes>>,
     blocked: bool,
+    /// Something has been written since the driver asked last.
+    has_written: bool,
 }
 
 impl Encoder {
@@ -69,6 +71,11 @@ impl Encoder {
         self.buffer.len() < WRITE_BUFFER && self.large.is_none()
     }
 
+    /// Returns whether something has been written since the last call.
+    pub(super) fn take_written(&mut self) -> bool {
+        std::mem::take(&mut self.has_written)
+    }
+
     /// Whether the last attempt to write has left something.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
@@ -84,10 +91,12 @@ impl Encoder {
         while self.written < self.buffer.len() {
             let rest = &self.buffer[self.written..];
             self.written += some(ready!(Pin::new(&mut *io).poll_write(cx, rest))?)?;
+            self.has_written = true;
         }
         while let Some(large) = &mut self.large {
             let written = some(ready!(Pin::new(&mut *io).poll_write(cx, large))?)?;
             large.advance(written);
+            self.has_written = true;
             if large.is_empty() {
                 self.large = None;
             }

@@ -30,10 +30,13 @@ use self::{
     decoder::{BINARY, CLOSE, Decoder, Message, PONG, TEXT, Violation},
     encoder::{Encoder, LARGE_PAYLOAD},
 };
-use super::{CLOSE_TIMEOUT, TransportError};
+use super::{CLOSE_TIMEOUT, PacketIo, TransportError};
 
 /// The most that is read at once, into a buffer of the thread's.
 const READ_SIZE: usize = 64 * 1024;
+
+/// How often a peer that never stops sending is read before other tasks run.
+const READ_ROUNDS: usize = 64;
 
 /// Engine.IO packets over a WebSocket.
 ///
@@ -46,6 +49,8 @@ pub(super) struct WebSocket<Io> {
     encoder: Encoder,
     /// What the last ping said that has not been answered.
     ping: Option<Box<[u8]>>,
+    /// An answer to a ping has been encoded, and is to be written.
+    pong_waits: bool,
     ended: Option<Ended>,
     close_sent: bool,
 }
@@ -65,7 +70,21 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     pub(super) fn new(io: Io, read: Bytes, max_payload: usize, dialect: Dialect) -> Self {
         let mut decoder = Decoder::new(max_payload);
         decoder.feed(&read);
-        Self { io, dialect, decoder, encoder: Encoder::default(), ping: None, ended: None, close_sent: false }
+        Self {
+            io,
+            dialect,
+            decoder,
+            encoder: Encoder::default(),
+            ping: None,
+            pong_waits: false,
+            ended: None,
+            close_sent: false,
+        }
+    }
+
+    /// Changes how long messages may be, from the next one on.
+    pub(super) fn set_max_payload(&mut self, max_payload: usize) {
+        self.decoder.set_max_payload(max_payload);
     }
 
     /// Closes a WebSocket that carries no session, and hears the peer out for a while.
@@ -74,8 +93,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             if ready!(Pin::new(&mut self).poll_close(cx)).is_err() {
                 return Poll::Ready(());
             }
-            while ready!(Pin::new(&mut self).poll_next(cx)).is_some_and(|packet| packet.is_ok()) {}
-            Poll::Ready(())
+            for _ in 0..READ_ROUNDS {
+                if !ready!(Pin::new(&mut self).poll_next(cx)).is_some_and(|packet| packet.is_ok()) {
+                    return Poll::Ready(());
+                }
+            }
+            come_back(cx)
         });
         // Whoever does not close its side is cut off.
         let _ = timeout(CLOSE_TIMEOUT, end).await;
@@ -94,17 +117,34 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     /// throw away the close frame that says what was wrong.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         with_scratch(|scratch| {
-            while let Ok(1..) = ready!(poll_read_buf(Pin::new(&mut self.io), cx, scratch)) {
+            for _ in 0..READ_ROUNDS {
+                if !matches!(ready!(poll_read_buf(Pin::new(&mut self.io), cx, scratch)), Ok(1..)) {
+                    return Poll::Ready(());
+                }
                 scratch.clear();
             }
-            Poll::Ready(())
+            come_back(cx)
         })
     }
 
-    /// Answers the last ping, behind what is being written. If the connection is blocked, a later call goes on.
-    fn answer_ping(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Answers a ping before whatever follows it is handled. If there is no room, the last one is answered later.
+    fn take_ping(&mut self, payload: Box<[u8]>) {
+        if self.close_sent {
+            return;
+        }
+        if self.encoder.has_room() && !self.encoder.is_blocked() {
+            self.encoder.frame(PONG, &payload);
+            self.pong_waits = true;
+        } else {
+            self.ping = Some(payload);
+        }
+    }
+
+    /// Writes the answers to pings. If the connection is blocked, a later call goes on.
+    fn write_pongs(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.encoder.poll_write(&mut self.io, cx)?.is_ready() {
             let Some(payload) = self.ping.take() else {
+                self.pong_waits = false;
                 let _ = Pin::new(&mut self.io).poll_flush(cx)?;
                 break;
             };
@@ -113,24 +153,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         Ok(())
     }
 
-    /// Sends a text and its attachments past the [`Sink`], all or none, if there is room. Answers whether it did.
-    pub(super) fn send_now(mut self: Pin<&mut Self>, text: &[u8], attachments: &[Packet]) -> bool {
-        let size = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
-        if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.dialect.base64 {
-            return false;
-        }
-        self.encoder.frame(TEXT, text);
-        attachments.iter().for_each(|attachment| self.encoder.frame(BINARY, attachment.data()));
-        true
-    }
-
     /// What a message of the peer's means to the session. `None`: it does not concern it.
     fn read(&mut self, message: Message) -> Option<Result<Packet, TransportError>> {
         let packet = match message {
             Message::Text(text) => self.dialect.read_text(text),
             Message::Binary(data) => Ok(self.dialect.read_binary(data)?),
             Message::Ping(payload) => {
-                self.ping = Some(payload).filter(|_| !self.close_sent);
+                self.take_ping(payload);
                 return None;
             }
             Message::Close(code) => {
@@ -146,7 +175,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
     type Item = Result<Packet, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
+        for _ in 0..READ_ROUNDS {
             match self.ended {
                 None => {}
                 Some(Ended::ByPeer(_)) => return Poll::Ready(None),
@@ -159,8 +188,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
                     }
                 }
                 Ok(None) => {
-                    if self.ping.is_some() || self.encoder.is_blocked() {
-                        self.answer_ping(cx).map_err(|_| BROKEN)?;
+                    if self.pong_waits || self.ping.is_some() || self.encoder.is_blocked() {
+                        self.write_pongs(cx).map_err(|_| BROKEN)?;
                     }
                     match ready!(self.poll_read(cx)) {
                         Ok(1..) => {}
@@ -173,7 +202,36 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
                 }
             }
         }
+        come_back(cx)
     }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
+    const CAN_SEND_NOW: bool = true;
+
+    fn send_now(mut self: Pin<&mut Self>, text: &[u8], attachments: &[Packet]) -> bool {
+        let size = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
+        if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.dialect.base64 {
+            return false;
+        }
+        self.encoder.frame(TEXT, text);
+        attachments.iter().for_each(|attachment| self.encoder.frame(BINARY, attachment.data()));
+        true
+    }
+
+    fn unread_bytes(&self) -> usize {
+        self.decoder.unread_bytes()
+    }
+
+    fn take_written(mut self: Pin<&mut Self>) -> bool {
+        self.encoder.take_written()
+    }
+}
+
+/// Lets other tasks run, and is polled again afterwards.
+fn come_back<T>(cx: &Context<'_>) -> Poll<T> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
@@ -212,6 +270,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
             self.close_sent = true;
             // Nothing follows a close frame.
             self.ping = None;
+            self.pong_waits = false;
             let code = match self.ended {
                 Some(Ended::ByPeer(code)) => code,
                 Some(Ended::ByViolation(code)) => Some(code),

@@ -221,13 +221,28 @@ fn context() -> Context<'static> {
 
 #[test]
 fn of_the_pings_that_arrive_while_nothing_can_be_written_the_last_is_answered() {
-    let pings = [frame(true, PING_FRAME, b"1"), frame(true, PING_FRAME, b"2"), frame(true, PING_FRAME, b"3")];
-    let mut websocket = over(pings.concat(), 0);
+    let mut websocket = over(frame(true, PING_FRAME, b"1"), 0);
+    assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
+    let pings = [frame(true, PING_FRAME, b"2"), frame(true, PING_FRAME, b"3")];
+    websocket.io.incoming = Cursor::new(pings.concat());
     for room in [0, 0, 2, 100] {
         websocket.io.room = room;
         assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
     }
-    assert_eq!(read_by_client(websocket.io.outgoing), [tungstenite::Message::Pong("3".into())]);
+    let pongs = ["1", "3"].map(|payload| tungstenite::Message::Pong(payload.into()));
+    assert_eq!(read_by_client(websocket.io.outgoing), pongs);
+}
+
+#[test]
+fn a_ping_is_answered_before_what_follows_it() {
+    let frames = [frame(true, PING_FRAME, b"p"), frame(true, TEXT_FRAME, b"4a"), frame(true, TEXT_FRAME, b"4b")];
+    let mut websocket = over(frames.concat(), 1_000_000);
+    assert!(matches!(Pin::new(&mut websocket).poll_next(&mut context()), Poll::Ready(Some(Ok(_)))));
+    assert!(Pin::new(&mut websocket).send_now(b"4answer", &[]));
+    assert!(matches!(Pin::new(&mut websocket).poll_next(&mut context()), Poll::Ready(Some(Ok(_)))));
+    assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
+    let answers = [tungstenite::Message::Pong("p".into()), tungstenite::Message::text("4answer")];
+    assert_eq!(read_by_client(websocket.io.outgoing), answers);
 }
 
 #[test]
@@ -244,7 +259,7 @@ fn a_close_is_answered_with_its_own_code_behind_what_is_queued() {
 
 #[test]
 fn a_ping_is_not_answered_behind_a_close_frame() {
-    let frames = [frame(true, PING_FRAME, b"p"), frame(true, TEXT_FRAME, b"1")];
+    let frames = [frame(true, TEXT_FRAME, b"1"), frame(true, PING_FRAME, b"p")];
     let mut websocket = over(frames.concat(), 1_000_000);
     assert!(matches!(Pin::new(&mut websocket).poll_next(&mut context()), Poll::Ready(Some(Ok(_)))));
     assert!(Pin::new(&mut websocket).poll_close(&mut context()).is_ready());

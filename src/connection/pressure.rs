@@ -1,0 +1,308 @@
+//! What a connection holds, and for how long: clients that do not read, and messages that do not arrive whole.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    config::SlowClientPolicy,
+    engine::{CloseCause, Outbox},
+    macros::log,
+    server::Server,
+    socket::Socket,
+};
+
+use super::{
+    Connection,
+    budget::{Charge, UNCOUNTED},
+    now,
+    state::State,
+};
+
+/// What is watched while a connection holds something. Most connections hold nothing, most of the time.
+#[derive(Debug, Default)]
+pub(super) struct Pressure {
+    /// When the client is too slow, unless some of what waits for it can be written before.
+    slow_at: Option<Instant>,
+    /// When the connection is closed, unless more of a message that has arrived in part does so before.
+    incomplete_until: Option<Instant>,
+    /// How much of that message was there when the time was set.
+    incomplete_bytes: usize,
+    /// What has arrived in part.
+    input: Option<Charge>,
+    /// What waits to be sent.
+    output: Option<Charge>,
+}
+
+/// What a connection holds of its client's messages that has not been handled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct HeldInput {
+    pub(crate) bytes: usize,
+    /// The client must send more before it can be handled.
+    pub(crate) is_incomplete: bool,
+    /// This side must end a handler before it can be handled.
+    pub(crate) is_stalled: bool,
+}
+
+/// What has become due.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    pub(super) connect: bool,
+    pub(super) slow: bool,
+    pub(super) incomplete: bool,
+}
+
+impl Pressure {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.slow_at.into_iter().chain(self.incomplete_until).min()
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline().is_none() && self.input.is_none() && self.output.is_none()
+    }
+}
+
+impl State {
+    fn pressure(&mut self) -> &mut Pressure {
+        self.pressure.get_or_insert_default()
+    }
+
+    /// Takes out what has become due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Due {
+        let take = |deadline: &mut Option<Instant>| deadline.take_if(|deadline| now >= *deadline).is_some();
+        let mut due = Due { connect: take(&mut self.connect_deadline), ..Due::default() };
+        if let Some(pressure) = &mut self.pressure {
+            due.slow = take(&mut pressure.slow_at);
+            due.incomplete = take(&mut pressure.incomplete_until);
+        }
+        due
+    }
+}
+
+impl Connection {
+    /// Whether the connection holds something that is watched, so that [`note_pressure`](Self::note_pressure) should be called whenever
+    /// the driver rests.
+    #[inline]
+    pub(crate) fn is_under_pressure(&self) -> bool {
+        self.under_pressure.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the driver has seen before it rests: whether everything that was taken has been written, whether anything has been
+    /// written since it rested last, and what it holds of the client's messages.
+    #[cold]
+    pub(crate) fn note_pressure(&self, flushed: bool, progress: bool, input: Option<HeldInput>) {
+        let mut state = self.state();
+        if let Some(input) = input {
+            self.note_input(&mut state, input);
+        }
+        if !flushed {
+            self.watch_progress(&mut state, progress);
+        } else if progress || !state.session.has_output() {
+            self.note_progress(&mut state);
+        }
+        self.settle_pressure(&mut state);
+    }
+
+    /// Forgets what is not watched any more.
+    fn settle_pressure(&self, state: &mut State) {
+        if state.pressure.as_ref().is_some_and(|pressure| pressure.is_over()) {
+            state.pressure = None;
+        }
+        self.under_pressure.store(state.pressure.is_some() || state.is_slow, Ordering::Relaxed);
+    }
+
+    // Output.
+
+    /// Much waits to be sent: it is counted, and on long-polling without a poll the client's time begins to run. Returns
+    /// whether the driver must learn of a new deadline.
+    #[cold]
+    pub(super) fn note_output(&self, state: &mut State) -> bool {
+        self.count_output(state);
+        let is_stuck = state.session.is_polling() && !state.session.has_poll();
+        let has_deadline = is_stuck && self.watch_progress(state, false);
+        self.settle_pressure(state);
+        has_deadline
+    }
+
+    /// Counts what waits to be sent, if it is much, towards the server's budget.
+    fn count_output(&self, state: &mut State) {
+        let bytes = state.session.buffered_bytes();
+        let counted = if bytes >= UNCOUNTED { bytes } else { 0 };
+        state.output_mark = counted + UNCOUNTED;
+        if counted > 0 || state.pressure.is_some() {
+            let used = self.server.output_budget.set(&mut state.pressure().output, &self.id, counted);
+            self.server.shed_output(used, &self.runtime);
+        }
+    }
+
+    /// What waits for the client cannot be written now. It is too slow if that stays so. Returns whether there is a new deadline.
+    fn watch_progress(&self, state: &mut State, progress: bool) -> bool {
+        let settings = &self.server.settings;
+        let is_watched = state.pressure.as_ref().is_some_and(|pressure| pressure.slow_at.is_some());
+        if is_watched && !progress || settings.slow_client_policy != SlowClientPolicy::Disconnect {
+            return false;
+        }
+        state.pressure().slow_at = Some(now() + settings.slow_client_timeout);
+        true
+    }
+
+    /// Some of what waited has left.
+    fn note_progress(&self, state: &mut State) {
+        if state.session.is_drained() {
+            state.is_slow = false;
+        }
+        let Some(pressure) = &mut state.pressure else { return };
+        pressure.slow_at = None;
+        let counted = pressure.output.as_ref().map_or(0, Charge::bytes);
+        if state.session.buffered_bytes() <= counted / 2 {
+            self.count_output(state);
+        }
+    }
+
+    /// A poll has been answered; there may be more than fits into one answer.
+    pub(super) fn note_poll(&self, state: &mut State) {
+        let is_much = state.session.buffered_bytes() >= UNCOUNTED;
+        if is_much || self.is_under_pressure() {
+            self.note_progress(state);
+            if is_much {
+                self.watch_progress(state, true);
+            }
+            self.settle_pressure(state);
+        }
+    }
+
+    /// A packet finds no room, or nothing could be written for too long: the policy decides what that means. The user's hook is
+    /// called once, in a task.
+    pub(crate) fn refuse_packet(&self, socket: Option<&Arc<Socket>>) {
+        let was_slow = {
+            let mut state = self.state();
+            let was_slow = std::mem::replace(&mut state.is_slow, true);
+            self.settle_pressure(&mut state);
+            was_slow
+        };
+        if !was_slow {
+            self.server.count_slow_client();
+            self.span.in_scope(|| log!(warn, "the client is too slow"));
+            self.tell_slow(socket.cloned().or_else(|| self.any_socket()));
+        }
+        if self.server.settings.slow_client_policy == SlowClientPolicy::Disconnect {
+            self.abort(CloseCause::SlowClient);
+        }
+    }
+
+    fn tell_slow(&self, socket: Option<Arc<Socket>>) {
+        if let (Some(hook), Some(socket)) = (&self.server.settings.on_slow_client, socket) {
+            let (hook, server) = (hook.clone(), self.server.clone());
+            self.runtime.spawn(async move { server.contain(|| hook(&socket.into())) });
+        }
+    }
+
+    /// The bytes that wait to be sent and are not among those that were seen.
+    fn unseen_output(&self, seen: &mut HashSet<*const u8>) -> usize {
+        let state = self.state();
+        let waiting = state.session.waiting();
+        waiting
+            .map(|packet| Outbox::OVERHEAD + if seen.insert(packet.data().as_ptr()) { packet.len() } else { 0 })
+            .sum()
+    }
+
+    // Input.
+
+    /// Notes what the connection holds of messages that have not been handled. It counts towards the server's budget; what is incomplete
+    /// must go on arriving, and is a sign of life while it does.
+    fn note_input(&self, state: &mut State, held: HeldInput) {
+        let counted = if held.bytes >= UNCOUNTED { held.bytes } else { 0 };
+        let is_nothing = !held.is_incomplete && counted == 0;
+        if is_nothing && state.pressure.is_none() || state.finished {
+            return;
+        }
+        let pressure = state.pressure.get_or_insert_default();
+        if !held.is_incomplete {
+            pressure.incomplete_until = None;
+        } else if pressure.incomplete_until.is_none() || held.bytes != pressure.incomplete_bytes {
+            let now = now();
+            pressure.incomplete_until = Some(now + self.server.settings.receive_timeout);
+            pressure.incomplete_bytes = held.bytes;
+            state.session.extend_heartbeat(now);
+        }
+        let used = self.server.input_budget.set(&mut pressure.input, &self.id, counted);
+        self.server.shed_input(used, &self.runtime);
+    }
+
+    /// As [`note_input`](Self::note_input), for long-polling, whose task is woken for a new deadline.
+    #[cold]
+    pub(crate) fn hold_input(&self, held: HeldInput) {
+        self.with_state(|state| {
+            self.note_input(state, held);
+            self.settle_pressure(state);
+        });
+    }
+
+    /// No longer counts what has arrived in part.
+    fn release_input(&self) {
+        let mut state = self.state();
+        if let Some(pressure) = &mut state.pressure {
+            self.server.input_budget.set(&mut pressure.input, &self.id, 0);
+        }
+        self.settle_pressure(&mut state);
+    }
+
+    /// No longer counts anything.
+    pub(super) fn release_pressure(&self, state: &mut State) {
+        if let Some(mut pressure) = state.pressure.take() {
+            self.server.input_budget.set(&mut pressure.input, &self.id, 0);
+            self.server.output_budget.set(&mut pressure.output, &self.id, 0);
+        }
+    }
+}
+
+/// In tasks: their callers hold the lock of a connection.
+impl Server {
+    /// If the budget is used up, closes the connections whose messages have been arriving for the longest time.
+    fn shed_input(self: &Arc<Self>, used: usize, runtime: &Handle) {
+        if used <= self.input_budget.limit() {
+            return;
+        }
+        let server = self.clone();
+        runtime.spawn(async move {
+            let budget = &server.input_budget;
+            while budget.used() > budget.limit()
+                && let Some(connection) = budget.oldest().and_then(|id| server.sessions.get(&id))
+            {
+                connection.abort(CloseCause::Forced("memory_budget is reached while a message arrives"));
+                connection.release_input();
+            }
+        });
+    }
+
+    /// If the budget is used up, lets those clients go for whom something has waited for the longest time.
+    ///
+    /// The packets of a broadcast are shared: they are counted for each recipient first, and once after a look at all of them, which
+    /// is taken again when the former sum has grown by a quarter of the budget.
+    fn shed_output(self: &Arc<Self>, used: usize, runtime: &Handle) {
+        let (budget, next_check) = (&self.output_budget, &self.next_output_check);
+        if used <= budget.limit() {
+            return next_check.store(budget.limit(), Ordering::Relaxed);
+        }
+        let next = |due: usize| (used > due).then_some(used + budget.limit() / 4);
+        if next_check.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_err() {
+            return;
+        }
+        let server = self.clone();
+        runtime.spawn(async move {
+            let (mut bytes, mut seen) = (0, HashSet::new());
+            for id in server.output_budget.newest_first() {
+                let Some(connection) = server.sessions.get(&id) else { continue };
+                bytes += connection.unseen_output(&mut seen);
+                if bytes > server.output_budget.limit() {
+                    connection.refuse_packet(None);
+                    connection.abort(CloseCause::SlowClient);
+                }
+            }
+        });
+    }
+}
