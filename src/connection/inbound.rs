@@ -31,8 +31,6 @@ pub(crate) struct Inbound {
     stalled: Option<Box<Stalled>>,
     /// Attachments that are ignored, for the packet that they belong to was.
     ignored_attachments: usize,
-    /// What a large event has, or waits for, of the server's budget.
-    share: Option<Box<Share>>,
 }
 
 /// How messages become packets.
@@ -46,6 +44,8 @@ enum Format {
 struct Stalled {
     socket: Arc<Socket>,
     event: EventRequest,
+    /// What a large event has, or waits for, of the server's budget.
+    share: Option<Box<Share>>,
 }
 
 /// Where the [`Inbound`] lies while nobody reads.
@@ -63,11 +63,7 @@ impl InboundSlot {
             None => Format::Json(Assembler::new(settings.max_attachment_bytes())),
             Some(parser) => Format::Parser(Box::new(Reading::new(parser.clone()))),
         };
-        Self {
-            inbound: Some(Inbound { format, stalled: None, ignored_attachments: 0, share: None }),
-            waiting: None,
-            closed: false,
-        }
+        Self { inbound: Some(Inbound { format, stalled: None, ignored_attachments: 0 }), waiting: None, closed: false }
     }
 }
 
@@ -159,10 +155,10 @@ impl Inbound {
     }
 
     /// Starts an event, or keeps it until its socket may start another one.
-    fn poll_start(&mut self, connection: &Connection, event: Stalled, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+    fn poll_start(&mut self, connection: &Connection, mut event: Stalled, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
         let mut is_registered = false;
         let route = loop {
-            match self.poll_may_start(&event.socket, &event.event, cx) {
+            match poll_may_start(&event.socket, &event.event, &mut event.share, cx) {
                 Poll::Ready(route) => break route,
                 // A handler may have ended, or the socket, before the waker was registered.
                 Poll::Pending if !is_registered => connection.reader.register(cx.waker()),
@@ -174,35 +170,8 @@ impl Inbound {
             }
             is_registered = true;
         };
-        let ack = namespace::start_event(&event.socket, route, event.event, &mut self.share, cx);
-        if self.share.is_some() {
-            self.share = None;
-        }
+        let ack = namespace::start_event(&event.socket, route, event.event, &mut event.share, cx);
         Poll::Ready(ack.map(|(id, args)| Reply { socket: event.socket, id, args }))
-    }
-
-    /// Waits until an event may start: not too many are under way, a large one has its share of the server's budget, and the layers are
-    /// ready.
-    #[inline]
-    fn poll_may_start<'a>(
-        &mut self,
-        socket: &'a Socket,
-        event: &EventRequest,
-        cx: &mut Context<'_>,
-    ) -> Poll<EventStart<'a>> {
-        if event.size() > LARGE {
-            ready!(self.poll_share(socket, event, cx));
-        }
-        socket.poll_may_start(cx)
-    }
-
-    #[cold]
-    fn poll_share(&mut self, socket: &Socket, event: &EventRequest, cx: &mut Context<'_>) -> Poll<()> {
-        if !socket.is_connected() || !socket.is_below_limits() {
-            return Poll::Ready(());
-        }
-        let budget = &socket.connection.server.event_budget;
-        self.share.get_or_insert_with(|| Box::new(budget.take(event.cost().bytes()))).poll(cx)
     }
 
     /// Handles a message, after [`poll_ready`](Self::poll_ready). Answers with what is to be sent to the client at once.
@@ -302,7 +271,7 @@ impl Inbound {
         }
         let payload = EventPayload::new(header.payload, attachments)?;
         let event = EventRequest::new(socket.clone(), payload, header.id);
-        Ok(match self.poll_start(connection, Stalled { socket, event }, cx) {
+        Ok(match self.poll_start(connection, Stalled { socket, event, share: None }, cx) {
             Poll::Ready(reply) => reply,
             Poll::Pending => None,
         })
@@ -310,6 +279,30 @@ impl Inbound {
 }
 
 const TEXT_WHERE_BINARY_IS_DUE: DecodeError = DecodeError("got plaintext data when reconstructing a packet");
+
+/// Waits until an event may start: not too many are under way, a large one has its share of the server's budget, and the layers are
+/// ready.
+#[inline]
+fn poll_may_start<'a>(
+    socket: &'a Socket,
+    event: &EventRequest,
+    share: &mut Option<Box<Share>>,
+    cx: &mut Context<'_>,
+) -> Poll<EventStart<'a>> {
+    if event.size() > LARGE {
+        ready!(poll_share(socket, event, share, cx));
+    }
+    socket.poll_may_start(cx)
+}
+
+#[cold]
+fn poll_share(socket: &Socket, event: &EventRequest, share: &mut Option<Box<Share>>, cx: &mut Context<'_>) -> Poll<()> {
+    if !socket.is_connected() || !socket.is_below_limits() {
+        return Poll::Ready(());
+    }
+    let budget = &socket.connection.server.event_budget;
+    share.get_or_insert_with(|| Box::new(budget.take(event.cost().bytes()))).poll(cx)
+}
 
 /// What a message is to a packet of JSON.
 enum Read {
