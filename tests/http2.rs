@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Version,
     body::Bytes,
-    client::conn::http2::{SendRequest, handshake},
+    client::conn::http2::{self, SendRequest},
     ext::Protocol,
     upgrade::Upgraded,
 };
@@ -38,8 +38,12 @@ type Stream = TokioIo<Upgraded>;
 
 impl Http2 {
     async fn connect(address: SocketAddr) -> Self {
+        Self::connect_with(address, &mut http2::Builder::new(TokioExecutor::new())).await
+    }
+
+    async fn connect_with(address: SocketAddr, builder: &mut http2::Builder<TokioExecutor>) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let mut client = Self { sender };
         // The server has told its settings when it has answered anything.
@@ -248,4 +252,38 @@ async fn long_polling_works_on_any_server() {
     post.is(200, "ok");
     poll.is(200, r#"42["echo",1]"#);
     task.abort();
+}
+
+/// hyper keeps a stream to whose client it cannot write until the HTTP/2 connection ends. What it keeps is small.
+#[test]
+fn a_stream_whose_window_stays_closed_keeps_little() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = SocketIoConfig::new().slow_client_timeout(std::time::Duration::from_millis(50));
+    let (server, mut client) = runtime.block_on(async {
+        let server = serve_config(config).await;
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let client = Http2::connect_with(server.address, builder.initial_stream_window_size(0)).await;
+        (server, client)
+    });
+    let mut play = || {
+        runtime.block_on(async {
+            let mut websocket = client.websocket(WEBSOCKET).await;
+            websocket.say("40").await;
+            server.has_sockets(1).await;
+            for _ in 0..10 {
+                server.io.emit("data", &"x".repeat(1_000_000)).unwrap();
+            }
+            server.is_empty().await;
+            // The driver gives the closing up after five seconds.
+            tokio::time::pause();
+            tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+            tokio::time::resume();
+            // Dropped without being read: the connection goes on.
+            std::mem::forget(websocket.stream.into_inner());
+        });
+    };
+    // Tables and buffers that are made once.
+    play();
+    let kept = allocation_counter::measure(play).bytes_current;
+    assert!(kept < 100_000, "{kept} bytes were kept");
 }

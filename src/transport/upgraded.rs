@@ -12,6 +12,10 @@ use tokio::{
     net::TcpStream,
 };
 
+/// The most that is written at once to what is not TCP. On a stream of HTTP/2, hyper copies two writes before it waits for the peer's
+/// window, and keeps them until the window opens or the HTTP/2 connection ends, even if the stream has been dropped.
+const OTHER_WRITE: usize = 16 * 1024;
+
 /// A connection after its upgrade.
 #[derive(Debug)]
 pub(super) enum UpgradedIo {
@@ -58,7 +62,10 @@ impl AsyncRead for UpgradedIo {
 
 impl AsyncWrite for UpgradedIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        forward!(self, io => io.poll_write(cx, bytes))
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Other(other) => Pin::new(other).poll_write(cx, &bytes[..bytes.len().min(OTHER_WRITE)]),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
