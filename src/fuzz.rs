@@ -2,12 +2,17 @@
 //!
 //! Compiled under `cfg(fuzzing)` only, and in tests, which replay the committed seeds.
 
+mod session;
+mod websocket;
+
 use bytes::Bytes;
 
 use crate::{
     engine::{Dialect, Packet, PayloadDecoder, Protocol, encode_payload},
     packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json},
 };
+
+pub use self::{session::session, websocket::websocket};
 
 const LIMITS: Limits = Limits { attachments: 10, depth: 100 };
 
@@ -147,8 +152,13 @@ mod tests {
 
     #[test]
     fn the_seeds_are_harmless() {
-        let targets: [(&str, fn(&[u8])); 3] =
-            [("packet", super::packet), ("payload", super::payload), ("frames", super::frames)];
+        let targets: [(&str, fn(&[u8])); 5] = [
+            ("packet", super::packet),
+            ("payload", super::payload),
+            ("frames", super::frames),
+            ("session", super::session),
+            ("websocket", super::websocket),
+        ];
         #[cfg(feature = "msgpack")]
         let targets = targets.into_iter().chain([("msgpack", super::msgpack as fn(&[u8]))]);
         for (name, target) in targets {

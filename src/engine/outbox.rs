@@ -102,10 +102,17 @@ impl Outbox {
         self.queue.push(packet);
     }
 
-    /// Queues a heartbeat in front of everything else: a backlog must not delay it until the peer gives up.
+    /// Queues a heartbeat in front of everything else but the handshake: a backlog must not delay it until the peer gives up. If one
+    /// waits already, that is enough.
     pub(crate) fn push_heartbeat(&mut self, packet: Packet) {
-        self.bytes += cost(&packet);
-        self.queue.push_front(packet);
+        match self.queue.first.as_ref().map(Packet::kind) {
+            Some(PacketKind::Ping | PacketKind::Pong | PacketKind::Noop) => {}
+            Some(PacketKind::Open) => self.push_control(packet),
+            _ => {
+                self.bytes += cost(&packet);
+                self.queue.push_front(packet);
+            }
+        }
     }
 
     /// The packets that wait, in their order.
@@ -168,6 +175,21 @@ mod tests {
         assert_eq!(outbox.pop(), Some(Packet::ping()));
         assert_eq!(outbox.pop(), None);
         assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn one_heartbeat_waits_at_most_and_the_handshake_precedes_it() {
+        let mut outbox = Outbox::new(1000);
+        outbox.push_control(Packet::from_text("0{}").unwrap());
+        outbox.push_heartbeat(Packet::pong());
+        assert_eq!(outbox.pop(), Some(Packet::from_text("0{}").unwrap()));
+        push(&mut outbox, &[Packet::message("a")]).unwrap();
+        for _ in 0..1000 {
+            outbox.push_heartbeat(Packet::pong());
+        }
+        assert_eq!(outbox.pop(), Some(Packet::pong()));
+        assert_eq!(outbox.pop(), Some(Packet::message("a")));
+        assert_eq!((outbox.pop(), outbox.bytes()), (None, 0));
     }
 
     #[test]

@@ -22,6 +22,13 @@ pub(crate) use self::{
     upgrade::{BadUpgrade, WebSocketUpgrade, is_extended_connect, is_websocket_request},
 };
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz {
+    //! What the fuzz target of the WebSocket decoder needs.
+
+    pub(crate) use super::websocket::fuzz::{Decoded, decode};
+}
+
 /// How long the peer may take to read the end of its connection.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 

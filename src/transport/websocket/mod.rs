@@ -307,5 +307,7 @@ fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
     })
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 #[cfg(test)]
 mod tests;

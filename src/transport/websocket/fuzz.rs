@@ -1,0 +1,49 @@
+//! The decoder as its fuzz target sees it.
+
+use super::{
+    decoder::{Decoder, Message},
+    with_scratch,
+};
+
+/// A message, or a control frame that means something.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Close(Option<u16>),
+}
+
+impl From<Message> for Decoded {
+    fn from(message: Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text.to_string()),
+            Message::Binary(data) => Self::Binary(data.to_vec()),
+            Message::Ping(data) => Self::Ping(data.into_vec()),
+            Message::Close(code) => Self::Close(code.map(u16::from)),
+        }
+    }
+}
+
+/// Decodes bytes that arrive in pieces. Returns the messages up to a close frame, and whether a rule has been broken.
+pub(crate) fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Decoded>, bool) {
+    let mut decoder = Decoder::new(limit);
+    let mut messages = Vec::new();
+    for piece in pieces {
+        with_scratch(|scratch| {
+            scratch.extend_from_slice(piece);
+            decoder.take(scratch);
+        });
+        loop {
+            match decoder.next() {
+                Ok(Some(message)) => messages.push(message.into()),
+                Ok(None) => break,
+                Err(_) => return (messages, true),
+            }
+            if matches!(messages.last(), Some(Decoded::Close(_))) {
+                return (messages, false);
+            }
+        }
+    }
+    (messages, false)
+}
