@@ -265,6 +265,7 @@ fn a_stream_whose_window_stays_closed_keeps_little() {
         let client = Http2::connect_with(server.address, builder.initial_stream_window_size(0)).await;
         (server, client)
     });
+    let mut streams = Vec::with_capacity(2);
     let mut play = || {
         runtime.block_on(async {
             let mut websocket = client.websocket(WEBSOCKET).await;
@@ -278,8 +279,8 @@ fn a_stream_whose_window_stays_closed_keeps_little() {
             tokio::time::pause();
             tokio::time::sleep(std::time::Duration::from_secs(6)).await;
             tokio::time::resume();
-            // Dropped without being read: the connection goes on.
-            std::mem::forget(websocket.stream.into_inner());
+            // The client keeps it, and does not read.
+            streams.push(websocket.stream.into_inner());
         });
     };
     // Tables and buffers that are made once.
