@@ -47,6 +47,40 @@ async fn binary_travels_as_base64() {
 }
 
 #[tokio::test]
+async fn base64_may_be_written_in_many_ways() {
+    let (server, _) = echo_server().await;
+    let client = Polling::join(server.address).await;
+    let event = "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]";
+    for (written, data) in [
+        ("+/+/AQ==", "+/+/AQ=="),
+        ("-_-_AQ==", "+/+/AQ=="),
+        ("-_+/AQ", "+/+/AQ=="),
+        ("+/+/\r\nAQ==\r\n", "+/+/AQ=="),
+        (" +/ +/\tAQ = = ", "+/+/AQ=="),
+        ("+/+/AQ=", "+/+/AQ=="),
+        ("+/+/AQ====", "+/+/AQ=="),
+        ("+/+/AR", "+/+/AQ=="),
+        ("", ""),
+        ("\n", ""),
+    ] {
+        client.say(&format!("{event}\x1eb{written}")).await;
+        client.expect(&format!("{event}\x1eb{data}")).await;
+    }
+    // What Node would decode to something else than was sent.
+    for written in ["AQ*ID", "AQ\0ID", "AQIDB", "AQ==AQ==", "AQéID"] {
+        let client = Polling::join(server.address).await;
+        client.post(format!("{event}\x1eb{written}")).await.is(400, "");
+        client.is_gone().await;
+    }
+    // Over a WebSocket it is decoded by the same rules.
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say(event).await;
+    client.say("bAQ\nI-").await;
+    client.expect(event).await;
+    client.expect_binary(&[1, 2, 0x3e]).await;
+}
+
+#[tokio::test]
 async fn a_pending_poll_is_answered_when_something_is_emitted() {
     let (server, _) = echo_server().await;
     let client = Polling::join(server.address).await;

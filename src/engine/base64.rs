@@ -1,4 +1,4 @@
-//! Binary where only text can go: standard alphabet, as Engine.IO has it.
+//! Binary where only text can go.
 
 use base64::{
     Engine as _,
@@ -8,14 +8,39 @@ use bytes::Bytes;
 
 use super::packet::PacketError;
 
-/// Padding is written; on the way in it may be missing, as clients differ.
+/// The standard alphabet with padding, as Engine.IO has it. On the way in padding may be missing, and the bits that it
+/// leaves over need not be zero, as clients differ.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
 );
 
+/// Decodes whatever Node decodes without losing anything: white space, the URL alphabet, and any padding at the end.
+///
+/// Node also passes over characters that are not base64, drops what follows the padding, and drops a last character that
+/// is not a whole byte. That would deliver other bytes than were sent: it is an error here.
 pub(super) fn decode(data: &[u8]) -> Result<Bytes, PacketError> {
-    BASE64.decode(data).map(Bytes::from).map_err(|_| PacketError::new("a binary packet is not valid base64"))
+    let decoded = BASE64.decode(data).ok().or_else(|| BASE64.decode(normalize(data)?).ok());
+    decoded.map(Bytes::from).ok_or(PacketError::new("a binary packet is not valid base64"))
+}
+
+/// Base64 in the standard alphabet, without white space and padding. `None` if anything follows the padding.
+fn normalize(data: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::with_capacity(data.len());
+    let mut is_padded = false;
+    for byte in data {
+        match byte {
+            b' ' | b'\t'..=b'\r' => {}
+            b'=' => is_padded = true,
+            _ if is_padded => return None,
+            b'-' => plain.push(b'+'),
+            b'_' => plain.push(b'/'),
+            byte => plain.push(*byte),
+        }
+    }
+    Some(plain)
 }
 
 /// Appends data as base64.
@@ -28,4 +53,68 @@ pub(super) fn encode(text: &mut Vec<u8>, data: &[u8]) {
 
 pub(super) fn encoded_len(length: usize) -> usize {
     base64::encoded_len(length, true).expect("a packet is far smaller than the address space")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As Node 20 decodes them, by `Buffer.from(text, "base64")`.
+    #[test]
+    fn whatever_node_decodes_is_decoded() {
+        for (text, data) in [
+            ("", &b""[..]),
+            ("AQIDBA==", &[1, 2, 3, 4]),
+            ("AQIDBA", &[1, 2, 3, 4]),
+            ("AQIDBA=", &[1, 2, 3, 4]),
+            ("AQIDBA===", &[1, 2, 3, 4]),
+            ("AQID====", &[1, 2, 3]),
+            ("====", &[]),
+            ("AQID BA==", &[1, 2, 3, 4]),
+            (" AQI\r\nDBA==\r\n", &[1, 2, 3, 4]),
+            ("A\tQ\x0bI\x0cD", &[1, 2, 3]),
+            ("AQIDBA = =", &[1, 2, 3, 4]),
+            ("_-8=", &[0xff, 0xef]),
+            ("_-8", &[0xff, 0xef]),
+            ("/+8", &[0xff, 0xef]),
+            ("_+8", &[0xff, 0xef]),
+            ("AQIDBB==", &[1, 2, 3, 4]),
+            ("AR", &[1]),
+        ] {
+            assert_eq!(decode(text.as_bytes()).as_deref(), Ok(data), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_node_decodes_to_something_else_is_refused() {
+        for text in ["A", "AQIDB", "AQIDB===", "AQ!ID", "AQID*", "**", "AQéID", "AQ\0ID", "=AQID", "AQ=ID", "AQ==AQ=="]
+        {
+            assert!(decode(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_way_to_write_data_is_read(
+            data in prop::collection::vec(any::<u8>(), 0..60), url: bool, pad: bool, space in "[ \r\n\t]{0,3}", every in 1usize..20
+        ) {
+            let mut text = Vec::new();
+            encode(&mut text, &data);
+            prop_assert_eq!(decode(&text).unwrap(), data.clone());
+            let mut written = String::new();
+            for (index, byte) in text.into_iter().enumerate() {
+                match (byte, url, pad) {
+                    (b'+', true, _) => written.push('-'),
+                    (b'/', true, _) => written.push('_'),
+                    (b'=', _, false) => {}
+                    _ => written.push(byte.into()),
+                }
+                if index % every == 0 {
+                    written.push_str(&space);
+                }
+            }
+            prop_assert_eq!(decode(written.as_bytes()).unwrap(), data);
+        }
+    }
 }
