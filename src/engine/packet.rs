@@ -326,12 +326,26 @@ impl EncodedTwice {
             return None;
         }
         let bytes: Option<Vec<u8>> = text.chars().map(|character| u8::try_from(character).ok()).collect();
-        let decoded = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded = bytes.and_then(from_wtf8);
         if decoded.is_none() {
             never.store(true, Ordering::Relaxed);
         }
         decoded
     }
+}
+
+/// Text of JavaScript's. Some clients encode half of a surrogate pair like any other character: it becomes U+FFFD.
+fn from_wtf8(bytes: Vec<u8>) -> Option<String> {
+    let mut bytes = match String::from_utf8(bytes) {
+        Ok(text) => return Some(text),
+        Err(error) => error.into_bytes(),
+    };
+    for at in 0..bytes.len().saturating_sub(2) {
+        if let [0xed, 0xa0..=0xbf, 0x80..=0xbf] = bytes[at..at + 3] {
+            bytes[at..at + 3].copy_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// What a packet says, not how it is kept.
@@ -383,6 +397,17 @@ mod tests {
     #[test]
     fn a_packet_is_no_larger_for_its_flag() {
         assert_eq!(size_of::<Packet>(), size_of::<Bytes>() + 2 * size_of::<usize>());
+    }
+
+    #[test]
+    fn half_an_emoji_that_was_encoded_twice_is_a_replacement_character() {
+        let twice = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
+        let client = EncodedTwice::unknown();
+        assert_eq!(client.decode(&twice(b"4\xed\xa0\xbdx\xed\xb8\x80")).as_deref(), Some("4\u{fffd}x\u{fffd}"));
+        assert_eq!(client.decode(&twice("4😀é".as_bytes())).as_deref(), Some("4😀é"));
+        // What is garbled in any other way was not encoded twice.
+        assert_eq!(client.decode(&twice(b"4\xed\xa0")), None);
+        assert_eq!(client.decode(&twice("4é".as_bytes())), None);
     }
 
     #[test]
