@@ -12,7 +12,7 @@ use crate::{
     io::NamespaceRef,
     namespace::{Namespace, NamespaceRequest, NamespaceTable, Predicate},
     origins::Origins,
-    packet::Limits,
+    packet::{Limits, MAX_JSON_DEPTH},
     parser::Parser,
     recovery::Recovery,
     server::BoxFuture,
@@ -255,9 +255,6 @@ impl Default for Settings {
 
 /// Longer than any server runs: more could not be added to a point in time.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// `serde_json` itself ends a text at 128 levels.
-const MAX_JSON_DEPTH: usize = 127;
 
 impl Default for SocketIoConfig {
     fn default() -> Self {
@@ -632,7 +629,7 @@ impl SocketIoConfig {
 
     /// The most attachments of one packet. Default: 10.
     ///
-    /// A packet that announces more closes the connection.
+    /// A packet that announces more closes the connection. Binary that needs no placeholder, as msgpack's, does not count.
     pub fn max_attachments(mut self, attachments: usize) -> Self {
         self.settings.max_attachments = attachments;
         self
@@ -647,9 +644,16 @@ impl SocketIoConfig {
         self
     }
 
-    /// How deep the JSON of a packet may be nested, the array of its arguments included. Default: 100; at most 127.
+    /// How many arrays and objects may be nested in an argument of an event or an ack. Default: 100; at most 1024.
     ///
-    /// Deeper JSON closes the connection.
+    /// A number has no levels, `[1]` has one, `{"a":[1]}` two: the array in which the arguments travel does not count. In
+    /// the auth payload, its object is the first level. What is nested deeper closes the connection.
+    ///
+    /// A text of more than 127 levels is read on a thread made for it, which has a stack of its own, while the thread that
+    /// received it waits; a [`Value`](crate::Value) of any allowed depth can then be cloned, compared, emitted and dropped
+    /// on a stack of 2 MiB, also in a debug build. Types of your own that recurse are dropped on your stack too: before you
+    /// raise this limit, look at how much of it they need. `axum::Json`, as an extractor in `on_connect`, reads no more than
+    /// 127 levels of the auth payload; [`Handshake::auth`](crate::Handshake::auth) reads them all.
     pub fn max_json_depth(mut self, levels: usize) -> Self {
         self.settings.max_json_depth = levels.min(MAX_JSON_DEPTH);
         self

@@ -84,6 +84,12 @@ pub mod test;
 mod transport;
 #[cfg(feature = "typed")]
 pub mod typed;
+/// Arguments of any type.
+///
+/// [`Value`] is one argument, and [`Args`] are all of an event.
+pub mod value {
+    pub use crate::packet::value::{BinaryInJson, Index, IntoIter, Iter, IterMut, Map, Number, Value};
+}
 
 /// The crate that makes the [session cookie](SocketIoConfig::cookie).
 pub use cookie;

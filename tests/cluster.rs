@@ -6,8 +6,8 @@ use std::{
 };
 
 use tower_socketio::{
-    ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, Namespace, Packet, Recovery, ServerSideEvent,
-    SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, Namespace, Packet, Recovery, ServerSideArgs,
+    ServerSideEvent, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
 };
 
 use crate::support::*;
@@ -121,14 +121,17 @@ async fn nothing_garbled_arrives((a, b, bus): (SocketIo, SocketIo, Bus)) {
         vec![text("2")],
         vec![text("41")],
         vec![text("42[\"n\"]"), binary()],
-        vec![text("451-[\"n\"]")],
-        vec![text("451-[\"n\"]"), text("42[\"n\"]")],
+        vec![text(r#"451-["n",{"_placeholder":true,"num":0}]"#)],
+        vec![text(r#"451-["n",{"_placeholder":true,"num":0}]"#), text("42[\"n\"]")],
+        vec![text("451-[\"n\"]"), binary()],
+        vec![text(r#"451-["n",{"_placeholder":true,"num":1}]"#), binary()],
+        vec![text(r#"451-["n",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#), binary()],
         vec![text("42")],
         vec![text("42[]")],
         vec![text("42[\"n\"] ")],
         vec![text("42[\"n\"")],
         vec![text("427[\"n\"]")],
-        vec![text("452-[\"n\"]"), binary()],
+        vec![text(r#"452-["n",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#), binary()],
     ];
     let mut message = bus.record.lock().unwrap()[0].clone();
     for packets in garbled {
@@ -200,6 +203,43 @@ async fn servers_emit_to_one_another() {
     let acks = nodes[1].server_side_emit_with_ack::<()>("unknown", &(), short).unwrap();
     assert_eq!(soon(acks.responses()).await.missing, 2);
     drop(clients);
+}
+
+/// A server of another kind writes what JavaScript has, and Rust has not.
+#[tokio::test]
+async fn what_rust_has_no_values_for_is_read_between_servers_too() {
+    let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let bus = Bus::default();
+    let config = SocketIoConfig::new().adapter(Member { bus: bus.clone(), place: 0 }).on_server_side(
+        "note",
+        move |event: ServerSideEvent| {
+            sender.send(event.args::<(String, f64, Vec<u8>)>().map_err(|error| error.to_string())).unwrap();
+            async {}
+        },
+    );
+    let io = SocketIoService::new(config).io();
+    let mut client = Memory::join(&io).await;
+    let node = bus.nodes.lock().unwrap()[0].clone();
+    io.emit("n", &()).unwrap();
+    client.expect(r#"42["n"]"#).await;
+    let mut message = bus.record.lock().unwrap()[0].clone();
+    let mut say = |json: &'static str| {
+        let args = ServerSideArgs::new(json.into(), vec![bytes::Bytes::from_static(b"x")]);
+        message.command =
+            ClusterCommand::ServerSideEmit { event: "note".to_owned(), args, from: "other".into(), ack: None };
+        node.deliver(&message);
+    };
+    say(r#"["a\ud83d",-1e400,{"_placeholder":true,"num":0}]"#);
+    assert_eq!(soon(heard.recv()).await.unwrap(), Ok(("a\u{fffd}".to_owned(), f64::MIN, b"x".to_vec())));
+    say(r#"["a",1,{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#);
+    assert_eq!(soon(heard.recv()).await.unwrap().unwrap_err(), "illegal attachments: one is named twice");
+    // An event for clients goes to them as it is.
+    message.command = ClusterCommand::Emit {
+        packets: vec![Packet::from_text(r#"42["n","\ud83d",1e400]"#).unwrap()],
+        volatile: false,
+    };
+    node.deliver(&message);
+    client.expect(r#"42["n","\ud83d",1e400]"#).await;
 }
 
 #[tokio::test]

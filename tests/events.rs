@@ -1,6 +1,7 @@
 //! Events: their handlers, extractors, answers and order.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use tower_socketio::{
     Ack, Args, DisconnectReason, EventError, EventHandler, EventRequest, Namespace, SocketIo, SocketIoConfig,
     SocketRef,
-    extract::{AckSender, Data, EventName, FromHandshake},
+    extract::{AckSender, Data, EventName, FromHandshake, Rest},
 };
 
 use crate::support::*;
@@ -61,6 +62,66 @@ async fn arguments_of_every_shape_are_read() {
         client.say(event).await;
         client.expect(answer).await;
     }
+}
+
+#[tokio::test]
+async fn a_pointer_to_a_tuple_is_several_arguments_like_the_tuple() {
+    let namespace = Namespace::new()
+        .on("box", |Data(pair): Data<Box<(u8, String)>>| async move { Ack(pair) })
+        .on("arc", |Data(pair): Data<Arc<(u8, Option<String>)>>| async move { Ack(pair) })
+        .on("cow", |Data(pair): Data<Cow<'static, (u8, String)>>| async move { Ack(pair) })
+        .on("args", |Data(args): Data<Box<Args>>| async move { Ack(Arc::new(args)) })
+        .on("none", |Data(nothing): Data<Box<()>>| async move { Ack(nothing) });
+    let (server, mut client) = joined(namespace).await;
+    for event in ["box", "arc", "cow", "args"] {
+        client.say(&format!(r#"421["{event}",1,"a"]"#)).await;
+        client.expect(r#"431[1,"a"]"#).await;
+    }
+    client.say(r#"421["arc",1]"#).await;
+    client.expect("431[1,null]").await;
+    client.say(r#"421["none",1]"#).await;
+    client.expect("431[]").await;
+    let pair = (1, "a");
+    server.io.emit("n", &&&pair).unwrap();
+    server.io.emit("n", &Box::new(pair)).unwrap();
+    server.io.emit("n", &std::rc::Rc::new(pair)).unwrap();
+    server.io.emit("n", &Arc::new(Box::new(pair))).unwrap();
+    server.io.emit("n", &Cow::Borrowed(&pair)).unwrap();
+    server.io.emit("n", &Arc::new(Args(vec!["1"]))).unwrap();
+    for _ in 0..5 {
+        client.expect(r#"42["n",1,"a"]"#).await;
+    }
+    client.expect(r#"42["n","1"]"#).await;
+    // Of a list of pairs, or an optional one, there is one.
+    server.io.emit("n", &Box::new([pair])).unwrap();
+    client.expect(r#"42["n",[[1,"a"]]]"#).await;
+    server.io.emit("n", &Some(pair)).unwrap();
+    client.expect(r#"42["n",[1,"a"]]"#).await;
+    let socket = server.io.sockets().remove(0);
+    let answer = tokio::spawn(socket.emit_with_ack::<Box<(u8, u8)>>("ask", &Box::new(())));
+    client.expect(r#"420["ask"]"#).await;
+    client.say("430[1,2]").await;
+    assert_eq!(*soon(answer).await.unwrap().unwrap(), (1, 2));
+}
+
+#[tokio::test]
+async fn the_first_arguments_have_types_and_the_others_are_a_list() {
+    let namespace = Namespace::new()
+        .on("to", |socket: SocketRef, Data((event, rest)): Data<(String, Rest)>| async move {
+            socket.emit(&event, &Args::from(rest)).unwrap();
+        })
+        .on("sum", |Data((first, rest)): Data<(u32, Rest<u32>)>| async move { Ack(first + rest.iter().sum::<u32>()) });
+    let (_server, mut client) = joined(namespace).await;
+    client.say(r#"42["to","relayed",1,{"b":2,"a":3}]"#).await;
+    client.expect(r#"42["relayed",1,{"b":2,"a":3}]"#).await;
+    client.say(r#"42["to","relayed"]"#).await;
+    client.expect(r#"42["relayed"]"#).await;
+    client.say(r#"421["sum",1,2,3]"#).await;
+    client.expect("431[6]").await;
+    client.say(r#"421["sum",1]"#).await;
+    client.expect("431[1]").await;
+    client.say(r#"421["sum",1,2,"x"]"#).await;
+    assert!(client.text().await.contains("expected u32"));
 }
 
 #[tokio::test]

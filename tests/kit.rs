@@ -80,7 +80,7 @@ async fn binary_may_stand_anywhere() {
     let args = (bytes("a"), vec![bytes("b"), bytes("")], 1);
     let answer: (Bytes, Vec<Bytes>, u8) = client.emit_with_ack("echo", &args).await.unwrap();
     assert_eq!(answer, args);
-    assert_eq!(client.next::<Args>("echo").await.0[0], Value::Binary(bytes("a")));
+    assert_eq!(client.next::<Args>("echo").await.0[0], Value::from(bytes("a")));
 }
 
 #[tokio::test(start_paused = true)]

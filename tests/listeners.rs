@@ -126,7 +126,7 @@ async fn what_leaves_is_shown() {
     client.expect(r#"42["one",1,"two"]"#).await;
     let names: Vec<_> = notes.lock().unwrap().iter().map(|(name, _)| name.clone()).collect();
     assert_eq!(names, ["one", "all", "volatile"]);
-    assert_eq!(notes.lock().unwrap()[1].1.0[0], tower_socketio::Value::Binary(bytes::Bytes::from_static(&[7])));
+    assert_eq!(notes.lock().unwrap()[1].1.0[0], bytes::Bytes::from_static(&[7]));
     drop((socket.emit_with_ack::<()>("asked", &()), io.emit_with_ack::<()>("all asked", &()).unwrap()));
     assert_eq!(notes.lock().unwrap().split_off(3).len(), 2);
     socket.off(observer);

@@ -6,6 +6,7 @@ mod support;
 
 mod accept;
 mod acks;
+mod attachments;
 mod broadcast;
 mod checklist;
 mod client;
@@ -26,6 +27,7 @@ mod handshake;
 mod hooks;
 #[cfg(feature = "http2")]
 mod http2;
+mod json;
 mod jsonp;
 mod kit;
 mod layer_compat;

@@ -100,7 +100,7 @@ async fn msgpack_clients_are_admitted_and_refused() {
     assert_eq!(io.stats().sockets, 2);
     let mut other = open(&io).await;
     other.say_bytes(b"\x83\xa4type\x00\xa4data\x81\xa1a\x02\xa3nsp\xa2/a");
-    other.expect_bytes(b"\x83\xa4type\x04\xa4data\x82\xa4data\x81\xa1a\x02\xa7message\xa2no\xa3nsp\xa2/a").await;
+    other.expect_bytes(b"\x83\xa4type\x04\xa4data\x82\xa7message\xa2no\xa4data\x81\xa1a\x02\xa3nsp\xa2/a").await;
     other.say_bytes(b"\x82\xa4type\x00\xa3nsp\xa2/x");
     other.expect_bytes(b"\x83\xa4type\x04\xa4data\x81\xa7message\xb1Invalid namespace\xa3nsp\xa2/x").await;
 }
@@ -131,16 +131,52 @@ async fn msgpack_events_and_acks_go_both_ways() {
 async fn msgpack_carries_binary_among_the_other_values() {
     let io = msgpack();
     let mut client = join(&io).await;
-    let file = b"\x82\xa7content\xc4\x02\x01\x02\xa4name\xa1n";
+    let file = b"\x82\xa4name\xa1n\xa7content\xc4\x02\x01\x02";
     let event = |file: &[u8]| [b"\x84\xa4type\x02\xa4data\x92\xa4file", file, b"\xa2id\x03\xa3nsp\xa1/"].concat();
     let ack = [&b"\x84\xa4type\x03\xa4data\x92\x01"[..], file, b"\xa3nsp\xa1/\xa2id\x03"].concat();
     client.say_bytes(&event(file));
     client.expect_bytes(&ack).await;
     // As a typed array is sent.
-    client.say_bytes(&event(b"\x82\xa7content\xc7\x02\x00\x01\x02\xa4name\xa1n"));
+    client.say_bytes(&event(b"\x82\xa4name\xa1n\xa7content\xc7\x02\x00\x01\x02"));
     client.expect_bytes(&ack).await;
     client.say_bytes(b"\x83\xa4type\x02\xa4data\x93\xa4echo\xc4\x01\x07\x91\xc4\x00\xa3nsp\xa1/");
     client.expect_bytes(b"\x83\xa4type\x02\xa4data\x93\xa4echo\xc4\x01\x07\x91\xc4\x00\xa3nsp\xa1/").await;
+}
+
+#[tokio::test]
+async fn msgpack_keeps_what_only_looks_like_a_placeholder() {
+    let io = msgpack();
+    let mut client = join(&io).await;
+    let lookalike = b"\x82\xac_placeholder\xc3\xa3num\x00";
+    let event = |args: &[u8]| [b"\x83\xa4type\x02\xa4data\x94\xa4echo", args, b"\xa3nsp\xa1/"].concat();
+    let event = event(&[&b"\xc4\x01x"[..], lookalike, b"\x82\xa1z\xc4\x00\xa1a\x81\xac_placeholder\xc3"].concat());
+    client.say_bytes(&event);
+    client.expect_bytes(&event).await;
+    // Emitted by the server, too.
+    let object =
+        Value::Object([("_placeholder".to_owned(), true.into()), ("num".to_owned(), 0.into())].into_iter().collect());
+    io.emit("n", &(object, Bytes::from_static(b"x"))).unwrap();
+    let message = client.bytes().await;
+    assert_eq!(message[..], *[&b"\x83\xa4type\x02\xa4data\x93\xa1n"[..], lookalike, b"\xc4\x01x\xa3nsp\xa1/"].concat());
+}
+
+#[tokio::test]
+async fn msgpack_carries_binary_in_the_auth_payload() {
+    #[derive(Deserialize)]
+    struct Auth {
+        token: Vec<u8>,
+        key: Bytes,
+    }
+    async fn joined(socket: SocketRef, Json(auth): Json<Auth>) {
+        let again: Auth = socket.handshake().auth().unwrap();
+        assert_eq!((again.token, again.key), (auth.token.clone(), auth.key.clone()));
+        socket.emit("auth", &(Bytes::from(auth.token), auth.key)).unwrap();
+    }
+    let config = SocketIoConfig::new().namespace("/", Namespace::new().on_connect(joined)).parser(MsgpackParser);
+    let mut client = open(&SocketIoService::new(config).io()).await;
+    client.say_bytes(b"\x83\xa4type\x00\xa4data\x82\xa5token\xc4\x02\x00\xff\xa3key\xc7\x01\x00\x07\xa3nsp\xa1/");
+    assert!(client.bytes().await.starts_with(b"\x83\xa4type\x00\xa4data\x81\xa3sid"));
+    client.expect_bytes(b"\x83\xa4type\x02\xa4data\x93\xa4auth\xc4\x02\x00\xff\xc4\x01\x07\xa3nsp\xa1/").await;
 }
 
 #[tokio::test]
@@ -172,7 +208,6 @@ async fn what_is_no_packet_of_msgpack_closes_the_connection() {
         b"\x83\xa4type\x01\xa4data\xc0\xa3nsp\xa1/",
         b"\x83\xa4type\x00\xa4data\xc0\xa3nsp\xa2/a",
         b"\x83\xa4type\x00\xa4data\x90\xa3nsp\xa2/a",
-        b"\x83\xa4type\x00\xa4data\x81\xa1a\xc4\x00\xa3nsp\xa2/a",
         b"\x83\xa4type\x04\xa4data\x80\xa3nsp\xa1/",
         b"\x82\xa4type\x00\xa3nsp\xa1a",
         b"\x82\xa4type\x00\xa3nsp\xa4/a,b",
@@ -190,15 +225,16 @@ async fn what_is_no_packet_of_msgpack_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn limits_on_depth_and_binary_hold_for_msgpack() {
+async fn the_limit_on_depth_holds_for_msgpack_and_that_on_attachments_does_not() {
     let io = SocketIoService::new(config().parser(MsgpackParser).max_json_depth(3).max_attachments(2)).io();
     let mut client = join(&io).await;
     let event = |args: &[u8]| [b"\x83\xa4type\x02\xa4data\x92\xa4echo", args, b"\xa3nsp\xa1/"].concat();
-    for args in [&b"\x91\x91\x01"[..], b"\x92\xc4\x00\xc4\x00"] {
+    let many = [&b"\xdc\x00\x20"[..], &b"\xc4\x01x".repeat(32)].concat();
+    for args in [&b"\x91\x91\x91\x01"[..], b"\x91\x81\xa1a\x91\x01", b"\x93\xc4\x00\xc4\x00\xc4\x00", &many] {
         client.say_bytes(&event(args));
         client.expect_bytes(&event(args)).await;
     }
-    for args in [&b"\x91\x91\x91\x01"[..], b"\x93\xc4\x00\xc4\x00\xc4\x00"] {
+    for args in [&b"\x91\x91\x91\x91\x01"[..], b"\x91\x91\x81\xa1a\x90"] {
         let mut client = join(&io).await;
         client.say_bytes(&event(args));
         client.is_closed().await;
@@ -312,7 +348,9 @@ impl Decoder for Listener {
         let namespace = words.next().ok_or(NO_SHOUT)?.to_owned();
         let id = words.next().and_then(|id| id.parse().ok());
         let data = if data.is_empty() { None } else { serde_json::from_str(data).map_err(|_| NO_SHOUT)? };
-        Ok(Some(SocketPacket { kind: kind.ok_or(NO_SHOUT)?, namespace, id, data }))
+        let mut packet = SocketPacket::new(kind.ok_or(NO_SHOUT)?, namespace);
+        (packet.id, packet.data) = (id, data);
+        Ok(Some(packet))
     }
 }
 
@@ -362,7 +400,7 @@ async fn what_a_parser_cannot_encode_is_told_to_whoever_emits() {
         assert!(io.to("room").emit_with_ack::<()>("n", text).is_err());
     }
     // Deeper than can be read again.
-    let deep = (0..200).fold(value!(1), |inner, _| value!([inner]));
+    let deep = (0..1200).fold(value!(1), |inner, _| value!([inner]));
     assert!(socket.emit("n", &deep).unwrap_err().is_encode());
     client.say("42 / 1");
     client.say(r#"4["ack","unspeakable"]!"#);
@@ -394,7 +432,7 @@ async fn what_a_decoder_refuses_or_panics_at_closes_the_connection() {
         client.say(data);
         client.is_closed().await;
     }
-    let deep = format!("4[\"e\",{}1{}]!", "[".repeat(100), "]".repeat(100));
+    let deep = format!("4[\"e\",{}1{}]!", "[".repeat(101), "]".repeat(101));
     let mut client = join_shouting(&io).await;
     client.say("42 / ");
     client.say(&deep);

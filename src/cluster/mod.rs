@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     engine::{Packet, PacketKind},
-    packet::{Encoded, EventPayload, Kind, Limits, decode, is_valid_json},
+    packet::{Encoded, EventPayload, Kind, Limits, MAX_JSON_DEPTH, decode, is_valid_json},
     room::{Room, Selection},
     server::Server,
     socket::BroadcastOperator,
@@ -163,7 +163,7 @@ impl ClusterNode {
 /// Whether packets are what they must be, so that no client's stream is broken: an event that asks for no ack, and its
 /// attachments.
 fn is_event(packets: &[Packet]) -> bool {
-    const ANY: Limits = Limits { attachments: usize::MAX, depth: 127 };
+    const ANY: Limits = Limits { attachments: usize::MAX, depth: MAX_JSON_DEPTH };
     let Some((text, attachments)) = packets.split_first() else {
         return false;
     };

@@ -76,12 +76,9 @@ impl ServerSideArgs {
         Self { json, attachments }
     }
 
-    fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+    fn read<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<T> {
         let json = std::str::from_utf8(&self.json).map_err(serde_json::Error::custom)?;
-        read_args(json, &self.attachments, false).map_err(|error| match error {
-            ArgsError::Mismatch(error) => error,
-            ArgsError::Malformed(detail) => serde_json::Error::custom(detail),
-        })
+        read_args(json, &self.attachments, false).map_err(ArgsError::into_error)
     }
 }
 
@@ -111,7 +108,7 @@ impl ServerSideEvent {
     /// # Errors
     ///
     /// If they do not fit the type.
-    pub fn args<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+    pub fn args<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<T> {
         self.args.read()
     }
 }
@@ -136,7 +133,7 @@ pub struct ServerSideResponses<R> {
     pub missing: usize,
 }
 
-impl<R: DeserializeOwned> ServerSideAcks<R> {
+impl<R: DeserializeOwned + Send + 'static> ServerSideAcks<R> {
     /// Waits for everyone, at most until the time is up.
     ///
     /// # Cancel safety

@@ -233,12 +233,9 @@ impl Inbound {
             Kind::Event | Kind::BinaryEvent => return self.event(connection, header, attachments, cx),
             Kind::Connect => match (connection.dialect.protocol, header.namespace().split_once('?')) {
                 (Protocol::V3, Some((name, query))) => namespace::admit(connection, name, query_to_auth(query), cx)?,
-                (Protocol::V3 | Protocol::V4, _) => namespace::admit(
-                    connection,
-                    header.namespace(),
-                    Bytes::copy_from_slice(header.payload.as_bytes()),
-                    cx,
-                )?,
+                (Protocol::V3 | Protocol::V4, _) => {
+                    namespace::admit(connection, header.namespace(), header.payload.to_readable(), cx)?;
+                }
             },
             Kind::Disconnect => {
                 if let Some(socket) = addressee(connection, &header)? {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`SocketRef`] | the socket | never |
 //! | [`SocketIo`](crate::SocketIo) | the server | never |
-//! | [`Data<T>`](Data) | the arguments; a tuple takes several, anything else the first | if they do not fit `T` |
+//! | [`Data<T>`](Data) | the arguments; a tuple takes several, anything else the first; [`Rest`] takes what a tuple leaves | if they do not fit `T` |
 //! | [`State<T>`](State) | the namespace's state, by `FromRef` | never |
 //! | [`Extension<T>`](Extension) | what a layer put on the CONNECT request, or a handler on the socket | if there is none |
 //! | [`EventName`] | the name of the event | never |
@@ -42,7 +42,7 @@ pub use self::{
     rejection::Rejected,
     simple::{EventName, MissingExtension, NotADisconnect},
 };
-pub use crate::socket::SocketRef;
+pub use crate::{packet::Rest, socket::SocketRef};
 pub use axum::{Extension, extract::State};
 
 /// Something that an event handler can take as an argument.

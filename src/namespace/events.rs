@@ -21,7 +21,7 @@ use crate::{
     handler::{EventError, EventFuture, EventResponse, EventRoute},
     macros::log,
     observe::EventWatch,
-    packet::{Args, ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
+    packet::{ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
     parser::prepare,
     socket::{DisconnectReason, EmitError, EventStart, Found, Socket, SocketRef},
 };
@@ -206,7 +206,7 @@ impl EventRequest {
     /// # Errors
     ///
     /// If they do not fit the type. If they are no JSON at all, the connection is closed as well.
-    pub fn args<T: DeserializeOwned + 'static>(&mut self) -> Result<T, serde_json::Error> {
+    pub fn args<T: DeserializeOwned + Send + 'static>(&mut self) -> Result<T, serde_json::Error> {
         use serde::de::Error as _;
         let result = match &self.content {
             Content::Event(event) => event.args(),
@@ -256,13 +256,8 @@ impl EventRequest {
         if self.check == Check::Unread
             && let Content::Event(event) = &self.content
         {
-            let json = event.json();
-            let valid = if event.attachments().is_empty() {
-                is_valid_json(json)
-            } else {
-                !matches!(event.args::<Args>(), Err(ArgsError::Malformed(_)))
-            };
-            if valid {
+            // That its attachments are named was checked when the packet was decoded.
+            if is_valid_json(event.json()) {
                 self.check = Check::Valid;
             } else {
                 self.malformed("invalid JSON");

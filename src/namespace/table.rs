@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use crate::{
     connection::{Connection, ConnectionRequest},
+    packet::read_json,
     server::BoxFuture,
 };
 
@@ -160,8 +161,8 @@ impl NamespaceRequest {
     /// # Errors
     ///
     /// If it does not fit the type.
-    pub fn auth<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_slice(&self.auth)
+    pub fn auth<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
+        read_json(&self.auth)
     }
 
     /// The request that opened the connection.

@@ -76,13 +76,10 @@ impl Assembler {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Limits, decode},
-        *,
-    };
+    use super::{super::read_header, *};
 
     fn header(packet: &'static str) -> Header {
-        decode(Packet::message(packet), Limits { attachments: 10, depth: 9 }).unwrap()
+        read_header(Packet::message(packet), 10).unwrap()
     }
 
     #[test]

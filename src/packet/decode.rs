@@ -5,16 +5,19 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::Packet;
 
-use super::{ArgsError, Json, Kind, check_json, is_reserved, is_valid_json, read_args, read_only_arg};
+use super::{
+    ArgsError, Json, Kind, check_json, is_reserved, is_valid_json, json::string_length, mend,
+    placeholders::Placeholders, read_args, read_only_arg,
+};
 
 /// What a decoder accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Binary values in one packet: [`max_attachments`](crate::SocketIoConfig::max_attachments).
+    /// Attachments of one packet: [`max_attachments`](crate::SocketIoConfig::max_attachments).
     pub attachments: usize,
-    /// How deep the data may be nested, the array of arguments included:
-    /// [`max_json_depth`](crate::SocketIoConfig::max_json_depth).
+    /// How deep an argument, or the auth payload, may be nested:
+    /// [`max_json_depth`](crate::SocketIoConfig::max_json_depth). The array of the arguments does not count.
     pub depth: usize,
 }
 
@@ -35,10 +38,13 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header of a packet that is no text, all of whose attachments are there.
-    pub(crate) fn new(kind: Kind, namespace: &str, id: Option<u64>, json: &str) -> Self {
+    /// The header of a packet that did not come as text, with JSON that is appended to one. All its attachments are there.
+    pub(crate) fn new(kind: Kind, namespace: &str, id: Option<u64>, write_json: impl FnOnce(&mut Vec<u8>)) -> Self {
         let namespace = if namespace == "/" { "" } else { namespace };
-        let payload = Json::behind([namespace, json].concat().into(), namespace.len());
+        let mut text = namespace.as_bytes().to_vec();
+        write_json(&mut text);
+        let text = text.into_boxed_slice();
+        let payload = Json::behind(Bytes::from(text).try_into().expect("JSON is UTF-8"), namespace.len());
         Self { kind, attachments: 0, namespace: 0..namespace.len(), id, payload }
     }
 
@@ -56,8 +62,8 @@ pub(crate) struct DecodeError(pub(crate) &'static str);
 
 /// Decodes the text of a packet, which stands in a message of Engine.IO's.
 ///
-/// The payload of CONNECT, DISCONNECT and ACK is checked whole. Of an event's payload only the beginning is: the rest is
-/// checked when the handler's arguments are read from it, so that it is walked once.
+/// The payload of CONNECT, DISCONNECT and ACK is checked whole. Of an event's payload the nesting, the placeholders and the
+/// beginning are: the rest is checked when the handler's arguments are read from it, so that it is walked once.
 pub(crate) fn decode(message: Packet, limits: Limits) -> Result<Header, DecodeError> {
     let header = read_header(message, limits.attachments)?;
     check_payload(&header, limits)?;
@@ -79,7 +85,9 @@ pub(crate) fn read_header(message: Packet, max_attachments: usize) -> Result<Hea
 
 fn check_payload(header: &Header, limits: Limits) -> Result<(), DecodeError> {
     let payload = &*header.payload;
-    if !check_json(payload.as_bytes(), limits.depth) {
+    // Arguments stand in an array.
+    let levels = if header.kind == Kind::Connect { limits.depth } else { limits.depth.saturating_add(1) };
+    if !check_json(payload.as_bytes(), levels) {
         return Err(DecodeError("the JSON is nested deeper than max_json_depth"));
     }
     let first = payload.bytes().find(|byte| !byte.is_ascii_whitespace());
@@ -92,7 +100,13 @@ fn check_payload(header: &Header, limits: Limits) -> Result<(), DecodeError> {
         Kind::BinaryAck => first == Some(b'[') && is_valid_json(payload),
         Kind::ConnectError => return Err(DecodeError("a client must not send CONNECT_ERROR")),
     };
-    if valid { Ok(()) } else { Err(DecodeError("invalid payload")) }
+    if !valid {
+        return Err(DecodeError("invalid payload"));
+    }
+    match header.attachments {
+        0 => Ok(()),
+        attachments => Placeholders::find(payload, attachments).map(drop),
+    }
 }
 
 struct Cursor<'a> {
@@ -200,12 +214,8 @@ impl EventPayload {
         self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
-    pub(crate) fn attachments(&self) -> &[Bytes] {
-        &self.attachments
-    }
-
     /// Reads the arguments.
-    pub(crate) fn args<T: DeserializeOwned + 'static>(&self) -> Result<T, ArgsError> {
+    pub(crate) fn args<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, ArgsError> {
         let simple = match &self.name {
             Name::InPlace(range) => self.json[range.end..].strip_prefix('"'),
             Name::Unescaped(_) => None,
@@ -239,8 +249,7 @@ fn find_name(text: &str) -> Option<Name> {
         b'-' | b'0'..=b'9' => {
             let length = json[start..].iter().take_while(|byte| !matches!(byte, b',' | b']' | b' ')).count();
             let number = start..start + length;
-            serde_json::from_slice::<serde_json::Number>(&json[number.clone()]).ok()?;
-            Some(Name::InPlace(number))
+            is_valid_json(text.get(number.clone())?).then_some(Name::InPlace(number))
         }
         _ => None,
     }
@@ -251,12 +260,18 @@ fn find_string(json: &str, start: usize) -> Option<Name> {
     let length = json.as_bytes()[text..].iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
     match json.as_bytes()[text + length] {
         b'"' => Some(Name::InPlace(text..text + length)),
-        b'\\' => {
-            let mut values = serde_json::Deserializer::from_str(&json[start..]).into_iter::<Box<str>>();
-            values.next()?.ok().map(Name::Unescaped)
-        }
+        b'\\' => unescape(json, start).map(Name::Unescaped),
         _ => None,
     }
+}
+
+/// The string whose literal begins here.
+#[cold]
+fn unescape(json: &str, start: usize) -> Option<Box<str>> {
+    let end = start + 1 + string_length(&json.as_bytes()[start + 1..]);
+    let literal = json.get(start..end).filter(|literal| is_valid_json(literal))?;
+    let readable = mend(literal);
+    serde_json::from_str(readable.as_deref().unwrap_or(literal)).ok()
 }
 
 #[cfg(test)]
@@ -330,14 +345,16 @@ mod tests {
         assert_eq!(event(r#"["hello",1]"#).unwrap(), "hello");
         assert_eq!(event(r#" [ "hello" , 1]"#).unwrap(), "hello");
         assert_eq!(event(r#"["a\"b\u00e9"]"#).unwrap(), "a\"bé");
+        assert_eq!(event(r#"["a\ud83d"]"#).unwrap(), "a\u{fffd}");
         assert_eq!(event("[12.5,1]").unwrap(), "12.5");
         assert_eq!(event("[1]").unwrap(), "1");
+        assert_eq!(event("[-1e400,1]").unwrap(), "-1e400");
         assert_eq!(event(r#"["__proto__"]"#).unwrap(), "__proto__");
     }
 
     #[test]
     fn what_is_no_event_name_is_refused() {
-        for json in ["[]", "[true]", "[null]", "[{}]", "[\"a", "[\"a\\", "[-]", "[1x]", "", "["] {
+        for json in ["[]", "[true]", "[null]", "[{}]", "[\"a", "[\"a\\", "[-]", "[1x]", "[01]", "[1é]", "", "["] {
             assert_eq!(event(json), Err(DecodeError("invalid payload")), "{json}");
         }
         assert_eq!(event(r#"["connect"]"#), Err(DecodeError("the event name is reserved")));

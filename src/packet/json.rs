@@ -2,8 +2,11 @@
 
 use std::ops::Deref;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use serde::de::IgnoredAny;
+
+use super::mend::mend;
 
 /// The JSON at the end of a packet's text. It may be malformed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,11 @@ impl Json {
     pub(super) fn behind(text: ByteString, start: usize) -> Self {
         debug_assert!(text.is_char_boundary(start));
         Self { text, start }
+    }
+
+    /// A copy that every reader of JSON takes, if this is valid JSON.
+    pub(crate) fn to_readable(&self) -> Bytes {
+        mend(self).map_or_else(|| Bytes::copy_from_slice(self.as_bytes()), Bytes::from)
     }
 
     /// All of the text, what stands in front of the JSON included.
@@ -46,10 +54,15 @@ pub(crate) fn is_valid_json(json: &str) -> bool {
 
 /// Whether a text nests no deeper than `limit`, if it is JSON at all.
 ///
-/// A text in which so many brackets cannot be opened and closed, or with fewer of them, is known not to without a look at its
-/// structure; that is nearly every message.
+/// Fast path: a text shorter than `2 * limit`, or with at most `limit` opening brackets, cannot exceed the limit. Nearly all
+/// messages end here.
+#[inline]
 pub(crate) fn check_json(json: &[u8], limit: usize) -> bool {
-    json.len() / 2 <= limit || memchr::memchr2_iter(b'[', b'{', json).nth(limit).is_none() || depth(json) <= limit
+    json.len() / 2 <= limit || is_within_depth(json, limit)
+}
+
+fn is_within_depth(json: &[u8], limit: usize) -> bool {
+    memchr::memchr2_iter(b'[', b'{', json).nth(limit).is_none() || depth(json) <= limit
 }
 
 /// The deepest nesting of a text that may be malformed.
@@ -72,7 +85,7 @@ fn depth(json: &[u8]) -> usize {
 }
 
 /// The length of a string's rest, closing quote included.
-fn string_length(rest: &[u8]) -> usize {
+pub(super) fn string_length(rest: &[u8]) -> usize {
     let mut at = 0;
     while let Some(found) = memchr::memchr2(b'"', b'\\', &rest[at..]) {
         if rest[at + found] == b'"' {

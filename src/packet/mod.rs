@@ -3,22 +3,38 @@
 //! Socket.IO protocol 5, section "Packet encoding".
 
 mod args;
+mod arity;
 mod assemble;
-mod binary;
+mod bytes;
 mod decode;
+mod deep;
 mod encode;
+mod extractor;
 mod json;
-mod value;
+mod mend;
+mod placeholders;
+mod read;
+mod resolver;
+pub(crate) mod value;
 
+pub use self::{
+    args::{Args, Rest},
+    decode::Limits,
+    value::Value,
+};
 #[cfg(feature = "typed")]
-pub(crate) use self::args::{Arity, arity};
-pub use self::{args::Args, decode::Limits, value::Value};
 pub(crate) use self::{
-    args::{ArgsError, read_args, read_only_arg},
+    arity::{Arity, arity},
+    bytes::reclaim,
+};
+pub(crate) use self::{
     assemble::{Assembled, Assembler},
     decode::{DecodeError, EventPayload, Header, decode, read_header},
+    deep::MAX_JSON_DEPTH,
     encode::{Encoded, EncodedArgs, Target, encode_ack, encode_args, encode_event, encode_simple},
     json::{Json, check_json, is_valid_json},
+    mend::mend,
+    read::{ArgsError, read_args, read_json, read_only_arg},
 };
 
 /// The type of a Socket.IO packet.

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use crate::{
     engine::{Packet, PacketKind},
     macros::log,
-    packet::{Args, Assembled, DecodeError, Encoded, Header, Kind, Limits, Value, encode_args, read_args, read_header},
+    packet::{
+        Args, Assembled, DecodeError, Encoded, Header, Kind, Limits, Value, read_args, read_header, read_json,
+        value::Binary,
+    },
 };
 
 use super::{Decoder, Parser, ParserError, SocketPacket, SocketPacketKind};
@@ -52,16 +55,19 @@ fn to_parser(packet: &Encoded) -> Result<SocketPacket, ParserError> {
     let (text, attachments) = packet.packets().split_first().expect("a packet has a text");
     let header = read_header(text.clone(), usize::MAX).map_err(|_| UNREADABLE)?;
     let attachments: Vec<Bytes> = attachments.iter().map(Packet::data_bytes).collect();
-    let args = || read_args::<Args>(&header.payload, &attachments, false).map_err(|_| UNREADABLE);
+    let args = || match read_args::<Args>(&header.payload, &attachments, false) {
+        Ok(Args(args)) => Ok(Some(Value::Array(args))),
+        Err(_) => Err(UNREADABLE),
+    };
     let value = || match header.payload.is_empty() {
         true => Ok(None),
-        false => serde_json::from_str(&header.payload).map(Some).map_err(|_| UNREADABLE),
+        false => read_json(header.payload.as_bytes()).map(Some).map_err(|_| UNREADABLE),
     };
     let (kind, data) = match header.kind {
         Kind::Connect => (SocketPacketKind::Connect, value()?),
         Kind::Disconnect => (SocketPacketKind::Disconnect, None),
-        Kind::Event | Kind::BinaryEvent => (SocketPacketKind::Event, Some(Value::Array(args()?.0))),
-        Kind::Ack | Kind::BinaryAck => (SocketPacketKind::Ack, Some(Value::Array(args()?.0))),
+        Kind::Event | Kind::BinaryEvent => (SocketPacketKind::Event, args()?),
+        Kind::Ack | Kind::BinaryAck => (SocketPacketKind::Ack, args()?),
         Kind::ConnectError => (SocketPacketKind::ConnectError, value()?),
     };
     Ok(SocketPacket { kind, namespace: header.namespace().to_owned(), id: header.id, data })
@@ -105,45 +111,26 @@ pub(super) fn from_parser(packet: SocketPacket, limits: Limits) -> Result<Assemb
     if !namespace.starts_with('/') || namespace.contains(',') {
         return Err(DecodeError("illegal namespace"));
     }
+    // Arguments stand in an array.
+    let levels = if kind == SocketPacketKind::Connect { limits.depth } else { limits.depth.saturating_add(1) };
     let mut binaries = 0;
-    if data.as_ref().is_some_and(|data| !is_within(data, limits.depth, &mut binaries)) {
+    if data.as_ref().is_some_and(|data| !data.is_within(levels, &mut binaries)) {
         return Err(DecodeError("the data is nested deeper than max_json_depth"));
     }
-    if binaries > limits.attachments {
-        return Err(DecodeError("more attachments than max_attachments"));
-    }
-    let (kind, payload, attachments) = match (kind, data) {
-        (SocketPacketKind::Connect, None) => (Kind::Connect, String::new(), Vec::new()),
-        (SocketPacketKind::Connect, Some(_)) if binaries > 0 => return Err(DecodeError("binary in the auth payload")),
-        (SocketPacketKind::Connect, Some(auth @ Value::Object(_))) => {
-            let json = serde_json::to_string(&auth).map_err(|_| DecodeError("invalid payload"))?;
-            (Kind::Connect, json, Vec::new())
-        }
-        (SocketPacketKind::Disconnect, None) => (Kind::Disconnect, String::new(), Vec::new()),
-        (SocketPacketKind::Event, Some(Value::Array(args))) => with_args(Kind::Event, args)?,
-        (SocketPacketKind::Ack, Some(Value::Array(args))) => with_args(Kind::Ack, args)?,
+    let (kind, binary) = match (kind, &data) {
+        (SocketPacketKind::Connect, None | Some(Value::Object(_))) => (Kind::Connect, Binary::Numbers),
+        (SocketPacketKind::Disconnect, None) => (Kind::Disconnect, Binary::Numbers),
+        (SocketPacketKind::Event, Some(Value::Array(_))) => (Kind::Event, Binary::Attachments { any: binaries > 0 }),
+        (SocketPacketKind::Ack, Some(Value::Array(_))) => (Kind::Ack, Binary::Attachments { any: binaries > 0 }),
         (SocketPacketKind::ConnectError, _) => return Err(DecodeError("a client must not send CONNECT_ERROR")),
         _ => return Err(DecodeError("invalid payload")),
     };
-    let header = Header::new(kind, &namespace, id, &payload);
-    Ok(Assembled { header, attachments })
-}
-
-fn with_args(kind: Kind, args: Vec<Value>) -> Result<(Kind, String, Vec<Bytes>), DecodeError> {
-    let (json, attachments) = encode_args(&Args(args)).map_err(|_| DecodeError("invalid payload"))?.into_parts();
-    Ok((kind, String::from_utf8(json.into()).expect("JSON is UTF-8"), attachments))
-}
-
-/// Whether a value nests no deeper than so many levels. Counts what is binary.
-fn is_within(value: &Value, levels: usize, binaries: &mut usize) -> bool {
-    match value {
-        Value::Array(_) | Value::Object(_) if levels == 0 => false,
-        Value::Array(values) => values.iter().all(|value| is_within(value, levels - 1, binaries)),
-        Value::Object(entries) => entries.values().all(|value| is_within(value, levels - 1, binaries)),
-        Value::Binary(_) => {
-            *binaries += 1;
-            true
+    let mut attachments = Vec::new();
+    let header = Header::new(kind, &namespace, id, |text| {
+        if let Some(data) = data {
+            data.write_json(text, binary, &mut attachments);
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-    }
+    });
+    attachments.shrink_to_fit();
+    Ok(Assembled { header, attachments })
 }

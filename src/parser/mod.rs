@@ -64,12 +64,13 @@ pub trait Decoder: Send + 'static {
 ///
 /// | kind | `id` | `data` |
 /// |---|---|---|
-/// | [`Connect`](SocketPacketKind::Connect) | none | none, or an object without binary |
+/// | [`Connect`](SocketPacketKind::Connect) | none | none, or an object; binary in it becomes arrays of numbers |
 /// | [`Disconnect`](SocketPacketKind::Disconnect) | none | none |
 /// | [`Event`](SocketPacketKind::Event) | if an ack is asked for | an array that begins with the name |
 /// | [`Ack`](SocketPacketKind::Ack) | that of the event | an array |
 /// | [`ConnectError`](SocketPacketKind::ConnectError) | none | a string or an object; from the server only |
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SocketPacket {
     /// The type.
     pub kind: SocketPacketKind,
@@ -79,6 +80,14 @@ pub struct SocketPacket {
     pub id: Option<u64>,
     /// What it carries; `None` is JavaScript's undefined.
     pub data: Option<Value>,
+}
+
+impl SocketPacket {
+    /// A packet without an id and without data.
+    #[must_use]
+    pub fn new(kind: SocketPacketKind, namespace: impl Into<String>) -> Self {
+        Self { kind, namespace: namespace.into(), id: None, data: None }
+    }
 }
 
 /// The type of a [`SocketPacket`]. Its number is that of the protocol, as `kind as u8`.

@@ -14,13 +14,13 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures_core::Stream;
 use parking_lot::{Mutex, MutexGuard};
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::packet::{ArgsError, Encoded, Json, read_args};
+use crate::packet::{Encoded, Json, read_args};
 
 use super::{AckError, EmitError, Socket, SocketId};
 
@@ -53,14 +53,9 @@ pub(crate) struct AckData {
 }
 
 impl AckData {
-    fn read<T: DeserializeOwned>(&self) -> Result<T, AckError> {
+    fn read<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, AckError> {
         let json = if self.json.is_empty() { "[]" } else { &*self.json };
-        read_args(json, &self.attachments, false).map_err(|error| {
-            AckError::decode(match error {
-                ArgsError::Mismatch(error) => error,
-                ArgsError::Malformed(detail) => serde_json::Error::custom(detail),
-            })
-        })
+        read_args(json, &self.attachments, false).map_err(|error| AckError::decode(error.into_error()))
     }
 }
 
@@ -191,7 +186,7 @@ impl<T> AckFuture<T> {
     }
 }
 
-impl<T: DeserializeOwned> Future for AckFuture<T> {
+impl<T: DeserializeOwned + Send + 'static> Future for AckFuture<T> {
     type Output = Result<T, AckError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -263,7 +258,7 @@ impl<T> AckStream<T> {
     }
 }
 
-impl<T: DeserializeOwned> AckStream<T> {
+impl<T: DeserializeOwned + Send + 'static> AckStream<T> {
     /// Waits for everyone, at most until the time is up.
     ///
     /// # Cancel safety
@@ -282,7 +277,7 @@ impl<T: DeserializeOwned> AckStream<T> {
     }
 }
 
-impl<T: DeserializeOwned> Stream for AckStream<T> {
+impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
     type Item = (SocketId, Result<T, AckError>);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

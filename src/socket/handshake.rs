@@ -3,6 +3,8 @@ use std::{borrow::Cow, fmt, net::SocketAddr, time::SystemTime};
 use http::{HeaderMap, Uri};
 use serde::de::DeserializeOwned;
 
+use crate::packet::read_json;
+
 use super::Socket;
 
 /// How a socket came to be: the request that opened its connection, and what the client sent with its CONNECT.
@@ -41,8 +43,8 @@ impl<'a> Handshake<'a> {
     /// # Errors
     ///
     /// If it does not fit the type.
-    pub fn auth<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
-        serde_json::from_slice(&self.socket.auth)
+    pub fn auth<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
+        read_json(&self.socket.auth)
     }
 
     /// The address of the peer, which may be a proxy.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 
 use crate::{
     handler::{EventHandler, EventRoute},
@@ -273,11 +273,8 @@ impl OutgoingEvent {
     /// # Errors
     ///
     /// If they do not fit the type.
-    pub fn args<T: DeserializeOwned + 'static>(&self) -> Result<T, serde_json::Error> {
-        self.event.args().map_err(|error| match error {
-            ArgsError::Mismatch(error) => error,
-            ArgsError::Malformed(detail) => serde_json::Error::custom(detail),
-        })
+    pub fn args<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, serde_json::Error> {
+        self.event.args().map_err(ArgsError::into_error)
     }
 }
 

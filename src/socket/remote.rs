@@ -3,7 +3,10 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::room::{IntoRooms, Room};
+use crate::{
+    packet::read_json,
+    room::{IntoRooms, Room},
+};
 
 use super::{EmitError, Handshake, SocketId, SocketRef};
 
@@ -39,8 +42,8 @@ impl RemoteSocket {
     /// # Errors
     ///
     /// If it does not fit the type.
-    pub fn data<T: DeserializeOwned>(&self) -> serde_json::Result<Option<T>> {
-        self.data.as_ref().map(|json| serde_json::from_slice(json)).transpose()
+    pub fn data<T: DeserializeOwned + Send>(&self) -> serde_json::Result<Option<T>> {
+        self.data.as_ref().map(|json| read_json(json)).transpose()
     }
 
     /// The request and the auth payload with which it connected.

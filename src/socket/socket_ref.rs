@@ -9,6 +9,7 @@ use crate::{
     connection::ConnectionRequest,
     engine::Protocol,
     io::SocketIo,
+    packet::read_json,
     room::{IntoRooms, Room},
 };
 
@@ -106,8 +107,8 @@ impl SocketRef {
     /// # Errors
     ///
     /// If it does not fit the type.
-    pub fn data<T: DeserializeOwned>(&self) -> serde_json::Result<Option<T>> {
-        self.0.data_bytes().map(|json| serde_json::from_slice(&json)).transpose()
+    pub fn data<T: DeserializeOwned + Send>(&self) -> serde_json::Result<Option<T>> {
+        self.0.data_bytes().map(|json| read_json(&json)).transpose()
     }
 
     /// Keeps something about the socket that can be serialised: it survives a recovery, and

@@ -45,7 +45,7 @@ impl<R> TestAck<R> {
     }
 }
 
-impl<R: DeserializeOwned> Future for TestAck<R> {
+impl<R: DeserializeOwned + Send + 'static> Future for TestAck<R> {
     type Output = Result<R, TestError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -171,7 +171,7 @@ impl TestClient {
     ///
     /// If another event comes, the arguments are of another type, the socket is disconnected, or nothing comes in time.
     #[track_caller]
-    pub fn next<T: DeserializeOwned>(&mut self, event: &str) -> impl Future<Output = T> {
+    pub fn next<T: DeserializeOwned + Send + 'static>(&mut self, event: &str) -> impl Future<Output = T> {
         let caller = Location::caller();
         async move {
             let received = self.event(|| format!("\"{event}\""), caller).await;
@@ -186,7 +186,7 @@ impl TestClient {
     ///
     /// If the arguments are of another type, the socket is disconnected, or the event does not come in time.
     #[track_caller]
-    pub fn wait_for<T: DeserializeOwned>(&mut self, event: &str) -> impl Future<Output = T> {
+    pub fn wait_for<T: DeserializeOwned + Send + 'static>(&mut self, event: &str) -> impl Future<Output = T> {
         let caller = Location::caller();
         async move {
             loop {
@@ -381,7 +381,7 @@ impl TestClient {
     }
 }
 
-fn read<T: DeserializeOwned>(event: &TestEvent, caller: &Location<'_>) -> T {
+fn read<T: DeserializeOwned + Send + 'static>(event: &TestEvent, caller: &Location<'_>) -> T {
     event.try_data().unwrap_or_else(|error| panic!("{error} in {event:?}, at {caller}"))
 }
 

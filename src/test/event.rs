@@ -1,8 +1,9 @@
 use std::{fmt, sync::Arc};
 
+use bytestring::ByteString;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::packet::{Target, encode_ack, encode_args};
+use crate::packet::{Args, EventPayload, Target, encode_ack, encode_args};
 
 use super::{incoming::Incoming, wire::Wire};
 
@@ -15,10 +16,9 @@ pub struct TestEvent {
 
 impl TestEvent {
     pub(super) fn new(message: Incoming, wire: &Arc<Wire>) -> Self {
-        let name = serde_json::from_slice::<Vec<serde_json::Value>>(&message.json)
-            .ok()
-            .and_then(|args| args.first()?.as_str().map(str::to_owned));
-        Self { name: name.unwrap_or_default(), message, wire: wire.clone() }
+        let name = EventPayload::new(ByteString::from(message.text()).into(), Vec::new());
+        let name = name.map(|event| event.name().to_owned()).unwrap_or_default();
+        Self { name, message, wire: wire.clone() }
     }
 
     /// The name.
@@ -35,14 +35,14 @@ impl TestEvent {
     /// If they do not fit the type.
     #[must_use]
     #[track_caller]
-    pub fn data<T: DeserializeOwned>(&self) -> T {
+    pub fn data<T: DeserializeOwned + Send + 'static>(&self) -> T {
         match self.try_data() {
             Ok(data) => data,
             Err(error) => panic!("{error} in {self:?}"),
         }
     }
 
-    pub(super) fn try_data<T: DeserializeOwned>(&self) -> Result<T, String> {
+    pub(super) fn try_data<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, String> {
         self.message.args()
     }
 
@@ -67,8 +67,8 @@ impl TestEvent {
 
     /// What a client that may be recovered remembers: the last argument of an event without an ack, if it is text.
     pub(super) fn offset(&self) -> Option<String> {
-        let args: Vec<serde_json::Value> = serde_json::from_slice(&self.message.json).ok()?;
-        let last = args.get(1..)?.last()?.as_str()?;
+        let args: Args = self.message.args().ok()?;
+        let last = args.last()?.as_str()?;
         (!self.needs_ack()).then(|| last.to_owned())
     }
 }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     engine::{Packet, PacketKind},
-    packet::{ArgsError, read_args},
+    packet::read_args,
 };
 
 /// A message of Socket.IO's, with its attachments. Socket.IO protocol 5, section "Packet encoding".
@@ -32,13 +32,10 @@ pub(super) enum IncomingKind {
 
 impl Incoming {
     /// Reads arguments, behind the name if it is an event.
-    pub(super) fn args<T: DeserializeOwned>(&self) -> Result<T, String> {
+    pub(super) fn args<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, String> {
         let json = if self.json.is_empty() { "[]".to_owned() } else { self.text() };
         let args = read_args(&json, &self.attachments, self.kind == IncomingKind::Event);
-        args.map_err(|error| match error {
-            ArgsError::Mismatch(error) => error.to_string(),
-            ArgsError::Malformed(detail) => detail.to_owned(),
-        })
+        args.map_err(|error| error.into_error().to_string())
     }
 
     pub(super) fn text(&self) -> String {

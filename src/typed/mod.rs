@@ -97,7 +97,7 @@ pub trait ServerEvent: Event {
     message = "`{Self}` is not an event that clients emit",
     note = "declare it in an `on` block of `tower_socketio::events!`"
 )]
-pub trait ClientEvent: Event<Args: DeserializeOwned> + Send + 'static {
+pub trait ClientEvent: Event<Args: DeserializeOwned + Send> + Send + 'static {
     /// Makes the event of its arguments.
     fn from_args(args: Self::Args) -> Self;
 }

@@ -1,14 +1,17 @@
 //! Types that stand in declarations, and what our own types are in TypeScript.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
 use ts_rs::{Config, TS, TypeVisitor};
 
 use crate::{
     handler::EventError,
-    packet::{Args, Value},
+    packet::{Args, Value, reclaim},
 };
 
 use super::typescript::{Types, signature};
@@ -25,13 +28,46 @@ pub enum NoAnswer {}
 pub struct Fallible<T>(std::marker::PhantomData<T>);
 
 /// Bytes that are an attachment, in TypeScript `ArrayBuffer | Uint8Array`: browsers receive the one, Node the other, and
-/// both can be sent.
+/// both can be sent. They share the memory in which they arrived, at any depth.
 ///
 /// It stands for `bytes::Bytes`, which ts-rs takes for a list of numbers. A field of a type of your own may stay `Bytes`
 /// with the attribute `#[ts(as = "tower_socketio::typed::Binary")]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Binary(pub Bytes);
+
+impl<'de> Deserialize<'de> for Binary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_byte_buf(BinaryVisitor)
+    }
+}
+
+/// Takes what `Bytes` take, and shares attachments.
+struct BinaryVisitor;
+
+impl<'de> Visitor<'de> for BinaryVisitor {
+    type Value = Binary;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("byte array")
+    }
+
+    fn visit_bytes<E>(self, data: &[u8]) -> Result<Binary, E> {
+        Ok(Binary(reclaim(data)))
+    }
+
+    fn visit_byte_buf<E>(self, data: Vec<u8>) -> Result<Binary, E> {
+        Ok(Binary(data.into()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Binary, E> {
+        Ok(Binary(Bytes::copy_from_slice(text.as_bytes())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Binary, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(seq)).map(|data| Binary(data.into()))
+    }
+}
 
 impl<T: Into<Bytes>> From<T> for Binary {
     fn from(bytes: T) -> Self {

@@ -21,7 +21,7 @@ pub(super) fn field(request: &mut EventRequest, name: &str) -> Option<String> {
 
 fn scalar(value: Value) -> Option<String> {
     match value {
-        Value::String(key) => Some(key),
+        Value::String(key) => Some(key.into()),
         Value::Number(number) if !number.is_f64() => Some(number.to_string()),
         _ => None,
     }

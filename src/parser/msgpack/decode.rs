@@ -1,12 +1,9 @@
 //! What notepack 2.2 writes, and msgpack in general as far as JavaScript has values for it.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use rmp::Marker;
-use serde_json::Number;
 
-use crate::packet::Value;
+use crate::packet::value::{Map, Value};
 
 use super::{
     super::{Limits, ParserError, SocketPacket, SocketPacketKind},
@@ -15,11 +12,12 @@ use super::{
 
 type Result<T> = std::result::Result<T, ParserError>;
 
+const TOO_DEEP: ParserError = ParserError::new("the data is nested deeper than max_json_depth");
 const TRUNCATED: ParserError = ParserError::new("the msgpack is truncated");
 
 /// Reads a packet: a map, by the rules of `socket.io-msgpack-parser`. Keys that mean nothing are passed over.
 pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<SocketPacket> {
-    let mut input = Reader { message, at: 0, binaries: limits.attachments };
+    let mut input = Reader { message, at: 0, announced: 0 };
     let marker = input.marker()?;
     let Some(entries) = input.map_length(marker)? else {
         return Err(ParserError::new("a msgpack message is no map"));
@@ -27,7 +25,8 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<SocketPacket> {
     let (mut kind, mut namespace, mut id, mut data) = (None, None, None, None);
     for _ in 0..entries {
         let key = input.key()?;
-        let value = input.value(limits.depth)?;
+        // The arguments stand in an array.
+        let value = input.value(limits.depth.saturating_add(1))?;
         match &*key {
             "type" => kind = value,
             "nsp" => namespace = value,
@@ -48,7 +47,7 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<SocketPacket> {
         None => None,
         Some(id) => Some(integer(&id).ok_or(ParserError::new("invalid packet id"))?),
     };
-    Ok(SocketPacket { kind, namespace, id, data })
+    Ok(SocketPacket { kind, namespace: namespace.into(), id, data })
 }
 
 /// A natural number, however it was written.
@@ -64,8 +63,50 @@ fn integer(value: &Value) -> Option<u64> {
 struct Reader<'a> {
     message: &'a Bytes,
     at: usize,
-    /// How many binary values may still come.
-    binaries: usize,
+    /// The elements of all arrays and maps so far. Each is a byte of its own at least, so that there are never more than bytes.
+    announced: usize,
+}
+
+/// The beginning of a value.
+enum Begin {
+    /// All of it; `None` is undefined.
+    Whole(Option<Value>),
+    Array(usize),
+    Map(usize),
+}
+
+/// An array or a map that has not ended.
+struct Open {
+    /// How many values are missing.
+    missing: usize,
+    content: Content,
+}
+
+enum Content {
+    Array(Vec<Value>),
+    Map {
+        entries: Vec<(Box<str>, Value)>,
+        /// That of the value that comes next.
+        key: Box<str>,
+    },
+}
+
+impl Open {
+    fn add(&mut self, value: Option<Value>) {
+        self.missing -= 1;
+        match &mut self.content {
+            Content::Array(values) => values.push(value.unwrap_or_default()),
+            // As in JSON, what is undefined has no entry.
+            Content::Map { entries, key } => entries.extend(value.map(|value| (std::mem::take(key), value))),
+        }
+    }
+
+    fn finish(self) -> Value {
+        match self.content {
+            Content::Array(values) => Value::Array(values),
+            Content::Map { entries, .. } => Value::Object(Map::from_entries(entries)),
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -154,100 +195,117 @@ impl<'a> Reader<'a> {
     }
 
     /// As Node's decoder, this takes a string that is not UTF-8 for one with replacement characters.
-    fn string(&mut self, length: usize) -> Result<String> {
-        self.take(length).map(|text| String::from_utf8_lossy(text).into_owned())
+    fn string(&mut self, length: usize) -> Result<Box<str>> {
+        self.take(length).map(|text| String::from_utf8_lossy(text).into())
     }
 
     /// The key of a map. One that is a number is its digits, as in JavaScript.
-    fn key(&mut self) -> Result<String> {
+    fn key(&mut self) -> Result<Box<str>> {
         let marker = self.marker()?;
         if let Some(length) = self.str_length(marker)? {
             return self.string(length);
         }
         match self.number(marker)? {
-            Some(Value::Number(number)) => Ok(number.to_string()),
+            Some(Value::Number(number)) => Ok(number.to_string().into()),
             _ => Err(ParserError::new("a key of a map is no string")),
         }
     }
 
     fn number(&mut self, marker: Marker) -> Result<Option<Value>> {
-        let float = |float| Number::from_f64(float).map_or(Value::Null, Value::Number);
         Ok(Some(match marker {
-            Marker::FixPos(number) => Value::Number(number.into()),
-            Marker::FixNeg(number) => Value::Number(number.into()),
-            Marker::U8 => Value::Number(u8::from_be_bytes(self.array()?).into()),
-            Marker::U16 => Value::Number(u16::from_be_bytes(self.array()?).into()),
-            Marker::U32 => Value::Number(u32::from_be_bytes(self.array()?).into()),
-            Marker::U64 => Value::Number(u64::from_be_bytes(self.array()?).into()),
-            Marker::I8 => Value::Number(i8::from_be_bytes(self.array()?).into()),
-            Marker::I16 => Value::Number(i16::from_be_bytes(self.array()?).into()),
-            Marker::I32 => Value::Number(i32::from_be_bytes(self.array()?).into()),
-            Marker::I64 => Value::Number(i64::from_be_bytes(self.array()?).into()),
-            Marker::F32 => float(f32::from_be_bytes(self.array()?).into()),
-            Marker::F64 => float(f64::from_be_bytes(self.array()?)),
+            Marker::FixPos(number) => number.into(),
+            Marker::FixNeg(number) => number.into(),
+            Marker::U8 => u8::from_be_bytes(self.array()?).into(),
+            Marker::U16 => u16::from_be_bytes(self.array()?).into(),
+            Marker::U32 => u32::from_be_bytes(self.array()?).into(),
+            Marker::U64 => u64::from_be_bytes(self.array()?).into(),
+            Marker::I8 => i8::from_be_bytes(self.array()?).into(),
+            Marker::I16 => i16::from_be_bytes(self.array()?).into(),
+            Marker::I32 => i32::from_be_bytes(self.array()?).into(),
+            Marker::I64 => i64::from_be_bytes(self.array()?).into(),
+            Marker::F32 => f32::from_be_bytes(self.array()?).into(),
+            Marker::F64 => f64::from_be_bytes(self.array()?).into(),
             _ => return Ok(None),
         }))
     }
 
-    /// A value that may nest so many levels deep; `None` is undefined.
+    /// A value that may nest so many levels deep; `None` is undefined. It is read without recursion.
     fn value(&mut self, levels: usize) -> Result<Option<Value>> {
+        let mut open: Vec<Open> = Vec::new();
+        loop {
+            let mut value = match self.begin(levels - open.len())? {
+                Begin::Whole(value) => value,
+                Begin::Array(0) => Some(Value::Array(Vec::new())),
+                Begin::Map(0) => Some(Value::Object(Map::new())),
+                Begin::Array(missing) => {
+                    open.push(Open { missing, content: Content::Array(Vec::with_capacity(missing)) });
+                    continue;
+                }
+                Begin::Map(missing) => {
+                    let key = self.key()?;
+                    let entries = Vec::with_capacity(missing);
+                    open.push(Open { missing, content: Content::Map { entries, key } });
+                    continue;
+                }
+            };
+            loop {
+                let Some(innermost) = open.last_mut() else { return Ok(value) };
+                innermost.add(value);
+                if innermost.missing > 0 {
+                    if let Content::Map { key, .. } = &mut innermost.content {
+                        *key = self.key()?;
+                    }
+                    break;
+                }
+                value = open.pop().map(Open::finish);
+            }
+        }
+    }
+
+    /// The beginning of a value that may nest so many levels deep.
+    fn begin(&mut self, levels: usize) -> Result<Begin> {
         let marker = self.marker()?;
         if let Some(number) = self.number(marker)? {
-            return Ok(Some(number));
+            return Ok(Begin::Whole(Some(number)));
         }
         if let Some(length) = self.str_length(marker)? {
-            return self.string(length).map(|text| Some(Value::String(text)));
+            return self.string(length).map(|text| Begin::Whole(Some(Value::String(text))));
         }
         if let Some(length) = self.bin_length(marker)? {
-            return self.binary(length).map(Some);
+            return self.binary(length).map(|data| Begin::Whole(Some(data)));
         }
         if let Some(length) = self.ext_length(marker)? {
-            return self.extension(marker, length, levels);
+            return self.extension(marker, length, levels).map(Begin::Whole);
         }
         if let Some(length) = self.array_length(marker)? {
-            return self.values(length, inner(levels)?).map(Some);
+            return self.begin_nested(levels, length, length).map(Begin::Array);
         }
         if let Some(length) = self.map_length(marker)? {
-            return self.entries(length, inner(levels)?).map(Some);
+            return self.begin_nested(levels, length, length.saturating_mul(2)).map(Begin::Map);
         }
         match marker {
-            Marker::Null => Ok(Some(Value::Null)),
-            Marker::False => Ok(Some(Value::Bool(false))),
-            Marker::True => Ok(Some(Value::Bool(true))),
+            Marker::Null => Ok(Begin::Whole(Some(Value::Null))),
+            Marker::False => Ok(Begin::Whole(Some(Value::Bool(false)))),
+            Marker::True => Ok(Begin::Whole(Some(Value::Bool(true)))),
             _ => Err(ParserError::new("not msgpack")),
         }
     }
 
-    fn values(&mut self, length: usize, levels: usize) -> Result<Value> {
-        // Nothing is allocated for what is only announced.
-        if length > self.rest() {
-            return Err(TRUNCATED);
+    /// Checks an array or a map of this length, which has so many elements.
+    ///
+    /// Memory may be reserved for it then: whatever is announced inside of one another, no more of it in all than a packet of
+    /// this size may take.
+    fn begin_nested(&mut self, levels: usize, length: usize, elements: usize) -> Result<usize> {
+        if levels == 0 {
+            return Err(TOO_DEEP);
         }
-        let mut values = Vec::new();
-        for _ in 0..length {
-            values.push(self.value(levels)?.unwrap_or_default());
-        }
-        Ok(Value::Array(values))
-    }
-
-    /// As in JSON, what is undefined has no entry.
-    fn entries(&mut self, length: usize, levels: usize) -> Result<Value> {
-        let mut entries = BTreeMap::new();
-        for _ in 0..length {
-            let key = self.key()?;
-            match self.value(levels)? {
-                Some(value) => entries.insert(key, value),
-                None => entries.remove(&key),
-            };
-        }
-        Ok(Value::Object(entries))
+        self.announced = self.announced.saturating_add(elements);
+        if elements > self.rest() || self.announced > self.message.len() { Err(TRUNCATED) } else { Ok(length) }
     }
 
     fn binary(&mut self, length: usize) -> Result<Value> {
         let data = self.take(length)?;
-        self.binaries =
-            self.binaries.checked_sub(1).ok_or(ParserError::new("more attachments than max_attachments"))?;
-        Ok(Value::Binary(self.message.slice_ref(data)))
+        Ok(self.message.slice_ref(data).into())
     }
 
     /// notepack's own extensions have type 0: undefined, dates, and typed arrays. Any other is its type and its data.
@@ -257,21 +315,13 @@ impl<'a> Reader<'a> {
             (Marker::FixExt1, 0) => self.take(1).map(|_| None),
             (Marker::FixExt8, 0) => {
                 let millis = i64::from_be_bytes(self.array()?);
-                Ok(Some(iso_string(millis).map_or(Value::Null, Value::String)))
+                Ok(Some(iso_string(millis).into()))
             }
             (Marker::Ext8 | Marker::Ext16 | Marker::Ext32, 0) => self.binary(length).map(Some),
-            _ => {
-                inner(levels)?;
-                let data = self.binary(length)?;
-                Ok(Some(Value::Array(vec![Value::Number(kind.into()), data])))
-            }
+            _ if levels == 0 => Err(TOO_DEEP),
+            _ => Ok(Some(vec![kind.into(), self.binary(length)?].into())),
         }
     }
-}
-
-/// The levels that are left inside of an array or a map.
-fn inner(levels: usize) -> Result<usize> {
-    levels.checked_sub(1).ok_or(ParserError::new("the data is nested deeper than max_json_depth"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use rmp::encode::{
     write_uint,
 };
 
-use crate::packet::Value;
+use crate::packet::value::{Number, Value};
 
 use super::super::{ParserError, SocketPacket};
 
@@ -50,7 +50,7 @@ impl Writer {
         write_uint(&mut self.0, number).expect(INFALLIBLE);
     }
 
-    fn number(&mut self, number: &serde_json::Number) {
+    fn number(&mut self, number: Number) {
         if let Some(number) = number.as_u64() {
             self.uint(number);
         } else if let Some(number) = number.as_i64() {
@@ -64,7 +64,7 @@ impl Writer {
         match value {
             Value::Null => write_nil(&mut self.0).expect(INFALLIBLE),
             Value::Bool(value) => write_bool(&mut self.0, *value).expect(INFALLIBLE),
-            Value::Number(number) => self.number(number),
+            Value::Number(number) => self.number(*number),
             Value::String(text) => self.str(text)?,
             Value::Array(values) => {
                 write_array_len(&mut self.0, length(values.len())?).expect(INFALLIBLE);

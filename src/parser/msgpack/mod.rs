@@ -18,8 +18,8 @@ use super::{Decoder, Limits, Parser, ParserError, SocketPacket};
 /// # let _ = config;
 /// ```
 ///
-/// Binary travels among the other values, without a message of its own; [`max_attachments`] holds for it all the same,
-/// [`max_attachment_bytes`] does not, since [`max_payload`] does. Dates arrive as strings, as they do in JSON. A text
+/// Binary travels among the other values, without a message of its own: [`max_payload`] bounds it, [`max_attachments`] and
+/// [`max_attachment_bytes`] do not. Dates arrive as strings, as they do in JSON. A text
 /// message, or anything else that is no packet, closes the connection.
 ///
 /// [`max_attachments`]: crate::SocketIoConfig::max_attachments

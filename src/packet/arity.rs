@@ -1,0 +1,103 @@
+use std::any::type_name;
+
+/// How a type maps to arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arity {
+    /// `()`.
+    None,
+    One,
+    /// A tuple, [`Args`](super::Args) or [`Rest`](super::Rest).
+    Several,
+}
+
+// No other type of that module begins with these names.
+const ARGS: &str = "tower_socketio::packet::args::Args";
+const REST: &str = "tower_socketio::packet::args::Rest";
+
+/// The arity of a type.
+///
+/// serde shows a serialiser the same call for `(1, 2)` and for `[1, 2]`, but only the first is two arguments. The name
+/// of the type tells them apart: for most types its first byte does.
+pub(crate) fn arity<T: ?Sized>() -> Arity {
+    let name = type_name::<T>();
+    match name.as_bytes() {
+        [b'(' | b'&' | b'a' | b't', ..] => arity_of(name),
+        _ => Arity::One,
+    }
+}
+
+fn arity_of(mut name: &str) -> Arity {
+    while let Some(target) = behind_pointer(name) {
+        name = target;
+    }
+    // What stands around a type leaves its brackets behind.
+    if name.starts_with("()") {
+        Arity::None
+    } else if name.starts_with('(') || name.starts_with(ARGS) || name.starts_with(REST) {
+        Arity::Several
+    } else {
+        Arity::One
+    }
+}
+
+/// What a type of std's points to, if it serialises as that.
+fn behind_pointer(name: &str) -> Option<&str> {
+    if let Some(target) = name.strip_prefix('&') {
+        return Some(target.strip_prefix("mut ").unwrap_or(target));
+    }
+    let name = name.strip_prefix("alloc::")?;
+    match name.as_bytes() {
+        [b'b', b'o', b'x', ..] => name.strip_prefix("boxed::Box<"),
+        [b'r', b'c', ..] => name.strip_prefix("rc::Rc<"),
+        [b's', b'y', ..] => name.strip_prefix("sync::Arc<"),
+        [b'b', b'o', b'r', ..] => {
+            let target = name.strip_prefix("borrow::Cow<")?;
+            // The lifetime, which older compilers leave out.
+            Some(target.strip_prefix("'_, ").unwrap_or(target))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a type takes all arguments that are left.
+pub(super) fn is_rest<T: ?Sized>() -> bool {
+    type_name::<T>().starts_with(REST)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{borrow::Cow, rc::Rc, sync::Arc};
+
+    use super::{
+        super::{Args, Rest},
+        *,
+    };
+
+    #[test]
+    fn tuples_are_several_arguments_and_everything_else_is_one() {
+        assert_eq!(arity::<(u8, u8)>(), Arity::Several);
+        assert_eq!(arity::<Args>(), Arity::Several);
+        assert_eq!(arity::<Rest<u8>>(), Arity::Several);
+        assert_eq!(arity::<()>(), Arity::None);
+        assert_eq!(arity::<[u8; 2]>(), Arity::One);
+        assert_eq!(arity::<Vec<(u8, u8)>>(), Arity::One);
+        assert_eq!(arity::<Option<(u8, u8)>>(), Arity::One);
+        assert_eq!(arity::<str>(), Arity::One);
+        assert!(is_rest::<Rest>() && is_rest::<Rest<String>>());
+        assert!(!is_rest::<Args>() && !is_rest::<Vec<Rest>>());
+    }
+
+    #[test]
+    fn pointers_are_what_they_point_to() {
+        assert_eq!(arity::<&&mut (u8,)>(), Arity::Several);
+        assert_eq!(arity::<&Args<u8>>(), Arity::Several);
+        assert_eq!(arity::<Box<(u8, u8)>>(), Arity::Several);
+        assert_eq!(arity::<Rc<(u8, u8)>>(), Arity::Several);
+        assert_eq!(arity::<&Arc<Box<(u8, u8)>>>(), Arity::Several);
+        assert_eq!(arity::<Cow<'_, (u8, u8)>>(), Arity::Several);
+        assert_eq!(arity::<Arc<Args>>(), Arity::Several);
+        assert_eq!(arity::<Box<()>>(), Arity::None);
+        assert_eq!(arity::<Box<str>>(), Arity::One);
+        assert_eq!(arity::<Cow<'_, [(u8, u8)]>>(), Arity::One);
+    }
+}

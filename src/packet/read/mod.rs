@@ -1,0 +1,212 @@
+//! Reading arguments, and other JSON, as Rust types.
+
+mod arguments;
+
+use std::{
+    any::{Any, TypeId},
+    marker::PhantomData,
+};
+
+use bytes::Bytes;
+use serde::{
+    Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
+
+use self::arguments::ArgsVisitor;
+use super::{
+    DecodeError, Value,
+    arity::{Arity, arity},
+    bytes::BinaryReader,
+    check_json,
+    deep::{self, MAX_LEVELS, SHALLOW},
+    is_valid_json,
+    mend::mend,
+    placeholders::{LAST_ARGUMENT, Placeholders},
+    resolver::Resolver,
+    value::has_arbitrary_precision,
+};
+
+/// Why arguments could not be read.
+#[derive(Debug)]
+pub(crate) enum ArgsError {
+    /// The JSON, or a placeholder in it, is malformed: the end of the connection.
+    Malformed(&'static str),
+    /// The JSON does not fit the type.
+    Mismatch(serde_json::Error),
+}
+
+impl ArgsError {
+    /// The same, where nothing depends on which of them it is.
+    pub(crate) fn into_error(self) -> serde_json::Error {
+        match self {
+            Self::Mismatch(error) => error,
+            Self::Malformed(detail) => serde_json::Error::custom(detail),
+        }
+    }
+}
+
+/// The only argument of an event, read from what follows the event's name. `None` if it is not as simple as that.
+///
+/// Nearly all events have one argument, and what is binary is mostly that argument itself.
+pub(crate) fn read_only_arg<T: DeserializeOwned + 'static>(rest: &str, attachments: &[Bytes]) -> Option<T> {
+    if arity::<T>() != Arity::One {
+        return None;
+    }
+    match attachments {
+        [] => {
+            let mut values = serde_json::Deserializer::from_str(rest.strip_prefix(',')?).into_iter();
+            let value = values.next()?.ok()?;
+            let end = 1 + values.byte_offset();
+            (rest.get(end..)? == "]").then_some(value)
+        }
+        [data] if rest == LAST_ARGUMENT => {
+            share(data).or_else(|| T::deserialize(BinaryReader::<serde_json::Error>::new(data)).ok())
+        }
+        _ => None,
+    }
+}
+
+/// Binary as such: serde would copy `Bytes`, and collect a vector byte by byte.
+fn share<T: 'static>(data: &Bytes) -> Option<T> {
+    let wanted = TypeId::of::<T>();
+    if wanted == TypeId::of::<Bytes>() {
+        cast(data.clone())
+    } else if wanted == TypeId::of::<Vec<u8>>() {
+        cast(data.to_vec())
+    } else if wanted == TypeId::of::<Box<[u8]>>() {
+        cast::<Box<[u8]>, T>(data[..].into())
+    } else {
+        None
+    }
+}
+
+fn cast<Known: 'static, T: 'static>(value: Known) -> Option<T> {
+    (&mut Some(value) as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
+}
+
+/// Reads arguments from a packet's JSON array.
+///
+/// An event's array begins with its name, which is skipped; an ack's does not. Each attachment must be named once.
+pub(crate) fn read_args<T>(json: &str, attachments: &[Bytes], skip_name: bool) -> Result<T, ArgsError>
+where
+    T: DeserializeOwned + Send + 'static,
+{
+    if !attachments.is_empty()
+        && let Some(shared) = share_first_arg(json, attachments, skip_name)?
+    {
+        return Ok(shared);
+    }
+    Source { json, attachments }.read(ArgsVisitor::new(skip_name))
+}
+
+/// The first argument, if it is binary and wanted as such.
+fn share_first_arg<T: 'static>(json: &str, attachments: &[Bytes], skip_name: bool) -> Result<Option<T>, ArgsError> {
+    if ![TypeId::of::<Bytes>(), TypeId::of::<Vec<u8>>(), TypeId::of::<Box<[u8]>>()].contains(&TypeId::of::<T>()) {
+        return Ok(None);
+    }
+    let visitor = ArgsVisitor::new(skip_name);
+    match (Source { json, attachments }).read::<Value, _>(visitor) {
+        Ok(Value::Binary(data)) => Ok(share(&data)),
+        Ok(_) | Err(ArgsError::Mismatch(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads one value from JSON that is not an array of arguments.
+pub(crate) fn read_json<T: DeserializeOwned + Send>(json: &[u8]) -> serde_json::Result<T> {
+    let json = std::str::from_utf8(json).map_err(serde_json::Error::custom)?;
+    Source { json, attachments: &[] }.read(Whole(PhantomData)).map_err(ArgsError::into_error)
+}
+
+/// Reads something from a deserialiser, more than once if need be.
+trait Read<T>: Copy + Send {
+    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error>;
+}
+
+struct Whole<T>(PhantomData<fn() -> T>);
+
+impl<T> Clone for Whole<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Whole<T> {}
+
+impl<T: DeserializeOwned> Read<T> for Whole<T> {
+    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::deserialize(deserializer)
+    }
+}
+
+impl<T: DeserializeOwned> Read<T> for ArgsVisitor<T> {
+    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+/// JSON, and the binary that belongs to it.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    json: &'a str,
+    attachments: &'a [Bytes],
+}
+
+/// What is different at the second attempt.
+#[derive(Clone, Copy, Default)]
+struct Attempt {
+    deep: bool,
+    thorough: bool,
+}
+
+impl Source<'_> {
+    /// Reads the JSON, which is walked once if all is well.
+    fn read<T: Send, R: Read<T>>(self, read: R) -> Result<T, ArgsError> {
+        let first = self.attempt(read, Attempt::default())?;
+        first.or_else(|error| self.recover(read, error))
+    }
+
+    fn attempt<T, R: Read<T>>(self, read: R, attempt: Attempt) -> Result<serde_json::Result<T>, ArgsError> {
+        let mut deserializer = serde_json::Deserializer::from_str(self.json);
+        if attempt.deep {
+            deserializer.disable_recursion_limit();
+        }
+        let value = if self.attachments.is_empty() && !attempt.thorough {
+            read.read(&mut deserializer)
+        } else {
+            let placeholders = Placeholders::find(self.json, self.attachments.len());
+            let placeholders = placeholders.map_err(|DecodeError(detail)| ArgsError::Malformed(detail))?;
+            let resolver = Resolver::new(self.json, self.attachments, placeholders);
+            read.read(resolver.thorough(attempt.thorough).wrap(&mut deserializer))
+        };
+        Ok(value.and_then(|value| deserializer.end().map(|()| value)))
+    }
+
+    /// Reads again, if the reason of the failure may be that serde_json cannot read what JavaScript can.
+    fn recover<T: Send, R: Read<T>>(self, read: R, error: serde_json::Error) -> Result<T, ArgsError> {
+        if !is_valid_json(self.json) {
+            return Err(ArgsError::Malformed("invalid JSON"));
+        }
+        let mended = mend(self.json);
+        let attempt = Attempt {
+            deep: !check_json(self.json.as_bytes(), SHALLOW),
+            // At least the error is better: it does not speak of a map where the client sent binary.
+            thorough: !self.attachments.is_empty() || has_arbitrary_precision(),
+        };
+        let is_too_deep = attempt.deep && !check_json(self.json.as_bytes(), MAX_LEVELS);
+        if is_too_deep || mended.is_none() && !attempt.deep && !attempt.thorough {
+            return Err(ArgsError::Mismatch(error));
+        }
+        let source = Source { json: mended.as_deref().unwrap_or(self.json), attachments: self.attachments };
+        let again = if attempt.deep {
+            deep::run(move || Ok(source.attempt(read, attempt))).map_err(ArgsError::Mismatch)?
+        } else {
+            source.attempt(read, attempt)
+        };
+        again?.map_err(ArgsError::Mismatch)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,394 @@
+//! Any argument as a tree.
+
+mod convert;
+mod index;
+mod json;
+mod map;
+mod number;
+mod reader;
+mod visitor;
+mod writer;
+
+use std::{fmt, mem::discriminant};
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer, de::DeserializeOwned};
+
+use super::{Args, ArgsError, encode_args, read_args};
+
+pub(crate) use self::writer::Binary;
+pub use self::{
+    convert::BinaryInJson,
+    index::Index,
+    map::{IntoIter, Iter, IterMut, Map},
+    number::Number,
+};
+pub(super) use self::{
+    number::{NUMBER_TOKEN, has_arbitrary_precision},
+    reader::{KeyReader, visit_number},
+};
+
+/// Any argument: JSON, or binary.
+///
+/// Unlike `serde_json::Value`, it can hold the attachments of a binary event, at any depth, without a copy; an object keeps
+/// the order of its keys; and it is small: 24 bytes, and 40 for each entry of an object beside the text of its key.
+///
+/// ```
+/// use tower_socketio::Value;
+///
+/// let value = Value::from(serde_json::json!({ "user": { "name": "Ada", "tags": ["a", "b"] } }));
+/// assert_eq!(value["user"]["name"], "Ada");
+/// assert_eq!(value["user"]["tags"][1].as_str(), Some("b"));
+/// assert!(value["nothing"]["here"].is_null());
+///
+/// #[derive(serde::Deserialize)]
+/// struct User { name: String }
+/// let user: User = value["user"].to()?;
+/// # assert_eq!(user.name, "Ada");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// # Order and equality
+///
+/// The entries of an object are in the order of arrival. If a client repeats a key, its first place and its last value
+/// count, as in JavaScript. Two objects are equal if they have the same entries, in whatever order.
+///
+/// # Numbers
+///
+/// A number of JSON beyond the range of a double is the nearest finite one.
+///
+/// # Memory
+///
+/// Binary shares the memory in which it arrived: with msgpack, that of the whole packet. Copy what is to be kept for long, with
+/// `Bytes::copy_from_slice`.
+#[derive(Default)]
+pub enum Value {
+    /// JSON null; also an argument that was left out.
+    #[default]
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A number.
+    Number(Number),
+    /// A string. Half of a surrogate pair, which JavaScript's strings may hold, arrives as U+FFFD.
+    String(Box<str>),
+    /// An array.
+    Array(Vec<Self>),
+    /// An object.
+    Object(Map),
+    /// A binary attachment. It shares the memory in which it arrived.
+    Binary(Box<Bytes>),
+}
+
+macro_rules! accessors {
+    ($(
+        $is:ident $as:ident $as_mut:ident $variant:ident $ty:ty: $what:literal
+    )*) => {$(
+        #[doc = concat!("Whether this is ", $what, ".")]
+        #[must_use]
+        pub fn $is(&self) -> bool {
+            matches!(self, Self::$variant(_))
+        }
+
+        #[doc = concat!("The value, if this is ", $what, ".")]
+        #[must_use]
+        pub fn $as(&self) -> Option<&$ty> {
+            match self {
+                Self::$variant(value) => Some(value),
+                _ => None,
+            }
+        }
+
+        #[doc = concat!("The value, if this is ", $what, ", to be changed.")]
+        #[must_use]
+        pub fn $as_mut(&mut self) -> Option<&mut $ty> {
+            match self {
+                Self::$variant(value) => Some(value),
+                _ => None,
+            }
+        }
+    )*};
+}
+
+impl Value {
+    accessors! {
+        is_string as_str as_mut_str String str: "a string"
+        is_array as_array as_array_mut Array Vec<Self>: "an array"
+        is_object as_object as_object_mut Object Map: "an object"
+        is_binary as_binary as_binary_mut Binary Bytes: "binary"
+    }
+
+    /// Whether this is null.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// Whether this is a boolean.
+    #[must_use]
+    pub fn is_boolean(&self) -> bool {
+        matches!(self, Self::Bool(_))
+    }
+
+    /// Whether this is a number.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        matches!(self, Self::Number(_))
+    }
+
+    /// Whether this is an integer between `i64::MIN` and `i64::MAX`.
+    #[must_use]
+    pub fn is_i64(&self) -> bool {
+        self.as_i64().is_some()
+    }
+
+    /// Whether this is an integer between 0 and `u64::MAX`.
+    #[must_use]
+    pub fn is_u64(&self) -> bool {
+        self.as_u64().is_some()
+    }
+
+    /// Whether this is a number that was not written as an integer.
+    #[must_use]
+    pub fn is_f64(&self) -> bool {
+        self.as_number().is_some_and(|number| number.is_f64())
+    }
+
+    /// The boolean, if this is one.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is one.
+    #[must_use]
+    pub fn as_number(&self) -> Option<Number> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The integer, if this is one between `i64::MIN` and `i64::MAX`.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        self.as_number()?.as_i64()
+    }
+
+    /// The integer, if this is one between 0 and `u64::MAX`.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        self.as_number()?.as_u64()
+    }
+
+    /// The number as a double, if this is a number.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        self.as_number()?.as_f64()
+    }
+
+    /// `Some(())` if this is null.
+    #[must_use]
+    pub fn as_null(&self) -> Option<()> {
+        self.is_null().then_some(())
+    }
+
+    /// An entry of an object by its key, or of an array by its index. `None` if there is no such entry, or if this is
+    /// neither. `value["key"]` and `value[0]` are null instead.
+    #[must_use]
+    pub fn get<I: Index>(&self, index: I) -> Option<&Self> {
+        index.get(self)
+    }
+
+    /// As [`get`](Self::get), to be changed.
+    #[must_use]
+    pub fn get_mut<I: Index>(&mut self, index: I) -> Option<&mut Self> {
+        index.get_mut(self)
+    }
+
+    /// Takes the value, and leaves null in its place.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    /// Reads the value as another type, as if it had arrived as an argument. A [`Value`] inside of that type shares the
+    /// binary.
+    ///
+    /// # Errors
+    ///
+    /// If it does not fit the type.
+    pub fn to<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
+        reader::read(self)
+    }
+
+    /// The value that a receiver would get if this were emitted as one argument. Bytes that are serialised as such, as
+    /// those of `bytes::Bytes`, become [`Value::Binary`].
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be serialised as JSON.
+    pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
+        let (json, attachments) = encode_args(&Args(vec![value]))?.into_parts();
+        let json = std::str::from_utf8(&json).expect("JSON is UTF-8");
+        read_args(json, &attachments, false).map_err(ArgsError::into_error)
+    }
+
+    /// Whether arrays and objects are nested so many levels deep at most. Counts what is binary.
+    pub(crate) fn is_within(&self, levels: usize, binaries: &mut usize) -> bool {
+        let mut open: Vec<Children<'_>> = Vec::new();
+        let mut value = self;
+        loop {
+            match value {
+                Self::Array(_) | Self::Object(_) if open.len() == levels => return false,
+                Self::Array(values) => open.push(Children::Array(values.iter())),
+                Self::Object(entries) => open.push(Children::Object(entries.iter())),
+                Self::Binary(_) => *binaries += 1,
+                Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => {}
+            }
+            value = loop {
+                let Some(innermost) = open.last_mut() else { return true };
+                match innermost.next() {
+                    Some(child) => break child,
+                    None => open.pop(),
+                };
+            }
+        }
+    }
+}
+
+/// What has not been looked at of an array or an object.
+enum Children<'a> {
+    Array(std::slice::Iter<'a, Value>),
+    Object(Iter<'a>),
+}
+
+impl<'a> Iterator for Children<'a> {
+    type Item = &'a Value;
+
+    fn next(&mut self) -> Option<&'a Value> {
+        match self {
+            Self::Array(values) => values.next(),
+            Self::Object(entries) => entries.next().map(|(_, value)| value),
+        }
+    }
+}
+
+// What follows recurses. Clients make values that are nested a thousand levels deep where `max_json_depth` allows it, so
+// each level is one frame, or few, and small: see the tests.
+
+impl Clone for Value {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Null => Self::Null,
+            Self::Bool(value) => Self::Bool(*value),
+            Self::Number(number) => Self::Number(*number),
+            Self::String(text) => Self::String(text.clone()),
+            Self::Array(values) => {
+                let mut copies = Vec::with_capacity(values.len());
+                for value in values {
+                    copies.push(value.clone());
+                }
+                Self::Array(copies)
+            }
+            Self::Object(entries) => Self::Object(entries.clone()),
+            Self::Binary(data) => Self::Binary(data.clone()),
+        }
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(one), Self::Bool(other)) => one == other,
+            (Self::Number(one), Self::Number(other)) => one == other,
+            (Self::String(one), Self::String(other)) => one == other,
+            (Self::Binary(one), Self::Binary(other)) => one == other,
+            (Self::Object(one), Self::Object(other)) => one == other,
+            (Self::Array(one), Self::Array(other)) => {
+                if one.len() != other.len() {
+                    return false;
+                }
+                for index in 0..one.len() {
+                    if one[index] != other[index] {
+                        return false;
+                    }
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Value {}
+
+impl std::hash::Hash for Value {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        discriminant(self).hash(state);
+        match self {
+            Self::Null => {}
+            Self::Bool(value) => value.hash(state),
+            Self::Number(number) => number.hash(state),
+            Self::String(text) => text.hash(state),
+            Self::Binary(data) => data.hash(state),
+            Self::Object(entries) => entries.hash(state),
+            Self::Array(values) => {
+                state.write_usize(values.len());
+                for value in values {
+                    value.hash(state);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("Null"),
+            Self::Bool(value) => write!(f, "Bool({value})"),
+            Self::Number(number) => write!(f, "{number:?}"),
+            Self::String(text) => write!(f, "String({text:?})"),
+            Self::Binary(data) => write!(f, "Binary({data:?})"),
+            Self::Array(values) => {
+                f.write_str("Array ")?;
+                f.debug_list().entries(values).finish()
+            }
+            Self::Object(entries) => {
+                f.write_str("Object ")?;
+                entries.fmt(f)
+            }
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Number(value) => value.serialize(serializer),
+            Self::String(value) => serializer.serialize_str(value),
+            Self::Array(values) => serialize_array(values, serializer),
+            Self::Object(entries) => entries.serialize(serializer),
+            Self::Binary(data) => serializer.serialize_bytes(data),
+        }
+    }
+}
+
+fn serialize_array<S: Serializer>(values: &[Value], serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeSeq;
+    let mut seq = serializer.serialize_seq(Some(values.len()))?;
+    for value in values {
+        seq.serialize_element(value)?;
+    }
+    seq.end()
+}
+
+#[cfg(test)]
+mod tests;
