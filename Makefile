@@ -4,6 +4,7 @@ CARGO ?= cargo
 ADDRESS ?= 127.0.0.1:3000
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+SERDE_JSON := serde_json/arbitrary_precision,serde_json/preserve_order
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 # The runner is of the version of the library.
@@ -12,14 +13,14 @@ GUNGRAUN := $(CURDIR)/benches/.tools/gungraun-$(GUNGRAUN_VERSION)
 COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
 	$(CARGO) bench --bench instructions -- --output-format=json --parallel=auto
 
-.PHONY: demo test bench fuzz client lint unit doc features typescript interop instructions baseline scaling chart
+.PHONY: demo test bench fuzz client lint unit doc features serde-json typescript interop instructions baseline scaling chart
 
 # The chat, in the browser.
 demo: client
 	$(CARGO) run --example chat -- $(ADDRESS)
 
 # Everything that must hold before a change lands.
-test: client lint unit doc features typescript interop instructions
+test: client lint unit doc features serde-json typescript interop instructions
 
 lint:
 	$(CARGO) fmt --check
@@ -35,6 +36,11 @@ doc:
 features:
 	$(CARGO) check --no-default-features
 	for feature in compression http2 metrics msgpack test tracing typed; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
+
+# Other crates of an application may switch these on: serde_json then shows numbers and objects in another way.
+serde-json: client
+	$(CARGO) test --all-features --features $(SERDE_JSON) --lib -- packet:: parser::
+	$(CARGO) test --all-features --features $(SERDE_JSON) --test tests -- acks:: attachments:: connect:: events:: json:: parser:: typed::
 
 # TypeScript's compiler, over what a server exports.
 typescript: tests/typescript/node_modules/.package-lock.json
@@ -73,7 +79,7 @@ fuzz:
 	for target in $(FUZZ_TARGETS); do \
 		mkdir -p fuzz/corpus/$$target && \
 		(cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target corpus/$$target seeds/$$target -- \
-			-max_total_time=$(FUZZ_SECONDS)) || exit 1; \
+			-max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=64) || exit 1; \
 	done
 
 # The JavaScript client, from npm, where build.rs embeds it.
