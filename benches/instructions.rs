@@ -14,7 +14,7 @@ mod scene;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use http::{Method, Uri};
 use tokio::runtime::{Builder, Runtime};
-use tower_socketio::{Packet, SocketIoService};
+use tower_socketio::{Packet, Recovery, SocketIoConfig, SocketIoService};
 
 use self::scene::{EVENT, EVENT_WITH_ACK, Scene};
 
@@ -81,6 +81,28 @@ fn broadcast((scene, times): (Scene, u64)) -> Scene {
     scene
 }
 
+/// A server that remembers what it emits.
+fn recovery_scene(members: usize, times: u64) -> (Scene, u64) {
+    let scene = Scene::with_config(members, SocketIoConfig::new().recovery(Recovery::new()));
+    scene.repeat(2, &Scene::emit);
+    scene.repeat(2, &Scene::broadcast);
+    (scene, times)
+}
+
+#[library_benchmark]
+#[bench::x1000(args = (1, 1000), setup = recovery_scene)]
+fn recovery_emit((scene, times): (Scene, u64)) -> Scene {
+    scene.repeat(times, &Scene::emit);
+    scene
+}
+
+#[library_benchmark]
+#[bench::to_100_x100(args = (100, 100), setup = recovery_scene)]
+fn recovery_broadcast((scene, times): (Scene, u64)) -> Scene {
+    scene.repeat(times, &Scene::broadcast);
+    scene
+}
+
 fn connect_scene() -> Scene {
     warm(1, &Scene::connect)
 }
@@ -143,6 +165,7 @@ fn poll_handshake(polling: Polling) -> Polling {
 
 library_benchmark_group!(
     name = operations,
-    benchmarks = [event, emit, emit_with_ack, broadcast, connect, poll_cycle, poll_handshake]
+    benchmarks =
+        [event, emit, emit_with_ack, broadcast, recovery_emit, recovery_broadcast, connect, poll_cycle, poll_handshake]
 );
 main!(library_benchmark_groups = operations);

@@ -65,13 +65,21 @@ async fn come_back(io: &SocketIo, ids: &Ids, offset: Option<&str>) -> (Memory, V
         None => value!({"pid": ids.pid}),
     };
     let mut client = say_connect(io, &format!("40{auth}")).await;
-    let mut missed = Vec::new();
+    let again = Ids::read(&client.text().await);
+    let missed = received(io, &again, &mut client).await;
+    (client, missed, again)
+}
+
+/// What has been sent to a client and it has not read: everything in front of an event that has no offset.
+async fn received(io: &SocketIo, ids: &Ids, client: &mut Memory) -> Vec<String> {
+    drop(io.socket(&ids.sid).unwrap().emit_with_ack::<()>("no more", &()));
+    let mut texts = Vec::new();
     loop {
         let text = client.text().await;
-        if text.starts_with("40") {
-            return (client, missed, Ids::read(&text));
+        if text.ends_with(r#"["no more"]"#) {
+            return texts;
         }
-        missed.push(text);
+        texts.push(text);
     }
 }
 
@@ -104,11 +112,11 @@ async fn a_client_comes_back_with_its_id_its_rooms_its_data_and_what_it_missed()
     io.emit("n", &bytes::Bytes::from_static(&[4])).unwrap();
     let auth = value!({"pid": ids.pid, "offset": offset(&seen)});
     let mut client = say_connect(&io, &format!("40{auth}")).await;
+    assert_eq!(Ids::read(&client.text().await), ids);
     assert!(client.text().await.starts_with(r#"42["n",2,""#));
     assert!(client.text().await.starts_with(r#"42["n",3,""#));
     assert!(client.text().await.starts_with(r#"451-["n",{"_placeholder":true,"num":0},""#));
     assert_eq!(client.packet().await.unwrap().data(), [4]);
-    assert_eq!(Ids::read(&client.text().await), ids);
     let socket = io.socket(&ids.sid).unwrap();
     assert!(socket.recovered());
     assert!(socket.rooms().iter().any(|room| *room == "a"));
@@ -116,6 +124,30 @@ async fn a_client_comes_back_with_its_id_its_rooms_its_data_and_what_it_missed()
     assert_eq!(io.fetch_sockets().await[0].data::<Value>().unwrap(), Some(value!({"name": "ada"})));
     io.to("a").emit("n", &5).unwrap();
     assert!(client.text().await.starts_with(r#"42["n",5,""#));
+}
+
+#[tokio::test]
+async fn connect_precedes_what_was_missed_and_what_on_connect_says() {
+    async fn joined(socket: SocketRef, io: SocketIo) {
+        socket.emit("n", &"to it").unwrap();
+        io.emit("n", &"to all").unwrap();
+    }
+    let io = served(Recovery::new(), Namespace::new().on_connect(joined).with_state(()));
+    let (mut client, ids) = connect(&io).await;
+    assert_eq!(received(&io, &ids, &mut client).await.len(), 2);
+    io.emit("n", &1).unwrap();
+    let seen = offset(&client.text().await);
+    drop(client);
+    is_away(&io).await;
+    (2..4).for_each(|n| io.emit("n", &n).unwrap());
+    let mut client = say_connect(&io, &format!("40{}", value!({"pid": ids.pid, "offset": seen}))).await;
+    let mut received = Vec::new();
+    for _ in 0..5 {
+        received.push(client.text().await);
+    }
+    assert_eq!(Ids::read(&received[0]), ids);
+    let said: Vec<Value> = received[1..].iter().map(|text| json(text)[1].clone()).collect();
+    assert_eq!(said, [value!(2), value!(3), value!("to it"), value!("to all")]);
 }
 
 #[tokio::test]
@@ -309,8 +341,8 @@ async fn a_namespace_of_a_pattern_waits_for_those_who_may_come_back() {
     is_away(&io).await;
     io.of("/room/1").unwrap().emit("n", &1).unwrap();
     let mut client = say_connect(&io, &format!("40/room/1,{}", value!({"pid": ids.pid}))).await;
-    assert!(client.text().await.starts_with(r#"42/room/1,["n",1,""#));
     assert_eq!(Ids::read(&client.text().await), ids);
+    assert!(client.text().await.starts_with(r#"42/room/1,["n",1,""#));
     drop(client);
     is_away(&io).await;
     tokio::time::sleep(Duration::from_secs(130)).await;
@@ -424,15 +456,18 @@ async fn what_a_layer_emits_arrives_once() {
     let seen = offset(&client.text().await);
     drop(client);
     is_away(&io).await;
-    let (mut client, missed, again) = come_back(&io, &ids, Some(&seen)).await;
-    assert_eq!((missed.len(), &again), (0, &ids));
-    let hello = client.text().await;
+    let (mut client, sent, again) = come_back(&io, &ids, Some(&seen)).await;
+    // What the layer said this time.
+    assert_eq!((sent.len(), &again), (1, &ids));
+    let hello = &sent[0];
     assert!(hello.starts_with(r#"42["hello",""#));
     io.emit("end", &()).unwrap();
     assert!(client.text().await.starts_with(r#"42["end",""#));
     drop(client);
     is_away(&io).await;
-    assert_eq!(come_back(&io, &ids, Some(&hello[12..hello.len() - 2])).await.1.len(), 1);
+    let (_client, sent, _) = come_back(&io, &ids, Some(&hello[12..hello.len() - 2])).await;
+    let names: Vec<Value> = sent.iter().map(|text| json(text)[0].clone()).collect();
+    assert_eq!(names, ["end", "hello"]);
 }
 
 #[tokio::test]
@@ -446,10 +481,10 @@ async fn what_was_missed_leaves_room_for_what_follows() {
     (0..20).for_each(|n| io.emit("n", &(n, "x".repeat(1000))).unwrap());
     let mut client = say_connect(&io, &format!("40{}", value!({"pid": ids.pid}))).await;
     client.say(r#"42["go"]"#);
+    assert_eq!(Ids::read(&client.text().await), ids);
     for _ in 0..20 {
         assert!(client.text().await.starts_with(r#"42["n","#));
     }
-    assert_eq!(Ids::read(&client.text().await), ids);
     assert!(client.text().await.starts_with(r#"42["went","#));
 }
 
@@ -544,15 +579,7 @@ async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lo
             None => value!({"pid": first.pid}),
         };
         client.say(&format!("40{auth}")).await;
-        loop {
-            let text = client.text().await;
-            if text.starts_with("40") {
-                assert_eq!(Ids::read(&text), first, "after {kill} losses");
-                break;
-            }
-            received.push(json(&text)[1].as_u64().unwrap());
-            last_offset = Some(offset(&text));
-        }
+        assert_eq!(Ids::read(&client.text().await), first, "after {kill} losses");
     }
     while (received.len() as u64) < EVENTS {
         received.push(json(&client.text().await)[1].as_u64().unwrap());

@@ -161,9 +161,14 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new(members: usize) -> Self {
+        Self::with_config(members, SocketIoConfig::new())
+    }
+
+    /// As [`new`](Self::new), on a server with this configuration.
+    pub(crate) fn with_config(members: usize, config: SocketIoConfig) -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be made");
         let progress = Progress::default();
-        let io = service(&progress).io();
+        let io = service(&progress, config).io();
         let wire = runtime.block_on(Wire::join(&io, &progress));
         let socket = io.sockets().remove(0);
         let payload = Move { x: 1, y: 2, name: "text".to_owned() };
@@ -214,7 +219,7 @@ pub(crate) fn packet(text: impl Into<Bytes>) -> Packet {
     Packet::from_text(text).expect("a packet")
 }
 
-fn service(progress: &Progress) -> SocketIoService {
+fn service(progress: &Progress, config: SocketIoConfig) -> SocketIoService {
     let namespace = Namespace::new()
         .on_connect(async |socket: SocketRef| socket.join("all"))
         .on("move", async |State(progress): State<Progress>, Data(_): Data<Move>| progress.count())
@@ -223,6 +228,6 @@ fn service(progress: &Progress) -> SocketIoService {
         .on("echo", async |Data(data): Data<Move>| Ack(data))
         .with_state(progress.clone());
     // No heartbeat falls into the time that is measured.
-    let config = SocketIoConfig::new().ping_interval(Duration::from_secs(3600));
+    let config = config.ping_interval(Duration::from_secs(3600));
     SocketIoService::new(config.namespace("/", namespace))
 }

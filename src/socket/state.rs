@@ -273,7 +273,10 @@ impl Socket {
         drop(before);
     }
 
-    /// The socket is accepted: CONNECT goes out, then everything that was held.
+    /// The socket is accepted: CONNECT goes out, then what the client missed, then everything that was held.
+    ///
+    /// Node sends what was missed first. But the JavaScript client keeps events that precede CONNECT in a buffer, which it
+    /// neither clears when the connection is cut nor counts in its offset: a cut in between would give duplicates.
     ///
     /// Answers whether the socket had not been closed in the meantime.
     pub(crate) fn accept(self: &Arc<Self>) -> bool {
@@ -293,7 +296,7 @@ impl Socket {
         let held = packets.iter().map(|held| &held.packet);
         let settled = self.session.as_ref().map(|session| session.settle());
         let accept = || self.phase.store(CONNECTED, Ordering::Release);
-        let waker = self.connection.release(missed.iter().chain([&connect]).chain(held), accept);
+        let waker = self.connection.release([&connect].into_iter().chain(&missed).chain(held), accept);
         drop(pending);
         drop(settled);
         self.namespace.meters().joined();
