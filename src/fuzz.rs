@@ -118,6 +118,11 @@ pub fn frames(data: &[u8]) {
     }
 }
 
+/// Operations on a registry of rooms, which is compared with maps of sets.
+pub fn registry(data: &[u8]) {
+    crate::room::check_registry(data);
+}
+
 /// A message of msgpack's.
 #[cfg(feature = "msgpack")]
 pub fn msgpack(data: &[u8]) {
@@ -158,12 +163,13 @@ mod tests {
 
     #[test]
     fn the_seeds_are_harmless() {
-        let targets: [(&str, fn(&[u8])); 5] = [
+        let targets: [(&str, fn(&[u8])); 6] = [
             ("packet", super::packet),
             ("payload", super::payload),
             ("frames", super::frames),
             ("session", super::session),
             ("websocket", super::websocket),
+            ("registry", super::registry),
         ];
         #[cfg(feature = "msgpack")]
         let targets = targets.into_iter().chain([("msgpack", super::msgpack as fn(&[u8]))]);

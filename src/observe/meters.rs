@@ -300,12 +300,12 @@ pub(crate) struct RoomCount(usize);
 pub(crate) struct RoomChange(f64);
 
 impl RoomCount {
-    pub(crate) fn before<M: Clone>(registry: &Registry<M>) -> Self {
+    pub(crate) fn before<M>(registry: &Registry<M>) -> Self {
         Self(registry.rooms().len())
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge takes floats")]
-    pub(crate) fn after<M: Clone>(self, registry: &Registry<M>) -> RoomChange {
+    pub(crate) fn after<M>(self, registry: &Registry<M>) -> RoomChange {
         RoomChange(registry.rooms().len() as f64 - self.0 as f64)
     }
 }

@@ -81,11 +81,11 @@ impl SentKind {
 pub(crate) struct RoomCount;
 
 impl RoomCount {
-    pub(crate) fn before<M: Clone>(_: &Registry<M>) -> Self {
+    pub(crate) fn before<M>(_: &Registry<M>) -> Self {
         Self
     }
 
-    pub(crate) fn after<M: Clone>(self, _: &Registry<M>) -> RoomChange {
+    pub(crate) fn after<M>(self, _: &Registry<M>) -> RoomChange {
         RoomChange
     }
 }

@@ -1,7 +1,13 @@
 //! Who is in which room, and who receives a broadcast. Pure: it knows ids and handles, no sockets.
 
+mod id;
 mod name;
 mod registry;
 
-pub use self::name::{IntoRooms, Room};
-pub(crate) use self::registry::{MemberId, Recipients, Registry, Selection};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::registry::model::run as check_registry;
+pub(crate) use self::registry::{Handle, MemberId, Recipients, Registry, Selection};
+pub use self::{
+    id::SocketId,
+    name::{IntoRooms, Room},
+};

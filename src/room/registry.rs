@@ -8,14 +8,24 @@ use slab::Slab;
 
 use super::Room;
 
-/// Names a member of a registry for as long as it is one.
+/// Names a member of a registry, until [`Handle::moved`] gives it another name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct MemberId(u32);
 
 impl MemberId {
+    fn new(key: usize) -> Self {
+        Self(u32::try_from(key).expect("fewer than 2^32 sockets"))
+    }
+
     fn key(self) -> usize {
         self.0 as usize
     }
+}
+
+/// What a registry knows of its members. Cloning is cheap.
+pub(crate) trait Handle: Clone {
+    /// Called when the member is inserted, and when it gets another id because the registry shrinks.
+    fn moved(&self, id: MemberId);
 }
 
 type RoomId = u32;
@@ -89,7 +99,18 @@ impl<M> Default for Registry<M> {
     }
 }
 
-impl<M: Clone> Registry<M> {
+impl<M> Registry<M> {
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// All rooms that somebody joined, with the number of their members.
+    pub(crate) fn rooms(&self) -> impl ExactSizeIterator<Item = (&Room, usize)> {
+        self.rooms.iter().map(|(_, entry)| (&entry.name, entry.members.len()))
+    }
+}
+
+impl<M: Handle> Registry<M> {
     /// Adds a member, which is in the room of its own name and in no other.
     pub(crate) fn insert(&mut self, name: Room, handle: M) -> MemberId {
         let place = self.everyone.len();
@@ -99,7 +120,8 @@ impl<M: Clone> Registry<M> {
             place,
             rooms: HashMap::default(),
         });
-        let id = MemberId(u32::try_from(key).expect("fewer than 2^32 sockets"));
+        let id = MemberId::new(key);
+        handle.moved(id);
         Arc::make_mut(&mut self.everyone).push((id, handle));
         self.by_name.insert(name, id);
         id
@@ -121,17 +143,16 @@ impl<M: Clone> Registry<M> {
         for (room, place) in member.rooms {
             self.take_out(room, place);
         }
-        self.shrink();
+        self.shrink_members();
+        self.shrink_rooms();
         Some(member.handle)
     }
 
-    /// Adds a member to a room. Answers whether it was not there before.
-    pub(crate) fn join(&mut self, id: MemberId, room: &Room) -> bool {
-        let Some(member) = self.members.get_mut(id.key()) else {
-            return false;
-        };
+    /// Adds a member to a room. Returns the room's name, as the registry keeps it, if the member was not there before.
+    pub(crate) fn join(&mut self, id: MemberId, room: &Room) -> Option<&Room> {
+        let member = self.members.get_mut(id.key())?;
         if member.name == *room {
-            return false;
+            return None;
         }
         let room_id = match self.room_ids.get(room) {
             Some(room_id) => *room_id,
@@ -142,13 +163,13 @@ impl<M: Clone> Registry<M> {
                 room_id
             }
         };
-        let members = &mut self.rooms[room_id as usize].members;
+        let entry = &mut self.rooms[room_id as usize];
         if member.rooms.contains_key(&room_id) {
-            return false;
+            return None;
         }
-        member.rooms.insert(room_id, members.len());
-        Arc::make_mut(members).push((id, member.handle.clone()));
-        true
+        member.rooms.insert(room_id, entry.members.len());
+        Arc::make_mut(&mut entry.members).push((id, member.handle.clone()));
+        Some(&entry.name)
     }
 
     /// Takes a member out of a room. Answers whether it was there. No member can leave the room of its own name.
@@ -156,13 +177,15 @@ impl<M: Clone> Registry<M> {
         let (Some(room_id), Some(member)) = (self.room_ids.get(room), self.members.get_mut(id.key())) else {
             return false;
         };
-        match member.rooms.remove(room_id) {
-            Some(place) => {
-                self.take_out(*room_id, place);
-                true
-            }
-            None => false,
+        let Some(place) = member.rooms.remove(room_id) else {
+            return false;
+        };
+        if is_sparse(member.rooms.len(), member.rooms.capacity()) {
+            member.rooms.shrink_to(member.rooms.len() * 2);
         }
+        self.take_out(*room_id, place);
+        self.shrink_rooms();
+        true
     }
 
     /// The rooms of a member, its own among them.
@@ -184,17 +207,13 @@ impl<M: Clone> Registry<M> {
 
     /// The member of a name.
     pub(crate) fn get(&self, name: &str) -> Option<&M> {
-        let id = self.by_name.get(name)?;
+        let id = self.id_of(name)?;
         self.members.get(id.key()).map(|member| &member.handle)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.members.len()
-    }
-
-    /// All rooms that somebody joined, with the number of their members.
-    pub(crate) fn rooms(&self) -> impl ExactSizeIterator<Item = (&Room, usize)> {
-        self.rooms.iter().map(|(_, entry)| (&entry.name, entry.members.len()))
+    /// The id of the member of a name.
+    pub(crate) fn id_of(&self, name: &str) -> Option<MemberId> {
+        self.by_name.get(name).copied()
     }
 
     /// Resolves a selection.
@@ -256,21 +275,93 @@ impl<M: Clone> Registry<M> {
         } else if members.is_empty() {
             let entry = self.rooms.remove(room_id as usize);
             self.room_ids.remove(&entry.name);
+            return;
         }
+        shrink_list(members);
     }
 
-    /// Gives back what a crowd needed once most of it has left.
-    fn shrink(&mut self) {
-        let few = |len: usize, capacity: usize| capacity > 64 && len < capacity / 4;
-        if few(self.by_name.len(), self.by_name.capacity()) {
+    /// Gives back the memory of a crowd of which most have left.
+    ///
+    /// Members at the end of the slab move to its front. That costs no more than their leaving, since three of four have left
+    /// since the last time.
+    fn shrink_members(&mut self) {
+        if is_sparse(self.by_name.len(), self.by_name.capacity()) {
             self.by_name.shrink_to(self.by_name.len() * 2);
-            Arc::make_mut(&mut self.everyone).shrink_to(self.by_name.len() * 2);
-            self.members.shrink_to_fit();
         }
-        if few(self.room_ids.len(), self.room_ids.capacity()) {
+        if is_sparse(self.everyone.len(), self.everyone.capacity()) {
+            shrink_list(Arc::make_mut(&mut self.everyone));
+        }
+        if !is_sparse(self.members.len(), self.members.capacity()) {
+            return;
+        }
+        let Self { members, everyone, by_name, rooms, .. } = self;
+        let everyone = Arc::make_mut(everyone);
+        members.compact(|member, _, to| {
+            let id = MemberId::new(to);
+            everyone[member.place].0 = id;
+            for (room, place) in &member.rooms {
+                Arc::make_mut(&mut rooms[*room as usize].members)[*place].0 = id;
+            }
+            if let Some(known) = by_name.get_mut(&member.name) {
+                *known = id;
+            }
+            member.handle.moved(id);
+            true
+        });
+        members.shrink_to_fit();
+    }
+
+    /// As [`shrink_members`](Self::shrink_members), for the rooms.
+    fn shrink_rooms(&mut self) {
+        if is_sparse(self.room_ids.len(), self.room_ids.capacity()) {
             self.room_ids.shrink_to(self.room_ids.len() * 2);
-            self.rooms.shrink_to_fit();
         }
+        if !is_sparse(self.rooms.len(), self.rooms.capacity()) {
+            return;
+        }
+        let Self { members, rooms, room_ids, .. } = self;
+        rooms.compact(|entry, from, to| {
+            let (from, to) = (from as RoomId, to as RoomId);
+            for (member, _) in entry.members.iter() {
+                let own = &mut members[member.key()].rooms;
+                let place = own.remove(&from).expect("members know their rooms");
+                own.insert(to, place);
+            }
+            if let Some(known) = room_ids.get_mut(&entry.name) {
+                *known = to;
+            }
+            true
+        });
+        rooms.shrink_to_fit();
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl<M> Registry<M> {
+    /// The lengths and capacities of all collections.
+    fn capacities(&self) -> impl Iterator<Item = (usize, usize)> {
+        let own = [
+            (self.members.len(), self.members.capacity()),
+            (self.everyone.len(), self.everyone.capacity()),
+            (self.by_name.len(), self.by_name.capacity()),
+            (self.rooms.len(), self.rooms.capacity()),
+            (self.room_ids.len(), self.room_ids.capacity()),
+        ];
+        let lists = self.rooms.iter().map(|(_, entry)| (entry.members.len(), entry.members.capacity()));
+        let maps = self.members.iter().map(|(_, member)| (member.rooms.len(), member.rooms.capacity()));
+        own.into_iter().chain(lists).chain(maps)
+    }
+}
+
+/// Whether a collection holds so much more than it needs that shrinking pays.
+fn is_sparse(len: usize, capacity: usize) -> bool {
+    const KEPT: usize = 16;
+    capacity > KEPT && len < capacity / 4
+}
+
+fn shrink_list<M>(members: &mut Vec<(MemberId, M)>) {
+    if is_sparse(members.len(), members.capacity()) {
+        members.shrink_to(members.len() * 2);
     }
 }
 
@@ -290,125 +381,7 @@ impl Except {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod model;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::{BTreeMap, BTreeSet};
-
-    fn rooms(names: &[&str]) -> Vec<Room> {
-        names.iter().map(|name| Room::from(*name)).collect()
-    }
-
-    fn selected(registry: &Registry<u8>, to: &[&str], except: &[&str]) -> Vec<u8> {
-        let selection = Selection { rooms: rooms(to), except: rooms(except) };
-        let mut members: Vec<u8> = registry.select(&selection, None).iter().copied().collect();
-        members.sort_unstable();
-        members
-    }
-
-    #[test]
-    fn a_member_of_several_target_rooms_is_selected_once() {
-        let mut registry = Registry::default();
-        let a = registry.insert("a".into(), 1);
-        let b = registry.insert("b".into(), 2);
-        registry.insert("c".into(), 3);
-        for room in rooms(&["x", "y"]) {
-            registry.join(a, &room);
-            registry.join(b, &room);
-        }
-        assert_eq!(selected(&registry, &["x", "y", "a"], &[]), [1, 2]);
-        assert_eq!(selected(&registry, &["x"], &["b"]), [1]);
-        assert_eq!(selected(&registry, &[], &["x"]), [3]);
-        assert!(selected(&registry, &["nowhere"], &[]).is_empty());
-    }
-
-    #[test]
-    fn everyone_is_in_the_room_of_its_own_name_and_others_may_join_it() {
-        let mut registry = Registry::default();
-        let a = registry.insert("a".into(), 1);
-        let b = registry.insert("b".into(), 2);
-        assert_eq!(selected(&registry, &["a"], &[]), [1]);
-        assert!(registry.join(b, &"a".into()));
-        assert!(!registry.join(a, &"a".into()));
-        assert_eq!(selected(&registry, &["a"], &[]), [1, 2]);
-        assert_eq!(registry.rooms_of(a), rooms(&["a"]));
-    }
-
-    #[test]
-    fn a_snapshot_does_not_change_when_members_leave() {
-        let mut registry = Registry::default();
-        let a = registry.insert("a".into(), 1);
-        let snapshot = registry.select(&Selection::default(), None);
-        registry.remove(a);
-        assert_eq!(snapshot.iter().count(), 1);
-        assert_eq!(registry.len(), 0);
-    }
-
-    #[derive(Debug, Clone)]
-    enum Op {
-        Insert,
-        Remove(usize),
-        Join(usize, u8),
-        Leave(usize, u8),
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![
-            Just(Op::Insert),
-            any::<usize>().prop_map(Op::Remove),
-            (any::<usize>(), 0u8..4).prop_map(|(member, room)| Op::Join(member, room)),
-            (any::<usize>(), 0u8..4).prop_map(|(member, room)| Op::Leave(member, room)),
-        ]
-    }
-
-    proptest! {
-        /// The registry against a map of sets, after any history.
-        #[test]
-        fn the_registry_agrees_with_a_model(ops in prop::collection::vec(op(), 0..80)) {
-            let mut registry = Registry::default();
-            let mut model = BTreeMap::<u8, (MemberId, BTreeSet<u8>)>::new();
-            let mut next = 0u8;
-            let pick = |model: &BTreeMap<u8, (MemberId, BTreeSet<u8>)>, n: usize| {
-                model.keys().copied().nth(n % model.len().max(1))
-            };
-            for op in ops {
-                match op {
-                    Op::Insert => {
-                        model.insert(next, (registry.insert(format!("m{next}").into(), next), BTreeSet::new()));
-                        next += 1;
-                    }
-                    Op::Remove(n) => if let Some(key) = pick(&model, n) {
-                        let (id, _) = model.remove(&key).unwrap();
-                        prop_assert_eq!(registry.remove(id), Some(key));
-                    },
-                    Op::Join(n, room) => if let Some(key) = pick(&model, n) {
-                        let (id, rooms) = model.get_mut(&key).unwrap();
-                        prop_assert_eq!(registry.join(*id, &format!("r{room}").into()), rooms.insert(room));
-                    },
-                    Op::Leave(n, room) => if let Some(key) = pick(&model, n) {
-                        let (id, rooms) = model.get_mut(&key).unwrap();
-                        prop_assert_eq!(registry.leave(*id, &format!("r{room}")), rooms.remove(&room));
-                    },
-                }
-            }
-            for room in 0..4 {
-                let name = format!("r{room}");
-                let expected: Vec<u8> =
-                    model.iter().filter(|(_, (_, rooms))| rooms.contains(&room)).map(|(key, _)| *key).collect();
-                prop_assert_eq!(selected(&registry, &[&name], &[]), expected);
-                for (key, (id, rooms)) in &model {
-                    prop_assert_eq!(registry.is_in(*id, &name), rooms.contains(&room));
-                    let own = format!("m{key}");
-                    prop_assert!(registry.is_in(*id, &own));
-                }
-            }
-            prop_assert_eq!(selected(&registry, &[], &[]), model.keys().copied().collect::<Vec<_>>());
-            let occupied = model.values().flat_map(|(_, rooms)| rooms).collect::<BTreeSet<_>>().len();
-            prop_assert_eq!(registry.rooms().count(), occupied);
-            for (id, rooms) in model.values() {
-                prop_assert_eq!(registry.rooms_of(*id).len(), rooms.len() + 1);
-            }
-        }
-    }
-}
+mod tests;

@@ -7,7 +7,6 @@ mod emit;
 mod error;
 mod extensions;
 mod handshake;
-mod id;
 mod kept;
 mod listeners;
 mod reason;
@@ -23,7 +22,6 @@ pub use self::{
     error::{AckError, EmitError},
     extensions::SocketExtensions,
     handshake::Handshake,
-    id::SocketId,
     listeners::{ListenerId, OutgoingEvent},
     reason::DisconnectReason,
     remote::RemoteSocket,
@@ -34,3 +32,4 @@ pub(crate) use self::{
     listeners::Found,
     state::{EventStart, Socket},
 };
+pub use crate::room::SocketId;

@@ -23,7 +23,7 @@ use crate::{
     observe::SentKind,
     packet::{Encoded, encode_simple},
     recovery::{Audience, Memory, Restored, Session},
-    room::{MemberId, Room},
+    room::{Handle, MemberId, Room},
 };
 
 use super::{DisconnectReason, SocketId, acks::Acks, kept::Kept, listeners::Listeners};
@@ -117,7 +117,10 @@ impl Socket {
         let saved = restored.as_ref().map(|restored| &*restored.saved);
         let recoverable = namespace.memory().is_some() && connection.dialect.protocol == Protocol::V4;
         Arc::new(Self {
-            id: saved.map_or_else(|| SocketId::new(&connection, namespace.name()), |saved| saved.id.clone()),
+            id: saved.map_or_else(
+                || SocketId::new(connection.dialect.protocol, &connection.id, namespace.name()),
+                |saved| saved.id.clone(),
+            ),
             data: Mutex::new(saved.and_then(|saved| saved.data.clone())),
             session: recoverable.then(|| Box::new(Session::new(restored))),
             namespace,
@@ -243,7 +246,6 @@ impl Socket {
                 for room in rooms.iter().chain(&joined) {
                     registry.join(id, room);
                 }
-                *self.member() = Some(id);
             });
             self.phase.store(HELD, Ordering::Release);
             Some(joined)
@@ -671,6 +673,12 @@ impl Drop for Running {
         self.socket.connection.event_bytes.fetch_sub(self.cost, Ordering::AcqRel);
         self.socket.connection.reader.wake();
         self.socket.drop_extensions();
+    }
+}
+
+impl Handle for Arc<Socket> {
+    fn moved(&self, id: MemberId) {
+        *self.member() = Some(id);
     }
 }
 

@@ -1,10 +1,8 @@
 use std::{fmt, ops::Deref, sync::Arc};
 
-use crate::{
-    connection::Connection,
-    engine::{Protocol, generate_id},
-    room::{IntoRooms, Room},
-};
+use crate::engine::{Protocol, generate_id};
+
+use super::{IntoRooms, Room};
 
 /// The public id of a socket: random, one for each namespace that a client joins.
 ///
@@ -16,12 +14,12 @@ use crate::{
 pub struct SocketId(Arc<str>);
 
 impl SocketId {
-    /// The id of a new socket of a connection.
-    pub(super) fn new(connection: &Connection, namespace: &str) -> Self {
-        match (connection.dialect.protocol, namespace) {
+    /// The id of a new socket of an Engine.IO session.
+    pub(crate) fn new(protocol: Protocol, session_id: &Arc<str>, namespace: &str) -> Self {
+        match (protocol, namespace) {
             (Protocol::V4, _) => Self(generate_id().into()),
-            (Protocol::V3, "/") => Self(connection.id.clone()),
-            (Protocol::V3, namespace) => Self(format!("{namespace}#{}", connection.id).into()),
+            (Protocol::V3, "/") => Self(session_id.clone()),
+            (Protocol::V3, namespace) => Self(format!("{namespace}#{session_id}").into()),
         }
     }
 

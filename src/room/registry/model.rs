@@ -1,0 +1,205 @@
+//! A registry against maps of sets: what the property test and the fuzz target run.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use super::{Handle, MemberId, Registry, Room, Selection};
+
+/// A member that knows its number and its id.
+#[derive(Debug, Clone)]
+pub(super) struct Guest(Rc<(u32, Cell<Option<MemberId>>)>);
+
+impl Guest {
+    pub(super) fn new(number: u32) -> Self {
+        Self(Rc::new((number, Cell::new(None))))
+    }
+
+    pub(super) fn id(&self) -> MemberId {
+        self.0.1.get().expect("it has been inserted")
+    }
+
+    fn name(&self) -> Room {
+        format!("m{}", self.0.0).into()
+    }
+}
+
+impl Handle for Guest {
+    fn moved(&self, id: MemberId) {
+        self.0.1.set(Some(id));
+    }
+}
+
+/// The numbers of the selected members, in order.
+pub(super) fn selected(registry: &Registry<Guest>, to: &[&str], except: &[&str], sender: Option<MemberId>) -> Vec<u32> {
+    let rooms = |names: &[&str]| names.iter().map(|name| Room::from(*name)).collect();
+    let selection = Selection { rooms: rooms(to), except: rooms(except) };
+    let mut numbers: Vec<u32> = registry.select(&selection, sender).iter().map(|guest| guest.0.0).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Rooms that single operations choose from. Bulk operations use others too.
+const ROOMS: u32 = 6;
+
+fn room(number: u32) -> Room {
+    format!("r{number}").into()
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    registry: Registry<Guest>,
+    members: BTreeMap<u32, (Guest, BTreeSet<Room>)>,
+    next: u32,
+}
+
+/// Interprets bytes as operations, and compares the registry with the model.
+pub(crate) fn run(script: &[u8]) {
+    let mut model = Model::default();
+    let mut bytes = script.iter().copied();
+    while let Some(operation) = bytes.next() {
+        let mut next = || u32::from(bytes.next().unwrap_or_default());
+        let (first, second) = (next(), next());
+        model.apply(operation, first, second);
+        model.check_capacities();
+    }
+    model.check();
+}
+
+impl Model {
+    fn apply(&mut self, operation: u8, first: u32, second: u32) {
+        match operation % 8 {
+            0 => self.insert(),
+            1 => self.remove(first),
+            2 | 3 => self.join(first, &room(second % ROOMS)),
+            4 => self.leave(first, &room(second % ROOMS)),
+            // In the room that has another member's name.
+            5 => self.join(first, &format!("m{second}").into()),
+            6 => self.crowd(first, second),
+            _ => self.exodus(first, second),
+        }
+    }
+
+    /// Many members come to a room, or one member to many rooms.
+    fn crowd(&mut self, first: u32, second: u32) {
+        if second.is_multiple_of(2) {
+            for _ in 0..first / 4 {
+                self.insert();
+                self.join(self.next - 1, &room(second % ROOMS));
+            }
+        } else {
+            (0..first).for_each(|number| self.join(second, &room(number)));
+        }
+    }
+
+    /// Most members leave a room, one member most of its rooms, or most members everything.
+    fn exodus(&mut self, first: u32, second: u32) {
+        let stays = |number: u32| number % 16 == first % 16;
+        let members: Vec<u32> = self.members.keys().copied().filter(|number| !stays(*number)).collect();
+        match second % 3 {
+            0 => members.into_iter().for_each(|number| self.leave_exactly(number, &room(second % ROOMS))),
+            1 => (0..256).filter(|number| !stays(*number)).for_each(|number| self.leave(first, &room(number))),
+            _ => members.into_iter().for_each(|number| self.remove_exactly(number)),
+        }
+    }
+
+    /// The number of an existing member.
+    fn pick(&self, number: u32) -> Option<u32> {
+        let index = number as usize % self.members.len().max(1);
+        self.members.keys().copied().nth(index)
+    }
+
+    fn insert(&mut self) {
+        let guest = Guest::new(self.next);
+        let id = self.registry.insert(guest.name(), guest.clone());
+        assert_eq!(guest.id(), id);
+        self.members.insert(self.next, (guest, BTreeSet::new()));
+        self.next += 1;
+    }
+
+    fn remove(&mut self, number: u32) {
+        if let Some(number) = self.pick(number) {
+            self.remove_exactly(number);
+        }
+    }
+
+    fn remove_exactly(&mut self, number: u32) {
+        let Some((guest, _)) = self.members.remove(&number) else { return };
+        let removed = self.registry.remove(guest.id()).expect("it is a member");
+        assert!(Rc::ptr_eq(&removed.0, &guest.0));
+    }
+
+    fn join(&mut self, number: u32, room: &Room) {
+        let Some(number) = self.pick(number) else { return };
+        let Some((guest, rooms)) = self.members.get_mut(&number) else { return };
+        let joined = self.registry.join(guest.id(), room).cloned();
+        let expected = (guest.name() != *room && rooms.insert(room.clone())).then(|| room.clone());
+        assert_eq!(joined, expected);
+    }
+
+    fn leave(&mut self, number: u32, room: &Room) {
+        if let Some(number) = self.pick(number) {
+            self.leave_exactly(number, room);
+        }
+    }
+
+    fn leave_exactly(&mut self, number: u32, room: &Room) {
+        let Some((guest, rooms)) = self.members.get_mut(&number) else { return };
+        assert_eq!(self.registry.leave(guest.id(), room), rooms.remove(room));
+    }
+
+    /// What is allocated is in proportion to what is there. Hash maps know their capacity roughly, because of the traces that
+    /// removed entries leave.
+    fn check_capacities(&self) {
+        for (len, capacity) in self.registry.capacities() {
+            assert!(capacity <= 32 || capacity < 10 * (len + 1), "{len} of {capacity}");
+        }
+    }
+
+    fn is_in(&self, number: u32, room: &str) -> bool {
+        self.members.get(&number).is_some_and(|(guest, rooms)| guest.name() == *room || rooms.contains(room))
+    }
+
+    fn expected(&self, to: &[&str], except: &[&str]) -> Vec<u32> {
+        let is_in_one = |number: u32, rooms: &[&str]| rooms.iter().any(|room| self.is_in(number, room));
+        let is_meant = |number: &u32| (to.is_empty() || is_in_one(*number, to)) && !is_in_one(*number, except);
+        self.members.keys().copied().filter(is_meant).collect()
+    }
+
+    fn check(&self) {
+        assert_eq!(self.registry.len(), self.members.len());
+        let mut names: BTreeSet<Room> = self.members.values().flat_map(|(_, rooms)| rooms.clone()).collect();
+        let rooms: BTreeMap<&Room, usize> = self.registry.rooms().collect();
+        assert_eq!(rooms.keys().copied().collect::<BTreeSet<_>>(), names.iter().collect());
+        for (room, members) in rooms {
+            assert_eq!(members, self.members.values().filter(|(_, rooms)| rooms.contains(room)).count());
+        }
+        for (number, (guest, rooms)) in &self.members {
+            let name = guest.name();
+            assert_eq!(self.registry.id_of(&name), Some(guest.id()));
+            assert!(self.registry.get(&name).is_some_and(|found| Rc::ptr_eq(&found.0, &guest.0)));
+            let mut all = rooms.clone();
+            all.insert(name.clone());
+            assert_eq!(self.registry.rooms_of(guest.id()).into_iter().collect::<BTreeSet<_>>(), all);
+            let mut others = self.members.keys().copied().collect::<Vec<_>>();
+            others.retain(|other| other != number);
+            assert_eq!(selected(&self.registry, &[], &[], Some(guest.id())), others);
+        }
+        names.insert(room(0));
+        names.extend(self.members.values().take(3).map(|(guest, _)| guest.name()));
+        let names: Vec<&str> = names.iter().map(|name| &**name).take(40).collect();
+        for (index, &name) in names.iter().enumerate() {
+            let (next, last) = (names[(index + 1) % names.len()], names[names.len() - 1]);
+            self.members.iter().take(20).for_each(|(number, (guest, _))| {
+                assert_eq!(self.registry.is_in(guest.id(), name), self.is_in(*number, name));
+            });
+            for (to, except) in
+                [(&[name][..], &[][..]), (&[], &[name]), (&[name, next], &[last]), (&[name, last], &[next, name])]
+            {
+                assert_eq!(selected(&self.registry, to, except, None), self.expected(to, except), "{to:?} {except:?}");
+            }
+        }
+    }
+}
