@@ -3,6 +3,8 @@
 CARGO ?= cargo
 ADDRESS ?= 127.0.0.1:3000
 FUZZ_SECONDS ?= 60
+# No input of a few kilobytes is worth a larger allocation.
+FUZZ_MALLOC_MB ?= 64
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 SERDE_JSON := serde_json/arbitrary_precision,serde_json/preserve_order
 CHROMIUM ?= /usr/bin/chromium
@@ -79,7 +81,7 @@ fuzz:
 	for target in $(FUZZ_TARGETS); do \
 		mkdir -p fuzz/corpus/$$target && \
 		(cd fuzz && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target corpus/$$target seeds/$$target -- \
-			-max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=64) || exit 1; \
+			-max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=$(FUZZ_MALLOC_MB)) || exit 1; \
 	done
 
 # The JavaScript client, from npm, where build.rs embeds it.

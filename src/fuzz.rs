@@ -123,6 +123,11 @@ pub fn registry(data: &[u8]) {
     crate::room::check_registry(data);
 }
 
+/// Events, losses and returns on a history, which is compared with a model.
+pub fn history(data: &[u8]) {
+    crate::recovery::check_history(data);
+}
+
 /// A message of msgpack's.
 #[cfg(feature = "msgpack")]
 pub fn msgpack(data: &[u8]) {
@@ -163,13 +168,14 @@ mod tests {
 
     #[test]
     fn the_seeds_are_harmless() {
-        let targets: [(&str, fn(&[u8])); 6] = [
+        let targets: [(&str, fn(&[u8])); 7] = [
             ("packet", super::packet),
             ("payload", super::payload),
             ("frames", super::frames),
             ("session", super::session),
             ("websocket", super::websocket),
             ("registry", super::registry),
+            ("history", super::history),
         ];
         #[cfg(feature = "msgpack")]
         let targets = targets.into_iter().chain([("msgpack", super::msgpack as fn(&[u8]))]);

@@ -6,8 +6,8 @@ use axum::{Json, http::StatusCode};
 use serde_json::{Value, json as value};
 use tokio::sync::Semaphore;
 use tower_socketio::{
-    DisconnectReason, Namespace, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef, extract::Data,
-    test::TestClient,
+    DisconnectReason, Namespace, Recovery, SlowClientPolicy, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    extract::Data, test::TestClient,
 };
 
 use crate::support::*;
@@ -361,18 +361,423 @@ async fn clients_of_revision_3_are_left_alone() {
     assert!(new.text().await.starts_with(r#"42["n",1,""#));
 }
 
+/// The numbers of events.
+fn numbers(texts: &[String]) -> Vec<u64> {
+    texts.iter().map(|text| json(text)[1].as_u64().unwrap_or_else(|| panic!("no number in {text}"))).collect()
+}
+
+/// A client that has seen one event, whose offset is the last value.
+async fn connect_and_see(io: &SocketIo) -> (Memory, Ids, String) {
+    let (mut client, ids) = connect(io).await;
+    io.to(&*ids.sid).emit("n", &0).unwrap();
+    let seen = offset(&client.text().await);
+    (client, ids, seen)
+}
+
+/// Loses the connection, and comes back with an offset. Gives the numbers of what was missed.
+async fn lose(io: &SocketIo, client: Memory, ids: &Ids, offset: &str) -> (Memory, Vec<u64>) {
+    drop(client);
+    is_away(io).await;
+    let (client, missed, again) = come_back(io, ids, Some(offset)).await;
+    assert_eq!(again, *ids);
+    (client, numbers(&missed))
+}
+
 #[tokio::test]
-async fn an_emit_that_fails_is_not_delivered_later() {
+async fn a_client_gets_what_was_said_in_a_room_while_it_was_in_it() {
     let io = server();
+    let (client, ids, seen) = connect_and_see(&io).await;
+    let say = |n: u32| io.to("a").emit("n", &n).unwrap();
+    let socket = io.socket(&ids.sid).unwrap();
+    say(1);
+    socket.join("a");
+    say(2);
+    socket.leave("a");
+    say(3);
+    io.to(&*ids.sid).sockets_join("a");
+    say(4);
+    io.to(&*ids.sid).sockets_leave(["b", "a"]);
+    say(5);
+    socket.join(["a", "b"]);
+    socket.leave("b");
+    say(6);
+    io.to(["b", "a"]).emit("n", &7).unwrap();
+    drop(client);
+    is_away(&io).await;
+    say(8);
+    let (client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!(numbers(&missed), [2, 4, 6, 7, 8]);
+    // It may have lost a part of that too; and then it is as it was.
+    say(9);
+    io.socket(&ids.sid).unwrap().leave("a");
+    say(10);
+    let (client, again) = lose(&io, client, &ids, &offset(&missed[1])).await;
+    assert_eq!(again, [6, 7, 8, 9]);
+    let (_client, again) = lose(&io, client, &ids, &seen).await;
+    assert_eq!(again, [2, 4, 6, 7, 8, 9]);
+}
+
+#[tokio::test]
+async fn an_exception_is_for_those_who_were_in_the_room_at_the_time() {
+    let io = server();
+    let (client, ids, seen) = connect_and_see(&io).await;
+    let socket = io.socket(&ids.sid).unwrap();
+    let say = |n: u32| io.except("x").emit("n", &n).unwrap();
+    say(1);
+    socket.join("x");
+    say(2);
+    socket.leave("x");
+    say(3);
+    socket.join("x");
+    drop(client);
+    is_away(&io).await;
+    say(4);
+    let (client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!(numbers(&missed), [1, 3]);
+    io.socket(&ids.sid).unwrap().leave("x");
+    say(5);
+    let (_client, missed) = lose(&io, client, &ids, &seen).await;
+    assert_eq!(missed, [1, 3, 5]);
+}
+
+#[tokio::test]
+async fn what_a_socket_says_to_the_others_is_not_for_it_later_either() {
+    let io = server();
+    let (client, ids, seen) = connect_and_see(&io).await;
+    let old = io.socket(&ids.sid).unwrap();
+    old.join("a");
+    let say = |socket: &SocketRef, n: u32| {
+        socket.broadcast().emit("n", &n).unwrap();
+        socket.to("a").emit("n", &(n + 1)).unwrap();
+        io.except(socket.id()).emit("n", &(n + 2)).unwrap();
+        socket.within("a").emit("n", &(n + 3)).unwrap();
+    };
+    say(&old, 10);
+    drop(client);
+    is_away(&io).await;
+    say(&old, 20);
+    let (client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!(numbers(&missed), [13, 23]);
+    // Whoever holds the old handle still speaks for the same client.
+    say(&old, 30);
+    let (mut client, missed) = lose(&io, client, &ids, &offset(&missed[1])).await;
+    assert_eq!(missed, [33]);
+    say(&old, 40);
+    let sent = received(&io, &ids, &mut client).await;
+    assert_eq!(numbers(&sent), [43]);
+}
+
+#[tokio::test]
+async fn rooms_may_change_until_the_socket_has_left() {
+    async fn leaving(socket: SocketRef) {
+        socket.leave("a");
+        socket.join("b");
+    }
+    let io = served(Recovery::new(), Namespace::new().on_disconnecting(leaving).with_state(()));
+    let (client, ids, seen) = connect_and_see(&io).await;
+    io.socket(&ids.sid).unwrap().join("a");
+    io.to("a").emit("n", &1).unwrap();
+    io.to("b").emit("n", &2).unwrap();
+    drop(client);
+    is_away(&io).await;
+    io.to("a").emit("n", &3).unwrap();
+    io.to("b").emit("n", &4).unwrap();
+    let (_client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!(numbers(&missed), [1, 4]);
+    let socket = io.socket(&ids.sid).unwrap();
+    assert_eq!((socket.is_in("a"), socket.is_in("b")), (false, true));
+}
+
+#[tokio::test]
+async fn a_layer_may_take_a_recovered_socket_out_of_a_room() {
+    async fn evict(
+        socket: SocketRef,
+        request: axum::extract::Request,
+        next: axum::middleware::Next,
+    ) -> axum::response::Response {
+        socket.join("lobby");
+        socket.leave("a");
+        next.run(request).await
+    }
+    let io = served(Recovery::new(), Namespace::new().layer(axum::middleware::from_fn(evict)));
+    let (client, ids, seen) = connect_and_see(&io).await;
+    io.socket(&ids.sid).unwrap().join("a");
+    drop(client);
+    is_away(&io).await;
+    io.to("a").emit("n", &1).unwrap();
+    let (mut client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!(numbers(&missed), [1]);
+    io.to("a").emit("n", &2).unwrap();
+    io.to("lobby").emit("n", &3).unwrap();
+    assert_eq!(numbers(&received(&io, &ids, &mut client).await), [3]);
+    let (_client, missed) = lose(&io, client, &ids, &seen).await;
+    assert_eq!(missed, [1, 3]);
+}
+
+#[tokio::test]
+async fn a_return_that_is_refused_is_undone() {
+    async fn joined(socket: SocketRef, Json(auth): Json<Value>) -> Result<(), StatusCode> {
+        if auth["pid"].is_null() {
+            return Ok(());
+        }
+        socket.join("b");
+        socket.leave("a");
+        socket.emit("n", &100).unwrap();
+        for room in ["a", "b", socket.id()] {
+            socket.within(room).emit("n", &room.len()).unwrap();
+        }
+        if auth["name"] == "eve" { Err(StatusCode::FORBIDDEN) } else { Ok(()) }
+    }
+    let io = served(Recovery::new(), Namespace::new().on_connect(joined).with_state(()));
+    let (client, ids, seen) = connect_and_see(&io).await;
+    io.socket(&ids.sid).unwrap().join("a");
+    drop(client);
+    is_away(&io).await;
+    io.to("a").emit("n", &7).unwrap();
+    for _ in 0..2 {
+        let claim = value!({"pid": ids.pid, "offset": seen, "name": "eve"});
+        let mut client = say_connect(&io, &format!("40{claim}")).await;
+        client.expect(r#"44{"message":"Forbidden"}"#).await;
+        io.to("b").emit("n", &8).unwrap();
+    }
+    let (_client, missed, again) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!(again, ids);
+    // Of each refused one, what was said to `a` and to its own room; of the last one, what it said to itself, and to `b`.
+    let own = ids.sid.len() as u64;
+    assert_eq!(numbers(&missed), [7, 1, own, 1, own, 100, 1, own]);
+}
+
+#[tokio::test]
+async fn a_client_of_which_something_is_forgotten_while_it_is_admitted_begins_anew() {
+    let gate = Arc::new(Semaphore::new(1));
+    let wait = gate.clone();
+    let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let layer = axum::middleware::from_fn(move |request: axum::extract::Request, next: axum::middleware::Next| {
+        let wait = wait.clone();
+        ask.send(()).unwrap();
+        async move {
+            wait.acquire().await.unwrap().forget();
+            next.run(request).await
+        }
+    });
+    let (sender, mut joined) = tokio::sync::mpsc::unbounded_channel();
+    let namespace = Namespace::new().on_connect(move |socket: SocketRef| {
+        sender.send(socket.recovered()).unwrap();
+        async {}
+    });
+    let io = served(Recovery::new().max_packets(2), namespace.layer(layer).with_state(()));
+    let (client, ids, seen) = connect_and_see(&io).await;
+    assert_eq!(soon(joined.recv()).await, Some(false));
+    soon(asked.recv()).await;
+    drop(client);
+    is_away(&io).await;
+    io.emit("n", &1).unwrap();
+    let claim = format!("40{}", value!({"pid": ids.pid, "offset": seen}));
+    let mut client = say_connect(&io, &claim).await;
+    // It has claimed its session, in which nothing is missing yet.
+    soon(asked.recv()).await;
+    (2..5).for_each(|n| io.emit("n", &n).unwrap());
+    gate.add_permits(2);
+    assert_eq!(client.packet().await, None);
+    let mut client = say_connect(&io, &claim).await;
+    assert_ne!(Ids::read(&client.text().await), ids);
+    assert_eq!(soon(joined.recv()).await, Some(false));
+}
+
+#[tokio::test]
+async fn what_is_emitted_to_a_socket_that_may_come_back_is_kept() {
+    let io = server();
+    let (client, ids, seen) = connect_and_see(&io).await;
+    let socket = io.socket(&ids.sid).unwrap();
+    drop(client);
+    is_away(&io).await;
+    assert!(!socket.connected());
+    socket.emit("n", &1).unwrap();
+    io.to(socket.id()).emit("n", &2).unwrap();
+    socket.emit("n", &3).unwrap();
+    // As ever, what is volatile is not, and nobody can answer.
+    socket.volatile().emit("n", &4).unwrap();
+    assert!(socket.emit_with_ack::<()>("n", &5).await.unwrap_err().is_disconnected());
+    let (client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
+    assert_eq!(numbers(&missed), [1, 2, 3]);
+    // The handle is that of a socket that has ended; what is emitted to it reaches the client all the same, once.
+    assert!(!socket.connected());
+    socket.emit("n", &6).unwrap();
+    let (mut client, missed) = lose(&io, client, &ids, &offset(&missed[2])).await;
+    assert_eq!(missed, [6]);
+    socket.emit("n", &7).unwrap();
+    assert_eq!(numbers(&received(&io, &ids, &mut client).await), [7]);
+    // Until somebody wants it to end.
+    io.socket(&ids.sid).unwrap().disconnect();
+    assert!(socket.emit("n", &8).unwrap_err().is_disconnected());
+    assert!(socket.volatile().emit("n", &9).unwrap_err().is_disconnected());
+}
+
+#[tokio::test]
+async fn what_is_emitted_to_a_socket_that_does_not_come_back_fails() {
+    for (recovery, on_purpose) in [(false, false), (true, true)] {
+        let config = SocketIoConfig::new().namespace("/", namespace());
+        let config = if recovery { config.recovery(Recovery::new()) } else { config };
+        let io = SocketIoService::new(config).io();
+        let client = Memory::join(&io).await;
+        let socket = io.sockets().remove(0);
+        if on_purpose {
+            socket.disconnect();
+        }
+        drop(client);
+        is_away(&io).await;
+        assert!(socket.emit("n", &1).unwrap_err().is_disconnected());
+        assert!(socket.volatile().emit("n", &1).unwrap_err().is_disconnected());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_emitted_to_a_socket_that_has_been_forgotten_fails() {
+    let recovery = Recovery::new().max_disconnection(Duration::from_secs(60)).max_sessions(1);
+    let io = served(recovery, namespace());
     let (client, ids) = connect(&io).await;
     let socket = io.socket(&ids.sid).unwrap();
     drop(client);
     is_away(&io).await;
-    assert!(socket.emit("n", &1).is_err());
-    io.to(socket.id()).emit("n", &2).unwrap();
-    let (_client, missed, _) = come_back(&io, &ids, None).await;
-    assert_eq!(missed.len(), 1);
-    assert!(missed[0].starts_with(r#"42["n",2,""#));
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    socket.emit("n", &1).unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(socket.emit("n", &2).unwrap_err().is_disconnected());
+    // The same if others take its place.
+    let (client, ids) = connect(&io).await;
+    let socket = io.socket(&ids.sid).unwrap();
+    drop(client);
+    is_away(&io).await;
+    let (other, _) = connect(&io).await;
+    drop(other);
+    is_away(&io).await;
+    assert!(socket.emit("n", &3).unwrap_err().is_disconnected());
+    // One that was never accepted has nothing to come back to.
+    let (sender, mut lost) = tokio::sync::mpsc::unbounded_channel();
+    let refuses = Namespace::new().on_connect(move |socket: SocketRef| {
+        sender.send(socket).unwrap();
+        std::future::pending::<()>()
+    });
+    let io = served(Recovery::new(), refuses.with_state(()));
+    let client = say_connect(&io, "40").await;
+    let socket = soon(lost.recv()).await.unwrap();
+    drop(client);
+    until(|| io.stats().connections == 0).await;
+    assert!(socket.emit("n", &4).unwrap_err().is_disconnected());
+}
+
+#[tokio::test]
+async fn an_emit_that_finds_no_room_is_kept_where_the_client_may_come_back() {
+    for policy in [SlowClientPolicy::Disconnect, SlowClientPolicy::DropPacket] {
+        let config = SocketIoConfig::new().max_buffered_bytes(10_000).slow_client_policy(policy);
+        let io = SocketIoService::new(config.recovery(Recovery::new()).namespace("/", namespace())).io();
+        let (client, ids, seen) = connect_and_see(&io).await;
+        let socket = io.socket(&ids.sid).unwrap();
+        let big = "x".repeat(9_800);
+        // Nothing of it leaves before the test waits.
+        socket.emit("n", &(1, &big)).unwrap();
+        let second = socket.emit("n", &(2, &big));
+        let third = socket.emit("n", &3);
+        drop(client);
+        is_away(&io).await;
+        let (_client, missed, again) = come_back(&io, &ids, Some(&seen)).await;
+        assert_eq!(again, ids);
+        if policy == SlowClientPolicy::Disconnect {
+            assert!(second.is_ok() && third.is_ok());
+            assert_eq!(numbers(&missed), [1, 2, 3]);
+        } else {
+            assert!(second.unwrap_err().is_slow_client() && third.is_ok());
+            assert_eq!(numbers(&missed), [1, 3]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_to_which_nothing_was_said_for_long_may_lose_what_is_said_then() {
+    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let (client, ids, seen) = connect_and_see(&io).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        client.say("3");
+        io.to("others").emit("n", &1).unwrap();
+    }
+    // It does not read that any more.
+    io.emit("n", &2).unwrap();
+    io.emit("n", &3).unwrap();
+    let (client, missed) = lose(&io, client, &ids, &seen).await;
+    assert_eq!(missed, [2, 3]);
+    let (_client, missed) = lose(&io, client, &ids, &seen).await;
+    assert_eq!(missed, [2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_from_before_the_session_says_that_nothing_of_it_was_seen() {
+    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let (other, _, before) = connect_and_see(&io).await;
+    drop(other);
+    is_away(&io).await;
+    io.emit("n", &1).unwrap();
+    let (client, ids) = connect(&io).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        client.say("3");
+        io.to("others").emit("n", &2).unwrap();
+    }
+    // The client has it from the session before.
+    let (_client, missed) = lose(&io, client, &ids, &before).await;
+    assert!(missed.is_empty());
+}
+
+#[tokio::test]
+async fn an_offset_that_was_not_sent_to_the_client_is_none_of_its() {
+    let io = server();
+    let (client, ids, _) = connect_and_see(&io).await;
+    let (mut other, ..) = connect_and_see(&io).await;
+    io.to("nobody").emit("n", &1).unwrap();
+    drop(client);
+    until(|| io.stats().sockets == 1).await;
+    io.emit("n", &2).unwrap();
+    let foreign = offset(&other.text().await);
+    assert_ne!(come_back(&io, &ids, Some(&foreign)).await.2, ids);
+}
+
+#[tokio::test]
+async fn a_client_that_changes_rooms_faster_than_is_remembered_comes_back_from_where_that_is_known() {
+    let io = server();
+    let (mut client, ids, seen) = connect_and_see(&io).await;
+    let socket = io.socket(&ids.sid).unwrap();
+    for n in 0..5000u32 {
+        socket.join(format!("room {n}"));
+        io.to(format!("room {n}")).emit("n", &n).unwrap();
+        socket.leave(format!("room {n}"));
+    }
+    let sent = received(&io, &ids, &mut client).await;
+    assert_eq!(sent.len(), 5000);
+    let (client, missed) = lose(&io, client, &ids, &offset(&sent[4990])).await;
+    assert_eq!(missed, (4991..5000).collect::<Vec<_>>());
+    drop(client);
+    is_away(&io).await;
+    assert_ne!(come_back(&io, &ids, Some(&seen)).await.2, ids);
+}
+
+#[tokio::test]
+async fn a_session_that_is_claimed_in_vain_is_dropped_outside_of_the_lock() {
+    #[derive(Clone)]
+    struct Farewell(#[expect(dead_code, reason = "it is dropped")] Arc<Emits>);
+    struct Emits(SocketIo);
+    impl Drop for Emits {
+        fn drop(&mut self) {
+            self.0.emit("left", &()).unwrap();
+        }
+    }
+    async fn joined(socket: SocketRef, io: SocketIo) {
+        socket.extensions().insert(Farewell(Arc::new(Emits(io))));
+    }
+    let io = served(Recovery::new(), Namespace::new().on_connect(joined).with_state(()));
+    let (client, ids) = connect(&io).await;
+    drop(client);
+    is_away(&io).await;
+    assert_ne!(come_back(&io, &ids, Some("no offset")).await.2, ids);
 }
 
 #[tokio::test]

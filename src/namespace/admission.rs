@@ -91,8 +91,9 @@ fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, c
     if socket.namespace.admits_everyone() {
         let shares = socket.session.is_none() && connection.request.extensions().get::<MatchedPath>().is_none();
         return watch.in_scope(|| {
-            let hold = || socket.hold((!shares).then(|| connect_extensions(&connection.request)));
-            let held = connection.server.contain(hold);
+            let held = connection.server.contain(|| {
+                socket.hold((!shares).then(|| connect_extensions(&connection.request)));
+            });
             let refusal = (!held).then(|| (None, ConnectError::new("Internal Server Error")));
             settle(&socket, refusal, watch.clone());
         });
@@ -122,8 +123,8 @@ fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes) 
             return None;
         }
     };
-    let claim = |memory: &Memory| memory.claim(&auth);
-    let restored = namespace.memory().filter(|_| connection.dialect.protocol == Protocol::V4).and_then(claim);
+    let memory = namespace.memory().filter(|_| connection.dialect.protocol == Protocol::V4);
+    let restored = memory.and_then(|memory| memory.claim(&auth));
     let socket = Socket::new(connection.clone(), namespace, auth, restored);
     if connection.add_socket(socket.clone()).is_err() {
         socket.close(DisconnectReason::TransportClose);

@@ -152,7 +152,9 @@ where
         // The socket must not hold itself.
         extensions.remove::<SocketRef>();
         let socket = socket.clone();
-        socket.inner().hold(Some(extensions));
+        if !socket.inner().hold(Some(extensions)) {
+            return Either::Right(std::future::ready(Ok(StatusCode::SERVICE_UNAVAILABLE.into_response())));
+        }
         Either::Left(Answered { future: self.0.call(request), socket })
     }
 }

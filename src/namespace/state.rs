@@ -130,9 +130,10 @@ impl NamespaceState {
 
     /// Sees to it that what is remembered is forgotten in time.
     pub(crate) fn clean_later(self: &Arc<Self>) {
+        let Some(memory) = self.memory().filter(|memory| !memory.is_cleaned()) else { return };
         let Some(server) = self.common.server.upgrade() else { return };
         let Some(runtime) = server.known_runtime() else { return };
-        if !self.memory().is_some_and(Memory::begin_cleaning) {
+        if !memory.begin_cleaning() {
             return;
         }
         let namespace = self.clone();

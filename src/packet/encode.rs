@@ -89,6 +89,11 @@ impl Encoded {
         Outbox::cost(self.packets())
     }
 
+    /// What it costs as long as it is kept, with the form that its recipients have needed.
+    pub(crate) fn kept_cost(&self) -> usize {
+        self.cost() + self.other.get().and_then(Option::as_deref).map_or(0, Outbox::cost)
+    }
+
     /// The same event with one more argument, which must not need escapes.
     pub(crate) fn with_offset(&self, offset: &str) -> Self {
         let (text, attachments) = self.packets().split_first().expect("a packet has a text");

@@ -2,19 +2,20 @@ use std::{collections::VecDeque, time::Instant};
 
 use crate::{
     packet::Encoded,
-    room::{Room, Selection},
-    socket::SocketId,
+    room::{Room, Selection, SocketId},
 };
 
-use super::{Recovery, Saved};
+use super::{Recovery, SessionKey};
 
-/// Whom an event was for.
+/// Which sockets an event was for.
 #[derive(Debug)]
-pub(super) enum Target {
-    /// One socket.
-    One(SocketId),
-    /// All that are in the rooms, without the sender.
-    Selection(Selection, Option<SocketId>),
+pub(super) enum Scope {
+    /// One socket. An event that a socket got before it was accepted is for that attempt to join alone.
+    One { id: SocketId, attempt: Option<SessionKey> },
+    /// The members of rooms, without the sender.
+    Selection { selection: Selection, sender: Option<SocketId> },
+    /// A socket whose attempt to join has failed.
+    Nobody,
 }
 
 /// An event that has been emitted.
@@ -22,12 +23,12 @@ pub(super) enum Target {
 pub(super) struct Entry {
     pub(super) offset: u64,
     at: Instant,
-    target: Target,
+    pub(super) scope: Scope,
     pub(super) packet: Encoded,
     cost: usize,
 }
 
-/// The events of a namespace, in the order of their offsets, as far back as they are kept.
+/// The events of a namespace that have not been forgotten, in the order of their offsets.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     entries: VecDeque<Entry>,
@@ -41,33 +42,45 @@ impl Log {
         self.last
     }
 
+    /// The offset of the last event that has been forgotten.
+    pub(super) fn start(&self) -> u64 {
+        self.entries.front().map_or(self.last, |first| first.offset - 1)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub(super) fn push(&mut self, settings: &Recovery, at: Instant, target: Target, packet: Encoded) {
+    /// Appends an event, whose offset is the next one. `packet` bears it.
+    pub(super) fn push(&mut self, config: &Recovery, at: Instant, scope: Scope, packet: Encoded) {
         self.last += 1;
-        let cost = packet.cost() + target.cost();
+        let cost = packet.kept_cost() + scope.cost();
         self.bytes += cost;
-        self.entries.push_back(Entry { offset: self.last, at, target, packet, cost });
-        self.forget_old(settings, at);
+        self.entries.push_back(Entry { offset: self.last, at, scope, packet, cost });
+        self.forget_old(config, at);
     }
 
-    /// Whether everything behind an offset is still known.
-    pub(super) fn has_all_since(&self, offset: u64) -> bool {
-        self.entries.front().map_or(self.last, |first| first.offset - 1) <= offset
-    }
-
+    /// The events after an offset, as far as they are kept.
     pub(super) fn since(&self, offset: u64) -> impl Iterator<Item = &Entry> {
         let known = self.entries.partition_point(|entry| entry.offset <= offset);
         self.entries.range(known..)
     }
 
-    pub(super) fn forget_old(&mut self, settings: &Recovery, now: Instant) {
+    /// Withdraws the events after an offset that were for an attempt to join, which has failed.
+    pub(super) fn undo(&mut self, failed: SessionKey, offset: u64) {
+        let known = self.entries.partition_point(|entry| entry.offset <= offset);
+        for entry in self.entries.range_mut(known..) {
+            if matches!(entry.scope, Scope::One { attempt: Some(attempt), .. } if attempt == failed) {
+                entry.scope = Scope::Nobody;
+            }
+        }
+    }
+
+    pub(super) fn forget_old(&mut self, config: &Recovery, now: Instant) {
         while let Some(first) = self.entries.front()
-            && (self.entries.len() > settings.max_packets
-                || self.bytes > settings.max_bytes
-                || now.duration_since(first.at) > settings.max_disconnection)
+            && (self.entries.len() > config.max_packets
+                || self.bytes > config.max_bytes
+                || now.duration_since(first.at) > config.max_disconnection)
         {
             self.bytes -= first.cost;
             self.entries.pop_front();
@@ -78,29 +91,14 @@ impl Log {
     }
 }
 
-impl Entry {
-    /// Whether the event was for a socket that was away: judged by the rooms that it was in when it left.
-    pub(super) fn is_for(&self, saved: &Saved) -> bool {
-        match &self.target {
-            Target::One(id) => *id == saved.id,
-            Target::Selection(_, Some(sender)) if *sender == saved.id => false,
-            Target::Selection(Selection { rooms, except }, _) => {
-                let was_in = |room: &Room| saved.rooms.get(room).is_some_and(|since| *since < self.offset);
-                let is_in = |room: &Room| saved.rooms.contains_key(room);
-                (rooms.is_empty() || rooms.iter().any(was_in)) && !except.iter().any(is_in)
-            }
-        }
-    }
-}
-
-impl Target {
-    /// What the names of its rooms take.
+impl Scope {
+    /// What the names of the rooms take.
     fn cost(&self) -> usize {
         const ROOM: usize = 48;
         match self {
-            Self::One(_) => 0,
-            Self::Selection(Selection { rooms, except }, _) => {
-                rooms.iter().chain(except).map(|room| room.len() + ROOM).sum()
+            Self::One { .. } | Self::Nobody => 0,
+            Self::Selection { selection: Selection { rooms, except }, .. } => {
+                rooms.iter().chain(except).map(|room: &Room| room.len() + ROOM).sum()
             }
         }
     }

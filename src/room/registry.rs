@@ -207,11 +207,12 @@ impl<M: Handle> Registry<M> {
 
     /// The member of a name.
     pub(crate) fn get(&self, name: &str) -> Option<&M> {
-        let id = self.id_of(name)?;
+        let id = self.by_name.get(name)?;
         self.members.get(id.key()).map(|member| &member.handle)
     }
 
     /// The id of the member of a name.
+    #[cold]
     pub(crate) fn id_of(&self, name: &str) -> Option<MemberId> {
         self.by_name.get(name).copied()
     }
@@ -308,7 +309,6 @@ impl<M: Handle> Registry<M> {
             member.handle.moved(id);
             true
         });
-        members.shrink_to_fit();
     }
 
     /// As [`shrink_members`](Self::shrink_members), for the rooms.
@@ -332,7 +332,6 @@ impl<M: Handle> Registry<M> {
             }
             true
         });
-        rooms.shrink_to_fit();
     }
 }
 

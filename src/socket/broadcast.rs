@@ -7,7 +7,7 @@ use crate::{
     connection::SendError,
     namespace::NamespaceState,
     packet::Encoded,
-    recovery::Audience,
+    recovery::Memory,
     room::{IntoRooms, Recipients, Selection},
 };
 
@@ -99,8 +99,9 @@ impl BroadcastOperator {
 
     fn recipients(&self) -> Recipients<Arc<Socket>> {
         self.namespace.with_registry(|registry| {
-            let sender = self.sender.as_ref().and_then(|socket| socket.member_id());
-            registry.select(&self.selection, sender)
+            // If it has ended, its client may have come back as another socket, with its id.
+            let member = |socket: &Arc<Socket>| socket.member_id().or_else(|| registry.id_of(&socket.id));
+            registry.select(&self.selection, self.sender.as_ref().and_then(member))
         })
     }
 
@@ -172,22 +173,31 @@ impl BroadcastOperator {
 
     /// Sends a packet to the sockets of this node.
     pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> EmitReport {
+        if let Some(memory) = self.namespace.memory() {
+            return self.send_and_remember(memory, packet, volatile);
+        }
         let mut report = EmitReport::default();
-        let Some(memory) = self.namespace.memory() else {
-            self.recipients().iter().for_each(|socket| report.deliver(socket, packet, volatile));
-            return report;
-        };
+        self.recipients().iter().for_each(|socket| report.deliver(socket, packet, volatile));
+        report
+    }
+
+    /// As [`send`](Self::send), where the namespace remembers events.
+    #[inline(never)]
+    fn send_and_remember(&self, memory: &Memory, packet: &Encoded, volatile: bool) -> EmitReport {
+        let mut state = memory.lock();
+        let recipients = self.recipients();
         let sender = self.sender.as_ref().map(|sender| sender.id.clone());
-        let audience = Audience::Many { selection: &self.selection, sender, find: &|| self.recipients() };
-        let emitted = memory.emit(audience, packet, volatile);
+        let broadcast = state.broadcast(&recipients, &self.selection, sender, packet, volatile);
+        drop(state);
+        let failed = broadcast.wake();
         self.namespace.clean_later();
-        report.recipients = emitted.recipients.as_ref().map_or(0, |recipients| recipients.iter().count());
+        let mut report = EmitReport { recipients: recipients.iter().count(), slow: Vec::new() };
         // Before any user code runs.
-        for (socket, error) in &emitted.failed {
+        for (socket, error) in &failed {
             report.note(socket, *error);
             socket.deal_with(*error);
         }
-        emitted.recipients.iter().flat_map(Recipients::iter).for_each(|socket| socket.observe(packet));
+        recipients.iter().for_each(|socket| socket.observe(packet));
         report
     }
 

@@ -43,7 +43,7 @@ impl EmitError {
         matches!(self.0, Kind::Reserved)
     }
 
-    /// The socket is not connected any more.
+    /// The socket is not connected any more, and the event is not [kept](crate::SocketIoConfig::recovery) for its client.
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         matches!(self.0, Kind::Closed)

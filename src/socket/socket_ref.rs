@@ -20,7 +20,8 @@ use super::{
 /// A client in a namespace. Cloning is cheap.
 ///
 /// It is an extractor in event handlers, in [`on_connect`](crate::Namespace::on_connect) and in the layers around that. A
-/// clone may be kept: after the disconnection emitting fails, joining does nothing, and nothing leaks.
+/// clone may be kept: after the disconnection emitting fails (unless [recovery](crate::SocketIoConfig::recovery) keeps the event),
+/// joining does nothing, and nothing leaks.
 ///
 /// # Before the socket is accepted
 ///
@@ -48,6 +49,10 @@ impl SocketRef {
     }
 
     /// Whether the socket has been accepted and has not been disconnected.
+    ///
+    /// A socket that has lost its connection is not connected any more, even if [recovery](crate::SocketIoConfig::recovery)
+    /// keeps what is [emitted](Self::emit) to it. The client that comes back has a new socket with the same
+    /// [`id`](Self::id).
     #[must_use]
     pub fn connected(&self) -> bool {
         self.0.is_connected()
@@ -99,7 +104,7 @@ impl SocketRef {
     /// and with everything that it missed. See [`recovery`](crate::SocketIoConfig::recovery).
     #[must_use]
     pub fn recovered(&self) -> bool {
-        self.0.session.as_ref().is_some_and(|session| session.recovered)
+        self.0.recovered()
     }
 
     /// What [`set_data`](Self::set_data) has kept. `None` if nothing has been.
@@ -144,6 +149,10 @@ impl SocketRef {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// With [recovery](crate::SocketIoConfig::recovery) an event is kept, as one that is emitted to the room of the id, if the
+    /// socket has lost its connection and its client may come back, or if the client is let go because it is too slow. Then
+    /// this returns `Ok`. If the client has come back already, its new socket gets the event.
     ///
     /// # Errors
     ///

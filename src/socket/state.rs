@@ -3,6 +3,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     fmt,
+    mem::take,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
@@ -17,13 +18,13 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     connection::{Connection, SendError, Sent},
-    engine::Protocol,
+    engine::{CloseCause, Protocol},
     handler::EventRoute,
     namespace::{self, NamespaceState},
     observe::SentKind,
     packet::{Encoded, encode_simple},
-    recovery::{Audience, Memory, Restored, Session},
-    room::{Handle, MemberId, Room},
+    recovery::{Memory, RecoverySession, Restored},
+    room::{Handle, MemberId, Registry, Room},
 };
 
 use super::{DisconnectReason, SocketId, acks::Acks, kept::Kept, listeners::Listeners};
@@ -50,8 +51,8 @@ pub(crate) struct Socket {
     pub(super) kept: Kept,
     /// The JSON object that came with CONNECT.
     pub(super) auth: Bytes,
-    /// What makes it recoverable, where the namespace remembers sockets.
-    pub(crate) session: Option<Box<Session>>,
+    /// Recovery state; `None` if recovery is off or the client speaks revision 3.
+    pub(crate) session: Option<Box<RecoverySession>>,
     /// JSON: what handlers keep about the socket.
     data: Mutex<Option<Bytes>>,
     listeners: OnceLock<Box<Listeners>>,
@@ -86,6 +87,8 @@ struct Pending {
     /// What a socket that returns has not seen yet.
     missed: Vec<Encoded>,
     rooms: Vec<Room>,
+    /// The rooms of a socket that returns which it left before it joined the namespace.
+    left: Vec<Room>,
 }
 
 #[derive(Debug)]
@@ -122,7 +125,7 @@ impl Socket {
                 |saved| saved.id.clone(),
             ),
             data: Mutex::new(saved.and_then(|saved| saved.data.clone())),
-            session: recoverable.then(|| Box::new(Session::new(restored))),
+            session: recoverable.then(|| Box::new(RecoverySession::new(restored))),
             namespace,
             connection,
             acks: Acks::default(),
@@ -157,7 +160,7 @@ impl Socket {
     }
 
     /// What remembers it, and as what, if it can be recovered.
-    fn recovery(&self) -> Option<(&Memory, &Session)> {
+    fn recovery(&self) -> Option<(&Memory, &RecoverySession)> {
         Some((self.namespace.memory()?, self.session.as_deref()?))
     }
 
@@ -220,7 +223,7 @@ impl Socket {
     }
 
     /// Shows an event to those who listen to what leaves.
-    pub(super) fn observe(&self, packet: &Encoded) {
+    pub(crate) fn observe(&self, packet: &Encoded) {
         if let Some(listeners) = self.listeners() {
             listeners.observe(&self.connection.server, packet);
         }
@@ -231,37 +234,75 @@ impl Socket {
     /// The layers have let the CONNECT through: the socket joins the namespace, held.
     ///
     /// What the layers put on the request stays on the socket; if there are none, nothing has to be kept.
-    pub(crate) fn hold(self: &Arc<Self>, extensions: Option<Extensions>) {
+    ///
+    /// Returns false if the session of a client that returns cannot go on any more. The connection is closed then: the client
+    /// connects again, and gets a new session.
+    pub(crate) fn hold(self: &Arc<Self>, extensions: Option<Extensions>) -> bool {
         if let Some(extensions) = extensions {
             self.merge_extensions(extensions);
         }
-        let join = |rooms: &[Room]| {
-            let mut pending = self.pending();
-            if self.phase() != ADMITTING {
-                return None;
-            }
-            let joined = pending.as_mut().map(|pending| std::mem::take(&mut pending.rooms)).unwrap_or_default();
-            self.namespace.with_registry(|registry| {
-                let id = registry.insert(self.id.room(), self.clone());
-                for room in rooms.iter().chain(&joined) {
-                    registry.join(id, room);
+        match self.recovery() {
+            Some((memory, session)) => self.hold_recoverable(memory, session),
+            None => {
+                let mut pending = self.pending();
+                if self.phase() == ADMITTING {
+                    let rooms = pending.as_mut().map(|pending| take(&mut pending.rooms)).unwrap_or_default();
+                    self.enter(&[], &rooms);
+                    self.phase.store(HELD, Ordering::Release);
                 }
-            });
-            self.phase.store(HELD, Ordering::Release);
-            Some(joined)
+                true
+            }
+        }
+    }
+
+    /// As [`hold`](Self::hold). The session begins, or goes on in the rooms that it was in.
+    fn hold_recoverable(self: &Arc<Self>, memory: &Memory, session: &RecoverySession) -> bool {
+        let restored = session.restored();
+        let mut state = memory.lock();
+        let mut pending = self.pending();
+        if self.phase() != ADMITTING {
+            return true;
+        }
+        let Some(missed) = state.join(self, session, restored.as_deref()) else {
+            drop(pending);
+            drop(state);
+            self.connection.abort(CloseCause::Forced("what the client missed was forgotten before it was admitted"));
+            self.close(DisconnectReason::TransportClose);
+            return false;
         };
-        let Some((memory, session)) = self.recovery() else {
-            join(&[]);
-            return;
-        };
-        let missed = memory.join(self, session, join);
-        // Before the lock: this may run a parser.
+        let changes = pending.as_mut().map(|pending| (take(&mut pending.rooms), take(&mut pending.left)));
+        let (rooms, left) = changes.unwrap_or_default();
+        let was_in = restored.iter().flat_map(|restored| restored.rooms());
+        let stayed_in: Vec<Room> = was_in.filter(|room| !left.contains(room)).cloned().collect();
+        let joined = self.enter(&stayed_in, &rooms);
+        left.iter().for_each(|room| state.exit(session, room));
+        joined.into_iter().for_each(|room| state.enter(session, room));
+        // What layers emitted to the socket before it was there follows what its client missed.
+        for held in pending.iter_mut().flat_map(|pending| &mut pending.packets).filter(|held| held.early) {
+            *held = Held { packet: state.stamp_early(self, session, &held.packet), early: false };
+        }
+        self.phase.store(HELD, Ordering::Release);
+        drop(pending);
+        drop(state);
+        // Without the locks: this may run a parser.
         for packet in &missed {
             self.connection.packets_of(packet);
         }
         if !missed.is_empty() {
             self.pending().get_or_insert_default().missed = missed;
         }
+        true
+    }
+
+    /// Enters the namespace, the rooms that the socket was in, and new ones. Returns those that are new indeed.
+    fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Vec<Room> {
+        self.namespace.with_registry(|registry| {
+            let id = registry.insert(self.id.room(), self.clone());
+            for room in was_in {
+                registry.join(id, room);
+            }
+            rooms.iter().filter_map(|room| registry.join(id, room).cloned()).collect()
+        })
     }
 
     /// What the socket had before it was lost, what layers gave it, what they put on the request: the last one counts.
@@ -314,15 +355,12 @@ impl Socket {
     /// Emits an event to this socket: it is delivered, and kept if the namespace remembers events.
     pub(super) fn emit(self: &Arc<Self>, packet: Encoded, volatile: bool) -> Result<(), SendError> {
         self.observe(&packet);
-        let Some(memory) = self.namespace.memory() else {
+        let Some((memory, session)) = self.recovery() else {
             return self.deliver(Cow::Owned(packet), volatile);
         };
-        let emitted = memory.emit(Audience::One(self), &packet, volatile);
+        let emitted = memory.emit(self, session, &packet, volatile);
         self.namespace.clean_later();
-        emitted.failed.into_iter().next().map_or(Ok(()), |(socket, error)| {
-            socket.deal_with(error);
-            Err(error)
-        })
+        emitted
     }
 
     /// Queues a packet for the client; holds it back while the socket is not accepted.
@@ -348,12 +386,14 @@ impl Socket {
     }
 
     /// There was no room for a packet: the policy says what follows.
-    pub(super) fn deal_with(self: &Arc<Self>, error: SendError) {
+    pub(crate) fn deal_with(self: &Arc<Self>, error: SendError) {
         if error == SendError::Full {
             self.connection.refuse_packet(Some(self));
         }
     }
 
+    // What is sent to sockets that are connected is not to pay for this.
+    #[inline(never)]
     fn hold_back(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
         // Before the lock: this may run a parser.
         self.connection.packets_of(&packet);
@@ -372,26 +412,17 @@ impl Socket {
         pending.get_or_insert_default().hold(&packet, false, self.connection.server.settings.max_buffered_bytes)
     }
 
-    /// Holds an event back that is emitted before the socket has joined its namespace, which will
-    /// [stamp](Self::stamp_early) it. `None` if the socket has joined.
+    /// Holds an event back that is emitted before the socket has joined its namespace, when it is stamped. `None` if the
+    /// socket has joined.
     pub(crate) fn hold_early(&self, packet: &Encoded, volatile: bool) -> Option<Result<Sent, SendError>> {
         let mut pending = self.pending();
         if self.phase() != ADMITTING {
             return None;
         }
-        if volatile || self.session.is_none() {
-            drop(pending);
-            return Some(self.hold_back(Cow::Borrowed(packet), volatile));
+        if volatile {
+            return Some(Ok(Sent::default()));
         }
         Some(pending.get_or_insert_default().hold(packet, true, self.connection.server.settings.max_buffered_bytes))
-    }
-
-    /// Changes what [`hold_early`](Self::hold_early) has held.
-    pub(crate) fn stamp_early(&self, mut stamp: impl FnMut(&Encoded) -> Encoded) {
-        let mut pending = self.pending();
-        for held in pending.iter_mut().flat_map(|pending| &mut pending.packets).filter(|held| held.early) {
-            *held = Held { packet: stamp(&held.packet), early: false };
-        }
     }
 
     pub(crate) fn send_disconnect(&self) {
@@ -421,18 +452,22 @@ impl Socket {
                 return;
             }
         }
-        let join = || {
-            self.namespace.with_registry(|registry| {
-                if let Some(id) = self.member_id() {
-                    rooms.iter().for_each(|room| {
-                        registry.join(id, room);
-                    });
-                }
-            });
-        };
         match self.recovery() {
-            Some((memory, session)) => memory.join_rooms(session, &rooms, join),
-            None => join(),
+            Some((memory, session)) => {
+                let mut state = memory.lock();
+                self.change_rooms(|registry, id| {
+                    for room in &rooms {
+                        if let Some(room) = registry.join(id, room) {
+                            state.enter(session, room.clone());
+                        }
+                    }
+                });
+            }
+            None => self.change_rooms(|registry, id| {
+                for room in &rooms {
+                    registry.join(id, room);
+                }
+            }),
         }
     }
 
@@ -442,12 +477,27 @@ impl Socket {
             if let Some(pending) = &mut *pending {
                 pending.rooms.retain(|joined| joined != room);
             }
+            if self.recovered() {
+                pending.get_or_insert_default().left.push(room.into());
+            }
             return;
         }
         drop(pending);
+        let mut memory = self.recovery().map(|(memory, session)| (memory.lock(), session));
+        self.change_rooms(|registry, id| {
+            if registry.leave(id, room)
+                && let Some((state, session)) = &mut memory
+            {
+                state.exit(session, room);
+            }
+        });
+    }
+
+    /// Changes the rooms of the socket, unless it is not in the namespace.
+    fn change_rooms(&self, change: impl FnOnce(&mut Registry<Arc<Self>>, MemberId)) {
         self.namespace.with_registry(|registry| {
             if let Some(id) = self.member_id() {
-                registry.leave(id, room);
+                change(registry, id);
             }
         });
     }
@@ -556,17 +606,23 @@ impl Socket {
         self.phase() == LOST
     }
 
-    /// Takes the socket out of its namespace. Answers which rooms it was in.
-    pub(crate) fn leave_rooms(&self) -> Vec<Room> {
-        let (rooms, removed) = self.namespace.with_registry(|registry| match self.member().take() {
-            Some(id) => {
-                let rooms = if self.session.is_some() { registry.rooms_of(id) } else { Vec::new() };
-                (rooms, registry.remove(id))
-            }
-            None => (Vec::new(), None),
+    /// Whether either side wanted the socket to end.
+    pub(crate) fn was_dismissed(&self) -> bool {
+        self.phase() == CLOSED
+    }
+
+    /// Whether its client lost its connection, and came back as the socket that it was.
+    pub(crate) fn recovered(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.recovered)
+    }
+
+    /// Takes the socket out of its namespace.
+    pub(crate) fn leave_rooms(&self) {
+        let removed = self.namespace.with_registry(|registry| {
+            let id = self.member().take()?;
+            registry.remove(id)
         });
         drop(removed);
-        rooms
     }
 
     fn leave_everything(self: &Arc<Self>, accepted: bool, tells_handlers: bool, reason: DisconnectReason) {
@@ -578,7 +634,7 @@ impl Socket {
                 memory.leave(self, session, reason.is_recoverable());
                 self.namespace.clean_later();
             }
-            None => drop(self.leave_rooms()),
+            None => self.leave_rooms(),
         }
         // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
         if accepted {

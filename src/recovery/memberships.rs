@@ -1,0 +1,213 @@
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+};
+
+use crate::room::Room;
+
+use super::shrink;
+
+/// When a session was in which rooms, in offsets: it was in a room for the events whose offsets are greater than that at
+/// which it joined, up to that at which it left.
+///
+/// The rooms that it is in are the application's business. Those that it has left are remembered while the log has events of
+/// that time, within [`MAX_LEFT_BYTES`]. Beyond that the oldest are forgotten, and what was said until then cannot be judged
+/// any more.
+#[derive(Clone, Default)]
+pub(super) struct Memberships {
+    /// The offset at which each room was joined. Names may come from clients: std's hasher resists chosen keys.
+    current: HashMap<Room, u64>,
+    /// Most sessions leave no room.
+    left: Option<Box<Left>>,
+    /// What was said up to this offset cannot be judged.
+    known_since: u64,
+}
+
+/// The stays in rooms that have been left.
+#[derive(Clone, Default)]
+struct Left {
+    stays: HashMap<Room, VecDeque<Stay>>,
+    /// The ends of all stays, oldest first.
+    ends: VecDeque<(u64, Room)>,
+    bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stay {
+    joined: u64,
+    left: u64,
+}
+
+/// The memory for rooms that one session has left, about 150 of them.
+pub(super) const MAX_LEFT_BYTES: usize = 16 << 10;
+
+/// What a stay takes beside the room's name: its entries in the map and in the two queues.
+const STAY_OVERHEAD: usize = 96;
+
+impl Memberships {
+    /// The rooms that the session is in.
+    pub(super) fn current(&self) -> impl Iterator<Item = &Room> {
+        self.current.keys()
+    }
+
+    /// What was said after this offset can be judged.
+    pub(super) fn known_since(&self) -> u64 {
+        self.known_since
+    }
+
+    /// The session joins a room, of which it is not a member, after the last event.
+    pub(super) fn join(&mut self, room: Room, last: u64) {
+        self.current.insert(room, last);
+    }
+
+    /// The session leaves a room after the last event. Events up to `log_start` have been forgotten.
+    pub(super) fn leave(&mut self, room: &str, last: u64, log_start: u64) {
+        let Some((room, joined)) = self.current.remove_entry(room) else {
+            return;
+        };
+        shrink(&mut self.current);
+        self.forget(log_start);
+        // Otherwise nothing was said meanwhile that anybody remembers.
+        if joined.max(log_start) < last {
+            self.remember(room, Stay { joined, left: last });
+        }
+    }
+
+    /// Whether the session was in a room when something was said there.
+    pub(super) fn contained(&self, room: &str, offset: u64) -> bool {
+        self.current.get(room).is_some_and(|joined| *joined < offset)
+            || self.left.as_ref().is_some_and(|left| left.contained(room, offset))
+    }
+
+    fn remember(&mut self, room: Room, stay: Stay) {
+        let left = self.left.get_or_insert_default();
+        left.push(room, stay);
+        while left.bytes > MAX_LEFT_BYTES
+            && let Some(end) = left.pop()
+        {
+            self.known_since = self.known_since.max(end);
+        }
+        self.drop_if_empty();
+    }
+
+    /// Forgets what nothing is remembered of.
+    fn forget(&mut self, log_start: u64) {
+        let Some(left) = &mut self.left else { return };
+        while left.ends.front().is_some_and(|(end, _)| *end <= log_start) {
+            left.pop();
+        }
+        self.drop_if_empty();
+    }
+
+    fn drop_if_empty(&mut self) {
+        self.left.take_if(|left| left.ends.is_empty());
+    }
+}
+
+impl Left {
+    fn push(&mut self, room: Room, stay: Stay) {
+        self.bytes += cost(&room);
+        self.stays.entry(room.clone()).or_default().push_back(stay);
+        self.ends.push_back((stay.left, room));
+    }
+
+    /// Forgets the stay that ended first. Returns when it ended.
+    fn pop(&mut self) -> Option<u64> {
+        let (end, room) = self.ends.pop_front()?;
+        self.bytes -= cost(&room);
+        if let Some(stays) = self.stays.get_mut(&room) {
+            stays.pop_front();
+            if stays.is_empty() {
+                self.stays.remove(&room);
+                shrink(&mut self.stays);
+            }
+        }
+        Some(end)
+    }
+
+    fn contained(&self, room: &str, offset: u64) -> bool {
+        let Some(stays) = self.stays.get(room) else {
+            return false;
+        };
+        let first = stays.partition_point(|stay| stay.left < offset);
+        stays.get(first).is_some_and(|stay| stay.joined < offset)
+    }
+}
+
+fn cost(room: &Room) -> usize {
+    room.len() + STAY_OVERHEAD
+}
+
+impl fmt::Debug for Memberships {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memberships").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The offsets up to 9 at which a session was in a room.
+    fn times(memberships: &Memberships, room: &str) -> Vec<u64> {
+        (0..10).filter(|offset| memberships.contained(room, *offset)).collect()
+    }
+
+    #[test]
+    fn each_stay_in_a_room_counts() {
+        let mut memberships = Memberships::default();
+        memberships.join("a".into(), 1);
+        memberships.leave("a", 3, 0);
+        memberships.join("a".into(), 3);
+        memberships.leave("a", 3, 0);
+        memberships.join("a".into(), 5);
+        memberships.leave("a", 6, 0);
+        memberships.join("a".into(), 8);
+        memberships.join("b".into(), 8);
+        assert_eq!(times(&memberships, "a"), [2, 3, 6, 9]);
+        assert_eq!(times(&memberships, "b"), [9]);
+        assert_eq!(memberships.known_since(), 0);
+    }
+
+    #[test]
+    fn what_the_log_has_forgotten_is_forgotten() {
+        let mut memberships = Memberships::default();
+        for offset in 0..1000 {
+            memberships.join("a".into(), offset);
+            memberships.leave("a", offset + 1, offset.saturating_sub(10));
+        }
+        assert!(memberships.left.as_ref().unwrap().ends.len() <= 11);
+        memberships.join("a".into(), 1000);
+        memberships.leave("a", 1000, 1000);
+        assert!(memberships.left.is_none());
+        assert_eq!(memberships.known_since(), 0);
+    }
+
+    #[test]
+    fn a_session_that_leaves_rooms_in_a_loop_is_bounded() {
+        for length in [1, 1000, MAX_LEFT_BYTES] {
+            let mut memberships = Memberships::default();
+            for offset in 0..1000 {
+                let room = Room::from(format!("{offset:0length$}"));
+                memberships.join(room.clone(), offset);
+                memberships.leave(&room, offset + 1, 0);
+                let left = memberships.left.as_deref();
+                assert!(left.is_none_or(|left| left.bytes <= MAX_LEFT_BYTES && left.stays.len() <= 169));
+            }
+            let known = (0..1000).filter(|offset| *offset >= memberships.known_since());
+            let remembered = known.filter(|offset| memberships.contained(&format!("{offset:0length$}"), offset + 1));
+            assert_eq!(remembered.count() as u64, 1000 - memberships.known_since());
+            assert!(memberships.known_since() > 0);
+        }
+    }
+
+    #[test]
+    fn a_crowd_of_rooms_is_given_back() {
+        let mut memberships = Memberships::default();
+        let rooms: Vec<Room> = (0..1000).map(|number| Room::from(format!("{number}"))).collect();
+        rooms.iter().for_each(|room| memberships.join(room.clone(), 0));
+        rooms.iter().for_each(|room| memberships.leave(room, 0, 0));
+        assert!(memberships.current.capacity() <= 16);
+        assert!(memberships.left.is_none());
+    }
+}

@@ -1,0 +1,430 @@
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+use http::Extensions;
+use parking_lot::{Mutex, MutexGuard};
+use serde::Deserialize;
+
+use crate::{
+    config::SlowClientPolicy,
+    connection::{SendError, Sent, now},
+    engine::{CloseCause, generate_id},
+    packet::Encoded,
+    room::{Recipients, Room, Selection, SocketId},
+    socket::{DisconnectReason, Socket},
+};
+
+use super::{History, Recovery, Restored, Scope, SessionKey, Stamp, shrink};
+
+/// What one namespace remembers, and the lock under which it emits.
+///
+/// Everything that decides who gets an event happens under it: sockets join and leave the namespace and its rooms, and events
+/// are stamped, queued for their recipients and recorded. So each client gets the events of a namespace in the order of their
+/// offsets, and the last offset that it saw says all. Of the user's code, only a parser runs under the lock; nobody is woken.
+pub(crate) struct Memory {
+    max_disconnection: Duration,
+    skip_layers: bool,
+    state: Mutex<State>,
+    /// A task forgets what has become old.
+    cleaning: AtomicBool,
+}
+
+/// The locked part of a [`Memory`].
+pub(crate) struct State {
+    history: History,
+    /// The sockets that are there, by the private ids of their sessions; among them those that are about to come back.
+    live: HashMap<Arc<str>, Arc<Socket>, RandomState>,
+}
+
+/// What makes a socket recoverable.
+pub(crate) struct RecoverySession {
+    /// Only the client knows it.
+    pub(crate) private_id: Arc<str>,
+    pub(crate) recovered: bool,
+    accepted: AtomicBool,
+    /// Its [`SessionKey`], 0 until it has joined. Changed only under the lock of the memory.
+    key: AtomicU64,
+    /// Where the session left off, until it has been accepted again.
+    restored: Mutex<Option<Arc<Restored>>>,
+}
+
+impl RecoverySession {
+    pub(crate) fn new(restored: Option<Arc<Restored>>) -> Self {
+        let private_id = restored.as_ref().map_or_else(|| generate_id().into(), |r| r.saved.private_id.clone());
+        Self {
+            private_id,
+            recovered: restored.is_some(),
+            accepted: AtomicBool::new(false),
+            key: AtomicU64::new(0),
+            restored: Mutex::new(restored),
+        }
+    }
+
+    /// What the layers and handlers had put on the socket, before it was lost.
+    pub(crate) fn restored_extensions(&self) -> Extensions {
+        let restored = self.restored();
+        restored.map(|restored| restored.saved.extensions.clone()).unwrap_or_default()
+    }
+
+    /// Where the session left off. `None` if it is new, or has been accepted.
+    pub(crate) fn restored(&self) -> Option<Arc<Restored>> {
+        self.restored.lock().clone()
+    }
+
+    /// The client is told that it is accepted: nothing is left to restore. What is returned is to be dropped while no lock
+    /// is held.
+    pub(crate) fn settle(&self) -> Option<Arc<Restored>> {
+        self.accepted.store(true, Ordering::Relaxed);
+        self.restored.lock().take()
+    }
+
+    fn is_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client may come back to the session if its connection is lost now.
+    fn is_kept(&self) -> bool {
+        self.is_accepted() || self.restored.lock().is_some()
+    }
+
+    /// The attempt to join that is under way.
+    fn attempt(&self) -> Option<SessionKey> {
+        if self.is_accepted() { None } else { self.key() }
+    }
+
+    fn key(&self) -> Option<SessionKey> {
+        Some(self.key.load(Ordering::Relaxed)).filter(|key| *key != 0).map(SessionKey)
+    }
+}
+
+/// What a client that returns puts into its auth payload.
+#[derive(Deserialize)]
+struct Claim {
+    pid: String,
+    #[serde(default)]
+    offset: Option<String>,
+}
+
+/// What became of a broadcast.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Broadcast {
+    wakers: Vec<Waker>,
+    failed: Vec<(Arc<Socket>, SendError)>,
+}
+
+impl Broadcast {
+    /// Wakes the drivers of the recipients, once nothing is locked. Returns the sockets that did not get the event.
+    pub(crate) fn wake(self) -> Vec<(Arc<Socket>, SendError)> {
+        self.wakers.into_iter().for_each(Waker::wake);
+        self.failed
+    }
+}
+
+impl Memory {
+    pub(crate) fn new(config: Recovery) -> Self {
+        const TAG_LENGTH: usize = 8;
+        let Recovery { max_disconnection, skip_layers, .. } = config;
+        let history = History::new(config, generate_id()[..TAG_LENGTH].to_owned());
+        Self {
+            max_disconnection,
+            skip_layers,
+            state: Mutex::new(State { history, live: HashMap::default() }),
+            cleaning: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn skips_layers(&self) -> bool {
+        self.skip_layers
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    // Emitting.
+
+    /// Emits an event to the client of a socket, wakes its driver and deals with a client that is too slow.
+    ///
+    /// If the connection of the socket has been lost, and its client may come back, the event is kept; or, if the client has
+    /// come back as another socket, given to that.
+    pub(crate) fn emit(
+        &self,
+        socket: &Arc<Socket>,
+        session: &RecoverySession,
+        packet: &Encoded,
+        volatile: bool,
+    ) -> Result<(), SendError> {
+        let mut state = self.lock();
+        if let Some(held) = socket.hold_early(packet, volatile) {
+            // It is stamped when the socket joins.
+            drop(state);
+            return held.map(drop).inspect_err(|error| socket.deal_with(*error));
+        }
+        let heir = if socket.is_lost() { Some(state.heir(session)?) } else { None };
+        let recipient = heir.as_ref().map_or(Some(socket), Option::as_ref);
+        // What is said to a client that has come back is for it even if it is refused.
+        let attempt = if heir.is_some() { None } else { session.attempt() };
+        let scope = Scope::One { id: socket.id.clone(), attempt };
+        let (sent, kept) = state.emit_to(recipient, scope, packet, volatile);
+        drop(state);
+        match sent {
+            Ok(sent) => sent.waker.into_iter().for_each(Waker::wake),
+            Err(error) => recipient.into_iter().for_each(|socket| socket.deal_with(error)),
+        }
+        if let Some(heir) = heir.flatten() {
+            heir.observe(packet);
+        }
+        kept
+    }
+
+    // Coming and going.
+
+    /// A client wants to join, and says perhaps that it is one that was here. Returns its session, if that is remembered with
+    /// everything that the client missed. Nobody can claim it a second time.
+    pub(crate) fn claim(&self, auth: &[u8]) -> Option<Arc<Restored>> {
+        let claim: Claim = serde_json::from_slice(auth).ok()?;
+        let predecessor = self.lock().live.get(&*claim.pid).cloned();
+        if let Some(socket) = predecessor {
+            // The client knows that the connection is lost; the server did not yet, or is just about to deal with it.
+            socket.connection.abort(CloseCause::TransportClose);
+            socket.close(DisconnectReason::TransportClose);
+            if let Some(session) = socket.session.as_ref().filter(|_| socket.is_lost()) {
+                self.leave(&socket, session, true);
+            }
+        }
+        let (restored, garbage) = self.lock().history.claim(now(), &claim.pid, claim.offset.as_deref());
+        drop(garbage);
+        restored.map(Arc::new)
+    }
+
+    /// A socket that wants to be recovered is known from now on, so that a successor finds it.
+    pub(crate) fn expect(&self, socket: &Arc<Socket>) {
+        if let Some(session) = socket.session.as_ref().filter(|session| session.recovered) {
+            let before = self.lock().live.insert(session.private_id.clone(), socket.clone());
+            debug_assert!(before.is_none(), "the claim has closed it");
+        }
+    }
+
+    /// A socket leaves the namespace. Its session is kept if its client may come back.
+    pub(crate) fn leave(&self, socket: &Arc<Socket>, session: &RecoverySession, recoverable: bool) {
+        // Cloning and dropping what is the user's may run the user's code: not under the lock.
+        let cloned = recoverable.then(|| catch_unwind(AssertUnwindSafe(|| socket.all_extensions())).ok()).flatten();
+        let (data, extensions) = (socket.data_bytes(), cloned.unwrap_or_default());
+        let mut state = self.lock();
+        socket.leave_rooms();
+        let live = &mut state.live;
+        if live.get(&session.private_id).is_some_and(|live| Arc::ptr_eq(live, socket)) {
+            live.remove(&session.private_id);
+            shrink(live);
+        }
+        let (key, restored) = (session.key(), session.restored.lock().take());
+        let history = &mut state.history;
+        let garbage = match (key, &restored) {
+            // It was refused, or lost again before it was accepted: nothing has changed.
+            (key, Some(restored)) => history.take_back(now(), key, restored),
+            (Some(key), None) if recoverable && session.is_accepted() => history.lose(now(), key, data, extensions),
+            (Some(key), None) => {
+                history.end(key);
+                Vec::new()
+            }
+            (None, None) => Vec::new(),
+        };
+        drop(state);
+        drop((restored, garbage));
+    }
+
+    /// Whether somebody may still come back.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.lock().history.is_awaited()
+    }
+
+    /// Whether a task calls [`clean`](Self::clean) every [`max_age`](Self::max_age).
+    pub(crate) fn is_cleaned(&self) -> bool {
+        self.cleaning.load(Ordering::Relaxed)
+    }
+
+    /// Whether the caller has to start that task.
+    pub(crate) fn begin_cleaning(&self) -> bool {
+        !self.cleaning.swap(true, Ordering::Relaxed)
+    }
+
+    /// Forgets what has become old. Returns whether there is more to forget later.
+    pub(crate) fn clean(&self) -> bool {
+        let mut state = self.lock();
+        let garbage = state.history.evict(now());
+        let more = !state.history.is_empty();
+        // Under the lock: what is recorded later finds it.
+        self.cleaning.store(more, Ordering::Relaxed);
+        drop(state);
+        drop(garbage);
+        more
+    }
+
+    pub(crate) fn max_age(&self) -> Duration {
+        self.max_disconnection
+    }
+}
+
+impl State {
+    /// A session joins the namespace. Returns the events that its client has missed. `None` if some of those have been
+    /// forgotten since the client claimed the session, which is over then.
+    pub(crate) fn join(
+        &mut self,
+        socket: &Arc<Socket>,
+        session: &RecoverySession,
+        restored: Option<&Restored>,
+    ) -> Option<Vec<Encoded>> {
+        let Some((key, missed)) = self.history.join(socket.id.clone(), session.private_id.clone(), restored) else {
+            // The caller drops the other one where nothing is locked.
+            session.restored.lock().take();
+            return None;
+        };
+        self.live.insert(session.private_id.clone(), socket.clone());
+        session.key.store(key.0, Ordering::Relaxed);
+        Some(missed)
+    }
+
+    /// A session has joined a room, whose name its members share.
+    pub(crate) fn enter(&mut self, session: &RecoverySession, room: Room) {
+        if let Some(key) = session.key() {
+            self.history.enter(key, room);
+        }
+    }
+
+    /// A session has left a room.
+    pub(crate) fn exit(&mut self, session: &RecoverySession, room: &str) {
+        if let Some(key) = session.key() {
+            self.history.exit(key, room);
+        }
+    }
+
+    /// Stamps and records an event that was emitted to a socket before it joined. It will be sent if the socket is accepted.
+    pub(crate) fn stamp_early(&mut self, socket: &Socket, session: &RecoverySession, packet: &Encoded) -> Encoded {
+        let now = now();
+        let stamp = self.history.stamp(now, false);
+        let stamped = self.history.stamped(stamp, packet);
+        let attempt = session.key();
+        if let Some(cursor) = attempt.and_then(|key| self.history.cursor(key)) {
+            cursor.sent(stamp);
+        }
+        self.history.record(now, Scope::One { id: socket.id.clone(), attempt }, stamped.clone());
+        stamped
+    }
+
+    /// Stamps an event, queues it for the recipients, and records it unless it is volatile.
+    pub(crate) fn broadcast(
+        &mut self,
+        recipients: &Recipients<Arc<Socket>>,
+        selection: &Selection,
+        sender: Option<SocketId>,
+        packet: &Encoded,
+        volatile: bool,
+    ) -> Broadcast {
+        let now = now();
+        let stamp = self.history.stamp(now, volatile);
+        let stamped = self.history.stamped(stamp, packet);
+        let mut broadcast = Broadcast::default();
+        for socket in recipients.iter() {
+            match self.give(socket, stamp, &stamped, packet, volatile) {
+                Ok(sent) => broadcast.wakers.extend(sent.waker),
+                Err(error) => broadcast.failed.push((socket.clone(), error)),
+            }
+        }
+        if !volatile {
+            self.history.record(now, Scope::Selection { selection: selection.clone(), sender }, stamped);
+        }
+        broadcast
+    }
+
+    /// The socket to which an event for one that was lost is given. `None` inside if the client is away: the event is kept.
+    fn heir(&self, session: &RecoverySession) -> Result<Option<Arc<Socket>>, SendError> {
+        match self.live.get(&session.private_id) {
+            None if self.history.is_away(now(), &session.private_id) => Ok(None),
+            // It will get the event when it joins.
+            Some(heir) if !heir.was_reached() => Ok(None),
+            Some(heir) if !heir.was_dismissed() => Ok(Some(heir.clone())),
+            Some(_) | None => Err(SendError::Closed),
+        }
+    }
+
+    /// Gives an event to one socket, and records it. Returns what came of that, and what the emitter is told: an event that
+    /// could not be sent is kept if the client may come back.
+    fn emit_to(
+        &mut self,
+        recipient: Option<&Arc<Socket>>,
+        scope: Scope,
+        packet: &Encoded,
+        volatile: bool,
+    ) -> (Result<Sent, SendError>, Result<(), SendError>) {
+        let now = now();
+        let stamp = self.history.stamp(now, volatile);
+        let stamped = self.history.stamped(stamp, packet);
+        let sent = match recipient {
+            Some(socket) => self.give(socket, stamp, &stamped, packet, volatile),
+            None => Ok(Sent::default()),
+        };
+        let told = match (&sent, recipient) {
+            (Err(error), Some(socket)) if !is_kept(socket, *error) => Err(*error),
+            _ => Ok(()),
+        };
+        if told.is_ok() && !volatile {
+            self.history.record(now, scope, stamped);
+        }
+        (sent, told)
+    }
+
+    /// Queues an event for a socket, and notes what came of that.
+    fn give(
+        &mut self,
+        socket: &Arc<Socket>,
+        stamp: Stamp,
+        stamped: &Encoded,
+        packet: &Encoded,
+        volatile: bool,
+    ) -> Result<Sent, SendError> {
+        let key = socket.session.as_ref().and_then(|session| session.key());
+        let mut cursor = key.and_then(|key| self.history.cursor(key));
+        // Where slow clients are let go, nothing may follow what one of them has missed.
+        if cursor.as_ref().is_some_and(|cursor| cursor.has_missed()) && lets_slow_clients_go(socket) {
+            return Err(SendError::Closed);
+        }
+        let form = if cursor.is_some() { stamped } else { packet };
+        let sent = socket.try_deliver(Cow::Borrowed(form), volatile);
+        if let Some(cursor) = &mut cursor {
+            match &sent {
+                Ok(sent) if sent.queued => cursor.sent(stamp),
+                Err(_) if !volatile => cursor.missed(stamp),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        sent
+    }
+}
+
+/// Whether an event is kept for a socket to which it could not be sent.
+fn is_kept(socket: &Socket, error: SendError) -> bool {
+    let may_return = !socket.was_dismissed() && socket.session.as_ref().is_some_and(|session| session.is_kept());
+    may_return && (error == SendError::Closed || lets_slow_clients_go(socket))
+}
+
+fn lets_slow_clients_go(socket: &Socket) -> bool {
+    socket.connection.server.settings.slow_client_policy == SlowClientPolicy::Disconnect
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("max_disconnection", &self.max_disconnection).finish_non_exhaustive()
+    }
+}
