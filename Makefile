@@ -49,7 +49,8 @@ typescript: tests/typescript/node_modules/.package-lock.json
 	$(CARGO) build --all-features --examples
 	$(CARGO) test --all-features --test typescript
 
-# Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine.
+# Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine. RECOVERY_RUNS says
+# how often a client is cut off and comes back, RECOVERY_SEED with which random numbers it begins.
 interop: client tests/interop/node_modules/.package-lock.json tests/msgpack/node_modules/.package-lock.json tests/interop/.venv/done \
 		tests/interop/.venv-eio3/done $(CHROMIUM)
 	$(CARGO) build --all-features --examples

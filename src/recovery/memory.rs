@@ -43,8 +43,9 @@ pub(crate) struct Memory {
 /// The locked part of a [`Memory`].
 pub(crate) struct State {
     history: History,
-    /// The sockets that are there, by the private ids of their sessions; among them those that are about to come back.
-    live: HashMap<Arc<str>, Arc<Socket>, RandomState>,
+    /// The sockets that are there, by the private ids of their sessions; among them those that are about to come back. There is
+    /// none for a session that has just been claimed.
+    live: HashMap<Arc<str>, Option<Arc<Socket>>, RandomState>,
 }
 
 /// What makes a socket recoverable.
@@ -195,7 +196,7 @@ impl Memory {
     /// everything that the client missed. Nobody can claim it a second time.
     pub(crate) fn claim(&self, auth: &[u8]) -> Option<Arc<Restored>> {
         let claim: Claim = serde_json::from_slice(auth).ok()?;
-        let predecessor = self.lock().live.get(&*claim.pid).cloned();
+        let predecessor = self.lock().live.get(&*claim.pid).cloned().flatten();
         if let Some(socket) = predecessor {
             // The client knows that the connection is lost; the server did not yet, or is just about to deal with it.
             socket.connection.abort(CloseCause::TransportClose);
@@ -204,16 +205,20 @@ impl Memory {
                 self.leave(&socket, session, true);
             }
         }
-        let (restored, garbage) = self.lock().history.claim(now(), &claim.pid, claim.offset.as_deref());
+        let mut state = self.lock();
+        let (restored, garbage) = state.history.claim(now(), &claim.pid, claim.offset.as_deref());
+        if let Some(restored) = &restored {
+            state.live.insert(restored.saved.private_id.clone(), None);
+        }
+        drop(state);
         drop(garbage);
         restored.map(Arc::new)
     }
 
-    /// A socket that wants to be recovered is known from now on, so that a successor finds it.
+    /// The socket of a session that has been claimed is known from now on, so that a successor finds it.
     pub(crate) fn expect(&self, socket: &Arc<Socket>) {
         if let Some(session) = socket.session.as_ref().filter(|session| session.recovered) {
-            let before = self.lock().live.insert(session.private_id.clone(), socket.clone());
-            debug_assert!(before.is_none(), "the claim has closed it");
+            self.lock().live.insert(session.private_id.clone(), Some(socket.clone()));
         }
     }
 
@@ -224,12 +229,16 @@ impl Memory {
         let (data, extensions) = (socket.data_bytes(), cloned.unwrap_or_default());
         let mut state = self.lock();
         socket.leave_rooms();
-        let live = &mut state.live;
-        if live.get(&session.private_id).is_some_and(|live| Arc::ptr_eq(live, socket)) {
-            live.remove(&session.private_id);
-            shrink(live);
-        }
         let (key, restored) = (session.key(), session.restored.lock().take());
+        let is_its = |live: &Option<Arc<Socket>>| match live {
+            Some(live) => Arc::ptr_eq(live, socket),
+            // Its connection ended before it was known.
+            None => restored.is_some(),
+        };
+        if state.live.get(&session.private_id).is_some_and(is_its) {
+            state.live.remove(&session.private_id);
+            shrink(&mut state.live);
+        }
         let history = &mut state.history;
         let garbage = match (key, &restored) {
             // It was refused, or lost again before it was accepted: nothing has changed.
@@ -291,7 +300,7 @@ impl State {
             session.restored.lock().take();
             return None;
         };
-        self.live.insert(session.private_id.clone(), socket.clone());
+        self.live.insert(session.private_id.clone(), Some(socket.clone()));
         session.key.store(key.0, Ordering::Relaxed);
         Some(missed)
     }
@@ -353,9 +362,10 @@ impl State {
         match self.live.get(&session.private_id) {
             None if self.history.is_away(now(), &session.private_id) => Ok(None),
             // It will get the event when it joins.
-            Some(heir) if !heir.was_reached() => Ok(None),
-            Some(heir) if !heir.was_dismissed() => Ok(Some(heir.clone())),
-            Some(_) | None => Err(SendError::Closed),
+            Some(None) => Ok(None),
+            Some(Some(heir)) if !heir.was_reached() => Ok(None),
+            Some(Some(heir)) if !heir.was_dismissed() => Ok(Some(heir.clone())),
+            Some(Some(_)) | None => Err(SendError::Closed),
         }
     }
 
@@ -426,5 +436,30 @@ fn lets_slow_clients_go(socket: &Socket) -> bool {
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory").field("max_disconnection", &self.max_disconnection).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "test"))]
+mod tests {
+    use serde_json::json;
+
+    use crate::{Recovery, SocketIoConfig, SocketIoService, test::TestClient};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_emitted_to_a_session_between_its_claim_and_its_socket_is_kept() {
+        let io = SocketIoService::new(SocketIoConfig::new().recovery(Recovery::new())).io();
+        let client = TestClient::connect(&io).await.unwrap();
+        let socket = client.socket().unwrap();
+        client.lose_connection().await;
+        let inner = socket.inner();
+        let memory = inner.namespace.memory().unwrap();
+        let pid = inner.session.as_ref().unwrap().private_id.clone();
+        let claim = json!({"pid": &*pid}).to_string();
+        let restored = memory.claim(claim.as_bytes()).unwrap();
+        socket.emit("n", &1).unwrap();
+        assert!(memory.claim(claim.as_bytes()).is_none());
+        let mut state = memory.lock();
+        let (_, missed) = state.history.join(inner.id.clone(), pid, Some(&restored)).unwrap();
+        assert_eq!(missed.len(), 1);
     }
 }

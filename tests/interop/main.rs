@@ -8,6 +8,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod proxy;
+mod recovery;
+
 use std::{borrow::Cow, time::Duration};
 
 use axum::{Json, Router, http::StatusCode, response::Html, routing::get};
