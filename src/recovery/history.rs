@@ -27,7 +27,7 @@ use super::{
 /// The order of these calls is the order in which things happen: whoever is in a room when an event is recorded gets it, now
 /// or after a return.
 ///
-/// [Garbage](Garbage) holds values of the user, to be dropped where no lock is held.
+/// [`clean`](Self::clean) is called from time to time. [Garbage](Garbage) holds values of the user, to be dropped where no lock is held.
 #[derive(Debug)]
 pub(super) struct History {
     config: Recovery,
@@ -212,6 +212,16 @@ impl History {
     pub(super) fn evict(&mut self, now: Instant) -> Garbage {
         self.log.forget_old(&self.config, now);
         self.saved.forget_old(self.config.max_disconnection, now)
+    }
+
+    /// As [`evict`](Self::evict), and forgets the rooms that sessions left so long ago that nothing of that time is kept. Linear
+    /// in the sessions.
+    #[must_use]
+    pub(super) fn clean(&mut self, now: Instant) -> Garbage {
+        let garbage = self.evict(now);
+        let log_start = self.log.start();
+        self.live.values_mut().for_each(|live| live.memberships.forget(log_start));
+        garbage
     }
 
     fn remove(&mut self, key: SessionKey) -> Option<Live> {

@@ -85,8 +85,8 @@ impl Log {
             self.bytes -= first.cost;
             self.entries.pop_front();
         }
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
+        if self.entries.capacity() > 16 && self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(self.entries.len() * 2);
         }
     }
 }

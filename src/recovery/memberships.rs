@@ -60,7 +60,7 @@ impl Memberships {
         self.current.insert(room, last);
     }
 
-    /// The session leaves a room after the last event. Events up to `log_start` have been forgotten.
+    /// The session leaves a room after the last event. Events up to `log_start` have been [forgotten](Self::forget).
     pub(super) fn leave(&mut self, room: &str, last: u64, log_start: u64) {
         let Some((room, joined)) = self.current.remove_entry(room) else {
             return;
@@ -90,8 +90,8 @@ impl Memberships {
         self.drop_if_empty();
     }
 
-    /// Forgets what nothing is remembered of.
-    fn forget(&mut self, log_start: u64) {
+    /// Events up to `log_start` have been forgotten: when the session was in which rooms until then does not matter any more.
+    pub(super) fn forget(&mut self, log_start: u64) {
         let Some(left) = &mut self.left else { return };
         while left.ends.front().is_some_and(|(end, _)| *end <= log_start) {
             left.pop();

@@ -5,14 +5,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::Waker,
     time::Duration,
 };
 
 use foldhash::fast::RandomState;
-use http::Extensions;
 use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 
@@ -25,7 +24,7 @@ use crate::{
     socket::{DisconnectReason, Socket},
 };
 
-use super::{History, Recovery, Restored, Scope, SessionKey, Stamp, shrink};
+use super::{History, Recovery, RecoverySession, Restored, Scope, Stamp, shrink};
 
 /// What one namespace remembers, and the lock under which it emits.
 ///
@@ -46,67 +45,6 @@ pub(crate) struct State {
     /// The sockets that are there, by the private ids of their sessions; among them those that are about to come back. There is
     /// none for a session that has just been claimed.
     live: HashMap<Arc<str>, Option<Arc<Socket>>, RandomState>,
-}
-
-/// What makes a socket recoverable.
-pub(crate) struct RecoverySession {
-    /// Only the client knows it.
-    pub(crate) private_id: Arc<str>,
-    pub(crate) recovered: bool,
-    accepted: AtomicBool,
-    /// Its [`SessionKey`], 0 until it has joined. Changed only under the lock of the memory.
-    key: AtomicU64,
-    /// Where the session left off, until it has been accepted again.
-    restored: Mutex<Option<Arc<Restored>>>,
-}
-
-impl RecoverySession {
-    pub(crate) fn new(restored: Option<Arc<Restored>>) -> Self {
-        let private_id = restored.as_ref().map_or_else(|| generate_id().into(), |r| r.saved.private_id.clone());
-        Self {
-            private_id,
-            recovered: restored.is_some(),
-            accepted: AtomicBool::new(false),
-            key: AtomicU64::new(0),
-            restored: Mutex::new(restored),
-        }
-    }
-
-    /// What the layers and handlers had put on the socket, before it was lost.
-    pub(crate) fn restored_extensions(&self) -> Extensions {
-        let restored = self.restored();
-        restored.map(|restored| restored.saved.extensions.clone()).unwrap_or_default()
-    }
-
-    /// Where the session left off. `None` if it is new, or has been accepted.
-    pub(crate) fn restored(&self) -> Option<Arc<Restored>> {
-        self.restored.lock().clone()
-    }
-
-    /// The client is told that it is accepted: nothing is left to restore. What is returned is to be dropped while no lock
-    /// is held.
-    pub(crate) fn settle(&self) -> Option<Arc<Restored>> {
-        self.accepted.store(true, Ordering::Relaxed);
-        self.restored.lock().take()
-    }
-
-    fn is_accepted(&self) -> bool {
-        self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Whether the client may come back to the session if its connection is lost now.
-    fn is_kept(&self) -> bool {
-        self.is_accepted() || self.restored.lock().is_some()
-    }
-
-    /// The attempt to join that is under way.
-    fn attempt(&self) -> Option<SessionKey> {
-        if self.is_accepted() { None } else { self.key() }
-    }
-
-    fn key(&self) -> Option<SessionKey> {
-        Some(self.key.load(Ordering::Relaxed)).filter(|key| *key != 0).map(SessionKey)
-    }
 }
 
 /// What a client that returns puts into its auth payload.
@@ -229,7 +167,7 @@ impl Memory {
         let (data, extensions) = (socket.data_bytes(), cloned.unwrap_or_default());
         let mut state = self.lock();
         socket.leave_rooms();
-        let (key, restored) = (session.key(), session.restored.lock().take());
+        let (key, restored) = (session.key(), session.take_restored());
         let is_its = |live: &Option<Arc<Socket>>| match live {
             Some(live) => Arc::ptr_eq(live, socket),
             // Its connection ended before it was known.
@@ -272,7 +210,7 @@ impl Memory {
     /// Forgets what has become old. Returns whether there is more to forget later.
     pub(crate) fn clean(&self) -> bool {
         let mut state = self.lock();
-        let garbage = state.history.evict(now());
+        let garbage = state.history.clean(now());
         let more = !state.history.is_empty();
         // Under the lock: what is recorded later finds it.
         self.cleaning.store(more, Ordering::Relaxed);
@@ -297,11 +235,11 @@ impl State {
     ) -> Option<Vec<Encoded>> {
         let Some((key, missed)) = self.history.join(socket.id.clone(), session.private_id.clone(), restored) else {
             // The caller drops the other one where nothing is locked.
-            session.restored.lock().take();
+            session.take_restored();
             return None;
         };
         self.live.insert(session.private_id.clone(), Some(socket.clone()));
-        session.key.store(key.0, Ordering::Relaxed);
+        session.set_key(key);
         Some(missed)
     }
 

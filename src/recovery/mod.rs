@@ -14,6 +14,7 @@ mod memberships;
 mod memory;
 mod offset;
 mod session;
+mod socket_session;
 
 use std::{
     collections::HashMap,
@@ -30,10 +31,7 @@ use self::{
     offset::{Offsets, Stamp},
     session::{Saved, SavedSessions, SessionKey},
 };
-pub(crate) use self::{
-    memory::{Memory, RecoverySession},
-    session::Restored,
-};
+pub(crate) use self::{memory::Memory, session::Restored, socket_session::RecoverySession};
 
 /// Gives back what a map needed once most of it has been removed.
 fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {

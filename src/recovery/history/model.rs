@@ -3,10 +3,10 @@
 //! The model notes for each event which sessions it is for, when it is emitted. Whatever happens then, each client must get
 //! exactly those events, each once and in order, or a new session.
 
+mod client;
+
 use std::{
-    cell::Cell,
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    rc::Rc,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,9 +16,10 @@ use http::Extensions;
 use crate::{
     engine::Protocol,
     packet::{Encoded, Target, encode_event},
-    room::{Handle, MemberId, Registry, Room, Selection, SocketId},
+    room::{Registry, Room, Selection, SocketId},
 };
 
+use self::client::{Client, Connection, Joined, Seat, Session, View};
 use super::{History, Recovery, Restored, Scope, SessionKey, Stamp};
 
 const CLIENTS: usize = 3;
@@ -65,86 +66,6 @@ struct Limits {
     sessions: usize,
     /// Slow clients are let go, and get nothing more. Otherwise they stay, and what finds no room is lost.
     lets_go: bool,
-}
-
-/// What the registry knows of a client.
-#[derive(Debug, Clone)]
-struct Seat(Rc<(usize, Cell<Option<MemberId>>)>);
-
-impl Seat {
-    fn member(&self) -> MemberId {
-        self.0.1.get().expect("it has been inserted")
-    }
-}
-
-impl Handle for Seat {
-    fn moved(&self, id: MemberId) {
-        self.0.1.set(Some(id));
-    }
-}
-
-#[derive(Default)]
-struct Client {
-    /// What it had when it was connected last.
-    session: Option<Session>,
-    connection: Connection,
-    is_slow: bool,
-}
-
-/// A session, as the model and its client know it.
-struct Session {
-    id: SocketId,
-    private_id: Arc<str>,
-    /// The last offset before it began.
-    begun: u64,
-    /// Up to this offset the client has everything that was for it.
-    seen: u64,
-    /// The offsets that it has seen.
-    offsets: Vec<u64>,
-    view: View,
-    /// What becomes of the view if the client's return is accepted.
-    tried: Option<View>,
-}
-
-/// What the server knows of a session.
-#[derive(Default, Clone)]
-struct View {
-    rooms: BTreeSet<Room>,
-    /// The events that are for it, and whether they were lost because the client was slow.
-    events: BTreeMap<u64, bool>,
-    last_sent: u64,
-    /// A client that has seen the last event that was sent to it has everything up to this one.
-    complete_until: u64,
-    /// What the rooms that it has left take at most.
-    left_bytes: usize,
-}
-
-#[derive(Default)]
-enum Connection {
-    #[default]
-    None,
-    /// The socket has not joined the namespace: what layers do to it waits.
-    Entering {
-        restored: Option<Restored>,
-        early: usize,
-        joined: BTreeSet<Room>,
-        left: BTreeSet<Room>,
-    },
-    Joined(Joined),
-}
-
-struct Joined {
-    seat: Seat,
-    key: SessionKey,
-    restored: Option<Restored>,
-    accepted: bool,
-    /// What has been queued for the client: the offset of each event, and whether it is volatile.
-    wire: VecDeque<(u64, bool)>,
-    /// The connection is lost, but the socket has not left the namespace.
-    is_dead: bool,
-    first_missed: Option<u64>,
-    /// The recorded events that could not be sent, since the last that could.
-    missed: Vec<u64>,
 }
 
 /// What a claim must lead to.
@@ -220,7 +141,7 @@ impl World {
             16 => self.join(client, &room(second)),
             17 => self.leave(client, &room(second)),
             18 => self.read(client, usize::from(second) % 8),
-            19 if second < 128 => self.now += Duration::from_secs(second.into()),
+            19 if second < 128 => self.wait(second),
             19 => self.wander(client, second - 128),
             20 => self.connect(client),
             // What is said to the others only moves the log on.
@@ -260,7 +181,7 @@ impl World {
 
     fn emit_to_rooms(&mut self, selection: Selection, sender: Option<SocketId>, volatile: bool) {
         let member = sender.as_ref().and_then(|id| self.registry.id_of(id));
-        let recipients: Vec<usize> = self.registry.select(&selection, member).iter().map(|seat| seat.0.0).collect();
+        let recipients: Vec<usize> = self.registry.select(&selection, member).iter().map(Seat::index).collect();
         if volatile {
             return self.give(&recipients, true, true);
         }
@@ -279,6 +200,13 @@ impl World {
         }
         self.give(&recipients, false, true);
         self.record(Scope::Selection { selection, sender });
+    }
+
+    fn wait(&mut self, seconds: u8) {
+        self.now += Duration::from_secs(seconds.into());
+        if seconds.is_multiple_of(2) {
+            drop(self.history.clean(self.now));
+        }
     }
 
     fn emit_elsewhere(&mut self) {
@@ -533,7 +461,7 @@ impl World {
         let (restored, early) = (restored.take(), *early);
         let (joined, left) = (std::mem::take(joined), std::mem::take(left));
         let session = client.session.as_mut().expect("it has one");
-        let seat = Seat(Rc::new((index, Cell::new(None))));
+        let seat = Seat::new(index);
         let position = restored.as_ref().map(|restored| restored.position.from);
         let joined_history = self.history.join(session.id.clone(), session.private_id.clone(), restored.as_ref());
         let Some((key, missed)) = joined_history else {
@@ -675,76 +603,6 @@ impl World {
             let left = self.away.iter().find(|(_, away)| **away == session.private_id).map(|((left, _), _)| *left);
             let is_away = left.is_some_and(|left| self.now.duration_since(left) <= MAX_DISCONNECTION);
             assert_eq!(self.history.is_away(self.now, &session.private_id), is_away);
-        }
-    }
-}
-
-impl Connection {
-    fn entering(restored: Option<Restored>) -> Self {
-        Self::Entering { restored, early: 0, joined: BTreeSet::new(), left: BTreeSet::new() }
-    }
-}
-
-impl Joined {
-    /// Whether its client has nothing to come back to.
-    fn is_new(&self) -> bool {
-        !self.accepted && self.restored.is_none()
-    }
-}
-
-impl Session {
-    /// What is known of the session, however the attempt to join ends that is under way.
-    fn views(&mut self) -> impl Iterator<Item = &mut View> {
-        self.tried.iter_mut().chain([&mut self.view])
-    }
-
-    fn current(&mut self) -> &mut View {
-        self.tried.as_mut().unwrap_or(&mut self.view)
-    }
-
-    /// The events that the client must still get, in order.
-    fn unseen(&self) -> impl Iterator<Item = u64> {
-        self.view.events.range(self.seen + 1..).filter(|(_, dropped)| !**dropped).map(|(event, _)| *event)
-    }
-
-    /// What the client brings when it claims its session: the offset, if it is one of this server, and the text.
-    fn bring(&self, how: u8) -> (Option<u64>, Option<String>) {
-        let ours = |offset: u64| (Some(offset), Some(format!("tag.{offset:x}")));
-        match how % 12 {
-            0 => (Some(0), None),
-            1..=4 => ours(self.seen),
-            5..=8 => ours(
-                self.offsets.get(usize::from(how / 12) % self.offsets.len().max(1)).map_or(self.seen, |seen| *seen),
-            ),
-            9 => (Some(0), Some("gat.5".to_owned())),
-            10 => (None, Some("text".to_owned())),
-            _ => ours(self.view.last_sent + 1 + u64::from(how / 12)),
-        }
-    }
-
-    /// The client has lost what came after an offset.
-    fn forget_since(&mut self, offset: u64) {
-        self.seen = offset.max(self.begun);
-        self.offsets.retain(|seen| *seen <= offset);
-    }
-
-    /// The client must be sent everything that it has not seen, in order, and nothing that was not for it.
-    fn check_missed(&self, missed: &[u64]) {
-        assert!(missed.is_sorted_by(|before, event| before < event));
-        assert!(missed.iter().all(|event| *event > self.seen && self.view.events.contains_key(event)), "{missed:?}");
-        let unseen: Vec<u64> = self.unseen().collect();
-        assert!(unseen.iter().all(|event| missed.contains(event)), "{missed:?} instead of {unseen:?}");
-    }
-}
-
-impl View {
-    /// An event has been queued: those that found no room before are lost.
-    fn sent(&mut self, offset: u64, missed: &mut Vec<u64>) {
-        self.last_sent = self.last_sent.max(offset);
-        for event in missed.drain(..) {
-            if let Some(dropped) = self.events.get_mut(&event) {
-                *dropped = true;
-            }
         }
     }
 }

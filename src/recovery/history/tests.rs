@@ -159,6 +159,21 @@ fn a_session_that_is_taken_back_is_as_old_as_it_was() {
 }
 
 #[test]
+fn rooms_that_were_left_are_forgotten_with_what_was_said_there() {
+    let mut bench = Bench::new(Recovery::new());
+    let key = bench.join("a");
+    bench.history.enter(key, "x".into());
+    (0..100).for_each(|_| bench.emit("x", &[key]));
+    bench.history.exit(key, "x");
+    let was_in = |bench: &Bench| bench.history.live[&key].memberships.contained("x", 100);
+    bench.wait(60);
+    assert!(bench.history.clean(bench.now).is_empty() && was_in(&bench));
+    bench.wait(1);
+    assert!(bench.history.clean(bench.now).is_empty() && !was_in(&bench));
+    assert!(bench.history.is_empty());
+}
+
+#[test]
 fn a_claim_in_vain_returns_the_session_as_garbage() {
     let mut bench = Bench::new(Recovery::new());
     let key = bench.join("a");
