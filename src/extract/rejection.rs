@@ -47,7 +47,7 @@ impl EventRequest {
         let server = &self.socket().inner().connection.server;
         server.count_rejection();
         if let Some(hook) = &server.settings.on_rejection {
-            hook(&Rejected { request: &self, message: &message });
+            server.contain(|| hook(&Rejected { request: &self, message: &message }));
         }
         rejection.into_event_response()
     }

@@ -61,6 +61,23 @@ impl EventResponse {
         }
     }
 
+    /// The bytes of the answer.
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Repr::None => 0,
+            Repr::Ack(args) => args.len(),
+            Repr::Error(error) => error.to_string().len(),
+        }
+    }
+
+    /// A copy that takes no more memory than [`len`](Self::len) says: attachments may be parts of what a client has sent.
+    pub(crate) fn detached(&self) -> Self {
+        match &self.0 {
+            Repr::Ack(args) => Self(Repr::Ack(args.detached())),
+            _ => self.clone(),
+        }
+    }
+
     /// The handler has the ack in its own hands: what it returns is no answer.
     pub(super) fn unless_answered(self, ack_taken: bool) -> Self {
         if ack_taken && matches!(self.0, Repr::Ack(_)) {

@@ -163,6 +163,17 @@ pub(crate) struct EncodedArgs {
 const HEADROOM: usize = 32;
 
 impl EncodedArgs {
+    /// The bytes of the JSON and the attachments.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len() - HEADROOM + self.attachments.iter().map(|attachment| attachment.data().len()).sum::<usize>()
+    }
+
+    /// A copy whose attachments share no memory with anything else.
+    pub(crate) fn detached(&self) -> Self {
+        let copy = |attachment: &Packet| Packet::binary(Bytes::copy_from_slice(attachment.data()));
+        Self { text: self.text.clone(), attachments: self.attachments.iter().map(copy).collect() }
+    }
+
     /// The JSON and its attachments.
     pub(crate) fn into_parts(self) -> (Bytes, Vec<Bytes>) {
         let json = Bytes::copy_from_slice(&self.text[HEADROOM..]);

@@ -19,7 +19,7 @@ use super::{
     super::EventResponseFuture,
     key,
     memory::{Claim, Limits, Memory, Ticket},
-    scopes::Scopes,
+    scopes::{ScopeLimits, Scopes},
 };
 
 /// Keys that are longer, with the event's name before them, are not remembered.
@@ -70,9 +70,10 @@ const MAX_KEY: usize = 512;
 ///
 /// # Limits
 ///
-/// A memory holds the last [`capacity`](Self::capacity) events, for [`max_age`](Self::max_age), with their answers. The layer
-/// holds memories of [`max_scopes`](Self::max_scopes) users. A key that is longer than 512 bytes, together with the event's
-/// name, counts as none.
+/// A memory holds the last [`capacity`](Self::capacity) events, for [`max_age`](Self::max_age), with their answers, within
+/// [`max_bytes`](Self::max_bytes). The layer holds memories of [`max_scopes`](Self::max_scopes) users, within
+/// [`max_total_bytes`](Self::max_total_bytes). A key that is longer than 512 bytes, together with the event's name, counts
+/// as none.
 #[derive(Clone)]
 pub struct DeduplicateLayer {
     id: LayerId,
@@ -81,6 +82,7 @@ pub struct DeduplicateLayer {
     scopes: Arc<Scopes>,
     limits: Limits,
     max_scopes: usize,
+    max_total_bytes: usize,
 }
 
 impl DeduplicateLayer {
@@ -106,8 +108,9 @@ impl DeduplicateLayer {
             key: Arc::new(move |request| key(request).map(|key| key.to_string())),
             scope: None,
             scopes: Arc::default(),
-            limits: Limits { capacity: 100, max_age: Duration::from_secs(120) },
+            limits: Limits { capacity: 100, max_age: Duration::from_secs(120), max_bytes: 256 * 1024 },
             max_scopes: 10_000,
+            max_total_bytes: 64 * 1024 * 1024,
         }
     }
 
@@ -158,6 +161,26 @@ impl DeduplicateLayer {
         self
     }
 
+    /// How many bytes are remembered for each socket, or user: keys and answers, and 192 bytes for each event besides.
+    /// Default: 256 KiB.
+    ///
+    /// The oldest events make room for a new one. An event whose answer alone is larger is not remembered: a repetition is
+    /// handled again.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.limits.max_bytes = bytes;
+        self
+    }
+
+    /// How many bytes are remembered for all users together. Default: 64 MiB.
+    ///
+    /// Past it, those that emitted nothing for the longest time make room. The memories of single sockets do not count.
+    #[must_use]
+    pub fn max_total_bytes(mut self, bytes: usize) -> Self {
+        self.max_total_bytes = bytes;
+        self
+    }
+
     /// How many users are remembered, at least; at most twice as many are. Those that emitted nothing for the longest time
     /// make room. Default: 10 000.
     #[must_use]
@@ -178,7 +201,10 @@ impl DeduplicateLayer {
 
     fn memory(&self, request: &EventRequest) -> Arc<Memory> {
         match self.scope.as_ref().and_then(|scope| scope(request)) {
-            Some(scope) => self.scopes.memory(scope, self.max_scopes, self.limits.max_age, now()),
+            Some(scope) => {
+                let (capacity, max_age, max_bytes) = (self.max_scopes, self.limits.max_age, self.max_total_bytes);
+                self.scopes.memory(scope, ScopeLimits { capacity, max_age, max_bytes }, now())
+            }
             None => request.socket().inner().with_kept(self.id, Arc::<Memory>::default, |memory| memory.clone()),
         }
     }
