@@ -99,6 +99,9 @@ impl Connection {
         if let Some(input) = input {
             self.note_input(&mut state, input);
         }
+        if flushed {
+            state.session.flushed();
+        }
         if !flushed {
             self.watch_progress(&mut state, progress);
         } else if progress || !state.session.has_output() {
