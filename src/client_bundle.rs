@@ -22,7 +22,7 @@ use tower_http::services::{
     fs::{Backend, File, Metadata},
 };
 
-use crate::config::ClientFiles;
+use crate::{config::ClientFiles, engine::error_body};
 
 include!(concat!(env!("OUT_DIR"), "/client_files.rs"));
 
@@ -122,13 +122,28 @@ fn finish(name: &str, mut response: Response) -> Response {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=0"));
     }
-    response
+    match response.status() {
+        status if !status.is_client_error() => response,
+        StatusCode::METHOD_NOT_ALLOWED => refused(response, 2, "Method not allowed"),
+        StatusCode::NOT_FOUND => refused(response, 3, "The file is not in the directory"),
+        status => refused(response, 3, status.canonical_reason().unwrap_or("Bad request")),
+    }
 }
 
 fn not_built() -> Response {
-    let text = "The JavaScript client was not built into this server. Run `make client` and build again, or name a \
-                directory that holds the files with `SocketIoConfig::client_directory`.\n";
-    (StatusCode::NOT_FOUND, text).into_response()
+    const MESSAGE: &str = "The JavaScript client was not built into this server. Run `make client` and build again, or \
+                           name a directory that holds the files with `SocketIoConfig::client_directory`.";
+    refused(StatusCode::NOT_FOUND.into_response(), 3, MESSAGE)
+}
+
+/// Says why, as the engine's refusals do.
+fn refused(mut response: Response, code: u8, message: &str) -> Response {
+    let body = error_body(code, message);
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response.map(|_| Body::from(body))
 }
 
 fn find(name: &str) -> Option<&'static [u8]> {

@@ -1,11 +1,13 @@
+mod edge;
 mod http;
 
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use ::http::{HeaderValue, request::Parts};
+use ::http::{Extensions, HeaderMap, HeaderValue, request::Parts};
 use cookie::Cookie;
 
 use crate::{
+    client_address::{ClientAddress, network},
     cluster::{ClusterAdapter, Handler, ServerSideEvent},
     engine::{Packet, Timing},
     extract::Rejected,
@@ -19,7 +21,7 @@ use crate::{
     socket::SocketRef,
 };
 
-pub(crate) use self::http::HttpHooks;
+pub(crate) use self::{edge::ConnectionTimeouts, http::HttpHooks};
 
 /// A transport that carries Engine.IO packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,7 +133,14 @@ pub(crate) struct Settings {
     pub(crate) max_concurrent_events: usize,
     pub(crate) max_namespaces: usize,
     pub(crate) max_namespace_length: usize,
+    pub(crate) max_dynamic_namespaces_per_connection: usize,
     pub(crate) max_idle_sessions: usize,
+    pub(crate) max_idle_sessions_per_address: Option<usize>,
+    pub(crate) max_sessions_per_address: Option<usize>,
+    pub(crate) client_address: ClientAddress,
+    pub(crate) max_head_bytes: usize,
+    pub(crate) max_auth_bytes: usize,
+    pub(crate) connection_timeouts: ConnectionTimeouts,
     pub(crate) polling: bool,
     pub(crate) websocket: bool,
     pub(crate) allow_upgrades: bool,
@@ -157,7 +166,18 @@ impl Settings {
     pub(crate) fn session_cookie(&self, id: &str) -> Option<HeaderValue> {
         let mut cookie = self.cookie.clone()?;
         cookie.set_value(id.to_owned());
-        HeaderValue::try_from(cookie.encoded().to_string()).ok()
+        let header = HeaderValue::try_from(cookie.encoded().to_string());
+        Some(header.expect("the cookie was checked, and its value is percent-encoded"))
+    }
+
+    /// The address of a client, for its limits: an IPv4 address, or the network of an IPv6 address.
+    pub(crate) fn address_of(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+        self.client_address.of(headers, extensions).map(network)
+    }
+
+    /// Whether requests are told apart by the addresses of their clients.
+    pub(crate) fn limits_addresses(&self) -> bool {
+        self.max_sessions_per_address.is_some() || self.max_idle_sessions_per_address.is_some()
     }
 
     pub(crate) fn timing(&self) -> Timing {
@@ -239,7 +259,14 @@ impl Default for Settings {
             max_concurrent_events: 32,
             max_namespaces: 32,
             max_namespace_length: 256,
+            max_dynamic_namespaces_per_connection: 10,
             max_idle_sessions: 10_000,
+            max_idle_sessions_per_address: None,
+            max_sessions_per_address: None,
+            client_address: ClientAddress::default(),
+            max_head_bytes: 16 * 1024,
+            max_auth_bytes: 64 * 1024,
+            connection_timeouts: ConnectionTimeouts::default(),
             polling: true,
             websocket: true,
             allow_upgrades: true,
@@ -343,14 +370,6 @@ impl SocketIoConfig {
         self
     }
 
-    /// How many namespaces of patterns and predicates may exist at a time. Default: 10,000.
-    ///
-    /// Past it, a client is refused with "too many namespaces on this server".
-    pub fn max_dynamic_namespaces(mut self, namespaces: usize) -> Self {
-        self.namespaces.max_dynamic = namespaces;
-        self
-    }
-
     /// Makes the server a node of a cluster. Default: it stands alone, with everything in memory.
     pub fn adapter(mut self, adapter: impl ClusterAdapter) -> Self {
         self.adapter = Some(Arc::new(adapter));
@@ -443,10 +462,13 @@ impl SocketIoConfig {
     ///
     /// A handshake from any other page is refused with 403 and code 4, over long-polling and WebSocket: browsers enforce
     /// no such rule for WebSockets themselves. Requests without an `Origin` come from no page, and are let through; those of
-    /// JSONP, which have none, are judged by their `Referer`, and refused without one.
+    /// JSONP, which have none, are judged by their `Referer`, and refused without one. Pages of the server's own host are
+    /// let through, too.
     ///
     /// Once origins are named, requests of ours are answered with the headers of CORS, preflights included, credentials
-    /// allowed; a `CorsLayer` of the user's is then not needed, and should not be put around this layer.
+    /// allowed; another `CorsLayer` is then not needed, and should not be put around this layer. With `*` everyone
+    /// is let through, JSONP without a `Referer` included, and no credentials are allowed, as with Node's server:
+    /// `Origins::predicate(|_, _| true)` allows all pages with credentials.
     ///
     /// ```
     /// use tower_socketio::{Origins, SocketIoConfig};
@@ -478,15 +500,23 @@ impl SocketIoConfig {
     /// ```
     ///
     /// but over long-polling only; here it is on the answer that opens a WebSocket too.
+    ///
+    /// # Panics
+    ///
+    /// If the cookie's name or one of its attributes cannot stand in a header.
+    #[track_caller]
     pub fn cookie(mut self, cookie: impl Into<Cookie<'static>>) -> Self {
-        self.settings.cookie = Some(cookie.into());
+        let cookie = cookie.into();
+        let header = HeaderValue::try_from(cookie.encoded().to_string());
+        assert!(header.is_ok(), "the cookie cannot stand in a header: `{cookie}`");
+        self.settings.cookie = Some(cookie);
         self
     }
 
     /// Makes the ids of sessions from the requests that open them. Default: 15 random bytes, as 20 characters of base64.
     ///
     /// An id must be a secret: whoever knows it speaks for the client. A session whose id is empty or
-    /// taken is refused with code 3.
+    /// taken is refused with code 3. If the function panics, the handshake is refused with status 500 and code 3.
     pub fn generate_id<F>(mut self, generate: F) -> Self
     where
         F: Fn(&Parts) -> String + Send + Sync + 'static,
@@ -686,15 +716,6 @@ impl SocketIoConfig {
     /// A longer one is refused with "the namespace name is too long".
     pub fn max_namespace_length(mut self, bytes: usize) -> Self {
         self.settings.max_namespace_length = bytes;
-        self
-    }
-
-    /// How many sessions may exist that have not joined a namespace. Default: 10,000.
-    ///
-    /// Past it, a handshake is refused with status 503 and code 4. They go by themselves after
-    /// [`connect_timeout`](Self::connect_timeout).
-    pub fn max_idle_sessions(mut self, sessions: usize) -> Self {
-        self.settings.max_idle_sessions = sessions;
         self
     }
 

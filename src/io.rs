@@ -149,11 +149,18 @@ impl SocketIo {
         self.server.draining.store(true, Ordering::SeqCst);
         let connections = self.server.sessions.all();
         let (begin, duration) = (Instant::now(), duration.min(FOREVER));
-        for (place, connection) in (0u32..).zip(&connections) {
-            let slot = begin + duration.mul_f64(f64::from(place) / connections.len() as f64);
+        // Each connection has its moment; all before these have been closed, or are known to have ended.
+        let (mut closed, mut ended) = (0, 0);
+        while closed < connections.len() {
+            // One at least, however the clock is rounded.
+            let due = due_by(begin.elapsed(), duration, connections.len()).max(closed + 1);
+            connections[closed..due].iter().for_each(|connection| connection.shut_down(false));
+            closed = due;
+            let next = begin + duration.mul_f64(closed as f64 / connections.len() as f64);
             // If all have left by themselves, there is nothing to wait for.
-            let _ = timeout_at(slot, self.all_ended(&connections)).await;
-            connection.shut_down(false);
+            if timeout_at(next, self.all_ended(&connections, &mut ended)).await.is_ok() {
+                break;
+            }
         }
         // Some may have opened while the flag was set.
         let all: Vec<_> = connections.into_iter().chain(self.server.sessions.all()).collect();
@@ -161,23 +168,24 @@ impl SocketIo {
         self.gone(&all).await;
     }
 
-    async fn all_ended(&self, connections: &[Arc<Connection>]) {
-        for connection in connections {
-            loop {
-                let mut ended = pin!(self.server.ended.notified());
-                // From here on nothing is missed.
-                ended.as_mut().enable();
-                if connection.has_ended() {
-                    break;
-                }
-                ended.await;
+    /// Waits until connections have ended. `ended` is how many of the first ones are known to have; as it is kept from one
+    /// call to the next, each connection is looked at once.
+    async fn all_ended(&self, connections: &[Arc<Connection>], ended: &mut usize) {
+        while let Some(connection) = connections.get(*ended) {
+            let mut notified = pin!(self.server.ended.notified());
+            // From here on nothing is missed.
+            notified.as_mut().enable();
+            if connection.has_ended() {
+                *ended += 1;
+            } else {
+                notified.await;
             }
         }
     }
 
     /// Waits until connections have ended, and cuts off those that take too long.
     async fn gone(&self, connections: &[Arc<Connection>]) {
-        if tokio::time::timeout(CLOSE_TIMEOUT, self.all_ended(connections)).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.all_ended(connections, &mut 0)).await.is_err() {
             connections.iter().for_each(|connection| connection.abort(CloseCause::ShuttingDown));
         }
     }
@@ -212,11 +220,22 @@ impl SocketIo {
     {
         let protocol = HandshakeQuery::parse(request.uri.query().unwrap_or_default()).protocol();
         let protocol = protocol.filter(|_| self.server.settings.allow_eio3).unwrap_or(Protocol::V4);
-        let id = self.server.settings.generate_id.as_ref().map_or_else(generate_id, |generate| generate(&request));
-        let (dialect, request) = (Dialect::plain(protocol), ConnectionRequest::new(request));
-        match Connection::open(self.server.clone(), id.into(), request, Transport::Custom, dialect) {
-            Some(connection) => carry(connection, Foreign::new(transport)).await,
-            None => log!(warn, "a connection is not accepted: its id is taken, or the server is being drained"),
+        let id = match &self.server.settings.generate_id {
+            None => Some(generate_id()),
+            Some(generate) => self.server.contained(|| generate(&request)),
+        };
+        let Some(id) = id.filter(|id| !id.is_empty()) else {
+            log!(warn, "a connection is not accepted: `generate_id` panicked, or its id is empty");
+            return;
+        };
+        let dialect = Dialect::plain(protocol);
+        let Ok(request) = ConnectionRequest::new(request, usize::MAX) else {
+            log!(warn, "a connection is not accepted: the target of its request cannot be kept");
+            return;
+        };
+        match Connection::open(self.server.clone(), id.into(), request, Transport::Custom, dialect, None) {
+            Ok(connection) => carry(connection, Foreign::new(transport)).await,
+            Err(_) => log!(warn, "a connection is not accepted: its id is taken, or the server is being drained"),
         }
     }
 
@@ -256,6 +275,14 @@ impl SocketIo {
             panics: counters.panics.load(Ordering::Relaxed),
             slow_clients: counters.slow_clients.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// How many of `all` connections, whose moments are spread evenly over a duration, are to be closed after this time.
+fn due_by(elapsed: Duration, duration: Duration, all: usize) -> usize {
+    match elapsed < duration {
+        true => ((elapsed.as_secs_f64() / duration.as_secs_f64() * all as f64) as usize + 1).min(all),
+        false => all,
     }
 }
 

@@ -54,6 +54,7 @@
 //! [tower]: https://docs.rs/tower
 
 mod absorb;
+mod client_address;
 mod client_bundle;
 mod cluster;
 mod config;
@@ -71,6 +72,7 @@ mod macros;
 pub mod middleware;
 mod namespace;
 mod observe;
+mod order;
 mod origins;
 mod packet;
 pub mod parser;
@@ -95,6 +97,7 @@ pub mod value {
 pub use cookie;
 
 pub use self::{
+    client_address::ClientAddress,
     cluster::{
         ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, ServerSideAcks, ServerSideArgs, ServerSideEvent,
         ServerSideResponses,
@@ -113,7 +116,7 @@ pub use self::{
     origins::Origins,
     packet::{Args, Value},
     recovery::Recovery,
-    room::{IntoRooms, Room},
+    room::{IntoRooms, Room, Rooms},
     service::{ConnectionError, NotFound, ResponseBody, ResponseFuture, SocketIoService},
     socket::{
         AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, DisconnectReason, EmitError,

@@ -1,9 +1,15 @@
 //! Which pages may connect.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Weak},
+};
 
 use http::{HeaderValue, Method, Uri, header, request::Parts, uri::Authority};
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer};
+
+use crate::{macros::log, server::Server};
 
 /// The pages that may connect, by their origin. See [`SocketIoConfig::origins`](crate::SocketIoConfig::origins).
 ///
@@ -15,20 +21,30 @@ use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 /// | `https://*.example.com` | all subdomains of `example.com`, but not itself |
 /// | `example.com:8080`, `example.com:*`, `*:8080` | host and port, whatever the scheme, as Socket.IO 1.x has it; `*` stands for any |
 /// | `example.com` | the host, on any port |
-/// | `*`, `*:*` | all pages, those without an origin (`null`) too |
+/// | `capacitor://localhost`, `tauri://localhost`, `chrome-extension://<id>`, `file://` | this origin of a web view or an extension |
+/// | `null` | pages without an origin: sandboxed frames, some local files |
+/// | `*`, `*:*` | everyone: all pages, those without an origin too |
 ///
-/// or by [`predicate`](Self::predicate) from a function.
+/// or by [`predicate`](Self::predicate) from a function. An origin that is the same text as one that is listed is allowed,
+/// whatever its scheme.
+///
+/// With a list, pages of the server itself are allowed as well: those whose origin has the host and port of the request's
+/// `Host` header, with `http`, `https`, `ws` or `wss`. That is also what clients without pages send, such as those for
+/// React Native and Swift. A server that browsers can reach under a name which others choose, by DNS rebinding, should
+/// check `Host` in front.
 #[derive(Clone)]
 pub struct Origins(Repr);
 
 #[derive(Clone)]
 enum Repr {
+    Everyone,
     List(Arc<[Pattern]>),
     Predicate(Arc<dyn Fn(&HeaderValue, &Parts) -> bool + Send + Sync>),
 }
 
 impl Origins {
-    /// Asks a function, which gets the value of the `Origin` header and the request.
+    /// Asks a function, which gets the value of the `Origin` header and the request. If it panics, the origin is not
+    /// allowed.
     ///
     /// ```
     /// use tower_socketio::Origins;
@@ -40,56 +56,86 @@ impl Origins {
         Self(Repr::Predicate(Arc::new(allows)))
     }
 
-    /// Whether a request may open a session. Those that come from no page have no origin, and may; but the script elements
-    /// of JSONP send none either, and are judged by the page that they name as their referrer.
-    pub(crate) fn allow(&self, request: &Parts, jsonp: bool) -> bool {
-        if jsonp && !request.headers.contains_key(header::ORIGIN) {
-            let referrer = request.headers.get(header::REFERER).and_then(|referrer| origin_of(referrer.to_str().ok()?));
-            return referrer.is_some_and(|origin| self.allows(&origin, request));
+    fn list(patterns: impl Iterator<Item = Pattern>) -> Self {
+        let patterns: Arc<[Pattern]> = patterns.collect();
+        match patterns.iter().any(|pattern| pattern.allows == Allows::Everyone) {
+            true => Self(Repr::Everyone),
+            false => Self(Repr::List(patterns)),
         }
-        request.headers.get_all(header::ORIGIN).iter().all(|origin| self.allows(origin, request))
     }
 
-    fn allows(&self, origin: &HeaderValue, request: &Parts) -> bool {
+    /// Whether a request may open a session. Those that come from no page have no origin, and may; but the script elements
+    /// of JSONP send none either, and are judged by the page that they name as their referrer.
+    ///
+    /// `server` counts a predicate that panics.
+    pub(crate) fn allow(&self, request: &Parts, jsonp: bool, server: Option<&Server>) -> bool {
+        if matches!(self.0, Repr::Everyone) {
+            return true;
+        }
+        if jsonp && !request.headers.contains_key(header::ORIGIN) {
+            let referrer = request.headers.get(header::REFERER).and_then(|referrer| origin_of(referrer.to_str().ok()?));
+            return referrer.is_some_and(|origin| self.allows(&origin, request, server));
+        }
+        request.headers.get_all(header::ORIGIN).iter().all(|origin| self.allows(origin, request, server))
+    }
+
+    fn allows(&self, origin: &HeaderValue, request: &Parts, server: Option<&Server>) -> bool {
         match &self.0 {
-            Repr::Predicate(allows) => allows(origin, request),
+            Repr::Everyone => true,
+            Repr::Predicate(allows) => contained(|| allows(origin, request), server),
             Repr::List(patterns) => {
-                let page = origin.to_str().ok().and_then(Page::parse);
-                patterns.iter().any(|pattern| pattern.matches(page.as_ref()))
+                // An origin is ASCII.
+                let Ok(origin) = origin.to_str() else { return false };
+                let page = Page::parse(origin);
+                patterns.iter().any(|pattern| pattern.matches(origin, page.as_ref()))
+                    || page.is_some_and(|page| page.is_of(request))
             }
         }
     }
 
-    /// What browsers are told.
-    pub(crate) fn cors(&self) -> CorsLayer {
-        let origins = self.clone();
-        CorsLayer::new()
-            .allow_origin(AllowOrigin::predicate(move |origin, request| origins.allows(origin, request)))
-            .allow_credentials(true)
+    /// The headers of CORS. As with Node's `cors`, `*` is sent as it is and allows no credentials.
+    pub(crate) fn cors(&self, server: Weak<Server>) -> CorsLayer {
+        let cors = CorsLayer::new()
             .allow_methods(AllowMethods::list([Method::GET, Method::POST]))
-            .allow_headers(AllowHeaders::mirror_request())
+            .allow_headers(AllowHeaders::mirror_request());
+        if matches!(self.0, Repr::Everyone) {
+            return cors.allow_origin(Any).vary([]);
+        }
+        let origins = self.clone();
+        let allows =
+            move |origin: &HeaderValue, request: &Parts| origins.allows(origin, request, server.upgrade().as_deref());
+        cors.allow_origin(AllowOrigin::predicate(allows)).allow_credentials(true)
     }
+}
+
+/// Asks a predicate, which allows nothing if it panics.
+fn contained(allows: impl FnOnce() -> bool, server: Option<&Server>) -> bool {
+    let allowed = match server {
+        Some(server) => server.contained(allows),
+        None => catch_unwind(AssertUnwindSafe(allows)).inspect_err(|_| log!(error, "user code panicked")).ok(),
+    };
+    allowed.unwrap_or(false)
 }
 
 /// Several may stand in one text, with spaces between them.
 impl From<&str> for Origins {
     #[track_caller]
     fn from(text: &str) -> Self {
-        Self(Repr::List(text.split_whitespace().map(Pattern::parse).collect()))
+        Self::list(text.split_whitespace().map(Pattern::parse))
     }
 }
 
 impl<T: AsRef<str>, const N: usize> From<[T; N]> for Origins {
     #[track_caller]
     fn from(texts: [T; N]) -> Self {
-        Self(Repr::List(texts.iter().map(|text| Pattern::parse(text.as_ref())).collect()))
+        Self::list(texts.iter().map(|text| Pattern::parse(text.as_ref())))
     }
 }
 
 impl<T: AsRef<str>> From<Vec<T>> for Origins {
     #[track_caller]
     fn from(texts: Vec<T>) -> Self {
-        Self(Repr::List(texts.iter().map(|text| Pattern::parse(text.as_ref())).collect()))
+        Self::list(texts.iter().map(|text| Pattern::parse(text.as_ref())))
     }
 }
 
@@ -97,15 +143,33 @@ impl<T: AsRef<str>> From<Vec<T>> for Origins {
 struct Page {
     scheme: String,
     host: String,
-    port: u16,
+    /// The scheme's own if none is named. Those of web views and extensions have none.
+    port: Option<u16>,
 }
 
 impl Page {
     fn parse(origin: &str) -> Option<Self> {
         let uri: Uri = origin.parse().ok()?;
         let scheme = uri.scheme_str()?.to_ascii_lowercase();
-        let port = uri.port_u16().or_else(|| default_port(&scheme))?;
+        let port = uri.port_u16().or_else(|| default_port(&scheme));
         Some(Self { host: uri.host()?.to_ascii_lowercase(), scheme, port })
+    }
+
+    /// Whether it is a page of the server that a request was sent to.
+    fn is_of(&self, request: &Parts) -> bool {
+        let Some(own_port) = default_port(&self.scheme) else { return false };
+        let is_it = |host: &Authority| {
+            // Whether TLS ends at a proxy, the server does not know: a port that is not named is the page's.
+            host.host().eq_ignore_ascii_case(&self.host) && self.port == Some(host.port_u16().unwrap_or(own_port))
+        };
+        if let Some(authority) = request.uri.authority() {
+            return is_it(authority);
+        }
+        let mut hosts = request.headers.get_all(header::HOST).iter();
+        match (hosts.next(), hosts.next()) {
+            (Some(host), None) => Authority::try_from(host.as_bytes()).is_ok_and(|host| is_it(&host)),
+            _ => false,
+        }
     }
 }
 
@@ -123,10 +187,23 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
+#[derive(Debug)]
+struct Pattern {
+    /// As it was given.
+    text: String,
+    allows: Allows,
+}
+
 #[derive(Debug, PartialEq)]
-enum Pattern {
-    All,
-    Some { scheme: Option<String>, host: Host, port: Option<u16> },
+enum Allows {
+    Everyone,
+    /// The text itself.
+    Literal,
+    Pages {
+        scheme: Option<String>,
+        host: Host,
+        port: Port,
+    },
 }
 
 #[derive(Debug, PartialEq)]
@@ -137,27 +214,68 @@ enum Host {
     Beneath(String),
 }
 
+#[derive(Debug, PartialEq)]
+enum Port {
+    Any,
+    /// This one. `None` where neither the origin nor its scheme names any.
+    Is(Option<u16>),
+}
+
 impl Pattern {
     #[track_caller]
     fn parse(text: &str) -> Self {
-        match Self::try_parse(text) {
-            Some(pattern) => pattern,
+        match Allows::parse(text) {
+            Some(allows) => Self { text: text.to_owned(), allows },
             None => panic!("`{text}` is no origin: write `https://example.com`, `example.com:443`, or `*`"),
         }
     }
 
-    fn try_parse(text: &str) -> Option<Self> {
-        if matches!(text, "*" | "*:*") {
-            return Some(Self::All);
+    fn matches(&self, origin: &str, page: Option<&Page>) -> bool {
+        match (&self.allows, page) {
+            (Allows::Everyone, _) => true,
+            _ if self.text.eq_ignore_ascii_case(origin) => true,
+            (Allows::Pages { scheme, host, port }, Some(page)) => {
+                scheme.as_ref().is_none_or(|scheme| *scheme == page.scheme)
+                    && (*port == Port::Any || *port == Port::Is(page.port))
+                    && match host {
+                        Host::Any => true,
+                        Host::Named(host) => *host == page.host,
+                        Host::Beneath(domain) => page.host.ends_with(domain.as_str()),
+                    }
+            }
+            (Allows::Pages { .. } | Allows::Literal, _) => false,
         }
-        let (scheme, rest) = match text.split_once("://") {
-            Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
-            None => (None, text),
+    }
+}
+
+impl Allows {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "*" | "*:*" => return Some(Self::Everyone),
+            "null" => return Some(Self::Literal),
+            _ => {}
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Self::pages(None, text);
         };
-        let (host, port) = match rest.rsplit_once(':') {
-            Some((host, "*")) => (host, None),
-            Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().ok()?)),
-            _ => (rest, scheme.as_deref().and_then(default_port)),
+        let scheme = scheme.to_ascii_lowercase();
+        let is_for_the_web = default_port(&scheme).is_some();
+        Self::pages(Some(scheme), rest).or_else(|| {
+            // Some web views have an origin without a host.
+            let is_origin = HeaderValue::from_str(text).is_ok() && !rest.contains(['/', '*', ' ']);
+            (!is_for_the_web && is_origin).then_some(Self::Literal)
+        })
+    }
+
+    fn pages(scheme: Option<String>, authority: &str) -> Option<Self> {
+        let own_port = || match &scheme {
+            Some(scheme) => Port::Is(default_port(scheme)),
+            None => Port::Any,
+        };
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, "*")) => (host, Port::Any),
+            Some((host, port)) if !port.ends_with(']') => (host, Port::Is(Some(port.parse().ok()?))),
+            _ => (authority, own_port()),
         };
         let host = host.to_ascii_lowercase();
         let (host, checked) = match host.strip_prefix('*') {
@@ -169,30 +287,20 @@ impl Pattern {
             return None;
         }
         let authority: Authority = checked.parse().ok()?;
-        (authority.as_str() == authority.host()).then_some(Self::Some { scheme, host, port })
-    }
-
-    fn matches(&self, page: Option<&Page>) -> bool {
-        match (self, page) {
-            (Self::All, _) => true,
-            (Self::Some { .. }, None) => false,
-            (Self::Some { scheme, host, port }, Some(page)) => {
-                scheme.as_ref().is_none_or(|scheme| *scheme == page.scheme)
-                    && port.is_none_or(|port| port == page.port)
-                    && match host {
-                        Host::Any => true,
-                        Host::Named(host) => *host == page.host,
-                        Host::Beneath(domain) => page.host.ends_with(domain.as_str()),
-                    }
-            }
-        }
+        (authority.as_str() == authority.host()).then_some(Self::Pages { scheme, host, port })
     }
 }
 
 impl fmt::Debug for Origins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::List(patterns) => f.debug_tuple("Origins").field(patterns).finish(),
+            Repr::Everyone => f.write_str("Origins(\"*\")"),
+            Repr::List(patterns) => {
+                let texts = patterns.iter().map(|pattern| &pattern.text);
+                f.write_str("Origins(")?;
+                f.debug_list().entries(texts).finish()?;
+                f.write_str(")")
+            }
             Repr::Predicate(_) => f.debug_struct("Origins").finish_non_exhaustive(),
         }
     }
@@ -202,14 +310,21 @@ impl fmt::Debug for Origins {
 mod tests {
     use super::*;
 
+    fn request(headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
     fn allowed(origins: &Origins, origin: &str) -> bool {
-        let request = http::Request::builder().header("origin", origin).body(()).unwrap();
-        origins.allow(&request.into_parts().0, false)
+        origins.allow(&request(&[("origin", origin)]), false, None)
     }
 
     #[test]
     fn each_form_allows_what_it_says() {
-        let cases: [(&str, &[&str], &[&str]); 8] = [
+        let cases: [(&str, &[&str], &[&str]); 14] = [
             (
                 "https://example.com",
                 &["https://example.com", "https://EXAMPLE.com:443"],
@@ -226,12 +341,85 @@ mod tests {
             ("example.com", &["https://example.com", "http://example.com:1"], &["http://example.org"]),
             ("*:8080 [::1]:3000", &["http://x:8080", "http://[::1]:3000"], &["http://x", "garbage", "http://[::1]"]),
             ("*:*", &["http://x", "null", "file://"], &[]),
+            ("https://example.com *", &["http://x", "null"], &[]),
+            (
+                "capacitor://localhost ionic://localhost tauri://localhost",
+                &["capacitor://localhost", "ionic://localhost", "tauri://localhost", "Tauri://localhost"],
+                &["http://localhost", "capacitor://localhost:80", "capacitor://example.com", "null"],
+            ),
+            (
+                "chrome-extension://mbniclmhobmnbdlbpiphghaielnnpgdp",
+                &["chrome-extension://mbniclmhobmnbdlbpiphghaielnnpgdp"],
+                &["chrome-extension://other", "moz-extension://mbniclmhobmnbdlbpiphghaielnnpgdp"],
+            ),
+            ("moz-extension://*", &["moz-extension://8a1b2c3d-0000-4000-8000-000000000000"], &["http://x"]),
+            ("null", &["null"], &["http://null", "https://null:8080", "file://"]),
+            ("file:// app://.", &["file://", "app://."], &["null", "app://"]),
         ];
         for (text, allows, refuses) in cases {
             let origins = Origins::from(text);
             allows.iter().for_each(|origin| assert!(allowed(&origins, origin), "{text} allows {origin}"));
             refuses.iter().for_each(|origin| assert!(!allowed(&origins, origin), "{text} refuses {origin}"));
         }
+    }
+
+    #[test]
+    fn the_servers_own_pages_are_allowed() {
+        let origins = Origins::from("https://example.com");
+        let allowed =
+            |host: &str, origin: &str| origins.allow(&request(&[("host", host), ("origin", origin)]), false, None);
+        for (host, origin) in [
+            ("api.example.org", "http://api.example.org"),
+            ("api.example.org", "wss://API.example.org"),
+            ("api.example.org:443", "https://api.example.org"),
+            ("api.example.org:80", "ws://api.example.org"),
+            ("127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("[::1]:3000", "ws://[::1]:3000"),
+        ] {
+            assert!(allowed(host, origin), "{host} allows {origin}");
+        }
+        for (host, origin) in [
+            ("api.example.org", "http://api.example.org:8080"),
+            ("api.example.org:8080", "http://api.example.org"),
+            ("api.example.org", "http://example.org"),
+            ("api.example.org", "null"),
+            ("localhost", "capacitor://localhost"),
+            ("a b", "http://a b"),
+        ] {
+            assert!(!allowed(host, origin), "{host} refuses {origin}");
+        }
+        let two = request(&[("host", "a.example"), ("host", "b.example"), ("origin", "http://a.example")]);
+        assert!(!origins.allow(&two, false, None), "it is not known which host was meant");
+        // As HTTP/2 has it.
+        let mut parts = request(&[("origin", "https://a.example")]);
+        parts.uri = "https://a.example/socket.io/".parse().unwrap();
+        assert!(origins.allow(&parts, false, None));
+    }
+
+    #[test]
+    fn an_origin_that_is_no_text_is_not_allowed() {
+        let mut parts = request(&[]);
+        parts.headers.insert("origin", HeaderValue::from_bytes(b"https://example.com\xff").unwrap());
+        assert!(!Origins::from("https://example.com").allow(&parts, false, None));
+        assert!(Origins::from("*").allow(&parts, false, None));
+    }
+
+    #[test]
+    fn script_elements_are_judged_by_their_page() {
+        let allowed = |text: &str, headers: &[(&str, &str)]| Origins::from(text).allow(&request(headers), true, None);
+        let listed = "https://example.com";
+        assert!(allowed(listed, &[("referer", "https://example.com/page?a=b")]));
+        assert!(allowed(listed, &[("host", "x:80"), ("referer", "http://x/page")]));
+        assert!(!allowed(listed, &[("referer", "https://example.org/page")]));
+        assert!(!allowed(listed, &[("host", "x")]) && !allowed(listed, &[("referer", "\u{e9}")]));
+        // Everyone is everyone.
+        assert!(allowed("*", &[]) && allowed("*", &[("referer", "garbage")]));
+    }
+
+    #[test]
+    fn a_predicate_that_panics_allows_nothing() {
+        let origins = Origins::predicate(|_, _| panic!("on purpose"));
+        assert!(!allowed(&origins, "https://example.com"));
     }
 
     #[test]
@@ -244,5 +432,11 @@ mod tests {
     #[should_panic(expected = "`https://a b` is no origin")]
     fn what_is_no_origin_is_refused_at_once() {
         let _ = Origins::from(["https://a b"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "`capacitor://localhost/` is no origin")]
+    fn an_origin_has_no_path() {
+        let _ = Origins::from("capacitor://localhost/");
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
@@ -16,14 +17,14 @@ use tokio::{runtime::Handle, sync::Notify};
 use tower_http::cors::CorsLayer;
 
 use crate::{
+    client_address::{Counts, Permit},
     client_bundle::ClientBundle,
     cluster::{ClusterAdapter, ClusterNode, ServerSide},
     config::{Settings, SocketIoConfig},
-    connection::{Budget, EventBudget, Sessions},
+    connection::{Budget, EventBudget, IdleSessions, OpenError, Sessions},
     macros::log,
     namespace::{Common, Namespaces},
     observe::ServerMeters,
-    origins::Origins,
 };
 
 /// A server: its settings, its namespaces and its sessions. One for each `SocketIoLayer::new`.
@@ -39,7 +40,9 @@ pub(crate) struct Server {
     pub(crate) counters: Counters,
     pub(crate) meters: ServerMeters,
     /// Sessions that have joined no namespace yet.
-    pub(crate) idle_sessions: AtomicUsize,
+    pub(crate) idle_sessions: IdleSessions,
+    /// How many sessions each address has, if addresses have a share.
+    sessions_of_address: Counts<IpAddr>,
     /// No new session is opened any more.
     pub(crate) draining: AtomicBool,
     /// A connection has ended.
@@ -82,7 +85,8 @@ impl Server {
                     server: server.clone(),
                 },
             ),
-            cors: settings.origins.as_ref().map(Origins::cors),
+            cors: settings.origins.as_ref().map(|origins| origins.cors(server.clone())),
+            idle_sessions: IdleSessions::new(settings.max_idle_sessions, settings.max_idle_sessions_per_address),
             input_budget: Budget::new(settings.input_budget()),
             output_budget: Budget::new(settings.output_budget()),
             event_budget: EventBudget::new(settings.event_budget()),
@@ -91,7 +95,7 @@ impl Server {
             sessions: Sessions::default(),
             counters: Counters::default(),
             meters: ServerMeters::new(),
-            idle_sessions: AtomicUsize::new(0),
+            sessions_of_address: Counts::default(),
             draining: AtomicBool::new(false),
             ended: Notify::new(),
             runtime: Mutex::default(),
@@ -119,12 +123,25 @@ impl Server {
 
     /// Runs something of the user's, a hook or a drop; its panic goes no further. Answers whether there was none.
     pub(crate) fn contain(&self, run: impl FnOnce()) -> bool {
-        let contained = catch_unwind(AssertUnwindSafe(run));
-        if contained.is_err() {
+        self.contained(run).is_some()
+    }
+
+    /// As [`contain`](Self::contain), of a hook that returns something. `None` if it panicked.
+    pub(crate) fn contained<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
+        let result = catch_unwind(AssertUnwindSafe(run)).ok();
+        if result.is_none() {
             self.count_panic();
             log!(error, "user code panicked");
         }
-        contained.is_ok()
+        result
+    }
+
+    /// Counts a session for its address, if addresses have a share.
+    pub(crate) fn take_share(&self, address: Option<IpAddr>) -> Result<Option<Permit<IpAddr>>, OpenError> {
+        let Some((address, max)) = address.zip(self.settings.max_sessions_per_address) else {
+            return Ok(None);
+        };
+        self.sessions_of_address.acquire(address, max).map(Some).ok_or(OpenError::TooManySessions)
     }
 
     /// An extractor has rejected an event.

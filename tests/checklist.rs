@@ -47,7 +47,7 @@ async fn item_2_a_close_packet_over_a_websocket_closes_the_session() {
 async fn item_3_a_malformed_post_is_answered_400() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::join(server.address).await;
-    client.post("abc").await.is(400, "");
+    client.post("abc").await.refused(400, 3, "Bad request");
     client.is_gone().await;
 }
 
@@ -89,10 +89,10 @@ async fn item_5_what_does_not_fit_is_not_taken() {
 }
 
 #[tokio::test]
-async fn item_6_clients_of_revision_3_that_can_take_bytes_get_bytes() {
+async fn item_6_clients_of_revision_3_that_take_nothing_but_bytes_get_bytes() {
     let (namespace, _reasons) = echo();
     let server = serve_config(SocketIoConfig::new().allow_eio3(true).namespace("/", namespace)).await;
-    let open = get(server.address, "/socket.io/?EIO=3&transport=polling").await;
+    let open = get(server.address, "/socket.io/?EIO=3&transport=polling&t=1428941345332-0").await;
     assert_eq!((open.header("content-type"), open.body[0]), (Some("application/octet-stream"), 0));
 }
 

@@ -57,7 +57,8 @@ async fn files_are_sent_compressed_or_in_part() {
     let head = send(server.address, Method::HEAD, "/socket.io/socket.io.js", &[], "").await;
     head.is(200, "");
     assert_eq!(head.header("content-length"), Some(&*plain.body.len().to_string()));
-    assert_eq!(post(server.address, "/socket.io/socket.io.js", "").await.status, 405);
+    post(server.address, "/socket.io/socket.io.js", "").await.refused(405, 2, "Method not allowed");
+    fetch(&server, "socket.io.js", &[("range", "bytes=9999999-")]).await.refused(416, 3, "Range Not Satisfiable");
 }
 
 #[tokio::test]
@@ -77,6 +78,6 @@ async fn files_can_come_from_a_directory() {
     std::fs::write(directory.path().join("secret.txt"), "secret").unwrap();
     let server = serve_config(SocketIoConfig::new().client_directory(directory.path())).await;
     fetch(&server, "socket.io.js", &[]).await.is(200, "my own engine.io");
-    assert_eq!(fetch(&server, "socket.io.min.js", &[]).await.status, 404);
+    fetch(&server, "socket.io.min.js", &[]).await.refused(404, 3, "The file is not in the directory");
     fetch(&server, "secret.txt", &[]).await.refused(400, 0, "Transport unknown");
 }

@@ -532,3 +532,97 @@ async fn a_socket_that_is_disconnected_while_it_is_admitted_is_refused_once() {
     client.expect(r#"44{"message":"disconnected by the server"}"#).await;
     server.has_sockets(0).await;
 }
+
+/// A guard for all namespaces but one, by the path that it sees.
+#[tokio::test]
+async fn a_guard_by_path_is_not_passed_by_a_long_query() {
+    async fn guard(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
+        match request.uri().path() {
+            "/" => next.run(request).await,
+            _ => StatusCode::FORBIDDEN.into_response(),
+        }
+    }
+    let guarded = || Namespace::new().layer(axum::middleware::from_fn(guard));
+    let config = SocketIoConfig::new()
+        .max_head_bytes(1_000_000)
+        .namespace("/", guarded())
+        .namespace("/admin", guarded())
+        .namespace("/tenant/{id}", guarded());
+    let server = serve_config(config).await;
+    let base = "/socket.io/?EIO=4&transport=polling&x=";
+    // The longest target there can be, and some that leave room for parts of the names.
+    for length in [65_534, 65_530, 65_528, 65_510] {
+        let client = Polling::open_with(server.address, &format!("&x={}", "x".repeat(length - base.len()))).await;
+        for name in ["/admin", "/tenant/7"] {
+            client.say(&format!("40{name},")).await;
+            let refused = client.poll().await;
+            assert!(refused.text().starts_with(&format!("44{name},")), "{length}: {}", refused.text());
+        }
+        client.say("40").await;
+        let joined = client.poll().await;
+        assert!(joined.text().starts_with("40{"), "{}", joined.text());
+        client.say("1").await;
+        server.is_empty().await;
+    }
+}
+
+#[tokio::test]
+async fn auth_payloads_are_bounded_for_a_connection() {
+    let config = SocketIoConfig::new()
+        .max_auth_bytes(1000)
+        .namespace("/a", Namespace::new())
+        .namespace("/b", Namespace::new().on_connect(|| async { StatusCode::FORBIDDEN }))
+        .namespace("/c", Namespace::new())
+        .namespace_when(
+            async |request: tower_socketio::NamespaceRequest| {
+                tokio::task::yield_now().await;
+                request.name() == "/asked"
+            },
+            Namespace::new(),
+        );
+    let server = serve_config(config).await;
+    let mut client = WebSocket::open(server.address).await;
+    let auth = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8));
+    let too_much = |name: &str| format!(r#"44{name},{{"message":"the auth payload exceeds max_auth_bytes"}}"#);
+    client.say(&format!("40/a,{}", auth(1001))).await;
+    client.expect(&too_much("/a")).await;
+    client.connect(&format!("40/a,{}", auth(600))).await;
+    for name in ["/c", "/asked"] {
+        client.say(&format!("40{name},{}", auth(401))).await;
+        client.expect(&too_much(name)).await;
+    }
+    // What was refused does not count, nor what has left.
+    for _ in 0..10 {
+        client.say(&format!("40/b,{}", auth(400))).await;
+        client.expect(r#"44/b,{"message":"Forbidden"}"#).await;
+    }
+    client.connect(&format!("40/c,{}", auth(400))).await;
+    client.say("41/a").await;
+    client.connect(&format!("40/asked,{}", auth(600))).await;
+    client.say(&format!("40/a,{}", auth(10))).await;
+    client.expect(&too_much("/a")).await;
+}
+
+#[tokio::test]
+async fn who_keeps_a_socket_that_has_left_does_not_keep_its_auth() {
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let (waiting, seen) = (gate.clone(), Arc::new(Mutex::new(Vec::new())));
+    let see = seen.clone();
+    let namespace = Namespace::new().on_disconnect(move |socket: SocketRef| {
+        let (gate, seen) = (waiting.clone(), see.clone());
+        async move {
+            gate.notified().await;
+            // The last one who may ask.
+            seen.lock().unwrap().push(socket.handshake().auth::<Value>().unwrap());
+        }
+    });
+    let server = serve_namespace(namespace).await;
+    let (client, _) = WebSocket::join(server.address, r#"40{"token":"secret"}"#).await;
+    let socket = server.io.sockets().remove(0);
+    assert_eq!(socket.handshake().auth::<Value>().unwrap(), json!({"token": "secret"}));
+    drop(client);
+    server.has_sockets(0).await;
+    gate.notify_one();
+    until(|| socket.handshake().auth::<Value>().is_err()).await;
+    assert_eq!(*seen.lock().unwrap(), [json!({"token": "secret"})]);
+}

@@ -535,3 +535,30 @@ fn a_second_runtime_may_follow_the_first() {
         assert_eq!(end, Some(DisconnectReason::ServerNamespaceDisconnect));
     }
 }
+
+/// How long it takes to end a server with so many connections, each of which has joined a namespace.
+async fn time_to_end(connections: usize, end: impl AsyncFn(&SocketIo)) -> Duration {
+    let io = SocketIoService::new(SocketIoConfig::new()).io();
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        clients.push(Memory::join(&io).await);
+    }
+    let begin = std::time::Instant::now();
+    end(&io).await;
+    assert_eq!((io.stats().connections, io.stats().sockets), (0, 0));
+    begin.elapsed()
+}
+
+/// It would be 64 times the time if each connection looked at all others.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_server_takes_time_in_proportion_to_its_connections() {
+    let drain = async |io: &SocketIo| {
+        let begin = tokio::time::Instant::now();
+        io.drain(Duration::from_secs(2)).await;
+        assert!(begin.elapsed() <= Duration::from_millis(2_010), "{:?}", begin.elapsed());
+    };
+    let close = async |io: &SocketIo| io.close().await;
+    let few = time_to_end(2_500, drain).await + time_to_end(2_500, close).await;
+    let many = time_to_end(20_000, drain).await + time_to_end(20_000, close).await;
+    assert!(many < few * 8 * 3, "{few:?} for 2,500, and {many:?} for 20,000");
+}

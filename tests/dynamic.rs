@@ -119,6 +119,7 @@ async fn a_predicate_that_panics_accepts_nothing() {
     let mut client = opened(&io).await;
     client.say("40/a");
     client.expect(r#"44/a,{"message":"Invalid namespace"}"#).await;
+    assert_eq!(io.stats().panics, 3);
 }
 
 #[tokio::test]
@@ -160,4 +161,32 @@ async fn all_namespaces_of_a_pattern_are_emitted_to() {
     assert_eq!(said, [r#"42/room/1,["all",1]"#, r#"42/room/2,["all",1]"#]);
     client.expect(r#"42/hall,["last"]"#).await;
     assert!(io.of_pattern("/hall").is_none());
+}
+
+/// axum's router would take some of these names for something else, or not take them at all.
+#[tokio::test]
+async fn patterns_may_have_odd_names() {
+    async fn id(axum::extract::Path(id): axum::extract::Path<String>, socket: SocketRef) {
+        socket.emit("id", &id).unwrap();
+    }
+    let namespace = || Namespace::new().on_connect(id);
+    let config = SocketIoConfig::new()
+        .namespace("/:colon/{id}", namespace())
+        .namespace("/*star/{id}", namespace())
+        .namespace("/{{braces}}/{id}", namespace())
+        .namespace("/50% \"été\"/{id}", namespace())
+        .namespace("/rest/{*id}", namespace());
+    let io = service(config);
+    for (name, id) in [
+        ("/:colon/1", "1"),
+        ("/*star/1", "1"),
+        ("/{braces}/a b%20c", "a b%20c"),
+        ("/50% \"été\"/é#{}", "é#{}"),
+        ("/rest/a/../b", "a/../b"),
+    ] {
+        let mut client = opened(&io).await;
+        client.say(&format!("40{name},"));
+        assert!(client.text().await.starts_with(&format!("40{name},{{")), "{name}");
+        client.expect(&format!(r#"42{name},["id","{id}"]"#)).await;
+    }
 }

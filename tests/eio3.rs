@@ -35,9 +35,13 @@ struct Old {
     address: SocketAddr,
     target: String,
     sid: String,
-    /// It asked for text, as old browsers do.
-    text_only: bool,
+    /// It is one of 1.0 to 1.3, which gets all as bytes.
+    takes_bytes: bool,
 }
+
+/// The stamp of clients of 1.0 to 1.3, and that of later ones.
+const STAMP_OF_1_0: &str = "&t=1428941345332-0";
+const YEAST: &str = "&t=PxZ1-_a.0";
 
 impl Old {
     /// Opens a session, which joins the default namespace by itself.
@@ -48,12 +52,12 @@ impl Old {
     }
 
     async fn open(address: SocketAddr, query: &str) -> Self {
-        let text_only = query.contains("b64");
+        let takes_bytes = query.contains(STAMP_OF_1_0) && !query.contains("b64");
         let mut client = Self {
             address,
             target: format!("/socket.io/?EIO=3&transport=polling{query}"),
             sid: String::new(),
-            text_only,
+            takes_bytes,
         };
         let packets = client.packets().await;
         let open = json(packets[0].strip_prefix('0').expect("a handshake"));
@@ -69,7 +73,7 @@ impl Old {
         assert_eq!(reply.status, 200);
         let mut packets = Vec::new();
         let mut rest = &reply.body[..];
-        if self.text_only {
+        if !self.takes_bytes {
             assert_eq!(reply.header("content-type"), Some("text/plain; charset=UTF-8"));
             while !rest.is_empty() {
                 let colon = rest.iter().position(|byte| *byte == b':').expect("a length");
@@ -250,15 +254,67 @@ async fn lengths_over_polling_count_utf_16_code_units() {
 
 /// Clients of 1.0 to 1.3 that can take bytes throw text away.
 #[tokio::test]
-async fn a_client_that_can_take_bytes_gets_bytes() {
+async fn a_client_of_1_0_to_1_3_gets_bytes() {
     let server = server().await;
-    let handshake = get(server.address, "/socket.io/?EIO=3&transport=polling").await;
-    assert_eq!(handshake.header("content-type"), Some("application/octet-stream"));
-    let length = handshake.body.len() - 5;
-    assert_eq!(handshake.body[..6], framed(0, &vec![b'0'; length])[..6], "length {length}");
-    let client = Old::join(server.address, "").await;
+    for query in ["EIO=3&transport=polling&t=1428941345332-0", "EIO=2&transport=polling"] {
+        let handshake = get(server.address, &format!("/socket.io/?{query}")).await;
+        assert_eq!(handshake.header("content-type"), Some("application/octet-stream"));
+        let length = handshake.body.len() - 5;
+        assert_eq!(handshake.body[..6], framed(0, &vec![b'0'; length])[..6], "length {length}");
+    }
+    let client = Old::join(server.address, STAMP_OF_1_0).await;
     client.say(r#"13:42["echo",12]"#).await;
     client.expect_bytes(&framed(0, br#"42["echo",12]"#)).await;
+    // Unless it cannot.
+    let client = Old::open(server.address, "&b64=1&t=1428941345332-0").await;
+    client.poll().await.is(200, "2:40");
+    let script = get(server.address, "/socket.io/?EIO=3&transport=polling&j=0&t=1428941345332-0").await;
+    assert_eq!(script.header("content-type"), Some("text/javascript; charset=UTF-8"));
+}
+
+#[tokio::test]
+async fn a_payload_of_text_alone_is_text_and_one_with_binary_is_bytes() {
+    let server = server().await;
+    for query in ["", YEAST] {
+        let handshake = get(server.address, &format!("/socket.io/?EIO=3&transport=polling{query}")).await;
+        assert_eq!(handshake.header("content-type"), Some("text/plain; charset=UTF-8"));
+        let (length, open) = handshake.text().split_once(':').unwrap();
+        assert!(open.starts_with("0{") && length.parse() == Ok(open.len()), "{length}:{open}");
+        let client = Old::join(server.address, query).await;
+        client.say(r#"13:42["echo",12]13:42["echo",34]"#).await;
+        client.poll().await.is(200, r#"13:42["echo",12]13:42["echo",34]"#);
+        client.say(&format!(r#"13:42["echo",12]42:{PLACEHOLDER}10:b4AQIDBA=="#)).await;
+        let mut payload = framed(0, br#"42["echo",12]"#);
+        payload.extend(framed(0, PLACEHOLDER.as_bytes()));
+        payload.extend([1, 5, 0xff, 4, 1, 2, 3, 4]);
+        client.expect_bytes(&payload).await;
+        client.say(r#"13:42["echo",12]"#).await;
+        client.poll().await.is(200, r#"13:42["echo",12]"#);
+    }
+}
+
+/// Clients of 1.4 to 1.7 decode the UTF-8 of text twice.
+#[tokio::test]
+async fn text_that_is_not_ascii_is_bytes() {
+    let server = serve_config(config().namespace("/été", Namespace::new())).await;
+    let client = Old::join(server.address, YEAST).await;
+    client.say("7:40/été,").await;
+    client.expect_bytes(&framed(0, "40/été,".as_bytes())).await;
+}
+
+/// Nor can those of 1.4 to 1.7 read long text in browsers.
+#[tokio::test]
+async fn long_text_is_bytes() {
+    let server = server().await;
+    let client = Old::join(server.address, YEAST).await;
+    let event = |length: usize| format!(r#"42["echo","{}"]"#, "x".repeat(length - 13));
+    for (length, is_text) in [(50_000, true), (50_001, false)] {
+        client.say(&format!("{length}:{}", event(length))).await;
+        match is_text {
+            true => client.poll().await.is(200, &format!("{length}:{}", event(length))),
+            false => client.expect_bytes(&framed(0, event(length).as_bytes())).await,
+        }
+    }
 }
 
 #[tokio::test]
@@ -297,12 +353,12 @@ async fn a_malformed_payload_ends_the_session() {
     let server = server().await;
     for payload in ["", "x", "4:42", "1:7", "2:4😀", "4:b5AA"] {
         let client = Old::join(server.address, "").await;
-        post(server.address, &client.target, payload).await.is(400, "");
+        post(server.address, &client.target, payload).await.refused(400, 3, "Bad request");
         server.is_empty().await;
     }
     for payload in [&[0][..], &[0, 1, 0xff], &[2, 1, 0xff, b'4'], &[1, 1, 0xff, 9]] {
         let client = Old::join(server.address, "").await;
-        client.say_bytes(payload).await.is(400, "");
+        client.say_bytes(payload).await.refused(400, 3, "Bad request");
         server.is_empty().await;
     }
 }

@@ -205,6 +205,21 @@ async fn every_extractor_extracts() {
 }
 
 #[tokio::test]
+async fn a_hook_that_panics_changes_no_answer_to_a_rejection() {
+    let namespace = Namespace::new().on("number", |Data(number): Data<u8>| async move { Ack(number) });
+    let config =
+        SocketIoConfig::new().namespace("/", namespace).on_rejection(|rejected| panic!("{}", rejected.message()));
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say(r#"421["number"]"#).await;
+    assert!(json(&client.text().await)[0]["error"]["message"].as_str().unwrap().contains("argument 1 is missing"));
+    client.say(r#"422["number",2]"#).await;
+    client.expect("432[2]").await;
+    let stats = server.io.stats();
+    assert_eq!((stats.rejections, stats.panics), (1, 1));
+}
+
+#[tokio::test]
 async fn a_rejection_is_answered_counted_and_shown() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let shown = seen.clone();

@@ -115,10 +115,56 @@ async fn a_transport_that_is_switched_off_is_unknown() {
 }
 
 #[tokio::test]
-async fn too_many_idle_sessions_are_refused_until_one_joins_a_namespace() {
-    let server = serve_config(SocketIoConfig::new().max_idle_sessions(1)).await;
+async fn what_a_session_cannot_do_is_said() {
+    let server = serve_config(SocketIoConfig::new()).await;
+    let client = Polling::join(server.address).await;
+    for method in [Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
+        let reply = send(server.address, method, &client.target(), &[], "").await;
+        reply.refused(405, 2, "Method not allowed");
+        assert_eq!(reply.header("allow"), Some("GET, POST"));
+    }
+    client.say("6").await;
+}
+
+#[tokio::test]
+async fn a_handshake_with_a_large_head_is_refused() {
+    let server = serve_config(SocketIoConfig::new()).await;
+    // What hyper's client adds: `host: localhost`.
+    let base = SESSION.len() + "host".len() + "localhost".len() + 4;
+    let head = |bytes: usize| "x".repeat(bytes - base - "x-large".len() - 4);
+    let with = |bytes: usize| {
+        let value = head(bytes);
+        async move { send(server.address, Method::GET, SESSION, &[("x-large", &value)], "").await }
+    };
+    assert_eq!(with(16 * 1024).await.status, 200);
+    with(16 * 1024 + 1).await.refused(431, 3, "The request head exceeds max_head_bytes");
+    let long = format!("{SESSION}&long={}", "x".repeat(16 * 1024));
+    get(server.address, &long).await.refused(431, 3, "The request head exceeds max_head_bytes");
+    let many: Vec<(String, String)> = (0..90).map(|n| (format!("x-{n:0100}"), "x".repeat(80))).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let reply = send(server.address, Method::GET, SESSION, &many, "").await;
+    reply.refused(431, 3, "The request head exceeds max_head_bytes");
+    let large = [("x-large", &*head(20_000))];
+    assert!(WebSocket::raw(server.address, "/socket.io/?EIO=4&transport=websocket", &large).await.is_err());
+    assert_eq!(server.io.stats().connections, 1);
+    // The requests of a session are not kept.
     let client = Polling::open(server.address).await;
-    get(server.address, SESSION).await.refused(503, 4, "Too many sessions without a namespace");
-    client.say("40").await;
-    assert_eq!(get(server.address, SESSION).await.status, 200);
+    let reply = send(server.address, Method::POST, &client.target(), &[("x-large", &head(30_000))], "40").await;
+    reply.is(200, "ok");
+}
+
+#[tokio::test]
+async fn a_function_that_panics_makes_no_session() {
+    let config = SocketIoConfig::new().generate_id(|request| {
+        assert!(request.uri.query().unwrap().contains("good"), "on purpose");
+        "id".to_owned()
+    });
+    let server = serve_config(config).await;
+    get(server.address, SESSION).await.refused(500, 3, "Internal server error");
+    assert!(WebSocket::raw(server.address, "/socket.io/?EIO=4&transport=websocket", &[]).await.is_err());
+    assert_eq!((server.io.stats().panics, server.io.stats().connections), (2, 0));
+    assert_eq!(get(server.address, &format!("{SESSION}&good=1")).await.status, 200);
+    // Nor over a transport of the user's.
+    assert_eq!(Memory::open(&server.io).packet().await, None);
+    assert_eq!(server.io.stats().panics, 3);
 }

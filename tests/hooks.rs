@@ -99,21 +99,30 @@ async fn on_connection_error_hears_of_each_refused_request() {
     }
     // What a session does wrong is no refused request, and what goes well is none.
     let target = "/socket.io/?EIO=4&transport=polling&sid=taken";
-    post(server.address, target, "garbage").await.is(400, "");
+    post(server.address, target, "garbage").await.refused(400, 3, "Bad request");
     assert_eq!(get(server.address, SESSION).await.status, 200);
     assert_eq!(told.take(), [""; 0]);
 }
 
 #[tokio::test]
 async fn on_connection_error_hears_of_limits_and_of_upgrades() {
-    let (config, told) = refusals(SocketIoConfig::new().max_idle_sessions(1).allow_upgrades(false));
+    let config = SocketIoConfig::new().max_sessions_per_address(1).max_head_bytes(1000).allow_upgrades(false);
+    let (config, told) = refusals(config);
     let server = serve_config(config).await;
     let client = Polling::open(server.address).await;
-    get(server.address, SESSION).await.refused(503, 4, "Too many sessions without a namespace");
-    assert_eq!(told.take(), ["GET 503 4 Too many sessions without a namespace: max_idle_sessions is reached"]);
+    get(server.address, SESSION).await.refused(429, 4, "Too many sessions from this address");
+    let expected = "GET 429 4 Too many sessions from this address: max_sessions_per_address is reached";
+    assert_eq!(told.take(), [expected]);
+    let long = format!("{SESSION}&x={}", "x".repeat(1000));
+    get(server.address, &long).await.refused(431, 3, "The request head exceeds max_head_bytes");
+    let expected = "GET 431 3 The request head exceeds max_head_bytes: the target and the headers are too large";
+    assert_eq!(told.take(), [expected]);
     let target = format!("{WEBSOCKET}&sid={}", client.sid);
     assert!(WebSocket::raw(server.address, &target, &[]).await.is_err());
     assert_eq!(told.take(), ["GET 400 3 Bad request: upgrades are turned off"]);
+    send(server.address, Method::PUT, &client.target(), &[], "").await.refused(405, 2, "Method not allowed");
+    let expected = "PUT 405 2 Method not allowed: a request of a session must be a GET or a POST";
+    assert_eq!(told.take(), [expected]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! HTTP/2: long-polling, and WebSocket by extended CONNECT.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -21,6 +21,7 @@ use tokio::{
 };
 use tower_socketio::{
     Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Transport, extract::Data,
+    middleware::OriginLayer,
 };
 
 use crate::support::*;
@@ -191,7 +192,7 @@ async fn what_is_no_websocket_is_refused() {
     let reply = http2.extended("websocket", SESSION, "13").await.err().unwrap();
     reply.refused(400, 3, "Bad request");
     let reply = http2.extended("websocket", WEBSOCKET, "8").await.err().unwrap();
-    reply.is(400, "the Sec-WebSocket-Version is not 13");
+    reply.refused(400, 3, "the Sec-WebSocket-Version is not 13");
     assert_eq!(reply.header("sec-websocket-version"), Some("13"));
     let reply = http2.extended("websocket", &format!("{WEBSOCKET}&sid=none"), "13").await.err().unwrap();
     reply.refused(400, 1, "Session ID unknown");
@@ -287,4 +288,57 @@ fn a_stream_whose_window_stays_closed_keeps_little() {
     play();
     let kept = allocation_counter::measure(play).bytes_current;
     assert!(kept < 100_000, "{kept} bytes were kept");
+}
+
+/// HTTP/2 has no `Host` header. Layers around a namespace that look for one find it.
+#[tokio::test]
+async fn the_host_is_known_to_layers_of_a_namespace() {
+    async fn joined(headers: hyper::HeaderMap, socket: SocketRef) {
+        socket.emit("host", headers["host"].to_str().unwrap()).unwrap();
+    }
+    let namespace = Namespace::new().on_connect(joined).layer(OriginLayer::new("https://elsewhere.example"));
+    let server = serve_config(SocketIoConfig::new().namespace("/", namespace.with_state(()))).await;
+    let mut client = Http2::connect(server.address).await.websocket(WEBSOCKET).await;
+    assert!(client.text().await.starts_with("0{"));
+    client.say("40").await;
+    // Its origin is the server's own.
+    assert!(client.text().await.starts_with("40{"));
+    client.expect(r#"42["host","localhost"]"#).await;
+}
+
+/// Streams that have become WebSockets keep their connection, whatever else it does.
+#[tokio::test]
+async fn a_connection_without_streams_is_closed_by_our_own_server() {
+    let config = echo().http_idle_timeout(Duration::from_millis(300)).http_header_timeout(Duration::from_secs(3600));
+    let service = SocketIoService::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(service.serve(listener));
+    let mut used = Http2::connect(address).await;
+    let mut websocket = used.websocket(WEBSOCKET).await;
+    assert!(websocket.text().await.starts_with("0{"));
+    websocket.connect("40").await;
+    // A poll that is pending is a stream, too.
+    let mut polling = Http2::connect(address).await;
+    let sid = polling.open().await;
+    let target: &'static str = format!("{SESSION}&sid={sid}").leak();
+    polling.send(Method::POST, target, "40").await.is(200, "ok");
+    polling.send(Method::GET, target, "").await;
+    let mut polled = polling.clone();
+    let poll = tokio::spawn(async move { polled.send(Method::GET, target, "").await });
+    for _ in 0..2 {
+        let idle = Http2::connect(address).await;
+        until(|| idle.sender.is_closed()).await;
+    }
+    assert!(!used.sender.is_closed() && !polling.sender.is_closed());
+    websocket.say(r#"42["echo",1]"#).await;
+    websocket.expect(r#"42["echo",1]"#).await;
+    used.send(Method::GET, "/other", "").await;
+    polling.send(Method::POST, target, r#"42["echo",2]"#).await.is(200, "ok");
+    poll.await.unwrap().is(200, r#"42["echo",2]"#);
+    // Once they have ended, it goes.
+    websocket.say("1").await;
+    websocket.expect_close().await;
+    until(|| used.sender.is_closed() && polling.sender.is_closed()).await;
+    serving.abort();
 }

@@ -13,6 +13,7 @@ async fn server() -> TestServer {
 /// What a script passes to the function.
 fn payload(reply: &Reply, index: &str) -> String {
     assert_eq!(reply.header("content-type"), Some("text/javascript; charset=UTF-8"));
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     let call = format!("___eio[{index}](");
     let argument = reply.text().strip_prefix(&call).and_then(|rest| rest.strip_suffix(");"));
     serde_json::from_str(argument.unwrap_or_else(|| panic!("no call of {call}: {}", reply.text()))).expect("a string")
@@ -65,7 +66,7 @@ async fn a_form_without_its_field_says_nothing() {
         form(&server, &target, body).await.is(200, "ok");
     }
     assert_eq!(payload(&get(server.address, &target).await, "0"), "2:40");
-    form(&server, &target, "d=nonsense").await.is(400, "");
+    form(&server, &target, "d=nonsense").await.refused(400, 3, "Bad request");
     server.is_empty().await;
 }
 
@@ -75,6 +76,39 @@ async fn the_limit_counts_the_form_as_it_is_sent() {
     let target = "/socket.io/?EIO=4&transport=polling&j=0";
     let open = payload(&get(server.address, target).await, "0");
     let target = format!("{target}&sid={}", json(&open)["sid"].as_str().unwrap());
-    form(&server, &target, &format!("d={}", "%34".repeat(33))).await.is(413, "");
+    form(&server, &target, &format!("d={}", "%34".repeat(33))).await.refused(413, 3, "The payload exceeds max_payload");
     form(&server, &target, "d=40").await.is(200, "ok");
+}
+
+#[tokio::test]
+async fn nothing_that_a_script_element_gets_is_to_be_sniffed() {
+    let server = serve_config(SocketIoConfig::new().origins("https://good.example").max_payload(1000)).await;
+    let nosniff = |reply: &Reply| assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{reply:?}");
+    let target = "/socket.io/?EIO=4&transport=polling&j=0";
+    let referer = [("referer", "https://good.example/page")];
+    let reply = send(server.address, Method::GET, target, &referer, "").await;
+    let sid = json(&payload(&reply, "0"))["sid"].as_str().unwrap().to_owned();
+    // With and without the parameter: the session is the one of a script element.
+    for session in [format!("{target}&sid={sid}"), format!("/socket.io/?EIO=4&transport=polling&sid={sid}")] {
+        let posted = form(&server, &session, "d=6").await;
+        posted.is(200, "ok");
+        nosniff(&posted);
+    }
+    let session = format!("{target}&sid={sid}");
+    for (method, target, headers, body, status) in [
+        (Method::GET, target, &[][..], "", 403),
+        (Method::GET, "/socket.io/?EIO=4&transport=polling&j=0&sid=none", &[], "", 400),
+        (Method::GET, "/socket.io/?EIO=5&transport=polling&j=0", &referer, "", 400),
+        (Method::GET, "/socket.io/?EIO=4&transport=none&j=0", &[], "", 400),
+        (Method::PUT, &session, &[], "", 405),
+        (Method::POST, &session, &[], &*"d=4".repeat(1000), 413),
+        (Method::POST, &session, &[], "d=nonsense", 400),
+    ] {
+        let reply = send(server.address, method, target, headers, body.to_owned()).await;
+        assert_eq!(reply.status, status, "{target}");
+        nosniff(&reply);
+    }
+    // Other answers go without.
+    let reply = get(server.address, "/socket.io/?EIO=4&transport=polling").await;
+    assert_eq!((reply.status.as_u16(), reply.header("x-content-type-options")), (200, None));
 }

@@ -17,7 +17,7 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_tungstenite::tungstenite::Message;
-use tower_socketio::{Ack, Args, Namespace, SocketIoConfig, extract::Data};
+use tower_socketio::{Ack, Args, EventRequest, EventResponse, Namespace, SocketIoConfig, extract::Data};
 
 use crate::support::*;
 
@@ -61,7 +61,7 @@ fn closes(message: &'static str) {
         if reply.status == 200 {
             client.expect("6\x1e1").await;
         } else {
-            reply.is(400, "");
+            reply.refused(400, 3, "Bad request");
         }
         client.is_gone().await;
     });
@@ -225,7 +225,7 @@ fn a_payload_one_byte_over_the_limit() {
     costs_nothing(SocketIoConfig::new(), async |address| {
         let body = format!("42[\"none\",\"{}\"]", "x".repeat(1_000_001 - 13));
         let client = Polling::join(address).await;
-        client.post(body.clone()).await.is(413, "");
+        client.post(body.clone()).await.refused(413, 3, "The payload exceeds max_payload");
         client.say("1").await;
         let (mut client, _) = WebSocket::join(address, "40").await;
         client.try_send(Message::text(body)).await;
@@ -241,7 +241,7 @@ fn two_gets_at_once() {
         let (a, b) = tokio::join!(client.poll(), client.poll());
         let (told, refused) = if a.status == 200 { (a, b) } else { (b, a) };
         told.is(200, "1");
-        refused.is(400, "");
+        refused.refused(400, 3, "Bad request");
         client.is_gone().await;
     });
 }
@@ -320,10 +320,6 @@ fn sessions_that_are_opened_and_left_alone() {
             Polling::open(address).await;
             drop(WebSocket::open(address).await);
         }
-        // Nobody fetches the close: it is given up after half a minute.
-        tokio::time::pause();
-        tokio::time::sleep(Duration::from_secs(40)).await;
-        tokio::time::resume();
     });
 }
 
@@ -452,7 +448,7 @@ async fn events_under_way_are_bounded_in_bytes_for_each_connection_and_for_the_s
     gate.add_permits(20);
     client.is_quiet().await;
     until(|| running.load(Ordering::SeqCst) == 0).await;
-    let (a, b) = (r#"{"":0},"#.repeat(100), r#"42["wait",1]"#);
+    let (a, b) = (r#"{"":0},"#.repeat(1000), r#"42["wait",1]"#);
     client.say(&format!(r#"42["wait",[{a}0]]"#)).await;
     client.say(b).await;
     until(|| running.load(Ordering::SeqCst) == 1).await;
@@ -489,4 +485,168 @@ async fn a_larger_payload_is_allowed_as_an_attachment_too() {
     client.say_binary(&vec![7; 20_000_000]).await;
     client.expect(r#"461-0[{"_placeholder":true,"num":0}]"#).await;
     client.expect_binary(&vec![7; 20_000_000]).await;
+}
+
+/// How many bytes a scene leaves behind, on one thread with the server; what it returns is kept meanwhile.
+fn kept_by<T>(config: SocketIoConfig, scene: &impl AsyncFn(&TestServer) -> T) -> i64 {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    // Behind a router, which puts the original target on each request.
+    let app = axum::Router::new().route("/page", axum::routing::get(|| async {}));
+    let server = runtime.block_on(serve_app(app, config));
+    // Tables and buffers that are made once.
+    runtime.block_on(async {
+        Polling::join(server.address).await.say("1").await;
+        drop(WebSocket::join(server.address, "40").await);
+        server.is_empty().await;
+    });
+    let mut kept = None;
+    let bytes = measure(|| kept = Some(runtime.block_on(scene(&server)))).bytes_current;
+    drop(kept);
+    bytes
+}
+
+/// As a WebSocket client that reads and writes raw bytes, which takes no memory of its own.
+async fn raw_websockets(address: SocketAddr, count: usize, target: &str, headers: &str) -> Vec<TcpStream> {
+    let mut clients = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nhost: h\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = [0; 1024];
+        let mut read = 0;
+        // The handshake of the session is the end of the answer.
+        while !answer[..read].ends_with(b"}") {
+            read += soon(stream.read(&mut answer[read..])).await.unwrap();
+        }
+        // "40", masked with zeros; its answer ends with a brace as well.
+        stream.write_all(b"\x81\x82\x00\x00\x00\x0040").await.unwrap();
+        let mut read = 0;
+        while !answer[..read].ends_with(b"}") {
+            read += soon(stream.read(&mut answer[read..])).await.unwrap();
+        }
+        clients.push(stream);
+    }
+    clients
+}
+
+const RAW_TARGET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+/// The HTTP server's read buffer has 8 KiB at least. Nothing of it is kept, under axum's default features.
+#[test]
+fn an_idle_connection_keeps_nothing_of_what_http_has_read() {
+    const CLIENTS: usize = 50;
+    let kept = kept_by(SocketIoConfig::new(), &async |server: &TestServer| {
+        raw_websockets(server.address, CLIENTS, RAW_TARGET, "").await
+    });
+    let each = kept / CLIENTS as i64;
+    assert!(each < 4_000, "{each} bytes for each connection");
+}
+
+#[test]
+fn a_connection_keeps_no_more_of_a_large_head_than_its_text() {
+    const CLIENTS: usize = 20;
+    let headers = format!("x-large: {}\r\n", "x".repeat(14_000));
+    let kept = kept_by(SocketIoConfig::new(), &async |server: &TestServer| {
+        raw_websockets(server.address, CLIENTS, RAW_TARGET, &headers).await
+    });
+    let each = kept / CLIENTS as i64;
+    assert!(each < 14_000 + 4_000, "{each} bytes for each connection");
+}
+
+/// Keeps all events, as they came.
+fn keeper() -> Namespace {
+    let keep = tower::service_fn(|event: EventRequest| async move {
+        std::future::pending::<()>().await;
+        drop(event);
+        Ok::<_, std::convert::Infallible>(EventResponse::none())
+    });
+    Namespace::new().event_layer(tower::layer::layer_fn(move |_| keep))
+}
+
+/// An event that waits keeps nothing of what came with it in the same POST.
+#[test]
+fn an_event_that_waits_keeps_nothing_of_the_post_that_brought_it() {
+    for (query, separator) in [("EIO=4", "\u{1e}"), ("EIO=3&b64=1", "")] {
+        let config = SocketIoConfig::new().allow_eio3(true).max_concurrent_events(1_000).namespace("/", keeper());
+        let kept = kept_by(config, &async |server: &TestServer| {
+            let address = server.address;
+            let target = format!("/socket.io/?{query}&transport=polling");
+            let open = get(address, &target).await;
+            let target = format!("{target}&sid={}", json(open.text())["sid"].as_str().unwrap());
+            let framed = |packet: &str| match separator {
+                "" => format!("{}:{packet}", packet.len()),
+                _ => packet.to_owned(),
+            };
+            if query == "EIO=4" {
+                post(address, &target, "40").await.is(200, "ok");
+            }
+            for _ in 0..15 {
+                // Events with and without binary, and something large that is of no interest.
+                let binary = framed(r#"451-["wait",{"_placeholder":true,"num":0}]"#);
+                let attachment = match separator {
+                    "" => framed("b4AQIDBA=="),
+                    _ => "bAQIDBA==".to_owned(),
+                };
+                let noise = framed(&format!("6{}", "x".repeat(500_000)));
+                let event = framed(r#"42["wait"]"#);
+                let packets = [&*event, &binary, &attachment, &noise];
+                post(address, &target, packets.join(separator)).await.is(200, "ok");
+            }
+        });
+        // Of 7.5 MB that were sent; some of the last is on its way out.
+        assert!(kept < 2_000_000, "{query}: {kept} bytes for 30 events");
+    }
+}
+
+/// Neither does one that came alone keep the buffer into which HTTP has read it.
+#[test]
+fn an_event_that_waits_keeps_nothing_of_the_buffer_that_it_was_read_into() {
+    const EVENTS: i64 = 150;
+    let config = SocketIoConfig::new().max_concurrent_events(1_000).namespace("/", keeper());
+    let kept = kept_by(config, &async |server: &TestServer| {
+        let client = Polling::join(server.address).await;
+        for _ in 0..EVENTS {
+            client.say(r#"42["wait"]"#).await;
+        }
+    });
+    // The buffer has 8 KiB at least.
+    assert!(kept < EVENTS * 4_000, "{kept} bytes");
+}
+
+#[test]
+fn auth_payloads_are_not_kept_past_their_limit() {
+    let names: Vec<String> = (0..20).map(|number| format!("/n/{number}")).collect();
+    let config = names.iter().fold(SocketIoConfig::new(), |config, name| config.namespace(name, Namespace::new()));
+    let kept = kept_by(config, &async |server: &TestServer| {
+        let mut client = Memory::open(&server.io);
+        assert!(client.text().await.starts_with("0{"));
+        let auth = format!(r#"{{"a":"{}"}}"#, "x".repeat(60_000));
+        for (number, name) in names.iter().enumerate() {
+            client.say(&format!("40{name},{auth}"));
+            let reply = client.text().await;
+            assert_eq!(reply.starts_with("40"), number == 0, "{reply}");
+        }
+        client
+    });
+    assert!(kept < 200_000, "{kept} bytes");
+}
+
+#[test]
+fn answers_that_are_remembered_are_bounded_by_their_bytes() {
+    let layer = tower_socketio::middleware::DeduplicateLayer::by_argument(0).max_bytes(100_000);
+    let namespace = Namespace::new()
+        .on("large", |Data((key, bytes)): Data<(String, usize)>| async move { Ack((key, "x".repeat(bytes))) })
+        .event_layer(layer);
+    let kept = kept_by(SocketIoConfig::new().namespace("/", namespace), &async |server: &TestServer| {
+        let mut client = Memory::join(&server.io).await;
+        for (number, bytes) in (0..100).map(|number| (number, 30_000)).chain([(100, 500_000)]) {
+            client.say(&format!(r#"420["large","key {number}",{bytes}]"#));
+            assert!(client.text().await.starts_with(&format!(r#"430["key {number}","#)));
+        }
+        client
+    });
+    assert!(kept < 250_000, "{kept} bytes");
 }

@@ -22,6 +22,7 @@ mod dynamic;
 mod eio3;
 mod events;
 mod examples;
+mod flood;
 mod guide;
 mod handshake;
 mod hooks;
@@ -41,6 +42,7 @@ mod parser;
 mod polling;
 mod recovery;
 mod routing;
+mod serve;
 mod slow_client;
 #[cfg(feature = "typed")]
 mod typed;

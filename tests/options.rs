@@ -88,6 +88,102 @@ async fn origins_are_not_gone_round_by_jsonp() {
     assert_eq!(open(&[("origin", "https://good.example")]).await.status, 200);
 }
 
+#[test]
+#[should_panic(expected = "the cookie cannot stand in a header")]
+fn a_cookie_that_cannot_be_sent_is_refused_at_once() {
+    let _ = SocketIoConfig::new().cookie(Cookie::build("io").path("/\n"));
+}
+
+#[tokio::test]
+async fn everyone_is_everyone_and_sends_no_credentials() {
+    let server = serve_config(SocketIoConfig::new().origins("*")).await;
+    for (target, headers) in [
+        (SESSION.to_owned(), &[("origin", "https://anywhere.example")][..]),
+        (SESSION.to_owned(), &[("origin", "null")]),
+        (SESSION.to_owned(), &[]),
+        // A script element whose page does not say where it is.
+        (format!("{SESSION}&j=0"), &[]),
+        (format!("{SESSION}&j=0"), &[("referer", "garbage")]),
+    ] {
+        let reply = send(server.address, Method::GET, &target, headers, "").await;
+        assert_eq!(reply.status, 200, "{target} {headers:?}");
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+        assert_eq!((reply.header("access-control-allow-credentials"), reply.header("vary")), (None, None));
+        assert!(WebSocket::raw(server.address, WEBSOCKET, &headers[..headers.len().min(1)]).await.is_ok());
+    }
+    let asks = [
+        ("origin", "https://anywhere.example"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "x-a"),
+    ];
+    let preflight = send(server.address, Method::OPTIONS, SESSION, &asks, "").await;
+    assert!(preflight.status.is_success());
+    assert_eq!(preflight.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(preflight.header("access-control-allow-headers"), Some("x-a"));
+    assert_eq!(preflight.header("access-control-allow-credentials"), None);
+}
+
+#[tokio::test]
+async fn web_views_and_extensions_match_as_they_are_listed() {
+    let listed = [
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "chrome-extension://mbniclmhobmnbdlbpiphghaielnnpgdp",
+        "moz-extension://8a1b2c3d-0000-4000-8000-000000000000",
+        "file://",
+        "null",
+    ];
+    let server = serve_config(SocketIoConfig::new().origins(listed)).await;
+    for origin in listed {
+        let reply = from_page(&server, origin).await;
+        assert_eq!(reply.status, 200, "{origin}");
+        assert_eq!(reply.header("access-control-allow-origin"), Some(origin));
+        assert!(WebSocket::raw(server.address, WEBSOCKET, &[("origin", origin)]).await.is_ok(), "{origin}");
+    }
+    for origin in ["http://localhost.example", "capacitor://other", "moz-extension://other", "app://null"] {
+        from_page(&server, origin).await.refused(403, 4, "Forbidden");
+    }
+    let server = serve_config(SocketIoConfig::new().origins(["https://good.example"])).await;
+    for origin in listed {
+        from_page(&server, origin).await.refused(403, 4, "Forbidden");
+    }
+}
+
+/// Clients without pages send the server's own host as their origin.
+#[tokio::test]
+async fn the_servers_own_host_may_connect() {
+    let server = serve_config(SocketIoConfig::new().origins(["https://good.example"])).await;
+    for (host, origin, allowed) in [
+        ("localhost", "http://localhost", true),
+        ("localhost", "ws://localhost", true),
+        ("api.example:8080", "https://api.example:8080", true),
+        ("api.example", "wss://api.example", true),
+        ("api.example", "http://api.example:8080", false),
+        ("api.example", "http://example", false),
+    ] {
+        let mut http = HttpClient::connect(server.address).await;
+        let request = hyper::Request::get(SESSION).header("host", host).header("origin", origin);
+        let reply = http.send(request.body(Body::default()).unwrap()).await;
+        assert_eq!(reply.status.is_success(), allowed, "{origin} at {host}");
+        let cors = reply.header("access-control-allow-origin");
+        assert_eq!(cors, allowed.then_some(origin));
+    }
+    let own = format!("ws://{}", server.address);
+    assert!(WebSocket::raw(server.address, WEBSOCKET, &[("origin", &own)]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_predicate_that_panics_allows_no_origin_and_is_counted() {
+    let origins = Origins::predicate(|_, _| panic!("on purpose"));
+    let server = serve_config(SocketIoConfig::new().origins(origins)).await;
+    from_page(&server, "https://good.example").await.refused(403, 4, "Forbidden");
+    assert!(WebSocket::raw(server.address, WEBSOCKET, &[("origin", "https://good.example")]).await.is_err());
+    // For the headers of CORS, and for the handshake.
+    assert_eq!(server.io.stats().panics, 2 * 2);
+    assert_eq!(get(server.address, SESSION).await.status, 200);
+}
+
 #[tokio::test]
 async fn origins_may_be_decided_by_a_function() {
     let asked = Arc::new(AtomicUsize::new(0));

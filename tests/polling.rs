@@ -69,7 +69,7 @@ async fn base64_may_be_written_in_many_ways() {
     // What Node would decode to something else than was sent.
     for written in ["AQ*ID", "AQ\0ID", "AQIDB", "AQ==AQ==", "AQéID"] {
         let client = Polling::join(server.address).await;
-        client.post(format!("{event}\x1eb{written}")).await.is(400, "");
+        client.post(format!("{event}\x1eb{written}")).await.is(400, r#"{"code":3,"message":"Bad request"}"#);
         client.is_gone().await;
     }
     // Over a WebSocket it is decoded by the same rules.
@@ -107,7 +107,7 @@ async fn a_second_poll_ends_the_session() {
         client.poll().await
     });
     first.is(200, "1");
-    second.is(400, "");
+    second.refused(400, 3, "Bad request");
     client.is_gone().await;
     assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::TransportError { detail: "overlap from client" }));
     server.is_empty().await;
@@ -137,7 +137,7 @@ async fn a_second_post_ends_the_session() {
     assert!(refused);
     let mut answer = Vec::new();
     let mut buffer = [0; 256];
-    while !answer.ends_with(b"\r\n\r\n") {
+    while !answer.ends_with(br#"{"code":3,"message":"Bad request"}"#) {
         let read = soon(first.read(&mut buffer)).await.unwrap();
         assert!(read > 0);
         answer.extend_from_slice(&buffer[..read]);
@@ -155,7 +155,7 @@ async fn octet_stream_is_no_content_type_of_this_revision() {
     let mut http = HttpClient::connect(server.address).await;
     let mut post = request("POST", &client.target(), "42[\"echo\"]");
     post.headers_mut().insert("content-type", "application/octet-stream".parse().unwrap());
-    http.send(post).await.is(400, "");
+    http.send(post).await.refused(400, 3, "Bad request");
     client.is_gone().await;
     assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::TransportError { detail: "invalid content" }));
 }
@@ -167,7 +167,7 @@ async fn a_payload_of_the_limit_is_taken_and_one_byte_more_is_not_but_the_sessio
     let frame = |length: usize| format!("42[\"ack\",\"{}\"]", "x".repeat(length - 12)).into_bytes();
     assert_eq!(frame(1000).len(), 1000);
     client.post(frame(1_000_000)).await.is(200, "ok");
-    client.post(frame(1_000_001)).await.is(413, "");
+    client.post(frame(1_000_001)).await.refused(413, 3, "The payload exceeds max_payload");
     client.say("421[\"ack\"]").await;
     client.expect("431[]").await;
 }
@@ -195,7 +195,7 @@ async fn packets_before_a_malformed_one_are_handled() {
     });
     let server = serve_namespace(namespace.with_state(())).await;
     let client = Polling::join(server.address).await;
-    client.post("42[\"event\",1]\x1ex\x1e42[\"event\",2]").await.is(400, "");
+    client.post("42[\"event\",1]\x1ex\x1e42[\"event\",2]").await.refused(400, 3, "Bad request");
     assert_eq!(soon(events.recv()).await, Some(1));
     server.is_empty().await;
     assert!(events.is_empty());
@@ -212,7 +212,7 @@ async fn a_malformed_payload_ends_the_session() {
     ] {
         let (server, mut reasons) = echo_server().await;
         let client = Polling::join(server.address).await;
-        client.post(Bytes::from_static(body)).await.is(400, "");
+        client.post(Bytes::from_static(body)).await.refused(400, 3, "Bad request");
         client.is_gone().await;
         assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::ParseError { detail }));
         server.is_empty().await;

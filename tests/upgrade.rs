@@ -13,6 +13,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     sync::Semaphore,
 };
+use tokio_tungstenite::tungstenite::Message;
 use tower_socketio::{Args, Namespace, SocketIoConfig, SocketRef, Transport, extract::Data};
 
 use crate::support::*;
@@ -133,16 +134,28 @@ async fn a_probe_that_falls_silent_is_closed_and_the_session_lives() {
 }
 
 #[tokio::test]
-async fn a_second_websocket_for_a_session_is_refused() {
+async fn a_second_websocket_is_refused_while_the_first_one_probes_and_closed_after_the_upgrade() {
     let server = server().await;
     let client = Polling::join(server.address).await;
     let mut websocket = probe(&client).await;
     let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
-    assert!(WebSocket::raw(server.address, &target, &[]).await.is_err(), "while the first one probes");
+    assert!(WebSocket::raw(server.address, &target, &[]).await.is_err());
     websocket.say("5").await;
     websocket.is_quiet().await;
-    assert!(WebSocket::raw(server.address, &target, &[]).await.is_err(), "after the upgrade");
-    websocket.is_quiet().await;
+    // As Node does. The session does not notice, whatever the second one says.
+    for said in [None, Some("2probe"), Some("5"), Some("1")] {
+        let mut second = WebSocket::raw(server.address, &target, &[]).await.expect("it is answered 101");
+        if let Some(said) = said {
+            second.try_send(Message::text(said)).await;
+        }
+        second.expect_close().await;
+        websocket.is_quiet().await;
+    }
+    // So is one that names a session which began with a WebSocket.
+    let (mut first, _) = WebSocket::join(server.address, "40").await;
+    let mut second = WebSocket::raw(server.address, &target.replace(&client.sid, &first.sid), &[]).await.unwrap();
+    second.expect_close().await;
+    first.is_quiet().await;
 }
 
 #[tokio::test]

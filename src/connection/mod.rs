@@ -2,6 +2,8 @@
 
 mod budget;
 mod event_cost;
+mod head;
+mod idle;
 mod inbound;
 mod pressure;
 mod request;
@@ -12,6 +14,7 @@ mod state;
 use std::{
     borrow::Cow,
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -39,6 +42,8 @@ pub use self::request::ConnectionRequest;
 pub(crate) use self::{
     budget::{Budget, UNCOUNTED},
     event_cost::{EVENT, EventBudget, EventCost, Share},
+    head::{RequestError, size as head_size},
+    idle::IdleSessions,
     inbound::Inbound,
     pressure::HeldInput,
     sessions::Sessions,
@@ -107,6 +112,17 @@ pub(crate) struct Sent {
     pub(crate) waker: Option<Waker>,
 }
 
+/// Why a session was not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenError {
+    /// Another session has its id.
+    IdTaken,
+    /// The server is being drained.
+    Draining,
+    /// The client's address has as many sessions as it may have.
+    TooManySessions,
+}
+
 /// A packet has not been queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendError {
@@ -117,14 +133,16 @@ pub(crate) enum SendError {
 }
 
 impl Connection {
-    /// Opens a session and queues its handshake. `None` if its id is taken, or the server is being drained.
+    /// Opens a session and queues its handshake. `address` is the client's, if it is known and has a share.
     pub(crate) fn open(
         server: Arc<Server>,
         id: Arc<str>,
         request: ConnectionRequest,
         transport: Transport,
         dialect: Dialect,
-    ) -> Option<Arc<Self>> {
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let share = server.take_share(address)?;
         let now = now();
         let settings = &server.settings;
         let mut session = match transport {
@@ -145,7 +163,7 @@ impl Connection {
         if let Some(packet) = &settings.initial_packet {
             session.send_control(packet.clone());
         }
-        let state = State::new(session, now + settings.connect_timeout);
+        let state = State::new(session, now + settings.connect_timeout, share);
         let span = ConnectionSpan::open(&request, transport, dialect.protocol);
         let connection = Arc::new(Self {
             inbound: Mutex::new(InboundSlot::new(settings)),
@@ -164,20 +182,24 @@ impl Connection {
             event_bytes: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         });
-        connection.server.idle_sessions.fetch_add(1, Ordering::Relaxed);
-        let inserted = connection.server.sessions.insert(connection.clone());
-        // Whoever drains the server first sets the flag, then looks at the sessions.
-        let refused = connection.server.draining.load(Ordering::SeqCst);
-        if !inserted || refused {
-            if inserted {
-                connection.server.sessions.remove(&connection.id);
-            }
-            connection.server.idle_sessions.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
+        connection.enter_server(address)?;
         connection.server.meters.opened(&connection);
         connection.span.in_scope(|| log!(debug, transport = %transport, "session opened"));
-        Some(connection)
+        Ok(connection)
+    }
+
+    /// Adds the connection to those of its server.
+    fn enter_server(self: &Arc<Self>, address: Option<IpAddr>) -> Result<(), OpenError> {
+        if !self.server.sessions.insert(self.clone()) {
+            return Err(OpenError::IdTaken);
+        }
+        // Whoever drains the server first sets the flag, then looks at the sessions.
+        if self.server.draining.load(Ordering::SeqCst) {
+            self.server.sessions.remove(&self.id);
+            return Err(OpenError::Draining);
+        }
+        self.server.idle_sessions.add(self, address);
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -339,6 +361,7 @@ impl Connection {
         self.span.in_scope(|| log!(debug, reason = %DisconnectReason::from(cause), "session closed"));
         self.server.meters.closed(self, cause);
         self.joined();
+        self.return_share();
         self.forget_driver();
         self.server.sessions.remove(&self.id);
         self.disconnect_sockets(cause.into(), false);
@@ -472,7 +495,8 @@ impl Connection {
     pub(crate) fn handle_timeout(&self, now: Instant, reading: bool) {
         let due = self.state().take_due(now);
         if due.connect {
-            self.close(CloseCause::Forced("no namespace joined within connect_timeout"));
+            // At once: there is nothing that such a client must still be sent.
+            self.abort(CloseCause::Forced("no namespace joined within connect_timeout"));
         }
         if due.incomplete {
             self.abort(CloseCause::TransportError("a message did not arrive whole within receive_timeout"));
@@ -494,10 +518,10 @@ impl Connection {
         let idle = {
             let mut state = self.state();
             state.connect_deadline = None;
-            std::mem::take(&mut state.idle)
+            state.idle.take()
         };
-        if idle {
-            self.server.idle_sessions.fetch_sub(1, Ordering::Relaxed);
+        if let Some(place) = idle {
+            self.server.idle_sessions.remove(place, self);
         }
     }
 
@@ -508,6 +532,25 @@ impl Connection {
             Poll::Ready(()) => None,
             Poll::Pending => Some(self.runtime.spawn(task).abort_handle()),
         }
+    }
+
+    /// Remembers the place among the server's idle sessions.
+    fn set_idle(&self, place: u32) {
+        self.state().idle = Some(place);
+    }
+
+    /// Newer sessions want the place of this one, which ends unless it has joined a namespace meanwhile.
+    fn evict(&self, cause: CloseCause) {
+        self.with_state(|state| {
+            if state.idle.take().is_some() {
+                state.session.abort(cause);
+            }
+        });
+    }
+
+    fn return_share(&self) {
+        let share = self.state().share.take();
+        drop(share);
     }
 
     // Long-polling.

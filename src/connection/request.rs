@@ -1,39 +1,76 @@
-use std::{fmt, net::SocketAddr, sync::OnceLock, time::SystemTime};
+use std::{
+    any::TypeId,
+    fmt,
+    net::SocketAddr,
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
 
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, OriginalUri};
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, request::Parts};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, request::Parts, uri};
 use hyper::upgrade::OnUpgrade;
+
+use super::head::{Head, RequestError};
 
 /// The HTTP request that opened a connection.
 ///
 /// Made by [`SocketRef::request`](crate::SocketRef::request).
 pub struct ConnectionRequest {
-    method: Method,
     head: Head,
     /// What has been read of it, once somebody has asked.
-    read: OnceLock<Box<(Uri, HeaderMap)>>,
+    read: OnceLock<Box<Read>>,
+    /// Without the [`OriginalUri`] if that is the target, as it is unless a router was nested.
     extensions: Extensions,
-    time: SystemTime,
+    has_original_uri: bool,
+    /// When it arrived, in nanoseconds since the beginning of 1970.
+    nanos: u64,
+}
+
+struct Read {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    /// With the [`OriginalUri`].
+    extensions: OnceLock<Extensions>,
 }
 
 impl ConnectionRequest {
-    pub(crate) fn new(mut parts: Parts) -> Self {
-        parts.extensions.remove::<OnUpgrade>();
-        if parts.extensions.is_empty() {
-            parts.extensions = Extensions::new();
+    /// Keeps a request. Nothing that is kept shares memory with the buffers of the HTTP server, except for values in
+    /// extensions of unknown types.
+    ///
+    /// # Errors
+    ///
+    /// If the target and the headers are larger than `max_head_bytes`, or the target cannot be read again from its text: a
+    /// shortened or empty target would decide about access in the place of the one that the client sent.
+    pub(crate) fn new(mut parts: Parts, max_head_bytes: usize) -> Result<Self, RequestError> {
+        let head = Head::new(&parts, max_head_bytes)?;
+        let extensions = &mut parts.extensions;
+        extensions.remove::<OnUpgrade>();
+        let has_original_uri = extensions.get::<OriginalUri>().is_some_and(|original| original.0 == parts.uri);
+        if has_original_uri {
+            extensions.remove::<OriginalUri>();
         }
-        Self {
-            method: parts.method,
-            head: Head::new(&parts.uri, &parts.headers),
+        if !detach_extensions(extensions) {
+            return Err(RequestError::UnreadableTarget);
+        }
+        if extensions.is_empty() {
+            *extensions = Extensions::new();
+        }
+        Ok(Self {
+            head,
             read: OnceLock::new(),
             extensions: parts.extensions,
-            time: SystemTime::now(),
-        }
+            has_original_uri,
+            nanos: nanos(SystemTime::now()),
+        })
     }
 
-    fn read(&self) -> &(Uri, HeaderMap) {
-        self.read.get_or_init(|| Box::new((self.head.uri().unwrap_or_default(), self.head.headers())))
+    fn read(&self) -> &Read {
+        self.read.get_or_init(|| {
+            let (method, uri, headers) = (self.head.method(), self.head.uri(), self.head.headers());
+            Box::new(Read { method, uri, headers, extensions: OnceLock::new() })
+        })
     }
 
     /// The query of the target.
@@ -41,39 +78,71 @@ impl ConnectionRequest {
         self.head.query()
     }
 
+    /// The host and port of the target, if it names one: over HTTP/2 it does.
+    pub(crate) fn to_authority(&self) -> Option<uri::Authority> {
+        match self.head.is_origin_form() {
+            true => None,
+            false => self.head.uri().into_parts().authority,
+        }
+    }
+
     /// The headers, for somebody who does not keep them.
     pub(crate) fn to_headers(&self) -> HeaderMap {
         self.head.headers()
     }
 
+    /// The extensions, for a caller that changes them.
+    pub(crate) fn to_extensions(&self) -> Extensions {
+        let mut extensions = self.extensions.clone();
+        if self.has_original_uri {
+            extensions.insert(OriginalUri(self.head.uri()));
+        }
+        extensions
+    }
+
+    /// The extension of a type.
+    pub(crate) fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
+        match TypeId::of::<T>() == TypeId::of::<OriginalUri>() {
+            true => self.extensions().get(),
+            false => self.extensions.get(),
+        }
+    }
+
     /// The method: GET, or CONNECT if it opened a WebSocket over HTTP/2.
     #[must_use]
     pub fn method(&self) -> &Method {
-        &self.method
+        &self.read().method
     }
 
     /// The target, with its query.
     #[must_use]
     pub fn uri(&self) -> &Uri {
-        &self.read().0
+        &self.read().uri
     }
 
     /// The headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        &self.read().1
+        &self.read().headers
     }
 
     /// What the layers outside of Socket.IO's put on the request.
+    ///
+    /// It is kept as long as the connection. A value that shares the buffer of the HTTP server keeps that buffer with it,
+    /// some 8 KiB: axum's `OriginalUri`, `http::Uri` and `HeaderValue` are copied for that reason, values of other types
+    /// cannot be.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
-        &self.extensions
+        match self.has_original_uri {
+            true => self.read().extensions.get_or_init(|| self.to_extensions()),
+            false => &self.extensions,
+        }
     }
 
     /// When it arrived.
     #[must_use]
     pub fn time(&self) -> SystemTime {
-        self.time
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.nanos)
     }
 
     /// The address of the peer, which may be a proxy.
@@ -90,67 +159,61 @@ impl fmt::Debug for ConnectionRequest {
     /// Leaves out headers and query, which hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionRequest")
-            .field("path", &self.head.uri().unwrap_or_default().path())
-            .field("time", &self.time)
+            .field("path", &self.head.uri().path())
+            .field("time", &self.time())
             .finish_non_exhaustive()
     }
 }
 
-/// The target and the headers of a request, as text: one allocation, in its final size.
-///
-/// As the HTTP server has them, they are a kilobyte of tables, and parts of the buffer that was read into.
-struct Head {
-    /// Lines: the target, then the headers, each behind [`SENSITIVE`] or [`PLAIN`].
-    text: Bytes,
+/// The time since the beginning of 1970. It fits until 2554; a clock before 1970 is not set.
+fn nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
 }
 
-/// Marks a header that must not be shown.
-const SENSITIVE: u8 = b'!';
-const PLAIN: u8 = b' ';
-
-impl Head {
-    fn new(uri: &Uri, headers: &HeaderMap) -> Self {
-        let uri = uri.to_string();
-        let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 3;
-        let mut text = Vec::with_capacity(uri.len() + headers.iter().map(size).sum::<usize>());
-        text.extend_from_slice(uri.as_bytes());
-        for (name, value) in headers {
-            text.extend_from_slice(&[b'\n', if value.is_sensitive() { SENSITIVE } else { PLAIN }]);
-            text.extend_from_slice(name.as_str().as_bytes());
-            text.push(b':');
-            text.extend_from_slice(value.as_bytes());
-        }
-        Self { text: text.into() }
+/// Copies the values of known types that are slices of the HTTP server's read buffer. Returns `false` if one cannot be
+/// copied.
+fn detach_extensions(extensions: &mut Extensions) -> bool {
+    if extensions.is_empty() {
+        return true;
     }
-
-    fn target(&self) -> &str {
-        let target = self.text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        std::str::from_utf8(target).unwrap_or_default()
+    let original = extensions.get_mut::<OriginalUri>().map(|original| &mut original.0);
+    let detached = original.is_none_or(detach_uri);
+    if let Some(value) = extensions.get_mut::<HeaderValue>() {
+        *value = copied(value);
     }
-
-    fn query(&self) -> Option<&str> {
-        self.target().split_once('?').map(|(_, query)| query)
+    #[cfg(feature = "http2")]
+    if extensions.get::<hyper::ext::Protocol>().is_some_and(|protocol| protocol.as_str() == "websocket") {
+        extensions.insert(hyper::ext::Protocol::from_static("websocket"));
     }
+    detached && extensions.get_mut::<Uri>().is_none_or(detach_uri)
+}
 
-    fn uri(&self) -> Option<Uri> {
-        self.target().parse().ok()
-    }
+fn copied(value: &HeaderValue) -> HeaderValue {
+    let mut copy = HeaderValue::from_bytes(value.as_bytes()).expect("it is the value of a header");
+    copy.set_sensitive(value.is_sensitive());
+    copy
+}
 
-    fn headers(&self) -> HeaderMap {
-        let lines = self.text.split(|byte| *byte == b'\n').skip(1);
-        let mut headers = HeaderMap::with_capacity(lines.clone().count());
-        for line in lines {
-            let Some(colon) = memchr::memchr(b':', line) else { continue };
-            let (Ok(name), Ok(mut value)) =
-                (HeaderName::from_bytes(&line[1..colon]), HeaderValue::from_bytes(&line[colon + 1..]))
-            else {
-                continue;
-            };
-            value.set_sensitive(line[0] == SENSITIVE);
-            headers.append(name, value);
-        }
-        headers
-    }
+/// Copies the parts of a URI. Returns `false` if they cannot be read again, which no URI that was parsed does.
+fn detach_uri(uri: &mut Uri) -> bool {
+    let copy = || {
+        let mut parts = uri::Parts::default();
+        let of = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        parts.scheme = uri.scheme().map(|scheme| scheme.as_str().parse()).transpose().ok()?;
+        parts.authority = uri
+            .authority()
+            .map(|authority| uri::Authority::from_maybe_shared(of(authority.as_str())))
+            .transpose()
+            .ok()?;
+        parts.path_and_query = uri
+            .path_and_query()
+            .map(|path| uri::PathAndQuery::from_maybe_shared(of(path.as_str())))
+            .transpose()
+            .ok()?;
+        Uri::from_parts(parts).ok()
+    };
+    copy().map(|copy| *uri = copy).is_some()
 }
 
 #[cfg(test)]
@@ -172,12 +235,78 @@ mod tests {
             .header("x-bytes", HeaderValue::from_bytes(b"a\xffb\tc").unwrap());
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let (uri, headers) = (parts.uri.clone(), parts.headers.clone());
-        let kept = ConnectionRequest::new(parts);
+        let kept = ConnectionRequest::new(parts, usize::MAX).unwrap();
         assert_eq!((kept.uri(), kept.headers()), (&uri, &headers));
         assert!(kept.headers()[header::AUTHORIZATION].is_sensitive());
         assert!(!kept.headers()["x-many"].is_sensitive());
         assert_eq!((kept.query(), kept.to_headers()), (uri.query(), headers));
         let shown = format!("{kept:?}");
         assert!(shown.contains(r#""/socket.io/""#) && !shown.contains("EIO") && !shown.contains("word"), "{shown}");
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_read_again_is_not_kept_as_another_one() {
+        let long = |length: usize| format!("/{}", "a".repeat(length - 1));
+        let keeps = |uri: Uri| {
+            let (parts, ()) = Request::get(uri.clone()).body(()).unwrap().into_parts();
+            let kept = ConnectionRequest::new(parts, usize::MAX);
+            kept.is_ok_and(|kept| *kept.uri() == uri)
+        };
+        assert!(keeps(long(65_534).parse().unwrap()));
+        // As HTTP/2 has it, where the length of each part is limited, and not that of all.
+        let parts =
+            |path: &str| Uri::builder().scheme("http").authority("example.org").path_and_query(path).build().unwrap();
+        assert!(keeps(parts("/socket.io/?EIO=4")));
+        assert!(!keeps(parts(&long(65_534))));
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = "X-QUITE-A-LONG-METHOD".parse().unwrap();
+        assert_eq!(ConnectionRequest::new(parts.clone(), usize::MAX).unwrap().method(), parts.method);
+        for form in ["*", "example.org:443", "http://user@[::1]:80?query", "/?a=\u{e9}"] {
+            assert!(keeps(form.parse().unwrap()), "{form}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_shares_no_memory_with_the_request() {
+        let buffer = Bytes::from(b"http://example.org:80/socket.io/?EIO=4 secret ".repeat(200));
+        let is_inside = |text: &str| buffer.as_ptr_range().contains(&text.as_ptr());
+        let uri = Uri::from_maybe_shared(buffer.slice(..38)).unwrap();
+        let value = HeaderValue::from_maybe_shared(buffer.slice(39..45)).unwrap();
+        assert!(is_inside(uri.path()) && is_inside(value.to_str().unwrap()));
+        let (mut parts, ()) = Request::get(uri.clone()).header("x-value", value.clone()).body(()).unwrap().into_parts();
+        parts.extensions.insert(uri.clone());
+        parts.extensions.insert(value.clone());
+        parts.extensions.insert("another");
+        // The target itself, and that of a router around.
+        for original in [uri, Uri::from_maybe_shared(buffer.slice(..33)).unwrap()] {
+            parts.extensions.insert(OriginalUri(original.clone()));
+            let kept = ConnectionRequest::new(parts.clone(), usize::MAX).unwrap();
+            for extensions in [kept.extensions(), &kept.to_extensions()] {
+                let found = &extensions.get::<OriginalUri>().unwrap().0;
+                assert_eq!((found, kept.uri()), (&original, &parts.uri));
+                assert_eq!(extensions.get::<Uri>(), Some(&parts.uri));
+                for copy in [kept.uri(), found, extensions.get().unwrap()] {
+                    assert!(!is_inside(copy.path()) && !is_inside(copy.host().unwrap()));
+                }
+                for copy in [&kept.headers()["x-value"], extensions.get().unwrap()] {
+                    assert_eq!(copy, value);
+                    assert!(!is_inside(copy.to_str().unwrap()));
+                }
+                assert_eq!(extensions.get::<&str>(), Some(&"another"));
+            }
+            assert_eq!(kept.extension::<OriginalUri>().unwrap().0, original);
+            assert_eq!(kept.extension::<&str>(), Some(&"another"));
+        }
+    }
+
+    #[test]
+    fn many_values_of_one_header_are_kept() {
+        let mut headers = HeaderMap::new();
+        for _ in 0..40_000 {
+            headers.append("x", HeaderValue::from_static("1"));
+        }
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers = headers.clone();
+        assert_eq!(ConnectionRequest::new(parts, usize::MAX).unwrap().headers(), &headers);
     }
 }

@@ -44,6 +44,8 @@ impl SocketTable {
 #[derive(Debug)]
 struct Slot {
     socket: Arc<Socket>,
+    /// The length of the auth payload that the socket keeps.
+    auth_bytes: usize,
     /// The task of the admission, while it is under way. It ends with the connection.
     admission: Option<AbortHandle>,
 }
@@ -51,6 +53,7 @@ struct Slot {
 #[derive(Debug)]
 struct Reserved {
     name: Box<str>,
+    auth_bytes: usize,
     /// The task that finds out. It ends with the connection.
     task: Option<AbortHandle>,
 }
@@ -62,6 +65,8 @@ pub(crate) enum JoinError {
     Duplicate,
     /// The connection has joined as many namespaces as it may.
     TooMany,
+    /// The auth payloads of the connection's sockets are larger together than they may be.
+    TooMuchAuth,
     /// The connection has ended.
     Closed,
 }
@@ -74,6 +79,13 @@ pub(crate) enum Addressee {
     Left,
     /// The client has not joined the namespace.
     Unknown,
+}
+
+impl SocketTable {
+    fn auth_bytes(&self) -> usize {
+        let sockets = self.slots.iter().map(|slot| slot.auth_bytes);
+        sockets.chain(self.reserved().iter().map(|reserved| reserved.auth_bytes)).sum()
+    }
 }
 
 impl Connection {
@@ -106,24 +118,36 @@ impl Connection {
         sockets.clone().find(|socket| socket.is_connected()).or(sockets.next()).cloned()
     }
 
-    pub(crate) fn may_join(&self, namespace: &str) -> Result<(), JoinError> {
+    /// Whether there is room for a socket with an auth payload of this length.
+    pub(crate) fn may_join(&self, namespace: &str, auth_bytes: usize) -> Result<(), JoinError> {
         let table = self.table();
+        let settings = &self.server.settings;
         if table.closed {
             Err(JoinError::Closed)
         } else if table.slots.iter().any(|slot| slot.socket.namespace.name() == namespace)
             || table.reserved().iter().any(|reserved| *reserved.name == *namespace)
         {
             Err(JoinError::Duplicate)
-        } else if table.slots.len() + table.reserved().len() >= self.server.settings.max_namespaces {
+        } else if table.slots.len() + table.reserved().len() >= settings.max_namespaces {
             Err(JoinError::TooMany)
+        } else if table.auth_bytes() + auth_bytes > settings.max_auth_bytes {
+            Err(JoinError::TooMuchAuth)
         } else {
             Ok(())
         }
     }
 
     /// Keeps a place for a namespace of which it is not known yet whether it exists.
-    pub(crate) fn reserve(&self, namespace: &str) {
-        self.table().rare().reserved.push(Reserved { name: namespace.into(), task: None });
+    pub(crate) fn reserve(&self, namespace: &str, auth_bytes: usize) {
+        self.table().rare().reserved.push(Reserved { name: namespace.into(), auth_bytes, task: None });
+    }
+
+    /// Whether another namespace that was made from a pattern or a predicate may be joined. One of which it is not known
+    /// yet whether it exists counts as such.
+    pub(crate) fn may_join_dynamic(&self) -> bool {
+        let table = self.table();
+        let joined = table.slots.iter().filter(|slot| slot.socket.namespace.is_dynamic()).count();
+        joined + table.reserved().len() < self.server.settings.max_dynamic_namespaces_per_connection
     }
 
     pub(crate) fn unreserve(&self, namespace: &str) {
@@ -146,7 +170,7 @@ impl Connection {
 
     /// Adds a socket whose admission begins. Only the connection's own reader does that, after
     /// [`may_join`](Self::may_join).
-    pub(crate) fn add_socket(&self, socket: Arc<Socket>) -> Result<(), JoinError> {
+    pub(crate) fn add_socket(&self, socket: Arc<Socket>, auth_bytes: usize) -> Result<(), JoinError> {
         let mut table = self.table();
         if table.closed {
             return Err(JoinError::Closed);
@@ -156,7 +180,7 @@ impl Connection {
         }
         // Most connections join one namespace.
         table.slots.reserve_exact(1);
-        table.slots.push(Slot { socket, admission: None });
+        table.slots.push(Slot { socket, auth_bytes, admission: None });
         Ok(())
     }
 

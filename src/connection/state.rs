@@ -1,8 +1,8 @@
-use std::{task::Waker, time::Instant};
+use std::{net::IpAddr, task::Waker, time::Instant};
 
 use parking_lot::MutexGuard;
 
-use crate::engine::Session;
+use crate::{client_address::Permit, engine::Session};
 
 use super::{Rest, budget::UNCOUNTED, pressure::Pressure};
 
@@ -10,8 +10,10 @@ use super::{Rest, budget::UNCOUNTED, pressure::Pressure};
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) session: Session,
-    /// No namespace has been joined yet; counted in the server's `idle_sessions`.
-    pub(super) idle: bool,
+    /// The place among the server's idle sessions. `None` once a namespace has been joined, or the session is over.
+    pub(super) idle: Option<u32>,
+    /// What the session takes of its address's share.
+    pub(super) share: Option<Box<Permit<IpAddr>>>,
     /// When the connection is closed if it has joined no namespace.
     pub(super) connect_deadline: Option<Instant>,
     /// Who keeps the time, and with WebSocket carries the packets.
@@ -60,10 +62,11 @@ impl Wakes {
 }
 
 impl State {
-    pub(super) fn new(session: Session, connect_deadline: Instant) -> Self {
+    pub(super) fn new(session: Session, connect_deadline: Instant, share: Option<Permit<IpAddr>>) -> Self {
         Self {
             session,
-            idle: true,
+            idle: None,
+            share: share.map(Box::new),
             connect_deadline: Some(connect_deadline),
             driver: None,
             awake: false,

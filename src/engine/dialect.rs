@@ -16,6 +16,8 @@ pub(crate) struct Dialect {
     pub(crate) jsonp: Option<Box<str>>,
     /// The client refuses an answer to a poll that has more than [`FEW_PACKETS`].
     pub(crate) takes_few_packets: bool,
+    /// The client takes bytes as the answer to a poll, and nothing else.
+    pub(crate) bytes_only: bool,
     pub(crate) twice: EncodedTwice,
 }
 
@@ -25,6 +27,10 @@ const FEW_PACKETS: u32 = 16;
 /// The longest index of a JSONP function that is believed.
 const MAX_JSONP_DIGITS: usize = 20;
 
+/// The longest textual answer to a poll of revision 3, in bytes. Browsers' clients of 1.4 to 1.7 make each byte an argument
+/// of one call, which fails at some 65,000 in some browsers, and at 120,000 in most.
+const MAX_TEXT_V3: usize = 50_000;
+
 impl Dialect {
     /// The usual form of a revision.
     pub(crate) fn plain(protocol: Protocol) -> Self {
@@ -32,13 +38,16 @@ impl Dialect {
             Protocol::V3 => EncodedTwice::unknown(),
             Protocol::V4 => EncodedTwice::default(),
         };
-        Self { protocol, base64: false, jsonp: None, takes_few_packets: false, twice }
+        Self { protocol, base64: false, jsonp: None, takes_few_packets: false, bytes_only: false, twice }
     }
 
     /// What the query of the first request asks for.
     pub(crate) fn asked_for(query: &HandshakeQuery<'_>, protocol: Protocol) -> Self {
         let digits = |j: &str| j.chars().filter(char::is_ascii_digit).take(MAX_JSONP_DIGITS).collect();
-        Self { base64: query.base64, jsonp: query.jsonp.as_deref().map(digits), ..Self::plain(protocol) }
+        // The browsers' build of 1.0 says 2 where it means 3.
+        let bytes_only = query.stamp_of_1_0 || query.eio.as_deref() == Some("2");
+        let jsonp = query.jsonp.as_deref().map(digits);
+        Self { base64: query.base64, jsonp, bytes_only, ..Self::plain(protocol) }
     }
 
     /// The most packets in the answer to a poll, where the server's limit is `limit`.
@@ -46,9 +55,15 @@ impl Dialect {
         if self.takes_few_packets { limit.min(FEW_PACKETS) } else { limit }
     }
 
-    /// Whether the client cannot take a binary answer to a poll.
-    pub(super) fn is_text_only(&self) -> bool {
-        self.base64 || self.jsonp.is_some()
+    /// Whether the answer to a poll of revision 3 is framed as bytes.
+    ///
+    /// It is for clients of 1.0 to 1.3 that can take bytes, as they take nothing else then, and for binary. Text that is
+    /// not ASCII goes as bytes too, because clients of 1.4 to 1.7 decode the UTF-8 of a textual payload twice; and so does
+    /// long text, which they cannot read in browsers.
+    pub(super) fn answers_in_bytes(&self, packets: &[Packet]) -> bool {
+        let needs_bytes = |packet: &Packet| packet.is_binary() || !packet.data().is_ascii();
+        let is_long = || packets.iter().map(Packet::len).sum::<usize>() > MAX_TEXT_V3;
+        !self.base64 && self.jsonp.is_none() && (self.bytes_only || packets.iter().any(needs_bytes) || is_long())
     }
 
     /// Reads a text frame of a WebSocket.

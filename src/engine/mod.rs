@@ -19,7 +19,7 @@ pub(crate) use self::{
     packet::MESSAGE_BYTE,
     payload::{Payload, PayloadDecoder, encode_payload},
     query::HandshakeQuery,
-    refusal::Refusal,
+    refusal::{Refusal, error_body},
     session::{CloseCause, ProbeStep, Receipt, Session, Timing},
     sid::generate_id,
 };

@@ -24,6 +24,9 @@ pub(crate) struct HandshakeQuery<'a> {
     pub(crate) base64: bool,
     /// The client polls by script elements.
     pub(crate) jsonp: Option<Cow<'a, str>>,
+    /// The client is one of the 1.0 to 1.3 generation: its requests have a stamp of theirs, `<time>-<count>`. Later
+    /// generations have yeast's, in which no hyphen stands between digits alone.
+    pub(crate) stamp_of_1_0: bool,
 }
 
 impl<'a> HandshakeQuery<'a> {
@@ -51,6 +54,7 @@ impl<'a> HandshakeQuery<'a> {
             "sid" => self.sid = Some(value).filter(|sid| !sid.is_empty()),
             "j" => self.jsonp = Some(value),
             "b64" => self.base64 = !value.is_empty(),
+            "t" => self.stamp_of_1_0 = is_stamp_of_1_0(&value),
             _ => {}
         }
     }
@@ -66,6 +70,12 @@ impl<'a> HandshakeQuery<'a> {
             _ => None,
         }
     }
+}
+
+/// Whether a stamp is the time in milliseconds, a hyphen, and the count of requests.
+fn is_stamp_of_1_0(stamp: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    stamp.split_once('-').is_some_and(|(time, count)| is_number(time) && is_number(count))
 }
 
 /// What is before and behind an ASCII character, which `str` would look for in a slower way.
@@ -93,5 +103,14 @@ mod tests {
         assert_eq!(query.transport.as_deref(), Some("websocket"));
         assert_eq!(query.protocol(), None);
         assert!(query.base64);
+    }
+
+    #[test]
+    fn old_clients_are_known_by_their_stamp() {
+        let is_old = |query| HandshakeQuery::parse(query).stamp_of_1_0;
+        assert!(is_old("EIO=3&transport=polling&t=1428941345332-0"));
+        for query in ["t=1428941345332", "t=PxZ1-_a.0", "t=-1", "t=1-", "t=1-2-3", "t=1.2-3", "t=", "", "x=1-0"] {
+            assert!(!is_old(query), "{query}");
+        }
     }
 }

@@ -19,6 +19,16 @@ pub(crate) enum Refusal {
     UnsupportedProtocol,
     /// Code 4, with a status that says that trying later may help.
     Overloaded(&'static str),
+    /// Code 4: the client's address has as many sessions as it may have.
+    TooManySessions,
+    /// Code 2: a session takes GET and POST.
+    MethodNotAllowed,
+    /// Code 3: the target and the headers are larger than the server allows.
+    HeadTooLarge,
+    /// Code 3: the body of a POST is larger than the server allows.
+    PayloadTooLarge,
+    /// Code 3: a user callback failed, and which.
+    Internal(&'static str),
 }
 
 impl Refusal {
@@ -26,9 +36,9 @@ impl Refusal {
         match self {
             Self::UnknownTransport => 0,
             Self::UnknownSession => 1,
-            Self::BadHandshakeMethod => 2,
-            Self::BadRequest(_) => 3,
-            Self::Forbidden | Self::Overloaded(_) => 4,
+            Self::BadHandshakeMethod | Self::MethodNotAllowed => 2,
+            Self::BadRequest(_) | Self::HeadTooLarge | Self::PayloadTooLarge | Self::Internal(_) => 3,
+            Self::Forbidden | Self::Overloaded(_) | Self::TooManySessions => 4,
             Self::UnsupportedProtocol => 5,
         }
     }
@@ -41,6 +51,11 @@ impl Refusal {
             Self::BadRequest(_) => "Bad request",
             Self::Forbidden => "Forbidden",
             Self::Overloaded(message) => message,
+            Self::TooManySessions => "Too many sessions from this address",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::HeadTooLarge => "The request head exceeds max_head_bytes",
+            Self::PayloadTooLarge => "The payload exceeds max_payload",
+            Self::Internal(_) => "Internal server error",
             Self::UnsupportedProtocol => "Unsupported protocol version",
         }
     }
@@ -51,9 +66,13 @@ impl Refusal {
             Self::UnknownTransport => "the transport is unknown or turned off",
             Self::UnknownSession => "no session has this id, or it has ended",
             Self::BadHandshakeMethod => "a request without a session must be a GET",
-            Self::BadRequest(context) => context,
+            Self::BadRequest(context) | Self::Internal(context) => context,
             Self::Forbidden => "the origin is not allowed",
-            Self::Overloaded(_) => "max_idle_sessions is reached",
+            Self::Overloaded(_) => "the server is being drained",
+            Self::TooManySessions => "max_sessions_per_address is reached",
+            Self::MethodNotAllowed => "a request of a session must be a GET or a POST",
+            Self::HeadTooLarge => "the target and the headers are too large",
+            Self::PayloadTooLarge => "the body of the POST is too large",
             Self::UnsupportedProtocol => "the revision of Engine.IO is not served",
         }
     }
@@ -62,6 +81,11 @@ impl Refusal {
         match self {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UnknownTransport
             | Self::UnknownSession
             | Self::BadHandshakeMethod
@@ -72,14 +96,18 @@ impl Refusal {
 
     /// The JSON body.
     pub(crate) fn body(&self) -> String {
-        #[derive(serde::Serialize)]
-        struct Body<'a> {
-            code: u8,
-            message: &'a str,
-        }
-        let body = Body { code: self.code(), message: self.message() };
-        serde_json::to_string(&body).expect("a number and a string are JSON")
+        error_body(self.code(), self.message())
     }
+}
+
+/// The JSON body of a response that refuses a request.
+pub(crate) fn error_body(code: u8, message: &str) -> String {
+    #[derive(serde::Serialize)]
+    struct Body<'a> {
+        code: u8,
+        message: &'a str,
+    }
+    serde_json::to_string(&Body { code, message }).expect("a number and a string are JSON")
 }
 
 #[cfg(test)]

@@ -1,21 +1,17 @@
 use std::{
     any::Any,
-    collections::HashMap,
     fmt,
     hash::Hash,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
     task::{Context, Poll},
 };
 
-use axum::extract::ConnectInfo;
 use http::{Request, Response, StatusCode, request::Parts};
-use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{SocketRef, macros::log, service::ResponseBody};
+use crate::{SocketRef, client_address::Counts, macros::log, service::ResponseBody};
 
 use super::{HttpResponseFuture, http_future::Refusal};
 
@@ -80,80 +76,25 @@ impl ConnectionLimitLayer {
         Self { max, acquire: Arc::new(acquire) }
     }
 
-    /// At most `max` sockets for each address of a peer. The addresses of an IPv6 network of 64 bits, which one host has all
-    /// to itself, count as one.
+    /// At most `max` sockets for each address of a client. The addresses of an IPv6 network of 64 bits, which one host has
+    /// all to itself, count as one.
     ///
-    /// The address is known if the server was made with axum's `into_make_service_with_connect_info::<SocketAddr>()`;
-    /// without it nothing is counted, and a warning is logged. Behind a proxy all clients have the proxy's address: use
-    /// [`new`](Self::new) and the header that the proxy sets.
+    /// The address is that of the connection, which is known if the server was made with axum's
+    /// `into_make_service_with_connect_info::<SocketAddr>()` or by
+    /// [`SocketIoService::serve`](crate::SocketIoService::serve), or what a trusted proxy says, if
+    /// [`SocketIoConfig::client_address`](crate::SocketIoConfig::client_address) is set. Where it is not known, nothing is
+    /// counted, and a warning is logged.
     #[must_use]
     pub fn per_address(max: usize) -> Self {
         Self::new(max, |request| {
-            let info = request.extensions.get::<ConnectInfo<SocketAddr>>();
-            if info.is_none() {
-                log!(warn, "the peer's address is not known: its sockets are not counted");
+            let socket = request.extensions.get::<SocketRef>()?;
+            let settings = &socket.inner().connection.server.settings;
+            let address = settings.address_of(&request.headers, &request.extensions);
+            if address.is_none() {
+                log!(warn, "the client's address is not known: its sockets are not counted");
             }
-            info.map(|info| network(info.0.ip()))
+            address
         })
-    }
-}
-
-/// What one host has to itself.
-fn network(address: IpAddr) -> IpAddr {
-    const NETWORK: u128 = !0 << 64;
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK)),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
-/// How many sockets each key has.
-struct Counts<K>(Arc<Mutex<HashMap<K, usize>>>);
-
-impl<K> Clone for Counts<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<K> Default for Counts<K> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
-impl<K: Hash + Eq + Clone> Counts<K> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
-        self.0.lock()
-    }
-
-    fn acquire(&self, key: K, max: usize) -> Option<Permit<K>> {
-        let mut counts = self.lock();
-        let taken = counts.get(&key).copied().unwrap_or_default();
-        if taken >= max {
-            return None;
-        }
-        counts.insert(key.clone(), taken + 1);
-        drop(counts);
-        Some(Permit { counts: self.clone(), key })
-    }
-}
-
-/// A socket that counts.
-struct Permit<K: Hash + Eq + Clone> {
-    counts: Counts<K>,
-    key: K,
-}
-
-impl<K: Hash + Eq + Clone> Drop for Permit<K> {
-    fn drop(&mut self) {
-        let mut counts = self.counts.lock();
-        if let Some(count) = counts.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.key);
-            }
-        }
     }
 }
 
@@ -205,30 +146,5 @@ where
             }
         }
         HttpResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_one_host_are_one() {
-        let network = |address: &str| network(address.parse().unwrap()).to_string();
-        assert_eq!(network("192.0.2.7"), "192.0.2.7");
-        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-    }
-
-    #[test]
-    fn a_key_without_sockets_is_forgotten() {
-        let counts = Counts::default();
-        let first = counts.acquire("a", 2);
-        let second = counts.acquire("a", 2);
-        assert!(first.is_some() && second.is_some() && counts.acquire("a", 2).is_none());
-        drop(first);
-        assert!(counts.acquire("a", 2).is_some());
-        drop(second);
-        assert!(counts.lock().is_empty());
     }
 }

@@ -4,7 +4,7 @@ use http::{Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Origins, macros::log, service::ResponseBody};
+use crate::{Origins, SocketRef, macros::log, service::ResponseBody};
 
 use super::{HttpResponseFuture, http_future::Refusal};
 
@@ -75,7 +75,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        if self.origins.allow(&parts, false) {
+        let socket = parts.extensions.get::<SocketRef>();
+        let server = socket.map(|socket| &*socket.inner().connection.server);
+        if self.origins.allow(&parts, false, server) {
             HttpResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)))
         } else {
             log!(debug, "a request of a foreign origin was refused");

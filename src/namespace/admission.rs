@@ -19,7 +19,7 @@ use crate::{
     observe::ConnectWatch,
     packet::{DecodeError, encode_simple},
     recovery::Memory,
-    socket::{DisconnectReason, Socket},
+    socket::{DisconnectReason, EMPTY_AUTH, Socket},
 };
 
 use super::{
@@ -40,24 +40,28 @@ pub(crate) fn admit(
     cx: &mut Context<'_>,
 ) -> Result<(), DecodeError> {
     // Who sends nothing sends an empty object.
-    let auth = if auth.is_empty() { Bytes::from_static(b"{}") } else { auth };
+    let auth = if auth.is_empty() { Bytes::from_static(EMPTY_AUTH) } else { auth };
     let server = &connection.server;
     if name.len() > server.settings.max_namespace_length {
         refuse(connection, name, "the namespace name is too long", "name_too_long");
         return Ok(());
     }
-    match connection.may_join(name) {
+    match connection.may_join(name, auth.len()) {
         Ok(()) => {}
         Err(JoinError::Duplicate) => return Err(DecodeError("a second CONNECT for a namespace")),
         Err(JoinError::TooMany) => {
             refuse(connection, name, "too many namespaces on this connection", "too_many_namespaces");
             return Ok(());
         }
+        Err(JoinError::TooMuchAuth) => {
+            refuse(connection, name, "the auth payload exceeds max_auth_bytes", "too_much_auth");
+            return Ok(());
+        }
         Err(JoinError::Closed) => return Ok(()),
     }
-    let lookup = server.namespaces.acquire(name);
+    let lookup = server.namespaces.acquire(name, || connection.may_join_dynamic());
     if let Lookup::Asking(place) = lookup {
-        connection.reserve(name);
+        connection.reserve(name, auth.len());
         let request = NamespaceRequest::new(connection, name, &auth);
         let asking = connection.clone();
         let task = async move {
@@ -81,7 +85,7 @@ pub(crate) fn admit(
 
 /// Begins the admission of a client, once it is known whether there is such a namespace.
 fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
-    let entered = enter(connection, name, lookup, auth.clone());
+    let entered = enter(connection, name, lookup, &auth);
     // The socket, if there is one, has taken the place.
     connection.unreserve(name);
     let Some(socket) = entered else {
@@ -89,7 +93,7 @@ fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, c
     };
     let watch = ConnectWatch::start(&socket);
     if socket.namespace.admits_everyone() {
-        let shares = socket.session.is_none() && connection.request.extensions().get::<MatchedPath>().is_none();
+        let shares = socket.session.is_none() && connection.request.extension::<MatchedPath>().is_none();
         return watch.in_scope(|| {
             let held = connection.server.contain(|| {
                 socket.hold((!shares).then(|| connect_extensions(&connection.request)));
@@ -105,7 +109,7 @@ fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, c
 }
 
 /// Makes a socket for a client that a namespace has been found for, or tells it that there is none.
-fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes) -> Option<Arc<Socket>> {
+fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: &[u8]) -> Option<Arc<Socket>> {
     let namespace = match lookup {
         Lookup::Found(namespace) => namespace,
         Lookup::Made(namespace) => {
@@ -122,11 +126,15 @@ fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes) 
             refuse(connection, name, "too many namespaces on this server", "too_many_namespaces");
             return None;
         }
+        Lookup::TooManyHere => {
+            refuse(connection, name, "too many dynamic namespaces on this connection", "too_many_namespaces");
+            return None;
+        }
     };
     let memory = namespace.memory().filter(|_| connection.dialect.protocol == Protocol::V4);
-    let restored = memory.and_then(|memory| memory.claim(&auth));
+    let restored = memory.and_then(|memory| memory.claim(auth));
     let socket = Socket::new(connection.clone(), namespace, auth, restored);
-    if connection.add_socket(socket.clone()).is_err() {
+    if connection.add_socket(socket.clone(), auth.len()).is_err() {
         socket.close(DisconnectReason::TransportClose);
         return None;
     }
@@ -155,7 +163,10 @@ pub(crate) fn admit_implicitly(connection: &Arc<Connection>, cx: &mut Context<'_
 async fn decide(socket: Arc<Socket>, auth: Bytes, watch: ConnectWatch) {
     let connection = socket.connection.clone();
     let name = socket.namespace.name();
-    let mut request = connect_request(&connection.request, name, auth, socket.clone().into());
+    let Some(mut request) = connect_request(&connection.request, name, auth, socket.clone().into()) else {
+        let refusal = ConnectError::new("the name and the query are too long for a request");
+        return settle(&socket, Some((Some(StatusCode::URI_TOO_LONG), refusal)), watch);
+    };
     let recovered = socket.session.as_ref().filter(|session| session.recovered);
     let skip_layers = recovered.is_some() && socket.namespace.memory().is_some_and(Memory::skips_layers);
     if let Some(session) = recovered.filter(|_| skip_layers) {

@@ -522,29 +522,41 @@ fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventRespons
 
 /// Runs the handler of a socket that is about to leave, as far as it gets without waiting; the rest of it is spawned.
 pub(crate) fn run_disconnecting(socket: &Arc<Socket>, reason: DisconnectReason) {
-    run_detached(socket, socket.namespace.definition.disconnecting.as_ref(), "disconnecting", reason);
+    run_detached(socket, socket.namespace.definition.disconnecting.as_ref(), "disconnecting", reason, |_| {});
 }
 
-/// Runs the handler of a socket that has left.
+/// Runs the handler of a socket that has left. It is the last one that may ask for the auth payload.
 pub(crate) fn run_disconnect(socket: &Arc<Socket>, reason: DisconnectReason) {
-    run_detached(socket, socket.namespace.definition.disconnect.as_ref(), "disconnect", reason);
+    let handler = socket.namespace.definition.disconnect.as_ref();
+    run_detached(socket, handler, "disconnect", reason, Socket::forget_auth);
 }
 
-fn run_detached(socket: &Arc<Socket>, handler: Option<&EventRoute>, name: &'static str, reason: DisconnectReason) {
+/// `then` is called once the handler has ended.
+fn run_detached(
+    socket: &Arc<Socket>,
+    handler: Option<&EventRoute>,
+    name: &'static str,
+    reason: DisconnectReason,
+    then: fn(&Socket),
+) {
     let Some(handler) = handler else {
-        return;
+        return then(socket);
     };
     let runtime = &socket.connection.runtime;
     let _entered = runtime.enter();
     let request = EventRequest::disconnect(socket, name, reason);
     let mut event = Contained::call(EventWatch::start(&request), || handler.start(request));
     match event.poll(socket, &mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(response) => answer(socket, None, response, event.watch),
+        Poll::Ready(response) => {
+            answer(socket, None, response, event.watch);
+            then(socket);
+        }
         Poll::Pending => {
             let (socket, running) = (socket.clone(), socket.running(EVENT));
             runtime.spawn(async move {
                 let (response, watch) = event.run(&socket).await;
                 answer(&socket, None, response, watch);
+                then(&socket);
                 drop(running);
             });
         }

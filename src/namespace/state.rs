@@ -2,12 +2,13 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 
 use crate::{
     cluster::ClusterAdapter,
@@ -43,12 +44,47 @@ pub(crate) struct NamespaceState {
     registry: Mutex<Registry<Arc<Socket>>>,
     /// Shared by all sockets, so that a broadcast that asks for acks is encoded once.
     ack_ids: AtomicU64,
-    /// Sockets of a dynamic namespace, in admission or admitted; `None` for one that always exists. Changed only under
-    /// the lock of the table.
-    pub(super) users: Option<AtomicUsize>,
+    /// Of a dynamic namespace; `None` for one that always exists.
+    pub(super) users: Option<Users>,
     /// What it remembers for clients that come back.
     memory: Option<Memory>,
+    /// The task that makes it forget in time. It ends with the namespace.
+    cleaning: Mutex<Option<AbortHandle>>,
     common: Common,
+}
+
+/// The sockets of a dynamic namespace.
+#[derive(Debug)]
+pub(super) struct Users {
+    /// Those in admission and those admitted. Incremented only under the lock of the table.
+    pub(super) count: AtomicUsize,
+    /// The place among the namespaces that are kept although they are empty, or [`NO_PLACE`]. Changed only under the lock
+    /// of the table.
+    empty_place: AtomicU32,
+}
+
+const NO_PLACE: u32 = u32::MAX;
+
+impl Default for Users {
+    fn default() -> Self {
+        Self { count: AtomicUsize::new(0), empty_place: AtomicU32::new(NO_PLACE) }
+    }
+}
+
+impl Users {
+    pub(super) fn empty_place(&self) -> Option<u32> {
+        Some(self.empty_place.load(Ordering::Relaxed)).filter(|place| *place != NO_PLACE)
+    }
+
+    pub(super) fn set_empty_place(&self, place: u32) {
+        self.empty_place.store(place, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_empty_place(&self) -> Option<u32> {
+        let place = self.empty_place();
+        self.set_empty_place(NO_PLACE);
+        place
+    }
 }
 
 /// What all namespaces of a server have in common.
@@ -68,8 +104,9 @@ impl NamespaceState {
             definition,
             registry: Mutex::default(),
             ack_ids: AtomicU64::new(0),
-            users: dynamic.then(|| AtomicUsize::new(0)),
+            users: dynamic.then(Users::default),
             memory: common.recovery.clone().map(Memory::new),
+            cleaning: Mutex::default(),
             common,
         })
     }
@@ -136,12 +173,16 @@ impl NamespaceState {
         if !memory.begin_cleaning() {
             return;
         }
-        let namespace = self.clone();
-        runtime.spawn(async move {
-            while let Some(memory) = namespace.memory() {
-                tokio::time::sleep(memory.max_age() + Duration::from_millis(1)).await;
-                let more = memory.clean();
-                if let Some(server) = namespace.common.server.upgrade() {
+        // The task does not keep the namespace, which may make room for another one before all is forgotten.
+        let (namespace, max_age) = (Arc::downgrade(self), self.memory().map(Memory::max_age).unwrap_or_default());
+        let cleaning = runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(max_age + Duration::from_millis(1)).await;
+                let Some(namespace) = namespace.upgrade() else { break };
+                let more = namespace.memory().is_some_and(Memory::clean);
+                if namespace.is_empty()
+                    && let Some(server) = namespace.common.server.upgrade()
+                {
                     server.namespaces.remove_if_unused(&namespace);
                 }
                 if !more {
@@ -149,12 +190,17 @@ impl NamespaceState {
                 }
             }
         });
+        *self.cleaning.lock() = Some(cleaning.abort_handle());
     }
 
-    /// Whether nobody is there, and nobody may come back.
-    pub(super) fn is_unused(&self) -> bool {
-        self.users.as_ref().is_some_and(|users| users.load(Ordering::Relaxed) == 0)
-            && !self.memory().is_some_and(Memory::is_awaited)
+    /// Whether it is dynamic and has no sockets.
+    pub(super) fn is_empty(&self) -> bool {
+        self.users.as_ref().is_some_and(|users| users.count.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Whether a socket that was lost may come back.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.memory().is_some_and(Memory::is_awaited)
     }
 
     pub(crate) fn events(&self) -> &EventRoute {
@@ -170,6 +216,14 @@ impl NamespaceState {
         drop(registry);
         self.meters().rooms(rooms);
         result
+    }
+}
+
+impl Drop for NamespaceState {
+    fn drop(&mut self) {
+        if let Some(cleaning) = self.cleaning.get_mut() {
+            cleaning.abort();
+        }
     }
 }
 

@@ -3,11 +3,8 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
 
@@ -21,12 +18,15 @@ use tower_service::Service;
 
 use crate::{
     connection::{Connection, ConnectionRequest},
+    macros::log,
+    order::Order,
     packet::read_json,
     server::BoxFuture,
 };
 
 use super::{
     Common, ConnectFuture, ConnectRoute, Definition, Namespace, NamespaceState, connect_request::encode_pattern,
+    state::Users,
 };
 
 /// The name of a namespace with the slash that a user may have left out.
@@ -92,13 +92,15 @@ impl NamespaceTable {
     }
 
     /// What serves a name that has no definition of its own, as far as that can be said at once.
-    fn find(&self, name: &str) -> Found<'_> {
+    ///
+    /// `contain` runs a predicate, which accepts nothing if it panics.
+    fn find(&self, name: &str, contain: impl Fn(&dyn Fn() -> bool) -> bool) -> Found<'_> {
         if let Ok(found) = self.patterns.at(name) {
             return Found::Definition(found.value);
         }
         for (place, (predicate, definition)) in self.predicates.iter().enumerate() {
             match predicate {
-                Predicate::AtOnce(accepts) if contained(|| accepts(name)) => return Found::Definition(definition),
+                Predicate::AtOnce(accepts) if contain(&|| accepts(name)) => return Found::Definition(definition),
                 Predicate::AtOnce(_) => {}
                 Predicate::Later(_) => return Found::Asking(place),
             }
@@ -108,12 +110,17 @@ impl NamespaceTable {
 
     /// The same, from a predicate on that takes its time.
     async fn ask(&self, place: usize, request: &NamespaceRequest) -> Option<&Arc<Definition>> {
+        let server = &request.connection.server;
         for (predicate, definition) in &self.predicates[place..] {
             let accepted = match predicate {
-                Predicate::AtOnce(accepts) => contained(|| accepts(request.name())),
+                Predicate::AtOnce(accepts) => server.contained(|| accepts(request.name())).unwrap_or(false),
                 Predicate::Later(accepts) => {
                     let asked = AssertUnwindSafe(async { accepts(request.clone()).await });
-                    asked.catch_unwind().await.unwrap_or(false)
+                    asked.catch_unwind().await.unwrap_or_else(|_| {
+                        server.count_panic();
+                        log!(error, namespace = %request.name(), "a predicate for namespaces panicked");
+                        false
+                    })
                 }
             };
             if accepted {
@@ -129,11 +136,6 @@ enum Found<'a> {
     /// The predicate at this place decides later.
     Asking(usize),
     Nothing,
-}
-
-/// A predicate that panics accepts nothing.
-fn contained(accepts: impl FnOnce() -> bool) -> bool {
-    catch_unwind(AssertUnwindSafe(accepts)).unwrap_or(false)
 }
 
 /// A client's wish to join a namespace that may not exist yet. See
@@ -181,7 +183,9 @@ impl fmt::Debug for NamespaceRequest {
 
 /// Puts axum's own router around a pattern's services, so that `Path` can be extracted.
 fn with_path(route: ConnectRoute, pattern: &str) -> ConnectRoute {
-    let router: Router = Router::new().route_service(&encode_pattern(pattern), Restore(route));
+    // Names may begin a segment as routes of axum 0.7 did their parameters.
+    let router = Router::new().without_v07_checks();
+    let router: Router = router.route_service(&encode_pattern(pattern), Restore(route));
     ConnectRoute::new(SetAside(router))
 }
 
@@ -241,11 +245,19 @@ impl fmt::Debug for NamespaceTable {
 #[derive(Debug)]
 pub(crate) struct Namespaces {
     table: NamespaceTable,
-    /// Names come from clients: std's hasher resists chosen keys.
-    existing: RwLock<HashMap<Arc<str>, Arc<NamespaceState>>>,
-    /// How many of them are dynamic; changed under the lock.
-    dynamic: AtomicUsize,
+    existing: RwLock<Existing>,
     common: Common,
+}
+
+#[derive(Debug)]
+struct Existing {
+    /// Names come from clients: std's hasher resists chosen keys.
+    by_name: HashMap<Arc<str>, Arc<NamespaceState>>,
+    /// How many of them are dynamic.
+    dynamic: usize,
+    /// The dynamic ones that are kept although they have no sockets, the one that has had none for the longest time
+    /// first. They make room for new ones.
+    empty: Order<Arc<str>>,
 }
 
 /// What a client's CONNECT leads to.
@@ -255,8 +267,10 @@ pub(super) enum Lookup {
     /// It has just been made.
     Made(Arc<NamespaceState>),
     Unknown,
-    /// A pattern matches, but has made as many namespaces as it may.
+    /// A pattern matches, but has made as many namespaces as it may, and all of them have sockets.
     TooMany,
+    /// A pattern matches, but the connection has joined as many dynamic namespaces as it may.
+    TooManyHere,
     /// The predicate at this place decides later.
     Asking(usize),
 }
@@ -269,21 +283,18 @@ impl Namespaces {
             let name: Arc<str> = name.into();
             (name.clone(), NamespaceState::new(name, Arc::new(definition), common.clone(), false))
         };
-        Self {
-            existing: RwLock::new(exact.into_iter().map(state).collect()),
-            table,
-            dynamic: AtomicUsize::new(0),
-            common,
-        }
+        let by_name = exact.into_iter().map(state).collect();
+        let existing = Existing { by_name, dynamic: 0, empty: Order::default() };
+        Self { existing: RwLock::new(existing), table, common }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<NamespaceState>> {
-        self.existing.read().get(name).cloned()
+        self.existing.read().by_name.get(name).cloned()
     }
 
     /// All namespaces that exist now.
     pub(crate) fn all(&self) -> Vec<Arc<NamespaceState>> {
-        self.existing.read().values().cloned().collect()
+        self.existing.read().by_name.values().cloned().collect()
     }
 
     /// All namespaces that a pattern has made, as it was given; `None` if there is no such pattern.
@@ -294,48 +305,62 @@ impl Namespaces {
 
     /// The namespace of a name, made if a pattern or predicate says so. It stays until it is
     /// [`release`](Self::release)d as often as it was acquired.
-    pub(super) fn acquire(&self, name: &str) -> Lookup {
+    ///
+    /// `dynamic`: whether the client may join another one that patterns or predicates make.
+    pub(super) fn acquire(&self, name: &str, dynamic: impl Fn() -> bool) -> Lookup {
         match self.get(name) {
             Some(namespace) if !namespace.is_dynamic() => return Lookup::Found(namespace),
             _ => {}
         }
+        let contain = |accepts: &dyn Fn() -> bool| match self.common.server.upgrade() {
+            Some(server) => server.contained(accepts).unwrap_or(false),
+            None => false,
+        };
         // The user's predicates run before the lock is taken.
-        match self.table.find(name) {
-            Found::Definition(definition) => self.acquire_dynamic(name, Some(definition)),
-            Found::Nothing => self.acquire_dynamic(name, None),
+        match self.table.find(name, contain) {
+            Found::Nothing => Lookup::Unknown,
+            Found::Definition(_) | Found::Asking(_) if !dynamic() => Lookup::TooManyHere,
+            Found::Definition(definition) => self.acquire_dynamic(name, definition),
             Found::Asking(place) => Lookup::Asking(place),
         }
     }
 
     /// As [`acquire`](Self::acquire), from a predicate on that takes its time.
     pub(super) async fn ask(&self, place: usize, request: &NamespaceRequest) -> Lookup {
-        let definition = self.table.ask(place, request).await;
-        self.acquire_dynamic(request.name(), definition)
+        match self.table.ask(place, request).await {
+            Some(definition) => self.acquire_dynamic(request.name(), definition),
+            None => Lookup::Unknown,
+        }
     }
 
-    fn acquire_dynamic(&self, name: &str, definition: Option<&Arc<Definition>>) -> Lookup {
+    fn acquire_dynamic(&self, name: &str, definition: &Arc<Definition>) -> Lookup {
+        let mut dropped = None;
         let mut existing = self.existing.write();
-        let (namespace, made) = match (existing.get(name), definition) {
+        let lookup = match existing.by_name.get(name) {
             // Whoever accepts a name accepts this client: that others are there already says nothing.
-            (Some(namespace), Some(definition)) if Arc::ptr_eq(&namespace.definition, definition) => {
-                (namespace.clone(), false)
-            }
-            (Some(_), _) | (None, None) => return Lookup::Unknown,
-            (None, Some(_)) if self.dynamic.load(Ordering::Relaxed) >= self.table.max_dynamic => {
-                return Lookup::TooMany;
-            }
-            (None, Some(definition)) => {
+            Some(found) if Arc::ptr_eq(&found.definition, definition) => Lookup::Found(found.clone()),
+            Some(_) => return Lookup::Unknown,
+            None => {
+                if existing.dynamic >= self.table.max_dynamic {
+                    dropped = existing.drop_oldest_empty();
+                    if dropped.is_none() {
+                        return Lookup::TooMany;
+                    }
+                }
                 let name: Arc<str> = name.into();
                 let namespace = NamespaceState::new(name.clone(), definition.clone(), self.common.clone(), true);
-                existing.insert(name, namespace.clone());
-                self.dynamic.fetch_add(1, Ordering::Relaxed);
-                (namespace, true)
+                existing.by_name.insert(name, namespace.clone());
+                existing.dynamic += 1;
+                Lookup::Made(namespace)
             }
         };
-        if let Some(users) = &namespace.users {
-            users.fetch_add(1, Ordering::Relaxed);
+        if let Lookup::Found(namespace) | Lookup::Made(namespace) = &lookup {
+            existing.enter(namespace);
         }
-        if made { Lookup::Made(namespace) } else { Lookup::Found(namespace) }
+        drop(existing);
+        // What was remembered for clients that may come back is the user's.
+        drop(dropped);
+        lookup
     }
 
     /// A socket has left a namespace, or was not admitted.
@@ -343,27 +368,64 @@ impl Namespaces {
         let Some(users) = &namespace.users else {
             return;
         };
-        users.fetch_sub(1, Ordering::Relaxed);
-        self.remove_if_unused(namespace);
+        if users.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.remove_if_unused(namespace);
+        }
     }
 
-    /// Drops a dynamic namespace that nobody is in, and that nobody may come back to.
+    /// Drops a dynamic namespace without sockets, unless clients may be recovered in it or cleanup is off.
     pub(super) fn remove_if_unused(&self, namespace: &NamespaceState) {
-        if !self.table.cleanup || !namespace.is_unused() {
+        let mut existing = self.existing.write();
+        let is_it = existing.by_name.get(namespace.name()).is_some_and(|found| std::ptr::eq(&**found, namespace));
+        // Somebody may have come in the meantime.
+        if !is_it || !namespace.is_empty() {
             return;
         }
-        let mut existing = self.existing.write();
-        let is_it = existing.get(namespace.name()).is_some_and(|found| std::ptr::eq(&**found, namespace));
-        // Somebody may have come in the meantime.
-        if is_it && namespace.is_unused() {
-            let removed = existing.remove(namespace.name());
-            self.dynamic.fetch_sub(1, Ordering::Relaxed);
-            if existing.capacity() > 64 && existing.len() < existing.capacity() / 4 {
-                let wanted = existing.len() * 2;
-                existing.shrink_to(wanted);
-            }
+        if self.table.cleanup && !namespace.is_awaited() {
+            let removed = existing.remove(namespace);
             drop(existing);
             drop(removed);
+        } else {
+            existing.keep_empty(namespace);
         }
+    }
+}
+
+impl Existing {
+    /// A socket comes: the namespace is not empty any more.
+    fn enter(&mut self, namespace: &NamespaceState) {
+        let Some(users) = &namespace.users else { return };
+        users.count.fetch_add(1, Ordering::Relaxed);
+        if let Some(place) = users.take_empty_place() {
+            self.empty.remove(place);
+        }
+    }
+
+    /// The namespace stays although it is empty, as long as there is room.
+    fn keep_empty(&mut self, namespace: &NamespaceState) {
+        if let Some(users) = &namespace.users
+            && users.empty_place().is_none()
+        {
+            users.set_empty_place(self.empty.push(namespace.shared_name()));
+        }
+    }
+
+    fn drop_oldest_empty(&mut self) -> Option<Arc<NamespaceState>> {
+        let name = self.empty.first()?.clone();
+        let namespace = self.by_name.get(&name)?.clone();
+        self.remove(&namespace)
+    }
+
+    fn remove(&mut self, namespace: &NamespaceState) -> Option<Arc<NamespaceState>> {
+        if let Some(place) = namespace.users.as_ref().and_then(Users::take_empty_place) {
+            self.empty.remove(place);
+        }
+        let removed = self.by_name.remove(namespace.name())?;
+        self.dynamic -= 1;
+        if self.by_name.capacity() > 64 && self.by_name.len() < self.by_name.capacity() / 4 {
+            let wanted = self.by_name.len() * 2;
+            self.by_name.shrink_to(wanted);
+        }
+        Some(removed)
     }
 }

@@ -59,7 +59,7 @@ impl Labelled {
 }
 
 /// Why a CONNECT is refused before any namespace is asked.
-const REFUSED_CONNECTS: [&str; 3] = ["name_too_long", "too_many_namespaces", "unknown_namespace"];
+const REFUSED_CONNECTS: [&str; 4] = ["name_too_long", "too_many_namespaces", "too_much_auth", "unknown_namespace"];
 
 const REVISIONS: [&str; 2] = ["3", "4"];
 

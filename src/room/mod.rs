@@ -9,5 +9,5 @@ pub(crate) use self::registry::model::run as check_registry;
 pub(crate) use self::registry::{Handle, MemberId, Recipients, Registry, Selection};
 pub use self::{
     id::SocketId,
-    name::{IntoRooms, Room},
+    name::{IntoRooms, Room, Rooms},
 };

@@ -15,13 +15,14 @@ use tower_http::cors;
 
 use crate::{
     client_bundle::FileFuture,
+    engine::Refusal,
     io::{CURRENT, SocketIo},
     transport::{PollFuture, PostFuture},
 };
 
 use super::{
     body::{OwnBody, ResponseBody},
-    response::{Responder, status_only},
+    response::{Responder, refused},
 };
 
 /// The future of a [`SocketIoService`](super::SocketIoService).
@@ -56,8 +57,16 @@ impl<ReqBody> Answer<ReqBody> {
         Self::Ready(Some(response))
     }
 
-    pub(super) fn status(status: StatusCode) -> Self {
-        Self::ready(status_only(status))
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        Self::ready(refused(refusal))
+    }
+}
+
+/// What a session's request is told that was not handled to its end.
+pub(super) fn failed(status: StatusCode) -> Refusal {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::PayloadTooLarge,
+        _ => Refusal::BadRequest("the request broke the rules of long-polling, or its session has ended"),
     }
 }
 
@@ -109,7 +118,7 @@ impl<ReqBody: Body> Future for Answer<ReqBody> {
             AnswerProjection::Poll { future, responder } => responder.payload(ready!(Pin::new(future).poll(cx))),
             AnswerProjection::Post { future, responder } => match ready!(future.poll(cx)) {
                 StatusCode::OK => responder.posted(),
-                status => status_only(status),
+                status => refused(&failed(status)),
             },
             AnswerProjection::File(file) => {
                 return Pin::new(file).poll(cx).map(|response| Ok(response.map(OwnBody::File)));

@@ -8,22 +8,18 @@ mod future;
 mod not_found;
 mod request;
 mod response;
+mod serve;
 
 use std::{
     convert::Infallible,
     fmt,
-    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use axum::Router;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::{
-    net::{TcpListener, ToSocketAddrs},
-    task::JoinSet,
-};
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -77,7 +73,7 @@ impl SocketIoService {
         Self::wrap(NotFound, Server::new(config))
     }
 
-    /// Serves Socket.IO alone on a port: `127.0.0.1:3000`, or anything that can be bound.
+    /// Serves Socket.IO alone on a port: `127.0.0.1:3000`, or anything that can be bound. See [`serve`](Self::serve).
     ///
     /// ```no_run
     /// # use tower_socketio::{SocketIoConfig, SocketIoService};
@@ -95,18 +91,20 @@ impl SocketIoService {
 
     /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
     ///
-    /// Connections are accepted in a task of its own, which runs on one of tokio's workers wherever this is called.
+    /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, and closes connections that are silent: see
+    /// [`http_header_timeout`](SocketIoConfig::http_header_timeout), [`http_idle_timeout`](SocketIoConfig::http_idle_timeout)
+    /// and [`http_write_timeout`](SocketIoConfig::http_write_timeout). The heads of requests are limited to
+    /// [`max_head_bytes`](SocketIoConfig::max_head_bytes).
+    ///
+    /// Connections are accepted in a separate task, which runs on one of tokio's workers wherever this is called. When the
+    /// future is dropped, nothing is accepted any more, idle connections are closed, and others once their requests have been
+    /// answered. WebSockets live on, until [`SocketIo::close`] or [`SocketIo::drain`] ends them.
     ///
     /// # Errors
     ///
-    /// If the runtime ends. (After an error of the listener's, axum's server tries again.)
+    /// If the runtime ends. (After an error of the listener, such as too many open files, it tries again every second.)
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
-        let app = Router::new().fallback_service(self);
-        let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>());
-        // Ends the task when it is dropped.
-        let mut accepting = JoinSet::new();
-        accepting.spawn(serving.into_future());
-        accepting.join_next().await.expect("a task was spawned")?
+        serve::serve(self, listener).await
     }
 }
 

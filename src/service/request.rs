@@ -11,7 +11,7 @@ use http_body::Body;
 
 use crate::{
     config::Transport,
-    connection::{Connection, ConnectionRequest},
+    connection::{Connection, ConnectionRequest, OpenError, RequestError, head_size},
     engine::{CloseCause, Dialect, HandshakeQuery, Protocol, Refusal, Session, encode_payload, generate_id},
     namespace,
     observe::OutboxDepth,
@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     connection_error::{ConnectionError, Refused},
-    future::Answer,
+    future::{Answer, failed},
     response::{
         Responder, bad_upgrade, prepend_cookie, refused, run_headers_hook, run_initial_headers_hook, take_parts,
     },
@@ -61,9 +61,9 @@ fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> 
         return Err(Refusal::UnknownTransport.into());
     }
     let upgrading = is_websocket_request(parts);
+    // The parts are handed on, and the query is theirs.
+    let is_jsonp = query.jsonp.is_some();
     let Some(sid) = &query.sid else {
-        // The parts are handed on, and the query is theirs.
-        let is_jsonp = query.jsonp.is_some();
         let dialect = query.protocol().map(|protocol| Dialect::asked_for(&query, protocol));
         return handshake(server, parts, transport, upgrading, is_jsonp, dialect);
     };
@@ -77,7 +77,7 @@ fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> 
     }
     match (transport, upgrading) {
         (Transport::WebSocket, true) => upgrade(server, &connection, parts),
-        (Transport::Polling, false) if polling => Ok(poll_or_post(connection, parts, body)),
+        (Transport::Polling, false) if polling => poll_or_post(connection, parts, body, is_jsonp),
         (Transport::Polling, false) => Err(Refusal::BadRequest("the session has left long-polling").into()),
         _ => Err(NOT_ITS_TRANSPORT.into()),
     }
@@ -102,31 +102,23 @@ fn handshake<B>(
         return Err(NOT_ITS_TRANSPORT.into());
     }
     let settings = &server.settings;
-    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(parts, is_jsonp)) {
+    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(parts, is_jsonp, Some(server))) {
         return Err(Refusal::Forbidden.into());
     }
     let dialect = dialect.filter(|dialect| dialect.protocol == Protocol::V4 || settings.allow_eio3);
     let mut dialect = dialect.ok_or(Refusal::UnsupportedProtocol)?;
     dialect.takes_few_packets = takes_few_packets(&parts.headers);
     if server.draining.load(Ordering::Relaxed) {
-        return Err(Refusal::Overloaded("The server is shutting down").into());
-    }
-    if server.idle_sessions.load(Ordering::Relaxed) >= settings.max_idle_sessions {
-        return Err(Refusal::Overloaded("Too many sessions without a namespace").into());
+        return Err(DRAINING.into());
     }
     let websocket = match transport {
         Transport::WebSocket => Some(WebSocketUpgrade::check(parts)?),
         Transport::Polling | Transport::Custom => None,
     };
-    let id: Arc<str> = settings.generate_id.as_ref().map_or_else(generate_id, |generate| generate(parts)).into();
-    if id.is_empty() {
-        return Err(Refusal::BadRequest("the id of the session is empty").into());
-    }
+    let id = session_id(server, parts)?;
     let cookie = settings.session_cookie(&id);
-    let responder = Responder::new(server, parts);
-    let request = if settings.hooks.want_handshakes() { parts.clone() } else { take_parts(parts) };
-    let connection = Connection::open(server.clone(), id, ConnectionRequest::new(request), transport, dialect);
-    let connection = connection.ok_or(Refusal::BadRequest("the id of the session is taken"))?;
+    let responder = Responder::new(server, parts, is_jsonp);
+    let connection = open(server, id, parts, transport, dialect)?;
     let mut response = match websocket {
         Some(websocket) => websocket.open(connection),
         None => first_poll(connection, &responder),
@@ -142,6 +134,53 @@ fn handshake<B>(
 fn takes_few_packets(headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
     agent.starts_with(b"python-requests/") || agent.starts_with(b"Python/")
+}
+
+const DRAINING: Refusal = Refusal::Overloaded("The server is shutting down");
+
+/// Checks the size of the head of a session's request that is kept until it is answered.
+fn check_head(server: &Server, parts: &Parts) -> Result<(), Refusal> {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    match target + head_size(&parts.headers) > server.settings.max_head_bytes {
+        true => Err(Refusal::HeadTooLarge),
+        false => Ok(()),
+    }
+}
+
+fn session_id(server: &Server, parts: &Parts) -> Result<Arc<str>, Refusal> {
+    let id = match &server.settings.generate_id {
+        None => generate_id(),
+        Some(generate) => {
+            server.contained(|| generate(parts)).ok_or(Refusal::Internal("the function `generate_id` panicked"))?
+        }
+    };
+    match id.is_empty() {
+        true => Err(Refusal::BadRequest("the id of the session is empty")),
+        false => Ok(id.into()),
+    }
+}
+
+/// Opens a session for a request, which is taken unless hooks want to see it once more.
+fn open(
+    server: &Arc<Server>,
+    id: Arc<str>,
+    parts: &mut Parts,
+    transport: Transport,
+    dialect: Dialect,
+) -> Result<Arc<Connection>, Refusal> {
+    let settings = &server.settings;
+    let address =
+        if settings.limits_addresses() { settings.address_of(&parts.headers, &parts.extensions) } else { None };
+    let request = if settings.hooks.want_handshakes() { parts.clone() } else { take_parts(parts) };
+    let request = ConnectionRequest::new(request, settings.max_head_bytes).map_err(|error| match error {
+        RequestError::TooLarge => Refusal::HeadTooLarge,
+        RequestError::UnreadableTarget => Refusal::BadRequest("the target is too long to be kept"),
+    })?;
+    Connection::open(server.clone(), id, request, transport, dialect, address).map_err(|error| match error {
+        OpenError::IdTaken => Refusal::BadRequest("the id of the session is taken"),
+        OpenError::Draining => DRAINING,
+        OpenError::TooManySessions => Refusal::TooManySessions,
+    })
 }
 
 /// The handshake itself is the answer to the first poll.
@@ -160,23 +199,33 @@ fn first_poll(connection: Arc<Connection>, responder: &Responder) -> Response<By
     responder.payload(body)
 }
 
-fn poll_or_post<B: Body>(connection: Arc<Connection>, parts: &mut Parts, body: B) -> Answer<B> {
+fn poll_or_post<B: Body>(
+    connection: Arc<Connection>,
+    parts: &mut Parts,
+    body: B,
+    is_jsonp: bool,
+) -> Result<Answer<B>, Refused> {
     let server = &connection.server;
     let method = parts.method.clone();
+    if !matches!(method, Method::GET | Method::POST) {
+        return Err(Refusal::MethodNotAllowed.into());
+    }
+    if server.settings.hooks.headers.is_some() {
+        // The request is kept until it is answered.
+        check_head(server, parts)?;
+    }
     let octet_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream");
-    let responder = Responder::new(server, parts).with_hook(server, parts);
-    let answer = match method {
-        Method::GET => PollFuture::begin(connection).map(|future| Answer::Poll { future, responder }),
-        Method::POST if octet_stream && connection.dialect.protocol == Protocol::V4 => {
-            connection.abort(CloseCause::TransportError("invalid content"));
-            Err(StatusCode::BAD_REQUEST)
-        }
-        Method::POST => {
-            PostFuture::begin(connection, octet_stream, body).map(|future| Answer::Post { future, responder })
-        }
-        _ => Err(StatusCode::METHOD_NOT_ALLOWED),
+    let is_jsonp = is_jsonp || connection.dialect.jsonp.is_some();
+    let responder = Responder::new(server, parts, is_jsonp).with_hook(server, parts);
+    let answer = if method == Method::GET {
+        PollFuture::begin(connection).map(|future| Answer::Poll { future, responder })
+    } else if octet_stream && connection.dialect.protocol == Protocol::V4 {
+        connection.abort(CloseCause::TransportError("invalid content"));
+        Err(StatusCode::BAD_REQUEST)
+    } else {
+        PostFuture::begin(connection, octet_stream, body).map(|future| Answer::Post { future, responder })
     };
-    answer.unwrap_or_else(Answer::status)
+    Ok(answer.unwrap_or_else(|status| Answer::refused(&failed(status))))
 }
 
 /// A WebSocket wants to carry a session that began with long-polling.
@@ -184,7 +233,14 @@ fn upgrade<B>(server: &Server, connection: &Arc<Connection>, parts: &mut Parts) 
     if !server.settings.allow_upgrades {
         return Err(Refusal::BadRequest("upgrades are turned off").into());
     }
+    if server.settings.hooks.headers.is_some() {
+        check_head(server, parts)?;
+    }
     let websocket = WebSocketUpgrade::check(parts)?;
+    if !connection.inspect(Session::is_polling) {
+        // As Node does: clients take a refusal before the 101 for an error of the network.
+        return Ok(Answer::ready(websocket.dismiss(connection.clone())));
+    }
     if !connection.update(Session::probe_begin) {
         return Err(Refusal::BadRequest("the session has a WebSocket already").into());
     }

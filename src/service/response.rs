@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use memchr::memmem;
 
 use crate::{
-    engine::{Payload, Refusal},
+    engine::{Payload, Refusal, error_body},
     server::Server,
     transport::BadUpgrade,
 };
@@ -18,6 +18,8 @@ use super::compression::Encoding;
 /// What of a request, and of the settings, shapes the answer to a poll or a POST.
 pub(super) struct Responder {
     agent: Agent,
+    /// The answer is for a script element: a browser must not take it for anything else.
+    jsonp: bool,
     /// How the body is compressed, and from how many bytes on.
     #[cfg(feature = "compression")]
     compression: Option<(Encoding, usize)>,
@@ -45,9 +47,10 @@ impl Agent {
 
 impl Responder {
     #[cfg_attr(not(feature = "compression"), expect(unused_variables))]
-    pub(super) fn new(server: &Server, request: &Parts) -> Self {
+    pub(super) fn new(server: &Server, request: &Parts, jsonp: bool) -> Self {
         Self {
             agent: Agent::of(&request.headers),
+            jsonp,
             #[cfg(feature = "compression")]
             compression: server
                 .settings
@@ -93,6 +96,9 @@ impl Responder {
         if self.agent == Agent::InternetExplorer {
             headers.insert(header::X_XSS_PROTECTION, HeaderValue::from_static("0"));
         }
+        if self.jsonp {
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+        }
         response
     }
 
@@ -106,6 +112,7 @@ impl Responder {
 }
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// The value of a content type. Most are checked when this is compiled.
 fn header_value(content_type: &'static str) -> HeaderValue {
@@ -139,27 +146,29 @@ pub(super) fn take_parts(parts: &mut Parts) -> Parts {
     std::mem::replace(parts, empty)
 }
 
-pub(super) fn status_only(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = status;
-    response
-}
-
 /// The engine refuses a request.
 pub(super) fn refused(refusal: &Refusal) -> Response<Bytes> {
-    let mut response = Response::new(refusal.body().into());
-    *response.status_mut() = refusal.status();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = error(refusal.status(), refusal.body());
+    if *refusal == Refusal::MethodNotAllowed {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+    }
     response
 }
 
 /// The opening handshake of a WebSocket is at fault.
 pub(super) fn bad_upgrade(bad: &BadUpgrade) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(bad.message.as_bytes()));
-    *response.status_mut() = bad.status;
+    let mut response = error(bad.status, error_body(Refusal::BadRequest("").code(), bad.message));
+    response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}
+
+/// A response that is not a success. A page that asked for it by a script element must not run it.
+fn error(status: StatusCode, json: String) -> Response<Bytes> {
+    let mut response = Response::new(json.into());
+    *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     response
 }
 

@@ -16,7 +16,7 @@ impl SocketExtensions<'_> {
     /// The value of a type.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.socket.with_extensions(|extensions| extensions.get::<T>().cloned())
+        self.socket.extension()
     }
 
     /// Sets the value of a type, and returns the one that was there.

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, fmt, net::SocketAddr, time::SystemTime};
 
 use http::{HeaderMap, Uri};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 
 use crate::packet::read_json;
 
@@ -42,9 +42,11 @@ impl<'a> Handshake<'a> {
     ///
     /// # Errors
     ///
-    /// If it does not fit the type.
+    /// If it does not fit the type, or if the socket has left and its [`on_disconnect`](crate::Namespace::on_disconnect)
+    /// has ended: then it is not kept any longer.
     pub fn auth<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
-        read_json(&self.socket.auth)
+        let forgotten = || serde_json::Error::custom("the socket has left, and its auth payload is not kept");
+        read_json(&self.socket.auth().ok_or_else(forgotten)?)
     }
 
     /// The address of the peer, which may be a proxy.

@@ -30,6 +30,6 @@ pub use self::{
 pub(crate) use self::{
     kept::LayerId,
     listeners::Found,
-    state::{EventStart, Socket},
+    state::{EMPTY_AUTH, EventStart, Socket},
 };
 pub use crate::room::SocketId;

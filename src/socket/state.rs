@@ -49,8 +49,8 @@ pub(crate) struct Socket {
     /// There are none as long as they are those of the request that opened the connection.
     extensions: Mutex<Option<Extensions>>,
     pub(super) kept: Kept,
-    /// The JSON object that came with CONNECT.
-    pub(super) auth: Bytes,
+    /// The JSON object that came with CONNECT, or nothing for an empty one. `None` once the socket has left.
+    auth: Mutex<Option<Box<[u8]>>>,
     /// Recovery state; `None` if recovery is off or the client speaks revision 3.
     pub(crate) session: Option<Box<RecoverySession>>,
     /// JSON: what handlers keep about the socket.
@@ -70,6 +70,9 @@ pub(crate) struct Socket {
     /// The namespace's event service, if that has to be asked whether it is ready: a clone for each socket.
     events: Mutex<Option<EventRoute>>,
 }
+
+/// What a client is taken to have sent that sends nothing.
+pub(crate) const EMPTY_AUTH: &[u8] = b"{}";
 
 const ADMITTING: u8 = 0;
 const HELD: u8 = 1;
@@ -114,7 +117,7 @@ impl Socket {
     pub(crate) fn new(
         connection: Arc<Connection>,
         namespace: Arc<NamespaceState>,
-        auth: Bytes,
+        auth: &[u8],
         restored: Option<Arc<Restored>>,
     ) -> Arc<Self> {
         let saved = restored.as_ref().map(|restored| &*restored.saved);
@@ -131,7 +134,7 @@ impl Socket {
             acks: Acks::default(),
             extensions: Mutex::default(),
             kept: Kept::default(),
-            auth,
+            auth: Mutex::new(Some(if auth == EMPTY_AUTH { Box::default() } else { auth.into() })),
             listeners: OnceLock::new(),
             untold: AtomicBool::new(false),
             declined: AtomicBool::new(false),
@@ -180,6 +183,17 @@ impl Socket {
 
     // What it carries.
 
+    /// What came with CONNECT, as JSON. `None` once the socket has left.
+    pub(super) fn auth(&self) -> Option<Box<[u8]>> {
+        self.auth.lock().clone().map(|auth| if auth.is_empty() { EMPTY_AUTH.into() } else { auth })
+    }
+
+    /// Drops the auth payload, so that a `SocketRef` that outlives the socket does not keep it.
+    pub(crate) fn forget_auth(&self) {
+        let auth = self.auth.lock().take();
+        drop(auth);
+    }
+
     /// What handlers keep about the socket, as JSON.
     pub(crate) fn data_bytes(&self) -> Option<Bytes> {
         self.data.lock().clone()
@@ -189,16 +203,16 @@ impl Socket {
         *self.data.lock() = json;
     }
 
-    pub(super) fn with_extensions<R>(&self, read: impl FnOnce(&Extensions) -> R) -> R {
+    pub(super) fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         match &*self.extensions.lock() {
-            Some(own) => read(own),
-            None => read(self.connection.request.extensions()),
+            Some(own) => own.get().cloned(),
+            None => self.connection.request.extension().cloned(),
         }
     }
 
     pub(super) fn change_extensions<R>(&self, change: impl FnOnce(&mut Extensions) -> R) -> R {
         let mut own = self.extensions.lock();
-        change(own.get_or_insert_with(|| self.connection.request.extensions().clone()))
+        change(own.get_or_insert_with(|| self.connection.request.to_extensions()))
     }
 
     /// Drops the extensions of a socket that has left once its last handler has ended: one of them may hold the socket.
@@ -210,7 +224,7 @@ impl Socket {
     }
 
     pub(crate) fn all_extensions(&self) -> Extensions {
-        self.with_extensions(Clone::clone)
+        self.extensions.lock().clone().unwrap_or_else(|| self.connection.request.to_extensions())
     }
 
     /// The socket's own listeners, if it has ever had one.
@@ -651,6 +665,8 @@ impl Socket {
         server.contain(|| drop(self.kept.take()));
         if tells_handlers {
             namespace::run_disconnect(self, reason);
+        } else {
+            self.forget_auth();
         }
         if let Some(listeners) = self.listeners() {
             listeners.clear();

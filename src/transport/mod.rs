@@ -5,6 +5,7 @@ mod error;
 mod packet_io;
 mod polling;
 mod probe;
+mod served;
 mod upgrade;
 mod upgraded;
 mod websocket;
@@ -19,6 +20,7 @@ pub(crate) use self::{
     driver::Driver,
     packet_io::Foreign,
     polling::{PollFuture, PostFuture, watch},
+    served::{Activity, InUse, ServedIo},
     upgrade::{BadUpgrade, WebSocketUpgrade, is_extended_connect, is_websocket_request},
 };
 

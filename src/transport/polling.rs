@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use pin_project::{pin_project, pinned_drop};
@@ -179,7 +179,11 @@ impl<B: Body> PostFuture<B> {
                         return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));
                     }
                     if this.received.is_empty() && this.body.is_end_stream() {
-                        break data.copy_to_bytes(data.remaining());
+                        // A copy in its final size: it is a part of the HTTP server's read buffer, which may be much
+                        // larger than what a handler keeps of it.
+                        if data.chunk().len() == data.remaining() {
+                            break Bytes::copy_from_slice(data.chunk());
+                        }
                     }
                     while data.has_remaining() {
                         let chunk = data.chunk();

@@ -18,7 +18,7 @@ use crate::{
     macros::log,
 };
 
-use super::{carry, driver::Driver, probe::probe, upgraded::UpgradedIo, websocket::WebSocket};
+use super::{carry, driver::Driver, probe::probe, served::InUse, upgraded::UpgradedIo, websocket::WebSocket};
 
 /// Whether a request asks for a WebSocket.
 pub(crate) fn is_websocket_request(parts: &Parts) -> bool {
@@ -50,6 +50,8 @@ pub(crate) struct WebSocketUpgrade {
     /// There is none over HTTP/2, where nothing is switched: the stream carries the WebSocket from the start.
     accept_key: Option<HeaderValue>,
     subprotocol: Option<HeaderValue>,
+    /// Over HTTP/2, on our own server: the connection that the stream is a part of.
+    in_use: Option<Arc<InUse>>,
 }
 
 /// An opening handshake that breaks the rules.
@@ -85,20 +87,26 @@ impl WebSocketUpgrade {
         let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
             return bad(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded");
         };
-        Ok(Self { on_upgrade, accept_key, subprotocol })
+        let in_use = parts.extensions.remove::<Arc<InUse>>();
+        Ok(Self { on_upgrade, accept_key, subprotocol, in_use })
     }
 
     /// Opens a session on the WebSocket, and answers 101; over HTTP/2, 200.
     pub(crate) fn open<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
-        self.accept(connection, false)
+        self.accept(connection, Purpose::Opening)
     }
 
     /// Tries the WebSocket for a session that is on long-polling, and answers likewise.
     pub(crate) fn probe<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
-        self.accept(connection, true)
+        self.accept(connection, Purpose::Probing)
     }
 
-    fn accept<B: Default>(self, connection: Arc<Connection>, probing: bool) -> Response<B> {
+    /// Responds with 101 and closes the WebSocket at once: its session has another one.
+    pub(crate) fn dismiss<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
+        self.accept(connection, Purpose::Dismissing)
+    }
+
+    fn accept<B: Default>(self, connection: Arc<Connection>, purpose: Purpose) -> Response<B> {
         let mut response = Response::new(B::default());
         if let Some(accept_key) = self.accept_key {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -111,7 +119,7 @@ impl WebSocketUpgrade {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }
         // Made before the first poll: a task may be dropped without one.
-        let begun = Begun { connection, probing, over: false };
+        let begun = Begun { connection, purpose, in_use: self.in_use, over: false };
         tokio::spawn(WebSocketTask::Waiting { on_upgrade: self.on_upgrade, begun });
         response
     }
@@ -119,9 +127,9 @@ impl WebSocketUpgrade {
 
 /// Node's server takes the first subprotocol that is offered.
 fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
-    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
-    let first = offered.split(',').next()?.trim();
-    HeaderValue::from_str(first).ok().filter(|first| !first.is_empty())
+    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.as_bytes();
+    let first = offered.split(|byte| *byte == b',').next()?.trim_ascii();
+    HeaderValue::from_bytes(first).ok().filter(|first| !first.is_empty())
 }
 
 /// The task of a WebSocket connection. It is as large as its largest part: most connections are idle.
@@ -180,9 +188,20 @@ const MAX_PROBE: usize = 64;
 /// What a task has begun, and ends if no driver takes over: the connection may never be upgraded.
 struct Begun {
     connection: Arc<Connection>,
-    /// Only a probe has begun: the session itself lives on.
-    probing: bool,
+    purpose: Purpose,
+    in_use: Option<Arc<InUse>>,
     over: bool,
+}
+
+/// What a WebSocket is to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It carries the session from the start.
+    Opening,
+    /// It is tried. If that fails, the session itself lives on.
+    Probing,
+    /// It is closed, and the session does not notice.
+    Dismissing,
 }
 
 impl Begun {
@@ -191,11 +210,11 @@ impl Begun {
         self.over = true;
     }
 
-    fn upgraded(self, upgraded: Upgraded) -> WebSocketTask {
+    fn upgraded(mut self, upgraded: Upgraded) -> WebSocketTask {
         let connection = self.connection.clone();
-        let (io, read) = UpgradedIo::new(upgraded);
+        let (io, read) = UpgradedIo::new(upgraded, self.in_use.take());
         let max_payload = connection.server.settings.max_payload;
-        if !self.probing {
+        if self.purpose == Purpose::Opening {
             let websocket = WebSocket::new(io, read, max_payload, connection.dialect.clone());
             self.hand_over();
             return WebSocketTask::Driving(carry(connection, websocket));
@@ -203,7 +222,7 @@ impl Begun {
         let mut websocket = WebSocket::new(io, read, MAX_PROBE, connection.dialect.clone());
         let probed = connection.clone();
         let probe = async move {
-            if probe(&probed, &mut websocket).await {
+            if self.purpose == Purpose::Probing && probe(&probed, &mut websocket).await {
                 websocket.set_max_payload(max_payload);
                 self.hand_over();
                 return Some(websocket);
@@ -218,10 +237,10 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        match (self.over, self.probing) {
-            (true, _) => {}
-            (false, true) => self.connection.update(Session::probe_end),
-            (false, false) => {
+        match (self.over, self.purpose) {
+            (true, _) | (false, Purpose::Dismissing) => {}
+            (false, Purpose::Probing) => self.connection.update(Session::probe_end),
+            (false, Purpose::Opening) => {
                 self.connection.abort(CloseCause::TransportClose);
                 self.connection.finish();
                 self.connection.mark_ended();

@@ -62,6 +62,7 @@ impl HttpClient {
     }
 
     pub async fn send(&mut self, request: Request<Body>) -> Reply {
+        soon(self.sender.ready()).await.expect("the connection is open");
         let response = soon(self.sender.send_request(request)).await.expect("the server answers");
         let (parts, body): (_, Incoming) = response.into_parts();
         let body = soon(body.collect()).await.expect("the body arrives whole").to_bytes();

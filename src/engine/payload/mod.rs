@@ -5,12 +5,22 @@ mod v3;
 mod v4;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::{
     dialect::Dialect,
     packet::{Packet, PacketError},
     query::Protocol,
 };
+
+/// A packet's text as a part of its payload, or as a copy if it is less than half of that: an event may be kept for as long
+/// as its handler runs, and must not keep all that came with it. Base64 is decoded into separate memory anyway.
+fn part_of(payload: &ByteString, part: &str) -> ByteString {
+    match part.len() < payload.len() / 2 && !part.starts_with('b') {
+        true => part.into(),
+        false => payload.slice_ref(part),
+    }
+}
 
 /// The body of a poll's answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,8 +39,7 @@ pub(crate) fn encode_payload(dialect: &Dialect, packets: Vec<Packet>) -> Payload
     let compress = packets.iter().any(Packet::may_be_compressed);
     let (mut body, mut content_type) = match dialect.protocol {
         Protocol::V4 => (v4::encode(packets), TEXT),
-        // Clients of 1.0 to 1.3 that can take bytes take nothing else, and those of 1.x decode the UTF-8 of text twice.
-        Protocol::V3 if !dialect.is_text_only() => (v3::encode_binary(&packets), "application/octet-stream"),
+        Protocol::V3 if dialect.answers_in_bytes(&packets) => (v3::encode_binary(&packets), "application/octet-stream"),
         Protocol::V3 => (v3::encode_text(&packets), TEXT),
     };
     if let Some(index) = &dialect.jsonp {

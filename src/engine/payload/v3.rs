@@ -6,9 +6,12 @@
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
-use super::super::{
-    base64,
-    packet::{EncodedTwice, MESSAGE_BYTE, Packet, PacketError},
+use super::{
+    super::{
+        base64,
+        packet::{EncodedTwice, MESSAGE_BYTE, Packet, PacketError},
+    },
+    part_of,
 };
 
 const END_OF_LENGTH: u8 = 0xff;
@@ -94,7 +97,7 @@ impl TextDecoder {
         let start = self.at + colon + 1;
         let end = start + utf16_prefix(&self.body[start..], units).ok_or(MALFORMED)?;
         self.at = end;
-        Ok(self.body.slice_ref(&self.body[start..end]))
+        Ok(part_of(&self.body, &self.body[start..end]))
     }
 }
 
@@ -127,11 +130,13 @@ impl Iterator for TextDecoder {
 #[derive(Debug)]
 pub(super) struct BinaryDecoder {
     rest: Bytes,
+    /// The length of the payload.
+    length: usize,
 }
 
 impl BinaryDecoder {
     pub(super) fn new(body: Bytes) -> Self {
-        Self { rest: body }
+        Self { length: body.len(), rest: body }
     }
 
     fn decode(&mut self) -> Result<Packet, PacketError> {
@@ -144,6 +149,7 @@ impl BinaryDecoder {
         }
         let packet = self.rest.split_to(length);
         match (marker, packet.first()) {
+            (TEXT, _) if packet.len() < self.length / 2 => Packet::from_text(Bytes::copy_from_slice(&packet)),
             (TEXT, _) => Packet::from_text(packet),
             // A copy: it may be kept for long, and is a part of the whole payload.
             (BINARY, Some(&MESSAGE_BYTE)) => Ok(Packet::binary(Bytes::copy_from_slice(&packet[1..]))),
@@ -225,12 +231,17 @@ mod tests {
     }
 
     #[test]
-    fn binary_does_not_keep_the_payload() {
+    fn a_small_packet_does_not_keep_the_payload() {
+        let is_inside = |body: &Bytes, packet: &Packet| body.as_ptr_range().contains(&packet.data().as_ptr());
         let body = Bytes::from_static(b"\x01\x02\xff\x04a\x00\x02\xff4b");
         let packets: Vec<_> = BinaryDecoder::new(body.clone()).collect::<Result<_, _>>().unwrap();
         assert_eq!(packets, [message(b"a"), Packet::message("b")]);
-        let data = packets[0].clone().into_data();
-        assert!(!body.as_ptr_range().contains(&data.as_ptr()));
+        assert!(!packets.iter().any(|packet| is_inside(&body, packet)));
+        let body = Bytes::from_static(b"2:4a10:4large one");
+        let packets: Vec<_> =
+            TextDecoder::new(body.clone(), EncodedTwice::unknown()).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(packets, [Packet::message("a"), Packet::message("large one")]);
+        assert!(!is_inside(&body, &packets[0]) && is_inside(&body, &packets[1]));
     }
 
     #[test]

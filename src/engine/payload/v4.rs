@@ -4,9 +4,12 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::super::{
-    base64,
-    packet::{Packet, PacketError, PacketPayload},
+use super::{
+    super::{
+        base64,
+        packet::{Packet, PacketError, PacketPayload},
+    },
+    part_of,
 };
 
 /// Joins the packets of a payload.
@@ -41,7 +44,9 @@ pub(super) fn encode(mut packets: Vec<Packet>) -> Bytes {
 /// Packets in front of a malformed one are yielded: Node delivers them too.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    rest: Option<ByteString>,
+    body: ByteString,
+    /// Where the next packet begins; `None` if there is none.
+    at: Option<usize>,
 }
 
 impl Decoder {
@@ -50,7 +55,7 @@ impl Decoder {
     /// If the body is not UTF-8.
     pub(super) fn new(body: Bytes) -> Result<Self, PacketError> {
         match body.try_into() {
-            Ok(body) => Ok(Self { rest: Some(body) }),
+            Ok(body) => Ok(Self { body, at: Some(0) }),
             Err(_) => Err(PacketError::new("a payload is not valid UTF-8")),
         }
     }
@@ -60,14 +65,20 @@ impl Iterator for Decoder {
     type Item = Result<Packet, PacketError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut packet = self.rest.take()?;
-        if let Some(end) = memchr::memchr(SEPARATOR, packet.as_bytes()) {
-            self.rest = Some(packet.slice_ref(&packet[end + 1..]));
-            packet = packet.slice_ref(&packet[..end]);
-        }
-        let packet = Packet::from_utf8(packet);
+        let begin = self.at.take()?;
+        let rest = &self.body[begin..];
+        let text = match memchr::memchr(SEPARATOR, rest.as_bytes()) {
+            Some(end) => {
+                self.at = Some(begin + end + 1);
+                part_of(&self.body, &rest[..end])
+            }
+            // Most payloads are one packet.
+            None if begin == 0 => std::mem::take(&mut self.body),
+            None => part_of(&self.body, rest),
+        };
+        let packet = Packet::from_utf8(text);
         if packet.is_err() {
-            self.rest = None;
+            self.at = None;
         }
         Some(packet)
     }
@@ -93,6 +104,14 @@ mod tests {
         let packet = Packet::message("hello");
         let place = packet.text().unwrap().as_ptr();
         assert_eq!(encode(vec![packet]).as_ptr(), place);
+    }
+
+    #[test]
+    fn a_small_packet_does_not_keep_the_payload() {
+        let body = Bytes::from([&b"4small\x1e4"[..], &[b'x'; 1000]].concat());
+        let packets: Vec<_> = Decoder::new(body.clone()).unwrap().map(|packet| packet.unwrap()).collect();
+        let is_inside = |packet: &Packet| body.as_ptr_range().contains(&packet.data().as_ptr());
+        assert_eq!(packets.iter().map(is_inside).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
