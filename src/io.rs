@@ -15,7 +15,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     cluster::ClusterAdapter,
@@ -30,6 +30,9 @@ use crate::{
     socket::{AckStream, BroadcastOperator, EmitError, RemoteSocket, SocketRef},
     transport::{CLOSE_TIMEOUT, Foreign, TransportError, carry},
 };
+
+/// How long a server that closes waits for event handlers, before it closes their connections.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(4);
 
 tokio::task_local! {
     /// The server whose layer handles the request that is being polled. An extension on the request would cost every
@@ -108,15 +111,18 @@ impl SocketIo {
     /// Clients take that for the server's decision and do not come back by themselves; to make them go elsewhere, use
     /// [`drain`](Self::drain). The HTTP server is not touched: new clients may connect.
     ///
-    /// It waits until all have gone, five seconds at most; then the rest is cut off.
+    /// Event handlers that run may finish first: their acks are sent, and so are those that they wait for read. Further events are
+    /// ignored. The future is ready when all connections have ended and their [`on_disconnect`](crate::Namespace::on_disconnect)
+    /// handlers have finished, but after five seconds at the latest: after four, connections whose handlers still run are closed, and after
+    /// five what is left is cut off. A handler must not await this, since it would wait for itself: spawn a task.
     ///
     /// # Cancel safety
     ///
-    /// Everyone is disconnected even if the future is dropped after its first poll.
+    /// Everyone is disconnected even if the future is dropped after its first poll, once its handlers have ended.
     pub async fn close(&self) {
-        let connections = self.server.sessions.all();
-        connections.iter().for_each(|connection| connection.shut_down(true));
-        self.gone(&connections).await;
+        let connections = self.server.sessions.all_and_lingering();
+        connections.iter().for_each(|connection| connection.leave(true));
+        self.gone(&connections, true).await;
     }
 
     /// Empties the server, before it is replaced: no new session is opened any more, and the clients' connections are
@@ -140,7 +146,7 @@ impl SocketIo {
     /// # }
     /// ```
     ///
-    /// It waits until all have gone, at most five seconds longer than the duration; then the rest is cut off.
+    /// Handlers are waited for as by [`close`](Self::close). The future is ready at most five seconds after the duration.
     ///
     /// # Cancel safety
     ///
@@ -154,7 +160,7 @@ impl SocketIo {
         while closed < connections.len() {
             // One at least, however the clock is rounded.
             let due = due_by(begin.elapsed(), duration, connections.len()).max(closed + 1);
-            connections[closed..due].iter().for_each(|connection| connection.shut_down(false));
+            connections[closed..due].iter().for_each(|connection| connection.leave(false));
             closed = due;
             let next = begin + duration.mul_f64(closed as f64 / connections.len() as f64);
             // If all have left by themselves, there is nothing to wait for.
@@ -163,19 +169,19 @@ impl SocketIo {
             }
         }
         // Some may have opened while the flag was set.
-        let all: Vec<_> = connections.into_iter().chain(self.server.sessions.all()).collect();
-        all.iter().for_each(|connection| connection.shut_down(false));
-        self.gone(&all).await;
+        let all: Vec<_> = connections.into_iter().chain(self.server.sessions.all_and_lingering()).collect();
+        all.iter().for_each(|connection| connection.leave(false));
+        self.gone(&all, false).await;
     }
 
-    /// Waits until connections have ended. `ended` is how many of the first ones are known to have; as it is kept from one
-    /// call to the next, each connection is looked at once.
+    /// Waits until connections and their handlers have ended. `ended` is how many of the first ones are known to have; as it is kept
+    /// from one call to the next, each connection is looked at once.
     async fn all_ended(&self, connections: &[Arc<Connection>], ended: &mut usize) {
         while let Some(connection) = connections.get(*ended) {
             let mut notified = pin!(self.server.ended.notified());
             // From here on nothing is missed.
             notified.as_mut().enable();
-            if connection.has_ended() {
+            if connection.has_ended() && !connection.runs_handlers() {
                 *ended += 1;
             } else {
                 notified.await;
@@ -183,9 +189,15 @@ impl SocketIo {
         }
     }
 
-    /// Waits until connections have ended, and cuts off those that take too long.
-    async fn gone(&self, connections: &[Arc<Connection>]) {
-        if tokio::time::timeout(CLOSE_TIMEOUT, self.all_ended(connections, &mut 0)).await.is_err() {
+    /// Waits until connections and their handlers have ended. Closes those whose handlers take too long, and cuts off those that take
+    /// too long to close.
+    async fn gone(&self, connections: &[Arc<Connection>], disconnect: bool) {
+        let mut ended = 0;
+        if timeout(HANDLER_TIMEOUT, self.all_ended(connections, &mut ended)).await.is_ok() {
+            return;
+        }
+        connections.iter().for_each(|connection| connection.shut_down(disconnect));
+        if timeout(CLOSE_TIMEOUT - HANDLER_TIMEOUT, self.all_ended(connections, &mut ended)).await.is_err() {
             connections.iter().for_each(|connection| connection.abort(CloseCause::ShuttingDown));
         }
     }
@@ -400,6 +412,11 @@ macro_rules! operators {
             #[doc = concat!("Everyone in ", $what, " except whoever is in these rooms.")]
             pub fn except(&$self, rooms: impl IntoRooms) -> BroadcastOperator {
                 $namespace.everyone().except(rooms)
+            }
+
+            #[doc = concat!("Everyone in ", $what, ".")]
+            pub fn all(&$self) -> BroadcastOperator {
+                $namespace.everyone()
             }
 
             #[doc = concat!("Everyone in ", $what, ", on this node only.")]

@@ -1,12 +1,16 @@
 //! Rooms, and emitting to many.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
-use tower_socketio::{Namespace, SocketIoConfig, SocketIoService, SocketRef, extract::Data};
+use futures_util::StreamExt;
+use tower_socketio::{EmitReport, Namespace, SocketIoConfig, SocketIoService, SocketRef, extract::Data};
 
 use crate::support::*;
 
@@ -91,6 +95,51 @@ async fn the_server_emits_to_rooms_ids_and_everyone() {
     c.expect("41").await;
     c.expect_close().await;
     assert_eq!(io.sockets().len(), 1);
+}
+
+#[tokio::test]
+async fn an_empty_list_of_rooms_selects_no_socket() {
+    let (server, [(mut a, id_a), (mut b, _), (mut c, _)]) = three().await;
+    let (io, none) = (&server.io, Vec::<String>::new());
+    let (root, socket) = (io.of("/").unwrap(), io.socket(&id_a).unwrap());
+    for empty in [
+        io.to(none.clone()),
+        io.within(none.clone()),
+        io.to(none.clone()).to(none.clone()),
+        io.except("nowhere").to(none.clone()),
+        io.to(none.clone()).except(none.clone()),
+        root.to([] as [&str; 0]),
+        socket.to(none.clone()),
+        socket.within(none.clone()),
+        socket.broadcast().to(none.clone()),
+        socket.all().to(none.clone()),
+        socket.volatile().within(none.clone()),
+        io.to(HashSet::<String>::new()),
+    ] {
+        empty.emit("n", &()).unwrap();
+        assert_eq!(empty.emit_and_report("n", &()).unwrap(), EmitReport::default());
+        assert_eq!(empty.emit_in_slices("n", &()).await.unwrap(), EmitReport::default());
+        assert_eq!(empty.emit_with_ack::<()>("n", &()).unwrap().count().await, 0);
+        assert_eq!((empty.sockets().len(), empty.fetch_sockets().await.len()), (0, 0));
+        empty.sockets_join("joined");
+        empty.sockets_leave(&*id_a);
+        empty.disconnect_sockets(true);
+    }
+    assert_eq!((io.stats().sockets, io.to("joined").sockets().len()), (3, 0));
+    // One room is enough, and an empty list of exceptions excepts no socket.
+    io.to(none.clone()).to(&*id_a).emit("one", &()).unwrap();
+    a.expect(r#"42["one"]"#).await;
+    for everyone in [io.all(), root.all(), socket.all(), socket.volatile().all(), io.except(none.clone())] {
+        everyone.emit("all", &()).unwrap();
+        for client in [&mut a, &mut b, &mut c] {
+            client.expect(r#"42["all"]"#).await;
+        }
+    }
+    socket.except(none).emit("others", &()).unwrap();
+    for client in [&mut b, &mut c] {
+        client.expect(r#"42["others"]"#).await;
+    }
+    a.is_quiet().await;
 }
 
 #[tokio::test]

@@ -60,6 +60,22 @@ fn cluster_of(config: impl Fn() -> SocketIoConfig) -> (SocketIo, SocketIo, Bus) 
 }
 
 #[tokio::test]
+async fn what_is_for_no_socket_is_not_published() {
+    let (a, b, bus) = cluster();
+    let _client = Memory::join(&b).await;
+    let none = a.to(Vec::<String>::new());
+    none.emit("n", &()).unwrap();
+    none.emit_in_slices("n", &()).await.unwrap();
+    none.sockets_join("x");
+    none.sockets_leave("room");
+    none.disconnect_sockets(true);
+    assert!(bus.record.lock().unwrap().is_empty());
+    // To other nodes, an empty list is everyone.
+    a.all().sockets_join("x");
+    assert_eq!((bus.record.lock().unwrap().len(), b.to("x").sockets().len()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_broadcast_reaches_the_rooms_of_all_nodes() {
     let (a, b, bus) = cluster();
     let (mut on_a, mut on_b) = (Memory::join(&a).await, Memory::join(&b).await);

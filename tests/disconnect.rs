@@ -10,13 +10,13 @@ use hyper::{Request, StatusCode};
 use tokio::sync::{Semaphore, mpsc};
 use tower::ServiceExt;
 use tower_socketio::{
-    DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef, test::TestClient,
+    DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, test::TestClient,
 };
 
 use crate::support::*;
 
 /// A namespace that notes the end of its sockets, with their rooms.
-fn noting() -> (Namespace, mpsc::UnboundedReceiver<String>) {
+pub fn noting() -> (Namespace, mpsc::UnboundedReceiver<String>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let note = move |what: &'static str| {
         let sender = sender.clone();
@@ -37,7 +37,7 @@ fn noting() -> (Namespace, mpsc::UnboundedReceiver<String>) {
     (namespace.with_state(()), receiver)
 }
 
-async fn expect(notes: &mut mpsc::UnboundedReceiver<String>, reason: &str) {
+pub async fn expect(notes: &mut mpsc::UnboundedReceiver<String>, reason: &str) {
     assert_eq!(soon(notes.recv()).await.unwrap(), format!(r#"disconnecting {reason} ["room"] false"#));
     assert_eq!(soon(notes.recv()).await.unwrap(), format!("disconnect {reason} [] false"));
 }
@@ -194,111 +194,6 @@ async fn a_handler_that_disconnects_everyone_from_within_is_harmless() {
         client.expect("41").await;
     }
     assert_eq!(server.io.stats().sockets, 0);
-}
-
-#[tokio::test]
-async fn closing_the_server_disconnects_everyone_and_takes_new_clients() {
-    let (namespace, mut notes) = noting();
-    let server = serve_namespace(namespace).await;
-    let (mut websocket, id) = WebSocket::join(server.address, "40").await;
-    let polling = Polling::join(server.address).await;
-    server.io.socket(&id).unwrap().emit("last", &()).unwrap();
-    let polls = async {
-        polling.expect("41").await;
-        polling.expect("6\x1e1").await;
-    };
-    tokio::join!(polls, server.io.close());
-    websocket.expect(r#"42["last"]"#).await;
-    websocket.expect("41").await;
-    websocket.expect_close().await;
-    expect(&mut notes, "server shutting down").await;
-    expect(&mut notes, "server shutting down").await;
-    server.is_empty().await;
-    WebSocket::join(server.address, "40").await;
-}
-
-#[tokio::test]
-async fn who_does_not_fetch_the_end_is_cut_off() {
-    let server = serve_config(SocketIoConfig::new()).await;
-    let _polling = Polling::join(server.address).await;
-    server.io.close().await;
-    assert_eq!(server.io.stats().sockets, 0);
-    server.is_empty().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_server_is_drained_bit_by_bit_and_takes_nobody_in() {
-    let io = SocketIoService::new(SocketIoConfig::new()).io();
-    let mut clients = Vec::new();
-    for _ in 0..4 {
-        clients.push(Memory::join(&io).await);
-    }
-    let begin = tokio::time::Instant::now();
-    let draining = tokio::spawn({
-        let io = io.clone();
-        async move { io.drain(Duration::from_secs(8)).await }
-    });
-    for seconds in [1, 3, 5, 7] {
-        tokio::time::sleep_until(begin + Duration::from_secs(seconds)).await;
-        assert_eq!(io.stats().connections, 4 - (seconds as usize).div_ceil(2));
-    }
-    draining.await.unwrap();
-    for mut client in clients {
-        // No DISCONNECT: it shall come back, elsewhere.
-        assert_eq!(client.packet().await, None);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drain_ends_when_all_have_left() {
-    let io = SocketIoService::new(SocketIoConfig::new()).io();
-    let clients = [Memory::join(&io).await, Memory::join(&io).await];
-    let begin = tokio::time::Instant::now();
-    let draining = tokio::spawn({
-        let io = io.clone();
-        async move { io.drain(Duration::MAX).await }
-    });
-    until(|| io.stats().connections == 1).await;
-    drop(clients);
-    draining.await.unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
-    // Nobody is taken in by another door either.
-    let mut late = Memory::open(&io);
-    assert_eq!(late.packet().await, None);
-    assert_eq!(io.stats().connections, 0);
-}
-
-#[tokio::test]
-async fn a_drained_server_ends_with_axums_graceful_shutdown() {
-    let layer = SocketIoLayer::new(SocketIoConfig::new());
-    let io = layer.io();
-    let app = axum::Router::new().route("/", axum::routing::get(|| async { "page" })).layer(layer);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let (begun, beginning) = tokio::sync::oneshot::channel();
-    let (end, ending) = tokio::sync::oneshot::channel::<()>();
-    let draining = {
-        let io = io.clone();
-        async move {
-            stopped.await.unwrap();
-            io.drain(Duration::ZERO).await;
-            begun.send(()).unwrap();
-            ending.await.unwrap();
-        }
-    };
-    let serving = tokio::spawn(axum::serve(listener, app).with_graceful_shutdown(draining).into_future());
-    let (mut websocket, _) = WebSocket::join(address, "40").await;
-    stop.send(()).unwrap();
-    websocket.expect_close().await;
-    soon(beginning).await.unwrap();
-    // The routes go on; sessions are opened elsewhere.
-    get(address, "/").await.is(200, "page");
-    get(address, "/socket.io/?EIO=4&transport=polling").await.refused(503, 4, "The server is shutting down");
-    assert!(WebSocket::raw(address, "/socket.io/?EIO=4&transport=websocket", &[]).await.is_err());
-    end.send(()).unwrap();
-    soon(serving).await.unwrap().unwrap();
-    assert_eq!(io.stats().connections, 0);
 }
 
 #[test]
@@ -534,31 +429,4 @@ fn a_second_runtime_may_follow_the_first() {
         let end = runtime.block_on(soon(ends.recv()));
         assert_eq!(end, Some(DisconnectReason::ServerNamespaceDisconnect));
     }
-}
-
-/// How long it takes to end a server with so many connections, each of which has joined a namespace.
-async fn time_to_end(connections: usize, end: impl AsyncFn(&SocketIo)) -> Duration {
-    let io = SocketIoService::new(SocketIoConfig::new()).io();
-    let mut clients = Vec::new();
-    for _ in 0..connections {
-        clients.push(Memory::join(&io).await);
-    }
-    let begin = std::time::Instant::now();
-    end(&io).await;
-    assert_eq!((io.stats().connections, io.stats().sockets), (0, 0));
-    begin.elapsed()
-}
-
-/// It would be 64 times the time if each connection looked at all others.
-#[tokio::test(start_paused = true)]
-async fn the_end_of_a_server_takes_time_in_proportion_to_its_connections() {
-    let drain = async |io: &SocketIo| {
-        let begin = tokio::time::Instant::now();
-        io.drain(Duration::from_secs(2)).await;
-        assert!(begin.elapsed() <= Duration::from_millis(2_010), "{:?}", begin.elapsed());
-    };
-    let close = async |io: &SocketIo| io.close().await;
-    let few = time_to_end(2_500, drain).await + time_to_end(2_500, close).await;
-    let many = time_to_end(20_000, drain).await + time_to_end(20_000, close).await;
-    assert!(many < few * 8 * 3, "{few:?} for 2,500, and {many:?} for 20,000");
 }

@@ -43,6 +43,7 @@ mod polling;
 mod recovery;
 mod routing;
 mod serve;
+mod shutdown;
 mod slow_client;
 #[cfg(feature = "typed")]
 mod typed;

@@ -142,8 +142,8 @@ impl ClusterNode {
         let Some(namespace) = server.namespaces.get(&message.namespace) else {
             return;
         };
-        let everyone = BroadcastOperator::everyone(namespace).local();
-        let selected = everyone.to(message.rooms.clone()).except(message.except.clone());
+        let everyone = BroadcastOperator::everyone(namespace).local().except(message.except.clone());
+        let selected = if message.rooms.is_empty() { everyone } else { everyone.to(message.rooms.clone()) };
         match &message.command {
             ClusterCommand::Emit { packets, volatile } => {
                 if is_event(packets) {

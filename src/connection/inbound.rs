@@ -294,7 +294,7 @@ fn poll_may_start<'a>(
 
 #[cold]
 fn poll_share(socket: &Socket, event: &EventRequest, share: &mut Option<Box<Share>>, cx: &mut Context<'_>) -> Poll<()> {
-    if !socket.is_connected() || !socket.is_below_limits() {
+    if !socket.is_connected() || socket.connection.is_leaving() || !socket.is_below_limits() {
         return Poll::Ready(());
     }
     let budget = &socket.connection.server.event_budget;

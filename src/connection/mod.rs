@@ -17,7 +17,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Instant,
@@ -76,9 +76,19 @@ pub(crate) struct Connection {
     /// The connection holds something that is watched.
     under_pressure: AtomicBool,
     /// What the events cost whose handlers are under way, those of disconnections included.
-    pub(crate) event_bytes: AtomicUsize,
+    event_bytes: AtomicUsize,
+    leaving: AtomicU8,
+    /// A WebSocket carries the connection.
+    is_websocket: AtomicBool,
     ended: AtomicBool,
 }
+
+// Values of `Connection::leaving`.
+const STAYS: u8 = 0;
+/// Until its handlers have ended.
+const LEAVES: u8 = 1;
+/// The same, and its sockets get a DISCONNECT packet.
+const LEAVES_FOR_GOOD: u8 = 2;
 
 /// What a WebSocket sends next.
 #[derive(Debug)]
@@ -180,6 +190,8 @@ impl Connection {
             stalled: AtomicBool::new(false),
             under_pressure: AtomicBool::new(false),
             event_bytes: AtomicUsize::new(0),
+            leaving: AtomicU8::new(STAYS),
+            is_websocket: AtomicBool::new(transport == Transport::WebSocket),
             ended: AtomicBool::new(false),
         });
         connection.enter_server(address)?;
@@ -279,7 +291,8 @@ impl Connection {
     /// A packet as the client wants it. A parser runs, unless it has done so for another recipient.
     pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
         match &self.server.settings.parser {
-            None => packet.packets_for(self.dialect.protocol),
+            None if self.dialect.wants_ascii(self.is_websocket.load(Ordering::Relaxed)) => packet.ascii_packets(),
+            None => packet.packets(),
             Some(parser) => translated(packet, &**parser),
         }
     }
@@ -346,7 +359,7 @@ impl Connection {
 
     /// Ends the connection once its session has ended. Called by whoever drives it, so that handlers of the disconnection
     /// run on the connection's own task, wherever the end began.
-    pub(crate) fn finish(&self) {
+    pub(crate) fn finish(self: &Arc<Self>) {
         let cause = {
             let mut state = self.state();
             match state.session.closed() {
@@ -365,6 +378,9 @@ impl Connection {
         self.forget_driver();
         self.server.sessions.remove(&self.id);
         self.disconnect_sockets(cause.into(), false);
+        if self.runs_handlers() {
+            self.server.sessions.linger(self);
+        }
         self.drop_inbound();
         self.span.end(cause.into());
     }
@@ -386,8 +402,56 @@ impl Connection {
         }
     }
 
-    /// The server is closing: the sockets are told, with a DISCONNECT packet if they shall not come back, and what is
-    /// queued is sent first.
+    /// The server is closing: no event starts any more, and the connection is [shut down](Self::shut_down) once the handlers that run
+    /// have ended, so that their acks are sent. The client's acks, which they may wait for, are still read.
+    pub(crate) fn leave(&self, disconnect: bool) {
+        let leaving = if disconnect { LEAVES_FOR_GOOD } else { LEAVES };
+        // Before the look at the handlers: the last one that ends looks at this.
+        if self.leaving.compare_exchange(STAYS, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.reader.wake();
+        }
+        if !self.runs_handlers() {
+            self.shut_down(disconnect);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) != STAYS
+    }
+
+    /// Whether handlers of the client's events, or of its disconnection, are under way.
+    #[inline]
+    pub(crate) fn runs_handlers(&self) -> bool {
+        self.event_bytes() > 0
+    }
+
+    /// What the events cost whose handlers are under way, in bytes.
+    #[inline]
+    pub(crate) fn event_bytes(&self) -> usize {
+        self.event_bytes.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn add_running(&self, cost: usize) {
+        self.event_bytes.fetch_add(cost, Ordering::SeqCst);
+    }
+
+    /// A handler has ended, whose event was [added](Self::add_running).
+    pub(crate) fn remove_running(self: &Arc<Self>, cost: usize) {
+        let is_last = self.event_bytes.fetch_sub(cost, Ordering::SeqCst) == cost;
+        self.reader.wake();
+        if is_last && self.has_ended() {
+            self.server.ended.notify_waiters();
+        } else if is_last && self.is_leaving() {
+            let disconnect = self.leaving.load(Ordering::SeqCst) == LEAVES_FOR_GOOD;
+            let connection = self.clone();
+            // The caller may hold a lock.
+            self.runtime.spawn(async move { connection.shut_down(disconnect) });
+        }
+    }
+
+    /// The server is closing: the sockets are told, with a DISCONNECT packet if they should not come back, and what is queued is sent
+    /// first.
     pub(crate) fn shut_down(&self, disconnect: bool) {
         self.disconnect_sockets(DisconnectReason::ServerShuttingDown, disconnect);
         self.close(CloseCause::ShuttingDown);
@@ -395,12 +459,12 @@ impl Connection {
 
     /// The task that carried the connection has ended.
     pub(crate) fn mark_ended(&self) {
-        self.ended.store(true, Ordering::Release);
+        self.ended.store(true, Ordering::SeqCst);
         self.server.ended.notify_waiters();
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// Closes every socket with a DISCONNECT packet, then the connection.
@@ -446,8 +510,9 @@ impl Connection {
         }
     }
 
-    /// Another task drives the connection from now on: the one that did is woken, to find that out.
+    /// A WebSocket drives the connection from now on: the task that did is woken, to find that out.
     pub(crate) fn change_driver(&self) {
+        self.is_websocket.store(true, Ordering::Relaxed);
         let driver = self.state().driver.take();
         if let Some(waker) = driver {
             waker.wake();

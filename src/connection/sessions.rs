@@ -1,7 +1,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::BuildHasher,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use foldhash::fast::RandomState;
@@ -14,7 +14,19 @@ use super::Connection;
 pub(crate) struct Sessions {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
+    lingering: Mutex<Lingering>,
 }
+
+/// Connections that have ended while their handlers ran.
+#[derive(Debug, Default)]
+struct Lingering {
+    connections: Vec<Weak<Connection>>,
+    /// When there are more, those whose handlers have ended are removed.
+    max: usize,
+}
+
+/// As many are not worth a look.
+const FEW: usize = 32;
 
 /// The ids are the server's own, or those of its user's `generate_id`: an attacker cannot choose them, only ask for them.
 type Shard = HashMap<Arc<str>, Arc<Connection>, RandomState>;
@@ -23,7 +35,11 @@ const SHARDS: usize = 32;
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::default() }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::default(),
+            lingering: Mutex::default(),
+        }
     }
 }
 
@@ -61,6 +77,24 @@ impl Sessions {
 
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Remembers a connection that ends, until its handlers have ended.
+    pub(super) fn linger(&self, connection: &Arc<Connection>) {
+        let mut lingering = self.lingering.lock();
+        lingering.connections.push(Arc::downgrade(connection));
+        if lingering.connections.len() > lingering.max {
+            // An `Arc` must not be dropped here: user code might run under the lock.
+            lingering.connections.retain(|connection| connection.strong_count() > 0);
+            lingering.max = lingering.connections.len() * 2 + FEW;
+        }
+    }
+
+    /// All connections that exist now, and those that have ended, but whose handlers run.
+    pub(crate) fn all_and_lingering(&self) -> Vec<Arc<Connection>> {
+        let mut connections = self.all();
+        connections.extend(self.lingering.lock().connections.iter().filter_map(Weak::upgrade));
+        connections
     }
 
     /// All connections that exist now.

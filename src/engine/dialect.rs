@@ -18,6 +18,8 @@ pub(crate) struct Dialect {
     pub(crate) takes_few_packets: bool,
     /// The client takes bytes as the answer to a poll, and nothing else.
     pub(crate) bytes_only: bool,
+    /// The client may be one of 1.0, which decodes the UTF-8 of a WebSocket's text twice.
+    pub(crate) may_decode_twice: bool,
     pub(crate) twice: EncodedTwice,
 }
 
@@ -38,7 +40,9 @@ impl Dialect {
             Protocol::V3 => EncodedTwice::unknown(),
             Protocol::V4 => EncodedTwice::default(),
         };
-        Self { protocol, base64: false, jsonp: None, takes_few_packets: false, bytes_only: false, twice }
+        let (base64, jsonp) = (false, None);
+        let (takes_few_packets, bytes_only, may_decode_twice) = (false, false, false);
+        Self { protocol, base64, jsonp, takes_few_packets, bytes_only, may_decode_twice, twice }
     }
 
     /// What the query of the first request asks for.
@@ -47,7 +51,7 @@ impl Dialect {
         // The browsers' build of 1.0 says 2 where it means 3.
         let bytes_only = query.stamp_of_1_0 || query.eio.as_deref() == Some("2");
         let jsonp = query.jsonp.as_deref().map(digits);
-        Self { base64: query.base64, jsonp, bytes_only, ..Self::plain(protocol) }
+        Self { base64: query.base64, jsonp, bytes_only, may_decode_twice: bytes_only, ..Self::plain(protocol) }
     }
 
     /// The most packets in the answer to a poll, where the server's limit is `limit`.
@@ -64,6 +68,12 @@ impl Dialect {
         let needs_bytes = |packet: &Packet| packet.is_binary() || !packet.data().is_ascii();
         let is_long = || packets.iter().map(Packet::len).sum::<usize>() > MAX_TEXT_V3;
         !self.base64 && self.jsonp.is_none() && (self.bytes_only || packets.iter().any(needs_bytes) || is_long())
+    }
+
+    /// Whether text for the client must be ASCII: in revision 3, over long-polling, and for clients of 1.0 over a WebSocket.
+    pub(crate) fn wants_ascii(&self, over_websocket: bool) -> bool {
+        let decodes_once = || over_websocket && (!self.may_decode_twice || self.twice.is_never());
+        self.protocol == Protocol::V3 && !decodes_once()
     }
 
     /// Reads a text frame of a WebSocket.

@@ -320,6 +320,11 @@ impl EncodedTwice {
         Self { never: Some(Arc::default()) }
     }
 
+    /// Whether the client is known never to do that.
+    pub(super) fn is_never(&self) -> bool {
+        self.never.as_ref().is_none_or(|never| never.load(Ordering::Relaxed))
+    }
+
     fn decode(&self, text: &str) -> Option<String> {
         let never = self.never.as_ref()?;
         if text.is_ascii() || never.load(Ordering::Relaxed) {

@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::engine::{Outbox, Packet, PacketQueue, Protocol};
+use crate::engine::{Outbox, Packet, PacketQueue};
 
 use super::{
     arity::{Arity, arity},
@@ -63,13 +63,9 @@ impl Encoded {
         Self::new(Parts::Binary(packets.into()))
     }
 
-    /// The packets for a client of a revision. Some clients of Socket.IO 1.x decode UTF-8 twice: whatever revision 3 gets
-    /// is ASCII.
-    pub(crate) fn packets_for(&self, protocol: Protocol) -> &[Packet] {
-        match protocol {
-            Protocol::V4 => self.packets(),
-            Protocol::V3 => self.other_form(|| self.escaped()),
-        }
+    /// The packets with all text escaped to ASCII, for clients of Socket.IO 1.x that decode UTF-8 twice.
+    pub(crate) fn ascii_packets(&self) -> &[Packet] {
+        self.other_form(|| self.escaped())
     }
 
     /// The other form of the packet, made by whoever needs it first.
@@ -392,15 +388,12 @@ mod tests {
     fn clients_of_revision_3_get_ascii() {
         let shown = |packets: &[Packet]| packets.iter().map(|p| p.text().unwrap().clone()).collect::<Vec<_>>();
         let packet = encode_event(Target { namespace: "/é", id: None }, "é", "😀a").unwrap();
-        assert_eq!(shown(packet.packets_for(Protocol::V3)), [r#"42/é,["\u00e9","\ud83d\ude00a"]"#]);
-        assert_eq!(shown(packet.packets_for(Protocol::V4)), [r#"42/é,["é","😀a"]"#]);
+        assert_eq!(shown(packet.ascii_packets()), [r#"42/é,["\u00e9","\ud83d\ude00a"]"#]);
+        assert_eq!(shown(packet.packets()), [r#"42/é,["é","😀a"]"#]);
         let refusal = encode_simple(b'4', "/", "\"é\"");
-        assert_eq!(shown(refusal.packets_for(Protocol::V3)), [r#"44"\u00e9""#]);
+        assert_eq!(shown(refusal.ascii_packets()), [r#"44"\u00e9""#]);
         let ascii = encode_event(ROOT, "m", "a").unwrap();
-        assert_eq!(
-            ascii.packets_for(Protocol::V3)[0].text().unwrap().as_ptr(),
-            ascii.packets()[0].text().unwrap().as_ptr()
-        );
+        assert_eq!(ascii.ascii_packets()[0].text().unwrap().as_ptr(), ascii.packets()[0].text().unwrap().as_ptr());
     }
 
     #[test]

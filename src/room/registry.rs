@@ -68,7 +68,7 @@ struct Member<M> {
 /// Whom a broadcast is for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection {
-    /// Nobody is in none: everyone is meant.
+    /// Empty means every member.
     pub(crate) rooms: Vec<Room>,
     pub(crate) except: Vec<Room>,
 }
@@ -85,6 +85,12 @@ enum Except {
     Nobody,
     One(MemberId),
     Set(HashSet<MemberId, RandomState>),
+}
+
+impl<M> Default for Recipients<M> {
+    fn default() -> Self {
+        Self { members: Members::default(), except: Except::Nobody }
+    }
 }
 
 impl<M> Default for Registry<M> {

@@ -108,6 +108,8 @@ fn handshake<B>(
     let dialect = dialect.filter(|dialect| dialect.protocol == Protocol::V4 || settings.allow_eio3);
     let mut dialect = dialect.ok_or(Refusal::UnsupportedProtocol)?;
     dialect.takes_few_packets = takes_few_packets(&parts.headers);
+    // The client of 1.0 for Node.js offers no extension.
+    dialect.may_decode_twice |= upgrading && !parts.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS);
     if server.draining.load(Ordering::Relaxed) {
         return Err(DRAINING.into());
     }

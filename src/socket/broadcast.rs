@@ -41,6 +41,8 @@ const SLICE: usize = 1000;
 pub struct BroadcastOperator {
     namespace: Arc<NamespaceState>,
     selection: Selection,
+    /// Rooms were given: if there were none among them, nobody is meant.
+    names_rooms: bool,
     /// The socket that broadcasts, which does not receive it.
     sender: Option<Arc<Socket>>,
     flags: Flags,
@@ -48,7 +50,7 @@ pub struct BroadcastOperator {
 
 impl BroadcastOperator {
     pub(super) fn new(namespace: Arc<NamespaceState>, sender: Option<Arc<Socket>>, flags: Flags) -> Self {
-        Self { namespace, selection: Selection::default(), sender, flags }
+        Self { namespace, selection: Selection::default(), names_rooms: false, sender, flags }
     }
 
     /// Everyone in a namespace.
@@ -56,9 +58,20 @@ impl BroadcastOperator {
         Self::new(namespace, None, Flags::default())
     }
 
-    /// Adds rooms: whoever is in any of all that were added is meant, once.
+    /// Adds rooms. The recipients are the sockets that are in at least one of all rooms that were added; each receives an event once.
+    ///
+    /// An empty list adds nothing, and if only empty lists were added, there are no recipients. (In Node, they would be all
+    /// sockets.)
+    ///
+    /// ```
+    /// # use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer};
+    /// # let io = SocketIoLayer::new(SocketIoConfig::new()).io();
+    /// let banned: Vec<String> = Vec::new();
+    /// io.to(banned).disconnect_sockets(true); // disconnects no socket
+    /// ```
     pub fn to(mut self, rooms: impl IntoRooms) -> Self {
         self.selection.rooms.extend(rooms.into_rooms());
+        self.names_rooms = true;
         self
     }
 
@@ -67,7 +80,7 @@ impl BroadcastOperator {
         self.to(rooms)
     }
 
-    /// Leaves out whoever is in any of these rooms.
+    /// Leaves out the sockets that are in at least one of these rooms. An empty list leaves out no socket.
     pub fn except(mut self, rooms: impl IntoRooms) -> Self {
         self.selection.except.extend(rooms.into_rooms());
         self
@@ -97,7 +110,15 @@ impl BroadcastOperator {
         self
     }
 
+    /// Whether only empty lists of rooms were given.
+    fn is_empty(&self) -> bool {
+        self.names_rooms && self.selection.rooms.is_empty()
+    }
+
     fn recipients(&self) -> Recipients<Arc<Socket>> {
+        if self.is_empty() {
+            return Recipients::default();
+        }
         self.namespace.with_registry(|registry| {
             // If it has ended, its client may have come back as another socket, with its id.
             let member = |socket: &Arc<Socket>| socket.member_id().or_else(|| registry.id_of(&socket.id));
@@ -173,7 +194,7 @@ impl BroadcastOperator {
 
     /// Sends a packet to the sockets of this node.
     pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> EmitReport {
-        if let Some(memory) = self.namespace.memory() {
+        if let Some(memory) = self.namespace.memory().filter(|_| !self.is_empty()) {
             return self.send_and_remember(memory, packet, volatile);
         }
         let mut report = EmitReport::default();
@@ -203,7 +224,7 @@ impl BroadcastOperator {
 
     /// Tells the other nodes of the cluster, if there is one.
     fn publish(&self, command: impl FnOnce() -> ClusterCommand) {
-        if let Some(adapter) = self.namespace.adapter().filter(|_| !self.flags.local) {
+        if let Some(adapter) = self.namespace.adapter().filter(|_| !self.flags.local && !self.is_empty()) {
             adapter.publish(ClusterMessage::new(self.namespace.shared_name(), &self.selection, command()));
         }
     }

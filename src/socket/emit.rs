@@ -103,12 +103,17 @@ impl EmitOperator {
 
     /// Everyone in these rooms, this socket included.
     pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        BroadcastOperator::new(self.socket.inner().namespace.clone(), None, self.flags).to(rooms)
+        self.all().to(rooms)
     }
 
     /// Everyone in the namespace except this socket and these rooms.
     pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.broadcast().except(rooms)
+    }
+
+    /// Everyone in the namespace, this socket included.
+    pub fn all(&self) -> BroadcastOperator {
+        BroadcastOperator::new(self.socket.inner().namespace.clone(), None, self.flags)
     }
 
     /// Everyone in the namespace except this socket.

@@ -216,6 +216,11 @@ impl SocketRef {
         EmitOperator::new(self).except(rooms)
     }
 
+    /// Everyone in the namespace, this socket included.
+    pub fn all(&self) -> BroadcastOperator {
+        EmitOperator::new(self).all()
+    }
+
     /// Everyone in the namespace except this socket.
     pub fn broadcast(&self) -> BroadcastOperator {
         EmitOperator::new(self).broadcast()

@@ -528,11 +528,11 @@ impl Socket {
 
     /// Waits until another event may start: the socket has not too many under way, and the event service is ready.
     pub(crate) fn poll_may_start(&self, cx: &mut Context<'_>) -> Poll<EventStart<'_>> {
-        if !self.is_connected() {
+        if !self.is_connected() || self.connection.is_leaving() {
             return Poll::Ready(EventStart::Gone);
         }
         // Nothing is under way, most of the time.
-        if self.connection.event_bytes.load(Ordering::Acquire) > 0 && !self.is_below_limits() {
+        if self.connection.runs_handlers() && !self.is_below_limits() {
             return Poll::Pending;
         }
         let events = self.namespace.events();
@@ -555,7 +555,7 @@ impl Socket {
     pub(crate) fn is_below_limits(&self) -> bool {
         let settings = &self.connection.server.settings;
         self.running_events() < settings.max_concurrent_events
-            && self.connection.event_bytes.load(Ordering::Acquire) < settings.max_event_bytes
+            && self.connection.event_bytes() < settings.max_event_bytes
     }
 
     fn events(&self) -> MutexGuard<'_, Option<EventRoute>> {
@@ -581,7 +581,7 @@ impl Socket {
     /// Counts an event handler as under way until the guard is dropped. `cost` is what its event takes in bytes.
     pub(crate) fn running(self: &Arc<Self>, cost: usize) -> Running {
         self.running.fetch_add(1, Ordering::AcqRel);
-        self.connection.event_bytes.fetch_add(cost, Ordering::AcqRel);
+        self.connection.add_running(cost);
         Running { socket: self.clone(), cost }
     }
 
@@ -728,7 +728,7 @@ pub(crate) enum EventStart<'a> {
     Ready(EventRoute),
     /// A layer panicked when it was asked whether it is ready.
     Panicked,
-    /// The socket is not connected any more.
+    /// The socket is not connected any more, or its connection is about to close.
     Gone,
 }
 
@@ -742,8 +742,7 @@ pub(crate) struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.socket.running.fetch_sub(1, Ordering::AcqRel);
-        self.socket.connection.event_bytes.fetch_sub(self.cost, Ordering::AcqRel);
-        self.socket.connection.reader.wake();
+        self.socket.connection.remove_running(self.cost);
         self.socket.drop_extensions();
     }
 }

@@ -163,7 +163,7 @@ impl Speaker {
         let (to, also_to, except) = (self.room(), self.room(), self.room());
         let is_in = |room| self.rooms.contains(room);
         let (io, id) = (self.io.clone(), &*self.id);
-        let everyone = || io.except(Vec::<String>::new());
+        let everyone = || io.all();
         let (operator, is_meant) = match self.next % 8 {
             0 => (everyone(), true),
             1 => (io.to(to), is_in(to)),
