@@ -9,7 +9,7 @@ use cookie::Cookie;
 use crate::{
     client_address::{ClientAddress, network},
     cluster::{ClusterAdapter, Handler, ServerSideEvent},
-    engine::{Packet, Timing},
+    engine::{Packet, Timing, Transport},
     extract::Rejected,
     io::NamespaceRef,
     namespace::{Namespace, NamespaceRequest, NamespaceTable, Predicate},
@@ -17,41 +17,11 @@ use crate::{
     packet::{Limits, MAX_JSON_DEPTH},
     parser::Parser,
     recovery::Recovery,
-    server::BoxFuture,
     socket::SocketRef,
+    util::{BoxFuture, FOREVER},
 };
 
 pub(crate) use self::{edge::ConnectionTimeouts, http::HttpHooks};
-
-/// A transport that carries Engine.IO packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Transport {
-    /// HTTP long-polling.
-    Polling,
-    /// WebSocket.
-    WebSocket,
-    /// One of the user's own, given to [`SocketIo::accept`](crate::SocketIo::accept).
-    Custom,
-}
-
-impl Transport {
-    /// The name in the protocol, `polling` or `websocket`; or `custom`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Polling => "polling",
-            Self::WebSocket => "websocket",
-            Self::Custom => "custom",
-        }
-    }
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// What happens to a packet for which a client has no room left.
 ///
@@ -279,9 +249,6 @@ impl Default for Settings {
         }
     }
 }
-
-/// Longer than any server runs: more could not be added to a point in time.
-pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Default for SocketIoConfig {
     fn default() -> Self {

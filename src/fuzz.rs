@@ -8,7 +8,7 @@ mod websocket;
 use bytes::Bytes;
 
 use crate::{
-    engine::{Dialect, Packet, PayloadDecoder, Protocol, encode_payload},
+    engine::{Packet, PayloadDecoder, Protocol, WireFormat, encode_payload},
     packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, mend},
 };
 
@@ -75,20 +75,21 @@ pub fn payload(data: &[u8]) {
     };
     let protocol = if form & 1 == 0 { Protocol::V4 } else { Protocol::V3 };
     let jsonp = (form & 4 != 0).then(|| "0".into());
-    let dialect = Dialect { base64: form & 2 != 0, jsonp, ..Dialect::plain(protocol) };
+    let wire_format = WireFormat { base64: form & 2 != 0, jsonp, ..WireFormat::plain(protocol) };
     let octet_stream = form & 8 != 0;
-    let Ok(packets) = PayloadDecoder::new(&dialect, octet_stream, Bytes::copy_from_slice(body)) else {
+    let Ok(packets) = PayloadDecoder::new(&wire_format, octet_stream, Bytes::copy_from_slice(body)) else {
         return;
     };
     let Ok(packets) = packets.collect::<Result<Vec<Packet>, _>>() else {
         return;
     };
     // What was understood can be said again, and means the same.
-    let dialect = Dialect::plain(protocol);
-    let payload = encode_payload(&dialect, packets.clone());
+    let wire_format = WireFormat::plain(protocol);
+    let payload = encode_payload(&wire_format, packets.clone());
     let octet_stream = payload.content_type == "application/octet-stream";
     if !packets.is_empty() && !packets.iter().any(|packet| packet.data().contains(&0x1e)) {
-        let again = PayloadDecoder::new(&dialect, octet_stream, payload.body).expect("our own payload is well formed");
+        let again =
+            PayloadDecoder::new(&wire_format, octet_stream, payload.body).expect("our own payload is well formed");
         assert_eq!(again.collect::<Result<Vec<_>, _>>().as_deref(), Ok(&*packets));
     }
 }

@@ -19,16 +19,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     cluster::ClusterAdapter,
-    config::{FOREVER, Transport},
     connection::{Connection, ConnectionRequest},
-    engine::{CloseCause, Dialect, HandshakeQuery, Packet, Protocol, generate_id},
-    macros::log,
+    engine::{CloseCause, HandshakeQuery, Packet, Protocol, Transport, WireFormat, generate_id},
     namespace::{NamespaceState, absolute},
     origins::Origins,
     room::{IntoRooms, Room},
     server::Server,
     socket::{AckStream, BroadcastOperator, EmitError, RemoteSocket, SocketRef},
     transport::{CLOSE_TIMEOUT, Foreign, TransportError, carry},
+    util::{FOREVER, log},
 };
 
 /// How long a server that closes waits for event handlers, before it closes their connections.
@@ -240,12 +239,12 @@ impl SocketIo {
             log!(warn, "a connection is not accepted: `generate_id` panicked, or its id is empty");
             return;
         };
-        let dialect = Dialect::plain(protocol);
+        let wire_format = WireFormat::plain(protocol);
         let Ok(request) = ConnectionRequest::new(request, usize::MAX) else {
             log!(warn, "a connection is not accepted: the target of its request cannot be kept");
             return;
         };
-        match Connection::open(self.server.clone(), id.into(), request, Transport::Custom, dialect, None) {
+        match Connection::open(self.server.clone(), id.into(), request, Transport::Custom, wire_format, None) {
             Ok(connection) => carry(connection, Foreign::new(transport)).await,
             Err(_) => log!(warn, "a connection is not accepted: its id is taken, or the server is being drained"),
         }

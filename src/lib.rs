@@ -53,7 +53,6 @@
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
 
-mod absorb;
 mod client_address;
 mod client_bundle;
 mod cluster;
@@ -68,11 +67,9 @@ pub mod guide;
 mod handler;
 mod io;
 mod layer;
-mod macros;
 pub mod middleware;
 mod namespace;
 mod observe;
-mod order;
 mod origins;
 mod packet;
 pub mod parser;
@@ -86,6 +83,7 @@ pub mod test;
 mod transport;
 #[cfg(feature = "typed")]
 pub mod typed;
+mod util;
 /// Arguments of any type.
 ///
 /// [`Value`] is one argument, and [`Args`] are all of an event.
@@ -102,9 +100,9 @@ pub use self::{
         ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, ServerSideAcks, ServerSideArgs, ServerSideEvent,
         ServerSideResponses,
     },
-    config::{SlowClientPolicy, SocketIoConfig, Transport},
+    config::{SlowClientPolicy, SocketIoConfig},
     connection::ConnectionRequest,
-    engine::{Packet, PacketError, PacketKind, PacketPayload, Protocol},
+    engine::{Packet, PacketError, PacketKind, PacketPayload, Protocol, Transport},
     extract::SocketRef,
     handler::{
         Ack, EventError, EventFuture, EventHandler, EventResponse, EventRoute, HandlerService, IntoEventResponse,

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderValue, Method, Uri, header, request::Parts, uri::Authority};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer};
 
-use crate::{macros::log, server::Server};
+use crate::{server::Server, util::log};
 
 /// The pages that may connect, by their origin. See [`SocketIoConfig::origins`](crate::SocketIoConfig::origins).
 ///

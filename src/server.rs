@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    future::Future,
     net::IpAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -22,9 +19,9 @@ use crate::{
     cluster::{ClusterAdapter, ClusterNode, ServerSide},
     config::{Settings, SocketIoConfig},
     connection::{Budget, EventBudget, IdleSessions, OpenError, Sessions},
-    macros::log,
     namespace::{Common, Namespaces},
     observe::ServerMeters,
+    util::{catch_panic, log},
 };
 
 /// A server: its settings, its namespaces and its sessions. One for each `SocketIoLayer::new`.
@@ -65,8 +62,6 @@ pub(crate) struct Counters {
     pub(crate) panics: AtomicU64,
     pub(crate) slow_clients: AtomicU64,
 }
-
-pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Server {
     pub(crate) fn new(config: SocketIoConfig) -> Arc<Self> {
@@ -128,7 +123,7 @@ impl Server {
 
     /// As [`contain`](Self::contain), of a hook that returns something. `None` if it panicked.
     pub(crate) fn contained<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
-        let result = catch_unwind(AssertUnwindSafe(run)).ok();
+        let result = catch_panic(run);
         if result.is_none() {
             self.count_panic();
             log!(error, "user code panicked");

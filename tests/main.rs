@@ -6,6 +6,7 @@ mod support;
 
 mod accept;
 mod acks;
+mod architecture;
 mod attachments;
 mod broadcast;
 mod checklist;

@@ -28,10 +28,10 @@ use tokio::{
 use crate::{
     engine::generate_id,
     io::SocketIo,
-    macros::log,
     packet::{ArgsError, EncodedArgs, encode_args, read_args},
-    server::{BoxFuture, Server},
+    server::Server,
     socket::EmitError,
+    util::{BoxFuture, log},
 };
 
 use super::{ClusterCommand, ClusterMessage};

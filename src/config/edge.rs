@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::client_address::ClientAddress;
+use crate::{client_address::ClientAddress, util::FOREVER};
 
-use super::{FOREVER, SocketIoConfig};
+use super::SocketIoConfig;
 
 /// How long a connection to [`SocketIoService::serve`](crate::SocketIoService::serve) may be silent.
 #[derive(Debug, Clone, Copy)]

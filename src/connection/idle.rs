@@ -6,7 +6,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{engine::CloseCause, order::Order};
+use crate::{engine::CloseCause, util::Order};
 
 use super::Connection;
 

@@ -9,17 +9,16 @@ use parking_lot::MutexGuard;
 use crate::{
     config::Settings,
     engine::{Packet, Protocol},
-    macros::log,
     namespace::{self, EventRequest, Reply},
     packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, Limits, decode},
     parser::Reading,
     socket::{DisconnectReason, EventStart, Socket},
+    util::{log, now},
 };
 
 use super::{
     Addressee, Connection, HeldInput,
     event_cost::{LARGE, Share},
-    now,
 };
 
 /// What has been read of a connection but not yet been handled. There is one, and only its holder may read: that keeps
@@ -231,7 +230,7 @@ impl Inbound {
         let Assembled { header, attachments } = packet;
         match header.kind {
             Kind::Event | Kind::BinaryEvent => return self.event(connection, header, attachments, cx),
-            Kind::Connect => match (connection.dialect.protocol, header.namespace().split_once('?')) {
+            Kind::Connect => match (connection.wire_format.protocol, header.namespace().split_once('?')) {
                 (Protocol::V3, Some((name, query))) => namespace::admit(connection, name, query_to_auth(query), cx)?,
                 (Protocol::V3 | Protocol::V4, _) => {
                     namespace::admit(connection, header.namespace(), header.payload.to_readable(), cx)?;
@@ -328,7 +327,7 @@ fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Resu
 
 /// The socket that a packet is for. `None` if the server has disconnected it: the packet was on its way.
 fn addressee(connection: &Connection, header: &Header) -> Result<Option<Arc<Socket>>, DecodeError> {
-    let name = match connection.dialect.protocol {
+    let name = match connection.wire_format.protocol {
         Protocol::V3 => header.namespace().split('?').next().unwrap_or_default(),
         Protocol::V4 => header.namespace(),
     };

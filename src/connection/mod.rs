@@ -28,14 +28,13 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
-    config::Transport,
-    engine::{CloseCause, Dialect, Open, Outbox, Packet, Protocol, Receipt, Session, Timing},
-    macros::log,
+    engine::{CloseCause, OpenPacket, Outbox, Packet, Protocol, Receipt, Session, Timing, Transport, WireFormat},
     observe::ConnectionSpan,
     packet::Encoded,
     parser::translated,
-    server::{BoxFuture, Server},
+    server::Server,
     socket::DisconnectReason,
+    util::{BoxFuture, log, now},
 };
 
 pub use self::request::ConnectionRequest;
@@ -60,7 +59,7 @@ pub(crate) struct Connection {
     /// The runtime that drives it: handlers run there, wherever they are started.
     pub(crate) runtime: Handle,
     pub(crate) id: Arc<str>,
-    pub(crate) dialect: Dialect,
+    pub(crate) wire_format: WireFormat,
     /// What carried the connection when it began.
     pub(crate) first_transport: Transport,
     /// Ends with the session.
@@ -149,7 +148,7 @@ impl Connection {
         id: Arc<str>,
         request: ConnectionRequest,
         transport: Transport,
-        dialect: Dialect,
+        wire_format: WireFormat,
         address: Option<IpAddr>,
     ) -> Result<Arc<Self>, OpenError> {
         let share = server.take_share(address)?;
@@ -157,12 +156,14 @@ impl Connection {
         let settings = &server.settings;
         let mut session = match transport {
             Transport::Polling => {
-                let max_poll_packets = dialect.max_poll_packets(settings.max_poll_packets);
-                Session::polling(dialect.protocol, now, Timing { max_poll_packets, ..settings.timing() })
+                let max_poll_packets = wire_format.max_poll_packets(settings.max_poll_packets);
+                Session::polling(wire_format.protocol, now, Timing { max_poll_packets, ..settings.timing() })
             }
-            Transport::WebSocket | Transport::Custom => Session::websocket(dialect.protocol, now, settings.timing()),
+            Transport::WebSocket | Transport::Custom => {
+                Session::websocket(wire_format.protocol, now, settings.timing())
+            }
         };
-        let open = Open {
+        let open = OpenPacket {
             sid: &id,
             upgrades: settings.upgrades(transport),
             ping_interval: millis(settings.ping_interval),
@@ -174,13 +175,13 @@ impl Connection {
             session.send_control(packet.clone());
         }
         let state = State::new(session, now + settings.connect_timeout, share);
-        let span = ConnectionSpan::open(&request, transport, dialect.protocol);
+        let span = ConnectionSpan::open(&request, transport, wire_format.protocol);
         let connection = Arc::new(Self {
             inbound: Mutex::new(InboundSlot::new(settings)),
             runtime: server.runtime(),
             server,
             id,
-            dialect,
+            wire_format,
             first_transport: transport,
             span,
             request,
@@ -291,7 +292,7 @@ impl Connection {
     /// A packet as the client wants it. A parser runs, unless it has done so for another recipient.
     pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
         match &self.server.settings.parser {
-            None if self.dialect.wants_ascii(self.is_websocket.load(Ordering::Relaxed)) => packet.ascii_packets(),
+            None if self.wire_format.wants_ascii(self.is_websocket.load(Ordering::Relaxed)) => packet.ascii_packets(),
             None => packet.packets(),
             Some(parser) => translated(packet, &**parser),
         }
@@ -534,7 +535,7 @@ impl Connection {
 
     /// Whether the client takes packets as they are encoded.
     pub(crate) fn takes_plain_text(&self) -> bool {
-        self.dialect.protocol == Protocol::V4 && self.server.settings.parser.is_none()
+        self.wire_format.protocol == Protocol::V4 && self.server.settings.parser.is_none()
     }
 
     /// Whether something may be sent past the outbox: nothing waits in it. If so, it counts as taken.
@@ -652,13 +653,8 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the id: until the session has ended, it is a secret.
-        f.debug_struct("Connection").field("protocol", &self.dialect.protocol).finish_non_exhaustive()
+        f.debug_struct("Connection").field("protocol", &self.wire_format.protocol).finish_non_exhaustive()
     }
-}
-
-/// The time, as tokio's clock has it: tests pause it.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

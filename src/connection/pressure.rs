@@ -11,15 +11,14 @@ use tokio::runtime::Handle;
 use crate::{
     config::SlowClientPolicy,
     engine::{CloseCause, Outbox},
-    macros::log,
     server::Server,
     socket::Socket,
+    util::{log, now},
 };
 
 use super::{
     Connection,
     budget::{Charge, UNCOUNTED},
-    now,
     state::State,
 };
 

@@ -1,29 +1,9 @@
-//! Engine.IO: packets, payloads, and the session state machine. Pure: bytes in, bytes out, time as an argument.
+//! Engine.IO: sessions over long-polling, WebSocket and other streams. It knows no namespace, no room and no event.
 
-mod base64;
-mod dialect;
-mod heartbeat;
-mod open;
-mod outbox;
-mod packet;
-mod payload;
-mod query;
-mod refusal;
-mod session;
-mod sid;
+mod proto;
 
-pub(crate) use self::{
-    dialect::Dialect,
-    open::Open,
-    outbox::{Outbox, PacketQueue},
-    packet::MESSAGE_BYTE,
-    payload::{Payload, PayloadDecoder, encode_payload},
-    query::HandshakeQuery,
-    refusal::{Refusal, error_body},
-    session::{CloseCause, ProbeStep, Receipt, Session, Timing},
-    sid::generate_id,
+pub(crate) use self::proto::{
+    CloseCause, HandshakeQuery, MESSAGE_BYTE, OpenPacket, Outbox, PacketQueue, Payload, PayloadDecoder, ProbeStep,
+    Receipt, Refusal, Session, Timing, WireFormat, encode_payload, error_body, generate_id,
 };
-pub use self::{
-    packet::{Packet, PacketError, PacketKind, PacketPayload},
-    query::Protocol,
-};
+pub use self::proto::{Packet, PacketError, PacketKind, PacketPayload, Protocol, Transport};

@@ -2,9 +2,9 @@ use std::fmt;
 
 use crate::{
     handler::{EventResponse, IntoEventResponse},
-    macros::log,
     namespace::EventRequest,
     socket::SocketRef,
+    util::log,
 };
 
 /// An event that did not reach its handler, because an extractor rejected it.

@@ -5,9 +5,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    absorb::FromError,
-    macros::log,
     packet::{EncodedArgs, encode_args},
+    util::{FromError, log},
 };
 
 /// Answers the client's ack. A tuple is several arguments, anything else one.

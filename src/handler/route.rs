@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_service::Service;
 
-use crate::{absorb::Absorb, namespace::EventRequest};
+use crate::{namespace::EventRequest, util::Absorb};
 
 use super::{EventFuture, EventResponse, IntoEventResponse};
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{SocketRef, client_address::Counts, macros::log, service::ResponseBody};
+use crate::{SocketRef, client_address::Counts, service::ResponseBody, util::log};
 
 use super::{HttpResponseFuture, http_future::Refusal};
 

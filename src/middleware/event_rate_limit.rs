@@ -7,7 +7,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    EventError, EventRequest, EventResponse, IntoEventResponse, connection::now, macros::log, socket::LayerId,
+    EventError, EventRequest, EventResponse, IntoEventResponse,
+    socket::LayerId,
+    util::{log, now},
 };
 
 use super::EventResponseFuture;

@@ -4,7 +4,7 @@ use http::{Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Origins, SocketRef, macros::log, service::ResponseBody};
+use crate::{Origins, SocketRef, service::ResponseBody, util::log};
 
 use super::{HttpResponseFuture, http_future::Refusal};
 

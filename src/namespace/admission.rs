@@ -15,11 +15,11 @@ use crate::{
     connection::{Connection, JoinError},
     engine::Protocol,
     io::NamespaceRef,
-    macros::log,
     observe::ConnectWatch,
     packet::{DecodeError, encode_simple},
     recovery::Memory,
     socket::{DisconnectReason, EMPTY_AUTH, Socket},
+    util::log,
 };
 
 use super::{
@@ -131,7 +131,7 @@ fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: &[u8]) 
             return None;
         }
     };
-    let memory = namespace.memory().filter(|_| connection.dialect.protocol == Protocol::V4);
+    let memory = namespace.memory().filter(|_| connection.wire_format.protocol == Protocol::V4);
     let restored = memory.and_then(|memory| memory.claim(auth));
     let socket = Socket::new(connection.clone(), namespace, auth, restored);
     if connection.add_socket(socket.clone(), auth.len()).is_err() {
@@ -153,7 +153,7 @@ fn refuse(connection: &Connection, name: &str, message: &str, result: &'static s
 
 /// Clients of Engine.IO 3 do not ask to join the default namespace: a session of theirs does so as it begins.
 pub(crate) fn admit_implicitly(connection: &Arc<Connection>, cx: &mut Context<'_>) {
-    if connection.dialect.protocol == Protocol::V3 {
+    if connection.wire_format.protocol == Protocol::V3 {
         // The first of a new session's namespaces breaks no rule.
         let _ = admit(connection, "/", Bytes::new(), cx);
     }
@@ -210,7 +210,7 @@ fn settle(socket: &Arc<Socket>, refusal: Option<(Option<StatusCode>, ConnectErro
         ConnectError::new("disconnected by the server")
     };
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
-    connection.reply(&encode_simple(b'4', name, &error.to_json(connection.dialect.protocol)));
+    connection.reply(&encode_simple(b'4', name, &error.to_json(connection.wire_format.protocol)));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);
     connection.forget_socket(socket, true);
 }

@@ -17,9 +17,9 @@ use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
 use crate::{
-    absorb::{Absorb, FromError},
     extract::NotAConnect,
     socket::SocketRef,
+    util::{Absorb, FromError},
 };
 
 /// The service that answers a CONNECT, as the layers of a [`Namespace`](crate::Namespace) see it.

@@ -19,11 +19,11 @@ use crate::{
     connection::{EVENT, EventCost, Share},
     engine::Packet,
     handler::{EventError, EventFuture, EventResponse, EventRoute},
-    macros::log,
     observe::EventWatch,
     packet::{ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
     parser::prepare,
     socket::{DisconnectReason, EmitError, EventStart, Found, Socket, SocketRef},
+    util::log,
 };
 
 /// An event of a client's, on its way to a handler.

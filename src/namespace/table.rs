@@ -18,10 +18,8 @@ use tower_service::Service;
 
 use crate::{
     connection::{Connection, ConnectionRequest},
-    macros::log,
-    order::Order,
     packet::read_json,
-    server::BoxFuture,
+    util::{BoxFuture, Order, log},
 };
 
 use super::{

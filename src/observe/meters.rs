@@ -4,9 +4,8 @@ use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
 use crate::{
-    config::Transport,
     connection::{Connection, SendError, Sent},
-    engine::{CloseCause, Packet, Protocol, Refusal, Session},
+    engine::{CloseCause, Packet, Protocol, Refusal, Session, Transport},
     handler::EventResponse,
     namespace::EventRequest,
     packet::Encoded,
@@ -118,7 +117,7 @@ impl ServerMeters {
     }
 
     fn revision(&self, transport: Transport, connection: &Connection) -> &Revision {
-        &self.carrier(transport).revisions[match connection.dialect.protocol {
+        &self.carrier(transport).revisions[match connection.wire_format.protocol {
             Protocol::V3 => 0,
             Protocol::V4 => 1,
         }]

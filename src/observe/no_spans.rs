@@ -3,8 +3,10 @@
 use std::future::Future;
 
 use crate::{
-    config::Transport, connection::ConnectionRequest, engine::Protocol, namespace::EventRequest,
-    socket::DisconnectReason, socket::Socket,
+    connection::ConnectionRequest,
+    engine::{Protocol, Transport},
+    namespace::EventRequest,
+    socket::{DisconnectReason, Socket},
 };
 
 #[derive(Debug)]

@@ -3,9 +3,8 @@ use std::{future::Future, sync::Arc};
 use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented};
 
 use crate::{
-    config::Transport,
     connection::ConnectionRequest,
-    engine::Protocol,
+    engine::{Protocol, Transport},
     namespace::EventRequest,
     socket::{DisconnectReason, Socket},
 };

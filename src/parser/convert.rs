@@ -11,11 +11,11 @@ use bytes::Bytes;
 
 use crate::{
     engine::{Packet, PacketKind},
-    macros::log,
     packet::{
         Args, Assembled, DecodeError, Encoded, Header, Kind, Limits, Value, read_args, read_header, read_json,
         value::Binary,
     },
+    util::log,
 };
 
 use super::{Decoder, Parser, ParserError, SocketPacket, SocketPacketKind};

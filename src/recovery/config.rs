@@ -32,7 +32,7 @@ impl Recovery {
 
     /// How long a client may be away, and how long events are kept. Default: two minutes.
     pub fn max_disconnection(mut self, duration: Duration) -> Self {
-        self.max_disconnection = duration.min(crate::config::FOREVER);
+        self.max_disconnection = duration.min(crate::util::FOREVER);
         self
     }
 

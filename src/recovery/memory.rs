@@ -17,11 +17,12 @@ use serde::Deserialize;
 
 use crate::{
     config::SlowClientPolicy,
-    connection::{SendError, Sent, now},
+    connection::{SendError, Sent},
     engine::{CloseCause, generate_id},
     packet::Encoded,
     room::{Recipients, Room, Selection, SocketId},
     socket::{DisconnectReason, Socket},
+    util::now,
 };
 
 use super::{History, Recovery, RecoverySession, Restored, Scope, Stamp, shrink};

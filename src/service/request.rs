@@ -10,9 +10,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body;
 
 use crate::{
-    config::Transport,
     connection::{Connection, ConnectionRequest, OpenError, RequestError, head_size},
-    engine::{CloseCause, Dialect, HandshakeQuery, Protocol, Refusal, Session, encode_payload, generate_id},
+    engine::{
+        CloseCause, HandshakeQuery, Protocol, Refusal, Session, Transport, WireFormat, encode_payload, generate_id,
+    },
     namespace,
     observe::OutboxDepth,
     server::Server,
@@ -64,15 +65,15 @@ fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> 
     // The parts are handed on, and the query is theirs.
     let is_jsonp = query.jsonp.is_some();
     let Some(sid) = &query.sid else {
-        let dialect = query.protocol().map(|protocol| Dialect::asked_for(&query, protocol));
-        return handshake(server, parts, transport, upgrading, is_jsonp, dialect);
+        let wire_format = query.protocol().map(|protocol| WireFormat::from_query(&query, protocol));
+        return handshake(server, parts, transport, upgrading, is_jsonp, wire_format);
     };
     let connection = server.sessions.get(sid).ok_or(Refusal::UnknownSession)?;
     let (closed, polling) = connection.inspect(|session| (session.closed().is_some(), session.is_polling()));
     if closed {
         return Err(Refusal::UnknownSession.into());
     }
-    if query.protocol() != Some(connection.dialect.protocol) {
+    if query.protocol() != Some(connection.wire_format.protocol) {
         return Err(Refusal::BadRequest("the session speaks another revision of Engine.IO").into());
     }
     match (transport, upgrading) {
@@ -93,7 +94,7 @@ fn handshake<B>(
     transport: Transport,
     upgrading: bool,
     is_jsonp: bool,
-    dialect: Option<Dialect>,
+    wire_format: Option<WireFormat>,
 ) -> Result<Answer<B>, Refused> {
     if parts.method != Method::GET && !is_extended_connect(parts) {
         return Err(Refusal::BadHandshakeMethod.into());
@@ -105,11 +106,11 @@ fn handshake<B>(
     if settings.origins.as_ref().is_some_and(|origins| !origins.allow(parts, is_jsonp, Some(server))) {
         return Err(Refusal::Forbidden.into());
     }
-    let dialect = dialect.filter(|dialect| dialect.protocol == Protocol::V4 || settings.allow_eio3);
-    let mut dialect = dialect.ok_or(Refusal::UnsupportedProtocol)?;
-    dialect.takes_few_packets = takes_few_packets(&parts.headers);
+    let wire_format = wire_format.filter(|wire_format| wire_format.protocol == Protocol::V4 || settings.allow_eio3);
+    let mut wire_format = wire_format.ok_or(Refusal::UnsupportedProtocol)?;
+    wire_format.takes_few_packets = takes_few_packets(&parts.headers);
     // The client of 1.0 for Node.js offers no extension.
-    dialect.may_decode_twice |= upgrading && !parts.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS);
+    wire_format.may_decode_twice |= upgrading && !parts.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS);
     if server.draining.load(Ordering::Relaxed) {
         return Err(DRAINING.into());
     }
@@ -120,7 +121,7 @@ fn handshake<B>(
     let id = session_id(server, parts)?;
     let cookie = settings.session_cookie(&id);
     let responder = Responder::new(server, parts, is_jsonp);
-    let connection = open(server, id, parts, transport, dialect)?;
+    let connection = open(server, id, parts, transport, wire_format)?;
     let mut response = match websocket {
         Some(websocket) => websocket.open(connection),
         None => first_poll(connection, &responder),
@@ -168,7 +169,7 @@ fn open(
     id: Arc<str>,
     parts: &mut Parts,
     transport: Transport,
-    dialect: Dialect,
+    wire_format: WireFormat,
 ) -> Result<Arc<Connection>, Refusal> {
     let settings = &server.settings;
     let address =
@@ -178,7 +179,7 @@ fn open(
         RequestError::TooLarge => Refusal::HeadTooLarge,
         RequestError::UnreadableTarget => Refusal::BadRequest("the target is too long to be kept"),
     })?;
-    Connection::open(server.clone(), id, request, transport, dialect, address).map_err(|error| match error {
+    Connection::open(server.clone(), id, request, transport, wire_format, address).map_err(|error| match error {
         OpenError::IdTaken => Refusal::BadRequest("the id of the session is taken"),
         OpenError::Draining => DRAINING,
         OpenError::TooManySessions => Refusal::TooManySessions,
@@ -192,7 +193,7 @@ fn first_poll(connection: Arc<Connection>, responder: &Responder) -> Response<By
     let body = match connection.poll_answer(Waker::noop()) {
         Poll::Ready(packets) => {
             depth.taken_by_poll(&connection, &packets);
-            encode_payload(&connection.dialect, packets)
+            encode_payload(&connection.wire_format, packets)
         }
         Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),
     };
@@ -217,11 +218,11 @@ fn poll_or_post<B: Body>(
         check_head(server, parts)?;
     }
     let octet_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream");
-    let is_jsonp = is_jsonp || connection.dialect.jsonp.is_some();
+    let is_jsonp = is_jsonp || connection.wire_format.jsonp.is_some();
     let responder = Responder::new(server, parts, is_jsonp).with_hook(server, parts);
     let answer = if method == Method::GET {
         PollFuture::begin(connection).map(|future| Answer::Poll { future, responder })
-    } else if octet_stream && connection.dialect.protocol == Protocol::V4 {
+    } else if octet_stream && connection.wire_format.protocol == Protocol::V4 {
         connection.abort(CloseCause::TransportError("invalid content"));
         Err(StatusCode::BAD_REQUEST)
     } else {

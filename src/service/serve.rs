@@ -29,8 +29,8 @@ use tower_service::Service as _;
 
 use crate::{
     config::{ConnectionTimeouts, Settings},
-    macros::log,
     transport::{Activity, CLOSE_TIMEOUT, InUse, ServedIo},
+    util::log,
 };
 
 use super::{ResponseBody, ResponseFuture, SocketIoService};

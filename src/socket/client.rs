@@ -1,9 +1,8 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use crate::{
-    config::Transport,
     connection::{Connection, ConnectionRequest},
-    engine::{CloseCause, Protocol, Session},
+    engine::{CloseCause, Protocol, Session, Transport},
 };
 
 use super::SocketRef;
@@ -59,7 +58,7 @@ impl Conn {
     /// The revision of Engine.IO that the client speaks.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        self.0.dialect.protocol
+        self.0.wire_format.protocol
     }
 
     /// What carries the session now: an upgrade changes it.

@@ -5,9 +5,8 @@ use http::request::Parts;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    config::Transport,
     connection::ConnectionRequest,
-    engine::Protocol,
+    engine::{Protocol, Transport},
     io::SocketIo,
     packet::read_json,
     room::{IntoRooms, Room},
@@ -67,7 +66,7 @@ impl SocketRef {
     /// The revision of the Engine.IO protocol that the client speaks.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        self.0.connection.dialect.protocol
+        self.0.connection.wire_format.protocol
     }
 
     /// The client whose socket this is, with its sockets in other namespaces.

@@ -121,10 +121,10 @@ impl Socket {
         restored: Option<Arc<Restored>>,
     ) -> Arc<Self> {
         let saved = restored.as_ref().map(|restored| &*restored.saved);
-        let recoverable = namespace.memory().is_some() && connection.dialect.protocol == Protocol::V4;
+        let recoverable = namespace.memory().is_some() && connection.wire_format.protocol == Protocol::V4;
         Arc::new(Self {
             id: saved.map_or_else(
-                || SocketId::new(connection.dialect.protocol, &connection.id, namespace.name()),
+                || SocketId::new(connection.wire_format.protocol, &connection.id, namespace.name()),
                 |saved| saved.id.clone(),
             ),
             data: Mutex::new(saved.and_then(|saved| saved.data.clone())),
@@ -337,7 +337,7 @@ impl Socket {
     ///
     /// Answers whether the socket had not been closed in the meantime.
     pub(crate) fn accept(self: &Arc<Self>) -> bool {
-        let payload = match (self.connection.dialect.protocol, &self.session) {
+        let payload = match (self.connection.wire_format.protocol, &self.session) {
             (Protocol::V3, _) => String::new(),
             (Protocol::V4, None) => format!(r#"{{"sid":"{}"}}"#, self.id),
             (Protocol::V4, Some(session)) => format!(r#"{{"sid":"{}","pid":"{}"}}"#, self.id, session.private_id),

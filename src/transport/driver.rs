@@ -13,10 +13,11 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Connection, HeldInput, Inbound, Output, Rest, now},
+    connection::{Connection, HeldInput, Inbound, Output, Rest},
     engine::{CloseCause, Session},
     namespace::{self, Reply},
     observe::OutboxDepth,
+    util::now,
 };
 
 use super::{CLOSE_TIMEOUT, PacketIo, TransportError};

@@ -15,10 +15,11 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    connection::{Connection, HeldInput, Inbound, UNCOUNTED, now},
+    connection::{Connection, HeldInput, Inbound, UNCOUNTED},
     engine::{CloseCause, Payload, PayloadDecoder, Session, encode_payload},
     namespace::Reply,
     observe::OutboxDepth,
+    util::now,
 };
 
 /// Keeps the time of a session that is on long-polling, and ends it. The task ends when the session does, or moves to
@@ -83,7 +84,7 @@ impl Future for PollFuture {
         let packets = ready!(self.connection.poll_answer(cx.waker()));
         depth.taken_by_poll(&self.connection, &packets);
         self.answered = true;
-        Poll::Ready(encode_payload(&self.connection.dialect, packets))
+        Poll::Ready(encode_payload(&self.connection.wire_format, packets))
     }
 }
 
@@ -197,7 +198,7 @@ impl<B: Body> PostFuture<B> {
         if *this.held || body.len() >= UNCOUNTED {
             this.connection.hold_input(HeldInput { bytes: body.len(), ..HeldInput::default() });
         }
-        match PayloadDecoder::new(&this.connection.dialect, *this.octet_stream, body) {
+        match PayloadDecoder::new(&this.connection.wire_format, *this.octet_stream, body) {
             Ok(packets) => *this.packets = Some(packets),
             Err(error) => {
                 this.connection.abort(CloseCause::ParseError(error.message()));

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::{
     connection::Connection,
     engine::{CloseCause, Session},
-    macros::log,
+    util::log,
 };
 
 use super::{carry, driver::Driver, probe::probe, served::InUse, upgraded::UpgradedIo, websocket::WebSocket};
@@ -215,11 +215,11 @@ impl Begun {
         let (io, read) = UpgradedIo::new(upgraded, self.in_use.take());
         let max_payload = connection.server.settings.max_payload;
         if self.purpose == Purpose::Opening {
-            let websocket = WebSocket::new(io, read, max_payload, connection.dialect.clone());
+            let websocket = WebSocket::new(io, read, max_payload, connection.wire_format.clone());
             self.hand_over();
             return WebSocketTask::Driving(carry(connection, websocket));
         }
-        let mut websocket = WebSocket::new(io, read, MAX_PROBE, connection.dialect.clone());
+        let mut websocket = WebSocket::new(io, read, MAX_PROBE, connection.wire_format.clone());
         let probed = connection.clone();
         let probe = async move {
             if self.purpose == Purpose::Probing && probe(&probed, &mut websocket).await {

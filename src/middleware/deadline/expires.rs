@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::connection::now;
+use crate::util::now;
 
 /// The moment at which a socket's token expires.
 ///

@@ -13,7 +13,11 @@ use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{EventRequest, EventResponse, IntoEventResponse, connection::now, macros::log, socket::LayerId};
+use crate::{
+    EventRequest, EventResponse, IntoEventResponse,
+    socket::LayerId,
+    util::{log, now},
+};
 
 use super::{
     super::EventResponseFuture,

@@ -24,7 +24,7 @@ use tokio::{
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::io::poll_read_buf;
 
-use crate::engine::{Dialect, Packet, PacketPayload};
+use crate::engine::{Packet, PacketPayload, WireFormat};
 
 use self::{
     decoder::{BINARY, CLOSE, Decoder, Message, PONG, TEXT, Violation},
@@ -44,7 +44,7 @@ const READ_ROUNDS: usize = 64;
 #[derive(Debug)]
 pub(super) struct WebSocket<Io> {
     io: Io,
-    dialect: Dialect,
+    wire_format: WireFormat,
     decoder: Decoder,
     encoder: Encoder,
     /// What the last ping said that has not been answered.
@@ -67,12 +67,12 @@ enum Ended {
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     /// `read` is what has been read already. It is not kept: it may be a small part of a large buffer.
     #[expect(clippy::needless_pass_by_value, reason = "so that nobody keeps it")]
-    pub(super) fn new(io: Io, read: Bytes, max_payload: usize, dialect: Dialect) -> Self {
+    pub(super) fn new(io: Io, read: Bytes, max_payload: usize, wire_format: WireFormat) -> Self {
         let mut decoder = Decoder::new(max_payload);
         decoder.feed(&read);
         Self {
             io,
-            dialect,
+            wire_format,
             decoder,
             encoder: Encoder::default(),
             ping: None,
@@ -156,8 +156,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     /// What a message of the peer's means to the session. `None`: it does not concern it.
     fn read(&mut self, message: Message) -> Option<Result<Packet, TransportError>> {
         let packet = match message {
-            Message::Text(text) => self.dialect.read_text(text),
-            Message::Binary(data) => Ok(self.dialect.read_binary(data)?),
+            Message::Text(text) => self.wire_format.read_text(text),
+            Message::Binary(data) => Ok(self.wire_format.read_binary(data)?),
             Message::Ping(payload) => {
                 self.take_ping(payload);
                 return None;
@@ -211,7 +211,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
 
     fn send_now(mut self: Pin<&mut Self>, text: &[u8], attachments: &[Packet]) -> bool {
         let size = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
-        if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.dialect.base64 {
+        if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.wire_format.base64 {
             return false;
         }
         self.encoder.frame(TEXT, text);
@@ -247,9 +247,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
         match packet.text() {
-            // Framed alike in every dialect.
+            // Framed alike in every wire_format.
             Some(text) => self.encoder.message(TEXT, text),
-            None => match self.dialect.write_binary(packet) {
+            None => match self.wire_format.write_binary(packet) {
                 PacketPayload::Text(text) => self.encoder.message(TEXT, &text),
                 PacketPayload::Binary(data) => self.encoder.message(BINARY, &data),
             },

@@ -205,7 +205,7 @@ impl AsyncWrite for Narrow {
 
 fn over(incoming: Vec<u8>, room: usize) -> WebSocket<Narrow> {
     let io = Narrow { incoming: Cursor::new(incoming), outgoing: Vec::new(), room };
-    WebSocket::new(io, Bytes::new(), 1_000_000, Dialect::plain(Protocol::V4))
+    WebSocket::new(io, Bytes::new(), 1_000_000, WireFormat::plain(Protocol::V4))
 }
 
 /// What a client reads, as tungstenite reads it.

@@ -7,7 +7,7 @@ use super::Packet;
 /// Engine.IO protocol 4, section "Handshake"; the order of the keys is Node's.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Open<'a> {
+pub(crate) struct OpenPacket<'a> {
     pub(crate) sid: &'a str,
     pub(crate) upgrades: &'a [&'static str],
     /// Milliseconds.
@@ -18,7 +18,7 @@ pub(crate) struct Open<'a> {
     pub(crate) max_payload: usize,
 }
 
-impl Open<'_> {
+impl OpenPacket<'_> {
     pub(crate) fn to_packet(&self) -> Packet {
         let mut text = Vec::with_capacity(128);
         text.push(b'0');
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn the_keys_stand_in_the_order_of_the_reference() {
-        let open = Open {
+        let open = OpenPacket {
             sid: "L7DxU-lyJryW7j6lAAAA",
             upgrades: &["websocket"],
             ping_interval: 25_000,

@@ -8,7 +8,7 @@ use super::{
 
 /// How a session's packets look on the wire, whatever they say. The first request decides.
 #[derive(Debug, Clone)]
-pub(crate) struct Dialect {
+pub(crate) struct WireFormat {
     pub(crate) protocol: Protocol,
     /// The client asked for binary as base64.
     pub(crate) base64: bool,
@@ -33,7 +33,7 @@ const MAX_JSONP_DIGITS: usize = 20;
 /// of one call, which fails at some 65,000 in some browsers, and at 120,000 in most.
 const MAX_TEXT_V3: usize = 50_000;
 
-impl Dialect {
+impl WireFormat {
     /// The usual form of a revision.
     pub(crate) fn plain(protocol: Protocol) -> Self {
         let twice = match protocol {
@@ -46,7 +46,7 @@ impl Dialect {
     }
 
     /// What the query of the first request asks for.
-    pub(crate) fn asked_for(query: &HandshakeQuery<'_>, protocol: Protocol) -> Self {
+    pub(crate) fn from_query(query: &HandshakeQuery<'_>, protocol: Protocol) -> Self {
         let digits = |j: &str| j.chars().filter(char::is_ascii_digit).take(MAX_JSONP_DIGITS).collect();
         // The browsers' build of 1.0 says 2 where it means 3.
         let bytes_only = query.stamp_of_1_0 || query.eio.as_deref() == Some("2");

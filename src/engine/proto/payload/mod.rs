@@ -8,9 +8,9 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::{
-    dialect::Dialect,
     packet::{Packet, PacketError},
     query::Protocol,
+    wire_format::WireFormat,
 };
 
 /// A packet's text as a part of its payload, or as a copy if it is less than half of that: an event may be kept for as long
@@ -33,16 +33,18 @@ pub(crate) struct Payload {
 }
 
 /// Encodes packets into the answer to a poll.
-pub(crate) fn encode_payload(dialect: &Dialect, packets: Vec<Packet>) -> Payload {
+pub(crate) fn encode_payload(wire_format: &WireFormat, packets: Vec<Packet>) -> Payload {
     const TEXT: &str = "text/plain; charset=UTF-8";
     #[cfg(feature = "compression")]
     let compress = packets.iter().any(Packet::may_be_compressed);
-    let (mut body, mut content_type) = match dialect.protocol {
+    let (mut body, mut content_type) = match wire_format.protocol {
         Protocol::V4 => (v4::encode(packets), TEXT),
-        Protocol::V3 if dialect.answers_in_bytes(&packets) => (v3::encode_binary(&packets), "application/octet-stream"),
+        Protocol::V3 if wire_format.answers_in_bytes(&packets) => {
+            (v3::encode_binary(&packets), "application/octet-stream")
+        }
         Protocol::V3 => (v3::encode_text(&packets), TEXT),
     };
-    if let Some(index) = &dialect.jsonp {
+    if let Some(index) = &wire_format.jsonp {
         // Not text/plain, as Node says: a browser that is told not to sniff would not run it.
         (body, content_type) = (jsonp::encode(index, &body), "text/javascript; charset=UTF-8");
     }
@@ -74,23 +76,23 @@ impl PayloadDecoder {
     /// # Errors
     ///
     /// If the body is not UTF-8 where it must be, or is binary where it must not be.
-    pub(crate) fn new(dialect: &Dialect, octet_stream: bool, body: Bytes) -> Result<Self, PacketError> {
+    pub(crate) fn new(wire_format: &WireFormat, octet_stream: bool, body: Bytes) -> Result<Self, PacketError> {
         if octet_stream {
-            return match dialect.protocol {
+            return match wire_format.protocol {
                 Protocol::V3 => Ok(Self(Decoder::V3Binary(v3::BinaryDecoder::new(body)))),
                 Protocol::V4 => Err(PacketError::new("binary payloads belong to revision 3")),
             };
         }
-        let body = match &dialect.jsonp {
+        let body = match &wire_format.jsonp {
             None => body,
             Some(_) => match jsonp::decode(&body) {
                 Some(payload) => payload,
                 None => return Ok(Self(Decoder::Nothing)),
             },
         };
-        Ok(Self(match dialect.protocol {
+        Ok(Self(match wire_format.protocol {
             Protocol::V4 => Decoder::V4(v4::Decoder::new(body)?),
-            Protocol::V3 => Decoder::V3Text(v3::TextDecoder::new(body, dialect.twice.clone())?),
+            Protocol::V3 => Decoder::V3Text(v3::TextDecoder::new(body, wire_format.twice.clone())?),
         }))
     }
 }

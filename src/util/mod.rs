@@ -1,0 +1,19 @@
+//! What the standard library lacks.
+
+use std::{future::Future, pin::Pin};
+
+mod catch;
+mod clock;
+mod infallible;
+mod log;
+mod order;
+
+pub(crate) use self::{
+    catch::catch_panic,
+    clock::{FOREVER, now},
+    infallible::{Absorb, FromError},
+    log::log,
+    order::Order,
+};
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
