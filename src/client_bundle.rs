@@ -53,7 +53,7 @@ enum Source {
     Off,
 }
 
-pub(crate) struct FileFuture(Pin<Box<dyn Future<Output = Response<Body>> + Send>>);
+type FileFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 impl ClientBundle {
     pub(crate) fn new(files: &ClientFiles) -> Self {
@@ -88,13 +88,13 @@ impl ClientBundle {
             }
         }
         let response: Pin<Box<dyn Future<Output = Response> + Send>> = match &self.source {
-            Source::Off | Source::Embedded if find(name).is_none() => return FileFuture(Box::pin(ready(not_built()))),
+            Source::Off | Source::Embedded if find(name).is_none() => return Box::pin(ready(not_built())),
             Source::Off | Source::Embedded => {
                 Box::pin(serve(precompressed(ServeDir::with_backend("", Embedded)), file_request))
             }
             Source::Directory(directory) => Box::pin(serve(precompressed(directory.clone()), file_request)),
         };
-        FileFuture(Box::pin(async move { finish(name, response.await) }))
+        Box::pin(async move { finish(name, response.await) })
     }
 }
 
@@ -148,14 +148,6 @@ fn refused(mut response: Response, code: u8, message: &str) -> Response {
 
 fn find(name: &str) -> Option<&'static [u8]> {
     FILES.iter().find(|(known, _)| *known == name).map(|(_, content)| *content)
-}
-
-impl Future for FileFuture {
-    type Output = Response<Body>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
 }
 
 impl fmt::Debug for ClientBundle {

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -15,23 +14,15 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
-use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     cluster::ClusterAdapter,
-    connection::{Connection, ConnectionRequest},
-    engine::{CloseCause, HandshakeQuery, Packet, Protocol, Transport, WireFormat, generate_id},
+    engine::{Origins, Packet, TransportError},
     namespace::{NamespaceState, absolute},
-    origins::Origins,
     room::{IntoRooms, Room},
     server::Server,
     socket::{AckStream, BroadcastOperator, EmitError, RemoteSocket, SocketRef},
-    transport::{CLOSE_TIMEOUT, Foreign, TransportError, carry},
-    util::{FOREVER, log},
 };
-
-/// How long a server that closes waits for event handlers, before it closes their connections.
-const HANDLER_TIMEOUT: Duration = Duration::from_secs(4);
 
 tokio::task_local! {
     /// The server whose layer handles the request that is being polled. An extension on the request would cost every
@@ -119,9 +110,7 @@ impl SocketIo {
     ///
     /// Everyone is disconnected even if the future is dropped after its first poll, once its handlers have ended.
     pub async fn close(&self) {
-        let connections = self.server.sessions.all_and_lingering();
-        connections.iter().for_each(|connection| connection.leave(true));
-        self.gone(&connections, true).await;
+        self.server.engine.close().await;
     }
 
     /// Empties the server, before it is replaced: no new session is opened any more, and the clients' connections are
@@ -151,54 +140,7 @@ impl SocketIo {
     ///
     /// If the future is dropped, those that are left stay, but no new ones are taken.
     pub async fn drain(&self, duration: Duration) {
-        self.server.draining.store(true, Ordering::SeqCst);
-        let connections = self.server.sessions.all();
-        let (begin, duration) = (Instant::now(), duration.min(FOREVER));
-        // Each connection has its moment; all before these have been closed, or are known to have ended.
-        let (mut closed, mut ended) = (0, 0);
-        while closed < connections.len() {
-            // One at least, however the clock is rounded.
-            let due = due_by(begin.elapsed(), duration, connections.len()).max(closed + 1);
-            connections[closed..due].iter().for_each(|connection| connection.leave(false));
-            closed = due;
-            let next = begin + duration.mul_f64(closed as f64 / connections.len() as f64);
-            // If all have left by themselves, there is nothing to wait for.
-            if timeout_at(next, self.all_ended(&connections, &mut ended)).await.is_ok() {
-                break;
-            }
-        }
-        // Some may have opened while the flag was set.
-        let all: Vec<_> = connections.into_iter().chain(self.server.sessions.all_and_lingering()).collect();
-        all.iter().for_each(|connection| connection.leave(false));
-        self.gone(&all, false).await;
-    }
-
-    /// Waits until connections and their handlers have ended. `ended` is how many of the first ones are known to have; as it is kept
-    /// from one call to the next, each connection is looked at once.
-    async fn all_ended(&self, connections: &[Arc<Connection>], ended: &mut usize) {
-        while let Some(connection) = connections.get(*ended) {
-            let mut notified = pin!(self.server.ended.notified());
-            // From here on nothing is missed.
-            notified.as_mut().enable();
-            if connection.has_ended() && !connection.runs_handlers() {
-                *ended += 1;
-            } else {
-                notified.await;
-            }
-        }
-    }
-
-    /// Waits until connections and their handlers have ended. Closes those whose handlers take too long, and cuts off those that take
-    /// too long to close.
-    async fn gone(&self, connections: &[Arc<Connection>], disconnect: bool) {
-        let mut ended = 0;
-        if timeout(HANDLER_TIMEOUT, self.all_ended(connections, &mut ended)).await.is_ok() {
-            return;
-        }
-        connections.iter().for_each(|connection| connection.shut_down(disconnect));
-        if timeout(CLOSE_TIMEOUT - HANDLER_TIMEOUT, self.all_ended(connections, &mut ended)).await.is_err() {
-            connections.iter().for_each(|connection| connection.abort(CloseCause::ShuttingDown));
-        }
+        self.server.engine.drain(duration).await;
     }
 
     /// Opens a connection over a transport of the user's own, and carries it until its end: what Node calls
@@ -229,31 +171,13 @@ impl SocketIo {
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
-        let protocol = HandshakeQuery::parse(request.uri.query().unwrap_or_default()).protocol();
-        let protocol = protocol.filter(|_| self.server.settings.allow_eio3).unwrap_or(Protocol::V4);
-        let id = match &self.server.settings.generate_id {
-            None => Some(generate_id()),
-            Some(generate) => self.server.contained(|| generate(&request)),
-        };
-        let Some(id) = id.filter(|id| !id.is_empty()) else {
-            log!(warn, "a connection is not accepted: `generate_id` panicked, or its id is empty");
-            return;
-        };
-        let wire_format = WireFormat::plain(protocol);
-        let Ok(request) = ConnectionRequest::new(request, usize::MAX) else {
-            log!(warn, "a connection is not accepted: the target of its request cannot be kept");
-            return;
-        };
-        match Connection::open(self.server.clone(), id.into(), request, Transport::Custom, wire_format, None) {
-            Ok(connection) => carry(connection, Foreign::new(transport)).await,
-            Err(_) => log!(warn, "a connection is not accepted: its id is taken, or the server is being drained"),
-        }
+        self.server.engine.accept(request, transport).await;
     }
 
     /// The [path](crate::SocketIoConfig::path) under which Socket.IO is served, with the slash at its end.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.server.settings.path
+        &self.server.engine.config.path
     }
 
     /// Whether the files of the JavaScript client [are served](crate::SocketIoConfig::serve_client).
@@ -265,7 +189,7 @@ impl SocketIo {
     /// The [pages that may connect](crate::SocketIoConfig::origins). `None`: all of them.
     #[must_use]
     pub fn origins(&self) -> Option<&Origins> {
-        self.server.settings.origins.as_ref()
+        self.server.engine.config.origins.as_ref()
     }
 
     /// What [makes the server a node of a cluster](crate::SocketIoConfig::adapter). `None`: it stands alone.
@@ -280,20 +204,12 @@ impl SocketIo {
         let counters = &self.server.counters;
         let namespaces = self.server.namespaces.all();
         Stats {
-            connections: self.server.sessions.len(),
+            connections: self.server.engine.sessions.len(),
             sockets: namespaces.iter().map(|n| n.with_registry(|registry| registry.len())).sum(),
             rejections: counters.rejections.load(Ordering::Relaxed),
-            panics: counters.panics.load(Ordering::Relaxed),
+            panics: self.server.engine.panics(),
             slow_clients: counters.slow_clients.load(Ordering::Relaxed),
         }
-    }
-}
-
-/// How many of `all` connections, whose moments are spread evenly over a duration, are to be closed after this time.
-fn due_by(elapsed: Duration, duration: Duration, all: usize) -> usize {
-    match elapsed < duration {
-        true => ((elapsed.as_secs_f64() / duration.as_secs_f64() * all as f64) as usize + 1).min(all),
-        false => all,
     }
 }
 

@@ -50,6 +50,6 @@ impl<S> Layer<S> for SocketIoLayer {
 
 impl fmt::Debug for SocketIoLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketIoLayer").field("path", &self.server.settings.path).finish_non_exhaustive()
+        f.debug_struct("SocketIoLayer").field("path", &self.server.engine.config.path).finish_non_exhaustive()
     }
 }

@@ -53,12 +53,10 @@
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
 
-mod client_address;
 mod client_bundle;
 mod cluster;
 mod config;
-mod connection;
-mod engine;
+pub mod engine;
 pub mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -70,7 +68,6 @@ mod layer;
 pub mod middleware;
 mod namespace;
 mod observe;
-mod origins;
 mod packet;
 pub mod parser;
 mod recovery;
@@ -80,7 +77,6 @@ mod service;
 mod socket;
 #[cfg(feature = "test")]
 pub mod test;
-mod transport;
 #[cfg(feature = "typed")]
 pub mod typed;
 mod util;
@@ -95,14 +91,15 @@ pub mod value {
 pub use cookie;
 
 pub use self::{
-    client_address::ClientAddress,
     cluster::{
         ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, ServerSideAcks, ServerSideArgs, ServerSideEvent,
         ServerSideResponses,
     },
     config::{SlowClientPolicy, SocketIoConfig},
-    connection::ConnectionRequest,
-    engine::{Packet, PacketError, PacketKind, PacketPayload, Protocol, Transport},
+    engine::{
+        ClientAddress, ConnectionError, ConnectionRequest, NotFound, Origins, Packet, PacketError, PacketKind,
+        PacketPayload, Protocol, ResponseBody, Transport, TransportError,
+    },
     extract::SocketRef,
     handler::{
         Ack, EventError, EventFuture, EventHandler, EventResponse, EventRoute, HandlerService, IntoEventResponse,
@@ -111,16 +108,14 @@ pub use self::{
     io::{NamespaceRef, NotBeneathALayer, PatternRef, SocketIo, Stats},
     layer::SocketIoLayer,
     namespace::{ConnectFuture, ConnectRoute, EventRequest, Namespace, NamespaceRequest},
-    origins::Origins,
     packet::{Args, Value},
     recovery::Recovery,
     room::{IntoRooms, Room, Rooms},
-    service::{ConnectionError, NotFound, ResponseBody, ResponseFuture, SocketIoService},
+    service::{ResponseFuture, SocketIoService},
     socket::{
         AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, DisconnectReason, EmitError,
         EmitOperator, EmitReport, Handshake, ListenerId, OutgoingEvent, RemoteSocket, SocketExtensions, SocketId,
     },
-    transport::TransportError,
 };
 
 /// The README's examples compile.

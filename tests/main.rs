@@ -21,6 +21,7 @@ mod disconnect;
 mod docs;
 mod dynamic;
 mod eio3;
+mod engine;
 mod events;
 mod examples;
 mod flood;

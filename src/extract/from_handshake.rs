@@ -40,7 +40,7 @@ where
 
     async fn from_event(request: &mut EventRequest, state: &S) -> Result<Self, HandshakeRejection> {
         let socket: SocketRef = request.socket().clone();
-        let opened = &socket.inner().connection.request;
+        let opened = &socket.inner().client.connection.request;
         let mut parts = Request::new(()).into_parts().0;
         parts.method = opened.method().clone();
         parts.uri = opened.uri().clone();

@@ -44,7 +44,7 @@ impl EventRequest {
         }
         let message = rejection.to_string();
         log!(warn, event = %self.event(), rejection = %message, "an event was rejected");
-        let server = &self.socket().inner().connection.server;
+        let server = &self.socket().inner().client.server;
         server.count_rejection();
         if let Some(hook) = &server.settings.on_rejection {
             server.contain(|| hook(&Rejected { request: &self, message: &message }));

@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
 };
 
-use crate::transport::fuzz::{Decoded, decode};
+use crate::engine::fuzz::{Decoded, decode};
 
 /// The largest message.
 const LIMIT: usize = 300;

@@ -11,7 +11,11 @@ use serde_json::json;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{SocketRef, client_address::Counts, service::ResponseBody, util::log};
+use crate::{
+    SocketRef,
+    engine::{Counts, ResponseBody},
+    util::log,
+};
 
 use super::{HttpResponseFuture, http_future::Refusal};
 
@@ -88,8 +92,8 @@ impl ConnectionLimitLayer {
     pub fn per_address(max: usize) -> Self {
         Self::new(max, |request| {
             let socket = request.extensions.get::<SocketRef>()?;
-            let settings = &socket.inner().connection.server.settings;
-            let address = settings.address_of(&request.headers, &request.extensions);
+            let config = &socket.inner().client.server.engine.config;
+            let address = config.address_of(&request.headers, &request.extensions);
             if address.is_none() {
                 log!(warn, "the client's address is not known: its sockets are not counted");
             }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use pin_project::pin_project;
 use serde_json::Value;
 
-use crate::{extract::NotAConnect, service::ResponseBody};
+use crate::{engine::ResponseBody, extract::NotAConnect};
 
 /// The future of the layers that may answer a request by themselves: it gives the inner service's response, or theirs.
 #[pin_project]

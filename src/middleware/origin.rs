@@ -4,7 +4,7 @@ use http::{Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{Origins, SocketRef, service::ResponseBody, util::log};
+use crate::{Origins, SocketRef, engine::ResponseBody, util::log};
 
 use super::{HttpResponseFuture, http_future::Refusal};
 
@@ -76,8 +76,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let socket = parts.extensions.get::<SocketRef>();
-        let server = socket.map(|socket| &*socket.inner().connection.server);
-        if self.origins.allow(&parts, false, server) {
+        let engine = socket.map(|socket| &*socket.inner().client.server.engine);
+        if self.origins.allow(&parts, false, engine) {
             HttpResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)))
         } else {
             log!(debug, "a request of a foreign origin was refused");

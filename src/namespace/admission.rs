@@ -12,12 +12,12 @@ use http::StatusCode;
 use tower::ServiceExt;
 
 use crate::{
-    connection::{Connection, JoinError},
     engine::Protocol,
     io::NamespaceRef,
     observe::ConnectWatch,
     packet::{DecodeError, encode_simple},
     recovery::Memory,
+    server::{Client, JoinError},
     socket::{DisconnectReason, EMPTY_AUTH, Socket},
     util::log,
 };
@@ -33,37 +33,32 @@ use super::{
 ///
 /// The namespace's services decide; they run here as far as they get without waiting, and in a task that ends with the
 /// connection if they wait.
-pub(crate) fn admit(
-    connection: &Arc<Connection>,
-    name: &str,
-    auth: Bytes,
-    cx: &mut Context<'_>,
-) -> Result<(), DecodeError> {
+pub(crate) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Context<'_>) -> Result<(), DecodeError> {
     // Who sends nothing sends an empty object.
     let auth = if auth.is_empty() { Bytes::from_static(EMPTY_AUTH) } else { auth };
-    let server = &connection.server;
+    let server = &client.server;
     if name.len() > server.settings.max_namespace_length {
-        refuse(connection, name, "the namespace name is too long", "name_too_long");
+        refuse(client, name, "the namespace name is too long", "name_too_long");
         return Ok(());
     }
-    match connection.may_join(name, auth.len()) {
+    match client.may_join(name, auth.len()) {
         Ok(()) => {}
         Err(JoinError::Duplicate) => return Err(DecodeError("a second CONNECT for a namespace")),
         Err(JoinError::TooMany) => {
-            refuse(connection, name, "too many namespaces on this connection", "too_many_namespaces");
+            refuse(client, name, "too many namespaces on this connection", "too_many_namespaces");
             return Ok(());
         }
         Err(JoinError::TooMuchAuth) => {
-            refuse(connection, name, "the auth payload exceeds max_auth_bytes", "too_much_auth");
+            refuse(client, name, "the auth payload exceeds max_auth_bytes", "too_much_auth");
             return Ok(());
         }
         Err(JoinError::Closed) => return Ok(()),
     }
-    let lookup = server.namespaces.acquire(name, || connection.may_join_dynamic());
+    let lookup = server.namespaces.acquire(name, || client.may_join_dynamic());
     if let Lookup::Asking(place) = lookup {
-        connection.reserve(name, auth.len());
-        let request = NamespaceRequest::new(connection, name, &auth);
-        let asking = connection.clone();
+        client.reserve(name, auth.len());
+        let request = NamespaceRequest::new(client, name, &auth);
+        let asking = client.clone();
         let task = async move {
             let mut lookup = Some(asking.server.namespaces.ask(place, &request).await);
             poll_fn(|cx| {
@@ -74,67 +69,67 @@ pub(crate) fn admit(
             })
             .await;
         };
-        if let Some(task) = connection.poll_or_spawn(cx, Box::pin(task)) {
-            connection.own_reservation(name, task);
+        if let Some(task) = client.poll_or_spawn(cx, Box::pin(task)) {
+            client.own_reservation(name, task);
         }
     } else {
-        join(connection, name, lookup, auth, cx);
+        join(client, name, lookup, auth, cx);
     }
     Ok(())
 }
 
 /// Begins the admission of a client, once it is known whether there is such a namespace.
-fn join(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
-    let entered = enter(connection, name, lookup, &auth);
+fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
+    let entered = enter(client, name, lookup, &auth);
     // The socket, if there is one, has taken the place.
-    connection.unreserve(name);
+    client.unreserve(name);
     let Some(socket) = entered else {
         return;
     };
     let watch = ConnectWatch::start(&socket);
     if socket.namespace.admits_everyone() {
-        let shares = socket.session.is_none() && connection.request.extension::<MatchedPath>().is_none();
+        let shares = socket.session.is_none() && client.connection.request.extension::<MatchedPath>().is_none();
         return watch.in_scope(|| {
-            let held = connection.server.contain(|| {
-                socket.hold((!shares).then(|| connect_extensions(&connection.request)));
+            let held = client.server.contain(|| {
+                socket.hold((!shares).then(|| connect_extensions(&client.connection.request)));
             });
             let refusal = (!held).then(|| (None, ConnectError::new("Internal Server Error")));
             settle(&socket, refusal, watch.clone());
         });
     }
     let admission = watch.instrument(decide(socket.clone(), auth, watch.clone()));
-    if let Some(task) = connection.poll_or_spawn(cx, Box::pin(admission)) {
-        connection.own_admission(&socket, task);
+    if let Some(task) = client.poll_or_spawn(cx, Box::pin(admission)) {
+        client.own_admission(&socket, task);
     }
 }
 
 /// Makes a socket for a client that a namespace has been found for, or tells it that there is none.
-fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: &[u8]) -> Option<Arc<Socket>> {
+fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Option<Arc<Socket>> {
     let namespace = match lookup {
         Lookup::Found(namespace) => namespace,
         Lookup::Made(namespace) => {
-            if let Some(hook) = &connection.server.settings.on_namespace {
-                connection.server.contain(|| hook(&NamespaceRef::new(namespace.clone())));
+            if let Some(hook) = &client.server.settings.on_namespace {
+                client.server.contain(|| hook(&NamespaceRef::new(namespace.clone())));
             }
             namespace
         }
         Lookup::Unknown | Lookup::Asking(_) => {
-            refuse(connection, name, "Invalid namespace", "unknown_namespace");
+            refuse(client, name, "Invalid namespace", "unknown_namespace");
             return None;
         }
         Lookup::TooMany => {
-            refuse(connection, name, "too many namespaces on this server", "too_many_namespaces");
+            refuse(client, name, "too many namespaces on this server", "too_many_namespaces");
             return None;
         }
         Lookup::TooManyHere => {
-            refuse(connection, name, "too many dynamic namespaces on this connection", "too_many_namespaces");
+            refuse(client, name, "too many dynamic namespaces on this connection", "too_many_namespaces");
             return None;
         }
     };
-    let memory = namespace.memory().filter(|_| connection.wire_format.protocol == Protocol::V4);
+    let memory = namespace.memory().filter(|_| client.connection.wire_format.protocol == Protocol::V4);
     let restored = memory.and_then(|memory| memory.claim(auth));
-    let socket = Socket::new(connection.clone(), namespace, auth, restored);
-    if connection.add_socket(socket.clone(), auth.len()).is_err() {
+    let socket = Socket::new(client.clone(), namespace, auth, restored);
+    if client.add_socket(socket.clone(), auth.len()).is_err() {
         socket.close(DisconnectReason::TransportClose);
         return None;
     }
@@ -145,25 +140,25 @@ fn enter(connection: &Arc<Connection>, name: &str, lookup: Lookup, auth: &[u8]) 
 }
 
 /// Tells a client that it cannot join: an object in either revision. `result` is how it is counted.
-fn refuse(connection: &Connection, name: &str, message: &str, result: &'static str) {
-    connection.span.in_scope(|| log!(debug, message = %message, "CONNECT refused"));
-    connection.server.meters.refused_connect(result);
-    connection.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
+fn refuse(client: &Client, name: &str, message: &str, result: &'static str) {
+    client.connection.span.in_scope(|| log!(debug, message = %message, "CONNECT refused"));
+    client.server.meters.refused_connect(result);
+    client.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
 }
 
 /// Clients of Engine.IO 3 do not ask to join the default namespace: a session of theirs does so as it begins.
-pub(crate) fn admit_implicitly(connection: &Arc<Connection>, cx: &mut Context<'_>) {
-    if connection.wire_format.protocol == Protocol::V3 {
+pub(crate) fn admit_implicitly(client: &Arc<Client>, cx: &mut Context<'_>) {
+    if client.connection.wire_format.protocol == Protocol::V3 {
         // The first of a new session's namespaces breaks no rule.
-        let _ = admit(connection, "/", Bytes::new(), cx);
+        let _ = admit(client, "/", Bytes::new(), cx);
     }
 }
 
 /// Asks the namespace's services, and does what they answer.
 async fn decide(socket: Arc<Socket>, auth: Bytes, watch: ConnectWatch) {
-    let connection = socket.connection.clone();
+    let client = socket.client.clone();
     let name = socket.namespace.name();
-    let Some(mut request) = connect_request(&connection.request, name, auth, socket.clone().into()) else {
+    let Some(mut request) = connect_request(&client.connection.request, name, auth, socket.clone().into()) else {
         let refusal = ConnectError::new("the name and the query are too long for a request");
         return settle(&socket, Some((Some(StatusCode::URI_TOO_LONG), refusal)), watch);
     };
@@ -186,7 +181,7 @@ async fn decide(socket: Arc<Socket>, auth: Bytes, watch: ConnectWatch) {
         }
     };
     let refusal = AssertUnwindSafe(refusal).catch_unwind().await.unwrap_or_else(|_| {
-        connection.server.count_panic();
+        client.server.count_panic();
         log!(error, namespace = %name, "on_connect or a layer of its namespace panicked");
         Some((None, ConnectError::new("Internal Server Error")))
     });
@@ -195,7 +190,7 @@ async fn decide(socket: Arc<Socket>, auth: Bytes, watch: ConnectWatch) {
 
 /// Tells a client what the services of the namespace have decided: to let it in, unless there is a refusal.
 fn settle(socket: &Arc<Socket>, refusal: Option<(Option<StatusCode>, ConnectError)>, watch: ConnectWatch) {
-    let (connection, name) = (&socket.connection, socket.namespace.name());
+    let (client, name) = (&socket.client, socket.namespace.name());
     let error = if let Some((status, error)) = refusal {
         watch.refused(status.as_ref().map_or("panic", StatusCode::as_str));
         error
@@ -210,7 +205,7 @@ fn settle(socket: &Arc<Socket>, refusal: Option<(Option<StatusCode>, ConnectErro
         ConnectError::new("disconnected by the server")
     };
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
-    connection.reply(&encode_simple(b'4', name, &error.to_json(connection.wire_format.protocol)));
+    client.reply(&encode_simple(b'4', name, &error.to_json(client.connection.wire_format.protocol)));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);
-    connection.forget_socket(socket, true);
+    client.forget_socket(socket, true);
 }

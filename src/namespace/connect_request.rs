@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{connection::ConnectionRequest, socket::SocketRef};
+use crate::{engine::ConnectionRequest, socket::SocketRef};
 
 /// Headers that belong to the request that opened the connection alone.
 const STRIPPED: [HeaderName; 9] = [

@@ -16,12 +16,12 @@ use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    connection::{EVENT, EventCost, Share},
-    engine::Packet,
+    engine::Direct,
     handler::{EventError, EventFuture, EventResponse, EventRoute},
     observe::EventWatch,
     packet::{ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
     parser::prepare,
+    server::{EVENT, EventCost, Share},
     socket::{DisconnectReason, EmitError, EventStart, Found, Socket, SocketRef},
     util::log,
 };
@@ -269,7 +269,7 @@ impl EventRequest {
     fn malformed(&mut self, detail: &'static str) {
         if self.check != Check::Malformed {
             self.check = Check::Malformed;
-            self.socket.inner().connection.violation(detail);
+            self.socket.inner().client.violation(detail);
         }
     }
 }
@@ -396,16 +396,18 @@ impl Reply {
         let _ = self.socket.deliver(Cow::Owned(encode_ack(target, self.args)), false);
     }
 
-    /// Sends it by somebody who can do that at once, or else like any other packet. Answers whether they did.
-    pub(crate) fn send_by(mut self, send: impl FnOnce(&Socket, &[u8], &[Packet]) -> bool) -> bool {
+    /// Sends it past the outbox if that is possible, or else like any other packet. A parser's packets are never sent directly.
+    pub(crate) fn send_by(mut self, direct: &mut Direct<'_>) {
         let target = Target { namespace: self.socket.namespace.name(), id: Some(self.id) };
-        let sent = self.args.with_ack(target, |text, attachments| send(&self.socket, text, attachments)) == Some(true);
+        let socket = &self.socket;
+        let may_send = direct.is_available() && socket.client.server.settings.parser.is_none() && socket.is_connected();
+        let sent = may_send
+            && self.args.with_ack(target, |text, attachments| direct.try_send(text, attachments)) == Some(true);
         if sent {
             self.args.recycle();
         } else {
             self.deliver();
         }
-        sent
     }
 }
 
@@ -490,7 +492,7 @@ impl Contained {
 }
 
 fn panicked(socket: &Socket, watch: &mut EventWatch) -> EventResponse {
-    socket.connection.server.count_panic();
+    socket.client.server.count_panic();
     watch.panicked();
     watch.in_scope(|| {
         log!(error, namespace = %socket.namespace.name(), "an event handler or a layer around it panicked");
@@ -542,7 +544,7 @@ fn run_detached(
     let Some(handler) = handler else {
         return then(socket);
     };
-    let runtime = &socket.connection.runtime;
+    let runtime = &socket.client.connection.runtime;
     let _entered = runtime.enter();
     let request = EventRequest::disconnect(socket, name, reason);
     let mut event = Contained::call(EventWatch::start(&request), || handler.start(request));

@@ -17,8 +17,9 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use crate::{
-    connection::{Connection, ConnectionRequest},
+    engine::ConnectionRequest,
     packet::read_json,
+    server::Client,
     util::{BoxFuture, Order, log},
 };
 
@@ -108,7 +109,7 @@ impl NamespaceTable {
 
     /// The same, from a predicate on that takes its time.
     async fn ask(&self, place: usize, request: &NamespaceRequest) -> Option<&Arc<Definition>> {
-        let server = &request.connection.server;
+        let server = &request.client.server;
         for (predicate, definition) in &self.predicates[place..] {
             let accepted = match predicate {
                 Predicate::AtOnce(accepts) => server.contained(|| accepts(request.name())).unwrap_or(false),
@@ -140,14 +141,14 @@ enum Found<'a> {
 /// [`SocketIoConfig::namespace_when`](crate::SocketIoConfig::namespace_when).
 #[derive(Clone)]
 pub struct NamespaceRequest {
-    connection: Arc<Connection>,
+    client: Arc<Client>,
     name: Arc<str>,
     auth: Bytes,
 }
 
 impl NamespaceRequest {
-    pub(super) fn new(connection: &Arc<Connection>, name: &str, auth: &Bytes) -> Self {
-        Self { connection: connection.clone(), name: name.into(), auth: auth.clone() }
+    pub(super) fn new(client: &Arc<Client>, name: &str, auth: &Bytes) -> Self {
+        Self { client: client.clone(), name: name.into(), auth: auth.clone() }
     }
 
     /// The name that the client asks for.
@@ -168,7 +169,7 @@ impl NamespaceRequest {
     /// The request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
-        &self.connection.request
+        &self.client.connection.request
     }
 }
 

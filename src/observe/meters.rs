@@ -4,45 +4,22 @@ use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
 use crate::{
-    connection::{Connection, SendError, Sent},
-    engine::{CloseCause, Packet, Protocol, Refusal, Session, Transport},
+    engine::{Packet, SendError, Sent},
     handler::EventResponse,
     namespace::EventRequest,
     packet::Encoded,
     room::Registry,
-    socket::DisconnectReason,
 };
 
 /// The label of events without a handler of their own, whose names clients choose.
 const ANY_EVENT: &str = "*";
 
-/// What a server counts. The handles are made with the server: the recorder must be there.
+/// What a server counts. The handles are made with the server: the recorder must be installed before.
 #[derive(Debug)]
 pub(crate) struct ServerMeters {
-    carriers: [Carrier; 3],
-    upgrades: Counter,
-    closed: Labelled,
-    outbox: Histogram,
-    refused_requests: [Counter; 6],
     refused_connects: Labelled,
     slow_clients: Counter,
     rejections: Counter,
-    panics: Counter,
-}
-
-/// What is counted for a transport.
-#[derive(Debug)]
-struct Carrier {
-    /// By the revision of the protocol.
-    revisions: [Revision; 2],
-    received: Counter,
-    sent: Counter,
-}
-
-#[derive(Debug)]
-struct Revision {
-    open: Gauge,
-    opened: Counter,
 }
 
 /// Counters by the few values of one label.
@@ -60,94 +37,14 @@ impl Labelled {
 /// Why a CONNECT is refused before any namespace is asked.
 const REFUSED_CONNECTS: [&str; 4] = ["name_too_long", "too_many_namespaces", "too_much_auth", "unknown_namespace"];
 
-const REVISIONS: [&str; 2] = ["3", "4"];
-
-/// Every cause; the details do not matter.
-const CAUSES: [CloseCause; 7] = [
-    CloseCause::PingTimeout,
-    CloseCause::TransportClose,
-    CloseCause::TransportError(""),
-    CloseCause::ParseError(""),
-    CloseCause::Forced(""),
-    CloseCause::SlowClient,
-    CloseCause::ShuttingDown,
-];
-
-fn reason(cause: CloseCause) -> &'static str {
-    DisconnectReason::from(cause).as_str()
-}
-
-fn carrier(transport: Transport) -> Carrier {
-    let name = transport.as_str();
-    Carrier {
-        revisions: REVISIONS.map(|protocol| Revision {
-            open: gauge!("socketio_connections", "transport" => name, "protocol" => protocol),
-            opened: counter!("socketio_connections_opened_total", "transport" => name, "protocol" => protocol),
-        }),
-        received: counter!("socketio_received_bytes_total", "transport" => name),
-        sent: counter!("socketio_sent_bytes_total", "transport" => name),
-    }
-}
-
 impl ServerMeters {
     pub(crate) fn new() -> Self {
         describe();
-        let closed = |cause| (reason(cause), counter!("socketio_connections_closed_total", "reason" => reason(cause)));
         let refused = |result| (result, counter!("socketio_connects_total", "namespace" => "", "result" => result));
         Self {
-            carriers: [Transport::Polling, Transport::WebSocket, Transport::Custom].map(carrier),
-            upgrades: counter!("socketio_upgrades_total"),
-            closed: Labelled(CAUSES.map(closed).into()),
-            outbox: histogram!("socketio_outbox_bytes"),
-            refused_requests: ["0", "1", "2", "3", "4", "5"]
-                .map(|code| counter!("socketio_requests_refused_total", "code" => code)),
             refused_connects: Labelled(REFUSED_CONNECTS.map(refused).into()),
             slow_clients: counter!("socketio_slow_clients_total"),
             rejections: counter!("socketio_event_rejections_total"),
-            panics: counter!("socketio_panics_total"),
-        }
-    }
-
-    fn carrier(&self, transport: Transport) -> &Carrier {
-        &self.carriers[match transport {
-            Transport::Polling => 0,
-            Transport::WebSocket => 1,
-            Transport::Custom => 2,
-        }]
-    }
-
-    fn revision(&self, transport: Transport, connection: &Connection) -> &Revision {
-        &self.carrier(transport).revisions[match connection.wire_format.protocol {
-            Protocol::V3 => 0,
-            Protocol::V4 => 1,
-        }]
-    }
-
-    pub(crate) fn opened(&self, connection: &Connection) {
-        let revision = self.revision(connection.first_transport, connection);
-        revision.open.increment(1.0);
-        revision.opened.increment(1);
-    }
-
-    /// The connection has left long-polling for a WebSocket.
-    pub(crate) fn upgraded(&self, connection: &Connection) {
-        self.revision(Transport::Polling, connection).open.decrement(1.0);
-        self.revision(Transport::WebSocket, connection).open.increment(1.0);
-        self.upgrades.increment(1);
-    }
-
-    pub(crate) fn closed(&self, connection: &Connection, cause: CloseCause) {
-        self.revision(connection.transport(), connection).open.decrement(1.0);
-        self.closed.increment(reason(cause));
-    }
-
-    pub(crate) fn received(&self, connection: &Connection, packet: &Packet) {
-        self.carrier(connection.transport()).received.increment(packet.len() as u64);
-    }
-
-    pub(crate) fn refused_request(&self, refusal: &Refusal) {
-        if let Some(counter) = self.refused_requests.get(usize::from(refusal.code())) {
-            counter.increment(1);
         }
     }
 
@@ -162,50 +59,6 @@ impl ServerMeters {
 
     pub(crate) fn rejection(&self) {
         self.rejections.increment(1);
-    }
-
-    pub(crate) fn panic(&self) {
-        self.panics.increment(1);
-    }
-}
-
-/// What waited in a client's outbox before some of it was taken out to be written.
-#[derive(Debug)]
-pub(crate) struct OutboxDepth(Option<usize>);
-
-impl OutboxDepth {
-    pub(crate) fn before(connection: &Connection) -> Self {
-        Self(Some(connection.inspect(Session::buffered_bytes)))
-    }
-
-    /// A packet goes out as a frame. The depth counts once for all that are taken together.
-    pub(crate) fn take(&mut self, connection: &Connection, packet: &Packet) {
-        let transport = match connection.first_transport {
-            Transport::Custom => Transport::Custom,
-            Transport::Polling | Transport::WebSocket => Transport::WebSocket,
-        };
-        self.taken(connection, transport, packet.len());
-    }
-
-    /// Frames go out past the outbox.
-    pub(crate) fn passed(connection: &Connection, text: &[u8], attachments: &[Packet]) {
-        let bytes = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
-        Self(Some(0)).taken(connection, Transport::WebSocket, bytes);
-    }
-
-    pub(crate) fn taken_by_poll(mut self, connection: &Connection, packets: &[Packet]) {
-        self.taken(connection, Transport::Polling, packets.iter().map(Packet::len).sum());
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats")]
-    fn taken(&mut self, connection: &Connection, transport: Transport, bytes: usize) {
-        if bytes > 0 {
-            let meters = &connection.server.meters;
-            if let Some(depth) = self.0.take() {
-                meters.outbox.record(depth as f64);
-            }
-            meters.carrier(transport).sent.increment(bytes as u64);
-        }
     }
 }
 
@@ -362,14 +215,6 @@ impl EventMeter {
 /// Tells the recorder what the names mean.
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_gauge!("socketio_connections", Unit::Count, "Connections that are open");
-    describe_counter!("socketio_connections_opened_total", Unit::Count, "Connections that were opened");
-    describe_counter!("socketio_connections_closed_total", Unit::Count, "Connections that have ended, and why");
-    describe_counter!("socketio_upgrades_total", Unit::Count, "Connections that moved from long-polling to WebSocket");
-    describe_counter!("socketio_requests_refused_total", Unit::Count, "HTTP requests that were refused, by code");
-    describe_counter!("socketio_received_bytes_total", Unit::Bytes, "Bytes of packets from clients");
-    describe_counter!("socketio_sent_bytes_total", Unit::Bytes, "Bytes of packets to clients");
-    describe_histogram!("socketio_outbox_bytes", Unit::Bytes, "What waited for a client when some of it was written");
     describe_counter!("socketio_slow_clients_total", Unit::Count, "Packets that found no room for a client");
     describe_gauge!("socketio_sockets", Unit::Count, "Sockets that are connected");
     describe_gauge!("socketio_rooms", Unit::Count, "Rooms that somebody is in");
@@ -380,5 +225,4 @@ fn describe() {
     describe_counter!("socketio_event_errors_total", Unit::Count, "Events that failed or were rejected");
     describe_counter!("socketio_event_rejections_total", Unit::Count, "Events that an extractor rejected");
     describe_histogram!("socketio_event_duration_seconds", Unit::Seconds, "How long a handler took to answer an event");
-    describe_counter!("socketio_panics_total", Unit::Count, "Handlers and layers that panicked");
 }

@@ -23,8 +23,8 @@ use self::{
     spans::Span,
 };
 pub(crate) use self::{
-    meters::{NamespaceMeters, OutboxDepth, RoomCount, SentKind, ServerMeters},
-    spans::{ConnectionSpan, NamespaceLabel},
+    meters::{NamespaceMeters, RoomCount, SentKind, ServerMeters},
+    spans::NamespaceLabel,
 };
 
 /// A client's CONNECT, while the services of its namespace decide.

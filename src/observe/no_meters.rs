@@ -1,8 +1,7 @@
 //! The twin of `meters` without the feature `metrics`.
 
 use crate::{
-    connection::{Connection, SendError, Sent},
-    engine::{CloseCause, Packet, Refusal},
+    engine::{SendError, Sent},
     handler::EventResponse,
     namespace::EventRequest,
     packet::Encoded,
@@ -17,38 +16,11 @@ impl ServerMeters {
         Self
     }
 
-    pub(crate) fn opened(&self, _: &Connection) {}
-
-    pub(crate) fn upgraded(&self, _: &Connection) {}
-
-    pub(crate) fn closed(&self, _: &Connection, _: CloseCause) {}
-
-    pub(crate) fn received(&self, _: &Connection, _: &Packet) {}
-
-    pub(crate) fn refused_request(&self, _: &Refusal) {}
-
     pub(crate) fn refused_connect(&self, _: &'static str) {}
 
     pub(crate) fn slow_client(&self) {}
 
     pub(crate) fn rejection(&self) {}
-
-    pub(crate) fn panic(&self) {}
-}
-
-#[derive(Debug)]
-pub(crate) struct OutboxDepth;
-
-impl OutboxDepth {
-    pub(crate) fn before(_: &Connection) -> Self {
-        Self
-    }
-
-    pub(crate) fn take(&mut self, _: &Connection, _: &Packet) {}
-
-    pub(crate) fn passed(_: &Connection, _: &[u8], _: &[Packet]) {}
-
-    pub(crate) fn taken_by_poll(self, _: &Connection, _: &[Packet]) {}
 }
 
 #[derive(Debug)]

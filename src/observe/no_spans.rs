@@ -2,27 +2,7 @@
 
 use std::future::Future;
 
-use crate::{
-    connection::ConnectionRequest,
-    engine::{Protocol, Transport},
-    namespace::EventRequest,
-    socket::{DisconnectReason, Socket},
-};
-
-#[derive(Debug)]
-pub(crate) struct ConnectionSpan;
-
-impl ConnectionSpan {
-    pub(crate) fn open(_: &ConnectionRequest, _: Transport, _: Protocol) -> Self {
-        Self
-    }
-
-    pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        f()
-    }
-
-    pub(crate) fn end(&self, _: DisconnectReason) {}
-}
+use crate::{namespace::EventRequest, socket::Socket};
 
 #[derive(Debug)]
 pub(crate) struct NamespaceLabel;

@@ -1,90 +1,14 @@
-use std::{future::Future, sync::Arc};
+use std::future::Future;
 
 use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented};
 
 use crate::{
-    connection::ConnectionRequest,
-    engine::{Protocol, Transport},
     namespace::EventRequest,
     socket::{DisconnectReason, Socket},
 };
 
-use parking_lot::{Mutex, MutexGuard};
-
 /// Names of events come from clients: so many bytes of one are shown.
 const MAX_EVENT_NAME: usize = 128;
-
-/// The span of a connection, from its handshake to its end: those of its CONNECTs and events are its children.
-///
-/// Taken out at the end, so that a socket that somebody keeps does not keep it open. The lock is a leaf: the subscriber is
-/// not called under it.
-#[derive(Debug)]
-pub(crate) struct ConnectionSpan(Mutex<Option<Arc<tracing::Span>>>);
-
-impl ConnectionSpan {
-    /// A root: the connection outlives the request that opens it, which it follows from.
-    pub(crate) fn open(request: &ConnectionRequest, transport: Transport, protocol: Protocol) -> Self {
-        let address = request.address();
-        let span = info_span!(
-            target: "tower_socketio::connection",
-            parent: None,
-            "connection",
-            messaging.system = "socketio",
-            network.protocol.name = "engine.io",
-            network.protocol.version = protocol_version(protocol),
-            client.address = address.map(|address| tracing::field::display(address.ip())),
-            client.port = address.map(|address| address.port()),
-            socketio.transport = transport.as_str(),
-            socketio.disconnect.reason = Empty,
-            "error.type" = Empty,
-        );
-        span.follows_from(tracing::Span::current());
-        Self(Mutex::new(Some(Arc::new(span))))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<tracing::Span>>> {
-        self.0.lock()
-    }
-
-    fn get(&self) -> Option<Arc<tracing::Span>> {
-        self.lock().clone()
-    }
-
-    pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        match self.get() {
-            Some(span) => span.in_scope(f),
-            None => f(),
-        }
-    }
-
-    pub(crate) fn end(&self, reason: DisconnectReason) {
-        let span = self.lock().take();
-        if let Some(span) = span {
-            span.record("socketio.disconnect.reason", reason.as_str());
-            if is_error(reason) {
-                span.record("error.type", reason.as_str());
-            }
-        }
-    }
-}
-
-fn protocol_version(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::V3 => "3",
-        Protocol::V4 => "4",
-    }
-}
-
-/// Whether somebody's fault ended the connection.
-fn is_error(reason: DisconnectReason) -> bool {
-    !matches!(
-        reason,
-        DisconnectReason::TransportClose
-            | DisconnectReason::ClientNamespaceDisconnect
-            | DisconnectReason::ServerNamespaceDisconnect
-            | DisconnectReason::ServerShuttingDown
-    )
-}
 
 /// The name with which a namespace was configured: that of a dynamic one is its pattern.
 #[derive(Debug)]
@@ -106,7 +30,7 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn connect(socket: &Socket) -> Self {
-        let connection = socket.connection.span.get();
+        let connection = socket.client.connection.span.get();
         let (namespace, label) = (&socket.namespace, &*socket.namespace.label().0);
         let span = info_span!(
             target: "tower_socketio::connect",
@@ -126,7 +50,7 @@ impl Span {
 
     pub(super) fn event(request: &EventRequest) -> Self {
         let socket = request.socket().inner();
-        let connection = socket.connection.span.get();
+        let connection = socket.client.connection.span.get();
         let (namespace, label) = (&socket.namespace, &*socket.namespace.label().0);
         let reason = request.disconnect_reason();
         let operation = if reason.is_some() { request.event() } else { "event" };

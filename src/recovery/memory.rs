@@ -17,8 +17,7 @@ use serde::Deserialize;
 
 use crate::{
     config::SlowClientPolicy,
-    connection::{SendError, Sent},
-    engine::{CloseCause, generate_id},
+    engine::{CloseCause, SendError, Sent, generate_id},
     packet::Encoded,
     room::{Recipients, Room, Selection, SocketId},
     socket::{DisconnectReason, Socket},
@@ -138,7 +137,7 @@ impl Memory {
         let predecessor = self.lock().live.get(&*claim.pid).cloned().flatten();
         if let Some(socket) = predecessor {
             // The client knows that the connection is lost; the server did not yet, or is just about to deal with it.
-            socket.connection.abort(CloseCause::TransportClose);
+            socket.client.connection.abort(CloseCause::TransportClose);
             socket.close(DisconnectReason::TransportClose);
             if let Some(session) = socket.session.as_ref().filter(|_| socket.is_lost()) {
                 self.leave(&socket, session, true);
@@ -369,7 +368,7 @@ fn is_kept(socket: &Socket, error: SendError) -> bool {
 }
 
 fn lets_slow_clients_go(socket: &Socket) -> bool {
-    socket.connection.server.settings.slow_client_policy == SlowClientPolicy::Disconnect
+    socket.client.server.settings.slow_client_policy == SlowClientPolicy::Disconnect
 }
 
 impl fmt::Debug for Memory {

@@ -1,28 +1,19 @@
 use std::{
-    convert::Infallible,
     fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::Response;
 use http_body::Body;
 use pin_project::pin_project;
 use tokio::task::futures::TaskLocalFuture;
 use tower_http::cors;
 
 use crate::{
-    client_bundle::FileFuture,
-    engine::Refusal,
+    engine::{Answer, ResponseBody},
     io::{CURRENT, SocketIo},
-    transport::{PollFuture, PostFuture},
-};
-
-use super::{
-    body::{OwnBody, ResponseBody},
-    response::{Responder, refused},
 };
 
 /// The future of a [`SocketIoService`](super::SocketIoService).
@@ -34,40 +25,6 @@ enum Repr<F, ReqBody> {
     Inner(#[pin] TaskLocalFuture<SocketIo, F>),
     Ours(#[pin] Answer<ReqBody>),
     Cors(#[pin] cors::ResponseFuture<Answer<ReqBody>>),
-}
-
-/// What answers a request of ours.
-#[pin_project(project = AnswerProjection)]
-pub(super) enum Answer<ReqBody> {
-    Ready(Option<Response<Bytes>>),
-    Poll {
-        future: PollFuture,
-        responder: Responder,
-    },
-    Post {
-        #[pin]
-        future: PostFuture<ReqBody>,
-        responder: Responder,
-    },
-    File(FileFuture),
-}
-
-impl<ReqBody> Answer<ReqBody> {
-    pub(super) fn ready(response: Response<Bytes>) -> Self {
-        Self::Ready(Some(response))
-    }
-
-    pub(super) fn refused(refusal: &Refusal) -> Self {
-        Self::ready(refused(refusal))
-    }
-}
-
-/// What a session's request is told that was not handled to its end.
-pub(super) fn failed(status: StatusCode) -> Refusal {
-    match status {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::PayloadTooLarge,
-        _ => Refusal::BadRequest("the request broke the rules of long-polling, or its session has ended"),
-    }
 }
 
 impl<F, ReqBody> ResponseFuture<F, ReqBody> {
@@ -104,27 +61,6 @@ where
         };
         let response = answer.unwrap_or_else(|never| match never {});
         Poll::Ready(Ok(response.map(ResponseBody::own)))
-    }
-}
-
-impl<ReqBody: Body> Future for Answer<ReqBody> {
-    type Output = Result<Response<OwnBody>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = match self.project() {
-            AnswerProjection::Ready(response) => {
-                response.take().expect("a future is not polled after it has completed")
-            }
-            AnswerProjection::Poll { future, responder } => responder.payload(ready!(Pin::new(future).poll(cx))),
-            AnswerProjection::Post { future, responder } => match ready!(future.poll(cx)) {
-                StatusCode::OK => responder.posted(),
-                status => refused(&failed(status)),
-            },
-            AnswerProjection::File(file) => {
-                return Pin::new(file).poll(cx).map(|response| Ok(response.map(OwnBody::File)));
-            }
-        };
-        Poll::Ready(Ok(response.map(Into::into)))
     }
 }
 

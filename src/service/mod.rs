@@ -1,13 +1,6 @@
 //! The HTTP face: which requests are ours, and what answers them.
 
-mod body;
-#[cfg(feature = "compression")]
-mod compression;
-mod connection_error;
 mod future;
-mod not_found;
-mod request;
-mod response;
 mod serve;
 
 use std::{
@@ -25,12 +18,12 @@ use tower_service::Service;
 
 use crate::{
     config::SocketIoConfig,
+    engine::{Answer, NotFound, OwnBody, ResponseBody},
     io::{CURRENT, SocketIo},
     server::Server,
 };
 
-use self::{body::OwnBody, future::Answer};
-pub use self::{body::ResponseBody, connection_error::ConnectionError, future::ResponseFuture, not_found::NotFound};
+pub use self::future::ResponseFuture;
 
 /// Serves Socket.IO, and hands all other requests to the service within.
 ///
@@ -134,10 +127,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if self.server.settings.file_of(request.uri().path()).is_some() {
-            return match &self.server.cors {
-                None => ResponseFuture::ours(request::handle(&self.server, request)),
-                Some(cors) => ResponseFuture::cors(cors.layer(Engine(self.server.clone())).call(request)),
+        if self.server.engine.config.file_of(request.uri().path()).is_some() {
+            return match &self.server.engine.cors {
+                None => ResponseFuture::ours(handle(&self.server, request)),
+                Some(cors) => ResponseFuture::cors(cors.layer(Ours(self.server.clone())).call(request)),
             };
         }
         let io = self.io();
@@ -146,11 +139,20 @@ where
     }
 }
 
-/// Answers requests of ours: what tower-http's CORS middleware is put around.
-#[derive(Clone)]
-struct Engine(Arc<Server>);
+/// Answers a request under the path: with a file of the client bundle, or by the engine.
+fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answer<B> {
+    let file = server.engine.config.file_of(request.uri().path());
+    match file.and_then(|file| server.client_bundle.find(file)) {
+        Some(file) => Answer::Other(server.client_bundle.serve(file, &request)),
+        None => server.engine.handle(request),
+    }
+}
 
-impl<B: Body> Service<Request<B>> for Engine {
+/// Answers requests under the path. tower-http's CORS middleware wraps it.
+#[derive(Clone)]
+struct Ours(Arc<Server>);
+
+impl<B: Body> Service<Request<B>> for Ours {
     type Response = Response<OwnBody>;
     type Error = Infallible;
     type Future = Answer<B>;
@@ -160,12 +162,12 @@ impl<B: Body> Service<Request<B>> for Engine {
     }
 
     fn call(&mut self, request: Request<B>) -> Answer<B> {
-        request::handle(&self.0, request)
+        handle(&self.0, request)
     }
 }
 
 impl<S> fmt::Debug for SocketIoService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketIoService").field("path", &self.server.settings.path).finish_non_exhaustive()
+        f.debug_struct("SocketIoService").field("path", &self.server.engine.config.path).finish_non_exhaustive()
     }
 }

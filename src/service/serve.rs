@@ -28,12 +28,11 @@ use tokio::{
 use tower_service::Service as _;
 
 use crate::{
-    config::{ConnectionTimeouts, Settings},
-    transport::{Activity, CLOSE_TIMEOUT, InUse, ServedIo},
+    engine::{Activity, CLOSE_TIMEOUT, ConnectionTimeouts, EngineIoConfig, InUse, ResponseBody, ServedIo},
     util::log,
 };
 
-use super::{ResponseBody, ResponseFuture, SocketIoService};
+use super::{ResponseFuture, SocketIoService};
 
 type Http = auto::Builder<TokioExecutor>;
 
@@ -49,7 +48,7 @@ pub(super) async fn serve(service: SocketIoService, listener: TcpListener) -> io
 }
 
 async fn accept(service: SocketIoService, listener: TcpListener) -> Infallible {
-    let http = Arc::new(http(&service.server.settings));
+    let http = Arc::new(http(&service.server.engine.config));
     // Connections end in order when this is dropped.
     let (_stop, stopped) = watch::channel(());
     loop {
@@ -59,10 +58,10 @@ async fn accept(service: SocketIoService, listener: TcpListener) -> Infallible {
     }
 }
 
-fn http(settings: &Settings) -> Http {
+fn http(config: &EngineIoConfig) -> Http {
     /// What is read of a head past the limit, so that it can be answered with a reason.
     const MORE: usize = 16 * 1024;
-    let head = settings.max_head_bytes.saturating_add(MORE);
+    let head = config.max_head_bytes.saturating_add(MORE);
     let mut http = auto::Builder::new(TokioExecutor::new());
     // The watchdog has the time of all that hyper could time.
     http.http1().header_read_timeout(None).max_buf_size(head);
@@ -109,7 +108,7 @@ impl Served {
     /// stopped, until its requests have been answered.
     async fn drive(self, tcp: TcpStream, http: Arc<Http>, stopped: watch::Receiver<()>) {
         let activity = self.activity.clone();
-        let timeouts = self.service.server.settings.connection_timeouts;
+        let timeouts = self.service.server.engine.config.connection_timeouts;
         let io = ServedIo::new(tcp, activity.clone());
         let mut connection = pin!(http.serve_connection_with_upgrades(io, self));
         let mut stopped = pin!(wait_for_stop(stopped));

@@ -144,7 +144,7 @@ impl Deadline {
             return Poll::Pending;
         };
         let sleep = self.sleep.get_or_insert_with(|| {
-            let _entered = socket.connection.runtime.enter();
+            let _entered = socket.client.connection.runtime.enter();
             Box::pin(sleep_until(at))
         });
         sleep.as_mut().poll(cx)

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     cluster::{ClusterCommand, ClusterMessage},
-    connection::SendError,
+    engine::SendError,
     namespace::NamespaceState,
     packet::Encoded,
     recovery::Memory,

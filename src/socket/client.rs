@@ -1,8 +1,8 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use crate::{
-    connection::{Connection, ConnectionRequest},
-    engine::{CloseCause, Protocol, Session, Transport},
+    engine::{CloseCause, ConnectionRequest, Protocol, Session, Transport},
+    server,
 };
 
 use super::SocketRef;
@@ -11,11 +11,11 @@ use super::SocketRef;
 ///
 /// Made by [`SocketRef::client`]. Cloning is cheap.
 #[derive(Clone)]
-pub struct Client(Arc<Connection>);
+pub struct Client(Arc<server::Client>);
 
 impl Client {
-    pub(super) fn new(connection: &Arc<Connection>) -> Self {
-        Self(connection.clone())
+    pub(super) fn new(client: &Arc<server::Client>) -> Self {
+        Self(client.clone())
     }
 
     /// The connection beneath.
@@ -27,7 +27,7 @@ impl Client {
     /// The request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
-        &self.0.request
+        &self.0.connection.request
     }
 
     /// The client's sockets, one for each namespace that it is connected to.
@@ -46,43 +46,43 @@ impl Client {
 ///
 /// Made by [`SocketRef::conn`]. Cloning is cheap.
 #[derive(Clone)]
-pub struct Conn(Arc<Connection>);
+pub struct Conn(Arc<server::Client>);
 
 impl Conn {
     /// The id of the session. A secret: whoever knows it speaks for the client.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.0.id
+        &self.0.connection.id
     }
 
     /// The revision of Engine.IO that the client speaks.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        self.0.wire_format.protocol
+        self.0.connection.wire_format.protocol
     }
 
     /// What carries the session now: an upgrade changes it.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        self.0.transport()
+        self.0.connection.transport()
     }
 
     /// The request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
-        &self.0.request
+        &self.0.connection.request
     }
 
     /// The address of the peer. See [`ConnectionRequest::address`].
     #[must_use]
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.0.request.address()
+        self.0.connection.request.address()
     }
 
     /// Whether the session is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.inspect(Session::is_open)
+        self.0.connection.inspect(Session::is_open)
     }
 
     /// Closes the connection: what is queued is sent first. Clients see the loss of their connection, and may try again.

@@ -89,7 +89,7 @@ impl EmitOperator {
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
         let socket = self.socket.inner();
         let id = socket.namespace.next_ack_id();
-        let timeout = self.flags.timeout.unwrap_or(socket.connection.server.settings.ack_timeout);
+        let timeout = self.flags.timeout.unwrap_or(socket.client.server.settings.ack_timeout);
         match self.flags.encode(&socket.namespace, Some(id), event, args) {
             Ok(packet) => AckFuture::emit(socket, id, packet, self.flags.volatile, timeout),
             Err(error) => AckFuture::failed(AckError::emit(error)),

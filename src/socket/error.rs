@@ -2,7 +2,7 @@ use std::{error::Error, fmt};
 
 use serde::ser::Error as _;
 
-use crate::{connection::SendError, parser::ParserError};
+use crate::{engine::SendError, parser::ParserError};
 
 /// Why something was not emitted.
 #[derive(Debug)]

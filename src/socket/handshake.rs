@@ -18,18 +18,18 @@ impl<'a> Handshake<'a> {
     /// The headers of the connection's first request.
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
-        self.socket.connection.request.headers()
+        self.socket.client.connection.request.headers()
     }
 
     /// The target of the connection's first request, with its query.
     #[must_use]
     pub fn uri(&self) -> &'a Uri {
-        self.socket.connection.request.uri()
+        self.socket.client.connection.request.uri()
     }
 
     /// The query of the connection's first request, decoded, the engine's own parameters among them.
     pub fn query(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
-        form_urlencoded::parse(self.socket.connection.request.query().unwrap_or_default().as_bytes())
+        form_urlencoded::parse(self.socket.client.connection.request.query().unwrap_or_default().as_bytes())
     }
 
     /// The value of a query parameter; of several with one name, the last.
@@ -55,13 +55,13 @@ impl<'a> Handshake<'a> {
     /// `ConnectInfo<SocketAddr>` on the request by other means.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.socket.connection.request.address()
+        self.socket.client.connection.request.address()
     }
 
     /// When the connection was opened.
     #[must_use]
     pub fn time(&self) -> SystemTime {
-        self.socket.connection.request.time()
+        self.socket.client.connection.request.time()
     }
 
     /// Whether the request's scheme was `https`.

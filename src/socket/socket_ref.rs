@@ -5,8 +5,7 @@ use http::request::Parts;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    connection::ConnectionRequest,
-    engine::{Protocol, Transport},
+    engine::{ConnectionRequest, Protocol, Transport},
     io::SocketIo,
     packet::read_json,
     room::{IntoRooms, Room},
@@ -60,19 +59,19 @@ impl SocketRef {
     /// The transport that carries the connection now: an upgrade changes it.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        self.0.connection.transport()
+        self.0.client.connection.transport()
     }
 
     /// The revision of the Engine.IO protocol that the client speaks.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
-        self.0.connection.wire_format.protocol
+        self.0.client.connection.wire_format.protocol
     }
 
     /// The client whose socket this is, with its sockets in other namespaces.
     #[must_use]
     pub fn client(&self) -> Client {
-        Client::new(&self.0.connection)
+        Client::new(&self.0.client)
     }
 
     /// The connection that carries this socket and those of the client's other namespaces.
@@ -84,7 +83,7 @@ impl SocketRef {
     /// The HTTP request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
-        &self.0.connection.request
+        &self.0.client.connection.request
     }
 
     /// The request and the auth payload with which the client connected.
@@ -130,7 +129,7 @@ impl SocketRef {
     /// The server.
     #[must_use]
     pub fn io(&self) -> SocketIo {
-        SocketIo::new(self.0.connection.server.clone())
+        SocketIo::new(self.0.client.server.clone())
     }
 
     /// Emits an event to this socket. A tuple is several arguments, anything else one; bytes (`bytes::Bytes`,
@@ -278,7 +277,7 @@ impl SocketRef {
 
     /// Disconnects all sockets of the connection, then closes it.
     pub fn disconnect_all(&self) {
-        self.0.connection.disconnect_all();
+        self.0.client.disconnect_all();
     }
 
     /// Waits until everything that was emitted to this client has been written to the network, or it is gone.
@@ -289,19 +288,19 @@ impl SocketRef {
     ///
     /// Nothing is lost if the future is dropped.
     pub async fn drained(&self) {
-        poll_fn(|cx| self.0.connection.poll_drained(cx.waker())).await;
+        poll_fn(|cx| self.0.client.connection.poll_drained(cx.waker())).await;
     }
 
     /// Whether what is emitted now would leave at once: the question that [`volatile`](Self::volatile) asks.
     #[must_use]
     pub fn writable(&self) -> bool {
-        self.connected() && self.0.connection.inspect(|session| session.is_writable())
+        self.connected() && self.0.client.connection.inspect(|session| session.is_writable())
     }
 
     /// How many bytes wait to be sent to this client.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
-        self.0.connection.inspect(|session| session.buffered_bytes())
+        self.0.client.connection.inspect(|session| session.buffered_bytes())
     }
 
     /// How many of the client's events are being handled, up to

@@ -17,14 +17,14 @@ use http::Extensions;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    connection::{Connection, SendError, Sent},
-    engine::{CloseCause, Protocol},
+    engine::{CloseCause, Protocol, SendError, Sent},
     handler::EventRoute,
     namespace::{self, NamespaceState},
     observe::SentKind,
     packet::{Encoded, encode_simple},
     recovery::{Memory, RecoverySession, Restored},
     room::{Handle, MemberId, Registry, Room},
+    server::Client,
 };
 
 use super::{DisconnectReason, SocketId, acks::Acks, kept::Kept, listeners::Listeners};
@@ -44,7 +44,7 @@ use super::{DisconnectReason, SocketId, acks::Acks, kept::Kept, listeners::Liste
 pub(crate) struct Socket {
     pub(crate) id: SocketId,
     pub(crate) namespace: Arc<NamespaceState>,
-    pub(crate) connection: Arc<Connection>,
+    pub(crate) client: Arc<Client>,
     pub(crate) acks: Acks,
     /// There are none as long as they are those of the request that opened the connection.
     extensions: Mutex<Option<Extensions>>,
@@ -115,22 +115,22 @@ impl Pending {
 
 impl Socket {
     pub(crate) fn new(
-        connection: Arc<Connection>,
+        client: Arc<Client>,
         namespace: Arc<NamespaceState>,
         auth: &[u8],
         restored: Option<Arc<Restored>>,
     ) -> Arc<Self> {
         let saved = restored.as_ref().map(|restored| &*restored.saved);
-        let recoverable = namespace.memory().is_some() && connection.wire_format.protocol == Protocol::V4;
+        let recoverable = namespace.memory().is_some() && client.connection.wire_format.protocol == Protocol::V4;
         Arc::new(Self {
             id: saved.map_or_else(
-                || SocketId::new(connection.wire_format.protocol, &connection.id, namespace.name()),
+                || SocketId::new(client.connection.wire_format.protocol, &client.connection.id, namespace.name()),
                 |saved| saved.id.clone(),
             ),
             data: Mutex::new(saved.and_then(|saved| saved.data.clone())),
             session: recoverable.then(|| Box::new(RecoverySession::new(restored))),
             namespace,
-            connection,
+            client,
             acks: Acks::default(),
             extensions: Mutex::default(),
             kept: Kept::default(),
@@ -206,25 +206,25 @@ impl Socket {
     pub(super) fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         match &*self.extensions.lock() {
             Some(own) => own.get().cloned(),
-            None => self.connection.request.extension().cloned(),
+            None => self.client.connection.request.extension().cloned(),
         }
     }
 
     pub(super) fn change_extensions<R>(&self, change: impl FnOnce(&mut Extensions) -> R) -> R {
         let mut own = self.extensions.lock();
-        change(own.get_or_insert_with(|| self.connection.request.to_extensions()))
+        change(own.get_or_insert_with(|| self.client.connection.request.to_extensions()))
     }
 
     /// Drops the extensions of a socket that has left once its last handler has ended: one of them may hold the socket.
     fn drop_extensions(&self) {
         if self.is_closed() && self.running_events() == 0 {
             let own = self.extensions.lock().take();
-            self.connection.server.contain(|| drop(own));
+            self.client.server.contain(|| drop(own));
         }
     }
 
     pub(crate) fn all_extensions(&self) -> Extensions {
-        self.extensions.lock().clone().unwrap_or_else(|| self.connection.request.to_extensions())
+        self.extensions.lock().clone().unwrap_or_else(|| self.client.connection.request.to_extensions())
     }
 
     /// The socket's own listeners, if it has ever had one.
@@ -239,7 +239,7 @@ impl Socket {
     /// Shows an event to those who listen to what leaves.
     pub(crate) fn observe(&self, packet: &Encoded) {
         if let Some(listeners) = self.listeners() {
-            listeners.observe(&self.connection.server, packet);
+            listeners.observe(&self.client.server, packet);
         }
     }
 
@@ -280,7 +280,9 @@ impl Socket {
         let Some(missed) = state.join(self, session, restored.as_deref()) else {
             drop(pending);
             drop(state);
-            self.connection.abort(CloseCause::Forced("what the client missed was forgotten before it was admitted"));
+            self.client
+                .connection
+                .abort(CloseCause::Forced("what the client missed was forgotten before it was admitted"));
             self.close(DisconnectReason::TransportClose);
             return false;
         };
@@ -300,7 +302,7 @@ impl Socket {
         drop(state);
         // Without the locks: this may run a parser.
         for packet in &missed {
-            self.connection.packets_of(packet);
+            self.client.packets_of(packet);
         }
         if !missed.is_empty() {
             self.pending().get_or_insert_default().missed = missed;
@@ -337,30 +339,30 @@ impl Socket {
     ///
     /// Answers whether the socket had not been closed in the meantime.
     pub(crate) fn accept(self: &Arc<Self>) -> bool {
-        let payload = match (self.connection.wire_format.protocol, &self.session) {
+        let payload = match (self.client.connection.wire_format.protocol, &self.session) {
             (Protocol::V3, _) => String::new(),
             (Protocol::V4, None) => format!(r#"{{"sid":"{}"}}"#, self.id),
             (Protocol::V4, Some(session)) => format!(r#"{{"sid":"{}","pid":"{}"}}"#, self.id, session.private_id),
         };
         let connect = encode_simple(b'0', self.namespace.name(), &payload);
-        self.connection.packets_of(&connect);
+        self.client.packets_of(&connect);
         let mut pending = self.pending();
         if self.phase() != HELD {
             return false;
         }
-        self.connection.joined();
+        self.client.connection.establish();
         let Pending { packets, missed, .. } = pending.take().map(|pending| *pending).unwrap_or_default();
         let held = packets.iter().map(|held| &held.packet);
         let settled = self.session.as_ref().map(|session| session.settle());
         let accept = || self.phase.store(CONNECTED, Ordering::Release);
-        let waker = self.connection.release([&connect].into_iter().chain(&missed).chain(held), accept);
+        let waker = self.client.release([&connect].into_iter().chain(&missed).chain(held), accept);
         drop(pending);
         drop(settled);
         self.namespace.meters().joined();
         if let Some(waker) = waker {
             waker.wake();
         }
-        self.connection.release_admission(self);
+        self.client.release_admission(self);
         true
     }
 
@@ -391,7 +393,7 @@ impl Socket {
     pub(crate) fn try_deliver(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
         let kind = SentKind::of(&packet);
         let sent = match self.phase() {
-            CONNECTED => self.connection.try_send(packet, volatile),
+            CONNECTED => self.client.try_send(packet, volatile),
             CLOSED | LOST => Err(SendError::Closed),
             _ => self.hold_back(packet, volatile),
         };
@@ -402,7 +404,7 @@ impl Socket {
     /// There was no room for a packet: the policy says what follows.
     pub(crate) fn deal_with(self: &Arc<Self>, error: SendError) {
         if error == SendError::Full {
-            self.connection.refuse_packet(Some(self));
+            self.client.refuse_packet(self);
         }
     }
 
@@ -410,12 +412,12 @@ impl Socket {
     #[inline(never)]
     fn hold_back(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
         // Before the lock: this may run a parser.
-        self.connection.packets_of(&packet);
+        self.client.packets_of(&packet);
         let mut pending = self.pending();
         match self.phase() {
             CONNECTED => {
                 drop(pending);
-                return self.connection.try_send(packet, volatile);
+                return self.client.try_send(packet, volatile);
             }
             CLOSED | LOST => return Err(SendError::Closed),
             _ => {}
@@ -423,7 +425,7 @@ impl Socket {
         if volatile {
             return Ok(Sent::default());
         }
-        pending.get_or_insert_default().hold(&packet, false, self.connection.server.settings.max_buffered_bytes)
+        pending.get_or_insert_default().hold(&packet, false, self.client.server.engine.config.max_buffered_bytes)
     }
 
     /// Holds an event back that is emitted before the socket has joined its namespace, when it is stamped. `None` if the
@@ -436,12 +438,12 @@ impl Socket {
         if volatile {
             return Some(Ok(Sent::default()));
         }
-        Some(pending.get_or_insert_default().hold(packet, true, self.connection.server.settings.max_buffered_bytes))
+        Some(pending.get_or_insert_default().hold(packet, true, self.client.server.engine.config.max_buffered_bytes))
     }
 
     pub(crate) fn send_disconnect(&self) {
         if self.is_connected() || self.untold.swap(false, Ordering::AcqRel) {
-            self.connection.reply(&encode_simple(b'1', self.namespace.name(), ""));
+            self.client.reply(&encode_simple(b'1', self.namespace.name(), ""));
         }
     }
 
@@ -528,11 +530,11 @@ impl Socket {
 
     /// Waits until another event may start: the socket has not too many under way, and the event service is ready.
     pub(crate) fn poll_may_start(&self, cx: &mut Context<'_>) -> Poll<EventStart<'_>> {
-        if !self.is_connected() || self.connection.is_leaving() {
+        if !self.is_connected() || self.client.is_leaving() {
             return Poll::Ready(EventStart::Gone);
         }
         // Nothing is under way, most of the time.
-        if self.connection.runs_handlers() && !self.is_below_limits() {
+        if self.client.runs_handlers() && !self.is_below_limits() {
             return Poll::Pending;
         }
         let events = self.namespace.events();
@@ -553,9 +555,8 @@ impl Socket {
 
     /// Whether neither the socket nor its connection has too many events under way.
     pub(crate) fn is_below_limits(&self) -> bool {
-        let settings = &self.connection.server.settings;
-        self.running_events() < settings.max_concurrent_events
-            && self.connection.event_bytes() < settings.max_event_bytes
+        let settings = &self.client.server.settings;
+        self.running_events() < settings.max_concurrent_events && self.client.event_bytes() < settings.max_event_bytes
     }
 
     fn events(&self) -> MutexGuard<'_, Option<EventRoute>> {
@@ -581,7 +582,7 @@ impl Socket {
     /// Counts an event handler as under way until the guard is dropped. `cost` is what its event takes in bytes.
     pub(crate) fn running(self: &Arc<Self>, cost: usize) -> Running {
         self.running.fetch_add(1, Ordering::AcqRel);
-        self.connection.add_running(cost);
+        self.client.add_running(cost);
         Running { socket: self.clone(), cost }
     }
 
@@ -652,12 +653,12 @@ impl Socket {
         }
         // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
         if accepted {
-            self.connection.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);
+            self.client.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);
             self.send_disconnect();
             self.namespace.meters().left();
         }
         self.acks.close();
-        let server = &self.connection.server;
+        let server = &self.client.server;
         server.namespaces.release(&self.namespace);
         // What is the user's is dropped here. Whatever that does, the rest goes on.
         let events = self.events().take();
@@ -673,7 +674,7 @@ impl Socket {
         }
         self.drop_extensions();
         // The reader may be waiting for an event of this socket.
-        self.connection.reader.wake();
+        self.client.reader.wake();
     }
 }
 
@@ -707,7 +708,7 @@ impl End {
         let mut next = first;
         while let Some(Self { socket, accepted, tells_handlers, reason }) = next {
             // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
-            socket.connection.server.contain(|| socket.leave_everything(accepted, tells_handlers, reason));
+            socket.client.server.contain(|| socket.leave_everything(accepted, tells_handlers, reason));
             next = ENDS.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);
                 if end.is_none() {
@@ -742,7 +743,7 @@ pub(crate) struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.socket.running.fetch_sub(1, Ordering::AcqRel);
-        self.socket.connection.remove_running(self.cost);
+        self.socket.client.remove_running(self.cost);
         self.socket.drop_extensions();
     }
 }

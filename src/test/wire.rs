@@ -11,10 +11,7 @@ use futures_sink::Sink;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::{
-    engine::{Packet, PacketKind},
-    transport::TransportError,
-};
+use crate::engine::{Packet, PacketKind, TransportError};
 
 /// What lies between a client and its server: the packets that are on their way in either direction.
 #[derive(Default)]

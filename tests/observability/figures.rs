@@ -317,8 +317,10 @@ async fn the_document_lists_every_figure() {
             .map(str::to_owned)
             .collect()
     };
-    let code = source("src/observe/meters.rs");
-    let described = names(code.split("fn describe()").nth(1).unwrap(), '"');
+    let sources = ["src/engine/observe/meters.rs", "src/observe/meters.rs"].map(source);
+    let descriptions = |code: &String| names(code.split("fn describe()").nth(1).unwrap(), '"');
+    let described: BTreeSet<String> = sources.iter().flat_map(descriptions).collect();
+    let code = sources.concat();
     assert!(described.len() > 15, "{described:?}");
     assert_eq!(names(&code, '"'), described);
     assert_eq!(names(&source("docs/observability.md"), '`'), described);

@@ -2,7 +2,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
 };
 
@@ -310,31 +310,43 @@ impl Packet {
 /// so. Text that cannot have been encoded twice shows that this client never does.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EncodedTwice {
-    /// What has been learned: that it never does. `None` if the question does not arise.
-    never: Option<Arc<AtomicBool>>,
+    /// What has been learned. `None` if the question does not arise.
+    learned: Option<Arc<AtomicU8>>,
 }
+
+// Values of `EncodedTwice::learned`.
+const UNKNOWN: u8 = 0;
+const NEVER: u8 = 1;
+const LIKELY: u8 = 2;
 
 impl EncodedTwice {
     /// For a client of which it is not known yet.
     pub(crate) fn unknown() -> Self {
-        Self { never: Some(Arc::default()) }
+        Self { learned: Some(Arc::new(AtomicU8::new(UNKNOWN))) }
+    }
+
+    fn learned(&self) -> u8 {
+        self.learned.as_ref().map_or(NEVER, |learned| learned.load(Ordering::Relaxed))
     }
 
     /// Whether the client is known never to do that.
     pub(super) fn is_never(&self) -> bool {
-        self.never.as_ref().is_none_or(|never| never.load(Ordering::Relaxed))
+        self.learned() == NEVER
+    }
+
+    /// Whether the client has sent text that looks as if it were encoded twice.
+    pub(super) fn is_likely(&self) -> bool {
+        self.learned() == LIKELY
     }
 
     fn decode(&self, text: &str) -> Option<String> {
-        let never = self.never.as_ref()?;
-        if text.is_ascii() || never.load(Ordering::Relaxed) {
+        let learned = self.learned.as_ref()?;
+        if text.is_ascii() || self.is_never() {
             return None;
         }
         let bytes: Option<Vec<u8>> = text.chars().map(|character| u8::try_from(character).ok()).collect();
         let decoded = bytes.and_then(from_wtf8);
-        if decoded.is_none() {
-            never.store(true, Ordering::Relaxed);
-        }
+        learned.store(if decoded.is_some() { LIKELY } else { NEVER }, Ordering::Relaxed);
         decoded
     }
 }

@@ -121,6 +121,21 @@ pub(crate) enum CloseCause {
     ShuttingDown,
 }
 
+impl CloseCause {
+    /// The reason as Node's server names it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::PingTimeout => "ping timeout",
+            Self::TransportClose => "transport close",
+            Self::TransportError(_) => "transport error",
+            Self::ParseError(_) => "parse error",
+            Self::Forced(_) => "forced close",
+            Self::SlowClient => "slow client",
+            Self::ShuttingDown => "server shutting down",
+        }
+    }
+}
+
 /// What a packet means for the layer above.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Receipt {

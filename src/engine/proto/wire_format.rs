@@ -18,7 +18,7 @@ pub(crate) struct WireFormat {
     pub(crate) takes_few_packets: bool,
     /// The client takes bytes as the answer to a poll, and nothing else.
     pub(crate) bytes_only: bool,
-    /// The client may be one of 1.0, which decodes the UTF-8 of a WebSocket's text twice.
+    /// The handshake looks like that of 1.0, whose clients decode the UTF-8 of a WebSocket's text twice.
     pub(crate) may_decode_twice: bool,
     pub(crate) twice: EncodedTwice,
 }
@@ -72,8 +72,8 @@ impl WireFormat {
 
     /// Whether text for the client must be ASCII: in revision 3, over long-polling, and for clients of 1.0 over a WebSocket.
     pub(crate) fn wants_ascii(&self, over_websocket: bool) -> bool {
-        let decodes_once = || over_websocket && (!self.may_decode_twice || self.twice.is_never());
-        self.protocol == Protocol::V3 && !decodes_once()
+        let may_decode_twice = || !self.twice.is_never() && (self.may_decode_twice || self.twice.is_likely());
+        self.protocol == Protocol::V3 && (!over_websocket || may_decode_twice())
     }
 
     /// Reads a text frame of a WebSocket.

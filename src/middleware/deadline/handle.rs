@@ -92,7 +92,7 @@ impl Deadline {
             start
         };
         if start {
-            socket.connection.runtime.spawn(self.0.clone().time());
+            socket.client.connection.runtime.spawn(self.0.clone().time());
         } else {
             self.0.changed.notify_one();
         }
@@ -140,7 +140,7 @@ impl Shared {
             // If the client is gone or too slow, that has been dealt with.
             let emit = || drop(socket.emit(event, &()));
             // Whatever the user's observers do, the socket goes.
-            socket.inner().connection.server.contain(emit);
+            socket.inner().client.server.contain(emit);
         }
         socket.disconnect();
     }

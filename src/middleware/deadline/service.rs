@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{SocketRef, middleware::HttpResponseFuture, packet::is_reserved, service::ResponseBody};
+use crate::{SocketRef, engine::ResponseBody, middleware::HttpResponseFuture, packet::is_reserved};
 
 use super::{super::http_future::Refusal, Deadline, Expires};
 

@@ -9,11 +9,8 @@ use std::{
 use tokio::runtime::Handle;
 
 use crate::{
-    config::SlowClientPolicy,
-    engine::{CloseCause, Outbox},
-    server::Server,
-    socket::Socket,
-    util::{log, now},
+    engine::{CloseCause, Engine, Outbox},
+    util::now,
 };
 
 use super::{
@@ -136,19 +133,18 @@ impl Connection {
         let counted = if bytes >= UNCOUNTED { bytes } else { 0 };
         state.output_mark = counted + UNCOUNTED;
         if counted > 0 || state.pressure.is_some() {
-            let used = self.server.output_budget.set(&mut state.pressure().output, &self.id, counted);
-            self.server.shed_output(used, &self.runtime);
+            let used = self.engine.output_budget.set(&mut state.pressure().output, &self.id, counted);
+            self.engine.shed_output(used, &self.runtime);
         }
     }
 
     /// What waits for the client cannot be written now. It is too slow if that stays so. Returns whether there is a new deadline.
     fn watch_progress(&self, state: &mut State, progress: bool) -> bool {
-        let settings = &self.server.settings;
         let is_watched = state.pressure.as_ref().is_some_and(|pressure| pressure.slow_at.is_some());
-        if is_watched && !progress || settings.slow_client_policy != SlowClientPolicy::Disconnect {
+        let Some(timeout) = self.engine.config.slow_client_timeout.filter(|_| !is_watched || progress) else {
             return false;
-        }
-        state.pressure().slow_at = Some(now() + settings.slow_client_timeout);
+        };
+        state.pressure().slow_at = Some(now() + timeout);
         true
     }
 
@@ -177,30 +173,12 @@ impl Connection {
         }
     }
 
-    /// A packet finds no room, or nothing could be written for too long: the policy decides what that means. The user's hook is
-    /// called once, in a task.
-    pub(crate) fn refuse_packet(&self, socket: Option<&Arc<Socket>>) {
-        let was_slow = {
-            let mut state = self.state();
-            let was_slow = std::mem::replace(&mut state.is_slow, true);
-            self.settle_pressure(&mut state);
-            was_slow
-        };
-        if !was_slow {
-            self.server.count_slow_client();
-            self.span.in_scope(|| log!(warn, "the client is too slow"));
-            self.tell_slow(socket.cloned().or_else(|| self.any_socket()));
-        }
-        if self.server.settings.slow_client_policy == SlowClientPolicy::Disconnect {
-            self.abort(CloseCause::SlowClient);
-        }
-    }
-
-    fn tell_slow(&self, socket: Option<Arc<Socket>>) {
-        if let (Some(hook), Some(socket)) = (&self.server.settings.on_slow_client, socket) {
-            let (hook, server) = (hook.clone(), self.server.clone());
-            self.runtime.spawn(async move { server.contain(|| hook(&socket.into())) });
-        }
+    /// Marks the client as too slow, until everything has been sent. Returns whether it was marked already.
+    pub(crate) fn mark_slow(&self) -> bool {
+        let mut state = self.state();
+        let was_slow = std::mem::replace(&mut state.is_slow, true);
+        self.settle_pressure(&mut state);
+        was_slow
     }
 
     /// The bytes that wait to be sent and are not among those that were seen.
@@ -227,12 +205,12 @@ impl Connection {
             pressure.incomplete_until = None;
         } else if pressure.incomplete_until.is_none() || held.bytes != pressure.incomplete_bytes {
             let now = now();
-            pressure.incomplete_until = Some(now + self.server.settings.receive_timeout);
+            pressure.incomplete_until = Some(now + self.engine.config.receive_timeout);
             pressure.incomplete_bytes = held.bytes;
             state.session.extend_heartbeat(now);
         }
-        let used = self.server.input_budget.set(&mut pressure.input, &self.id, counted);
-        self.server.shed_input(used, &self.runtime);
+        let used = self.engine.input_budget.set(&mut pressure.input, &self.id, counted);
+        self.engine.shed_input(used, &self.runtime);
     }
 
     /// As [`note_input`](Self::note_input), for long-polling, whose task is woken for a new deadline.
@@ -248,7 +226,7 @@ impl Connection {
     fn release_input(&self) {
         let mut state = self.state();
         if let Some(pressure) = &mut state.pressure {
-            self.server.input_budget.set(&mut pressure.input, &self.id, 0);
+            self.engine.input_budget.set(&mut pressure.input, &self.id, 0);
         }
         self.settle_pressure(&mut state);
     }
@@ -256,24 +234,24 @@ impl Connection {
     /// No longer counts anything.
     pub(super) fn release_pressure(&self, state: &mut State) {
         if let Some(mut pressure) = state.pressure.take() {
-            self.server.input_budget.set(&mut pressure.input, &self.id, 0);
-            self.server.output_budget.set(&mut pressure.output, &self.id, 0);
+            self.engine.input_budget.set(&mut pressure.input, &self.id, 0);
+            self.engine.output_budget.set(&mut pressure.output, &self.id, 0);
         }
     }
 }
 
 /// In tasks: their callers hold the lock of a connection.
-impl Server {
+impl Engine {
     /// If the budget is used up, closes the connections whose messages have been arriving for the longest time.
     fn shed_input(self: &Arc<Self>, used: usize, runtime: &Handle) {
         if used <= self.input_budget.limit() {
             return;
         }
-        let server = self.clone();
+        let engine = self.clone();
         runtime.spawn(async move {
-            let budget = &server.input_budget;
+            let budget = &engine.input_budget;
             while budget.used() > budget.limit()
-                && let Some(connection) = budget.oldest().and_then(|id| server.sessions.get(&id))
+                && let Some(connection) = budget.oldest().and_then(|id| engine.sessions.get(&id))
             {
                 connection.abort(CloseCause::Forced("memory_budget is reached while a message arrives"));
                 connection.release_input();
@@ -294,14 +272,13 @@ impl Server {
         if next_check.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_err() {
             return;
         }
-        let server = self.clone();
+        let engine = self.clone();
         runtime.spawn(async move {
             let (mut bytes, mut seen) = (0, HashSet::new());
-            for id in server.output_budget.newest_first() {
-                let Some(connection) = server.sessions.get(&id) else { continue };
+            for id in engine.output_budget.newest_first() {
+                let Some(connection) = engine.sessions.get(&id) else { continue };
                 bytes += connection.unseen_output(&mut seen);
-                if bytes > server.output_budget.limit() {
-                    connection.refuse_packet(None);
+                if bytes > engine.output_budget.limit() {
                     connection.abort(CloseCause::SlowClient);
                 }
             }

@@ -13,8 +13,7 @@ use pin_project::pin_project;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    connection::Connection,
-    engine::{CloseCause, Session},
+    engine::{CloseCause, Connection, Session},
     util::log,
 };
 
@@ -213,7 +212,7 @@ impl Begun {
     fn upgraded(mut self, upgraded: Upgraded) -> WebSocketTask {
         let connection = self.connection.clone();
         let (io, read) = UpgradedIo::new(upgraded, self.in_use.take());
-        let max_payload = connection.server.settings.max_payload;
+        let max_payload = connection.engine.config.max_payload;
         if self.purpose == Purpose::Opening {
             let websocket = WebSocket::new(io, read, max_payload, connection.wire_format.clone());
             self.hand_over();
@@ -257,6 +256,7 @@ mod tests {
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<WebSocketTask>() <= 448, "{}", size_of::<WebSocketTask>());
+        eprintln!("{} {} {}", size_of::<Connection>(), size_of::<crate::server::Client>(), size_of::<WebSocketTask>());
         assert!(size_of::<Connection>() <= 640, "{}", size_of::<Connection>());
         assert!(size_of::<crate::socket::Socket>() <= 360, "{}", size_of::<crate::socket::Socket>());
     }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::{StatusCode, request::Parts};
 
-use crate::{engine::Refusal, transport::BadUpgrade};
+use crate::engine::{Refusal, transport::BadUpgrade};
 
 /// A request that was refused. Shown to
 /// [`SocketIoConfig::on_connection_error`](crate::SocketIoConfig::on_connection_error).

@@ -15,10 +15,10 @@ use pin_project::{pin_project, pinned_drop};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    connection::{Connection, HeldInput, Inbound, UNCOUNTED},
-    engine::{CloseCause, Payload, PayloadDecoder, Session, encode_payload},
-    namespace::Reply,
-    observe::OutboxDepth,
+    engine::{
+        CloseCause, Connection, Direct, HeldInput, Payload, PayloadDecoder, Reader, Session, connection::UNCOUNTED,
+        encode_payload, observe::OutboxDepth,
+    },
     util::now,
 };
 
@@ -113,7 +113,7 @@ pub(crate) struct PostFuture<B> {
     octet_stream: bool,
     received: BytesMut,
     packets: Option<PayloadDecoder>,
-    inbound: Option<Inbound>,
+    reader: Option<Box<dyn Reader>>,
     /// What has arrived counts among what the connection holds.
     held: bool,
     done: bool,
@@ -126,7 +126,7 @@ impl<B> PostFuture<B> {
             return Err(StatusCode::BAD_REQUEST);
         }
         let received = BytesMut::new();
-        Ok(Self { connection, body, octet_stream, received, packets: None, inbound: None, held: false, done: false })
+        Ok(Self { connection, body, octet_stream, received, packets: None, reader: None, held: false, done: false })
     }
 }
 
@@ -137,7 +137,7 @@ impl<B: Body> Future for PostFuture<B> {
     type Output = StatusCode;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<StatusCode> {
-        let status = if self.inbound.is_none() && self.connection.watch_post(cx.waker()) {
+        let status = if self.reader.is_none() && self.connection.watch_post(cx.waker()) {
             StatusCode::BAD_REQUEST
         } else {
             ready!(self.as_mut().poll_post(cx)).err().unwrap_or(StatusCode::OK)
@@ -157,7 +157,7 @@ impl<B: Body> PostFuture<B> {
 
     fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
         let mut this = self.project();
-        let limit = this.connection.server.settings.max_payload;
+        let limit = this.connection.engine.config.max_payload;
         let body = loop {
             let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
                 *this.held = true;
@@ -211,21 +211,21 @@ impl<B: Body> PostFuture<B> {
     fn poll_packets(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
         let this = self.project();
         let connection = this.connection;
-        let inbound = match this.inbound {
-            Some(inbound) => inbound,
-            None => match ready!(connection.poll_take_inbound(cx)) {
-                Some(inbound) => this.inbound.insert(inbound),
+        let reader = match this.reader {
+            Some(reader) => reader,
+            None => match ready!(connection.poll_take_reader(cx)) {
+                Some(reader) => this.reader.insert(reader),
                 None => return Poll::Ready(Err(StatusCode::BAD_REQUEST)),
             },
         };
         loop {
-            ready!(inbound.poll_ready(connection, cx));
+            ready!(connection.poll_reader_ready(&mut **reader, cx));
             match this.packets.as_mut().and_then(Iterator::next) {
                 None => return Poll::Ready(Ok(())),
                 Some(Ok(packet)) => {
-                    connection.server.meters.received(connection, &packet);
+                    connection.engine.meters.received(connection, &packet);
                     if connection.handle_packet(&packet, false) {
-                        inbound.receive(connection, packet, cx).into_iter().for_each(Reply::deliver);
+                        reader.receive(packet, &mut Direct::unavailable(), cx);
                     }
                 }
                 Some(Err(error)) => {
@@ -241,9 +241,9 @@ impl<B: Body> PostFuture<B> {
 impl<B> PinnedDrop for PostFuture<B> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
-        let is_idle = this.inbound.as_ref().is_some_and(Inbound::is_idle);
-        if let Some(inbound) = this.inbound.take() {
-            this.connection.put_inbound(inbound);
+        let is_idle = this.reader.as_ref().is_some_and(|reader| reader.is_idle());
+        if let Some(reader) = this.reader.take() {
+            this.connection.put_reader(reader);
         }
         if !is_idle || this.connection.is_under_pressure() {
             this.connection.hold_input(this.connection.held_input());

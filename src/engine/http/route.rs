@@ -9,56 +9,52 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 
-use crate::{
-    connection::{Connection, ConnectionRequest, OpenError, RequestError, head_size},
-    engine::{
-        CloseCause, HandshakeQuery, Protocol, Refusal, Session, Transport, WireFormat, encode_payload, generate_id,
-    },
-    namespace,
+use crate::engine::{
+    CloseCause, Connection, ConnectionRequest, Engine, HandshakeQuery, Protocol, Refusal, Session, Transport,
+    WireFormat,
+    connection::{OpenError, RequestError, head_size},
+    encode_payload, generate_id,
     observe::OutboxDepth,
-    server::Server,
     transport::{PollFuture, PostFuture, WebSocketUpgrade, is_extended_connect, is_websocket_request, watch},
 };
 
 use super::{
-    connection_error::{ConnectionError, Refused},
+    error::{ConnectionError, Refused},
     future::{Answer, failed},
     response::{
         Responder, bad_upgrade, prepend_cookie, refused, run_headers_hook, run_initial_headers_hook, take_parts,
     },
 };
 
-/// Answers a request beneath the path.
-pub(super) fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answer<B> {
-    let file = server.settings.file_of(request.uri().path());
-    if let Some(file) = file.and_then(|file| server.client_bundle.find(file)) {
-        return Answer::File(server.client_bundle.serve(file, &request));
+impl Engine {
+    /// Answers a request under the path.
+    pub(crate) fn handle<B: Body>(self: &Arc<Self>, request: Request<B>) -> Answer<B> {
+        let (mut parts, body) = request.into_parts();
+        engine_request(self, &mut parts, body).unwrap_or_else(|cause| refuse(self, &parts, &cause))
     }
-    let (mut parts, body) = request.into_parts();
-    engine_request(server, &mut parts, body).unwrap_or_else(|cause| refuse(server, &parts, &cause))
 }
 
-fn refuse<B>(server: &Server, parts: &Parts, cause: &Refused) -> Answer<B> {
-    if let Some(hook) = &server.settings.hooks.connection_error {
-        server.contain(|| hook(&ConnectionError::new(parts, cause)));
+fn refuse<B>(engine: &Engine, parts: &Parts, cause: &Refused) -> Answer<B> {
+    if let Some(hook) = &engine.config.hooks.connection_error {
+        engine.contain(|| hook(&ConnectionError::new(parts, cause)));
     }
     Answer::ready(match cause {
         Refused::Engine(refusal) => {
-            server.meters.refused_request(refusal);
+            engine.meters.refused_request(refusal);
             refused(refusal)
         }
         Refused::WebSocket(bad) => bad_upgrade(bad),
     })
 }
 
-fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> Result<Answer<B>, Refused> {
+fn engine_request<B: Body>(engine: &Arc<Engine>, parts: &mut Parts, body: B) -> Result<Answer<B>, Refused> {
     let query = HandshakeQuery::parse(parts.uri.query().unwrap_or_default());
     let transport = match query.transport.as_deref() {
         Some("polling") => Transport::Polling,
         Some("websocket") => Transport::WebSocket,
         _ => return Err(Refusal::UnknownTransport.into()),
     };
-    if !server.settings.serves(transport) {
+    if !engine.config.serves(transport) {
         return Err(Refusal::UnknownTransport.into());
     }
     let upgrading = is_websocket_request(parts);
@@ -66,9 +62,9 @@ fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> 
     let is_jsonp = query.jsonp.is_some();
     let Some(sid) = &query.sid else {
         let wire_format = query.protocol().map(|protocol| WireFormat::from_query(&query, protocol));
-        return handshake(server, parts, transport, upgrading, is_jsonp, wire_format);
+        return handshake(engine, parts, transport, upgrading, is_jsonp, wire_format);
     };
-    let connection = server.sessions.get(sid).ok_or(Refusal::UnknownSession)?;
+    let connection = engine.sessions.get(sid).ok_or(Refusal::UnknownSession)?;
     let (closed, polling) = connection.inspect(|session| (session.closed().is_some(), session.is_polling()));
     if closed {
         return Err(Refusal::UnknownSession.into());
@@ -77,7 +73,7 @@ fn engine_request<B: Body>(server: &Arc<Server>, parts: &mut Parts, body: B) -> 
         return Err(Refusal::BadRequest("the session speaks another revision of Engine.IO").into());
     }
     match (transport, upgrading) {
-        (Transport::WebSocket, true) => upgrade(server, &connection, parts),
+        (Transport::WebSocket, true) => upgrade(engine, &connection, parts),
         (Transport::Polling, false) if polling => poll_or_post(connection, parts, body, is_jsonp),
         (Transport::Polling, false) => Err(Refusal::BadRequest("the session has left long-polling").into()),
         _ => Err(NOT_ITS_TRANSPORT.into()),
@@ -89,7 +85,7 @@ const NOT_ITS_TRANSPORT: Refusal = Refusal::BadRequest("the request does not fit
 
 /// A request without a session opens one. Engine.IO protocol 4, section "Handshake".
 fn handshake<B>(
-    server: &Arc<Server>,
+    engine: &Arc<Engine>,
     parts: &mut Parts,
     transport: Transport,
     upgrading: bool,
@@ -102,31 +98,29 @@ fn handshake<B>(
     if upgrading != (transport == Transport::WebSocket) {
         return Err(NOT_ITS_TRANSPORT.into());
     }
-    let settings = &server.settings;
-    if settings.origins.as_ref().is_some_and(|origins| !origins.allow(parts, is_jsonp, Some(server))) {
+    let config = &engine.config;
+    if config.origins.as_ref().is_some_and(|origins| !origins.allow(parts, is_jsonp, Some(engine))) {
         return Err(Refusal::Forbidden.into());
     }
-    let wire_format = wire_format.filter(|wire_format| wire_format.protocol == Protocol::V4 || settings.allow_eio3);
+    let wire_format = wire_format.filter(|wire_format| wire_format.protocol == Protocol::V4 || config.allow_eio3);
     let mut wire_format = wire_format.ok_or(Refusal::UnsupportedProtocol)?;
     wire_format.takes_few_packets = takes_few_packets(&parts.headers);
-    // The client of 1.0 for Node.js offers no extension.
-    wire_format.may_decode_twice |= upgrading && !parts.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS);
-    if server.draining.load(Ordering::Relaxed) {
+    if engine.draining.load(Ordering::Relaxed) {
         return Err(DRAINING.into());
     }
     let websocket = match transport {
         Transport::WebSocket => Some(WebSocketUpgrade::check(parts)?),
         Transport::Polling | Transport::Custom => None,
     };
-    let id = session_id(server, parts)?;
-    let cookie = settings.session_cookie(&id);
-    let responder = Responder::new(server, parts, is_jsonp);
-    let connection = open(server, id, parts, transport, wire_format)?;
+    let id = session_id(engine, parts)?;
+    let cookie = config.session_cookie(&id);
+    let responder = Responder::new(engine, parts, is_jsonp);
+    let connection = open(engine, id, parts, transport, wire_format)?;
     let mut response = match websocket {
         Some(websocket) => websocket.open(connection),
         None => first_poll(connection, &responder),
     };
-    run_initial_headers_hook(server, response.headers_mut(), parts);
+    run_initial_headers_hook(engine, response.headers_mut(), parts);
     if let Some(cookie) = cookie {
         prepend_cookie(response.headers_mut(), cookie);
     }
@@ -142,19 +136,19 @@ fn takes_few_packets(headers: &HeaderMap) -> bool {
 const DRAINING: Refusal = Refusal::Overloaded("The server is shutting down");
 
 /// Checks the size of the head of a session's request that is kept until it is answered.
-fn check_head(server: &Server, parts: &Parts) -> Result<(), Refusal> {
+fn check_head(engine: &Engine, parts: &Parts) -> Result<(), Refusal> {
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    match target + head_size(&parts.headers) > server.settings.max_head_bytes {
+    match target + head_size(&parts.headers) > engine.config.max_head_bytes {
         true => Err(Refusal::HeadTooLarge),
         false => Ok(()),
     }
 }
 
-fn session_id(server: &Server, parts: &Parts) -> Result<Arc<str>, Refusal> {
-    let id = match &server.settings.generate_id {
+fn session_id(engine: &Engine, parts: &Parts) -> Result<Arc<str>, Refusal> {
+    let id = match &engine.config.generate_id {
         None => generate_id(),
         Some(generate) => {
-            server.contained(|| generate(parts)).ok_or(Refusal::Internal("the function `generate_id` panicked"))?
+            engine.contained(|| generate(parts)).ok_or(Refusal::Internal("the function `generate_id` panicked"))?
         }
     };
     match id.is_empty() {
@@ -165,21 +159,20 @@ fn session_id(server: &Server, parts: &Parts) -> Result<Arc<str>, Refusal> {
 
 /// Opens a session for a request, which is taken unless hooks want to see it once more.
 fn open(
-    server: &Arc<Server>,
+    engine: &Arc<Engine>,
     id: Arc<str>,
     parts: &mut Parts,
     transport: Transport,
     wire_format: WireFormat,
 ) -> Result<Arc<Connection>, Refusal> {
-    let settings = &server.settings;
-    let address =
-        if settings.limits_addresses() { settings.address_of(&parts.headers, &parts.extensions) } else { None };
-    let request = if settings.hooks.want_handshakes() { parts.clone() } else { take_parts(parts) };
-    let request = ConnectionRequest::new(request, settings.max_head_bytes).map_err(|error| match error {
+    let config = &engine.config;
+    let address = if config.limits_addresses() { config.address_of(&parts.headers, &parts.extensions) } else { None };
+    let request = if config.hooks.want_handshakes() { parts.clone() } else { take_parts(parts) };
+    let request = ConnectionRequest::new(request, config.max_head_bytes).map_err(|error| match error {
         RequestError::TooLarge => Refusal::HeadTooLarge,
         RequestError::UnreadableTarget => Refusal::BadRequest("the target is too long to be kept"),
     })?;
-    Connection::open(server.clone(), id, request, transport, wire_format, address).map_err(|error| match error {
+    Connection::open(engine.clone(), id, request, transport, wire_format, address).map_err(|error| match error {
         OpenError::IdTaken => Refusal::BadRequest("the id of the session is taken"),
         OpenError::Draining => DRAINING,
         OpenError::TooManySessions => Refusal::TooManySessions,
@@ -197,7 +190,7 @@ fn first_poll(connection: Arc<Connection>, responder: &Responder) -> Response<By
         }
         Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),
     };
-    namespace::admit_implicitly(&connection, &mut Context::from_waker(Waker::noop()));
+    connection.opened(&mut Context::from_waker(Waker::noop()));
     tokio::spawn(watch(connection));
     responder.payload(body)
 }
@@ -208,18 +201,18 @@ fn poll_or_post<B: Body>(
     body: B,
     is_jsonp: bool,
 ) -> Result<Answer<B>, Refused> {
-    let server = &connection.server;
+    let engine = &connection.engine;
     let method = parts.method.clone();
     if !matches!(method, Method::GET | Method::POST) {
         return Err(Refusal::MethodNotAllowed.into());
     }
-    if server.settings.hooks.headers.is_some() {
+    if engine.config.hooks.headers.is_some() {
         // The request is kept until it is answered.
-        check_head(server, parts)?;
+        check_head(engine, parts)?;
     }
     let octet_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream");
     let is_jsonp = is_jsonp || connection.wire_format.jsonp.is_some();
-    let responder = Responder::new(server, parts, is_jsonp).with_hook(server, parts);
+    let responder = Responder::new(engine, parts, is_jsonp).with_hook(engine, parts);
     let answer = if method == Method::GET {
         PollFuture::begin(connection).map(|future| Answer::Poll { future, responder })
     } else if octet_stream && connection.wire_format.protocol == Protocol::V4 {
@@ -232,12 +225,12 @@ fn poll_or_post<B: Body>(
 }
 
 /// A WebSocket wants to carry a session that began with long-polling.
-fn upgrade<B>(server: &Server, connection: &Arc<Connection>, parts: &mut Parts) -> Result<Answer<B>, Refused> {
-    if !server.settings.allow_upgrades {
+fn upgrade<B>(engine: &Engine, connection: &Arc<Connection>, parts: &mut Parts) -> Result<Answer<B>, Refused> {
+    if !engine.config.allow_upgrades {
         return Err(Refusal::BadRequest("upgrades are turned off").into());
     }
-    if server.settings.hooks.headers.is_some() {
-        check_head(server, parts)?;
+    if engine.config.hooks.headers.is_some() {
+        check_head(engine, parts)?;
     }
     let websocket = WebSocketUpgrade::check(parts)?;
     if !connection.inspect(Session::is_polling) {
@@ -248,6 +241,6 @@ fn upgrade<B>(server: &Server, connection: &Arc<Connection>, parts: &mut Parts) 
         return Err(Refusal::BadRequest("the session has a WebSocket already").into());
     }
     let mut response = websocket.probe(connection.clone());
-    run_headers_hook(server, response.headers_mut(), parts);
+    run_headers_hook(engine, response.headers_mut(), parts);
     Ok(Answer::ready(response))
 }

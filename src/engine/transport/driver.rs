@@ -13,14 +13,15 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Connection, HeldInput, Inbound, Output, Rest},
-    engine::{CloseCause, Session},
-    namespace::{self, Reply},
-    observe::OutboxDepth,
+    engine::{
+        CLOSE_TIMEOUT, CloseCause, Connection, Direct, HeldInput, Packet, Protocol, Reader, Session,
+        connection::{Output, Rest},
+        observe::OutboxDepth,
+    },
     util::now,
 };
 
-use super::{CLOSE_TIMEOUT, PacketIo, TransportError};
+use super::{PacketIo, TransportError};
 
 /// How many packets are read before what they led to is written.
 const READ_BATCH: usize = 64;
@@ -44,7 +45,7 @@ pub(crate) struct Driver<T> {
     transport: T,
     /// Answers may be sent past the outbox: the transport can do that, and the client takes them as they are encoded.
     sends_now: bool,
-    inbound: Option<Inbound>,
+    reader: Option<Box<dyn Reader>>,
     /// Something may have been read that has not been handled.
     holds_input: bool,
     /// Not all that has been taken out of the outbox is known to be written.
@@ -72,10 +73,10 @@ impl<T> Driver<T> {
     {
         Self {
             begins: false,
-            sends_now: T::CAN_SEND_NOW && connection.takes_plain_text(),
+            sends_now: T::CAN_SEND_NOW && connection.wire_format.protocol == Protocol::V4,
             connection,
             transport,
-            inbound: None,
+            reader: None,
             holds_input: false,
             unflushed: false,
             timer: tokio::time::sleep(Duration::ZERO),
@@ -90,7 +91,7 @@ impl<T: PacketIo> Future for Driver<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(self.as_mut().project().begins) {
-            namespace::admit_implicitly(&self.connection, cx);
+            self.connection.opened(cx);
         }
         for _ in 0..ROUNDS {
             if self.closing.is_some() {
@@ -111,37 +112,40 @@ impl<T: PacketIo> Driver<T> {
     /// Reads and handles a batch of packets. Ready if there may be more.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let inbound = match this.inbound {
-            Some(inbound) => inbound,
+        let reader = match this.reader {
+            Some(reader) => reader,
             // A POST may still be under way when the upgrade completes.
-            None => match ready!(this.connection.poll_take_inbound(cx)) {
-                Some(inbound) => this.inbound.insert(inbound),
+            None => match ready!(this.connection.poll_take_reader(cx)) {
+                Some(reader) => this.reader.insert(reader),
                 // The session is over.
                 None => return Poll::Ready(()),
             },
         };
         let connection = &**this.connection;
         for batch in 0..READ_BATCH {
-            if inbound.poll_ready(connection, cx).is_pending() {
+            if connection.poll_reader_ready(&mut **reader, cx).is_pending() {
                 *this.holds_input = true;
                 return Poll::Pending;
             }
             let Poll::Ready(packet) = this.transport.as_mut().poll_next(cx) else {
                 if batch > 0 {
-                    *this.holds_input = !inbound.is_idle();
+                    *this.holds_input = !reader.is_idle();
                 }
                 *this.holds_input |= this.transport.unread_bytes() > 0;
                 return Poll::Pending;
             };
             match packet {
                 Some(Ok(packet)) => {
-                    connection.server.meters.received(connection, &packet);
-                    if connection.handle_packet(&packet, true)
-                        && let Some(reply) = inbound.receive(this.connection, packet, cx)
-                        && answer(reply, connection, this.transport.as_mut(), *this.sends_now, this.unflushed)
-                    {
-                        // What others have queued meanwhile is seen with the next packet, or before the driver rests.
-                        continue;
+                    connection.engine.meters.received(connection, &packet);
+                    if connection.handle_packet(&packet, true) {
+                        let (transport, unflushed) = (this.transport.as_mut(), &mut *this.unflushed);
+                        let mut send = send_now(connection, transport, unflushed);
+                        let mut direct = Direct::new(if *this.sends_now { Some(&mut send) } else { None });
+                        reader.receive(packet, &mut direct, cx);
+                        if direct.was_used() {
+                            // Packets queued by other tasks are sent with the next packet, or before the driver rests.
+                            continue;
+                        }
                     }
                 }
                 Some(Err(error)) => connection.abort(error.cause()),
@@ -173,7 +177,7 @@ impl<T: PacketIo> Driver<T> {
                 Poll::Pending => false,
             };
             if !flushed || *this.holds_input || this.connection.is_under_pressure() {
-                let input = all_read.then(|| held_input(&*this.transport, this.inbound.as_ref()));
+                let input = all_read.then(|| held_input(&*this.transport, this.reader.as_deref()));
                 this.connection.note_pressure(flushed, this.transport.as_mut().take_written(), input);
             }
             match this.connection.rest(cx.waker(), flushed) {
@@ -190,7 +194,7 @@ impl<T: PacketIo> Driver<T> {
                     }
                     // Whatever budget the task has left: `known` relies on it that the timer has seen the waker.
                     ready!(Pin::new(&mut unconstrained(this.timer.as_mut())).poll(cx));
-                    this.connection.handle_timeout(now(), this.inbound.is_some());
+                    this.connection.handle_timeout(now(), this.reader.is_some());
                 }
             }
         }
@@ -201,7 +205,7 @@ impl<T: PacketIo> Driver<T> {
     fn begin_end(self: Pin<&mut Self>) {
         let this = self.project();
         this.connection.finish();
-        *this.inbound = None;
+        *this.reader = None;
         *this.closing = Some(Closing::Telling);
     }
 
@@ -239,35 +243,28 @@ impl<T: PacketIo> Driver<T> {
 
 /// What has been read and not been handled: part of a frame, a packet without all of its attachments, an event that may not start
 /// yet.
-fn held_input<T: PacketIo>(transport: &T, inbound: Option<&Inbound>) -> HeldInput {
+fn held_input<T: PacketIo>(transport: &T, reader: Option<&dyn Reader>) -> HeldInput {
     let unread = transport.unread_bytes();
-    let mut held = inbound.map_or(HeldInput::default(), Inbound::held);
+    let mut held = reader.map_or(HeldInput::default(), |reader| reader.held());
     held.is_incomplete |= unread > 0 && !held.is_stalled;
     held.bytes += unread;
     held
 }
 
-/// Sends an answer past the outbox if nothing waits in it and the transport can do that, or else like any other packet.
-/// Answers whether it went past: the outbox was empty then.
-fn answer<T: PacketIo>(
-    reply: Reply,
-    connection: &Connection,
-    transport: Pin<&mut T>,
-    sends_now: bool,
-    unflushed: &mut bool,
-) -> bool {
-    if !sends_now {
-        reply.deliver();
-        return false;
-    }
-    reply.send_by(|socket, text, attachments| {
-        let sent = socket.is_connected() && connection.passes_outbox() && transport.send_now(text, attachments);
+/// Returns a function that sends past the outbox, if nothing waits in it and the transport has room.
+fn send_now<'a, T: PacketIo>(
+    connection: &'a Connection,
+    mut transport: Pin<&'a mut T>,
+    unflushed: &'a mut bool,
+) -> impl FnMut(&[u8], &[Packet]) -> bool + 'a {
+    move |text, attachments| {
+        let sent = connection.passes_outbox() && transport.as_mut().send_now(text, attachments);
         if sent {
             *unflushed = true;
             OutboxDepth::passed(connection, text, attachments);
         }
         sent
-    })
+    }
 }
 
 /// Gives the transport what there is to send. Answers whether the session is open.

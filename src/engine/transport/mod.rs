@@ -12,7 +12,7 @@ mod websocket;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::connection::Connection;
+use super::Connection;
 
 pub use self::error::TransportError;
 use self::packet_io::PacketIo;

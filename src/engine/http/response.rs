@@ -6,25 +6,21 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use memchr::memmem;
 
-use crate::{
-    engine::{Payload, Refusal, error_body},
-    server::Server,
-    transport::BadUpgrade,
-};
+use crate::engine::{Engine, Payload, Refusal, error_body, transport::BadUpgrade};
 
 #[cfg(feature = "compression")]
 use super::compression::Encoding;
 
 /// What of a request, and of the settings, shapes the answer to a poll or a POST.
-pub(super) struct Responder {
+pub(crate) struct Responder {
     agent: Agent,
     /// The answer is for a script element: a browser must not take it for anything else.
     jsonp: bool,
     /// How the body is compressed, and from how many bytes on.
     #[cfg(feature = "compression")]
     compression: Option<(Encoding, usize)>,
-    /// Whose hook is to see the response, and the request that it is shown with it.
-    hooked: Option<Box<(Arc<Server>, Parts)>>,
+    /// Engine and request for the `on_headers` hook, if one is set.
+    hooked: Option<Box<(Arc<Engine>, Parts)>>,
 }
 
 /// The kind of browser that asks.
@@ -47,13 +43,13 @@ impl Agent {
 
 impl Responder {
     #[cfg_attr(not(feature = "compression"), expect(unused_variables))]
-    pub(super) fn new(server: &Server, request: &Parts, jsonp: bool) -> Self {
+    pub(super) fn new(engine: &Engine, request: &Parts, jsonp: bool) -> Self {
         Self {
             agent: Agent::of(&request.headers),
             jsonp,
             #[cfg(feature = "compression")]
-            compression: server
-                .settings
+            compression: engine
+                .config
                 .http_compression
                 .and_then(|threshold| Some((Encoding::accepted(&request.headers)?, threshold))),
             hooked: None,
@@ -61,9 +57,9 @@ impl Responder {
     }
 
     /// Lets the user's hook see the response before it leaves, if there is one.
-    pub(super) fn with_hook(mut self, server: &Arc<Server>, request: &mut Parts) -> Self {
-        if server.settings.hooks.headers.is_some() {
-            self.hooked = Some(Box::new((server.clone(), take_parts(request))));
+    pub(super) fn with_hook(mut self, engine: &Arc<Engine>, request: &mut Parts) -> Self {
+        if engine.config.hooks.headers.is_some() {
+            self.hooked = Some(Box::new((engine.clone(), take_parts(request))));
         }
         self
     }
@@ -104,8 +100,8 @@ impl Responder {
 
     fn hooked(&self, mut response: Response<Bytes>) -> Response<Bytes> {
         if let Some(hooked) = &self.hooked {
-            let (server, request) = &**hooked;
-            run_headers_hook(server, response.headers_mut(), request);
+            let (engine, request) = &**hooked;
+            run_headers_hook(engine, response.headers_mut(), request);
         }
         response
     }
@@ -126,17 +122,17 @@ fn header_value(content_type: &'static str) -> HeaderValue {
 }
 
 /// Shows the first response of a session to the user's hooks.
-pub(super) fn run_initial_headers_hook(server: &Server, headers: &mut HeaderMap, request: &Parts) {
-    if let Some(hook) = &server.settings.hooks.initial_headers {
-        server.contain(|| hook(headers, request));
+pub(super) fn run_initial_headers_hook(engine: &Engine, headers: &mut HeaderMap, request: &Parts) {
+    if let Some(hook) = &engine.config.hooks.initial_headers {
+        engine.contain(|| hook(headers, request));
     }
-    run_headers_hook(server, headers, request);
+    run_headers_hook(engine, headers, request);
 }
 
 /// Shows a response to the user's hook.
-pub(super) fn run_headers_hook(server: &Server, headers: &mut HeaderMap, request: &Parts) {
-    if let Some(hook) = &server.settings.hooks.headers {
-        server.contain(|| hook(headers, request));
+pub(super) fn run_headers_hook(engine: &Engine, headers: &mut HeaderMap, request: &Parts) {
+    if let Some(hook) = &engine.config.hooks.headers {
+        engine.contain(|| hook(headers, request));
     }
 }
 

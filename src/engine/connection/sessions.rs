@@ -7,10 +7,11 @@ use std::{
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::engine::seam::Peer;
+
 use super::Connection;
 
 /// All sessions of a server by id, in shards, so that connecting clients do not wait for one another.
-#[derive(Debug)]
 pub(crate) struct Sessions {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
@@ -18,9 +19,9 @@ pub(crate) struct Sessions {
 }
 
 /// Connections that have ended while their handlers ran.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Lingering {
-    connections: Vec<Weak<Connection>>,
+    connections: Vec<(Weak<Connection>, Weak<dyn Peer>)>,
     /// When there are more, those whose handlers have ended are removed.
     max: usize,
 }
@@ -80,21 +81,28 @@ impl Sessions {
     }
 
     /// Remembers a connection that ends, until its handlers have ended.
-    pub(super) fn linger(&self, connection: &Arc<Connection>) {
+    pub(super) fn linger(&self, connection: &Arc<Connection>, peer: &Arc<dyn Peer>) {
         let mut lingering = self.lingering.lock();
-        lingering.connections.push(Arc::downgrade(connection));
+        lingering.connections.push((Arc::downgrade(connection), Arc::downgrade(peer)));
         if lingering.connections.len() > lingering.max {
             // An `Arc` must not be dropped here: user code might run under the lock.
-            lingering.connections.retain(|connection| connection.strong_count() > 0);
+            lingering.connections.retain(|(_, peer)| peer.strong_count() > 0);
             lingering.max = lingering.connections.len() * 2 + FEW;
         }
     }
 
-    /// All connections that exist now, and those that have ended, but whose handlers run.
-    pub(crate) fn all_and_lingering(&self) -> Vec<Arc<Connection>> {
-        let mut connections = self.all();
-        connections.extend(self.lingering.lock().connections.iter().filter_map(Weak::upgrade));
-        connections
+    /// All connections that exist now, and those that have ended, but whose handlers run; each with its client.
+    pub(crate) fn all_with_peers(&self) -> Vec<(Arc<Connection>, Arc<dyn Peer>)> {
+        let peer = |connection: Arc<Connection>| Some((connection.clone(), connection.peer()?));
+        let mut all: Vec<_> = self.all().into_iter().filter_map(peer).collect();
+        let lingering = self.lingering.lock();
+        all.extend(
+            lingering
+                .connections
+                .iter()
+                .filter_map(|(connection, peer)| Some((connection.upgrade()?, peer.upgrade()?))),
+        );
+        all
     }
 
     /// All connections that exist now.

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{net::TcpStream, time::Instant};
 
-use crate::config::ConnectionTimeouts;
+use crate::engine::ConnectionTimeouts;
 
 /// A TCP connection that tells its [`Activity`] what it does.
 #[derive(Debug)]

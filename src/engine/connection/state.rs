@@ -1,15 +1,16 @@
-use std::{net::IpAddr, task::Waker, time::Instant};
+use std::{net::IpAddr, sync::Arc, task::Waker, time::Instant};
 
 use parking_lot::MutexGuard;
 
-use crate::{client_address::Permit, engine::Session};
+use crate::engine::{Session, http::Permit, seam::Peer};
 
 use super::{Rest, budget::UNCOUNTED, pressure::Pressure};
 
 /// The session, and who waits for it.
-#[derive(Debug)]
 pub(super) struct State {
     pub(super) session: Session,
+    /// The client as the handler keeps it, from the beginning of the session to its end.
+    pub(super) peer: Option<Arc<dyn Peer>>,
     /// The place among the server's idle sessions. `None` once a namespace has been joined, or the session is over.
     pub(super) idle: Option<u32>,
     /// What the session takes of its address's share.
@@ -65,6 +66,7 @@ impl State {
     pub(super) fn new(session: Session, connect_deadline: Instant, share: Option<Permit<IpAddr>>) -> Self {
         Self {
             session,
+            peer: None,
             idle: None,
             share: share.map(Box::new),
             connect_deadline: Some(connect_deadline),

@@ -24,13 +24,13 @@ use tokio::{
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::io::poll_read_buf;
 
-use crate::engine::{Packet, PacketPayload, WireFormat};
+use crate::engine::{CLOSE_TIMEOUT, Packet, PacketPayload, WireFormat};
 
 use self::{
     decoder::{BINARY, CLOSE, Decoder, Message, PONG, TEXT, Violation},
     encoder::{Encoder, LARGE_PAYLOAD},
 };
-use super::{CLOSE_TIMEOUT, PacketIo, TransportError};
+use super::{PacketIo, TransportError};
 
 /// The most that is read at once, into a buffer of the thread's.
 const READ_SIZE: usize = 64 * 1024;

@@ -1,61 +1,52 @@
-//! One client's connection: its Engine.IO session behind a lock, its sockets, and what arrives for them.
+//! A connection: a session behind its lock, and the tasks that wait for it.
 
 mod budget;
-mod event_cost;
 mod head;
 mod idle;
-mod inbound;
 mod pressure;
+mod reader;
 mod request;
+mod send;
 mod sessions;
-mod sockets;
 mod state;
 
 use std::{
-    borrow::Cow,
     fmt,
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
     time::Instant,
 };
 
-use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::runtime::Handle;
 
-use crate::{
-    engine::{CloseCause, OpenPacket, Outbox, Packet, Protocol, Receipt, Session, Timing, Transport, WireFormat},
-    observe::ConnectionSpan,
-    packet::Encoded,
-    parser::translated,
-    server::Server,
-    socket::DisconnectReason,
-    util::{BoxFuture, log, now},
+use crate::util::{log, now};
+
+use super::{
+    CloseCause, Engine, OpenPacket, Packet, Receipt, Session, Timing, Transport, WireFormat, observe::ConnectionSpan,
+    seam::Peer,
 };
 
 pub use self::request::ConnectionRequest;
 pub(crate) use self::{
     budget::{Budget, UNCOUNTED},
-    event_cost::{EVENT, EventBudget, EventCost, Share},
     head::{RequestError, size as head_size},
     idle::IdleSessions,
-    inbound::Inbound,
     pressure::HeldInput,
+    send::{SendError, Sent},
     sessions::Sessions,
-    sockets::{Addressee, JoinError},
 };
-use self::{inbound::InboundSlot, sockets::SocketTable, state::State};
+use self::{reader::ReaderSlot, state::State};
 
-/// One client's connection, whatever transport carries it.
+/// A client's connection, whatever transport carries it.
 ///
-/// Locks, in the order in which they may be taken: `sockets`, a socket's `pending`, a namespace's registry, `state`. No
-/// lock is held while user code runs or a waker is woken.
+/// No lock is held while user code runs or a waker is woken.
 pub(crate) struct Connection {
-    pub(crate) server: Arc<Server>,
+    pub(crate) engine: Arc<Engine>,
     /// The runtime that drives it: handlers run there, wherever they are started.
     pub(crate) runtime: Handle,
     pub(crate) id: Arc<str>,
@@ -66,28 +57,15 @@ pub(crate) struct Connection {
     pub(crate) span: ConnectionSpan,
     pub(crate) request: ConnectionRequest,
     state: Mutex<State>,
-    sockets: Mutex<SocketTable>,
-    inbound: Mutex<InboundSlot>,
-    /// Whoever reads this connection and waits for an event handler to end.
-    pub(crate) reader: AtomicWaker,
-    /// The reader waits for an event handler to end, or for a layer to be ready.
-    pub(crate) stalled: AtomicBool,
+    reader: Mutex<ReaderSlot>,
+    /// The reader cannot take a message: the client's silence means nothing.
+    stalled: AtomicBool,
     /// The connection holds something that is watched.
     under_pressure: AtomicBool,
-    /// What the events cost whose handlers are under way, those of disconnections included.
-    event_bytes: AtomicUsize,
-    leaving: AtomicU8,
     /// A WebSocket carries the connection.
     is_websocket: AtomicBool,
     ended: AtomicBool,
 }
-
-// Values of `Connection::leaving`.
-const STAYS: u8 = 0;
-/// Until its handlers have ended.
-const LEAVES: u8 = 1;
-/// The same, and its sockets get a DISCONNECT packet.
-const LEAVES_FOR_GOOD: u8 = 2;
 
 /// What a WebSocket sends next.
 #[derive(Debug)]
@@ -112,15 +90,6 @@ pub(crate) enum Rest {
     Until { deadline: Instant, known: bool },
 }
 
-/// What became of a packet.
-#[derive(Debug, Default)]
-pub(crate) struct Sent {
-    /// It will leave, in order.
-    pub(crate) queued: bool,
-    /// Who carries it, if somebody waits for that.
-    pub(crate) waker: Option<Waker>,
-}
-
 /// Why a session was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpenError {
@@ -132,87 +101,81 @@ pub(crate) enum OpenError {
     TooManySessions,
 }
 
-/// A packet has not been queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SendError {
-    /// The connection or the socket is closed.
-    Closed,
-    /// The client is too slow: the packet found no room.
-    Full,
-}
-
 impl Connection {
     /// Opens a session and queues its handshake. `address` is the client's, if it is known and has a share.
     pub(crate) fn open(
-        server: Arc<Server>,
+        engine: Arc<Engine>,
         id: Arc<str>,
         request: ConnectionRequest,
         transport: Transport,
         wire_format: WireFormat,
         address: Option<IpAddr>,
     ) -> Result<Arc<Self>, OpenError> {
-        let share = server.take_share(address)?;
+        let share = engine.take_share(address)?;
         let now = now();
-        let settings = &server.settings;
+        let config = &engine.config;
         let mut session = match transport {
             Transport::Polling => {
-                let max_poll_packets = wire_format.max_poll_packets(settings.max_poll_packets);
-                Session::polling(wire_format.protocol, now, Timing { max_poll_packets, ..settings.timing() })
+                let max_poll_packets = wire_format.max_poll_packets(config.max_poll_packets);
+                Session::polling(wire_format.protocol, now, Timing { max_poll_packets, ..config.timing() })
             }
-            Transport::WebSocket | Transport::Custom => {
-                Session::websocket(wire_format.protocol, now, settings.timing())
-            }
+            Transport::WebSocket | Transport::Custom => Session::websocket(wire_format.protocol, now, config.timing()),
         };
         let open = OpenPacket {
             sid: &id,
-            upgrades: settings.upgrades(transport),
-            ping_interval: millis(settings.ping_interval),
-            ping_timeout: millis(settings.ping_timeout),
-            max_payload: settings.max_payload,
+            upgrades: config.upgrades(transport),
+            ping_interval: millis(config.ping_interval),
+            ping_timeout: millis(config.ping_timeout),
+            max_payload: config.max_payload,
         };
         session.send_control(open.to_packet());
-        if let Some(packet) = &settings.initial_packet {
+        if let Some(packet) = &config.initial_packet {
             session.send_control(packet.clone());
         }
-        let state = State::new(session, now + settings.connect_timeout, share);
+        let state = State::new(session, now + config.connect_timeout, share);
         let span = ConnectionSpan::open(&request, transport, wire_format.protocol);
         let connection = Arc::new(Self {
-            inbound: Mutex::new(InboundSlot::new(settings)),
-            runtime: server.runtime(),
-            server,
+            runtime: engine.runtime(),
+            engine,
             id,
             wire_format,
             first_transport: transport,
             span,
             request,
             state: Mutex::new(state),
-            sockets: Mutex::default(),
-            reader: AtomicWaker::new(),
+            reader: Mutex::new(ReaderSlot::new()),
             stalled: AtomicBool::new(false),
             under_pressure: AtomicBool::new(false),
-            event_bytes: AtomicUsize::new(0),
-            leaving: AtomicU8::new(STAYS),
             is_websocket: AtomicBool::new(transport == Transport::WebSocket),
             ended: AtomicBool::new(false),
         });
-        connection.enter_server(address)?;
-        connection.server.meters.opened(&connection);
+        connection.enter_engine(address)?;
+        connection.engine.meters.opened(transport, connection.wire_format.protocol);
         connection.span.in_scope(|| log!(debug, transport = %transport, "session opened"));
         Ok(connection)
     }
 
-    /// Adds the connection to those of its server.
-    fn enter_server(self: &Arc<Self>, address: Option<IpAddr>) -> Result<(), OpenError> {
-        if !self.server.sessions.insert(self.clone()) {
+    /// Gives the session to the handler, and adds it to the table.
+    fn enter_engine(self: &Arc<Self>, address: Option<IpAddr>) -> Result<(), OpenError> {
+        let engine = &self.engine;
+        let (peer, reader) = engine.connect(self).ok_or(OpenError::Draining)?;
+        if !engine.sessions.insert(self.clone()) {
             return Err(OpenError::IdTaken);
         }
-        // Whoever drains the server first sets the flag, then looks at the sessions.
-        if self.server.draining.load(Ordering::SeqCst) {
-            self.server.sessions.remove(&self.id);
+        // A server that is drained sets the flag first, then looks at the sessions.
+        if engine.draining.load(Ordering::SeqCst) {
+            engine.sessions.remove(&self.id);
             return Err(OpenError::Draining);
         }
-        self.server.idle_sessions.add(self, address);
+        self.state().peer = Some(peer);
+        self.put_reader(reader);
+        engine.idle_sessions.add(self, address);
         Ok(())
+    }
+
+    /// The client as the handler keeps it. `None` once the session has ended, or before it has begun.
+    pub(crate) fn peer(&self) -> Option<Arc<dyn Peer>> {
+        self.state().peer.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -245,40 +208,6 @@ impl Connection {
         }
     }
 
-    // Sending.
-
-    /// Queues a packet of a socket's, and wakes whoever carries it. `volatile` drops it, without an error, unless it would
-    /// leave at once.
-    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
-        if let Some(waker) = self.try_send(Cow::Borrowed(packet), volatile)?.waker {
-            waker.wake();
-        }
-        Ok(())
-    }
-
-    /// As [`send`](Self::send), but nobody is woken.
-    pub(crate) fn try_send(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
-        // Before the lock: this may run a parser.
-        let packets = self.packets_of(&packet);
-        let mut state = self.state();
-        if !state.session.is_open() {
-            return Err(SendError::Closed);
-        }
-        if volatile && !state.session.is_writable() {
-            return Ok(Sent::default());
-        }
-        let is_plain = std::ptr::eq(packets, packet.packets());
-        let cost = Outbox::cost(packets);
-        let sent = match packet {
-            Cow::Owned(packet) if is_plain => state.session.send_costly(cost, |queue| packet.move_into(queue)),
-            _ => state.session.send(packets),
-        };
-        if sent.is_err() {
-            return Err(SendError::Full);
-        }
-        Ok(Sent { queued: true, waker: self.carrier_of(&mut state) })
-    }
-
     /// Whom to wake for what has just been queued.
     #[inline]
     fn carrier_of(&self, state: &mut State) -> Option<Waker> {
@@ -287,39 +216,6 @@ impl Connection {
             return state.wake_driver();
         }
         waker
-    }
-
-    /// A packet as the client wants it. A parser runs, unless it has done so for another recipient.
-    pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
-        match &self.server.settings.parser {
-            None if self.wire_format.wants_ascii(self.is_websocket.load(Ordering::Relaxed)) => packet.ascii_packets(),
-            None => packet.packets(),
-            Some(parser) => translated(packet, &**parser),
-        }
-    }
-
-    /// Queues what was held back while a socket was not accepted, whatever the limit says: it was checked before. Answers
-    /// whom to wake.
-    ///
-    /// `accept` is called before anybody can see what is queued: an answer of the client's must find the socket accepted.
-    pub(crate) fn release<'a>(
-        &self,
-        packets: impl Iterator<Item = &'a Encoded>,
-        accept: impl FnOnce(),
-    ) -> Option<Waker> {
-        let mut state = self.state();
-        accept();
-        for packet in packets {
-            state.session.release(self.packets_of(packet));
-        }
-        self.carrier_of(&mut state)
-    }
-
-    /// Queues an answer of the protocol's own. A client that has no room even for that is let go.
-    pub(crate) fn reply(&self, packet: &Encoded) {
-        if self.send(packet, false) == Err(SendError::Full) {
-            self.abort(CloseCause::SlowClient);
-        }
     }
 
     /// Waits until everything sent so far has left this process, or the connection has ended.
@@ -337,14 +233,9 @@ impl Connection {
 
     // Closing.
 
-    /// Closes in order: what is queued is sent first. The sockets are disconnected at once.
-    pub(crate) fn close(&self, cause: CloseCause) {
-        let at_once = self.update(|session| session.close(now(), cause));
-        let reason = match cause {
-            CloseCause::Forced(detail) if !at_once => DisconnectReason::ForcedServerClose { detail },
-            cause => cause.into(),
-        };
-        self.disconnect_sockets(reason, false);
+    /// Closes in order: what is queued is sent first. Returns whether that is possible at once.
+    pub(crate) fn close(&self, cause: CloseCause) -> bool {
+        self.update(|session| session.close(now(), cause))
     }
 
     /// Closes at once; what is queued is lost.
@@ -352,38 +243,34 @@ impl Connection {
         self.update(|session| session.abort(cause));
     }
 
-    /// The peer has broken the rules of Socket.IO.
-    pub(crate) fn violation(&self, detail: &'static str) {
-        self.span.in_scope(|| log!(debug, detail = %detail, "protocol violation"));
-        self.close(CloseCause::Forced(detail));
-    }
-
-    /// Ends the connection once its session has ended. Called by whoever drives it, so that handlers of the disconnection
-    /// run on the connection's own task, wherever the end began.
+    /// Ends the connection once its session has ended. Called by the task that drives it, so that the handler learns of the end
+    /// there, wherever the end began.
     pub(crate) fn finish(self: &Arc<Self>) {
-        let cause = {
+        let (cause, peer) = {
             let mut state = self.state();
             match state.session.closed() {
                 Some(cause) if !state.finished => {
                     state.finished = true;
                     self.release_pressure(&mut state);
-                    cause
+                    (cause, state.peer.take())
                 }
                 _ => return,
             }
         };
-        self.span.in_scope(|| log!(debug, reason = %DisconnectReason::from(cause), "session closed"));
-        self.server.meters.closed(self, cause);
-        self.joined();
+        self.span.in_scope(|| log!(debug, reason = %cause.as_str(), "session closed"));
+        self.engine.meters.closed(self.transport(), self.wire_format.protocol, cause);
+        self.establish();
         self.return_share();
         self.forget_driver();
-        self.server.sessions.remove(&self.id);
-        self.disconnect_sockets(cause.into(), false);
-        if self.runs_handlers() {
-            self.server.sessions.linger(self);
+        self.engine.sessions.remove(&self.id);
+        if let Some(peer) = peer {
+            peer.closed(cause);
+            if peer.is_busy() {
+                self.engine.sessions.linger(self, &peer);
+            }
         }
-        self.drop_inbound();
-        self.span.end(cause.into());
+        self.drop_reader();
+        self.span.end(cause);
     }
 
     /// Nobody drives it any more: a socket that is kept shall not keep the task.
@@ -393,85 +280,14 @@ impl Connection {
         drop(driver);
     }
 
-    /// Closes every socket; with `tell`, with a DISCONNECT packet.
-    fn disconnect_sockets(&self, reason: DisconnectReason, tell: bool) {
-        for socket in self.take_sockets() {
-            if tell {
-                socket.send_disconnect();
-            }
-            socket.close(reason);
-        }
-    }
-
-    /// The server is closing: no event starts any more, and the connection is [shut down](Self::shut_down) once the handlers that run
-    /// have ended, so that their acks are sent. The client's acks, which they may wait for, are still read.
-    pub(crate) fn leave(&self, disconnect: bool) {
-        let leaving = if disconnect { LEAVES_FOR_GOOD } else { LEAVES };
-        // Before the look at the handlers: the last one that ends looks at this.
-        if self.leaving.compare_exchange(STAYS, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            self.reader.wake();
-        }
-        if !self.runs_handlers() {
-            self.shut_down(disconnect);
-        }
-    }
-
-    #[inline]
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed) != STAYS
-    }
-
-    /// Whether handlers of the client's events, or of its disconnection, are under way.
-    #[inline]
-    pub(crate) fn runs_handlers(&self) -> bool {
-        self.event_bytes() > 0
-    }
-
-    /// What the events cost whose handlers are under way, in bytes.
-    #[inline]
-    pub(crate) fn event_bytes(&self) -> usize {
-        self.event_bytes.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn add_running(&self, cost: usize) {
-        self.event_bytes.fetch_add(cost, Ordering::SeqCst);
-    }
-
-    /// A handler has ended, whose event was [added](Self::add_running).
-    pub(crate) fn remove_running(self: &Arc<Self>, cost: usize) {
-        let is_last = self.event_bytes.fetch_sub(cost, Ordering::SeqCst) == cost;
-        self.reader.wake();
-        if is_last && self.has_ended() {
-            self.server.ended.notify_waiters();
-        } else if is_last && self.is_leaving() {
-            let disconnect = self.leaving.load(Ordering::SeqCst) == LEAVES_FOR_GOOD;
-            let connection = self.clone();
-            // The caller may hold a lock.
-            self.runtime.spawn(async move { connection.shut_down(disconnect) });
-        }
-    }
-
-    /// The server is closing: the sockets are told, with a DISCONNECT packet if they should not come back, and what is queued is sent
-    /// first.
-    pub(crate) fn shut_down(&self, disconnect: bool) {
-        self.disconnect_sockets(DisconnectReason::ServerShuttingDown, disconnect);
-        self.close(CloseCause::ShuttingDown);
-    }
-
     /// The task that carried the connection has ended.
     pub(crate) fn mark_ended(&self) {
         self.ended.store(true, Ordering::SeqCst);
-        self.server.ended.notify_waiters();
+        self.engine.ended.notify_waiters();
     }
 
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
-    }
-
-    /// Closes every socket with a DISCONNECT packet, then the connection.
-    pub(crate) fn disconnect_all(&self) {
-        self.disconnect_sockets(DisconnectReason::ServerNamespaceDisconnect, true);
-        self.close(CloseCause::Forced("disconnected by the server"));
     }
 
     // Time.
@@ -533,11 +349,6 @@ impl Connection {
         is_message || self.update(|session| session.handle_packet(now, packet)) == Receipt::Message
     }
 
-    /// Whether the client takes packets as they are encoded.
-    pub(crate) fn takes_plain_text(&self) -> bool {
-        self.wire_format.protocol == Protocol::V4 && self.server.settings.parser.is_none()
-    }
-
     /// Whether something may be sent past the outbox: nothing waits in it. If so, it counts as taken.
     pub(crate) fn passes_outbox(&self) -> bool {
         self.state().session.passes_outbox()
@@ -568,7 +379,7 @@ impl Connection {
             self.abort(CloseCause::TransportError("a message did not arrive whole within receive_timeout"));
         }
         if due.slow {
-            self.refuse_packet(None);
+            self.abort(CloseCause::SlowClient);
         }
         let listening = reading && !self.stalled.load(Ordering::Relaxed);
         self.update(|session| {
@@ -579,24 +390,15 @@ impl Connection {
         });
     }
 
-    /// A namespace has been joined, or the connection is over: the time to join one no longer runs.
-    pub(crate) fn joined(&self) {
+    /// The client has joined a namespace, or the connection is over: the time to do so no longer runs.
+    pub(crate) fn establish(&self) {
         let idle = {
             let mut state = self.state();
             state.connect_deadline = None;
             state.idle.take()
         };
         if let Some(place) = idle {
-            self.server.idle_sessions.remove(place, self);
-        }
-    }
-
-    /// Runs user code: polls it once, and spawns it only if that did not complete it. Returns the task in that case.
-    pub(crate) fn poll_or_spawn(&self, cx: &mut Context<'_>, mut task: BoxFuture<()>) -> Option<AbortHandle> {
-        let _entered = self.runtime.enter();
-        match task.as_mut().poll(cx) {
-            Poll::Ready(()) => None,
-            Poll::Pending => Some(self.runtime.spawn(task).abort_handle()),
+            self.engine.idle_sessions.remove(place, self);
         }
     }
 

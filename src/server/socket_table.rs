@@ -5,7 +5,7 @@ use tokio::task::AbortHandle;
 
 use crate::socket::Socket;
 
-use super::Connection;
+use super::Client;
 
 /// The sockets of one connection, one for each namespace that it has joined or is joining.
 ///
@@ -88,7 +88,7 @@ impl SocketTable {
     }
 }
 
-impl Connection {
+impl Client {
     fn table(&self) -> MutexGuard<'_, SocketTable> {
         self.sockets.lock()
     }

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderValue, Method, Uri, header, request::Parts, uri::Authority};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer};
 
-use crate::{server::Server, util::log};
+use crate::{engine::Engine, util::log};
 
 /// The pages that may connect, by their origin. See [`SocketIoConfig::origins`](crate::SocketIoConfig::origins).
 ///
@@ -67,22 +67,22 @@ impl Origins {
     /// Whether a request may open a session. Those that come from no page have no origin, and may; but the script elements
     /// of JSONP send none either, and are judged by the page that they name as their referrer.
     ///
-    /// `server` counts a predicate that panics.
-    pub(crate) fn allow(&self, request: &Parts, jsonp: bool, server: Option<&Server>) -> bool {
+    /// `engine` counts a predicate that panics.
+    pub(crate) fn allow(&self, request: &Parts, jsonp: bool, engine: Option<&Engine>) -> bool {
         if matches!(self.0, Repr::Everyone) {
             return true;
         }
         if jsonp && !request.headers.contains_key(header::ORIGIN) {
             let referrer = request.headers.get(header::REFERER).and_then(|referrer| origin_of(referrer.to_str().ok()?));
-            return referrer.is_some_and(|origin| self.allows(&origin, request, server));
+            return referrer.is_some_and(|origin| self.allows(&origin, request, engine));
         }
-        request.headers.get_all(header::ORIGIN).iter().all(|origin| self.allows(origin, request, server))
+        request.headers.get_all(header::ORIGIN).iter().all(|origin| self.allows(origin, request, engine))
     }
 
-    fn allows(&self, origin: &HeaderValue, request: &Parts, server: Option<&Server>) -> bool {
+    fn allows(&self, origin: &HeaderValue, request: &Parts, engine: Option<&Engine>) -> bool {
         match &self.0 {
             Repr::Everyone => true,
-            Repr::Predicate(allows) => contained(|| allows(origin, request), server),
+            Repr::Predicate(allows) => contained(|| allows(origin, request), engine),
             Repr::List(patterns) => {
                 // An origin is ASCII.
                 let Ok(origin) = origin.to_str() else { return false };
@@ -94,7 +94,7 @@ impl Origins {
     }
 
     /// The headers of CORS. As with Node's `cors`, `*` is sent as it is and allows no credentials.
-    pub(crate) fn cors(&self, server: Weak<Server>) -> CorsLayer {
+    pub(crate) fn cors(&self, engine: Weak<Engine>) -> CorsLayer {
         let cors = CorsLayer::new()
             .allow_methods(AllowMethods::list([Method::GET, Method::POST]))
             .allow_headers(AllowHeaders::mirror_request());
@@ -103,15 +103,15 @@ impl Origins {
         }
         let origins = self.clone();
         let allows =
-            move |origin: &HeaderValue, request: &Parts| origins.allows(origin, request, server.upgrade().as_deref());
+            move |origin: &HeaderValue, request: &Parts| origins.allows(origin, request, engine.upgrade().as_deref());
         cors.allow_origin(AllowOrigin::predicate(allows)).allow_credentials(true)
     }
 }
 
 /// Asks a predicate, which allows nothing if it panics.
-fn contained(allows: impl FnOnce() -> bool, server: Option<&Server>) -> bool {
-    let allowed = match server {
-        Some(server) => server.contained(allows),
+fn contained(allows: impl FnOnce() -> bool, engine: Option<&Engine>) -> bool {
+    let allowed = match engine {
+        Some(engine) => engine.contained(allows),
         None => catch_unwind(AssertUnwindSafe(allows)).inspect_err(|_| log!(error, "user code panicked")).ok(),
     };
     allowed.unwrap_or(false)

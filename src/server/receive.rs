@@ -1,30 +1,28 @@
 use std::{
-    sync::{Arc, atomic::Ordering},
-    task::{Context, Poll, Waker, ready},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use parking_lot::MutexGuard;
 
 use crate::{
-    config::Settings,
-    engine::{Packet, Protocol},
+    engine::{Direct, HeldInput, Packet, Protocol, Reader},
     namespace::{self, EventRequest, Reply},
     packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, Limits, decode},
     parser::Reading,
     socket::{DisconnectReason, EventStart, Socket},
-    util::{log, now},
+    util::log,
 };
 
 use super::{
-    Addressee, Connection, HeldInput,
+    Client,
     event_cost::{LARGE, Share},
+    socket_table::Addressee,
 };
 
-/// What has been read of a connection but not yet been handled. There is one, and only its holder may read: that keeps
-/// events in order across the POSTs of long-polling and the WebSocket that follows them.
-#[derive(Debug)]
-pub(crate) struct Inbound {
+/// Turns a client's messages into packets, and handles these.
+pub(super) struct Inbound {
+    client: Arc<Client>,
     format: Format,
     /// An event that waits until its socket may start another one.
     stalled: Option<Box<Stalled>>,
@@ -47,82 +45,40 @@ struct Stalled {
     share: Option<Box<Share>>,
 }
 
-/// Where the [`Inbound`] lies while nobody reads.
-#[derive(Debug)]
-pub(super) struct InboundSlot {
-    inbound: Option<Inbound>,
-    waiting: Option<Waker>,
-    /// The connection has ended: what was read is not kept.
-    closed: bool,
-}
-
-impl InboundSlot {
-    pub(super) fn new(settings: &Settings) -> Self {
-        let format = match &settings.parser {
-            None => Format::Json(Assembler::new(settings.max_attachment_bytes())),
+impl Inbound {
+    pub(super) fn new(client: Arc<Client>) -> Self {
+        let format = match &client.server.settings.parser {
+            None => Format::Json(Assembler::new(client.server.max_attachment_bytes())),
             Some(parser) => Format::Parser(Box::new(Reading::new(parser.clone()))),
         };
-        Self { inbound: Some(Inbound { format, stalled: None, ignored_attachments: 0 }), waiting: None, closed: false }
+        Self { client, format, stalled: None, ignored_attachments: 0 }
     }
 }
 
-impl Connection {
-    fn inbound(&self) -> MutexGuard<'_, InboundSlot> {
-        self.inbound.lock()
-    }
-
-    /// Becomes the reader, once the one before has finished. `None` if the connection has ended.
-    pub(crate) fn poll_take_inbound(&self, cx: &mut Context<'_>) -> Poll<Option<Inbound>> {
-        let mut slot = self.inbound();
-        match slot.inbound.take() {
-            Some(inbound) => Poll::Ready(Some(inbound)),
-            None if slot.closed => Poll::Ready(None),
-            None => {
-                slot.waiting = Some(cx.waker().clone());
-                Poll::Pending
-            }
+impl Reader for Inbound {
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.stalled {
+            None => Poll::Ready(()),
+            Some(_) => self.poll_stalled(cx),
         }
     }
 
-    /// What the reader that has finished has left.
-    pub(crate) fn held_input(&self) -> HeldInput {
-        self.inbound().inbound.as_ref().map(Inbound::held).unwrap_or_default()
-    }
-
-    pub(crate) fn put_inbound(&self, inbound: Inbound) {
-        let mut slot = self.inbound();
-        let waiting = slot.waiting.take();
-        if !slot.closed {
-            slot.inbound = Some(inbound);
-        }
-        drop(slot);
-        if let Some(waker) = waiting {
-            waker.wake();
+    fn receive(&mut self, message: Packet, direct: &mut Direct<'_>, cx: &mut Context<'_>) {
+        match self.try_receive(message, cx) {
+            Ok(Some(reply)) => reply.send_by(direct),
+            Ok(None) => {}
+            Err(DecodeError(detail)) => self.client.violation(detail),
         }
     }
 
-    /// Forgets what has been read: a socket that is kept shall not keep it.
-    pub(super) fn drop_inbound(&self) {
-        let mut slot = self.inbound();
-        slot.closed = true;
-        let inbound = slot.inbound.take();
-        let waiting = slot.waiting.take();
-        drop(slot);
-        drop(inbound);
-        if let Some(waker) = waiting {
-            waker.wake();
-        }
-    }
-}
-
-impl Inbound {
     /// Whether everything that has been read has been handled.
-    pub(crate) fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.stalled.is_none() && !matches!(&self.format, Format::Json(assembler) if assembler.is_waiting())
     }
 
     /// What has been read and not been handled: an event that may not start yet, or a packet whose attachments are missing.
-    pub(crate) fn held(&self) -> HeldInput {
+    fn held(&self) -> HeldInput {
         if let Some(stalled) = &self.stalled {
             return HeldInput { bytes: stalled.event.size(), is_stalled: true, is_incomplete: false };
         }
@@ -133,37 +89,27 @@ impl Inbound {
             Format::Parser(_) => HeldInput::default(),
         }
     }
+}
 
-    /// Waits until another packet may be handled.
-    #[inline]
-    pub(crate) fn poll_ready(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
-        match self.stalled {
-            None => Poll::Ready(()),
-            Some(_) => self.poll_stalled(connection, cx),
-        }
-    }
-
-    fn poll_stalled(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+impl Inbound {
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(stalled) = self.stalled.take() {
-            let reply = ready!(self.poll_start(connection, *stalled, cx));
-            connection.stalled.store(false, Ordering::Relaxed);
-            connection.update(|session| session.extend_heartbeat(now()));
+            let reply = ready!(self.poll_start(*stalled, cx));
             reply.into_iter().for_each(Reply::deliver);
         }
         Poll::Ready(())
     }
 
     /// Starts an event, or keeps it until its socket may start another one.
-    fn poll_start(&mut self, connection: &Connection, mut event: Stalled, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+    fn poll_start(&mut self, mut event: Stalled, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
         let mut is_registered = false;
         let route = loop {
             match poll_may_start(&event.socket, &event.event, &mut event.share, cx) {
                 Poll::Ready(route) => break route,
                 // A handler may have ended, or the socket, before the waker was registered.
-                Poll::Pending if !is_registered => connection.reader.register(cx.waker()),
+                Poll::Pending if !is_registered => self.client.reader.register(cx.waker()),
                 Poll::Pending => {
                     self.stalled = Some(Box::new(event));
-                    connection.stalled.store(true, Ordering::Relaxed);
                     return Poll::Pending;
                 }
             }
@@ -173,26 +119,8 @@ impl Inbound {
         Poll::Ready(ack.map(|(id, args)| Reply { socket: event.socket, id, args }))
     }
 
-    /// Handles a message, after [`poll_ready`](Self::poll_ready). Answers with what is to be sent to the client at once.
-    pub(crate) fn receive(
-        &mut self,
-        connection: &Arc<Connection>,
-        message: Packet,
-        cx: &mut Context<'_>,
-    ) -> Option<Reply> {
-        self.try_receive(connection, message, cx).unwrap_or_else(|DecodeError(detail)| {
-            connection.violation(detail);
-            None
-        })
-    }
-
-    fn try_receive(
-        &mut self,
-        connection: &Arc<Connection>,
-        message: Packet,
-        cx: &mut Context<'_>,
-    ) -> Result<Option<Reply>, DecodeError> {
-        let limits = connection.server.settings.packet_limits();
+    fn try_receive(&mut self, message: Packet, cx: &mut Context<'_>) -> Result<Option<Reply>, DecodeError> {
+        let limits = self.client.server.settings.packet_limits();
         if self.ignored_attachments > 0 {
             if !message.is_binary() {
                 return Err(TEXT_WHERE_BINARY_IS_DUE);
@@ -203,7 +131,7 @@ impl Inbound {
         let assembled = match &mut self.format {
             Format::Json(assembler) => match read_json(assembler, message, limits)? {
                 Read::Packet(packet) => Some(packet),
-                Read::Header(header) => match addressee(connection, &header)? {
+                Read::Header(header) => match addressee(&self.client, &header)? {
                     // The attachments are not waited for on behalf of a socket that does not exist.
                     None => {
                         self.ignored_attachments = header.attachments;
@@ -216,33 +144,28 @@ impl Inbound {
             Format::Parser(reading) => reading.receive(&message, limits)?,
         };
         match assembled {
-            Some(packet) => self.dispatch(connection, packet, cx),
+            Some(packet) => self.dispatch(packet, cx),
             None => Ok(None),
         }
     }
 
-    fn dispatch(
-        &mut self,
-        connection: &Arc<Connection>,
-        packet: Assembled,
-        cx: &mut Context<'_>,
-    ) -> Result<Option<Reply>, DecodeError> {
+    fn dispatch(&mut self, packet: Assembled, cx: &mut Context<'_>) -> Result<Option<Reply>, DecodeError> {
         let Assembled { header, attachments } = packet;
         match header.kind {
-            Kind::Event | Kind::BinaryEvent => return self.event(connection, header, attachments, cx),
-            Kind::Connect => match (connection.wire_format.protocol, header.namespace().split_once('?')) {
-                (Protocol::V3, Some((name, query))) => namespace::admit(connection, name, query_to_auth(query), cx)?,
+            Kind::Event | Kind::BinaryEvent => return self.event(header, attachments, cx),
+            Kind::Connect => match (self.client.connection.wire_format.protocol, header.namespace().split_once('?')) {
+                (Protocol::V3, Some((name, query))) => namespace::admit(&self.client, name, query_to_auth(query), cx)?,
                 (Protocol::V3 | Protocol::V4, _) => {
-                    namespace::admit(connection, header.namespace(), header.payload.to_readable(), cx)?;
+                    namespace::admit(&self.client, header.namespace(), header.payload.to_readable(), cx)?;
                 }
             },
             Kind::Disconnect => {
-                if let Some(socket) = addressee(connection, &header)? {
+                if let Some(socket) = addressee(&self.client, &header)? {
                     socket.close(DisconnectReason::ClientNamespaceDisconnect);
                 }
             }
             Kind::Ack | Kind::BinaryAck => {
-                if let (Some(socket), Some(id)) = (addressee(connection, &header)?, header.id) {
+                if let (Some(socket), Some(id)) = (addressee(&self.client, &header)?, header.id) {
                     socket.acks.resolve(id, header.payload, attachments);
                 }
             }
@@ -253,21 +176,20 @@ impl Inbound {
 
     fn event(
         &mut self,
-        connection: &Arc<Connection>,
         header: Header,
         attachments: Vec<Bytes>,
         cx: &mut Context<'_>,
     ) -> Result<Option<Reply>, DecodeError> {
-        let Some(socket) = addressee(connection, &header)? else {
+        let Some(socket) = addressee(&self.client, &header)? else {
             return Ok(None);
         };
         if header.payload.is_empty() {
-            connection.span.in_scope(|| log!(debug, "an event without a name is ignored"));
+            self.client.connection.span.in_scope(|| log!(debug, "an event without a name is ignored"));
             return Ok(None);
         }
         let payload = EventPayload::new(header.payload, attachments)?;
         let event = EventRequest::new(socket.clone(), payload, header.id);
-        Ok(match self.poll_start(connection, Stalled { socket, event, share: None }, cx) {
+        Ok(match self.poll_start(Stalled { socket, event, share: None }, cx) {
             Poll::Ready(reply) => reply,
             Poll::Pending => None,
         })
@@ -293,10 +215,10 @@ fn poll_may_start<'a>(
 
 #[cold]
 fn poll_share(socket: &Socket, event: &EventRequest, share: &mut Option<Box<Share>>, cx: &mut Context<'_>) -> Poll<()> {
-    if !socket.is_connected() || socket.connection.is_leaving() || !socket.is_below_limits() {
+    if !socket.is_connected() || socket.client.is_leaving() || !socket.is_below_limits() {
         return Poll::Ready(());
     }
-    let budget = &socket.connection.server.event_budget;
+    let budget = &socket.client.server.event_budget;
     share.get_or_insert_with(|| Box::new(budget.take(event.cost().bytes()))).poll(cx)
 }
 
@@ -326,12 +248,12 @@ fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Resu
 }
 
 /// The socket that a packet is for. `None` if the server has disconnected it: the packet was on its way.
-fn addressee(connection: &Connection, header: &Header) -> Result<Option<Arc<Socket>>, DecodeError> {
-    let name = match connection.wire_format.protocol {
+fn addressee(client: &Client, header: &Header) -> Result<Option<Arc<Socket>>, DecodeError> {
+    let name = match client.connection.wire_format.protocol {
         Protocol::V3 => header.namespace().split('?').next().unwrap_or_default(),
         Protocol::V4 => header.namespace(),
     };
-    match connection.addressee(name) {
+    match client.addressee(name) {
         Addressee::Socket(socket) => Ok(Some(socket)),
         Addressee::Left => Ok(None),
         Addressee::Unknown => Err(DecodeError("a packet for a namespace that is not joined")),

@@ -9,10 +9,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::time::sleep;
 
-use crate::{
-    connection::Connection,
-    engine::{Packet, ProbeStep},
-};
+use crate::engine::{Connection, Packet, ProbeStep, Transport};
 
 use super::TransportError;
 
@@ -24,7 +21,7 @@ pub(super) async fn probe<T>(connection: &Arc<Connection>, transport: &mut T) ->
 where
     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError> + Unpin,
 {
-    let mut timeout = pin!(sleep(connection.server.settings.upgrade_timeout));
+    let mut timeout = pin!(sleep(connection.engine.config.upgrade_timeout));
     // The time is up, or the session has ended.
     let mut is_over = |cx: &mut Context<'_>| connection.watch_probe(cx.waker()) || timeout.as_mut().poll(cx).is_ready();
     loop {
@@ -47,8 +44,11 @@ where
                 }
             }
             ProbeStep::Upgraded => {
-                connection.server.meters.upgraded(connection);
+                connection.engine.meters.upgraded(connection.wire_format.protocol);
                 connection.change_driver();
+                if let Some(peer) = connection.peer() {
+                    peer.upgraded(Transport::WebSocket);
+                }
                 return true;
             }
             ProbeStep::Fail => return false,

@@ -1,0 +1,93 @@
+use std::{
+    sync::atomic::Ordering,
+    task::{Context, Poll, Waker},
+};
+
+use parking_lot::MutexGuard;
+
+use crate::{engine::Reader, util::now};
+
+use super::{Connection, HeldInput};
+
+/// Where the reader of a session lies while no transport reads.
+pub(super) struct ReaderSlot {
+    reader: Option<Box<dyn Reader>>,
+    waiting: Option<Waker>,
+    /// The connection has ended: the reader is not kept.
+    closed: bool,
+}
+
+impl ReaderSlot {
+    pub(super) fn new() -> Self {
+        Self { reader: None, waiting: None, closed: false }
+    }
+}
+
+impl Connection {
+    /// Tells the handler that the session is open.
+    pub(crate) fn opened(&self, cx: &mut Context<'_>) {
+        if let Some(peer) = self.peer() {
+            peer.opened(cx);
+        }
+    }
+
+    /// Waits until another message can be read. Meanwhile the client's silence means nothing.
+    #[inline]
+    pub(crate) fn poll_reader_ready(&self, reader: &mut dyn Reader, cx: &mut Context<'_>) -> Poll<()> {
+        if reader.poll_ready(cx).is_pending() {
+            self.stalled.store(true, Ordering::Relaxed);
+            return Poll::Pending;
+        }
+        if self.stalled.load(Ordering::Relaxed) {
+            self.stalled.store(false, Ordering::Relaxed);
+            self.update(|session| session.extend_heartbeat(now()));
+        }
+        Poll::Ready(())
+    }
+
+    fn reader(&self) -> MutexGuard<'_, ReaderSlot> {
+        self.reader.lock()
+    }
+
+    /// Takes the reader, once the task that had it before has finished. Returns `None` if the connection has ended.
+    pub(crate) fn poll_take_reader(&self, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Reader>>> {
+        let mut slot = self.reader();
+        match slot.reader.take() {
+            Some(reader) => Poll::Ready(Some(reader)),
+            None if slot.closed => Poll::Ready(None),
+            None => {
+                slot.waiting = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// What the reader that has finished has left.
+    pub(crate) fn held_input(&self) -> HeldInput {
+        self.reader().reader.as_ref().map(|reader| reader.held()).unwrap_or_default()
+    }
+
+    pub(crate) fn put_reader(&self, reader: Box<dyn Reader>) {
+        let mut slot = self.reader();
+        let waiting = slot.waiting.take();
+        let unwanted = if slot.closed { Some(reader) } else { slot.reader.replace(reader) };
+        drop(slot);
+        drop(unwanted);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+
+    /// Drops the reader, and whatever it has received: a connection that is kept must not keep it.
+    pub(super) fn drop_reader(&self) {
+        let mut slot = self.reader();
+        slot.closed = true;
+        let reader = slot.reader.take();
+        let waiting = slot.waiting.take();
+        drop(slot);
+        drop(reader);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+    }
+}

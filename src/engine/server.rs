@@ -1,0 +1,128 @@
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, sync::Notify};
+use tower_http::cors::CorsLayer;
+
+use crate::{
+    engine::{
+        connection::{Budget, IdleSessions, OpenError, Sessions},
+        http::{Counts, Permit},
+    },
+    util::{catch_panic, log},
+};
+
+use super::{Connect, Connection, EngineIoConfig, Peer, Reader, observe::EngineMeters};
+
+/// An Engine.IO server: its sessions, and what they share.
+pub(crate) struct Engine {
+    pub(crate) config: EngineIoConfig,
+    handler: Box<dyn Connect>,
+    pub(crate) sessions: Sessions,
+    pub(crate) meters: EngineMeters,
+    /// The CORS headers, if the configuration names origins.
+    pub(crate) cors: Option<CorsLayer>,
+    /// Sessions that have joined no namespace yet.
+    pub(crate) idle_sessions: IdleSessions,
+    /// How many sessions each address has, if addresses have a share.
+    sessions_of_address: Counts<IpAddr>,
+    /// No new session is opened any more.
+    pub(crate) draining: AtomicBool,
+    /// Notified when a connection has ended.
+    pub(crate) ended: Notify,
+    /// Parts of messages that have not arrived whole.
+    pub(crate) input_budget: Budget,
+    /// What waits for clients.
+    pub(crate) output_budget: Budget,
+    /// How much must wait for clients before it is looked at again.
+    pub(crate) next_output_check: AtomicUsize,
+    /// User code so far that panicked.
+    panics: AtomicU64,
+    runtime: Mutex<Option<Handle>>,
+}
+
+impl Engine {
+    pub(crate) fn new(config: EngineIoConfig, handler: Box<dyn Connect>) -> Arc<Self> {
+        Arc::new_cyclic(|engine| Self {
+            cors: config.origins.as_ref().map(|origins| origins.cors(engine.clone())),
+            idle_sessions: IdleSessions::new(config.max_idle_sessions, config.max_idle_sessions_per_address),
+            input_budget: Budget::new(config.input_budget()),
+            output_budget: Budget::new(config.output_budget()),
+            next_output_check: AtomicUsize::new(0),
+            config,
+            handler,
+            sessions: Sessions::default(),
+            meters: EngineMeters::new(),
+            sessions_of_address: Counts::default(),
+            draining: AtomicBool::new(false),
+            ended: Notify::new(),
+            panics: AtomicU64::new(0),
+            runtime: Mutex::default(),
+        })
+    }
+
+    pub(super) fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)> {
+        self.handler.connect(connection)
+    }
+
+    /// Returns the caller's runtime, and remembers it for callers outside of a runtime.
+    pub(crate) fn runtime(&self) -> Handle {
+        let current = Handle::current();
+        let mut known = self.runtime.lock();
+        if known.as_ref().is_none_or(|known| known.id() != current.id()) {
+            *known = Some(current.clone());
+        }
+        current
+    }
+
+    /// Returns the caller's runtime, or else the one on which a connection was opened last.
+    pub(crate) fn known_runtime(&self) -> Option<Handle> {
+        Handle::try_current().ok().or_else(|| self.runtime.lock().clone())
+    }
+
+    /// Runs user code: a hook or a drop. Returns whether it did not panic.
+    pub(crate) fn contain(&self, run: impl FnOnce()) -> bool {
+        self.contained(run).is_some()
+    }
+
+    /// As [`contain`](Self::contain), for a hook that returns something. Returns `None` if it panicked.
+    pub(crate) fn contained<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
+        let result = catch_panic(run);
+        if result.is_none() {
+            self.count_panic();
+            log!(error, "user code panicked");
+        }
+        result
+    }
+
+    /// Counts a panic of user code.
+    pub(crate) fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        self.meters.panic();
+    }
+
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Counts a session for its address, if addresses have a share.
+    pub(crate) fn take_share(&self, address: Option<IpAddr>) -> Result<Option<Permit<IpAddr>>, OpenError> {
+        let Some((address, max)) = address.zip(self.config.max_sessions_per_address) else {
+            return Ok(None);
+        };
+        self.sessions_of_address.acquire(address, max).map(Some).ok_or(OpenError::TooManySessions)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("path", &self.config.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,264 @@
+//! A client: its connection, and its sockets in the namespaces that it has joined.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use crate::{
+    config::SlowClientPolicy,
+    engine::{CloseCause, Connection, Outbox, Packet, Peer, SendError, Sent},
+    namespace,
+    packet::Encoded,
+    parser::translated,
+    socket::{DisconnectReason, Socket},
+    util::{BoxFuture, log},
+};
+
+use super::{Server, socket_table::SocketTable};
+
+/// A client, with its sockets.
+///
+/// Locks, in the order in which they may be taken: `sockets`, a socket's `pending`, a namespace's registry, the state of the
+/// connection. No lock is held while user code runs or a waker is woken.
+pub(crate) struct Client {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) server: Arc<Server>,
+    pub(super) sockets: Mutex<SocketTable>,
+    /// Wakes the reader, which may wait for an event handler to end.
+    pub(crate) reader: AtomicWaker,
+    /// What the events cost whose handlers are under way, those of disconnections included.
+    event_bytes: AtomicUsize,
+    leaving: AtomicU8,
+    /// It is being disconnected because it is too slow.
+    is_slow: AtomicBool,
+}
+
+// Values of `Client::leaving`.
+const STAYS: u8 = 0;
+/// Until its handlers have ended.
+const LEAVES: u8 = 1;
+/// The same, and its sockets get a DISCONNECT packet.
+const LEAVES_FOR_GOOD: u8 = 2;
+
+impl Client {
+    pub(super) fn new(connection: Arc<Connection>, server: Arc<Server>) -> Self {
+        Self {
+            connection,
+            server,
+            sockets: Mutex::default(),
+            reader: AtomicWaker::new(),
+            event_bytes: AtomicUsize::new(0),
+            leaving: AtomicU8::new(STAYS),
+            is_slow: AtomicBool::new(false),
+        }
+    }
+
+    // Sending.
+
+    /// Queues a packet, and wakes the task that carries it. `volatile` drops it, without an error, unless it would leave at once.
+    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        if let Some(waker) = self.try_send(Cow::Borrowed(packet), volatile)?.waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// As [`send`](Self::send), but wakes no task.
+    pub(crate) fn try_send(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
+        // Before the lock: this may run a parser.
+        let packets = self.packets_of(&packet);
+        let is_plain = std::ptr::eq(packets, packet.packets());
+        let cost = Outbox::cost(packets);
+        match packet {
+            Cow::Owned(packet) if is_plain => {
+                self.connection.send_with(cost, volatile, |queue| packet.move_into(queue))
+            }
+            _ => self.connection.send(packets, volatile),
+        }
+    }
+
+    /// Returns a packet as the client wants it. A parser runs, unless it has done so for another recipient.
+    pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
+        match &self.server.settings.parser {
+            None if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => packet.ascii_packets(),
+            None => packet.packets(),
+            Some(parser) => translated(packet, &**parser),
+        }
+    }
+
+    /// Queues what was held back while a socket was not accepted, whatever the limit says: it was checked before. Returns the
+    /// waker to wake.
+    ///
+    /// `accept` is called before the packets can be seen: the client's answers must find the socket accepted.
+    pub(crate) fn release<'a>(
+        &self,
+        packets: impl Iterator<Item = &'a Encoded>,
+        accept: impl FnOnce(),
+    ) -> Option<Waker> {
+        self.connection.send_unlimited(packets.map(|packet| self.packets_of(packet)), accept)
+    }
+
+    /// Queues a packet that answers the client. A client that has no room even for that is disconnected.
+    pub(crate) fn reply(&self, packet: &Encoded) {
+        if self.send(packet, false) == Err(SendError::Full) {
+            self.connection.abort(CloseCause::SlowClient);
+        }
+    }
+
+    /// Applies the slow-client policy: a packet for this socket found no room. The hook is called once, in a task.
+    pub(crate) fn refuse_packet(&self, socket: &Arc<Socket>) {
+        self.note_slow(Some(socket));
+        if self.server.settings.slow_client_policy == SlowClientPolicy::Disconnect {
+            self.connection.abort(CloseCause::SlowClient);
+        }
+    }
+
+    fn note_slow(&self, socket: Option<&Arc<Socket>>) {
+        let is_known = match self.server.settings.slow_client_policy {
+            SlowClientPolicy::Disconnect => self.is_slow.swap(true, Ordering::Relaxed),
+            SlowClientPolicy::DropPacket => self.connection.mark_slow(),
+        };
+        if is_known {
+            return;
+        }
+        self.server.count_slow_client();
+        self.connection.span.in_scope(|| log!(warn, "the client is too slow"));
+        let socket = socket.cloned().or_else(|| self.any_socket());
+        if let (Some(hook), Some(socket)) = (&self.server.settings.on_slow_client, socket) {
+            let (hook, server) = (hook.clone(), self.server.clone());
+            self.connection.runtime.spawn(async move { server.contain(|| hook(&socket.into())) });
+        }
+    }
+
+    // Closing.
+
+    /// Closes in order: what is queued is sent first. The sockets are disconnected at once.
+    pub(crate) fn close(&self, cause: CloseCause) {
+        let at_once = self.connection.close(cause);
+        let reason = match cause {
+            CloseCause::Forced(detail) if !at_once => DisconnectReason::ForcedServerClose { detail },
+            cause => cause.into(),
+        };
+        self.disconnect_sockets(reason, false);
+    }
+
+    /// Closes the connection of a client that has broken the rules of Socket.IO.
+    pub(crate) fn violation(&self, detail: &'static str) {
+        self.connection.span.in_scope(|| log!(debug, detail = %detail, "protocol violation"));
+        self.close(CloseCause::Forced(detail));
+    }
+
+    /// Closes every socket; with `tell`, with a DISCONNECT packet.
+    fn disconnect_sockets(&self, reason: DisconnectReason, tell: bool) {
+        for socket in self.take_sockets() {
+            if tell {
+                socket.send_disconnect();
+            }
+            socket.close(reason);
+        }
+    }
+
+    /// Closes every socket with a DISCONNECT packet, then the connection.
+    pub(crate) fn disconnect_all(&self) {
+        self.disconnect_sockets(DisconnectReason::ServerNamespaceDisconnect, true);
+        self.close(CloseCause::Forced("disconnected by the server"));
+    }
+
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) != STAYS
+    }
+
+    // Handlers.
+
+    /// Runs user code: polls it once, and spawns it only if that did not complete it. Returns the task in that case.
+    pub(crate) fn poll_or_spawn(&self, cx: &mut Context<'_>, mut task: BoxFuture<()>) -> Option<AbortHandle> {
+        let _entered = self.connection.runtime.enter();
+        match task.as_mut().poll(cx) {
+            Poll::Ready(()) => None,
+            Poll::Pending => Some(self.connection.runtime.spawn(task).abort_handle()),
+        }
+    }
+
+    /// Whether handlers of the client's events, or of its disconnection, are under way.
+    #[inline]
+    pub(crate) fn runs_handlers(&self) -> bool {
+        self.event_bytes() > 0
+    }
+
+    /// What the events cost whose handlers are under way, in bytes.
+    #[inline]
+    pub(crate) fn event_bytes(&self) -> usize {
+        self.event_bytes.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn add_running(&self, cost: usize) {
+        self.event_bytes.fetch_add(cost, Ordering::SeqCst);
+    }
+
+    /// A handler has ended, whose event was [added](Self::add_running).
+    pub(crate) fn remove_running(self: &Arc<Self>, cost: usize) {
+        let is_last = self.event_bytes.fetch_sub(cost, Ordering::SeqCst) == cost;
+        self.reader.wake();
+        if is_last && self.connection.has_ended() {
+            self.connection.engine.ended.notify_waiters();
+        } else if is_last && self.is_leaving() {
+            let for_good = self.leaving.load(Ordering::SeqCst) == LEAVES_FOR_GOOD;
+            let client = self.clone();
+            // The caller may hold a lock.
+            self.connection.runtime.spawn(async move { client.shut_down(for_good) });
+        }
+    }
+}
+
+impl Peer for Client {
+    fn opened(self: Arc<Self>, cx: &mut Context<'_>) {
+        namespace::admit_implicitly(&self, cx);
+    }
+
+    fn closed(&self, cause: CloseCause) {
+        if cause == CloseCause::SlowClient {
+            self.note_slow(None);
+        }
+        self.disconnect_sockets(cause.into(), false);
+    }
+
+    /// No event starts any more, and the connection is [shut down](Self::shut_down) once the handlers that run have ended, so that
+    /// their acks are sent. The client's acks, which they may wait for, are still read.
+    fn leave(&self, for_good: bool) {
+        let leaving = if for_good { LEAVES_FOR_GOOD } else { LEAVES };
+        // Before the look at the handlers: the last one that ends looks at this.
+        if self.leaving.compare_exchange(STAYS, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.reader.wake();
+        }
+        if !self.runs_handlers() {
+            self.shut_down(for_good);
+        }
+    }
+
+    /// The sockets are told, with a DISCONNECT packet if they should not come back, and what is queued is sent first.
+    fn shut_down(&self, for_good: bool) {
+        self.disconnect_sockets(DisconnectReason::ServerShuttingDown, for_good);
+        self.close(CloseCause::ShuttingDown);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.runs_handlers()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
