@@ -148,7 +148,7 @@ pub fn msgpack(data: &[u8]) {
     let many = Limits { attachments: usize::MAX, depth: usize::MAX };
     let [again] = &*again else { panic!("a packet is one message") };
     assert_eq!(MsgpackParser.decoder(many).decode(again).as_ref(), Ok(&Some(packet.clone())));
-    let Ok(Some(assembled)) = Reading::new(Arc::new(MsgpackParser)).receive(&message, LIMITS) else {
+    let Ok(Some(assembled)) = Reading::new(Arc::new(MsgpackParser)).receive(&message, LIMITS, || {}) else {
         return;
     };
     // The way through the server's own form changes nothing, not even the order of keys.
@@ -159,7 +159,7 @@ pub fn msgpack(data: &[u8]) {
     let args = read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
     let target = Target { namespace: header.namespace(), id: header.id };
     let encoded = encode_ack(target, encode_args(&args).expect("values are JSON"));
-    let [sent] = translated(&encoded, &MsgpackParser) else { panic!("a packet is one message") };
+    let [sent] = translated(&encoded, &MsgpackParser, || {}) else { panic!("a packet is one message") };
     assert_eq!(sent.data(), again.data());
 }
 

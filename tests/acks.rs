@@ -1,11 +1,6 @@
 //! Acks that the server waits for.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Wake},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -202,24 +197,6 @@ async fn an_ack_behind_an_event_that_is_held_is_not_read() {
     held.await;
     client.next_event().await.ack(&3);
     assert_eq!(answers.recv().await.unwrap().unwrap(), 3);
-}
-
-/// Waits on a thread that is in no runtime.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Arc::new(Unpark(std::thread::current())).into();
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return output;
-        }
-        std::thread::park();
-    }
 }
 
 #[tokio::test]

@@ -266,3 +266,47 @@ async fn a_server_that_stands_alone_asks_nobody() {
     let responses = soon(acks.responses()).await;
     assert_eq!((responses.answers.len(), responses.missing), (0, 0));
 }
+
+/// What is the adapter's fault costs this node's sockets nothing, nor the task that emits.
+#[tokio::test]
+async fn an_adapter_that_panics_is_counted() {
+    struct Broken;
+
+    impl ClusterAdapter for Broken {
+        fn join(&self, _: ClusterNode) {}
+
+        fn publish(&self, _: ClusterMessage) {
+            panic!("on purpose");
+        }
+
+        fn node_count(&self) -> usize {
+            2
+        }
+    }
+    let io = SocketIoService::new(SocketIoConfig::new().adapter(Broken)).io();
+    let mut client = Memory::join(&io).await;
+    io.emit("n", &1).unwrap();
+    client.expect(r#"42["n",1]"#).await;
+    io.sockets_join("room");
+    assert_eq!(io.to("room").emit_and_report("n", &2).unwrap().recipients, 1);
+    client.expect(r#"42["n",2]"#).await;
+    io.server_side_emit("n", &()).unwrap();
+    io.disconnect_sockets(false);
+    client.expect("41").await;
+    assert_eq!(io.stats().panics, 5);
+}
+
+/// A thread without a runtime may wait for the answers of other servers.
+#[test]
+fn answers_of_other_servers_may_be_awaited_without_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (a, _b, _) = cluster();
+    let ask = || {
+        let acks = a.server_side_emit_with_ack::<()>("nobody listens", &(), Duration::from_millis(10)).unwrap();
+        block_on(acks.responses()).missing
+    };
+    // No connection has been opened yet: there is nothing that keeps the time.
+    assert_eq!(ask(), 1);
+    let _client = runtime.block_on(Memory::join(&a));
+    assert_eq!(ask(), 1);
+}

@@ -332,6 +332,25 @@ async fn layers_may_be_skipped_and_what_they_added_stays() {
     assert_eq!(io.socket(&ids.sid).unwrap().extensions().get::<User>().unwrap().0, "eve");
 }
 
+/// The task that forgets ends with its runtime, and another one begins.
+#[test]
+fn what_is_remembered_is_forgotten_on_a_second_runtime_too() {
+    let io = served(Recovery::new().max_disconnection(Duration::from_millis(10)), namespace());
+    for is_last in [false, true] {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut client = say_connect(&io, "40/room/1,").await;
+            client.text().await;
+            io.of("/room/1").unwrap().emit("n", &1).unwrap();
+            drop(client);
+            is_away(&io).await;
+            if is_last {
+                until(|| io.of("/room/1").is_none()).await;
+            }
+        });
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_namespace_of_a_pattern_waits_for_those_who_may_come_back() {
     let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());

@@ -271,3 +271,19 @@ async fn the_end_of_a_server_takes_time_in_proportion_to_its_connections() {
     let many = time_to_end(20_000, drain).await + time_to_end(20_000, close).await;
     assert!(many < few * 8 * 3, "{few:?} for 2,500, and {many:?} for 20,000");
 }
+
+/// Whoever ends a server may be on a thread without a runtime.
+#[test]
+fn a_server_may_be_ended_on_a_thread_without_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let io = SocketIoService::new(SocketIoConfig::new()).io();
+    // There is no connection yet, and no runtime.
+    block_on(io.close());
+    let mut client = runtime.block_on(Memory::join(&io));
+    block_on(io.close());
+    runtime.block_on(async { client.expect("41").await });
+    let mut client = runtime.block_on(Memory::join(&io));
+    block_on(io.drain(Duration::from_millis(10)));
+    assert_eq!(runtime.block_on(client.packet()), None);
+    assert_eq!(io.stats().connections, 0);
+}

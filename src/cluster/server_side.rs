@@ -20,10 +20,7 @@ use serde::{
     Serialize,
     de::{DeserializeOwned, Error as _},
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     engine::generate_id,
@@ -31,7 +28,7 @@ use crate::{
     packet::{ArgsError, EncodedArgs, encode_args, read_args},
     server::Server,
     socket::EmitError,
-    util::{BoxFuture, log},
+    util::{BoxFuture, FOREVER, log},
 };
 
 use super::{ClusterCommand, ClusterMessage};
@@ -143,7 +140,7 @@ impl<R: DeserializeOwned + Send + 'static> ServerSideAcks<R> {
         let mut answers = Vec::new();
         let mut arrived = 0;
         while arrived < self.expected
-            && let Ok(Some(args)) = timeout_at(self.until, self.answers.recv()).await
+            && let Some(Some(args)) = self.server.engine.until(self.until, self.answers.recv()).await
         {
             arrived += 1;
             answers.extend(args.read().ok());
@@ -177,7 +174,8 @@ impl ServerSide {
 /// Publishes something that is for servers, not for sockets.
 fn publish(server: &Server, command: ClusterCommand) {
     if let Some(adapter) = &server.adapter {
-        adapter.publish(ClusterMessage { namespace: "/".into(), rooms: Vec::new(), except: Vec::new(), command });
+        let message = ClusterMessage { namespace: "/".into(), rooms: Vec::new(), except: Vec::new(), command };
+        server.contain(|| adapter.publish(message));
     }
 }
 
@@ -257,7 +255,7 @@ impl SocketIo {
             id,
             expected,
             answers,
-            until: Instant::now() + timeout,
+            until: Instant::now() + timeout.min(FOREVER),
             marker: PhantomData,
         };
         let from = server.server_side.node.clone();

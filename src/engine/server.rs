@@ -8,7 +8,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 use tower_http::cors::CorsLayer;
 
 use crate::{
@@ -85,6 +89,15 @@ impl Engine {
     /// Returns the caller's runtime, or else the one on which a connection was opened last.
     pub(crate) fn known_runtime(&self) -> Option<Handle> {
         Handle::try_current().ok().or_else(|| self.runtime.lock().clone())
+    }
+
+    /// Waits for something until a time, on a thread without a runtime too. Returns `None` if the time is up, or if no runtime is known.
+    pub(crate) fn until<F: Future>(&self, at: Instant, future: F) -> impl Future<Output = Option<F::Output>> {
+        let limited = self.known_runtime().map(|runtime| {
+            let _entered = runtime.enter();
+            timeout_at(at, future)
+        });
+        async move { limited?.await.ok() }
     }
 
     /// Runs user code: a hook or a drop. Returns whether it did not panic.

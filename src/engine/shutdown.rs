@@ -9,7 +9,7 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::request::Parts;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 
 use crate::util::{FOREVER, log};
 
@@ -72,7 +72,7 @@ impl Engine {
             closed = due;
             let next = begin + duration.mul_f64(closed as f64 / clients.len() as f64);
             // If all have left by themselves, there is nothing to wait for.
-            if timeout_at(next, self.wait_closed(&clients, &mut ended)).await.is_ok() {
+            if self.until(next, self.wait_closed(&clients, &mut ended)).await.is_some() {
                 break;
             }
         }
@@ -100,12 +100,12 @@ impl Engine {
     /// Waits until connections and their handlers have ended. Closes those whose handlers take too long, and aborts those that take
     /// too long to close.
     async fn wait_or_abort(&self, clients: &[Client], for_good: bool) {
-        let mut ended = 0;
-        if timeout(HANDLER_TIMEOUT, self.wait_closed(clients, &mut ended)).await.is_ok() {
+        let (begin, mut ended) = (Instant::now(), 0);
+        if self.until(begin + HANDLER_TIMEOUT, self.wait_closed(clients, &mut ended)).await.is_some() {
             return;
         }
         clients.iter().for_each(|(_, peer)| peer.shut_down(for_good));
-        if timeout(CLOSE_TIMEOUT - HANDLER_TIMEOUT, self.wait_closed(clients, &mut ended)).await.is_err() {
+        if self.until(begin + CLOSE_TIMEOUT, self.wait_closed(clients, &mut ended)).await.is_none() {
             clients.iter().for_each(|(connection, _)| connection.abort(CloseCause::ShuttingDown));
         }
     }

@@ -95,7 +95,7 @@ impl PendingAck {
         let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
         let packet = encode_ack(target, args);
         if let Some(parser) = socket.namespace.parser() {
-            prepare(&packet, parser).map_err(EmitError::parser)?;
+            prepare(&packet, parser, || socket.namespace.count_panic()).map_err(EmitError::parser)?;
         }
         if self.is_answered() {
             return Ok(());

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::{
-    cluster::ClusterAdapter,
+    cluster::{ClusterAdapter, ClusterMessage},
     handler::EventRoute,
     observe::{NamespaceLabel, NamespaceMeters, RoomCount},
     parser::Parser,
@@ -139,6 +139,20 @@ impl NamespaceState {
         self.common.parser.as_deref()
     }
 
+    /// Counts a panic of the user's code.
+    pub(crate) fn count_panic(&self) {
+        if let Some(server) = self.common.server.upgrade() {
+            server.count_panic();
+        }
+    }
+
+    /// Tells the other nodes of a cluster.
+    pub(crate) fn publish(&self, adapter: &dyn ClusterAdapter, message: ClusterMessage) {
+        if let Some(server) = self.common.server.upgrade() {
+            server.contain(|| adapter.publish(message));
+        }
+    }
+
     pub(crate) fn is_dynamic(&self) -> bool {
         self.users.is_some()
     }
@@ -175,10 +189,12 @@ impl NamespaceState {
         }
         // The task does not keep the namespace, which may make room for another one before all is forgotten.
         let (namespace, max_age) = (Arc::downgrade(self), self.memory().map(Memory::max_age).unwrap_or_default());
+        // Made before the first poll: a task may be dropped without one.
+        let mut guard = CleaningGuard(Some(namespace));
         let cleaning = runtime.spawn(async move {
             loop {
                 tokio::time::sleep(max_age + Duration::from_millis(1)).await;
-                let Some(namespace) = namespace.upgrade() else { break };
+                let Some(namespace) = guard.namespace() else { break };
                 let more = namespace.memory().is_some_and(Memory::clean);
                 if namespace.is_empty()
                     && let Some(server) = namespace.common.server.upgrade()
@@ -186,6 +202,8 @@ impl NamespaceState {
                     server.namespaces.remove_if_unused(&namespace);
                 }
                 if !more {
+                    // Another task may have begun.
+                    guard.disarm();
                     break;
                 }
             }
@@ -216,6 +234,28 @@ impl NamespaceState {
         drop(registry);
         self.meters().rooms(rooms);
         result
+    }
+}
+
+/// The task that makes a namespace forget. If it is dropped, by a runtime that ends, another one is to begin.
+struct CleaningGuard(Option<Weak<NamespaceState>>);
+
+impl CleaningGuard {
+    fn namespace(&self) -> Option<Arc<NamespaceState>> {
+        self.0.as_ref().and_then(Weak::upgrade)
+    }
+
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CleaningGuard {
+    fn drop(&mut self) {
+        let namespace = self.namespace();
+        if let Some(memory) = namespace.as_deref().and_then(NamespaceState::memory) {
+            memory.stop_cleaning();
+        }
     }
 }
 

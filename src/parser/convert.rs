@@ -22,10 +22,11 @@ use super::{Decoder, Parser, ParserError, SocketPacket, SocketPacketKind};
 
 // Outwards.
 
-/// The messages of a packet, as a parser has them: made once. One that cannot be made is not sent.
-pub(crate) fn translated<'a>(packet: &'a Encoded, parser: &dyn Parser) -> &'a [Packet] {
+/// The messages of a packet, as a parser has them: made once. One that cannot be made is not sent. `count_panic` is called if the
+/// parser panics.
+pub(crate) fn translated<'a>(packet: &'a Encoded, parser: &dyn Parser, count_panic: impl FnOnce()) -> &'a [Packet] {
     packet.other_form(|| {
-        let messages = encode(packet, parser).inspect_err(|error| {
+        let messages = encode(packet, parser, count_panic).inspect_err(|error| {
             log!(error, error = %error, "the parser cannot encode a packet, which is dropped");
         });
         Some(messages.unwrap_or_default())
@@ -33,17 +34,26 @@ pub(crate) fn translated<'a>(packet: &'a Encoded, parser: &dyn Parser) -> &'a [P
 }
 
 /// As [`translated`], ahead of the time, to find out whether it can be done.
-pub(crate) fn prepare(packet: &Encoded, parser: &dyn Parser) -> Result<(), ParserError> {
-    let messages = encode(packet, parser)?;
+pub(crate) fn prepare(packet: &Encoded, parser: &dyn Parser, count_panic: impl FnOnce()) -> Result<(), ParserError> {
+    let messages = encode(packet, parser, count_panic)?;
     packet.other_form(|| Some(messages));
     Ok(())
 }
 
-fn encode(packet: &Encoded, parser: &dyn Parser) -> Result<Box<[Packet]>, ParserError> {
+const PANICKED: ParserError = ParserError::new("the parser panicked");
+
+/// Runs a parser. A panic is an error of the packet.
+fn contained<R>(run: impl FnOnce() -> Result<R, ParserError>, count_panic: impl FnOnce()) -> Result<R, ParserError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        count_panic();
+        Err(PANICKED)
+    })
+}
+
+fn encode(packet: &Encoded, parser: &dyn Parser, count_panic: impl FnOnce()) -> Result<Box<[Packet]>, ParserError> {
     let compress = packet.packets().first().is_some_and(Packet::may_be_compressed);
     let packet = to_parser(packet)?;
-    let encoded = catch_unwind(AssertUnwindSafe(|| parser.encode(&packet)));
-    let messages = encoded.unwrap_or(Err(ParserError::new("the parser panicked")))?;
+    let messages = contained(|| parser.encode(&packet), count_panic)?;
     if messages.iter().any(|message| message.kind() != PacketKind::Message) {
         return Err(ParserError::new("the parser's packet is no message"));
     }
@@ -87,11 +97,14 @@ impl Reading {
     }
 
     /// Takes a message; answers a packet if it completes one.
-    pub(crate) fn receive(&mut self, message: &Packet, limits: Limits) -> Result<Option<Assembled>, DecodeError> {
+    pub(crate) fn receive(
+        &mut self,
+        message: &Packet,
+        limits: Limits,
+        count_panic: impl FnOnce(),
+    ) -> Result<Option<Assembled>, DecodeError> {
         let decode = || self.decoder.get_or_insert_with(|| self.parser.decoder(limits)).decode(message);
-        let decoded = catch_unwind(AssertUnwindSafe(decode));
-        let packet = decoded.unwrap_or(Err(ParserError::new("the parser panicked")));
-        match packet.map_err(|ParserError(detail)| DecodeError(detail))? {
+        match contained(decode, count_panic).map_err(|ParserError(detail)| DecodeError(detail))? {
             Some(packet) => from_parser(packet, limits).map(Some),
             None => Ok(None),
         }

@@ -2,7 +2,6 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -163,7 +162,8 @@ impl Memory {
     /// A socket leaves the namespace. Its session is kept if its client may come back.
     pub(crate) fn leave(&self, socket: &Arc<Socket>, session: &RecoverySession, recoverable: bool) {
         // Cloning and dropping what is the user's may run the user's code: not under the lock.
-        let cloned = recoverable.then(|| catch_unwind(AssertUnwindSafe(|| socket.all_extensions())).ok()).flatten();
+        let server = &socket.client.server;
+        let cloned = recoverable.then(|| server.contained(|| socket.all_extensions())).flatten();
         let (data, extensions) = (socket.data_bytes(), cloned.unwrap_or_default());
         let mut state = self.lock();
         socket.leave_rooms();
@@ -205,6 +205,11 @@ impl Memory {
     /// Whether the caller has to start that task.
     pub(crate) fn begin_cleaning(&self) -> bool {
         !self.cleaning.swap(true, Ordering::Relaxed)
+    }
+
+    /// The task has ended before its time.
+    pub(crate) fn stop_cleaning(&self) {
+        self.cleaning.store(false, Ordering::Relaxed);
     }
 
     /// Forgets what has become old. Returns whether there is more to forget later.

@@ -92,7 +92,7 @@ impl Client {
         match &self.server.settings.parser {
             None if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => packet.ascii_packets(),
             None => packet.packets(),
-            Some(parser) => translated(packet, &**parser),
+            Some(parser) => translated(packet, &**parser, || self.server.count_panic()),
         }
     }
 

@@ -141,7 +141,7 @@ impl Inbound {
                 },
                 Read::Attachment => None,
             },
-            Format::Parser(reading) => reading.receive(&message, limits)?,
+            Format::Parser(reading) => reading.receive(&message, limits, || self.client.server.count_panic())?,
         };
         match assembled {
             Some(packet) => self.dispatch(packet, cx),

@@ -225,7 +225,8 @@ impl BroadcastOperator {
     /// Tells the other nodes of the cluster, if there is one.
     fn publish(&self, command: impl FnOnce() -> ClusterCommand) {
         if let Some(adapter) = self.namespace.adapter().filter(|_| !self.flags.local && !self.is_empty()) {
-            adapter.publish(ClusterMessage::new(self.namespace.shared_name(), &self.selection, command()));
+            let message = ClusterMessage::new(self.namespace.shared_name(), &self.selection, command());
+            self.namespace.publish(adapter, message);
         }
     }
 

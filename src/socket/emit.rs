@@ -36,7 +36,7 @@ impl Flags {
         let packet = encode_event(target, event, args).map_err(EmitError::encode)?;
         let packet = if self.uncompressed { packet.uncompressed() } else { packet };
         if let Some(parser) = namespace.parser() {
-            prepare(&packet, parser).map_err(EmitError::parser)?;
+            prepare(&packet, parser, || namespace.count_panic()).map_err(EmitError::parser)?;
         }
         Ok(packet)
     }

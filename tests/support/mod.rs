@@ -7,7 +7,14 @@ mod polling;
 mod server;
 mod websocket;
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake},
+    thread::Thread,
+    time::Duration,
+};
 
 pub use self::{
     example::Example,
@@ -66,4 +73,22 @@ pub fn retry<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> impl Future<Outp
 pub fn json(text: &str) -> serde_json::Value {
     let start = text.find(['{', '[']).unwrap_or_else(|| panic!("no JSON in {text:?}"));
     serde_json::from_str(&text[start..]).unwrap_or_else(|error| panic!("{error} in {text:?}"))
+}
+
+/// Waits on a thread that is in no runtime.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        std::thread::park();
+    }
 }

@@ -205,7 +205,7 @@ fn a_packet_takes_few_bytes_for_each_byte_of_msgpack() {
         let message = crate::engine::Packet::binary(message);
         let mut assembled = None;
         let mut reading = Reading::new(std::sync::Arc::new(MsgpackParser));
-        let receive = allocation_counter::measure(|| assembled = reading.receive(&message, LIMITS).unwrap());
+        let receive = allocation_counter::measure(|| assembled = reading.receive(&message, LIMITS, || {}).unwrap());
         let assembled = assembled.unwrap();
         let read = allocation_counter::measure(|| {
             let args: Args = read_args(&assembled.header.payload, &assembled.attachments, true).unwrap();
