@@ -1,9 +1,17 @@
 //! Long-polling, request by request.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::StreamExt;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{
     Request,
     body::{Bytes, Frame},
@@ -430,4 +438,32 @@ async fn a_body_that_arrives_bit_by_bit_is_a_sign_of_life() {
     assert_eq!((status, answer.split('\u{1e}').next_back().unwrap().len()), (200, 19 * 1000 + 7));
     // Nothing more arrives.
     assert!(matches!(reasons.recv().await, Some(DisconnectReason::PingTimeout)));
+}
+
+/// A POST of a hundred thousand events holds up no other task of its thread.
+#[tokio::test]
+async fn a_post_of_many_packets_lets_other_tasks_run() {
+    const EVENTS: usize = 20_000;
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let (seen, handled) = (rounds.clone(), Arc::new(Mutex::new(BTreeSet::new())));
+    let note = handled.clone();
+    let namespace = Namespace::new().on("n", move || {
+        note.lock().unwrap().insert(seen.load(Ordering::Relaxed));
+        async {}
+    });
+    let service = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace.with_state(())));
+    let client = Direct::open(&service).await;
+    client.post("40").await;
+    client.poll().await;
+    let other = tokio::spawn(async move {
+        loop {
+            rounds.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let body = vec![r#"42["n"]"#; EVENTS].join("\u{1e}");
+    assert_eq!(client.send(Method::POST, Full::new(Bytes::from(body))).await, (200, "ok".to_owned()));
+    other.abort();
+    let times = handled.lock().unwrap().len();
+    assert!(times >= EVENTS / 1024, "the other task ran {times} times");
 }

@@ -269,3 +269,22 @@ async fn a_ping_is_answered_before_what_arrived_with_it() {
         client.expect("430[1]").await;
     }
 }
+
+/// Clients whose WebSocket library keeps the line alive by itself are there, whatever else they do.
+#[tokio::test(start_paused = true)]
+async fn frames_that_are_no_packets_are_signs_of_life() {
+    let (namespace, mut reasons) = echo();
+    let service = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace));
+    let mut client = WebSocket::open_in_memory(service).await;
+    client.connect("40").await;
+    for frame in [Message::Ping(Bytes::new()), Message::Pong(Bytes::new())] {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            client.try_send(frame.clone()).await;
+        }
+    }
+    assert!(reasons.try_recv().is_err());
+    client.expect("2").await;
+    // Nothing more arrives.
+    assert_eq!(reasons.recv().await, Some(DisconnectReason::PingTimeout));
+}

@@ -194,6 +194,9 @@ impl<T: PacketIo> Driver<T> {
                     }
                     // Whatever budget the task has left: `known` relies on it that the timer has seen the waker.
                     ready!(Pin::new(&mut unconstrained(this.timer.as_mut())).poll(cx));
+                    if let Some(heard) = this.transport.take_heard() {
+                        this.connection.update(|session| session.extend_heartbeat(heard));
+                    }
                     this.connection.handle_timeout(now(), this.reader.is_some());
                 }
             }

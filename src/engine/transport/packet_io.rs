@@ -1,6 +1,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use futures_core::Stream;
@@ -26,6 +27,11 @@ pub(crate) trait PacketIo:
     /// Bytes that have been read and not been taken: part of a message, unless more has been read than taken.
     fn unread_bytes(&self) -> usize {
         0
+    }
+
+    /// Returns when something that is no packet arrived last, if it did since the last call.
+    fn take_heard(self: Pin<&mut Self>) -> Option<Instant> {
+        None
     }
 
     /// Returns whether anything has been written since the last call.

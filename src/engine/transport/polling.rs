@@ -22,6 +22,9 @@ use crate::{
     util::now,
 };
 
+/// How many packets of a POST are handled before other tasks run.
+const PACKET_BATCH: usize = 1024;
+
 /// Keeps the time of a session that is on long-polling, and ends it. The task ends when the session does, or moves to
 /// another transport.
 pub(crate) fn watch(connection: Arc<Connection>) -> impl Future<Output = ()> {
@@ -218,7 +221,7 @@ impl<B: Body> PostFuture<B> {
                 None => return Poll::Ready(Err(StatusCode::BAD_REQUEST)),
             },
         };
-        loop {
+        for _ in 0..PACKET_BATCH {
             ready!(connection.poll_reader_ready(&mut **reader, cx));
             match this.packets.as_mut().and_then(Iterator::next) {
                 None => return Poll::Ready(Ok(())),
@@ -234,6 +237,8 @@ impl<B: Body> PostFuture<B> {
                 }
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

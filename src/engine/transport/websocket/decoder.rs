@@ -32,6 +32,7 @@ pub(super) enum Message {
     Text(ByteString),
     Binary(Bytes),
     Ping(Box<[u8]>),
+    Pong,
     /// The peer closes, with this code, or without one.
     Close(Option<CloseCode>),
 }
@@ -199,7 +200,7 @@ impl Decoder {
         }
     }
 
-    /// What a frame means. `None`: nothing yet, or nothing at all.
+    /// What a frame means. `None`: nothing yet.
     fn message(&mut self, header: Header, payload: BytesMut) -> Result<Option<Message>, Violation> {
         let is_text = header.opcode == TEXT;
         let (is_text, data) = match (header.opcode, self.fragments.take()) {
@@ -216,7 +217,7 @@ impl Decoder {
                 return match control {
                     PING => Ok(Some(Message::Ping((*payload).into()))),
                     CLOSE => read_close(&payload).map(Some),
-                    _ => Ok(None),
+                    _ => Ok(Some(Message::Pong)),
                 };
             }
         };

@@ -14,13 +14,15 @@ pub(crate) enum Decoded {
     Close(Option<u16>),
 }
 
-impl From<Message> for Decoded {
-    fn from(message: Message) -> Self {
+impl Decoded {
+    /// `None` for a pong, which says nothing.
+    fn new(message: Message) -> Option<Self> {
         match message {
-            Message::Text(text) => Self::Text(text.to_string()),
-            Message::Binary(data) => Self::Binary(data.to_vec()),
-            Message::Ping(data) => Self::Ping(data.into_vec()),
-            Message::Close(code) => Self::Close(code.map(u16::from)),
+            Message::Text(text) => Some(Self::Text(text.to_string())),
+            Message::Binary(data) => Some(Self::Binary(data.to_vec())),
+            Message::Ping(data) => Some(Self::Ping(data.into_vec())),
+            Message::Pong => None,
+            Message::Close(code) => Some(Self::Close(code.map(u16::from))),
         }
     }
 }
@@ -36,7 +38,7 @@ pub(crate) fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]
         });
         loop {
             match decoder.next() {
-                Ok(Some(message)) => messages.push(message.into()),
+                Ok(Some(message)) => messages.extend(Decoded::new(message)),
                 Ok(None) => break,
                 Err(_) => return (messages, true),
             }

@@ -12,6 +12,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -24,7 +25,10 @@ use tokio::{
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::io::poll_read_buf;
 
-use crate::engine::{CLOSE_TIMEOUT, Packet, PacketPayload, WireFormat};
+use crate::{
+    engine::{CLOSE_TIMEOUT, Packet, PacketPayload, WireFormat},
+    util::now,
+};
 
 use self::{
     decoder::{BINARY, CLOSE, Decoder, Message, PONG, TEXT, Violation},
@@ -53,6 +57,8 @@ pub(super) struct WebSocket<Io> {
     pong_waits: bool,
     ended: Option<Ended>,
     close_sent: bool,
+    /// When a ping or a pong has arrived.
+    heard: Option<Instant>,
 }
 
 /// Nothing is decoded any more.
@@ -79,6 +85,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             pong_waits: false,
             ended: None,
             close_sent: false,
+            heard: None,
         }
     }
 
@@ -159,7 +166,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             Message::Text(text) => self.wire_format.read_text(text),
             Message::Binary(data) => Ok(self.wire_format.read_binary(data)?),
             Message::Ping(payload) => {
+                self.heard = Some(now());
                 self.take_ping(payload);
+                return None;
+            }
+            Message::Pong => {
+                self.heard = Some(now());
                 return None;
             }
             Message::Close(code) => {
@@ -221,6 +233,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
 
     fn unread_bytes(&self) -> usize {
         self.decoder.unread_bytes()
+    }
+
+    fn take_heard(mut self: Pin<&mut Self>) -> Option<Instant> {
+        self.heard.take()
     }
 
     fn take_written(mut self: Pin<&mut Self>) -> bool {
