@@ -259,6 +259,10 @@ impl Allows {
             return Self::pages(None, text);
         };
         let scheme = scheme.to_ascii_lowercase();
+        let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        if !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) || !scheme.bytes().all(is_of_scheme) {
+            return None;
+        }
         let is_for_the_web = default_port(&scheme).is_some();
         Self::pages(Some(scheme), rest).or_else(|| {
             // Some web views have an origin without a host.
@@ -283,7 +287,8 @@ impl Allows {
             Some(domain) if domain.starts_with('.') => (Host::Beneath(domain.to_owned()), &domain[1..]),
             _ => (Host::Named(host.clone()), &*host),
         };
-        if checked.contains('*') {
+        // No page's host has a comma: it is a list that is not one.
+        if checked.contains(['*', ',']) {
             return None;
         }
         let authority: Authority = checked.parse().ok()?;
@@ -420,6 +425,16 @@ mod tests {
     fn a_predicate_that_panics_allows_nothing() {
         let origins = Origins::predicate(|_, _| panic!("on purpose"));
         assert!(!allowed(&origins, "https://example.com"));
+    }
+
+    /// A list that would never match is a mistake that is told.
+    #[test]
+    fn what_no_page_can_have_is_no_origin() {
+        for text in ["*://localhost", "http*://a", "://a", "1a://b", "a.example,b.example", "https://a,b", "https://ä"]
+        {
+            let parsed = catch_unwind(|| Origins::from([text]));
+            assert!(parsed.is_err(), "{text}");
+        }
     }
 
     #[test]
