@@ -22,7 +22,8 @@ use super::FromEvent;
 ///
 /// Binary arguments are `bytes::Bytes` (of the crate `bytes`; its feature `serde` comes with this one), `Vec<u8>`,
 /// `Box<[u8]>`, `[u8; N]`, or any type with `serde_bytes`, at any depth; [`Value`](crate::Value) holds whatever comes.
-/// (`serde_json::Value` cannot hold binary and rejects it.) A `Value` at any depth, and `Bytes` as the only argument,
+/// (`serde_json::Value` cannot hold binary and rejects it. In an untagged or internally tagged enum, and in a flattened struct, serde
+/// keeps what it reads before it knows the type: there, binary is `Bytes`, `Value`, or has `serde_bytes`.) A `Value` at any depth, and `Bytes` as the only argument,
 /// share the memory of what has arrived; anything else is a copy.
 ///
 /// What JavaScript can say and Rust cannot hold is mended: half of a surrogate pair in text is U+FFFD, and a number beyond
