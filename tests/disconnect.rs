@@ -387,11 +387,47 @@ async fn a_socket_that_holds_itself_is_dropped_with_its_connection() {
     }
     let namespace = Namespace::new().on_connect(keep).on_disconnect(slow);
     let server = serve_namespace(namespace.with_state(())).await;
-    let (client, _) = WebSocket::join(server.address, "40").await;
+    let (client, id) = WebSocket::join(server.address, "40").await;
+    let late = server.io.socket(&id).unwrap();
+    let held = late.extensions().get::<Held>().unwrap();
     drop(client);
     server.is_empty().await;
+    until(|| late.extensions().get::<Held>().is_none()).await;
+    // Nor is it kept by what is set when it has gone.
+    late.extensions().insert(held);
+    assert!(late.extensions().get::<Held>().is_none());
+    drop(late);
     assert_eq!(server.io.stats().panics, 0);
     // The namespace goes with the server, and its sender with it.
+    drop(server);
+    soon(async { while dropped.recv().await.is_some() {} }).await;
+}
+
+/// A layer disconnects it and lets it through: then its extensions come after its end.
+#[tokio::test]
+async fn a_refused_socket_does_not_hold_itself_either() {
+    #[derive(Clone)]
+    struct Held {
+        _socket: SocketRef,
+        _dropped: mpsc::UnboundedSender<()>,
+    }
+    let (sender, mut dropped) = mpsc::unbounded_channel::<()>();
+    let layer = axum::middleware::from_fn(
+        move |socket: SocketRef, mut request: axum::extract::Request, next: axum::middleware::Next| {
+            let held = Held { _socket: socket.clone(), _dropped: sender.clone() };
+            async move {
+                request.extensions_mut().insert(held);
+                socket.disconnect();
+                next.run(request).await
+            }
+        },
+    );
+    let server = serve_namespace(Namespace::new().on_connect(|| async {}).layer(layer).with_state(())).await;
+    let mut client = WebSocket::open(server.address).await;
+    client.say("40").await;
+    client.expect(r#"44{"message":"disconnected by the server"}"#).await;
+    drop(client);
+    server.is_empty().await;
     drop(server);
     soon(async { while dropped.recv().await.is_some() {} }).await;
 }

@@ -208,4 +208,6 @@ fn settle(socket: &Arc<Socket>, refusal: Option<(Option<StatusCode>, ConnectErro
     client.reply(&encode_simple(b'4', name, &error.to_json(client.connection.wire_format.protocol)));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);
     client.forget_socket(socket, true);
+    // If it was disconnected before, `on_connect` has been reached with those of its request.
+    socket.drop_extensions();
 }

@@ -19,7 +19,8 @@ impl SocketExtensions<'_> {
         self.socket.extension()
     }
 
-    /// Sets the value of a type, and returns the one that was there.
+    /// Sets the value of a type, and returns the one that was there. It is not kept if the socket has left and its last handler has
+    /// ended.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
         self.socket.change_extensions(|extensions| extensions.insert(value))
     }

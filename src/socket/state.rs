@@ -212,11 +212,17 @@ impl Socket {
 
     pub(super) fn change_extensions<R>(&self, change: impl FnOnce(&mut Extensions) -> R) -> R {
         let mut own = self.extensions.lock();
-        change(own.get_or_insert_with(|| self.client.connection.request.to_extensions()))
+        let result = change(own.get_or_insert_with(|| self.client.connection.request.to_extensions()));
+        drop(own);
+        // After its last handler, what is set is not kept.
+        if self.is_closed() && self.auth.lock().is_none() {
+            self.drop_extensions();
+        }
+        result
     }
 
     /// Drops the extensions of a socket that has left once its last handler has ended: one of them may hold the socket.
-    fn drop_extensions(&self) {
+    pub(crate) fn drop_extensions(&self) {
         if self.is_closed() && self.running_events() == 0 {
             let own = self.extensions.lock().take();
             self.client.server.contain(|| drop(own));
