@@ -1,8 +1,18 @@
 //! Many handshakes, and clients that take room and do nothing with it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use hyper::Request;
+use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
 use tower_socketio::{ClientAddress, Namespace, Recovery, SocketIoConfig, SocketIoService};
 
@@ -279,4 +289,66 @@ async fn namespaces_of_clients_that_may_come_back_make_room() {
     drop(client);
     server.has_sockets(0).await;
     until(|| tokio::runtime::Handle::current().metrics().num_alive_tasks() <= tasks).await;
+}
+
+/// Lets the tasks run that are ready now. (`tokio::task::yield_now` lets the runtime look for input first.)
+async fn turn() {
+    let mut is_over = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_over, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Counts the events that a handler gets, and the most of them between two turns of another task of the same thread.
+async fn most_between_two_turns(flood: impl AsyncFnOnce(SocketAddr)) -> usize {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = handled.clone();
+    let namespace = Namespace::new().on("n", move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        async {}
+    });
+    let server = serve_namespace(namespace.with_state(())).await;
+    let observed = handled.clone();
+    let observer = tokio::spawn(async move {
+        let (mut most, mut last) = (0, 0);
+        while last < EVENTS {
+            turn().await;
+            let now = observed.load(Ordering::Relaxed);
+            most = most.max(now - last);
+            last = now;
+        }
+        most
+    });
+    flood(server.address).await;
+    soon(observer).await.unwrap()
+}
+
+const EVENTS: usize = 10_000;
+
+#[tokio::test]
+async fn a_flood_of_events_over_websocket_lets_others_have_their_turn() {
+    let most = most_between_two_turns(async |address| {
+        let (mut client, _) = WebSocket::join(address, "40").await;
+        // Masked with zeros, so that all of it is written at once.
+        let frame = [&[0x81, 0x80 | 7, 0, 0, 0, 0], &br#"42["n"]"#[..]].concat();
+        soon(client.stream.get_mut().write_all(&frame.repeat(EVENTS))).await.unwrap();
+        client.is_quiet().await;
+    });
+    let most = most.await;
+    assert!(most <= 64, "{most} events in one turn");
+}
+
+#[tokio::test]
+async fn a_post_of_many_events_lets_others_have_their_turn() {
+    let most = most_between_two_turns(async |address| {
+        let client = Polling::join(address).await;
+        client.say(&vec![r#"42["n"]"#; EVENTS].join("\x1e")).await;
+    });
+    let most = most.await;
+    assert!(most <= 64, "{most} events in one turn");
 }

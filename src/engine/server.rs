@@ -23,7 +23,7 @@ use crate::{
     util::{catch_panic, log},
 };
 
-use super::{Connect, Connection, EngineIoConfig, Peer, Reader, observe::EngineMeters};
+use super::{Connect, Connection, EngineIoConfig, Peer, Reader, observe::EngineMeters, transport::Turnstile};
 
 /// An Engine.IO server: its sessions, and what they share.
 pub(crate) struct Engine {
@@ -47,6 +47,10 @@ pub(crate) struct Engine {
     pub(crate) output_budget: Budget,
     /// How much must wait for clients before it is looked at again.
     pub(crate) next_output_check: AtomicUsize,
+    /// How many looks at what waits for clients are under way or about to begin.
+    pub(super) shedding: AtomicUsize,
+    /// Where connections wait that have much to read.
+    pub(super) turnstile: Turnstile,
     /// User code so far that panicked.
     panics: AtomicU64,
     runtime: Mutex<Option<Handle>>,
@@ -67,9 +71,16 @@ impl Engine {
             sessions_of_address: Counts::default(),
             draining: AtomicBool::new(false),
             ended: Notify::new(),
+            shedding: AtomicUsize::new(0),
+            turnstile: Turnstile::new(),
             panics: AtomicU64::new(0),
             runtime: Mutex::default(),
         })
+    }
+
+    /// Whether so much waits for clients that some must be closed before more is read.
+    pub(super) fn is_shedding(&self) -> bool {
+        self.shedding.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)> {

@@ -186,7 +186,10 @@ impl Connection {
         let state = self.state();
         let waiting = state.session.waiting();
         waiting
-            .map(|packet| Outbox::OVERHEAD + if seen.insert(packet.data().as_ptr()) { packet.len() } else { 0 })
+            .map(|packet| {
+                let is_new = packet.is_unique() || seen.insert(packet.data().as_ptr());
+                Outbox::OVERHEAD + if is_new { packet.len() } else { 0 }
+            })
             .sum()
     }
 
@@ -240,7 +243,8 @@ impl Connection {
     }
 }
 
-/// In tasks: their callers hold the lock of a connection.
+/// Their callers hold the lock of a connection. On threads of their own: in the runtime's queue they would wait behind those
+/// that go on filling the memory.
 impl Engine {
     /// If the budget is used up, closes the connections whose messages have been arriving for the longest time.
     fn shed_input(self: &Arc<Self>, used: usize, runtime: &Handle) {
@@ -248,7 +252,7 @@ impl Engine {
             return;
         }
         let engine = self.clone();
-        runtime.spawn(async move {
+        runtime.spawn_blocking(move || {
             let budget = &engine.input_budget;
             while budget.used() > budget.limit()
                 && let Some(connection) = budget.oldest().and_then(|id| engine.sessions.get(&id))
@@ -261,6 +265,8 @@ impl Engine {
 
     /// If the budget is used up, lets those clients go for whom something has waited for the longest time.
     ///
+    /// Until it has been looked, nothing more is read that might be answered.
+    ///
     /// The packets of a broadcast are shared: they are counted for each recipient first, and once after a look at all of them, which
     /// is taken again when the former sum has grown by a quarter of the budget.
     fn shed_output(self: &Arc<Self>, used: usize, runtime: &Handle) {
@@ -272,8 +278,9 @@ impl Engine {
         if next_check.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_err() {
             return;
         }
-        let engine = self.clone();
-        runtime.spawn(async move {
+        let shedding = Shedding::begin(self);
+        runtime.spawn_blocking(move || {
+            let engine = &shedding.0;
             let (mut bytes, mut seen) = (0, HashSet::new());
             for id in engine.output_budget.newest_first() {
                 let Some(connection) = engine.sessions.get(&id) else { continue };
@@ -283,5 +290,21 @@ impl Engine {
                 }
             }
         });
+    }
+}
+
+/// A look at all that waits is under way or about to begin.
+struct Shedding(Arc<Engine>);
+
+impl Shedding {
+    fn begin(engine: &Arc<Engine>) -> Self {
+        engine.shedding.fetch_add(1, Ordering::Relaxed);
+        Self(engine.clone())
+    }
+}
+
+impl Drop for Shedding {
+    fn drop(&mut self) {
+        self.0.shedding.fetch_sub(1, Ordering::Relaxed);
     }
 }

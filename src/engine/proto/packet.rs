@@ -208,6 +208,11 @@ impl Packet {
         if matches!(self.content, Content::Binary(_)) { bytes } else { &bytes[1..] }
     }
 
+    /// Whether nothing else refers to the data.
+    pub(crate) fn is_unique(&self) -> bool {
+        self.bytes().is_unique()
+    }
+
     fn bytes(&self) -> &Bytes {
         match &self.content {
             Content::Text(text) => text.as_bytes(),

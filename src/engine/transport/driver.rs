@@ -21,15 +21,21 @@ use crate::{
     util::now,
 };
 
-use super::{PacketIo, TransportError};
+use super::{PacketIo, TransportError, turnstile::Turn};
 
-/// How many packets are read before what they led to is written.
-const READ_BATCH: usize = 64;
+/// How many packets are read before what they led to is written, and other tasks run.
+pub(super) const READ_BATCH: usize = 64;
+
+/// How many bytes of packets are read before that. A packet that is larger has a turn by itself.
+pub(super) const READ_BATCH_BYTES: usize = 16 * 1024;
+
+/// How long reading and handling them may take. The clock is looked at after 2, 4, 8, .. packets.
+const READ_BATCH_TIME: Duration = Duration::from_millis(1);
 
 /// How many packets are given to the transport before it is flushed.
 const SEND_BATCH: usize = 1024;
 
-/// How often the driver goes round before it lets other tasks run.
+/// How often the driver goes round, while it is not reading, before it lets other tasks run.
 const ROUNDS: usize = 16;
 
 /// Drives a connection over a transport of frames: the one task that it has.
@@ -55,6 +61,10 @@ pub(crate) struct Driver<T> {
     closing: Option<Closing>,
     /// The timer limits how long closing takes.
     closing_is_timed: bool,
+    /// There is more to handle than fits into the first turn.
+    turn: Option<Turn>,
+    /// What has been read, and waits for a turn.
+    held: Option<Packet>,
 }
 
 /// How far the end of the connection has come.
@@ -64,6 +74,15 @@ enum Closing {
     Telling,
     /// The peer has been told, and is heard out, so that its unread bytes do not cost it our last ones.
     Waiting,
+}
+
+/// How reading a batch has ended, if not because there is nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    /// It has as many packets as are read in one turn.
+    Full,
+    /// Something must be written first, or the session is over.
+    Stopped,
 }
 
 impl<T> Driver<T> {
@@ -82,6 +101,8 @@ impl<T> Driver<T> {
             timer: tokio::time::sleep(Duration::ZERO),
             closing: None,
             closing_is_timed: false,
+            turn: None,
+            held: None,
         }
     }
 }
@@ -97,8 +118,19 @@ impl<T: PacketIo> Future for Driver<T> {
             if self.closing.is_some() {
                 return self.poll_end(cx);
             }
-            let read = self.as_mut().poll_read(cx);
-            let rest = self.as_mut().poll_write(read.is_pending(), cx);
+            let waits = self.turn.is_some() && self.waits_for_turn(cx);
+            let read = if waits { Poll::Pending } else { self.as_mut().poll_read(cx) };
+            let rest = self.as_mut().poll_write(read.is_pending() && !waits, cx);
+            if read == Poll::Ready(Batch::Full) && self.closing.is_none() {
+                self.begin_again(cx);
+                if rest.is_ready() {
+                    cx.waker().wake_by_ref();
+                }
+                return Poll::Pending;
+            }
+            if self.turn.is_some() && !waits {
+                self.as_mut().end_turn();
+            }
             if read.is_pending() && rest.is_pending() {
                 return Poll::Pending;
             }
@@ -108,9 +140,32 @@ impl<T: PacketIo> Future for Driver<T> {
     }
 }
 
+impl<T> Driver<T> {
+    /// Whether others are to be read first.
+    #[cold]
+    fn waits_for_turn(&self, cx: &Context<'_>) -> bool {
+        self.turn.as_ref().is_some_and(|turn| self.connection.engine.turnstile.is_waiting(turn, cx.waker()))
+    }
+
+    /// A client that sends much has one turn among the others.
+    #[cold]
+    fn begin_again(self: Pin<&mut Self>, cx: &Context<'_>) {
+        let this = self.project();
+        *this.turn = Some(this.connection.engine.turnstile.again(this.turn.take(), cx.waker()));
+    }
+
+    #[cold]
+    fn end_turn(self: Pin<&mut Self>) {
+        let this = self.project();
+        if let Some(turn) = this.turn.take() {
+            this.connection.engine.turnstile.end(&turn);
+        }
+    }
+}
+
 impl<T: PacketIo> Driver<T> {
     /// Reads and handles a batch of packets. Ready if there may be more.
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Batch> {
         let mut this = self.project();
         let reader = match this.reader {
             Some(reader) => reader,
@@ -118,16 +173,35 @@ impl<T: PacketIo> Driver<T> {
             None => match ready!(this.connection.poll_take_reader(cx)) {
                 Some(reader) => this.reader.insert(reader),
                 // The session is over.
-                None => return Poll::Ready(()),
+                None => return Poll::Ready(Batch::Stopped),
             },
         };
         let connection = &**this.connection;
+        // The largest part of the work is in proportion to the bytes: it is not begun before its turn.
+        let must_wait = match this.turn {
+            Some(_) => connection.engine.is_shedding(),
+            None => *this.holds_input && this.transport.unread_bytes() > READ_BATCH_BYTES,
+        };
+        if must_wait {
+            return Poll::Ready(Batch::Full);
+        }
+        let (mut bytes, mut begin) = (0, None);
         for batch in 0..READ_BATCH {
+            if bytes >= READ_BATCH_BYTES
+                || batch > 0 && connection.engine.is_shedding()
+                || batch > 1 && batch.is_power_of_two() && takes_long(&mut begin)
+            {
+                break;
+            }
             if connection.poll_reader_ready(&mut **reader, cx).is_pending() {
                 *this.holds_input = true;
                 return Poll::Pending;
             }
-            let Poll::Ready(packet) = this.transport.as_mut().poll_next(cx) else {
+            let packet = match this.turn.as_ref().and_then(|_| this.held.take()) {
+                Some(packet) => Poll::Ready(Some(Ok(packet))),
+                None => this.transport.as_mut().poll_next(cx),
+            };
+            let Poll::Ready(packet) = packet else {
                 if batch > 0 {
                     *this.holds_input = !reader.is_idle();
                 }
@@ -136,6 +210,11 @@ impl<T: PacketIo> Driver<T> {
             };
             match packet {
                 Some(Ok(packet)) => {
+                    bytes += packet.len();
+                    if bytes > READ_BATCH_BYTES && this.turn.is_none() {
+                        *this.held = Some(packet);
+                        return Poll::Ready(Batch::Full);
+                    }
                     connection.engine.meters.received(connection, &packet);
                     if connection.handle_packet(&packet, true) {
                         let (transport, unflushed) = (this.transport.as_mut(), &mut *this.unflushed);
@@ -154,13 +233,13 @@ impl<T: PacketIo> Driver<T> {
             // What it led to is given to the transport at once, while it is in the processor's cache.
             match poll_send(connection, this.transport.as_mut(), this.unflushed, cx) {
                 Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false)) => break,
+                Poll::Ready(Ok(false)) => return Poll::Ready(Batch::Stopped),
                 Poll::Ready(Err(error)) => connection.abort(error.cause()),
-                Poll::Pending if connection.inspect(Session::closed).is_some() => break,
+                Poll::Pending if connection.inspect(Session::closed).is_some() => return Poll::Ready(Batch::Stopped),
                 Poll::Pending => {}
             }
         }
-        Poll::Ready(())
+        Poll::Ready(Batch::Full)
     }
 
     /// Writes what waits, flushes once, and goes to sleep. Ready if something is to be done first. `all_read` says whether everything
@@ -205,10 +284,18 @@ impl<T: PacketIo> Driver<T> {
     }
 
     /// The session is over: its handlers run, and the transport is closed.
-    fn begin_end(self: Pin<&mut Self>) {
-        let this = self.project();
+    fn begin_end(mut self: Pin<&mut Self>) {
+        if self.turn.is_some() {
+            self.as_mut().end_turn();
+        }
+        let mut this = self.project();
         this.connection.finish();
         *this.reader = None;
+        *this.held = None;
+        // Closing may take a while, and the peer's message is of no use any more.
+        if this.transport.unread_bytes() > READ_BATCH_BYTES {
+            this.transport.as_mut().forget_unread();
+        }
         *this.closing = Some(Closing::Telling);
     }
 
@@ -242,6 +329,11 @@ impl<T: PacketIo> Driver<T> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// Whether a batch has taken its time since this was first asked.
+fn takes_long(begin: &mut Option<Instant>) -> bool {
+    begin.get_or_insert_with(Instant::now).elapsed() > READ_BATCH_TIME
 }
 
 /// What has been read and not been handled: part of a frame, a packet without all of its attachments, an event that may not start
@@ -317,7 +409,10 @@ fn poll_flush<T: PacketIo>(
 /// A task that is dropped, by a runtime that ends, leaves nothing behind.
 #[pinned_drop]
 impl<T> PinnedDrop for Driver<T> {
-    fn drop(self: Pin<&mut Self>) {
+    fn drop(mut self: Pin<&mut Self>) {
+        if self.turn.is_some() {
+            self.as_mut().end_turn();
+        }
         self.connection.abort(CloseCause::TransportClose);
         self.connection.finish();
         self.connection.mark_ended();

@@ -6,6 +6,7 @@ mod packet_io;
 mod polling;
 mod probe;
 mod served;
+mod turnstile;
 mod upgrade;
 mod upgraded;
 mod websocket;
@@ -21,6 +22,7 @@ pub(crate) use self::{
     packet_io::Foreign,
     polling::{PollFuture, PostFuture, watch},
     served::{Activity, InUse, ServedIo},
+    turnstile::Turnstile,
     upgrade::{BadUpgrade, WebSocketUpgrade, is_extended_connect, is_websocket_request},
 };
 

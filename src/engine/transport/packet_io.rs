@@ -34,6 +34,9 @@ pub(crate) trait PacketIo:
         None
     }
 
+    /// Drops what has been read and not been taken, and what follows it: the session is over.
+    fn forget_unread(self: Pin<&mut Self>) {}
+
     /// Returns whether anything has been written since the last call.
     fn take_written(self: Pin<&mut Self>) -> bool;
 }

@@ -22,8 +22,10 @@ use crate::{
     util::now,
 };
 
-/// How many packets of a POST are handled before other tasks run.
-const PACKET_BATCH: usize = 1024;
+use super::{
+    driver::{READ_BATCH, READ_BATCH_BYTES},
+    turnstile::Turn,
+};
 
 /// Keeps the time of a session that is on long-polling, and ends it. The task ends when the session does, or moves to
 /// another transport.
@@ -115,7 +117,11 @@ pub(crate) struct PostFuture<B> {
     body: B,
     octet_stream: bool,
     received: BytesMut,
+    /// Of the body.
+    length: usize,
     packets: Option<PayloadDecoder>,
+    /// There is more to handle than fits into one turn.
+    turn: Option<Turn>,
     reader: Option<Box<dyn Reader>>,
     /// What has arrived counts among what the connection holds.
     held: bool,
@@ -129,7 +135,18 @@ impl<B> PostFuture<B> {
             return Err(StatusCode::BAD_REQUEST);
         }
         let received = BytesMut::new();
-        Ok(Self { connection, body, octet_stream, received, packets: None, reader: None, held: false, done: false })
+        Ok(Self {
+            connection,
+            body,
+            octet_stream,
+            received,
+            length: 0,
+            packets: None,
+            turn: None,
+            reader: None,
+            held: false,
+            done: false,
+        })
     }
 }
 
@@ -201,6 +218,7 @@ impl<B: Body> PostFuture<B> {
         if *this.held || body.len() >= UNCOUNTED {
             this.connection.hold_input(HeldInput { bytes: body.len(), ..HeldInput::default() });
         }
+        *this.length = body.len();
         match PayloadDecoder::new(&this.connection.wire_format, *this.octet_stream, body) {
             Ok(packets) => *this.packets = Some(packets),
             Err(error) => {
@@ -221,11 +239,31 @@ impl<B: Body> PostFuture<B> {
                 None => return Poll::Ready(Err(StatusCode::BAD_REQUEST)),
             },
         };
-        for _ in 0..PACKET_BATCH {
-            ready!(connection.poll_reader_ready(&mut **reader, cx));
+        let turnstile = &connection.engine.turnstile;
+        if this.turn.is_none() && *this.length > READ_BATCH_BYTES {
+            *this.turn = Some(turnstile.again(None, cx.waker()));
+        }
+        if this.turn.as_ref().is_some_and(|turn| turnstile.is_waiting(turn, cx.waker())) {
+            return Poll::Pending;
+        }
+        let (mut handled, mut bytes) = (0, 0);
+        loop {
+            if connection.poll_reader_ready(&mut **reader, cx).is_pending() {
+                if let Some(turn) = this.turn.take() {
+                    turnstile.end(&turn);
+                }
+                return Poll::Pending;
+            }
+            if handled == READ_BATCH || bytes >= READ_BATCH_BYTES || handled > 0 && connection.engine.is_shedding() {
+                // A payload may hold as many packets as it has bytes.
+                *this.turn = Some(turnstile.again(this.turn.take(), cx.waker()));
+                return Poll::Pending;
+            }
+            handled += 1;
             match this.packets.as_mut().and_then(Iterator::next) {
                 None => return Poll::Ready(Ok(())),
                 Some(Ok(packet)) => {
+                    bytes += packet.len();
                     connection.engine.meters.received(connection, &packet);
                     if connection.handle_packet(&packet, false) {
                         reader.receive(packet, &mut Direct::unavailable(), cx);
@@ -237,8 +275,6 @@ impl<B: Body> PostFuture<B> {
                 }
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 }
 
@@ -246,6 +282,9 @@ impl<B: Body> PostFuture<B> {
 impl<B> PinnedDrop for PostFuture<B> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
+        if let Some(turn) = this.turn.take() {
+            this.connection.engine.turnstile.end(&turn);
+        }
         let is_idle = this.reader.as_ref().is_some_and(|reader| reader.is_idle());
         if let Some(reader) = this.reader.take() {
             this.connection.put_reader(reader);

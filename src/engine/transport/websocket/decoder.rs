@@ -16,6 +16,8 @@ pub(super) struct Decoder {
     /// The beginning of a message whose end has not arrived.
     fragments: Option<Box<Fragments>>,
     max_payload: usize,
+    /// `next` has stopped after many frames that mean nothing by themselves.
+    paused: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,9 @@ pub(super) const BINARY: u8 = 0x2;
 pub(super) const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 pub(super) const PONG: u8 = 0xa;
+
+/// How many fragments and pongs are read at a time.
+const MAX_FRAMES: usize = 64;
 
 /// A control frame has no more than this.
 const MAX_CONTROL: u64 = 125;
@@ -108,7 +113,7 @@ impl Header {
 
 impl Decoder {
     pub(super) fn new(max_payload: usize) -> Self {
-        Self { unread: BytesMut::new(), chunk: 0, fragments: None, max_payload }
+        Self { unread: BytesMut::new(), chunk: 0, fragments: None, max_payload, paused: false }
     }
 
     pub(super) fn set_max_payload(&mut self, max_payload: usize) {
@@ -150,8 +155,15 @@ impl Decoder {
         }
     }
 
+    /// Whether the last call of `next` has stopped although it could go on: other tasks run first.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// The next message, if all of it has arrived.
     pub(super) fn next(&mut self) -> Result<Option<Message>, Violation> {
+        self.paused = false;
+        let mut frames = 0;
         while let Some(header) = Header::read(&self.unread)? {
             let fragments = self.fragments.as_ref().map_or(0, |fragments| fragments.data.len());
             let Some(length) = usize::try_from(header.length).ok().filter(|length| {
@@ -165,6 +177,11 @@ impl Decoder {
             let payload = self.take_frame(header, length);
             if let Some(message) = self.message(header, payload)? {
                 return Ok(Some(message));
+            }
+            frames += 1;
+            if frames == MAX_FRAMES {
+                self.paused = true;
+                return Ok(None);
             }
         }
         // A little that waits for more does not keep a large buffer.

@@ -13,6 +13,9 @@ use tokio::io::AsyncWrite;
 /// What is gathered before it is written, unless it is flushed first.
 const WRITE_BUFFER: usize = 32 * 1024;
 
+/// How much is written before other tasks run.
+const WRITE_TURN: usize = 128 * 1024;
+
 /// A payload of this size is not copied behind the others.
 pub(super) const LARGE_PAYLOAD: usize = 16 * 1024;
 
@@ -81,7 +84,7 @@ impl Encoder {
         self.blocked
     }
 
-    /// Writes everything.
+    /// Writes everything, in turns with other tasks if it is much.
     pub(super) fn poll_write<Io: AsyncWrite + Unpin>(
         &mut self,
         io: &mut Io,
@@ -93,8 +96,15 @@ impl Encoder {
             self.written += some(ready!(Pin::new(&mut *io).poll_write(cx, rest))?)?;
             self.has_written = true;
         }
+        let mut turn = 0;
         while let Some(large) = &mut self.large {
-            let written = some(ready!(Pin::new(&mut *io).poll_write(cx, large))?)?;
+            if turn >= WRITE_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let part = &large[..large.len().min(WRITE_TURN)];
+            let written = some(ready!(Pin::new(&mut *io).poll_write(cx, part))?)?;
+            turn += written;
             large.advance(written);
             self.has_written = true;
             if large.is_empty() {

@@ -39,6 +39,7 @@ pub(crate) fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]
         loop {
             match decoder.next() {
                 Ok(Some(message)) => messages.extend(Decoded::new(message)),
+                Ok(None) if decoder.is_paused() => {}
                 Ok(None) => break,
                 Err(_) => return (messages, true),
             }

@@ -39,8 +39,11 @@ use super::{PacketIo, TransportError};
 /// The most that is read at once, into a buffer of the thread's.
 const READ_SIZE: usize = 64 * 1024;
 
-/// How often a peer that never stops sending is read before other tasks run.
+/// How many control frames of a peer that never stops sending are read before other tasks run.
 const READ_ROUNDS: usize = 64;
+
+/// How many bytes of a message that has not arrived whole are read before that.
+const READ_TURN: usize = READ_SIZE;
 
 /// Engine.IO packets over a WebSocket.
 ///
@@ -68,6 +71,8 @@ enum Ended {
     ByPeer(Option<CloseCode>),
     /// The peer has broken a rule, and is told by this code.
     ByViolation(CloseCode),
+    /// The session is over, and what the peer sends is not kept any more.
+    Here,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
@@ -187,11 +192,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
     type Item = Result<Packet, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut bytes = 0;
         for _ in 0..READ_ROUNDS {
             match self.ended {
                 None => {}
                 Some(Ended::ByPeer(_)) => return Poll::Ready(None),
-                Some(Ended::ByViolation(_)) => return self.poll_discard(cx).map(|()| None),
+                Some(Ended::ByViolation(_) | Ended::Here) => return self.poll_discard(cx).map(|()| None),
             }
             match self.decoder.next() {
                 Ok(Some(message)) => {
@@ -199,12 +205,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
                         return Poll::Ready(Some(packet));
                     }
                 }
+                Ok(None) if self.decoder.is_paused() || bytes >= READ_TURN => break,
                 Ok(None) => {
                     if self.pong_waits || self.ping.is_some() || self.encoder.is_blocked() {
                         self.write_pongs(cx).map_err(|_| BROKEN)?;
                     }
                     match ready!(self.poll_read(cx)) {
-                        Ok(1..) => {}
+                        Ok(read @ 1..) => bytes += read,
                         Ok(0) | Err(_) => return Poll::Ready(None),
                     }
                 }
@@ -237,6 +244,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
 
     fn take_heard(mut self: Pin<&mut Self>) -> Option<Instant> {
         self.heard.take()
+    }
+
+    fn forget_unread(mut self: Pin<&mut Self>) {
+        self.decoder = Decoder::new(0);
+        self.ended.get_or_insert(Ended::Here);
     }
 
     fn take_written(mut self: Pin<&mut Self>) -> bool {
@@ -290,7 +302,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
             let code = match self.ended {
                 Some(Ended::ByPeer(code)) => code,
                 Some(Ended::ByViolation(code)) => Some(code),
-                None => None,
+                Some(Ended::Here) | None => None,
             };
             let code = code.map(|code| u16::from(code).to_be_bytes());
             self.encoder.frame(CLOSE, code.as_ref().map_or(&[], |code| code));

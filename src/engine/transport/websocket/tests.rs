@@ -1,4 +1,11 @@
-use std::{io::Cursor, task::Waker};
+use std::{
+    io::Cursor,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Wake, Waker},
+};
 
 use proptest::prelude::*;
 use tokio::io::ReadBuf;
@@ -39,8 +46,12 @@ fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Resul
             scratch.extend_from_slice(piece);
             decoder.take(scratch);
         });
-        while let Some(message) = decoder.next()? {
-            messages.push(message);
+        loop {
+            match decoder.next()? {
+                Some(message) => messages.push(message),
+                None if decoder.is_paused() => {}
+                None => break,
+            }
         }
     }
     Ok(messages)
@@ -265,6 +276,63 @@ fn a_ping_is_not_answered_behind_a_close_frame() {
     assert!(Pin::new(&mut websocket).poll_close(&mut context()).is_ready());
     assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
     assert_eq!(websocket.io.outgoing, [0x88, 0]);
+}
+
+#[test]
+fn a_peer_that_sends_nothing_but_fragments_or_pongs_is_read_in_turns() {
+    let pong = frame(true, OpCode::Control(Control::Pong), b"");
+    let fragments = [frame(false, TEXT_FRAME, b"4"), frame(false, MORE, b"2").repeat(10_000)].concat();
+    for bytes in [pong.repeat(10_000), fragments] {
+        let mut websocket = over(bytes, usize::MAX);
+        let waker = Arc::new(CountWakes::default());
+        let mut turns = 0;
+        loop {
+            assert!(Pin::new(&mut websocket).poll_next(&mut Context::from_waker(&waker.clone().into())).is_pending());
+            turns += 1;
+            if waker.0.swap(0, Ordering::Relaxed) == 0 {
+                break;
+            }
+        }
+        assert!(turns > 100, "{turns} turns");
+    }
+}
+
+#[test]
+fn a_large_payload_is_written_in_turns() {
+    let mut websocket = over(Vec::new(), usize::MAX);
+    Pin::new(&mut websocket).start_send(Packet::binary(vec![7; 900_000])).unwrap();
+    let waker = Arc::new(CountWakes::default());
+    let mut turns = 0;
+    while Pin::new(&mut websocket).poll_flush(&mut Context::from_waker(&waker.clone().into())).is_pending() {
+        turns += 1;
+        assert_eq!(waker.0.swap(0, Ordering::Relaxed), 1);
+    }
+    assert_eq!(turns, 900_000 / (128 * 1024));
+}
+
+#[test]
+fn what_has_arrived_in_part_is_dropped_with_the_session() {
+    let half = frame(true, BINARY_FRAME, &[7; 900_000])[..800_000].to_vec();
+    let mut websocket = over(half, usize::MAX);
+    for _ in 0..5 {
+        assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
+    }
+    assert!(websocket.unread_bytes() > 100_000);
+    Pin::new(&mut websocket).forget_unread();
+    assert_eq!((websocket.unread_bytes(), websocket.decoder.capacity()), (0, 0));
+    for _ in 0..20 {
+        assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
+    }
+    assert_eq!((websocket.unread_bytes(), websocket.decoder.capacity()), (0, 0));
+}
+
+#[derive(Default)]
+struct CountWakes(AtomicUsize);
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[test]
