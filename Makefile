@@ -15,7 +15,10 @@ GUNGRAUN := $(CURDIR)/benches/.tools/gungraun-$(GUNGRAUN_VERSION)
 COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
 	$(CARGO) bench --bench instructions -- --output-format=json --parallel=auto
 
-.PHONY: demo test bench fuzz client lint unit doc features serde-json typescript interop instructions baseline scaling chart
+SOAK := $(CARGO) test --release --features msgpack --test soak --
+MINUTES ?= 3
+
+.PHONY: demo test bench fuzz soak attack client lint unit doc features serde-json typescript interop instructions baseline scaling chart
 
 # The chat, in the browser.
 demo: client
@@ -55,6 +58,17 @@ interop: client tests/interop/node_modules/.package-lock.json tests/msgpack/node
 		tests/interop/.venv-eio3/done $(CHROMIUM)
 	$(CARGO) build --all-features --examples
 	$(CARGO) test --all-features --test interop -- --test-threads=1
+
+# Real clients behind a network that breaks for so many MINUTES, with an account of every event; then the attacks. SEED says with
+# which random numbers the network begins.
+soak: client tests/interop/node_modules/.package-lock.json
+	$(SOAK) soak $(MINUTES) $(SEED)
+	$(SOAK) attack
+
+# A thousand hostile connections in each way, or in those of ATTACKS. Prints the table of docs/limits.md. ATTACK_SECONDS,
+# ATTACK_CONNECTIONS and ATTACK_MBITS say how.
+attack: client
+	$(SOAK) attack $(ATTACKS)
 
 bench: client
 	$(CARGO) bench --all-features
