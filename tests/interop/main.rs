@@ -21,6 +21,7 @@ use tokio::process::Command;
 use tower_http::services::ServeDir;
 use tower_socketio::{
     Ack, Args, Namespace, SocketId, SocketIo, SocketIoConfig, SocketRef,
+    engine::{EngineIoConfig, EngineIoLayer, EngineSocket, Message, SessionHandler},
     extract::{Data, EventName},
 };
 
@@ -107,6 +108,26 @@ async fn run(program: &str, arguments: &[&str]) {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program} {arguments:?}:\n{text}");
     println!("{text}");
+}
+
+struct EngineEcho(EngineSocket);
+
+impl SessionHandler for EngineEcho {
+    fn message(&mut self, message: Message) {
+        self.0.send(message).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn engine_io_clients_of_each_generation_over_each_transport() {
+    let layer = EngineIoLayer::new(EngineIoConfig::new().allow_eio3(true), EngineEcho);
+    let io = layer.io();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().layer(layer)).await.unwrap() });
+    run("node", &["engine.mjs", &format!("http://{address}")]).await;
+    until(|| io.connections() == 0).await;
+    assert_eq!(io.panics(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

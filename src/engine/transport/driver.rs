@@ -64,7 +64,7 @@ pub(crate) struct Driver<T> {
     /// There is more to handle than fits into the first turn.
     turn: Option<Turn>,
     /// What has been read, and waits for a turn.
-    held: Option<Packet>,
+    held: Option<Box<Packet>>,
 }
 
 /// How far the end of the connection has come.
@@ -198,7 +198,7 @@ impl<T: PacketIo> Driver<T> {
                 return Poll::Pending;
             }
             let packet = match this.turn.as_ref().and_then(|_| this.held.take()) {
-                Some(packet) => Poll::Ready(Some(Ok(packet))),
+                Some(packet) => Poll::Ready(Some(Ok(*packet))),
                 None => this.transport.as_mut().poll_next(cx),
             };
             let Poll::Ready(packet) = packet else {
@@ -212,7 +212,7 @@ impl<T: PacketIo> Driver<T> {
                 Some(Ok(packet)) => {
                     bytes += packet.len();
                     if bytes > READ_BATCH_BYTES && this.turn.is_none() {
-                        *this.held = Some(packet);
+                        *this.held = Some(Box::new(packet));
                         return Poll::Ready(Batch::Full);
                     }
                     connection.engine.meters.received(connection, &packet);

@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
+    num::NonZeroU64,
     task::Waker,
     thread::available_parallelism,
     time::{Duration, Instant},
@@ -21,16 +22,16 @@ pub(crate) struct Turnstile {
 
 #[derive(Debug, Default)]
 struct State {
-    next: u64,
+    last: u64,
     /// Those that have been admitted and have not ended their turn, and since when. The first is the oldest.
-    admitted: VecDeque<(u64, Instant)>,
+    admitted: VecDeque<(NonZeroU64, Instant)>,
     /// In the order in which they came.
-    waiting: BTreeMap<u64, Waker>,
+    waiting: BTreeMap<NonZeroU64, Waker>,
 }
 
 /// A place in the order of the [`Turnstile`].
 #[derive(Debug)]
-pub(super) struct Turn(u64);
+pub(super) struct Turn(NonZeroU64);
 
 /// A turn that takes longer does not hold the others up: its future may not be polled at all.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -50,8 +51,8 @@ impl Turnstile {
             if let Some(turn) = ended {
                 state.remove(&turn);
             }
-            let number = state.next;
-            state.next += 1;
+            state.last += 1;
+            let number = NonZeroU64::new(state.last).expect("64 bits do not overflow");
             state.waiting.insert(number, waker.clone());
             Turn(number)
         })

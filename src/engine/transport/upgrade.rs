@@ -255,9 +255,9 @@ mod tests {
     /// Most of what an idle connection takes is here.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<WebSocketTask>() <= 448, "{}", size_of::<WebSocketTask>());
-        eprintln!("{} {} {}", size_of::<Connection>(), size_of::<crate::server::Client>(), size_of::<WebSocketTask>());
-        assert!(size_of::<Connection>() <= 640, "{}", size_of::<Connection>());
+        assert!(size_of::<WebSocketTask>() <= 400, "{}", size_of::<WebSocketTask>());
+        assert!(size_of::<Connection>() <= 528, "{}", size_of::<Connection>());
+        assert!(size_of::<crate::server::Client>() <= 104, "{}", size_of::<crate::server::Client>());
         assert!(size_of::<crate::socket::Socket>() <= 360, "{}", size_of::<crate::socket::Socket>());
     }
 }
