@@ -171,7 +171,7 @@ macro_rules! engine_settings {
             /// Sets how long nothing may be written to a client for which something waits. Default: 10 seconds.
             ///
             /// After it, the client is disconnected with "slow client". On a stream the time runs while its buffers are full; on long-polling,
-            /// while more than 64 KiB waits and no poll is pending. With [`SlowClientPolicy::DropPacket`] it never runs: the heartbeat
+            /// while more than 64 KiB waits and no poll is pending. With [`SlowClientPolicy::DropPacket`](crate::SlowClientPolicy::DropPacket) it never runs: the heartbeat
             /// ends the connection of a client that is gone.
             pub fn slow_client_timeout(mut $self, timeout: std::time::Duration) -> Self {
                 $engine.slow_client_timeout = Some(timeout.min(crate::util::FOREVER));

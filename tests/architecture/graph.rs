@@ -182,11 +182,11 @@ impl Reader<'_> {
         }
     }
 
-    fn path(&mut self, path: Vec<String>) {
+    fn path(&mut self, path: &[String]) {
         if let Some(first) = path.first() {
             self.contents.names.insert(first.clone());
         }
-        self.contents.paths.extend(self.absolute(&path));
+        self.contents.paths.extend(self.absolute(path));
     }
 
     /// The paths in the arguments of a macro.
@@ -197,14 +197,14 @@ impl Reader<'_> {
             match token {
                 TokenTree::Ident(ident) => {
                     if colons != 2 && !path.is_empty() {
-                        self.path(std::mem::take(&mut path));
+                        self.path(&std::mem::take(&mut path));
                     }
                     path.push(ident.to_string());
                     colons = 0;
                 }
                 TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
                 other => {
-                    self.path(std::mem::take(&mut path));
+                    self.path(&std::mem::take(&mut path));
                     colons = 0;
                     if let TokenTree::Group(group) = other {
                         self.tokens(group.stream());
@@ -212,7 +212,7 @@ impl Reader<'_> {
                 }
             }
         }
-        self.path(path);
+        self.path(&path);
     }
 }
 
@@ -237,12 +237,14 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        self.path(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.path(&segments);
         visit::visit_path(self, path);
     }
 
     fn visit_macro(&mut self, item: &'ast syn::Macro) {
-        self.path(item.path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        let segments: Vec<String> = item.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.path(&segments);
         self.tokens(item.tokens.clone());
     }
 }

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
 
-/// The body of a [`SocketIoService`](super::SocketIoService)'s response: its own, or that of the service within.
+/// The body of a [`SocketIoService`](crate::SocketIoService)'s response: its own, or that of the service within.
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseBody<B>(#[pin] Repr<B>);

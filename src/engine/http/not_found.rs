@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use tower_service::Service;
 
-/// The service within a [`SocketIoService`](super::SocketIoService) that stands alone: answers 404.
+/// The service within a [`SocketIoService`](crate::SocketIoService) that stands alone: answers 404.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NotFound;
 
