@@ -24,6 +24,7 @@ pub(crate) enum SendError {
 
 impl Connection {
     /// Queues packets. `volatile` drops them, without an error, unless they would leave at once. The caller wakes the waker.
+    #[inline]
     pub(crate) fn send(&self, packets: &[Packet], volatile: bool) -> Result<Sent, SendError> {
         let mut state = self.state();
         if !state.session.is_open() {
@@ -37,6 +38,7 @@ impl Connection {
     }
 
     /// As [`send`](Self::send), for packets that are moved into the outbox: `cost` is what they cost there.
+    #[inline]
     pub(crate) fn send_with(
         &self,
         cost: usize,
@@ -69,6 +71,7 @@ impl Connection {
     }
 
     /// Whether a WebSocket carries the connection.
+    #[inline]
     pub(crate) fn is_websocket(&self) -> bool {
         self.is_websocket.load(Ordering::Relaxed)
     }

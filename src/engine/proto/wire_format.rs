@@ -71,6 +71,7 @@ impl WireFormat {
     }
 
     /// Whether text for the client must be ASCII: in revision 3, over long-polling, and for clients of 1.0 over a WebSocket.
+    #[inline]
     pub(crate) fn wants_ascii(&self, over_websocket: bool) -> bool {
         let may_decode_twice = || !self.twice.is_never() && (self.may_decode_twice || self.twice.is_likely());
         self.protocol == Protocol::V3 && (!over_websocket || may_decode_twice())

@@ -67,6 +67,7 @@ where
 impl<T: Stream> Stream for Foreign<T> {
     type Item = T::Item;
 
+    #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T::Item>> {
         self.project().transport.poll_next(cx)
     }
