@@ -171,7 +171,9 @@ impl SocketIo {
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
-        self.server.engine.accept(request, transport).await;
+        if let Some(connection) = self.server.engine.accept(request, transport) {
+            connection.await;
+        }
     }
 
     /// The [path](crate::SocketIoConfig::path) under which Socket.IO is served, with the slash at its end.

@@ -217,7 +217,9 @@ impl EngineIo {
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
-        self.0.accept(request, transport).await;
+        if let Some(session) = self.0.accept(request, transport) {
+            session.await;
+        }
     }
 
     /// Closes all sessions: what is queued is sent first. The future is ready when all have ended, but after five seconds at the

@@ -79,6 +79,7 @@ impl Engine {
     }
 
     /// Whether so much waits for clients that some must be closed before more is read.
+    #[inline]
     pub(super) fn is_shedding(&self) -> bool {
         self.shedding.load(Ordering::Relaxed) > 0
     }

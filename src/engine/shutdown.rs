@@ -25,8 +25,8 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(4);
 type Client = (Arc<Connection>, Arc<dyn Peer>);
 
 impl Engine {
-    /// Opens a connection over a transport of packets, and carries it until its end.
-    pub(crate) async fn accept<T>(self: &Arc<Self>, request: Parts, transport: T)
+    /// Opens a connection over a transport of packets. The future carries it until its end. Returns `None` if the connection is refused.
+    pub(crate) fn accept<T>(self: &Arc<Self>, request: Parts, transport: T) -> Option<impl Future<Output = ()>>
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
@@ -38,16 +38,19 @@ impl Engine {
         };
         let Some(id) = id.filter(|id| !id.is_empty()) else {
             log!(warn, "a connection is not accepted: `generate_id` panicked, or its id is empty");
-            return;
+            return None;
         };
         let wire_format = WireFormat::plain(protocol);
         let Ok(request) = ConnectionRequest::new(request, usize::MAX) else {
             log!(warn, "a connection is not accepted: the target of its request cannot be kept");
-            return;
+            return None;
         };
         match Connection::open(self.clone(), id.into(), request, Transport::Custom, wire_format, None) {
-            Ok(connection) => carry(connection, Foreign::new(transport)).await,
-            Err(_) => log!(warn, "a connection is not accepted: its id is taken, or the server is being drained"),
+            Ok(connection) => Some(carry(connection, Foreign::new(transport))),
+            Err(_) => {
+                log!(warn, "a connection is not accepted: its id is taken, or the server is being drained");
+                None
+            }
         }
     }
 

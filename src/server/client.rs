@@ -88,7 +88,7 @@ impl Client {
     }
 
     /// Returns a packet as the client wants it. A parser runs, unless it has done so for another recipient.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
         match &self.server.settings.parser {
             None if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => packet.ascii_packets(),

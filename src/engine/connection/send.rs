@@ -24,7 +24,7 @@ pub(crate) enum SendError {
 
 impl Connection {
     /// Queues packets. `volatile` drops them, without an error, unless they would leave at once. The caller wakes the waker.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send(&self, packets: &[Packet], volatile: bool) -> Result<Sent, SendError> {
         let mut state = self.state();
         if !state.session.is_open() {
@@ -38,7 +38,7 @@ impl Connection {
     }
 
     /// As [`send`](Self::send), for packets that are moved into the outbox: `cost` is what they cost there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send_with(
         &self,
         cost: usize,

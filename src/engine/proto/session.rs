@@ -195,6 +195,7 @@ impl Session {
     // What the layer above does.
 
     /// Queues a packet with its attachments. What is sent to a closing session is dropped.
+    #[inline]
     pub(crate) fn send(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
         self.send_costly(Outbox::cost(packets), |queue| match packets {
             [packet] => queue.push(packet.clone()),
@@ -203,6 +204,7 @@ impl Session {
     }
 
     /// As [`send`](Self::send), of what `add` adds; `cost` is what [`Outbox::cost`] says.
+    #[inline]
     pub(crate) fn send_costly(&mut self, cost: usize, add: impl FnOnce(&mut PacketQueue)) -> Result<(), OutboxFull> {
         match self.state {
             State::Open => self.outbox.push(cost, add),

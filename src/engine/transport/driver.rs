@@ -121,17 +121,17 @@ impl<T: PacketIo> Future for Driver<T> {
             let waits = self.turn.is_some() && self.waits_for_turn(cx);
             let read = if waits { Poll::Pending } else { self.as_mut().poll_read(cx) };
             let rest = self.as_mut().poll_write(read.is_pending() && !waits, cx);
+            if self.turn.is_some() && !waits && read != Poll::Ready(Batch::Full) {
+                self.as_mut().end_turn();
+            }
+            if read.is_pending() && rest.is_pending() {
+                return Poll::Pending;
+            }
             if read == Poll::Ready(Batch::Full) && self.closing.is_none() {
                 self.begin_again(cx);
                 if rest.is_ready() {
                     cx.waker().wake_by_ref();
                 }
-                return Poll::Pending;
-            }
-            if self.turn.is_some() && !waits {
-                self.as_mut().end_turn();
-            }
-            if read.is_pending() && rest.is_pending() {
                 return Poll::Pending;
             }
         }
@@ -185,14 +185,8 @@ impl<T: PacketIo> Driver<T> {
         if must_wait {
             return Poll::Ready(Batch::Full);
         }
-        let (mut bytes, mut begin) = (0, None);
-        for batch in 0..READ_BATCH {
-            if bytes >= READ_BATCH_BYTES
-                || batch > 0 && connection.engine.is_shedding()
-                || batch > 1 && batch.is_power_of_two() && takes_long(&mut begin)
-            {
-                break;
-            }
+        let (mut batch, mut bytes, mut begin) = (0_usize, 0, None);
+        loop {
             if connection.poll_reader_ready(&mut **reader, cx).is_pending() {
                 *this.holds_input = true;
                 return Poll::Pending;
@@ -208,6 +202,7 @@ impl<T: PacketIo> Driver<T> {
                 *this.holds_input |= this.transport.unread_bytes() > 0;
                 return Poll::Pending;
             };
+            let mut is_direct = false;
             match packet {
                 Some(Ok(packet)) => {
                     bytes += packet.len();
@@ -221,25 +216,31 @@ impl<T: PacketIo> Driver<T> {
                         let mut send = send_now(connection, transport, unflushed);
                         let mut direct = Direct::new(if *this.sends_now { Some(&mut send) } else { None });
                         reader.receive(packet, &mut direct, cx);
-                        if direct.was_used() {
-                            // Packets queued by other tasks are sent with the next packet, or before the driver rests.
-                            continue;
-                        }
+                        is_direct = direct.was_used();
                     }
                 }
                 Some(Err(error)) => connection.abort(error.cause()),
                 None => connection.abort(CloseCause::TransportClose),
             }
-            // What it led to is given to the transport at once, while it is in the processor's cache.
-            match poll_send(connection, this.transport.as_mut(), this.unflushed, cx) {
-                Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false)) => return Poll::Ready(Batch::Stopped),
-                Poll::Ready(Err(error)) => connection.abort(error.cause()),
-                Poll::Pending if connection.inspect(Session::closed).is_some() => return Poll::Ready(Batch::Stopped),
-                Poll::Pending => {}
+            // What it led to is given to the transport at once, while it is in the processor's cache. After a direct reply, packets that
+            // other tasks have queued are sent with the next packet, or before the driver rests.
+            if !is_direct {
+                match poll_send(connection, this.transport.as_mut(), this.unflushed, cx) {
+                    Poll::Ready(Ok(true)) => {}
+                    Poll::Ready(Ok(false)) => return Poll::Ready(Batch::Stopped),
+                    Poll::Ready(Err(error)) => connection.abort(error.cause()),
+                    Poll::Pending if connection.inspect(Session::closed).is_some() => {
+                        return Poll::Ready(Batch::Stopped);
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            batch += 1;
+            let is_full = batch == READ_BATCH || bytes >= READ_BATCH_BYTES || connection.engine.is_shedding();
+            if is_full || batch > 1 && batch.is_power_of_two() && takes_long(&mut begin) {
+                return Poll::Ready(Batch::Full);
             }
         }
-        Poll::Ready(Batch::Full)
     }
 
     /// Writes what waits, flushes once, and goes to sleep. Ready if something is to be done first. `all_read` says whether everything
@@ -332,6 +333,7 @@ impl<T: PacketIo> Driver<T> {
 }
 
 /// Whether a batch has taken its time since this was first asked.
+#[inline(never)]
 fn takes_long(begin: &mut Option<Instant>) -> bool {
     begin.get_or_insert_with(Instant::now).elapsed() > READ_BATCH_TIME
 }
