@@ -118,7 +118,7 @@ async fn a_broadcast_collects_answers_and_names_who_did_not_answer() {
     let (mut b, id_b) = WebSocket::join(server.address, "40").await;
     let (mut c, id_c) = WebSocket::join(server.address, "40").await;
     let (d, id_d) = WebSocket::join(server.address, "40").await;
-    let operator = server.io.timeout(Duration::from_secs(2));
+    let operator = server.io.timeout(PATIENCE);
     let mut answers = operator.emit_with_ack::<u8>("vote", "?").unwrap();
     assert_eq!(answers.remaining(), 4);
     a.expect(r#"420["vote","?"]"#).await;
@@ -130,6 +130,9 @@ async fn a_broadcast_collects_answers_and_names_who_did_not_answer() {
     b.say("430[2]").await;
     c.expect(r#"420["vote","?"]"#).await;
     c.say(r#"430["no number"]"#).await;
+    b.is_quiet().await;
+    c.is_quiet().await;
+    skip(PATIENCE).await;
     let rest = soon(answers.responses()).await;
     assert_eq!(rest.answers.iter().map(|(id, vote)| (id.as_str(), *vote)).collect::<Vec<_>>(), [(&*id_b, 2)]);
     let missing: Vec<_> = rest.missing.iter().map(|(id, error)| (id.as_str(), error.is_timeout())).collect();

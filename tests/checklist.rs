@@ -1,6 +1,6 @@
 //! Where this server differs from Node's on purpose, item by item.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tower_socketio::{AckError, DisconnectReason, Namespace, Recovery, SocketIoConfig, SocketRef, extract::AckSender};
@@ -17,18 +17,18 @@ const UPGRADE: [(&str, &str); 4] = [
 #[tokio::test]
 async fn item_1_the_deadline_for_a_pong_survives_an_upgrade() {
     let (namespace, mut reasons) = echo();
-    let config = SocketIoConfig::new()
-        .ping_interval(Duration::from_millis(1500))
-        .ping_timeout(Duration::from_secs(2))
-        .namespace("/", namespace);
+    let config = SocketIoConfig::new().ping_interval(PATIENCE).ping_timeout(PATIENCE).namespace("/", namespace);
     let server = serve_config(config).await;
     let client = Polling::join(server.address).await;
+    skip(PATIENCE).await;
     client.expect("2").await;
     let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
     let mut websocket = WebSocket::raw(server.address, &target, &[]).await.unwrap();
     websocket.say("2probe").await;
     websocket.expect("3probe").await;
     websocket.say("5").await;
+    websocket.is_quiet().await;
+    skip(PATIENCE).await;
     websocket.expect_close().await;
     assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::PingTimeout));
 }

@@ -291,10 +291,12 @@ async fn a_connection_that_joins_nothing_is_closed() {
 
 #[tokio::test]
 async fn a_connection_that_has_joined_stays() {
-    let config = SocketIoConfig::new().connect_timeout(Duration::from_secs(2));
+    let config = SocketIoConfig::new().connect_timeout(PATIENCE).ping_interval(100 * PATIENCE);
     let server = serve_config(config).await;
     let (mut joined, _) = WebSocket::join(server.address, "40").await;
-    WebSocket::open(server.address).await.expect_close().await;
+    let mut idle = WebSocket::open(server.address).await;
+    skip(PATIENCE).await;
+    idle.expect_close().await;
     joined.is_quiet().await;
     joined.say("41").await;
     joined.is_quiet().await;

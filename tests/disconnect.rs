@@ -211,7 +211,7 @@ fn a_runtime_that_ends_takes_everything_with_it() {
         let _b = Polling::join(server.address).await;
         server.io.clone()
     });
-    runtime.shutdown_timeout(Duration::from_secs(5));
+    runtime.shutdown_timeout(PATIENCE);
     assert_eq!((io.stats().connections, io.stats().sockets), (0, 0));
     assert_eq!(notes.lock().unwrap().len(), 2);
 }
@@ -328,7 +328,7 @@ async fn who_leaves_while_on_connect_runs_is_told_to_the_handlers_of_the_disconn
         assert_eq!(soon(notes.recv()).await.unwrap(), format!("disconnect {reason} 0"));
     }
     let (namespace, gate, mut notes) = waiting();
-    let config = SocketIoConfig::new().connect_timeout(Duration::from_secs(1)).namespace("/", namespace);
+    let config = SocketIoConfig::new().connect_timeout(PATIENCE).namespace("/", namespace);
     let server = serve_config(config).await;
     // The client goes.
     let mut client = WebSocket::open(server.address).await;
@@ -346,6 +346,8 @@ async fn who_leaves_while_on_connect_runs_is_told_to_the_handlers_of_the_disconn
     // It takes longer than `connect_timeout`.
     let mut client = WebSocket::open(server.address).await;
     client.say("40").await;
+    server.has_sockets(1).await;
+    skip(PATIENCE).await;
     client.expect_close().await;
     told(&mut notes, "forced close").await;
     // `on_connect` refuses it: then there is nothing to tell.

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use axum::{Json, http::StatusCode, response::Redirect};
@@ -442,15 +441,17 @@ async fn a_client_that_does_not_ping_is_closed_even_after_an_upgrade() {
     });
     let config = SocketIoConfig::new()
         .allow_eio3(true)
-        .ping_interval(Duration::from_secs(2))
-        .ping_timeout(Duration::from_secs(2))
+        .ping_interval(PATIENCE)
+        .ping_timeout(PATIENCE)
         .namespace("/", namespace.with_state(()));
     let server = serve_config(config).await;
     let client = Old::join(server.address, "").await;
     let mut websocket = upgraded(&client).await;
+    skip(2 * PATIENCE).await;
     websocket.expect_close().await;
     assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::PingTimeout));
     let mut websocket = joined_websocket(server.address, "").await;
+    skip(2 * PATIENCE).await;
     websocket.expect_close().await;
     assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::PingTimeout));
 }

@@ -309,7 +309,7 @@ async fn the_host_is_known_to_layers_of_a_namespace() {
 /// Streams that have become WebSockets keep their connection, whatever else it does.
 #[tokio::test]
 async fn a_connection_without_streams_is_closed_by_our_own_server() {
-    let config = echo().http_idle_timeout(Duration::from_millis(300)).http_header_timeout(Duration::from_secs(3600));
+    let config = echo().http_idle_timeout(Duration::from_secs(1)).http_header_timeout(Duration::from_secs(3600));
     let service = SocketIoService::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -298,13 +298,14 @@ fn more_namespaces_than_a_connection_a_server_or_a_name_may_have() {
 
 #[test]
 fn a_probe_that_is_abandoned() {
-    let config = SocketIoConfig::new().upgrade_timeout(Duration::from_secs(1));
+    let config = SocketIoConfig::new().upgrade_timeout(PATIENCE).ping_interval(100 * PATIENCE);
     costs_nothing(config, async |address| {
         let client = Polling::join(address).await;
         let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
         let mut websocket = WebSocket::raw(address, &target, &[]).await.unwrap();
         websocket.say("2probe").await;
         websocket.expect("3probe").await;
+        skip(PATIENCE).await;
         websocket.expect_close().await;
         client.say(r#"420["echo",1]"#).await;
         client.expect("430[1]").await;
@@ -382,7 +383,8 @@ fn messages_that_do_not_arrive_whole_in_time() {
     let namespace = Namespace::new().on("wait", async move || waits.acquire().await.unwrap().forget());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let config = config().max_concurrent_events(1).namespace("/", namespace.with_state(()));
+        let config = SocketIoConfig::new().receive_timeout(PATIENCE).ping_interval(100 * PATIENCE);
+        let config = config.max_concurrent_events(1).namespace("/", namespace.with_state(()));
         let server = serve_config(config).await;
         let (mut client, _) = WebSocket::join(server.address, "40").await;
         for _ in 0..3 {
@@ -391,7 +393,7 @@ fn messages_that_do_not_arrive_whole_in_time() {
             client.say_binary(b"").await;
         }
         client.say(r#"42["wait"]"#).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        skip(3 * PATIENCE).await;
         gate.add_permits(4);
         client.is_quiet().await;
     });

@@ -268,17 +268,17 @@ async fn a_post_that_is_broken_off_ends_the_session() {
 #[tokio::test]
 async fn three_pings_are_answered_and_the_fourth_is_not() {
     let (namespace, mut reasons) = echo();
-    let config = SocketIoConfig::new()
-        .ping_interval(Duration::from_millis(1500))
-        .ping_timeout(Duration::from_secs(3))
-        .namespace("/", namespace);
+    let config = SocketIoConfig::new().ping_interval(PATIENCE).ping_timeout(PATIENCE).namespace("/", namespace);
     let server = serve_config(config).await;
     let client = Polling::join(server.address).await;
     for _ in 0..3 {
+        skip(PATIENCE).await;
         client.expect("2").await;
         client.say("3").await;
     }
+    skip(PATIENCE).await;
     client.expect("2").await;
+    skip(PATIENCE).await;
     assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::PingTimeout));
     client.is_gone().await;
     server.is_empty().await;
@@ -311,8 +311,8 @@ async fn gated() -> (TestServer, Arc<Notify>) {
     });
     let config = SocketIoConfig::new()
         .max_concurrent_events(1)
-        .ping_interval(Duration::from_millis(500))
-        .ping_timeout(Duration::from_secs(2))
+        .ping_interval(PATIENCE / 5)
+        .ping_timeout(PATIENCE / 5)
         .namespace("/", namespace.with_state(()));
     (serve_config(config).await, gate)
 }
@@ -326,6 +326,8 @@ async fn a_client_whose_post_is_held_up_is_not_a_silent_one() {
     let polls = async {
         let mut pings = 0;
         while pings < 4 {
+            // Less than the post waits for its answer, all together.
+            skip(PATIENCE / 5).await;
             pings += client.poll().await.text().split('\x1e').filter(|packet| *packet == "2").count();
         }
         gate.notify_one();

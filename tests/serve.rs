@@ -98,7 +98,8 @@ async fn a_connection_that_is_kept_alive_in_vain_is_closed() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_its_response_is_cut_off() {
-    let config = SocketIoConfig::new().http_write_timeout(SHORT).max_buffered_bytes(usize::MAX);
+    // Long enough for the look at the tasks below.
+    let config = SocketIoConfig::new().http_write_timeout(10 * SHORT).max_buffered_bytes(usize::MAX);
     let (address, io, _serving) = listen(config).await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let client = Polling::join(address).await;
@@ -118,7 +119,7 @@ async fn a_client_that_does_not_read_its_response_is_cut_off() {
 
 #[tokio::test]
 async fn a_client_that_reads_slowly_is_not() {
-    let config = SocketIoConfig::new().http_write_timeout(Duration::from_secs(5)).max_buffered_bytes(usize::MAX);
+    let config = SocketIoConfig::new().http_write_timeout(PATIENCE).max_buffered_bytes(usize::MAX);
     let (address, io, _serving) = listen(config).await;
     let client = Polling::join(address).await;
     io.emit("large", &"x".repeat(20_000_000)).unwrap();

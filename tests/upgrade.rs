@@ -123,11 +123,13 @@ async fn a_probe_that_fails_leaves_the_session_as_it_was() {
 
 #[tokio::test]
 async fn a_probe_that_falls_silent_is_closed_and_the_session_lives() {
-    let server = server_with(SocketIoConfig::new().upgrade_timeout(Duration::from_secs(1))).await;
+    let config = SocketIoConfig::new().upgrade_timeout(PATIENCE).ping_interval(100 * PATIENCE);
+    let server = server_with(config).await;
     let client = Polling::join(server.address).await;
     let mut websocket = probe(&client).await;
     websocket.say("2probe").await;
     websocket.expect("3probe").await;
+    skip(PATIENCE).await;
     websocket.expect_close().await;
     client.say(r#"42["echo",1]"#).await;
     client.expect(r#"42["echo",1]"#).await;

@@ -123,17 +123,18 @@ async fn a_websocket_ping_is_answered() {
 #[tokio::test]
 async fn three_pings_are_answered_and_the_fourth_is_not() {
     let (namespace, mut reasons) = echo();
-    let config = SocketIoConfig::new()
-        .ping_interval(Duration::from_millis(1500))
-        .ping_timeout(Duration::from_secs(3))
-        .namespace("/", namespace);
+    let config = SocketIoConfig::new().ping_interval(PATIENCE).ping_timeout(PATIENCE).namespace("/", namespace);
     let server = serve_config(config).await;
     let (mut client, _) = WebSocket::join(server.address, "40").await;
     for _ in 0..3 {
+        skip(PATIENCE).await;
         client.expect("2").await;
         client.say("3").await;
+        client.is_quiet().await;
     }
+    skip(PATIENCE).await;
     client.expect("2").await;
+    skip(PATIENCE).await;
     client.expect_close().await;
     assert_eq!(soon(reasons.recv()).await, Some(DisconnectReason::PingTimeout));
     server.is_empty().await;

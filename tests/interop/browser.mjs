@@ -12,7 +12,7 @@ const browser = await chromium.launch({
 async function visit(name, viewport) {
   const context = await browser.newContext({ viewport });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(60_000);
   page.on("pageerror", (error) => assert.fail(`${name}: ${error}`));
   await page.goto(url);
   await page.fill("#name", name);

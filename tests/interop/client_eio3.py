@@ -4,12 +4,12 @@ from urllib.parse import quote
 
 import socketio
 
-from client import SECRET, TEXT, URL, Waiter, check_events, main
+from client import PATIENCE, SECRET, TEXT, URL, Waiter, check_events, main
 
 
 def connected(transports, namespace="/"):
     """A client that is connected to a namespace, which is not waited for by `connect` itself."""
-    client = socketio.Client()
+    client = socketio.Client(request_timeout=PATIENCE)
     connection = Waiter(client, "connect", namespace=namespace.partition("?")[0])
     client.connect(URL, transports=transports, namespaces=[namespace])
     connection.wait()
@@ -18,7 +18,7 @@ def connected(transports, namespace="/"):
 
 def refusal(transports, namespace):
     """What a client is told that may not connect to a namespace."""
-    client = socketio.Client()
+    client = socketio.Client(request_timeout=PATIENCE)
     reasons = Waiter(client, "connect_error", namespace=namespace.partition("?")[0])
     client.connect(URL, transports=transports, namespaces=[namespace])
     reasons.wait()
@@ -28,17 +28,17 @@ def refusal(transports, namespace):
 
 def check(transports):
     client = connected(transports)
-    assert client.call("id", timeout=5) == client.sid
-    # It turns empty bytes into None, and gives up if a pong takes longer than the interval, which is 1.5 s.
-    check_events(client, empty=None, heartbeats=3.5)
+    assert client.call("id", timeout=PATIENCE) == client.sid
+    # It turns empty bytes into None, and gives up if a pong takes longer than the interval, which is 5 s.
+    check_events(client, empty=None, heartbeats=11)
 
     assert refusal(transports, "/guarded?token=wrong") == ({"code": 7},)
     assert refusal(transports, "/closed") == (TEXT,)
     assert refusal(transports, "/unknown") == ({"message": "Invalid namespace"},)
 
     guarded = connected(transports, "/guarded?token=" + quote(SECRET))
-    assert guarded.call("id", namespace="/guarded", timeout=5) == "/guarded#" + guarded.sid
-    assert guarded.call("ack", TEXT, namespace="/guarded", timeout=5) == TEXT
+    assert guarded.call("id", namespace="/guarded", timeout=PATIENCE) == "/guarded#" + guarded.sid
+    assert guarded.call("ack", TEXT, namespace="/guarded", timeout=PATIENCE) == TEXT
     guarded.disconnect()
 
 

@@ -104,10 +104,13 @@ const kinds = {
   "upgrade in base64": { transports: ["polling", "websocket"], forceBase64: true },
 };
 
+/** For hangs: the machine may have other work. In milliseconds. */
+const PATIENCE = 60_000;
+
 /** A promise that `start` fulfils in time by calling what it is given. */
 function within(what, start) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no ${what} in time`)), 5000);
+    const timer = setTimeout(() => reject(new Error(`no ${what} in time`)), PATIENCE);
     start((value) => {
       clearTimeout(timer);
       resolve(value);
@@ -140,7 +143,7 @@ function showing(build, token) {
 
 /** A new connection. */
 function dial({ build, options, dialled }, path, more) {
-  const socket = build.io(url + path, { forceNew: true, reconnectionDelay: 10, ...options, ...more });
+  const socket = build.io(url + path, { forceNew: true, reconnectionDelay: 10, timeout: PATIENCE, ...options, ...more });
   dialled.add(socket);
   return socket;
 }

@@ -15,7 +15,7 @@ async function talk() {
   const socket = io(location.origin, { transports: ["polling"], forceJSONP: true, forceNew: true });
   const once = (event) =>
     new Promise((resolve, reject) => {
-      setTimeout(() => reject(new Error(`no "${event}" in time`)), 10_000);
+      setTimeout(() => reject(new Error(`no "${event}" in time`)), 60_000);
       socket.on(event, (...args) => resolve(args));
     });
   await once("connect");

@@ -39,7 +39,7 @@ fn config() -> SocketIoConfig {
     }
     async fn ask(socket: SocketRef, Data(question): Data<String>) {
         tokio::spawn(async move {
-            let answer = socket.timeout(Duration::from_secs(5)).emit_with_ack::<Args>("question", &question).await;
+            let answer = socket.timeout(PATIENCE).emit_with_ack::<Args>("question", &question).await;
             socket.emit("answer", &answer.unwrap()).unwrap();
         });
     }
@@ -93,7 +93,7 @@ fn config() -> SocketIoConfig {
         .with_state(());
     SocketIoConfig::new()
         .ping_interval(Duration::from_millis(300))
-        .ping_timeout(Duration::from_secs(3))
+        .ping_timeout(PATIENCE)
         .namespace("/", root)
         .namespace("/guarded", guarded)
         .namespace("/closed", Namespace::new().on_connect(closed).with_state(()))
@@ -103,7 +103,7 @@ fn config() -> SocketIoConfig {
 async fn run(program: &str, arguments: &[&str]) {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(FOLDER).kill_on_drop(true);
-    let output = tokio::time::timeout(Duration::from_secs(240), command.output()).await;
+    let output = tokio::time::timeout(PATIENCE * 15, command.output()).await;
     let output = output.expect("the script ends in time").expect("the program runs");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program} {arguments:?}:\n{text}");
@@ -146,7 +146,7 @@ async fn the_python_client_over_each_transport() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_python_client_of_the_second_generation() {
-    let config = config().allow_eio3(true).ping_interval(Duration::from_millis(1500));
+    let config = config().allow_eio3(true).ping_interval(Duration::from_secs(5));
     let server = serve_config(config).await;
     run(".venv-eio3/bin/python", &["client_eio3.py", &format!("http://{}", server.address)]).await;
     until(|| server.io.stats().sockets == 0).await;

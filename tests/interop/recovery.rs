@@ -108,7 +108,7 @@ async fn run(transport: &str, seed: u64) -> Report {
 
 /// As `soon`, with more patience for a machine that is busy.
 async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it happens in time")
+    tokio::time::timeout(PATIENCE * 3, future).await.expect("it happens in time")
 }
 
 async fn report(client: &mut Child) -> Report {

@@ -8,7 +8,7 @@ const parser = createRequire(import.meta.url)("socket.io-msgpack-parser");
 const url = process.argv[2];
 
 const within = (promise, what) =>
-  Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error(`no ${what}`)), 20_000).unref())]);
+  Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error(`no ${what}`)), 60_000).unref())]);
 const once = (emitter, event) => within(new Promise((resolve) => emitter.once(event, (...args) => resolve(args))), event);
 const ask = (socket, ...args) => within(socket.emitWithAck(...args), `ack of ${args[0]}`);
 
