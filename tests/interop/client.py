@@ -1,7 +1,9 @@
 """The Python client over each transport, against the server of main.rs."""
 
+import os
 import sys
 import threading
+import traceback
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -85,30 +87,41 @@ def check_events(client, empty=b"", heartbeats=0.7):
 
 
 def check(transports):
-    client = socketio.Client(request_timeout=PATIENCE)
+    client = socketio.Client(request_timeout=PATIENCE, reconnection=False)
     client.connect(URL, transports=transports, namespaces=["/"], wait_timeout=PATIENCE)
     assert len(client.get_sid("/")) == 20
     assert client.call("id", timeout=PATIENCE) == client.get_sid("/")
     check_events(client)
 
-    refused = socketio.Client(request_timeout=PATIENCE)
+    refused = socketio.Client(request_timeout=PATIENCE, reconnection=False)
     reasons = Waiter(refused, "connect_error", namespace="/guarded")
     refused.connect(URL, transports=transports, namespaces=["/guarded"], auth={"token": "wrong"}, wait=False)
     assert reasons.wait()[0] == {"message": "no entry", "data": {"code": 7}}, reasons.args
     assert "/guarded" not in refused.namespaces
     refused.disconnect()
 
-    guarded = socketio.Client(request_timeout=PATIENCE)
+    guarded = socketio.Client(request_timeout=PATIENCE, reconnection=False)
     guarded.connect(URL, transports=transports, namespaces=["/guarded"], auth={"token": SECRET}, wait_timeout=PATIENCE)
     assert guarded.call("ack", 1, namespace="/guarded", timeout=PATIENCE) == 1
     guarded.disconnect()
 
 
 def main(check):
-    """Runs a check over each transport, all at once."""
+    """Runs a check over each transport, all at once, and ends the process."""
+
+    def run(transports):
+        try:
+            check(transports)
+        except BaseException:
+            print("python-socketio", version("python-socketio"), "over", transports, "failed", flush=True)
+            traceback.print_exc()
+            # Threads of clients would keep the process.
+            os._exit(1)
+        print("python-socketio", version("python-socketio"), "over", transports, "passed", flush=True)
+
     with ThreadPoolExecutor() as executor:
-        for transports, _ in zip(TRANSPORTS, executor.map(check, TRANSPORTS)):
-            print("python-socketio", version("python-socketio"), "over", transports, "passed")
+        list(executor.map(run, TRANSPORTS))
+    os._exit(0)
 
 
 if __name__ == "__main__":

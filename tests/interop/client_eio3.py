@@ -9,7 +9,7 @@ from client import PATIENCE, SECRET, TEXT, URL, Waiter, check_events, main
 
 def connected(transports, namespace="/"):
     """A client that is connected to a namespace, which is not waited for by `connect` itself."""
-    client = socketio.Client(request_timeout=PATIENCE)
+    client = socketio.Client(request_timeout=PATIENCE, reconnection=False)
     connection = Waiter(client, "connect", namespace=namespace.partition("?")[0])
     client.connect(URL, transports=transports, namespaces=[namespace])
     connection.wait()
@@ -18,7 +18,7 @@ def connected(transports, namespace="/"):
 
 def refusal(transports, namespace):
     """What a client is told that may not connect to a namespace."""
-    client = socketio.Client(request_timeout=PATIENCE)
+    client = socketio.Client(request_timeout=PATIENCE, reconnection=False)
     reasons = Waiter(client, "connect_error", namespace=namespace.partition("?")[0])
     client.connect(URL, transports=transports, namespaces=[namespace])
     reasons.wait()

@@ -93,7 +93,8 @@ fn config() -> SocketIoConfig {
         .with_state(());
     SocketIoConfig::new()
         .ping_interval(Duration::from_millis(300))
-        .ping_timeout(PATIENCE)
+        // A script that ends without a word is noticed before patience is lost.
+        .ping_timeout(PATIENCE / 2)
         .namespace("/", root)
         .namespace("/guarded", guarded)
         .namespace("/closed", Namespace::new().on_connect(closed).with_state(()))

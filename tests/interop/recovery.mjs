@@ -21,6 +21,7 @@ socket.on("connect", () => {
   if (connects.length === 1) socket.emit("ready");
 });
 socket.on("n", (number) => received.push(number));
+socket.on("there?", (answer) => answer());
 socket.on("end", () => {
   process.stdout.write(JSON.stringify({ received, connects }), () => process.exit());
 });

@@ -95,6 +95,7 @@ async fn run(transport: &str, seed: u64) -> Report {
         // Slower than the client, which is to catch up.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    within(speaker.client_is_back()).await;
     proxy.cut(speaker.cut());
     (0..20).for_each(|_| speaker.speak());
     speaker.io.to(&*speaker.id).emit("end", &()).unwrap();
@@ -155,6 +156,19 @@ impl Speaker {
         self.speak();
         if self.below(4) == 0 {
             self.change_rooms().await;
+        }
+    }
+
+    /// Waits until the client answers, however long it takes to come back.
+    async fn client_is_back(&self) {
+        loop {
+            if let Some(socket) = self.io.socket(&self.id) {
+                let answer = socket.timeout(Duration::from_secs(1)).emit_with_ack::<()>("there?", &());
+                if answer.await.is_ok() {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
