@@ -138,7 +138,7 @@ enum Check {
 }
 
 impl EventRequest {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(socket: Arc<Socket>, event: EventPayload, ack: Option<u64>) -> Self {
         let ack = ack.map(PendingAck::new);
         Self { socket: socket.into(), content: Content::Event(event), ack, ack_taken: false, check: Check::Unread }

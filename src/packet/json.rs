@@ -36,6 +36,7 @@ impl Json {
 impl Deref for Json {
     type Target = str;
 
+    #[inline]
     fn deref(&self) -> &str {
         &self.text[self.start..]
     }

@@ -119,7 +119,6 @@ impl Inbound {
         Poll::Ready(ack.map(|(id, args)| Reply { socket: event.socket, id, args }))
     }
 
-    #[inline(always)]
     fn try_receive(&mut self, message: Packet, cx: &mut Context<'_>) -> Result<Option<Reply>, DecodeError> {
         let limits = self.client.server.settings.packet_limits();
         if self.ignored_attachments > 0 {
@@ -150,7 +149,6 @@ impl Inbound {
         }
     }
 
-    #[inline(always)]
     fn dispatch(&mut self, packet: Assembled, cx: &mut Context<'_>) -> Result<Option<Reply>, DecodeError> {
         let Assembled { header, attachments } = packet;
         match header.kind {
@@ -176,7 +174,6 @@ impl Inbound {
         Ok(None)
     }
 
-    #[inline(always)]
     fn event(
         &mut self,
         header: Header,
