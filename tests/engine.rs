@@ -168,6 +168,15 @@ async fn clients_of_revision_3_are_served() {
     // Nothing else than the handshake has been sent: there is no namespace.
     post(server.address, &target, "6:4first7:4second").await.is(200, "ok");
     get(server.address, &target).await.is(200, "6:4first7:4second");
+    // Without binary, clients of 1.x encode and decode the UTF-8 of polled text twice; those of 2.x do not.
+    let target = "/engine.io/?EIO=3&transport=polling&b64=1";
+    let target = format!("{target}&sid={}", sid(get(server.address, target).await.text()));
+    let twice: String = "4hé€😀".bytes().map(char::from).collect();
+    for text in [&*twice, "4hé€😀"] {
+        let payload = format!("{}:{text}", text.encode_utf16().count());
+        post(server.address, &target, payload.clone()).await.is(200, "ok");
+        get(server.address, &target).await.is(200, &payload);
+    }
     let mut client = WebSocket::raw(server.address, "/engine.io/?EIO=3&transport=websocket", &[]).await.unwrap();
     client.text().await;
     client.say("4hé€").await;

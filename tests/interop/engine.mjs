@@ -13,7 +13,8 @@ const clients = {
 const transports = { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] };
 const messages = ["ascii", "hé€😀", "", "ÿ \u0000 \u2028", Buffer.from([0, 1, 2, 254, 255]), Buffer.alloc(0), "中文".repeat(40_000)];
 
-const toBuffer = (data) => (data instanceof ArrayBuffer ? Buffer.from(data) : data);
+// To its parser, a message without data is one of no type.
+const toBuffer = (data) => (data instanceof ArrayBuffer ? Buffer.from(data) : (data ?? ""));
 const same = (a, b) => (typeof a === "string" ? a === b : Buffer.isBuffer(b) && a.equals(b));
 
 async function echo(version, transport) {

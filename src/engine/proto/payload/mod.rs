@@ -42,7 +42,7 @@ pub(crate) fn encode_payload(wire_format: &WireFormat, packets: Vec<Packet>) -> 
         Protocol::V3 if wire_format.answers_in_bytes(&packets) => {
             (v3::encode_binary(&packets), "application/octet-stream")
         }
-        Protocol::V3 => (v3::encode_text(&packets), TEXT),
+        Protocol::V3 => (v3::encode_text(&packets, wire_format.twice.is_likely()), TEXT),
     };
     if let Some(index) = &wire_format.jsonp {
         // Not text/plain, as Node says: a browser that is told not to sniff would not run it.

@@ -40,10 +40,17 @@ pub(super) fn encode_binary(packets: &[Packet]) -> Bytes {
     body.into()
 }
 
-pub(super) fn encode_text(packets: &[Packet]) -> Bytes {
+/// Encodes packets as text, with binary as base64.
+///
+/// `twice` is for clients that decode the UTF-8 of text twice: each byte becomes a character.
+pub(super) fn encode_text(packets: &[Packet], twice: bool) -> Bytes {
     let mut body = Vec::with_capacity(packets.iter().map(|packet| packet.len() * 4 / 3 + 12).sum());
     for packet in packets {
         match packet.text() {
+            Some(text) if twice && !text.is_ascii() => {
+                write_length(&mut body, text.len());
+                body.extend(text.iter().copied().map(char::from).collect::<String>().into_bytes());
+            }
             Some(text) => {
                 write_length(&mut body, utf16_len(text));
                 body.extend_from_slice(text);
@@ -301,7 +308,8 @@ mod tests {
     #[test]
     fn text_and_base64_follow_their_lengths() {
         let packets = [Packet::message("€"), message(&[1, 2, 3, 4]), Packet::message("hello")];
-        assert_eq!(&encode_text(&packets)[..], "2:4€10:b4AQIDBA==6:4hello".as_bytes());
+        assert_eq!(&encode_text(&packets, false)[..], "2:4€10:b4AQIDBA==6:4hello".as_bytes());
+        assert_eq!(&encode_text(&packets, true)[..], "4:4\u{e2}\u{82}\u{ac}10:b4AQIDBA==6:4hello".as_bytes());
     }
 
     proptest! {
@@ -314,7 +322,7 @@ mod tests {
             1..8,
         )) {
             prop_assert_eq!(binary(&encode_binary(&parts)).unwrap(), &parts[..]);
-            let read = text(std::str::from_utf8(&encode_text(&parts)).unwrap()).unwrap();
+            let read = text(std::str::from_utf8(&encode_text(&parts, false)).unwrap()).unwrap();
             prop_assert_eq!(read, parts);
         }
 
