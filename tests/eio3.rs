@@ -390,7 +390,17 @@ async fn text_over_a_websocket_is_escaped_only_for_clients_that_may_decode_it_tw
     let once = r#"42["echo","hé€😀"]"#;
     let twice: String = once.bytes().map(char::from).collect();
     let escaped = r#"42["echo","h\u00e9\u20ac\ud83d\ude00"]"#;
-    // Nothing in the handshake tells which client it is. It is taken for a newer one, until it sends text in the manner of 1.0.
+    // The client of 1.0 for Node.js makes its keys from the time, and offers no extension.
+    let target = "/socket.io/?EIO=3&transport=websocket";
+    let mut client =
+        WebSocket::raw(server.address, target, &[("sec-websocket-key", "MTMtMTQyODk0MTM0NTMzMg==")]).await.unwrap();
+    assert!(client.text().await.starts_with("0{"));
+    client.expect("40").await;
+    server.io.emit("é", &()).unwrap();
+    client.expect(r#"42["\u00e9"]"#).await;
+    client.say("1").await;
+    server.is_empty().await;
+    // Another one is taken for a newer client, until it sends text in the manner of 1.0.
     let mut client = joined_websocket(server.address, "").await;
     server.io.emit("é", &()).unwrap();
     client.expect(r#"42["é"]"#).await;

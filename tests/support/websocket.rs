@@ -44,7 +44,12 @@ impl WebSocket {
         stream.set_nodelay(true).expect("the socket is open");
         let mut request = format!("ws://{address}{target}").into_client_request().expect("the target is well formed");
         for (name, value) in headers {
-            request.headers_mut().append(*name, value.parse().expect("a header value"));
+            let value = value.parse().expect("a header value");
+            // One key; of others there may be several.
+            match *name {
+                "sec-websocket-key" => drop(request.headers_mut().insert(*name, value)),
+                name => drop(request.headers_mut().append(name, value)),
+            }
         }
         let (stream, response) = soon(client_async_with_config(request, stream, Some(config()))).await?;
         let (parts, _) = response.into_parts();

@@ -105,6 +105,7 @@ fn handshake<B>(
     let wire_format = wire_format.filter(|wire_format| wire_format.protocol == Protocol::V4 || config.allow_eio3);
     let mut wire_format = wire_format.ok_or(Refusal::UnsupportedProtocol)?;
     wire_format.takes_few_packets = takes_few_packets(&parts.headers);
+    wire_format.may_decode_twice |= upgrading && is_ws_0_4(&parts.headers);
     if engine.draining.load(Ordering::Relaxed) {
         return Err(DRAINING.into());
     }
@@ -131,6 +132,13 @@ fn handshake<B>(
 fn takes_few_packets(headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
     agent.starts_with(b"python-requests/") || agent.starts_with(b"Python/")
+}
+
+/// Whether a WebSocket comes from the library that the client of 1.0 for Node.js has: its keys are the base64 of `13-` and the time,
+/// and it offers no extension.
+fn is_ws_0_4(headers: &HeaderMap) -> bool {
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
+    key.starts_with(b"MTMt") && !headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
 }
 
 const DRAINING: Refusal = Refusal::Overloaded("The server is shutting down");
