@@ -21,6 +21,7 @@ pub(crate) use self::{
     config::ConnectionTimeouts,
     connection::{Connection, HeldInput, SendError, Sent},
     http::{Answer, Counts, HttpHooks, OwnBody},
+    observe::ConnectionSpan,
     proto::{
         CloseCause, HandshakeQuery, MESSAGE_BYTE, OpenPacket, Outbox, PacketQueue, Payload, PayloadDecoder, ProbeStep,
         Receipt, Refusal, Session, Timing, WireFormat, encode_payload, error_body, generate_id,

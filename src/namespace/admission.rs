@@ -86,7 +86,7 @@ fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut 
     let Some(socket) = entered else {
         return;
     };
-    let watch = ConnectWatch::start(&socket);
+    let watch = ConnectWatch::start(&socket.scope());
     if socket.namespace.admits_everyone() {
         let shares = socket.session.is_none() && client.connection.request.extension::<MatchedPath>().is_none();
         return watch.in_scope(|| {

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     engine::Direct,
     handler::{EventError, EventFuture, EventResponse, EventRoute},
-    observe::EventWatch,
+    observe::{self, EventWatch},
     packet::{ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
     parser::prepare,
     server::{EVENT, EventCost, Share},
@@ -182,7 +182,6 @@ impl EventRequest {
     }
 
     /// The number of the ack that the client waits for.
-    #[cfg(feature = "tracing")]
     pub(crate) fn ack_id(&self) -> Option<u64> {
         self.ack.as_ref().map(|ack| ack.id)
     }
@@ -425,12 +424,12 @@ pub(crate) fn start_event(
     let ack = request.ack.clone();
     let cost = request.cost();
     let mut event = match start {
-        EventStart::At(events) => Contained::call(EventWatch::start(&request), || events.start(request)),
+        EventStart::At(events) => Contained::call(watch(&request), || events.start(request)),
         // A layer may look at the arguments, or let no handler read them.
         EventStart::Ready(_) if !request.is_well_formed() => return None,
-        EventStart::Ready(events) => Contained::call(EventWatch::start(&request), || events.call_ready(request)),
+        EventStart::Ready(events) => Contained::call(watch(&request), || events.call_ready(request)),
         EventStart::Panicked => {
-            let mut watch = EventWatch::start(&request);
+            let mut watch = watch(&request);
             let response = panicked(socket, &mut watch);
             answer(socket, ack.as_deref(), response, watch);
             return None;
@@ -464,6 +463,16 @@ pub(crate) fn start_event(
             None
         }
     }
+}
+
+#[inline]
+fn watch(request: &EventRequest) -> EventWatch {
+    let event = observe::Event {
+        name: request.event(),
+        ack: request.ack_id(),
+        disconnect: request.disconnect_reason().map(DisconnectReason::as_str),
+    };
+    EventWatch::start(&request.socket.inner().scope(), &event)
 }
 
 /// A handler behind its layers. If they panic, when they are called or later, that is the end of this event alone.
@@ -503,7 +512,7 @@ fn panicked(socket: &Socket, watch: &mut EventWatch) -> EventResponse {
 
 /// Takes note of what a handler returned. Answers with the arguments of its ack.
 fn ended(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> {
-    watch.end(&response);
+    watch.end(response.error().is_some());
     if let Some(error) = response.error() {
         watch.in_scope(|| log!(debug, error = %error, "an event handler failed"));
     }
@@ -548,7 +557,7 @@ fn run_detached(
     let runtime = &socket.client.connection.runtime;
     let _entered = runtime.enter();
     let request = EventRequest::disconnect(socket, name, reason);
-    let mut event = Contained::call(EventWatch::start(&request), || handler.start(request));
+    let mut event = Contained::call(watch(&request), || handler.start(request));
     match event.poll(socket, &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(response) => {
             answer(socket, None, response, event.watch);

@@ -32,7 +32,6 @@ pub(crate) struct Definition {
     pub(super) events: EventRoute,
     pub(super) disconnecting: Option<EventRoute>,
     pub(super) disconnect: Option<EventRoute>,
-    #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "it is empty then"))]
     pub(super) label: NamespaceLabel,
     pub(super) meters: NamespaceMeters,
 }
@@ -120,7 +119,6 @@ impl NamespaceState {
     }
 
     /// The name with which it was configured.
-    #[cfg(feature = "tracing")]
     pub(crate) fn label(&self) -> &NamespaceLabel {
         &self.definition.label
     }

@@ -5,11 +5,11 @@ use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
 use crate::{
     engine::{Packet, SendError, Sent},
-    handler::EventResponse,
-    namespace::EventRequest,
     packet::Encoded,
     room::Registry,
 };
+
+use super::Event;
 
 /// The label of events without a handler of their own, whose names clients choose.
 const ANY_EVENT: &str = "*";
@@ -188,12 +188,11 @@ impl ConnectMeter {
 pub(super) struct EventMeter(Option<(Arc<EventMeters>, Instant)>);
 
 impl EventMeter {
-    pub(super) fn start(request: &EventRequest) -> Self {
-        if request.disconnect_reason().is_some() {
+    pub(super) fn start(namespace: &NamespaceMeters, event: &Event<'_>) -> Self {
+        if event.disconnect.is_some() {
             return Self::none();
         }
-        let namespace = request.socket().inner().namespace.meters();
-        let meters = namespace.events.get(request.event()).unwrap_or(&namespace.other_events).clone();
+        let meters = namespace.events.get(event.name).unwrap_or(&namespace.other_events).clone();
         meters.received.increment(1);
         Self(Some((meters, Instant::now())))
     }
@@ -202,10 +201,10 @@ impl EventMeter {
         Self(None)
     }
 
-    pub(super) fn end(&self, response: &EventResponse) {
+    pub(super) fn end(&self, failed: bool) {
         if let Some((meters, started)) = &self.0 {
             meters.seconds.record(started.elapsed());
-            if response.error().is_some() {
+            if failed {
                 meters.errors.increment(1);
             }
         }

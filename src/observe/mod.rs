@@ -16,7 +16,7 @@ mod spans;
 
 use std::future::Future;
 
-use crate::{handler::EventResponse, namespace::EventRequest, socket::Socket};
+use crate::engine::ConnectionSpan;
 
 use self::{
     meters::{ConnectMeter, EventMeter},
@@ -27,6 +27,27 @@ pub(crate) use self::{
     spans::NamespaceLabel,
 };
 
+/// The connection and the namespace to which something belongs.
+#[cfg_attr(not(all(feature = "metrics", feature = "tracing")), allow(dead_code))]
+pub(crate) struct Scope<'a> {
+    pub(crate) connection: &'a ConnectionSpan,
+    pub(crate) namespace: &'a str,
+    /// Whether a pattern or a predicate has made the namespace.
+    pub(crate) is_dynamic: bool,
+    pub(crate) label: &'a NamespaceLabel,
+    pub(crate) meters: &'a NamespaceMeters,
+}
+
+/// What a handler is called with.
+#[cfg_attr(not(all(feature = "metrics", feature = "tracing")), allow(dead_code))]
+pub(crate) struct Event<'a> {
+    pub(crate) name: &'a str,
+    /// The id of the ack that the client waits for.
+    pub(crate) ack: Option<u64>,
+    /// Why the socket is disconnected, if that is the event.
+    pub(crate) disconnect: Option<&'static str>,
+}
+
 /// A client's CONNECT, while the services of its namespace decide.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectWatch {
@@ -35,8 +56,8 @@ pub(crate) struct ConnectWatch {
 }
 
 impl ConnectWatch {
-    pub(crate) fn start(socket: &Socket) -> Self {
-        Self { span: Span::connect(socket), meter: ConnectMeter::start(socket.namespace.meters()) }
+    pub(crate) fn start(scope: &Scope<'_>) -> Self {
+        Self { span: Span::connect(scope), meter: ConnectMeter::start(scope.meters) }
     }
 
     /// Runs what decides in the span.
@@ -68,8 +89,8 @@ pub(crate) struct EventWatch {
 }
 
 impl EventWatch {
-    pub(crate) fn start(request: &EventRequest) -> Self {
-        Self { span: Span::event(request), meter: EventMeter::start(request) }
+    pub(crate) fn start(scope: &Scope<'_>, event: &Event<'_>) -> Self {
+        Self { span: Span::event(scope, event), meter: EventMeter::start(scope.meters, event) }
     }
 
     /// For a handler that runs beside another one: it shares the span, and is not measured.
@@ -86,10 +107,10 @@ impl EventWatch {
     }
 
     /// The handler has answered.
-    pub(crate) fn end(&mut self, response: &EventResponse) {
-        if response.error().is_some() {
+    pub(crate) fn end(&mut self, failed: bool) {
+        if failed {
             self.span.failed("error");
         }
-        self.meter.end(response);
+        self.meter.end(failed);
     }
 }

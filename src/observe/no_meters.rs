@@ -2,11 +2,11 @@
 
 use crate::{
     engine::{SendError, Sent},
-    handler::EventResponse,
-    namespace::EventRequest,
     packet::Encoded,
     room::Registry,
 };
+
+use super::Event;
 
 #[derive(Debug)]
 pub(crate) struct ServerMeters;
@@ -80,7 +80,7 @@ impl ConnectMeter {
 pub(super) struct EventMeter;
 
 impl EventMeter {
-    pub(super) fn start(_: &EventRequest) -> Self {
+    pub(super) fn start(_: &NamespaceMeters, _: &Event<'_>) -> Self {
         Self
     }
 
@@ -88,5 +88,5 @@ impl EventMeter {
         Self
     }
 
-    pub(super) fn end(&self, _: &EventResponse) {}
+    pub(super) fn end(&self, _: bool) {}
 }

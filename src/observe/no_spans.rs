@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::{namespace::EventRequest, socket::Socket};
+use super::{Event, Scope};
 
 #[derive(Debug)]
 pub(crate) struct NamespaceLabel;
@@ -17,11 +17,11 @@ impl NamespaceLabel {
 pub(super) struct Span;
 
 impl Span {
-    pub(super) fn connect(_: &Socket) -> Self {
+    pub(super) fn connect(_: &Scope<'_>) -> Self {
         Self
     }
 
-    pub(super) fn event(_: &EventRequest) -> Self {
+    pub(super) fn event(_: &Scope<'_>, _: &Event<'_>) -> Self {
         Self
     }
 

@@ -2,10 +2,7 @@ use std::future::Future;
 
 use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented};
 
-use crate::{
-    namespace::EventRequest,
-    socket::{DisconnectReason, Socket},
-};
+use super::{Event, Scope};
 
 /// Names of events come from clients: so many bytes of one are shown.
 const MAX_EVENT_NAME: usize = 128;
@@ -29,9 +26,8 @@ pub(super) struct Span {
 }
 
 impl Span {
-    pub(super) fn connect(socket: &Socket) -> Self {
-        let connection = socket.client.connection.span.get();
-        let (namespace, label) = (&socket.namespace, &*socket.namespace.label().0);
+    pub(super) fn connect(scope: &Scope<'_>) -> Self {
+        let (connection, label) = (scope.connection.get(), &*scope.label.0);
         let span = info_span!(
             target: "tower_socketio::connect",
             parent: connection.as_deref().and_then(tracing::Span::id),
@@ -41,19 +37,16 @@ impl Span {
             otel.status_code = Empty,
             messaging.system = "socketio",
             messaging.operation.name = "connect",
-            messaging.destination.name = namespace.name(),
-            messaging.destination.template = namespace.is_dynamic().then_some(label),
+            messaging.destination.name = scope.namespace,
+            messaging.destination.template = scope.is_dynamic.then_some(label),
             "error.type" = Empty,
         );
         Self::or_connections(span, connection.as_deref())
     }
 
-    pub(super) fn event(request: &EventRequest) -> Self {
-        let socket = request.socket().inner();
-        let connection = socket.client.connection.span.get();
-        let (namespace, label) = (&socket.namespace, &*socket.namespace.label().0);
-        let reason = request.disconnect_reason();
-        let operation = if reason.is_some() { request.event() } else { "event" };
+    pub(super) fn event(scope: &Scope<'_>, event: &Event<'_>) -> Self {
+        let (connection, label) = (scope.connection.get(), &*scope.label.0);
+        let operation = if event.disconnect.is_some() { event.name } else { "event" };
         let span = info_span!(
             target: "tower_socketio::event",
             parent: connection.as_deref().and_then(tracing::Span::id),
@@ -64,11 +57,11 @@ impl Span {
             messaging.system = "socketio",
             messaging.operation.name = operation,
             messaging.operation.type = "process",
-            messaging.destination.name = namespace.name(),
-            messaging.destination.template = namespace.is_dynamic().then_some(label),
-            messaging.message.id = request.ack_id(),
-            socketio.event = cut(request.event()),
-            socketio.disconnect.reason = reason.map(DisconnectReason::as_str),
+            messaging.destination.name = scope.namespace,
+            messaging.destination.template = scope.is_dynamic.then_some(label),
+            messaging.message.id = event.ack,
+            socketio.event = cut(event.name),
+            socketio.disconnect.reason = event.disconnect,
             "error.type" = Empty,
         );
         Self::or_connections(span, connection.as_deref())

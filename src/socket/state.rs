@@ -20,7 +20,7 @@ use crate::{
     engine::{CloseCause, Protocol, SendError, Sent},
     handler::EventRoute,
     namespace::{self, NamespaceState},
-    observe::SentKind,
+    observe::{Scope, SentKind},
     packet::{Encoded, encode_simple},
     recovery::{Memory, RecoverySession, Restored},
     room::{Handle, MemberId, Registry, Room},
@@ -246,6 +246,18 @@ impl Socket {
     pub(crate) fn observe(&self, packet: &Encoded) {
         if let Some(listeners) = self.listeners() {
             listeners.observe(&self.client.server, packet);
+        }
+    }
+
+    /// What spans and metrics say about the socket.
+    #[inline]
+    pub(crate) fn scope(&self) -> Scope<'_> {
+        Scope {
+            connection: &self.client.connection.span,
+            namespace: self.namespace.name(),
+            is_dynamic: self.namespace.is_dynamic(),
+            label: self.namespace.label(),
+            meters: self.namespace.meters(),
         }
     }
 

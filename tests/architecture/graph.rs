@@ -236,6 +236,10 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         self.tree(&item.tree, &[], is_public);
     }
 
+    fn visit_visibility(&mut self, _: &'ast Visibility) {
+        // `pub(super)` names no module that is used.
+    }
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         self.path(&segments);
