@@ -22,7 +22,7 @@ use tower_http::services::{
     fs::{Backend, File, Metadata},
 };
 
-use crate::{config::ClientFiles, engine::error_body};
+use crate::engine::error_body;
 
 include!(concat!(env!("OUT_DIR"), "/client_files.rs"));
 
@@ -41,6 +41,16 @@ const NAMES: [&str; 8] = [
 /// What of a request matters to a file. Its date does not: the date of an embedded file means nothing.
 const HEADERS: [HeaderName; 5] =
     [header::ACCEPT_ENCODING, header::IF_NONE_MATCH, header::IF_MATCH, header::RANGE, header::IF_RANGE];
+
+/// Where the files of the JavaScript client come from.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum ClientFiles {
+    /// Those that were built into this crate.
+    #[default]
+    Embedded,
+    Directory(PathBuf),
+    Off,
+}
 
 /// The files of the client, or where to look for them.
 pub(crate) struct ClientBundle {

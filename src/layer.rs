@@ -30,7 +30,7 @@ impl SocketIoLayer {
     /// A layer with a server of its own.
     #[must_use]
     pub fn new(config: SocketIoConfig) -> Self {
-        Self { server: Server::new(config) }
+        Self { server: config.build() }
     }
 
     /// The handle to the server.

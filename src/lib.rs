@@ -57,6 +57,7 @@ mod client_bundle;
 mod cluster;
 mod config;
 pub mod engine;
+mod event;
 pub mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -91,30 +92,31 @@ pub mod value {
 pub use cookie;
 
 pub use self::{
-    cluster::{
-        ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, ServerSideAcks, ServerSideArgs, ServerSideEvent,
-        ServerSideResponses,
-    },
-    config::{SlowClientPolicy, SocketIoConfig},
+    cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, ServerSideArgs},
+    config::SocketIoConfig,
     engine::{
         ClientAddress, ConnectionError, ConnectionRequest, NotFound, Origins, Packet, PacketError, PacketKind,
         PacketPayload, Protocol, ResponseBody, Transport, TransportError,
     },
-    extract::SocketRef,
-    handler::{
-        Ack, EventError, EventFuture, EventHandler, EventResponse, EventRoute, HandlerService, IntoEventResponse,
-        Layered, RouteFuture,
+    event::{
+        Ack, EventError, EventFuture, EventRequest, EventResponse, EventRoute, IntoEventResponse, ListenerId,
+        OutgoingEvent, RouteFuture,
     },
-    io::{NamespaceRef, NotBeneathALayer, PatternRef, SocketIo, Stats},
+    handler::{EventHandler, HandlerService, Layered},
+    io::{
+        NamespaceRef, NotBeneathALayer, PatternRef, ServerSideAcks, ServerSideEvent, ServerSideResponses, SocketIo,
+        Stats,
+    },
     layer::SocketIoLayer,
-    namespace::{ConnectFuture, ConnectRoute, EventRequest, Namespace, NamespaceRequest},
+    namespace::{ConnectFuture, ConnectRoute, Namespace},
     packet::{Args, Value},
     recovery::Recovery,
-    room::{IntoRooms, Room, Rooms},
+    room::{IntoRooms, Room, Rooms, SocketId},
+    server::{DisconnectReason, EmitError, NamespaceRequest, SlowClientPolicy},
     service::{ResponseFuture, SocketIoService},
     socket::{
-        AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, DisconnectReason, EmitError,
-        EmitOperator, EmitReport, Handshake, ListenerId, OutgoingEvent, RemoteSocket, SocketExtensions, SocketId,
+        AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, EmitOperator, EmitReport,
+        Handshake, RemoteSocket, SocketExtensions, SocketRef,
     },
 };
 

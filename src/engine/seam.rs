@@ -62,7 +62,7 @@ pub(crate) struct Direct<'a> {
 
 impl<'a> Direct<'a> {
     /// For transports that cannot send at once.
-    pub(super) fn unavailable() -> Self {
+    pub(crate) fn unavailable() -> Self {
         Self { send: None, used: false }
     }
 

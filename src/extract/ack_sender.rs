@@ -3,13 +3,13 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    handler::{EventError, EventResponse, IntoEventResponse},
-    namespace::{EventRequest, PendingAck},
+    event::{EventError, EventRequest, EventResponse, IntoEventResponse, PendingAck},
     packet::encode_args,
-    socket::{EmitError, SocketRef},
+    server::EmitError,
+    socket::SocketRef,
 };
 
-use super::FromEvent;
+use super::from_event::FromEvent;
 
 /// The ack that a client waits for, to be answered whenever the handler likes.
 ///

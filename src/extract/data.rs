@@ -6,12 +6,9 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use crate::{
-    handler::{EventError, EventResponse, IntoEventResponse},
-    namespace::EventRequest,
-};
+use crate::event::{EventError, EventRequest, EventResponse, IntoEventResponse};
 
-use super::FromEvent;
+use super::from_event::FromEvent;
 
 /// The arguments of an event.
 ///

@@ -4,12 +4,11 @@ use axum::{extract::FromRequestParts, response::IntoResponse};
 use http::{Request, StatusCode};
 
 use crate::{
-    handler::{EventError, EventResponse, IntoEventResponse},
-    namespace::EventRequest,
+    event::{EventError, EventRequest, EventResponse, IntoEventResponse},
     socket::SocketRef,
 };
 
-use super::FromEvent;
+use super::from_event::FromEvent;
 
 /// Runs any axum extractor over the request that opened the connection.
 ///

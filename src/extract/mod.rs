@@ -24,68 +24,21 @@
 //! [`SocketIo`](crate::SocketIo) with them.
 
 mod ack_sender;
-mod connect;
 mod data;
+mod from_event;
 mod from_handshake;
-mod rejection;
 mod simple;
-
-use std::{convert::Infallible, fmt, future::Future};
-
-use crate::{handler::IntoEventResponse, namespace::EventRequest};
 
 pub use self::{
     ack_sender::{AckSender, NoAck},
-    connect::NotAConnect,
     data::{Data, DataRejection},
+    from_event::FromEvent,
     from_handshake::{FromHandshake, HandshakeRejection},
-    rejection::Rejected,
     simple::{EventName, MissingExtension, NotADisconnect},
 };
-pub use crate::{packet::Rest, socket::SocketRef};
+pub use crate::{
+    event::Rejected,
+    packet::Rest,
+    socket::{NotAConnect, SocketRef},
+};
 pub use axum::{Extension, extract::State};
-
-/// Something that an event handler can take as an argument.
-///
-/// ```
-/// use tower_socketio::{EventRequest, extract::FromEvent};
-///
-/// /// How many rooms the socket is in.
-/// struct RoomCount(usize);
-///
-/// impl<S: Sync> FromEvent<S> for RoomCount {
-///     type Rejection = std::convert::Infallible;
-///
-///     async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Self::Rejection> {
-///         Ok(Self(request.socket().rooms().len()))
-///     }
-/// }
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an extractor for event handlers",
-    note = "see `tower_socketio::extract`; an axum extractor fits as `FromHandshake<E>`",
-    note = "`State<T>` needs the namespace's state to be `T`, or `T: FromRef<State>`"
-)]
-pub trait FromEvent<S>: Sized {
-    /// Why there is nothing to give. It answers the client if it waits for an ack.
-    type Rejection: IntoEventResponse + fmt::Display;
-
-    /// Takes what it needs from the event.
-    fn from_event(request: &mut EventRequest, state: &S) -> impl Future<Output = Result<Self, Self::Rejection>> + Send;
-}
-
-impl<S: Sync, E: FromEvent<S>> FromEvent<S> for Option<E> {
-    type Rejection = Infallible;
-
-    async fn from_event(request: &mut EventRequest, state: &S) -> Result<Self, Infallible> {
-        Ok(E::from_event(request, state).await.ok())
-    }
-}
-
-impl<S: Sync, E: FromEvent<S>> FromEvent<S> for Result<E, E::Rejection> {
-    type Rejection = Infallible;
-
-    async fn from_event(request: &mut EventRequest, state: &S) -> Result<Self, Infallible> {
-        Ok(E::from_event(request, state).await)
-    }
-}

@@ -6,13 +6,13 @@ use axum::{
 };
 
 use crate::{
-    handler::{EventError, EventResponse, IntoEventResponse},
+    event::{EventError, EventRequest, EventResponse, IntoEventResponse},
     io::SocketIo,
-    namespace::EventRequest,
-    socket::{DisconnectReason, SocketRef},
+    server::DisconnectReason,
+    socket::SocketRef,
 };
 
-use super::FromEvent;
+use super::from_event::FromEvent;
 
 impl<S: Sync> FromEvent<S> for SocketRef {
     type Rejection = Infallible;

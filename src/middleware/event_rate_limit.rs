@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use crate::{
     EventError, EventRequest, EventResponse, IntoEventResponse,
-    socket::LayerId,
+    server::LayerId,
     util::{log, now},
 };
 

@@ -6,12 +6,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    handler::{EventHandler, EventRoute, IntoEventResponse},
-    namespace::{ConnectRoute, Definition, EventRequest},
+    event::{EventLayer, EventRequest, EventRoute, EventRouter, Events, IntoEventResponse},
+    handler::EventHandler,
     observe::{NamespaceLabel, NamespaceMeters},
+    server::{Definition, is_pattern},
 };
 
-use super::events::EventRouter;
+use super::{connect_route::ConnectRoute, handlers::Handlers, pattern::with_path};
 
 /// A namespace: who may join it, and what handles its events.
 ///
@@ -53,7 +54,7 @@ pub struct Namespace<S = ()> {
     any: Option<MakeEvent<S>>,
     disconnecting: Option<MakeEvent<S>>,
     disconnect: Option<MakeEvent<S>>,
-    event_layers: Vec<Box<dyn FnOnce(EventRoute) -> EventRoute + Send>>,
+    event_layers: Vec<EventLayer>,
 }
 
 type MakeConnect<S> = Box<dyn FnOnce(S) -> ConnectRoute + Send>;
@@ -262,23 +263,24 @@ where
 
 impl Namespace {
     /// `name` is that with which it is configured.
-    pub(super) fn build(self, name: &str) -> Definition {
+    pub(crate) fn build(self, name: &str) -> Definition {
         let meters = NamespaceMeters::new(name, self.events.keys().map(String::as_str));
         let event = |make: MakeEvent<()>| make(());
         let router = EventRouter {
             events: self.events.into_iter().map(|(name, make)| (name.into(), event(make))).collect(),
             any: self.any.map(event),
         };
-        let connect = self.connect.map_or_else(ConnectRoute::everyone, |make| make(()));
-        Definition {
-            on_connect: connect.clone(),
-            connect: self.layers.into_iter().fold(connect, |route, layer| layer(route)),
-            events: self.event_layers.into_iter().fold(router.into_route(), |route, layer| layer(route)),
+        let on_connect = self.connect.map_or_else(ConnectRoute::everyone, |make| make(()));
+        let connect = self.layers.into_iter().fold(on_connect.clone(), |route, layer| layer(route));
+        let of_pattern = |route| if is_pattern(name) { with_path(route, name) } else { route };
+        let handlers = Handlers {
+            connect: of_pattern(connect),
+            on_connect: of_pattern(on_connect),
+            events: Events::new(router, self.event_layers),
             disconnecting: self.disconnecting.map(event),
             disconnect: self.disconnect.map(event),
-            label: NamespaceLabel::new(name),
-            meters,
-        }
+        };
+        Definition { application: Box::new(handlers), label: NamespaceLabel::new(name), meters }
     }
 }
 

@@ -17,8 +17,7 @@ use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
 use crate::{
-    extract::NotAConnect,
-    socket::SocketRef,
+    socket::{NotAConnect, SocketRef},
     util::{Absorb, FromError},
 };
 

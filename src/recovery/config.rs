@@ -5,7 +5,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Recovery {
-    pub(crate) max_disconnection: Duration,
+    pub(super) max_disconnection: Duration,
     pub(super) max_packets: usize,
     pub(super) max_bytes: usize,
     pub(super) max_sessions: usize,

@@ -1,4 +1,8 @@
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -7,13 +11,16 @@ use http::Extensions;
 use crate::{
     packet::Encoded,
     room::{Room, SocketId},
+    util::shrink,
 };
 
 use super::{
-    Log, Memberships, Offsets, Recovery, Restored, Saved, SavedSessions, Scope, SessionKey, Stamp,
-    offset::Brought,
-    session::{Cursor, Live},
-    shrink,
+    config::Recovery,
+    log::Log,
+    memberships::Memberships,
+    offset::{Brought, Offsets, Stamp},
+    scope::{Scope, SessionKey},
+    session::{Cursor, Live, Restored, Saved, SavedSessions},
 };
 
 /// What one namespace remembers: its recent events, and the sessions of its sockets.
@@ -29,7 +36,7 @@ use super::{
 ///
 /// [`clean`](Self::clean) is called from time to time. [Garbage](Garbage) holds values of the user, to be dropped where no lock is held.
 #[derive(Debug)]
-pub(super) struct History {
+pub(crate) struct History {
     config: Recovery,
     offsets: Offsets,
     log: Log,
@@ -39,11 +46,11 @@ pub(super) struct History {
 }
 
 /// Sessions that have been forgotten.
-pub(super) type Garbage = Vec<Arc<Saved>>;
+pub(crate) type Garbage = Vec<Arc<Saved>>;
 
 impl History {
     /// A history whose offsets begin with `tag`. It must tell the history from that of other servers.
-    pub(super) fn new(config: Recovery, tag: String) -> Self {
+    pub(crate) fn new(config: Recovery, tag: String) -> Self {
         Self {
             config,
             offsets: Offsets::new(tag),
@@ -54,26 +61,31 @@ impl History {
         }
     }
 
+    /// How long a client may be away.
+    pub(crate) fn max_age(&self) -> Duration {
+        self.config.max_disconnection
+    }
+
     // Events.
 
     /// The place of the next event. A volatile one is not recorded, and has that of the last event.
-    pub(super) fn stamp(&mut self, now: Instant, volatile: bool) -> Stamp {
+    pub(crate) fn stamp(&mut self, now: Instant, volatile: bool) -> Stamp {
         self.log.forget_old(&self.config, now);
         Stamp { offset: self.log.last() + u64::from(!volatile), log_start: self.log.start() }
     }
 
     /// The event as its recipients get it.
-    pub(super) fn stamped(&self, stamp: Stamp, packet: &Encoded) -> Encoded {
+    pub(crate) fn stamped(&self, stamp: Stamp, packet: &Encoded) -> Encoded {
         packet.with_offset(&self.offsets.write(stamp.offset))
     }
 
     /// What a session has been sent.
-    pub(super) fn cursor(&mut self, key: SessionKey) -> Option<&mut Cursor> {
+    pub(crate) fn cursor(&mut self, key: SessionKey) -> Option<&mut Cursor> {
         self.live.get_mut(&key).map(|live| &mut live.cursor)
     }
 
     /// Keeps an event that has been stamped.
-    pub(super) fn record(&mut self, now: Instant, scope: Scope, stamped: Encoded) {
+    pub(crate) fn record(&mut self, now: Instant, scope: Scope, stamped: Encoded) {
         if let Scope::One { attempt: Some(attempt), .. } = &scope
             && let Some(live) = self.live.get_mut(attempt)
         {
@@ -86,7 +98,7 @@ impl History {
 
     /// A session begins, or goes on where the client's claim says. Returns the events that the client has missed. `None` if
     /// some of those have been forgotten since the claim.
-    pub(super) fn join(
+    pub(crate) fn join(
         &mut self,
         id: SocketId,
         private_id: Arc<str>,
@@ -115,14 +127,14 @@ impl History {
     }
 
     /// A session joins a room of which it is not a member. That of its id is none of those.
-    pub(super) fn enter(&mut self, key: SessionKey, room: Room) {
+    pub(crate) fn enter(&mut self, key: SessionKey, room: Room) {
         if let Some(live) = self.live.get_mut(&key) {
             live.memberships.join(room, self.log.last());
         }
     }
 
     /// A session leaves a room.
-    pub(super) fn exit(&mut self, key: SessionKey, room: &str) {
+    pub(crate) fn exit(&mut self, key: SessionKey, room: &str) {
         if let Some(live) = self.live.get_mut(&key) {
             live.memberships.leave(room, self.log.last(), self.log.start());
         }
@@ -130,7 +142,7 @@ impl History {
 
     /// The socket of a session has lost its connection: the session is kept for its return.
     #[must_use]
-    pub(super) fn lose(
+    pub(crate) fn lose(
         &mut self,
         now: Instant,
         key: SessionKey,
@@ -146,14 +158,14 @@ impl History {
     }
 
     /// A session ends for good.
-    pub(super) fn end(&mut self, key: SessionKey) {
+    pub(crate) fn end(&mut self, key: SessionKey) {
         self.remove(key);
     }
 
     /// A client that returned was not accepted: its session is as it was before, and what was for that attempt alone is
     /// withdrawn. There is no key if the attempt ended before the session had joined.
     #[must_use]
-    pub(super) fn take_back(&mut self, now: Instant, key: Option<SessionKey>, restored: &Restored) -> Garbage {
+    pub(crate) fn take_back(&mut self, now: Instant, key: Option<SessionKey>, restored: &Restored) -> Garbage {
         if let Some((key, live)) = key.and_then(|key| Some((key, self.remove(key)?)))
             && live.is_undoable
         {
@@ -167,7 +179,7 @@ impl History {
     /// A client asks for a session with the last offset that it has seen, if it has seen one. It gets the session if that is
     /// remembered, and everything that it missed. Nobody can claim it a second time.
     #[must_use]
-    pub(super) fn claim(
+    pub(crate) fn claim(
         &mut self,
         now: Instant,
         private_id: &str,
@@ -193,23 +205,23 @@ impl History {
     }
 
     /// Whether the client of a session is away, and may come back.
-    pub(super) fn is_away(&self, now: Instant, private_id: &str) -> bool {
+    pub(crate) fn is_away(&self, now: Instant, private_id: &str) -> bool {
         self.saved.left(private_id).is_some_and(|left| now.duration_since(left) <= self.config.max_disconnection)
     }
 
     /// Whether any client may come back.
-    pub(super) fn is_awaited(&self) -> bool {
+    pub(crate) fn is_awaited(&self) -> bool {
         !self.saved.is_empty()
     }
 
     /// Whether nothing is left that [`evict`](Self::evict) could forget later.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.log.is_empty() && self.saved.is_empty()
     }
 
     /// Forgets what has become old.
     #[must_use]
-    pub(super) fn evict(&mut self, now: Instant) -> Garbage {
+    pub(crate) fn evict(&mut self, now: Instant) -> Garbage {
         self.log.forget_old(&self.config, now);
         self.saved.forget_old(self.config.max_disconnection, now)
     }
@@ -217,7 +229,7 @@ impl History {
     /// As [`evict`](Self::evict), and forgets the rooms that sessions left so long ago that nothing of that time is kept. Linear
     /// in the sessions.
     #[must_use]
-    pub(super) fn clean(&mut self, now: Instant) -> Garbage {
+    pub(crate) fn clean(&mut self, now: Instant) -> Garbage {
         let garbage = self.evict(now);
         let log_start = self.log.start();
         self.live.values_mut().for_each(|live| live.memberships.forget(log_start));

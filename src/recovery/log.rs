@@ -1,22 +1,11 @@
 use std::{collections::VecDeque, time::Instant};
 
-use crate::{
-    packet::Encoded,
-    room::{Room, Selection, SocketId},
+use crate::packet::Encoded;
+
+use super::{
+    config::Recovery,
+    scope::{Scope, SessionKey},
 };
-
-use super::{Recovery, SessionKey};
-
-/// Which sockets an event was for.
-#[derive(Debug)]
-pub(super) enum Scope {
-    /// One socket. An event that a socket got before it was accepted is for that attempt to join alone.
-    One { id: SocketId, attempt: Option<SessionKey> },
-    /// The members of rooms, without the sender.
-    Selection { selection: Selection, sender: Option<SocketId> },
-    /// A socket whose attempt to join has failed.
-    Nobody,
-}
 
 /// An event that has been emitted.
 #[derive(Debug)]
@@ -87,19 +76,6 @@ impl Log {
         }
         if self.entries.capacity() > 16 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to(self.entries.len() * 2);
-        }
-    }
-}
-
-impl Scope {
-    /// What the names of the rooms take.
-    fn cost(&self) -> usize {
-        const ROOM: usize = 48;
-        match self {
-            Self::One { .. } | Self::Nobody => 0,
-            Self::Selection { selection: Selection { rooms, except }, .. } => {
-                rooms.iter().chain(except).map(|room: &Room| room.len() + ROOM).sum()
-            }
         }
     }
 }

@@ -3,9 +3,7 @@ use std::{
     fmt,
 };
 
-use crate::room::Room;
-
-use super::shrink;
+use crate::{room::Room, util::shrink};
 
 /// When a session was in which rooms, in offsets: it was in a room for the events whose offsets are greater than that at
 /// which it joined, up to that at which it left.

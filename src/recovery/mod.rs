@@ -5,37 +5,20 @@
 //! with the last offset that it saw. Socket.IO protocol 5, section "Connection to a namespace".
 //!
 //! [`History`] decides what a client gets. It is pure: time is an argument, and it knows neither sockets nor connections.
-//! [`Memory`] is a history behind the lock under which a namespace emits, and the sockets that it delivers to.
+//! `server::Memory` is a history behind the lock under which a namespace emits.
 
 mod config;
 mod history;
 mod log;
 mod memberships;
-mod memory;
 mod offset;
+mod scope;
 mod session;
 mod socket_session;
-
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, Hash},
-};
 
 pub use self::config::Recovery;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::history::model::run as check_history;
-use self::{
-    history::History,
-    log::{Log, Scope},
-    memberships::Memberships,
-    offset::{Offsets, Stamp},
-    session::{Saved, SavedSessions, SessionKey},
+pub(crate) use self::{
+    history::History, offset::Stamp, scope::Scope, session::Restored, socket_session::RecoverySession,
 };
-pub(crate) use self::{memory::Memory, session::Restored, socket_session::RecoverySession};
-
-/// Gives back what a map needed once most of it has been removed.
-fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
-    if map.capacity() > 16 && map.len() < map.capacity() / 4 {
-        map.shrink_to(map.len() * 2);
-    }
-}

@@ -1,6 +1,6 @@
 /// The place of an event in the order of its namespace.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     pub(super) offset: u64,
     /// The offset of the last event that was forgotten when this one was stamped.
     pub(super) log_start: u64,

@@ -8,13 +8,12 @@ use std::{
 use bytes::Bytes;
 use http::Extensions;
 
-use crate::room::{Room, Selection, SocketId};
+use crate::{
+    room::{Room, Selection, SocketId},
+    util::shrink,
+};
 
-use super::{Memberships, Scope, Stamp, log::Entry, shrink};
-
-/// Names a session while its socket is in the namespace. No two sessions have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct SessionKey(pub(super) u64);
+use super::{log::Entry, memberships::Memberships, offset::Stamp, scope::Scope};
 
 /// The session of a socket that is in the namespace.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ pub(super) struct Live {
 
 /// Which events a client has been sent, and which it must have seen.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     /// The last offset before the session began.
     pub(super) begun: u64,
     /// The last offset that the client was sent, or `begun`.
@@ -64,11 +63,11 @@ impl Cursor {
     }
 
     /// Whether an event could not be sent to the client, and none has been sent to it since.
-    pub(super) fn has_missed(&self) -> bool {
+    pub(crate) fn has_missed(&self) -> bool {
         self.first_missed.is_some()
     }
 
-    pub(super) fn sent(&mut self, stamp: Stamp) {
+    pub(crate) fn sent(&mut self, stamp: Stamp) {
         self.first_missed = None;
         if stamp.offset > self.last_sent + 1 {
             let newer = Gap { seen: self.last_sent, until: stamp.offset - 1 };
@@ -77,7 +76,7 @@ impl Cursor {
         self.last_sent = stamp.offset;
     }
 
-    pub(super) fn missed(&mut self, stamp: Stamp) {
+    pub(crate) fn missed(&mut self, stamp: Stamp) {
         self.first_missed.get_or_insert(stamp.offset);
     }
 }

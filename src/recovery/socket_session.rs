@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::engine::generate_id;
 
-use super::{Restored, SessionKey};
+use super::{scope::SessionKey, session::Restored};
 
 /// What a socket keeps of its session, which is in the history.
 pub(crate) struct RecoverySession {
@@ -53,30 +53,30 @@ impl RecoverySession {
     }
 
     /// The session cannot be given back any more, or has been. What is returned is to be dropped while no lock is held.
-    pub(super) fn take_restored(&self) -> Option<Arc<Restored>> {
+    pub(crate) fn take_restored(&self) -> Option<Arc<Restored>> {
         self.restored.lock().take()
     }
 
-    pub(super) fn is_accepted(&self) -> bool {
+    pub(crate) fn is_accepted(&self) -> bool {
         self.accepted.load(Ordering::Relaxed)
     }
 
     /// Whether the client may come back to the session if its connection is lost now.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.is_accepted() || self.restored.lock().is_some()
     }
 
     /// The attempt to join that is under way.
-    pub(super) fn attempt(&self) -> Option<SessionKey> {
+    pub(crate) fn attempt(&self) -> Option<SessionKey> {
         if self.is_accepted() { None } else { self.key() }
     }
 
-    pub(super) fn key(&self) -> Option<SessionKey> {
+    pub(crate) fn key(&self) -> Option<SessionKey> {
         Some(self.key.load(Ordering::Relaxed)).filter(|key| *key != 0).map(SessionKey)
     }
 
     /// The session has joined its namespace.
-    pub(super) fn set_key(&self, key: SessionKey) {
+    pub(crate) fn set_key(&self, key: SessionKey) {
         self.key.store(key.0, Ordering::Relaxed);
     }
 }

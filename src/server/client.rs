@@ -2,9 +2,9 @@
 
 use std::{
     borrow::Cow,
-    fmt,
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -15,32 +15,34 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::{
-    config::SlowClientPolicy,
-    engine::{CloseCause, Connection, Outbox, Packet, Peer, SendError, Sent},
-    namespace,
+    engine::{CloseCause, Connect, Connection, Outbox, Packet, Peer, Reader, SendError, Sent},
     packet::Encoded,
     parser::translated,
-    socket::{DisconnectReason, Socket},
-    util::{BoxFuture, log},
+    util::log,
 };
 
-use super::{Server, socket_table::SocketTable};
+use super::{
+    admission::admit_implicitly,
+    reason::DisconnectReason,
+    receive::Inbound,
+    settings::SlowClientPolicy,
+    state::{Client, Server, Socket},
+};
 
-/// A client, with its sockets.
-///
-/// Locks, in the order in which they may be taken: `sockets`, a socket's `pending`, a namespace's registry, the state of the
-/// connection. No lock is held while user code runs or a waker is woken.
-pub(crate) struct Client {
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) server: Arc<Server>,
-    pub(super) sockets: Mutex<SocketTable>,
-    /// Wakes the reader, which may wait for an event handler to end.
-    pub(crate) reader: AtomicWaker,
-    /// What the events cost whose handlers are under way, those of disconnections included.
-    event_bytes: AtomicUsize,
-    leaving: AtomicU8,
-    /// It is being disconnected because it is too slow.
-    is_slow: AtomicBool,
+/// Makes a client of each session of the engine.
+pub(crate) struct Clients(Weak<Server>);
+
+impl Clients {
+    pub(crate) fn new(server: Weak<Server>) -> Self {
+        Self(server)
+    }
+}
+
+impl Connect for Clients {
+    fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)> {
+        let client = Arc::new(Client::new(connection.clone(), self.0.upgrade()?));
+        Some((client.clone(), Box::new(Inbound::new(client))))
+    }
 }
 
 // Values of `Client::leaving`.
@@ -135,9 +137,9 @@ impl Client {
         self.server.count_slow_client();
         self.connection.span.in_scope(|| log!(warn, "the client is too slow"));
         let socket = socket.cloned().or_else(|| self.any_socket());
-        if let (Some(hook), Some(socket)) = (&self.server.settings.on_slow_client, socket) {
+        if let (Some(hook), Some(socket)) = (&self.server.hooks.on_slow_client, socket) {
             let (hook, server) = (hook.clone(), self.server.clone());
-            self.connection.runtime.spawn(async move { server.contain(|| hook(&socket.into())) });
+            self.connection.runtime.spawn(async move { server.contain(|| hook(&socket)) });
         }
     }
 
@@ -183,9 +185,12 @@ impl Client {
     // Handlers.
 
     /// Runs user code: polls it once, and spawns it only if that did not complete it. Returns the task in that case.
-    pub(crate) fn poll_or_spawn(&self, cx: &mut Context<'_>, mut task: BoxFuture<()>) -> Option<AbortHandle> {
+    pub(super) fn poll_or_spawn<F>(&self, cx: &mut Context<'_>, mut task: F) -> Option<AbortHandle>
+    where
+        F: Future<Output = ()> + Send + Unpin + 'static,
+    {
         let _entered = self.connection.runtime.enter();
-        match task.as_mut().poll(cx) {
+        match Pin::new(&mut task).poll(cx) {
             Poll::Ready(()) => None,
             Poll::Pending => Some(self.connection.runtime.spawn(task).abort_handle()),
         }
@@ -224,7 +229,7 @@ impl Client {
 
 impl Peer for Client {
     fn opened(self: Arc<Self>, cx: &mut Context<'_>) {
-        namespace::admit_implicitly(&self, cx);
+        admit_implicitly(&self, cx);
     }
 
     fn closed(&self, cause: CloseCause) {
@@ -255,11 +260,5 @@ impl Peer for Client {
 
     fn is_busy(&self) -> bool {
         self.runs_handlers()
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("connection", &self.connection).finish_non_exhaustive()
     }
 }

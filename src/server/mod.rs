@@ -1,139 +1,47 @@
-//! Socket.IO at work: a server, its clients, and what they send.
+//! Socket.IO at work: a server, its clients, their sockets, and what they send.
+//!
+//! `state` has the nouns. What their fields are made of stands in files below it, what is done with them in files above it. It names
+//! neither axum nor tower: what a namespace does with its clients is an [`Application`].
 
+mod acks;
+mod admission;
+mod buffer;
 mod client;
+mod connect_error;
+mod emit;
+mod error;
 mod event_cost;
+mod layer_data;
+mod leave;
+mod memory;
+mod namespace_request;
+mod namespace_table;
+mod namespaces;
+mod reason;
 mod receive;
+mod requests;
+mod rooms;
+mod running;
+mod send;
+mod settings;
+mod socket;
 mod socket_table;
+mod state;
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+pub(crate) use self::{
+    acks::{AckData, Waiter},
+    client::Clients,
+    connect_error::{ConnectError, Refusal},
+    event_cost::{EVENT, EventBudget, EventCost, Share},
+    layer_data::LayerId,
+    namespace_table::{NamespaceTable, Predicate, absolute, is_pattern},
+    requests::Requests,
+    settings::Settings,
+    state::{
+        Application, Client, Counters, Definition, Event, Hooks, Memory, NamespaceState, Namespaces, Server,
+        ServerSideHandler, Socket,
     },
 };
-
-use tokio::runtime::Handle;
-
-use crate::{
-    client_bundle::ClientBundle,
-    cluster::{ClusterAdapter, ClusterNode, ServerSide},
-    config::{Settings, SlowClientPolicy, SocketIoConfig},
-    engine::{self, Connection, Engine, Peer, Reader},
-    namespace::{Common, Namespaces},
-    observe::ServerMeters,
+pub use self::{
+    error::EmitError, namespace_request::NamespaceRequest, reason::DisconnectReason, settings::SlowClientPolicy,
 };
-
-use self::receive::Inbound;
-pub(crate) use self::{
-    client::Client,
-    event_cost::{EVENT, EventBudget, EventCost, Share},
-    socket_table::JoinError,
-};
-
-/// A server: an engine, what it does with the engine's sessions, and its namespaces. One for each `SocketIoLayer::new`.
-pub(crate) struct Server {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) settings: Settings,
-    pub(crate) namespaces: Namespaces,
-    pub(crate) client_bundle: ClientBundle,
-    pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
-    pub(crate) server_side: ServerSide,
-    pub(crate) counters: Counters,
-    pub(crate) meters: ServerMeters,
-    /// Large events whose handlers are under way.
-    pub(crate) event_budget: EventBudget,
-}
-
-/// Events that only ever add up.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) rejections: AtomicU64,
-    pub(crate) slow_clients: AtomicU64,
-}
-
-/// Makes a client of each session of the engine.
-struct Handler(Weak<Server>);
-
-impl engine::Connect for Handler {
-    fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)> {
-        let client = Arc::new(Client::new(connection.clone(), self.0.upgrade()?));
-        Some((client.clone(), Box::new(Inbound::new(client))))
-    }
-}
-
-impl Server {
-    pub(crate) fn new(config: SocketIoConfig) -> Arc<Self> {
-        let SocketIoConfig { mut engine, settings, namespaces, adapter, server_side } = config;
-        if settings.slow_client_policy != SlowClientPolicy::Disconnect {
-            engine.slow_client_timeout = None;
-        }
-        let server = Arc::new_cyclic(|server: &Weak<Self>| Self {
-            client_bundle: ClientBundle::new(&settings.client_files),
-            adapter: adapter.clone(),
-            server_side: ServerSide::new(server_side),
-            namespaces: Namespaces::new(
-                namespaces,
-                Common {
-                    ack_timeout: settings.ack_timeout,
-                    adapter: adapter.clone(),
-                    recovery: settings.recovery.clone(),
-                    parser: settings.parser.clone(),
-                    server: server.clone(),
-                },
-            ),
-            event_budget: EventBudget::new(engine.input_budget()),
-            engine: Engine::new(engine, Box::new(Handler(server.clone()))),
-            settings,
-            counters: Counters::default(),
-            meters: ServerMeters::new(),
-        });
-        if let Some(adapter) = adapter {
-            adapter.join(ClusterNode::new(&server));
-        }
-        server
-    }
-
-    /// Returns the caller's runtime, or else the one on which a connection was opened last.
-    pub(crate) fn known_runtime(&self) -> Option<Handle> {
-        self.engine.known_runtime()
-    }
-
-    /// Runs user code: a hook or a drop. Returns whether it did not panic.
-    pub(crate) fn contain(&self, run: impl FnOnce()) -> bool {
-        self.engine.contain(run)
-    }
-
-    /// As [`contain`](Self::contain), for a hook that returns something. Returns `None` if it panicked.
-    pub(crate) fn contained<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
-        self.engine.contained(run)
-    }
-
-    /// Counts a panic of user code.
-    pub(crate) fn count_panic(&self) {
-        self.engine.count_panic();
-    }
-
-    /// How many bytes the attachments of one packet may take together.
-    pub(crate) fn max_attachment_bytes(&self) -> usize {
-        self.settings.max_attachment_bytes.unwrap_or(self.engine.config.max_payload.saturating_mul(10))
-    }
-
-    /// An extractor has rejected an event.
-    pub(crate) fn count_rejection(&self) {
-        self.counters.rejections.fetch_add(1, Ordering::Relaxed);
-        self.meters.rejection();
-    }
-
-    /// A packet has found no room for its client.
-    pub(crate) fn count_slow_client(&self) {
-        self.counters.slow_clients.fetch_add(1, Ordering::Relaxed);
-        self.meters.slow_client();
-    }
-}
-
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}

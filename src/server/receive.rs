@@ -1,31 +1,30 @@
 use std::{
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 
 use crate::{
     engine::{Direct, HeldInput, Packet, Protocol, Reader},
-    namespace::{self, EventRequest, Reply},
     packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, Limits, decode},
     parser::Reading,
-    socket::{DisconnectReason, EventStart, Socket},
-    util::log,
+    util::{BoxFuture, log},
 };
 
 use super::{
-    Client,
-    event_cost::{LARGE, Share},
+    admission::admit,
+    reason::DisconnectReason,
     socket_table::Addressee,
+    state::{Client, Event, Socket},
 };
 
 /// Turns a client's messages into packets, and handles these.
 pub(super) struct Inbound {
     client: Arc<Client>,
     format: Format,
-    /// An event that waits until its socket may start another one.
-    stalled: Option<Box<Stalled>>,
+    /// An event that has not started.
+    waiting: Option<Box<Waiting>>,
     /// Attachments that are ignored, for the packet that they belong to was.
     ignored_attachments: usize,
 }
@@ -37,12 +36,20 @@ enum Format {
     Parser(Box<Reading>),
 }
 
-#[derive(Debug)]
-struct Stalled {
+/// An event that waits, so that the connection is not read.
+struct Waiting {
     socket: Arc<Socket>,
-    event: EventRequest,
-    /// What a large event has, or waits for, of the server's budget.
-    share: Option<Box<Share>>,
+    /// The bytes of its arguments and attachments.
+    size: usize,
+    stage: Stage,
+}
+
+/// What an event waits for.
+enum Stage {
+    /// Others must end before it may start.
+    Limits(Event),
+    /// A layer is not ready.
+    Layers(BoxFuture<()>),
 }
 
 impl Inbound {
@@ -51,36 +58,34 @@ impl Inbound {
             None => Format::Json(Assembler::new(client.server.max_attachment_bytes())),
             Some(parser) => Format::Parser(Box::new(Reading::new(parser.clone()))),
         };
-        Self { client, format, stalled: None, ignored_attachments: 0 }
+        Self { client, format, waiting: None, ignored_attachments: 0 }
     }
 }
 
 impl Reader for Inbound {
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.stalled {
+        match self.waiting {
             None => Poll::Ready(()),
-            Some(_) => self.poll_stalled(cx),
+            Some(_) => self.poll_waiting(cx),
         }
     }
 
     fn receive(&mut self, message: Packet, direct: &mut Direct<'_>, cx: &mut Context<'_>) {
-        match self.try_receive(message, cx) {
-            Ok(Some(reply)) => reply.send_by(direct),
-            Ok(None) => {}
-            Err(DecodeError(detail)) => self.client.violation(detail),
+        if let Err(DecodeError(detail)) = self.try_receive(message, direct, cx) {
+            self.client.violation(detail);
         }
     }
 
     /// Whether everything that has been read has been handled.
     fn is_idle(&self) -> bool {
-        self.stalled.is_none() && !matches!(&self.format, Format::Json(assembler) if assembler.is_waiting())
+        self.waiting.is_none() && !matches!(&self.format, Format::Json(assembler) if assembler.is_waiting())
     }
 
     /// What has been read and not been handled: an event that may not start yet, or a packet whose attachments are missing.
     fn held(&self) -> HeldInput {
-        if let Some(stalled) = &self.stalled {
-            return HeldInput { bytes: stalled.event.size(), is_stalled: true, is_incomplete: false };
+        if let Some(waiting) = &self.waiting {
+            return HeldInput { bytes: waiting.size, is_stalled: true, is_incomplete: false };
         }
         match &self.format {
             Format::Json(assembler) => {
@@ -92,41 +97,66 @@ impl Reader for Inbound {
 }
 
 impl Inbound {
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(stalled) = self.stalled.take() {
-            let reply = ready!(self.poll_start(*stalled, cx));
-            reply.into_iter().for_each(Reply::deliver);
+    #[cold]
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(waiting) = self.waiting.take() else {
+            return Poll::Ready(());
+        };
+        let Waiting { socket, size, stage } = *waiting;
+        match stage {
+            Stage::Limits(event) => self.start(socket, event, &mut Direct::unavailable(), cx),
+            Stage::Layers(layers) => self.wait_for_layers(socket, size, layers, cx),
         }
-        Poll::Ready(())
+        if self.waiting.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
 
     /// Starts an event, or keeps it until its socket may start another one.
-    fn poll_start(&mut self, mut event: Stalled, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+    #[inline]
+    fn start(&mut self, socket: Arc<Socket>, mut event: Event, direct: &mut Direct<'_>, cx: &mut Context<'_>) {
         let mut is_registered = false;
-        let route = loop {
-            match poll_may_start(&event.socket, &event.event, &mut event.share, cx) {
-                Poll::Ready(route) => break route,
+        loop {
+            match socket.poll_may_start(&mut event, cx) {
+                Poll::Ready(true) => break,
+                Poll::Ready(false) => return,
                 // A handler may have ended, or the socket, before the waker was registered.
                 Poll::Pending if !is_registered => self.client.reader.register(cx.waker()),
                 Poll::Pending => {
-                    self.stalled = Some(Box::new(event));
-                    return Poll::Pending;
+                    let size = event.payload.size();
+                    self.waiting = Some(Box::new(Waiting { socket, size, stage: Stage::Limits(event) }));
+                    return;
                 }
             }
             is_registered = true;
-        };
-        let ack = namespace::start_event(&event.socket, route, event.event, &mut event.share, cx);
-        Poll::Ready(ack.map(|(id, args)| Reply { socket: event.socket, id, args }))
+        }
+        let size = event.payload.size();
+        if let Some(layers) = socket.namespace.application().event(&socket, event, direct, cx) {
+            self.wait_for_layers(socket, size, layers, cx);
+        }
     }
 
-    fn try_receive(&mut self, message: Packet, cx: &mut Context<'_>) -> Result<Option<Reply>, DecodeError> {
+    /// Waits for layers that are not ready, but not past the end of the socket: they may hold, or come to hold, a permit that
+    /// others wait for.
+    #[cold]
+    fn wait_for_layers(&mut self, socket: Arc<Socket>, size: usize, mut layers: BoxFuture<()>, cx: &mut Context<'_>) {
+        self.client.reader.register(cx.waker());
+        if socket.takes_events() && layers.as_mut().poll(cx).is_pending() {
+            self.waiting = Some(Box::new(Waiting { socket, size, stage: Stage::Layers(layers) }));
+        }
+    }
+
+    fn try_receive(
+        &mut self,
+        message: Packet,
+        direct: &mut Direct<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DecodeError> {
         let limits = self.client.server.settings.packet_limits();
         if self.ignored_attachments > 0 {
             if !message.is_binary() {
                 return Err(TEXT_WHERE_BINARY_IS_DUE);
             }
             self.ignored_attachments -= 1;
-            return Ok(None);
+            return Ok(());
         }
         let assembled = match &mut self.format {
             Format::Json(assembler) => match read_json(assembler, message, limits)? {
@@ -144,19 +174,24 @@ impl Inbound {
             Format::Parser(reading) => reading.receive(&message, limits, || self.client.server.count_panic())?,
         };
         match assembled {
-            Some(packet) => self.dispatch(packet, cx),
-            None => Ok(None),
+            Some(packet) => self.dispatch(packet, direct, cx),
+            None => Ok(()),
         }
     }
 
-    fn dispatch(&mut self, packet: Assembled, cx: &mut Context<'_>) -> Result<Option<Reply>, DecodeError> {
+    fn dispatch(
+        &mut self,
+        packet: Assembled,
+        direct: &mut Direct<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<(), DecodeError> {
         let Assembled { header, attachments } = packet;
         match header.kind {
-            Kind::Event | Kind::BinaryEvent => return self.event(header, attachments, cx),
+            Kind::Event | Kind::BinaryEvent => return self.event(header, attachments, direct, cx),
             Kind::Connect => match (self.client.connection.wire_format.protocol, header.namespace().split_once('?')) {
-                (Protocol::V3, Some((name, query))) => namespace::admit(&self.client, name, query_to_auth(query), cx)?,
+                (Protocol::V3, Some((name, query))) => admit(&self.client, name, query_to_auth(query), cx)?,
                 (Protocol::V3 | Protocol::V4, _) => {
-                    namespace::admit(&self.client, header.namespace(), header.payload.to_readable(), cx)?;
+                    admit(&self.client, header.namespace(), header.payload.to_readable(), cx)?;
                 }
             },
             Kind::Disconnect => {
@@ -171,56 +206,30 @@ impl Inbound {
             }
             Kind::ConnectError => return Err(DecodeError("a client must not send CONNECT_ERROR")),
         }
-        Ok(None)
+        Ok(())
     }
 
     fn event(
         &mut self,
         header: Header,
         attachments: Vec<Bytes>,
+        direct: &mut Direct<'_>,
         cx: &mut Context<'_>,
-    ) -> Result<Option<Reply>, DecodeError> {
+    ) -> Result<(), DecodeError> {
         let Some(socket) = addressee(&self.client, &header)? else {
-            return Ok(None);
+            return Ok(());
         };
         if header.payload.is_empty() {
             self.client.connection.span.in_scope(|| log!(debug, "an event without a name is ignored"));
-            return Ok(None);
+            return Ok(());
         }
         let payload = EventPayload::new(header.payload, attachments)?;
-        let event = EventRequest::new(socket.clone(), payload, header.id);
-        Ok(match self.poll_start(Stalled { socket, event, share: None }, cx) {
-            Poll::Ready(reply) => reply,
-            Poll::Pending => None,
-        })
+        self.start(socket, Event { payload, ack: header.id, share: None }, direct, cx);
+        Ok(())
     }
 }
 
 const TEXT_WHERE_BINARY_IS_DUE: DecodeError = DecodeError("got plaintext data when reconstructing a packet");
-
-/// Waits until an event may start: not too many are under way, a large one has its share of the server's budget, and the layers are
-/// ready.
-#[inline]
-fn poll_may_start<'a>(
-    socket: &'a Socket,
-    event: &EventRequest,
-    share: &mut Option<Box<Share>>,
-    cx: &mut Context<'_>,
-) -> Poll<EventStart<'a>> {
-    if event.size() > LARGE {
-        ready!(poll_share(socket, event, share, cx));
-    }
-    socket.poll_may_start(cx)
-}
-
-#[cold]
-fn poll_share(socket: &Socket, event: &EventRequest, share: &mut Option<Box<Share>>, cx: &mut Context<'_>) -> Poll<()> {
-    if !socket.is_connected() || socket.client.is_leaving() || !socket.is_below_limits() {
-        return Poll::Ready(());
-    }
-    let budget = &socket.client.server.event_budget;
-    share.get_or_insert_with(|| Box::new(budget.take(event.cost().bytes()))).poll(cx)
-}
 
 /// What a message is to a packet of JSON.
 enum Read {

@@ -1,31 +1,9 @@
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 use tokio::task::AbortHandle;
 
-use crate::socket::Socket;
-
-use super::Client;
-
-/// The sockets of one connection, one for each namespace that it has joined or is joining.
-///
-/// There are few: a list beats a map.
-#[derive(Debug, Default)]
-pub(super) struct SocketTable {
-    slots: Vec<Slot>,
-    rare: Option<Box<Rare>>,
-    /// The connection has ended: nothing joins any more.
-    closed: bool,
-}
-
-/// What most connections never have.
-#[derive(Debug, Default)]
-struct Rare {
-    /// Namespaces of which it is not known yet whether they exist.
-    reserved: Vec<Reserved>,
-    /// Namespaces that the server has closed to this client: packets for them may still be on their way.
-    left: VecDeque<Arc<str>>,
-}
+use super::state::{Client, Rare, Reserved, Slot, Socket, SocketTable};
 
 impl SocketTable {
     fn rare(&mut self) -> &mut Rare {
@@ -41,26 +19,9 @@ impl SocketTable {
     }
 }
 
-#[derive(Debug)]
-struct Slot {
-    socket: Arc<Socket>,
-    /// The length of the auth payload that the socket keeps.
-    auth_bytes: usize,
-    /// The task of the admission, while it is under way. It ends with the connection.
-    admission: Option<AbortHandle>,
-}
-
-#[derive(Debug)]
-struct Reserved {
-    name: Box<str>,
-    auth_bytes: usize,
-    /// The task that finds out. It ends with the connection.
-    task: Option<AbortHandle>,
-}
-
 /// Why a socket was not added to its connection.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum JoinError {
+pub(super) enum JoinError {
     /// The namespace has been joined, or is being joined.
     Duplicate,
     /// The connection has joined as many namespaces as it may.
@@ -73,7 +34,7 @@ pub(crate) enum JoinError {
 
 /// Whom a packet is for.
 #[derive(Debug)]
-pub(crate) enum Addressee {
+pub(super) enum Addressee {
     Socket(Arc<Socket>),
     /// The server has disconnected it, and the client may not know yet.
     Left,
@@ -94,7 +55,7 @@ impl Client {
     }
 
     /// Finds the socket that a packet for a namespace is for.
-    pub(crate) fn addressee(&self, namespace: &str) -> Addressee {
+    pub(super) fn addressee(&self, namespace: &str) -> Addressee {
         let table = self.table();
         match table.slots.iter().find(|slot| slot.socket.namespace.name() == namespace) {
             Some(slot) if slot.socket.is_connected() => Addressee::Socket(slot.socket.clone()),
@@ -119,7 +80,7 @@ impl Client {
     }
 
     /// Whether there is room for a socket with an auth payload of this length.
-    pub(crate) fn may_join(&self, namespace: &str, auth_bytes: usize) -> Result<(), JoinError> {
+    pub(super) fn may_join(&self, namespace: &str, auth_bytes: usize) -> Result<(), JoinError> {
         let table = self.table();
         let settings = &self.server.settings;
         if table.closed {
@@ -138,26 +99,26 @@ impl Client {
     }
 
     /// Keeps a place for a namespace of which it is not known yet whether it exists.
-    pub(crate) fn reserve(&self, namespace: &str, auth_bytes: usize) {
+    pub(super) fn reserve(&self, namespace: &str, auth_bytes: usize) {
         self.table().rare().reserved.push(Reserved { name: namespace.into(), auth_bytes, task: None });
     }
 
     /// Whether another namespace that was made from a pattern or a predicate may be joined. One of which it is not known
     /// yet whether it exists counts as such.
-    pub(crate) fn may_join_dynamic(&self) -> bool {
+    pub(super) fn may_join_dynamic(&self) -> bool {
         let table = self.table();
         let joined = table.slots.iter().filter(|slot| slot.socket.namespace.is_dynamic()).count();
         joined + table.reserved().len() < self.server.settings.max_dynamic_namespaces_per_connection
     }
 
-    pub(crate) fn unreserve(&self, namespace: &str) {
+    pub(super) fn unreserve(&self, namespace: &str) {
         if let Some(rare) = &mut self.table().rare {
             rare.reserved.retain(|reserved| *reserved.name != *namespace);
         }
     }
 
     /// Ties the task that finds out to the connection.
-    pub(crate) fn own_reservation(&self, namespace: &str, task: AbortHandle) {
+    pub(super) fn own_reservation(&self, namespace: &str, task: AbortHandle) {
         let mut table = self.table();
         let closed = table.closed;
         match table.rare().reserved.iter_mut().find(|reserved| *reserved.name == *namespace) {
@@ -170,7 +131,7 @@ impl Client {
 
     /// Adds a socket whose admission begins. Only the connection's own reader does that, after
     /// [`may_join`](Self::may_join).
-    pub(crate) fn add_socket(&self, socket: Arc<Socket>, auth_bytes: usize) -> Result<(), JoinError> {
+    pub(super) fn add_socket(&self, socket: Arc<Socket>, auth_bytes: usize) -> Result<(), JoinError> {
         let mut table = self.table();
         if table.closed {
             return Err(JoinError::Closed);
@@ -185,7 +146,7 @@ impl Client {
     }
 
     /// Ties a running admission to the connection.
-    pub(crate) fn own_admission(&self, socket: &Arc<Socket>, task: AbortHandle) {
+    pub(super) fn own_admission(&self, socket: &Arc<Socket>, task: AbortHandle) {
         let mut table = self.table();
         match table.slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.socket, socket)) {
             Some(slot) if !socket.is_connected() => slot.admission = Some(task),
@@ -195,7 +156,7 @@ impl Client {
     }
 
     /// The admission has ended by itself.
-    pub(crate) fn release_admission(&self, socket: &Arc<Socket>) {
+    pub(super) fn release_admission(&self, socket: &Arc<Socket>) {
         let mut table = self.table();
         if let Some(slot) = table.slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.socket, socket)) {
             slot.admission = None;
@@ -203,7 +164,7 @@ impl Client {
     }
 
     /// Forgets a socket that has left. Unless the client knows that, packets for it are ignored until the client joins again.
-    pub(crate) fn forget_socket(&self, socket: &Socket, client_knows: bool) {
+    pub(super) fn forget_socket(&self, socket: &Socket, client_knows: bool) {
         let mut table = self.table();
         if !client_knows && !table.closed {
             let left = &mut table.rare().left;

@@ -63,7 +63,7 @@ impl SocketIoService {
     /// A service that answers 404 to everything that is not Socket.IO's.
     #[must_use]
     pub fn new(config: SocketIoConfig) -> Self {
-        Self::wrap(NotFound, Server::new(config))
+        Self::wrap(NotFound, config.build())
     }
 
     /// Serves Socket.IO alone on a port: `127.0.0.1:3000`, or anything that can be bound. See [`serve`](Self::serve).

@@ -10,108 +10,20 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use foldhash::fast::RandomState;
 use futures_core::Stream;
-use parking_lot::{Mutex, MutexGuard};
 use serde::de::DeserializeOwned;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::packet::{Encoded, Json, read_args};
+use crate::{
+    packet::Encoded,
+    room::SocketId,
+    server::{AckData, EmitError, Socket, Waiter},
+};
 
-use super::{AckError, EmitError, Socket, SocketId};
-
-/// The acks that a socket's client still owes.
-///
-/// The table is allocated with the first one. An entry goes when the client answers, when whoever waits for it stops
-/// waiting, and when the socket is closed, whichever comes first.
-#[derive(Debug, Default)]
-pub(crate) struct Acks(Mutex<Table>);
-
-#[derive(Debug, Default)]
-struct Table {
-    #[expect(clippy::box_collection, reason = "most sockets wait for no ack")]
-    waiting: Option<Box<HashMap<u64, Waiter, RandomState>>>,
-    closed: bool,
-}
-
-#[derive(Debug)]
-enum Waiter {
-    One(oneshot::Sender<AckData>),
-    /// One of many: the answers to a broadcast. `None` says that the socket is gone.
-    Many(SocketId, mpsc::UnboundedSender<(SocketId, Option<AckData>)>),
-}
-
-/// A client's answer, as it arrived.
-#[derive(Debug)]
-pub(crate) struct AckData {
-    json: Json,
-    attachments: Vec<Bytes>,
-}
-
-impl AckData {
-    fn read<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, AckError> {
-        let json = if self.json.is_empty() { "[]" } else { &*self.json };
-        read_args(json, &self.attachments, false).map_err(|error| AckError::decode(error.into_error()))
-    }
-}
-
-impl Acks {
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock()
-    }
-
-    /// Answers whether the entry was made: not if the socket is closed.
-    fn insert(&self, id: u64, waiter: Waiter) -> bool {
-        let mut table = self.table();
-        if !table.closed {
-            table.waiting.get_or_insert_default().insert(id, waiter);
-        }
-        !table.closed
-    }
-
-    fn remove(&self, id: u64) -> Option<Waiter> {
-        let mut table = self.table();
-        let waiting = table.waiting.as_mut()?;
-        let waiter = waiting.remove(&id);
-        if waiting.is_empty() {
-            table.waiting = None;
-        }
-        waiter
-    }
-
-    /// The client has answered. An id that nobody waits for is ignored.
-    pub(crate) fn resolve(&self, id: u64, json: Json, attachments: Vec<Bytes>) {
-        let data = AckData { json, attachments };
-        match self.remove(id) {
-            Some(Waiter::One(sender)) => drop(sender.send(data)),
-            Some(Waiter::Many(socket, sender)) => drop(sender.send((socket, Some(data)))),
-            None => {}
-        }
-    }
-
-    /// Nobody will answer any more.
-    pub(crate) fn close(&self) {
-        let waiting = {
-            let mut table = self.table();
-            table.closed = true;
-            table.waiting.take()
-        };
-        for (_, waiter) in waiting.into_iter().flat_map(|waiting| *waiting) {
-            match waiter {
-                Waiter::One(sender) => drop(sender),
-                Waiter::Many(socket, sender) => drop(sender.send((socket, None))),
-            }
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.table().waiting.as_ref().map_or(0, |waiting| waiting.len())
-    }
-}
+use super::error::AckError;
 
 /// An entry in a socket's table, taken out when it is dropped.
 #[derive(Debug)]
@@ -196,7 +108,7 @@ impl<T: DeserializeOwned + Send + 'static> Future for AckFuture<T> {
         }
         let (receiver, entry) = this.waiting.as_mut().expect("an ack future is not polled after it has completed");
         let result = match Pin::new(receiver).poll(cx) {
-            Poll::Ready(Ok(data)) => data.read(),
+            Poll::Ready(Ok(data)) => data.read().map_err(AckError::decode),
             Poll::Ready(Err(_)) => Err(AckError::disconnected()),
             Poll::Pending => {
                 ready!(this.deadline.poll(&entry.socket, cx));
@@ -287,7 +199,8 @@ impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
         {
             // A client that broke down while it was emitted to may be reported twice.
             if this.waiting.remove(&socket).is_some() {
-                let answer = data.map_or_else(|| Err(AckError::disconnected()), |data| data.read());
+                let answer =
+                    data.map_or_else(|| Err(AckError::disconnected()), |data| data.read().map_err(AckError::decode));
                 return Poll::Ready(Some((socket, answer)));
             }
         }

@@ -5,13 +5,12 @@ use serde::Serialize;
 use crate::{
     cluster::{ClusterCommand, ClusterMessage},
     engine::SendError,
-    namespace::NamespaceState,
     packet::Encoded,
-    recovery::Memory,
-    room::{IntoRooms, Recipients, Selection},
+    room::{IntoRooms, Recipients, Selection, SocketId},
+    server::{EmitError, Memory, NamespaceState, Socket},
 };
 
-use super::{AckStream, EmitError, RemoteSocket, Socket, SocketId, SocketRef, emit::Flags};
+use super::{acks::AckStream, flags::Flags, remote::RemoteSocket, socket_ref::SocketRef};
 
 /// After so many recipients [`BroadcastOperator::emit_in_slices`] lets other tasks run.
 const SLICE: usize = 1000;
@@ -167,7 +166,7 @@ impl BroadcastOperator {
     /// If the future is dropped, those that it has not come to get nothing, here and on other nodes.
     pub async fn emit_in_slices<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
-        if self.namespace.memory().is_some() {
+        if self.namespace.memory.is_some() {
             return Ok(self.send_everywhere(&packet));
         }
         let recipients = self.recipients();
@@ -194,7 +193,7 @@ impl BroadcastOperator {
 
     /// Sends a packet to the sockets of this node.
     pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> EmitReport {
-        if let Some(memory) = self.namespace.memory().filter(|_| !self.is_empty()) {
+        if let Some(memory) = self.namespace.memory.as_ref().filter(|_| !self.is_empty()) {
             return self.send_and_remember(memory, packet, volatile);
         }
         let mut report = EmitReport::default();
@@ -224,7 +223,9 @@ impl BroadcastOperator {
 
     /// Tells the other nodes of the cluster, if there is one.
     fn publish(&self, command: impl FnOnce() -> ClusterCommand) {
-        if let Some(adapter) = self.namespace.adapter().filter(|_| !self.flags.local && !self.is_empty()) {
+        if let Some(adapter) =
+            self.namespace.settings.adapter.as_deref().filter(|_| !self.flags.local && !self.is_empty())
+        {
             let message = ClusterMessage::new(self.namespace.shared_name(), &self.selection, command());
             self.namespace.publish(adapter, message);
         }
@@ -246,7 +247,7 @@ impl BroadcastOperator {
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> Result<AckStream<R>, EmitError> {
         let id = self.namespace.next_ack_id();
         let packet = self.flags.encode(&self.namespace, Some(id), event, args)?;
-        let timeout = self.flags.timeout.unwrap_or(self.namespace.ack_timeout());
+        let timeout = self.flags.timeout.unwrap_or(self.namespace.settings.ack_timeout);
         Ok(AckStream::emit(self.recipients().iter(), id, &packet, timeout))
     }
 

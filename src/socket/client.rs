@@ -5,7 +5,7 @@ use crate::{
     server,
 };
 
-use super::SocketRef;
+use super::socket_ref::SocketRef;
 
 /// A client: one connection, and its sockets in as many namespaces as it has joined.
 ///
@@ -88,6 +88,20 @@ impl Conn {
     /// Closes the connection: what is queued is sent first. Clients see the loss of their connection, and may try again.
     pub fn close(&self) {
         self.0.close(CloseCause::Forced("closed by the server"));
+    }
+}
+
+impl SocketRef {
+    /// The client whose socket this is, with its sockets in other namespaces.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(&self.inner().client)
+    }
+
+    /// The connection that carries this socket and those of the client's other namespaces.
+    #[must_use]
+    pub fn conn(&self) -> Conn {
+        self.client().conn()
     }
 }
 

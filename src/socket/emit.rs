@@ -2,45 +2,9 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::{
-    namespace::NamespaceState,
-    packet::{Encoded, Target, encode_event, is_reserved},
-    parser::prepare,
-    room::IntoRooms,
-};
+use crate::{room::IntoRooms, server::EmitError};
 
-use super::{AckError, AckFuture, BroadcastOperator, EmitError, SocketRef};
-
-/// How something is emitted.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Flags {
-    pub(super) volatile: bool,
-    pub(super) local: bool,
-    pub(super) uncompressed: bool,
-    pub(super) timeout: Option<Duration>,
-}
-
-impl Flags {
-    /// Encodes an event for a namespace, unless its name is reserved.
-    pub(super) fn encode<T: Serialize + ?Sized>(
-        self,
-        namespace: &NamespaceState,
-        id: Option<u64>,
-        event: &str,
-        args: &T,
-    ) -> Result<Encoded, EmitError> {
-        if is_reserved(event.as_bytes()) {
-            return Err(EmitError::reserved());
-        }
-        let target = Target { namespace: namespace.name(), id };
-        let packet = encode_event(target, event, args).map_err(EmitError::encode)?;
-        let packet = if self.uncompressed { packet.uncompressed() } else { packet };
-        if let Some(parser) = namespace.parser() {
-            prepare(&packet, parser, || namespace.count_panic()).map_err(EmitError::parser)?;
-        }
-        Ok(packet)
-    }
-}
+use super::{acks::AckFuture, broadcast::BroadcastOperator, error::AckError, flags::Flags, socket_ref::SocketRef};
 
 /// Emits to one socket in another way than the default. Made by [`SocketRef::volatile`], [`SocketRef::timeout`] and
 /// [`SocketRef::compress`].
@@ -125,6 +89,105 @@ impl EmitOperator {
     /// Everyone in the namespace except this socket, on this node only.
     pub fn local(&self) -> BroadcastOperator {
         self.broadcast().local()
+    }
+}
+
+impl SocketRef {
+    /// Emits an event to this socket. A tuple is several arguments, anything else one; bytes (`bytes::Bytes`,
+    /// `serde_bytes`) leave as attachments, wherever they stand.
+    ///
+    /// It never waits: the event is queued, within
+    /// [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
+    ///
+    /// ```
+    /// # fn doc(socket: tower_socketio::SocketRef) -> Result<(), tower_socketio::EmitError> {
+    /// socket.emit("greeting", "hello")?;              // one argument
+    /// socket.emit("moved", &(10, 20))?;               // two
+    /// socket.emit("path", &[(0, 0), (10, 20)])?;      // one, a list
+    /// socket.emit("done", &())?;                      // none
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// With [recovery](crate::SocketIoConfig::recovery) an event is kept, as one that is emitted to the room of the id, if the
+    /// socket has lost its connection and its client may come back, or if the client is let go because it is too slow. Then
+    /// this returns `Ok`. If the client has come back already, its new socket gets the event.
+    ///
+    /// # Errors
+    ///
+    /// If the arguments cannot be encoded, the name is reserved, the socket is disconnected, or the client is too slow.
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        EmitOperator::new(self).emit(event, args)
+    }
+
+    /// Emits an event to this socket and asks for an ack.
+    ///
+    /// The answer is read as `R`: one argument, or several if it is a tuple. It is waited for
+    /// [`ack_timeout`](crate::SocketIoConfig::ack_timeout), or as long as [`timeout`](Self::timeout) says.
+    ///
+    /// ```no_run
+    /// # async fn doc(socket: tower_socketio::SocketRef) -> Result<(), tower_socketio::AckError> {
+    /// let name: String = socket.emit_with_ack("who are you?", &()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// In `on_connect` the socket is not accepted yet: the event is held back until then, so spawn a task that waits for the
+    /// ack. Whoever waits inside of `on_connect` waits in vain, and is told so when the time is up.
+    pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
+        EmitOperator::new(self).emit_with_ack(event, args)
+    }
+
+    /// Drops what is emitted next unless it can leave at once: for what is soon outdated.
+    ///
+    /// It can if nothing waits before it, and a poll is pending or everything has been written to the WebSocket.
+    pub fn volatile(&self) -> EmitOperator {
+        EmitOperator::new(self).volatile()
+    }
+
+    /// Whether what is emitted next may be compressed. Default: true.
+    ///
+    /// `false` is for what is compressed already, images for example, and for secrets beside which stands what others
+    /// have chosen. It matters on long-polling alone, and there with the feature `compression`: the answer to a poll is
+    /// left as it is if all its packets ask for that. WebSocket messages are never compressed.
+    pub fn compress(&self, compress: bool) -> EmitOperator {
+        EmitOperator::new(self).compress(compress)
+    }
+
+    /// Waits no longer than this for acks of what is emitted next.
+    pub fn timeout(&self, timeout: Duration) -> EmitOperator {
+        EmitOperator::new(self).timeout(timeout)
+    }
+
+    /// Everyone in these rooms except this socket.
+    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        EmitOperator::new(self).to(rooms)
+    }
+
+    /// Everyone in these rooms, this socket included if it is in one of them: not Node's `socket.in`, which is
+    /// [`to`](Self::to).
+    pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        EmitOperator::new(self).within(rooms)
+    }
+
+    /// Everyone in the namespace except this socket and whoever is in these rooms.
+    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
+        EmitOperator::new(self).except(rooms)
+    }
+
+    /// Everyone in the namespace, this socket included.
+    pub fn all(&self) -> BroadcastOperator {
+        EmitOperator::new(self).all()
+    }
+
+    /// Everyone in the namespace except this socket.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        EmitOperator::new(self).broadcast()
+    }
+
+    /// Everyone in the namespace except this socket, on this node only.
+    pub fn local(&self) -> BroadcastOperator {
+        EmitOperator::new(self).local()
     }
 }
 

@@ -2,14 +2,16 @@ use std::fmt;
 
 use http::Extensions;
 
-use super::Socket;
+use crate::server::Socket;
+
+use super::socket_ref::SocketRef;
 
 /// Values that belong to a socket, by type: what the layers of its namespace put on the CONNECT request, and what
 /// handlers add.
 ///
 /// Values are cloned out, so that no lock is held: keep what is large or changes behind an `Arc`.
 pub struct SocketExtensions<'a> {
-    pub(super) socket: &'a Socket,
+    socket: &'a Socket,
 }
 
 impl SocketExtensions<'_> {
@@ -28,6 +30,14 @@ impl SocketExtensions<'_> {
     /// Removes the value of a type, and returns it.
     pub fn remove<T: Send + Sync + 'static>(&self) -> Option<T> {
         self.socket.change_extensions(Extensions::remove::<T>)
+    }
+}
+
+impl SocketRef {
+    /// Values that belong to the socket.
+    #[must_use]
+    pub fn extensions(&self) -> SocketExtensions<'_> {
+        SocketExtensions { socket: self.inner() }
     }
 }
 

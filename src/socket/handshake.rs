@@ -3,15 +3,15 @@ use std::{borrow::Cow, fmt, net::SocketAddr, time::SystemTime};
 use http::{HeaderMap, Uri};
 use serde::de::{DeserializeOwned, Error as _};
 
-use crate::packet::read_json;
+use crate::{packet::read_json, server::Socket};
 
-use super::Socket;
+use super::socket_ref::SocketRef;
 
 /// How a socket came to be: the request that opened its connection, and what the client sent with its CONNECT.
 ///
 /// The request is the same for all namespaces of a connection; `auth` is the namespace's own.
 pub struct Handshake<'a> {
-    pub(super) socket: &'a Socket,
+    socket: &'a Socket,
 }
 
 impl<'a> Handshake<'a> {
@@ -76,6 +76,14 @@ impl<'a> Handshake<'a> {
     #[must_use]
     pub fn cross_domain(&self) -> bool {
         self.headers().contains_key(http::header::ORIGIN)
+    }
+}
+
+impl SocketRef {
+    /// The request and the auth payload with which the client connected.
+    #[must_use]
+    pub fn handshake(&self) -> Handshake<'_> {
+        Handshake { socket: self.inner() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A client in a namespace: what it is, and what can be done to it.
+//! Handles to a client in a namespace, and to many.
 
 mod acks;
 mod broadcast;
@@ -6,30 +6,19 @@ mod client;
 mod emit;
 mod error;
 mod extensions;
+mod flags;
 mod handshake;
-mod kept;
-mod listeners;
-mod reason;
 mod remote;
 mod socket_ref;
-mod state;
 
 pub use self::{
     acks::{AckFuture, AckResponses, AckStream},
     broadcast::{BroadcastOperator, EmitReport},
     client::{Client, Conn},
     emit::EmitOperator,
-    error::{AckError, EmitError},
+    error::AckError,
     extensions::SocketExtensions,
     handshake::Handshake,
-    listeners::{ListenerId, OutgoingEvent},
-    reason::DisconnectReason,
     remote::RemoteSocket,
-    socket_ref::SocketRef,
+    socket_ref::{NotAConnect, SocketRef},
 };
-pub(crate) use self::{
-    kept::LayerId,
-    listeners::Found,
-    state::{EMPTY_AUTH, EventStart, Socket},
-};
-pub use crate::room::SocketId;

@@ -5,10 +5,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     packet::read_json,
-    room::{IntoRooms, Room},
+    room::{IntoRooms, Room, SocketId},
+    server::EmitError,
 };
 
-use super::{EmitError, Handshake, SocketId, SocketRef};
+use super::{handshake::Handshake, socket_ref::SocketRef};
 
 /// A socket that may live on another node of a cluster, as it was when it was fetched.
 ///

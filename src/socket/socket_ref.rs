@@ -1,18 +1,17 @@
-use std::{future::poll_fn, hash, sync::Arc, time::Duration};
+use std::{future::poll_fn, hash, sync::Arc};
 
-use axum::extract::FromRequestParts;
-use http::request::Parts;
+use axum::{
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     engine::{ConnectionRequest, Protocol, Transport},
-    io::SocketIo,
     packet::read_json,
-    room::{IntoRooms, Room},
-};
-
-use super::{
-    AckFuture, BroadcastOperator, Client, Conn, EmitError, EmitOperator, Handshake, Socket, SocketExtensions, SocketId,
+    room::{IntoRooms, Room, SocketId},
+    server::Socket,
 };
 
 /// A client in a namespace. Cloning is cheap.
@@ -68,34 +67,10 @@ impl SocketRef {
         self.0.client.connection.wire_format.protocol
     }
 
-    /// The client whose socket this is, with its sockets in other namespaces.
-    #[must_use]
-    pub fn client(&self) -> Client {
-        Client::new(&self.0.client)
-    }
-
-    /// The connection that carries this socket and those of the client's other namespaces.
-    #[must_use]
-    pub fn conn(&self) -> Conn {
-        self.client().conn()
-    }
-
     /// The HTTP request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
         &self.0.client.connection.request
-    }
-
-    /// The request and the auth payload with which the client connected.
-    #[must_use]
-    pub fn handshake(&self) -> Handshake<'_> {
-        Handshake { socket: &self.0 }
-    }
-
-    /// Values that belong to the socket.
-    #[must_use]
-    pub fn extensions(&self) -> SocketExtensions<'_> {
-        SocketExtensions { socket: &self.0 }
     }
 
     /// Whether the client lost its connection and came back as the socket that it was: with its id, its rooms and its data,
@@ -124,109 +99,6 @@ impl SocketRef {
     pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> serde_json::Result<()> {
         self.0.set_data(Some(serde_json::to_vec(data)?.into()));
         Ok(())
-    }
-
-    /// The server.
-    #[must_use]
-    pub fn io(&self) -> SocketIo {
-        SocketIo::new(self.0.client.server.clone())
-    }
-
-    /// Emits an event to this socket. A tuple is several arguments, anything else one; bytes (`bytes::Bytes`,
-    /// `serde_bytes`) leave as attachments, wherever they stand.
-    ///
-    /// It never waits: the event is queued, within
-    /// [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
-    ///
-    /// ```
-    /// # fn doc(socket: tower_socketio::SocketRef) -> Result<(), tower_socketio::EmitError> {
-    /// socket.emit("greeting", "hello")?;              // one argument
-    /// socket.emit("moved", &(10, 20))?;               // two
-    /// socket.emit("path", &[(0, 0), (10, 20)])?;      // one, a list
-    /// socket.emit("done", &())?;                      // none
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// With [recovery](crate::SocketIoConfig::recovery) an event is kept, as one that is emitted to the room of the id, if the
-    /// socket has lost its connection and its client may come back, or if the client is let go because it is too slow. Then
-    /// this returns `Ok`. If the client has come back already, its new socket gets the event.
-    ///
-    /// # Errors
-    ///
-    /// If the arguments cannot be encoded, the name is reserved, the socket is disconnected, or the client is too slow.
-    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        EmitOperator::new(self).emit(event, args)
-    }
-
-    /// Emits an event to this socket and asks for an ack.
-    ///
-    /// The answer is read as `R`: one argument, or several if it is a tuple. It is waited for
-    /// [`ack_timeout`](crate::SocketIoConfig::ack_timeout), or as long as [`timeout`](Self::timeout) says.
-    ///
-    /// ```no_run
-    /// # async fn doc(socket: tower_socketio::SocketRef) -> Result<(), tower_socketio::AckError> {
-    /// let name: String = socket.emit_with_ack("who are you?", &()).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// In `on_connect` the socket is not accepted yet: the event is held back until then, so spawn a task that waits for the
-    /// ack. Whoever waits inside of `on_connect` waits in vain, and is told so when the time is up.
-    pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
-        EmitOperator::new(self).emit_with_ack(event, args)
-    }
-
-    /// Drops what is emitted next unless it can leave at once: for what is soon outdated.
-    ///
-    /// It can if nothing waits before it, and a poll is pending or everything has been written to the WebSocket.
-    pub fn volatile(&self) -> EmitOperator {
-        EmitOperator::new(self).volatile()
-    }
-
-    /// Whether what is emitted next may be compressed. Default: true.
-    ///
-    /// `false` is for what is compressed already, images for example, and for secrets beside which stands what others
-    /// have chosen. It matters on long-polling alone, and there with the feature `compression`: the answer to a poll is
-    /// left as it is if all its packets ask for that. WebSocket messages are never compressed.
-    pub fn compress(&self, compress: bool) -> EmitOperator {
-        EmitOperator::new(self).compress(compress)
-    }
-
-    /// Waits no longer than this for acks of what is emitted next.
-    pub fn timeout(&self, timeout: Duration) -> EmitOperator {
-        EmitOperator::new(self).timeout(timeout)
-    }
-
-    /// Everyone in these rooms except this socket.
-    pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        EmitOperator::new(self).to(rooms)
-    }
-
-    /// Everyone in these rooms, this socket included if it is in one of them: not Node's `socket.in`, which is
-    /// [`to`](Self::to).
-    pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        EmitOperator::new(self).within(rooms)
-    }
-
-    /// Everyone in the namespace except this socket and whoever is in these rooms.
-    pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
-        EmitOperator::new(self).except(rooms)
-    }
-
-    /// Everyone in the namespace, this socket included.
-    pub fn all(&self) -> BroadcastOperator {
-        EmitOperator::new(self).all()
-    }
-
-    /// Everyone in the namespace except this socket.
-    pub fn broadcast(&self) -> BroadcastOperator {
-        EmitOperator::new(self).broadcast()
-    }
-
-    /// Everyone in the namespace except this socket, on this node only.
-    pub fn local(&self) -> BroadcastOperator {
-        EmitOperator::new(self).local()
     }
 
     /// Joins rooms. Those that the socket is in already are left as they are.
@@ -339,9 +211,20 @@ impl hash::Hash for SocketRef {
 
 /// In `on_connect` and the layers around it.
 impl<S: Send + Sync> FromRequestParts<S> for SocketRef {
-    type Rejection = crate::extract::NotAConnect;
+    type Rejection = NotAConnect;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        parts.extensions.get::<Self>().cloned().ok_or(crate::extract::NotAConnect)
+        parts.extensions.get::<Self>().cloned().ok_or(NotAConnect)
+    }
+}
+
+/// `SocketRef` was asked for outside of a CONNECT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a `SocketRef` exists only on the CONNECT request of a namespace")]
+pub struct NotAConnect;
+
+impl IntoResponse for NotAConnect {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
     }
 }

@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{engine::PacketKind, io::SocketIo, namespace::absolute, packet::encode_simple};
+use crate::{engine::PacketKind, io::SocketIo, packet::encode_simple, server::absolute};
 
 use super::{
     TestClient, TestError,

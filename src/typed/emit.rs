@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     io::{NamespaceRef, SocketIo},
-    socket::{AckFuture, AckStream, BroadcastOperator, EmitError, EmitOperator, RemoteSocket, SocketRef},
+    server::EmitError,
+    socket::{AckFuture, AckStream, BroadcastOperator, EmitOperator, RemoteSocket, SocketRef},
 };
 
 use super::ServerEvent;

@@ -3,9 +3,10 @@
 use std::future::Future;
 
 use crate::{
+    event::{Ack, EventRequest, IntoEventResponse},
     extract::{Data, DataRejection, FromEvent},
-    handler::{Ack, EventHandler, IntoEventResponse, Layered},
-    namespace::{EventRequest, Namespace},
+    handler::{EventHandler, Layered},
+    namespace::Namespace,
 };
 
 use super::{ClientEvent, Fallible, NoAnswer};

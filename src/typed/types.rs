@@ -10,7 +10,7 @@ use serde::{
 use ts_rs::{Config, TS, TypeVisitor};
 
 use crate::{
-    handler::EventError,
+    event::EventError,
     packet::{Args, Value, reclaim},
 };
 

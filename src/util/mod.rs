@@ -7,6 +7,7 @@ mod clock;
 mod infallible;
 mod log;
 mod order;
+mod shrink;
 
 pub(crate) use self::{
     catch::catch_panic,
@@ -14,6 +15,7 @@ pub(crate) use self::{
     infallible::{Absorb, FromError},
     log::log,
     order::Order,
+    shrink::shrink,
 };
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -258,6 +258,6 @@ mod tests {
         assert!(size_of::<WebSocketTask>() <= 400, "{}", size_of::<WebSocketTask>());
         assert!(size_of::<Connection>() <= 528, "{}", size_of::<Connection>());
         assert!(size_of::<crate::server::Client>() <= 104, "{}", size_of::<crate::server::Client>());
-        assert!(size_of::<crate::socket::Socket>() <= 360, "{}", size_of::<crate::socket::Socket>());
+        assert!(size_of::<crate::server::Socket>() <= 360, "{}", size_of::<crate::server::Socket>());
     }
 }

@@ -6,7 +6,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::timeout_at};
 
-use crate::{SocketRef, socket::Socket, util::log};
+use crate::{SocketRef, server::Socket, util::log};
 
 use super::Expires;
 

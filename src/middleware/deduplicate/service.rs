@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::{
     EventRequest, EventResponse, IntoEventResponse,
-    socket::LayerId,
+    server::LayerId,
     util::{log, now},
 };
 

@@ -1,0 +1,251 @@
+//! Starting handlers, and what becomes of their answers.
+
+use std::{
+    borrow::Cow,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    engine::Direct,
+    observe::{self, EventWatch},
+    packet::{EncodedArgs, Target, encode_ack},
+    server::{DisconnectReason, EVENT, Event, EventCost, Share, Socket},
+    util::{BoxFuture, log},
+};
+
+use super::{
+    ack::PendingAck,
+    contained::{Contained, panicked},
+    future::EventFuture,
+    request::EventRequest,
+    response::{EventError, EventResponse},
+    route::EventRoute,
+    router::EventRouter,
+};
+
+/// What a namespace does with events.
+pub(crate) enum Events {
+    Router(EventRouter),
+    /// Layers around the router.
+    Layered(EventRoute),
+}
+
+impl Events {
+    /// Puts layers around a router, the last one outermost.
+    pub(crate) fn new(router: EventRouter, layers: Vec<EventLayer>) -> Self {
+        if layers.is_empty() {
+            return Self::Router(router);
+        }
+        let route = EventRoute::handler(move |request| router.route(request));
+        Self::Layered(layers.into_iter().fold(route, |route, layer| layer(route)))
+    }
+
+    /// Starts an event. `Some`: a layer is not ready, and the event has started when the future is.
+    #[inline]
+    pub(crate) fn start(
+        &self,
+        socket: &Arc<Socket>,
+        event: Event,
+        direct: &mut Direct<'_>,
+        cx: &mut Context<'_>,
+    ) -> Option<BoxFuture<()>> {
+        let cost = event.cost();
+        let Event { payload, ack, share } = event;
+        let call = Call { request: EventRequest::new(socket.clone(), payload, ack), cost, share };
+        match self {
+            Self::Router(router) => {
+                call.start(socket, |request| router.route(request), direct, cx);
+                None
+            }
+            Self::Layered(route) => start_layered(socket, route.clone(), call, direct, cx),
+        }
+    }
+}
+
+/// Adds a layer of the user.
+pub(crate) type EventLayer = Box<dyn FnOnce(EventRoute) -> EventRoute + Send>;
+
+#[inline(never)]
+fn start_layered(
+    socket: &Arc<Socket>,
+    mut route: EventRoute,
+    call: Call,
+    direct: &mut Direct<'_>,
+    cx: &mut Context<'_>,
+) -> Option<BoxFuture<()>> {
+    match poll_layers(&mut route, cx) {
+        Poll::Ready(is_ready) => {
+            call.start_layered(socket, is_ready.then_some(route), direct, cx);
+            None
+        }
+        Poll::Pending => {
+            let (socket, mut waiting) = (socket.clone(), Some((route, call)));
+            Some(Box::pin(poll_fn(move |cx| {
+                let Some((route, _)) = &mut waiting else {
+                    return Poll::Ready(());
+                };
+                let is_ready = std::task::ready!(poll_layers(route, cx));
+                if let Some((route, call)) = waiting.take() {
+                    call.start_layered(&socket, is_ready.then_some(route), &mut Direct::unavailable(), cx);
+                }
+                Poll::Ready(())
+            })))
+        }
+    }
+}
+
+/// Waits until the layers are ready. False if one of them panicked.
+fn poll_layers(route: &mut EventRoute, cx: &mut Context<'_>) -> Poll<bool> {
+    match catch_unwind(AssertUnwindSafe(|| route.poll_route_ready(cx))) {
+        Ok(ready) => ready.map(|()| true),
+        Err(_) => Poll::Ready(false),
+    }
+}
+
+/// An event whose handler is to be called.
+struct Call {
+    request: EventRequest,
+    cost: EventCost,
+    share: Option<Box<Share>>,
+}
+
+impl Call {
+    /// As [`start`](Self::start), by layers that are ready. There are none if one of them panicked.
+    fn start_layered(
+        mut self,
+        socket: &Arc<Socket>,
+        route: Option<EventRoute>,
+        direct: &mut Direct<'_>,
+        cx: &mut Context<'_>,
+    ) {
+        match route {
+            // A layer may look at the arguments, or let no handler read them.
+            Some(_) if !self.request.is_well_formed() => {}
+            Some(route) => self.start(socket, |request| route.call_ready(request), direct, cx),
+            None => {
+                let ack = self.request.take_ack();
+                let mut watch = watch(&self.request);
+                let response = panicked(socket, &mut watch);
+                answer(socket, ack.as_deref(), response, watch);
+            }
+        }
+    }
+
+    /// Polls the handler here, and spawns it if it has to wait.
+    #[inline]
+    fn start(
+        self,
+        socket: &Arc<Socket>,
+        call: impl FnOnce(EventRequest) -> EventFuture,
+        direct: &mut Direct<'_>,
+        cx: &mut Context<'_>,
+    ) {
+        let Self { request, cost, share } = self;
+        let ack = request.ack.clone();
+        let mut event = Contained::call(watch(&request), || call(request));
+        match event.poll(socket, cx) {
+            Poll::Ready(response) => {
+                let watch = event.into_watch();
+                match ack {
+                    Some(ack) if ack.is_plain(socket) => {
+                        if let Some(args) = ended(response, watch).filter(|_| !ack.is_answered()) {
+                            reply(socket, ack.id(), args, direct);
+                        }
+                        ack.give_back();
+                    }
+                    ack => answer(socket, ack.as_deref(), response, watch),
+                }
+            }
+            Poll::Pending => {
+                let running = socket.running(cost.bytes());
+                let socket = socket.clone();
+                tokio::spawn(async move {
+                    let (response, watch) = event.run(&socket).await;
+                    answer(&socket, ack.as_deref(), response, watch);
+                    drop((running, share));
+                });
+            }
+        }
+    }
+}
+
+/// Sends an ack as JSON: past the outbox if that is possible, or else like any other packet.
+#[inline]
+fn reply(socket: &Arc<Socket>, id: u64, mut args: EncodedArgs, direct: &mut Direct<'_>) {
+    let target = Target { namespace: socket.namespace.name(), id: Some(id) };
+    let may_send = direct.is_available() && socket.is_connected();
+    if may_send && args.with_ack(target, |text, attachments| direct.try_send(text, attachments)) == Some(true) {
+        args.recycle();
+    } else {
+        // If the client is gone or too slow, that has been dealt with.
+        let _ = socket.deliver(Cow::Owned(encode_ack(target, args)), false);
+    }
+}
+
+#[inline]
+fn watch(request: &EventRequest) -> EventWatch {
+    let event = observe::Event {
+        name: request.event(),
+        ack: request.ack_id(),
+        disconnect: request.disconnect_reason().map(DisconnectReason::as_str),
+    };
+    EventWatch::start(&request.socket().inner().scope(), &event)
+}
+
+/// Takes note of what a handler returned. Answers with the arguments of its ack.
+fn ended(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> {
+    watch.end(response.error().is_some());
+    if let Some(error) = response.error() {
+        watch.in_scope(|| log!(debug, error = %error, "an event handler failed"));
+    }
+    response.into_args()
+}
+
+/// Sends the ack that a handler returned, or says what went wrong.
+fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, watch: EventWatch) {
+    if let (Some(args), Some(ack)) = (ended(response, watch), ack) {
+        // If the client is gone or too slow, that has been dealt with.
+        if let Err(error) = ack.answer(socket, args)
+            && error.is_encode()
+            && let Some(args) = EventResponse::from(EventError::internal(error)).into_args()
+        {
+            let _ = ack.answer(socket, args);
+        }
+    }
+}
+
+/// Runs a handler of the disconnection, as far as it gets without waiting; the rest of it is spawned. `then` is called once it has
+/// ended.
+pub(crate) fn run_detached(
+    socket: &Arc<Socket>,
+    handler: Option<&EventRoute>,
+    name: &'static str,
+    reason: DisconnectReason,
+    then: fn(&Socket),
+) {
+    let Some(handler) = handler else {
+        return then(socket);
+    };
+    let runtime = &socket.client.connection.runtime;
+    let _entered = runtime.enter();
+    let request = EventRequest::disconnect(socket, name, reason);
+    let mut event = Contained::call(watch(&request), || handler.start(request));
+    match event.poll(socket, &mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(response) => {
+            answer(socket, None, response, event.into_watch());
+            then(socket);
+        }
+        Poll::Pending => {
+            let (socket, running) = (socket.clone(), socket.running(EVENT));
+            runtime.spawn(async move {
+                let (response, watch) = event.run(&socket).await;
+                answer(&socket, None, response, watch);
+                then(&socket);
+                drop(running);
+            });
+        }
+    }
+}

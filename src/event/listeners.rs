@@ -1,0 +1,221 @@
+//! Listeners of one socket. A socket that has none pays for none.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::{Mutex, MutexGuard};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    packet::{ArgsError, Encoded, EventPayload, read_header},
+    server::{Server, Socket},
+};
+
+use super::route::EventRoute;
+
+/// Names a listener, so that [`SocketRef::off`] can remove it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenerId(u64);
+
+/// The listeners of one socket, kept as its `application_data`.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    next: AtomicU64,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    events: HashMap<Box<str>, Vec<Listener>>,
+    any: Vec<Listener>,
+    outgoing: Vec<(ListenerId, Observer)>,
+}
+
+struct Listener {
+    id: ListenerId,
+    /// Shared: what the layers of a handler do when they are cloned or dropped is not done under the lock.
+    route: Arc<EventRoute>,
+    once: bool,
+}
+
+type Observer = Arc<dyn Fn(&OutgoingEvent) + Send + Sync>;
+
+thread_local! {
+    /// Observers run on this thread: what they emit is not observed, or they might go on without end.
+    static OBSERVING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a socket has for an event.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) any: Vec<Arc<EventRoute>>,
+    pub(super) own: Vec<Arc<EventRoute>>,
+}
+
+/// The listeners of a socket, if it has ever had one.
+#[inline]
+pub(crate) fn listeners_of(socket: &Socket) -> Option<&Listeners> {
+    socket.application_data.get()?.downcast_ref()
+}
+
+/// The listeners of a socket, which are made if there are none.
+pub(crate) fn listeners_or_new(socket: &Socket) -> &Listeners {
+    let data = socket.application_data.get_or_init(|| Box::new(Listeners::default()));
+    data.downcast_ref().expect("only listeners are kept as application data")
+}
+
+impl Listeners {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock()
+    }
+
+    fn next_id(&self) -> ListenerId {
+        ListenerId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A socket that has left listens no more.
+    pub(crate) fn add(&self, socket: &Socket, event: Option<&str>, route: EventRoute, once: bool) -> ListenerId {
+        let id = self.next_id();
+        let listener = Listener { id, route: Arc::new(route), once };
+        let mut table = self.table();
+        if socket.is_closed() {
+            drop(table);
+            drop(listener);
+            return id;
+        }
+        match event {
+            Some(event) => table.events.entry(event.into()).or_default().push(listener),
+            None => table.any.push(listener),
+        }
+        id
+    }
+
+    pub(crate) fn remove(&self, id: ListenerId) {
+        let mut table = self.table();
+        let mut removed: Vec<_> = table.any.extract_if(.., |listener| listener.id == id).collect();
+        for listeners in table.events.values_mut() {
+            removed.extend(listeners.extract_if(.., |listener| listener.id == id));
+        }
+        table.events.retain(|_, listeners| !listeners.is_empty());
+        let outgoing: Vec<_> = table.outgoing.extract_if(.., |(outgoing, _)| *outgoing == id).collect();
+        // What is the user's is dropped when no lock is held.
+        drop(table);
+        drop((removed, outgoing));
+    }
+
+    /// The listeners for an event; those that want only one are taken out.
+    pub(super) fn find(&self, event: &str) -> Found {
+        let mut table = self.table();
+        let routes = |listeners: &[Listener]| listeners.iter().map(|listener| listener.route.clone()).collect();
+        let any = routes(&table.any);
+        let mut own = Vec::new();
+        if let Some(listeners) = table.events.get_mut(event) {
+            own = routes(listeners);
+            // The last handle to these is in `own`.
+            listeners.retain(|listener| !listener.once);
+            if listeners.is_empty() {
+                table.events.remove(event);
+            }
+        }
+        Found { any, own }
+    }
+
+    /// Shows an event that is on its way to the client, unless an observer emits it. Panics go no further.
+    pub(crate) fn observe(&self, server: &Server, packet: &Encoded) {
+        let observers: Vec<Observer> = self.table().outgoing.iter().map(|(_, observer)| observer.clone()).collect();
+        if observers.is_empty() || OBSERVING.replace(true) {
+            return;
+        }
+        if let Some(event) = OutgoingEvent::new(packet) {
+            for observer in observers {
+                server.contain(|| observer(&event));
+            }
+        }
+        OBSERVING.set(false);
+    }
+
+    /// As [`add`](Self::add), for what leaves.
+    pub(crate) fn add_observer(
+        &self,
+        socket: &Socket,
+        observer: impl Fn(&OutgoingEvent) + Send + Sync + 'static,
+    ) -> ListenerId {
+        let id = self.next_id();
+        let observer: Observer = Arc::new(observer);
+        let mut table = self.table();
+        if !socket.is_closed() {
+            table.outgoing.push((id, observer.clone()));
+        }
+        drop(table);
+        id
+    }
+
+    pub(crate) fn remove_event(&self, event: &str) {
+        let removed = self.table().events.remove(event);
+        drop(removed);
+    }
+
+    pub(crate) fn remove_any(&self) {
+        let removed = std::mem::take(&mut self.table().any);
+        drop(removed);
+    }
+
+    pub(crate) fn remove_observers(&self) {
+        let removed = std::mem::take(&mut self.table().outgoing);
+        drop(removed);
+    }
+
+    pub(crate) fn clear(&self) {
+        let table = std::mem::take(&mut *self.table());
+        drop(table);
+    }
+}
+
+/// An event on its way to a client, as [`SocketRef::on_any_outgoing`] shows it.
+pub struct OutgoingEvent {
+    event: EventPayload,
+}
+
+impl OutgoingEvent {
+    fn new(packet: &Encoded) -> Option<Self> {
+        let (text, attachments) = packet.packets().split_first()?;
+        let header = read_header(text.clone(), usize::MAX).ok()?;
+        let attachments = attachments.iter().map(crate::engine::Packet::data_bytes).collect();
+        let event = EventPayload::new(header.payload, attachments).ok()?;
+        Some(Self { event })
+    }
+
+    /// The name of the event.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.event.name()
+    }
+
+    /// Reads the arguments: a tuple takes several, anything else one.
+    ///
+    /// # Errors
+    ///
+    /// If they do not fit the type.
+    pub fn args<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, serde_json::Error> {
+        self.event.args().map_err(ArgsError::into_error)
+    }
+}
+
+impl fmt::Debug for OutgoingEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutgoingEvent").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listeners").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! An event on its way: what layers and handlers see of it, which handlers it is for, and what becomes of their answers.
+
+mod ack;
+mod contained;
+mod dispatch;
+mod future;
+mod listeners;
+mod rejection;
+mod request;
+mod response;
+mod route;
+mod router;
+
+pub(crate) use self::{
+    ack::PendingAck,
+    dispatch::{EventLayer, Events, run_detached},
+    listeners::{listeners_of, listeners_or_new},
+    router::EventRouter,
+};
+pub use self::{
+    future::EventFuture,
+    listeners::{ListenerId, OutgoingEvent},
+    rejection::Rejected,
+    request::EventRequest,
+    response::{Ack, EventError, EventResponse, IntoEventResponse},
+    route::{EventRoute, RouteFuture},
+};

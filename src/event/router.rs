@@ -1,0 +1,115 @@
+//! Which handlers an event is for.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    task::{Poll, ready},
+};
+
+use foldhash::fast::RandomState;
+
+use crate::{
+    observe::EventWatch,
+    server::{EVENT, Socket},
+    util::log,
+};
+
+use super::{
+    contained::Contained,
+    future::EventFuture,
+    listeners::{Found, listeners_of},
+    request::EventRequest,
+    response::EventResponse,
+    route::EventRoute,
+};
+
+/// The innermost event service: finds the handler by the event's name.
+pub(crate) struct EventRouter {
+    /// Only looked up in: names that clients choose cannot crowd it.
+    pub(crate) events: HashMap<Box<str>, EventRoute, RandomState>,
+    pub(crate) any: Option<EventRoute>,
+}
+
+impl EventRouter {
+    pub(super) fn route(&self, mut request: EventRequest) -> EventFuture {
+        let socket = request.socket().inner();
+        let handler = self.events.get(request.event());
+        match (handler, &self.any, listeners_of(socket)) {
+            (Some(handler), None, None) => handler.start(request),
+            (None, Some(any), None) => any.start(request),
+            (None, None, None) => {
+                log!(debug, event = %request.event(), "no handler for an event");
+                request.is_well_formed();
+                EventFuture::ready(EventResponse::none())
+            }
+            (handler, any, listeners) => {
+                let found = listeners.map(|listeners| listeners.find(request.event())).unwrap_or_default();
+                route_to_all(request, handler, any.as_ref(), &found)
+            }
+        }
+    }
+}
+
+/// Gives an event to several handlers. One answers the ack: the namespace's own, or else the first listener of the
+/// socket's, or else the namespace's handler of all events.
+fn route_to_all(
+    request: EventRequest,
+    handler: Option<&EventRoute>,
+    any: Option<&EventRoute>,
+    found: &Found,
+) -> EventFuture {
+    let (answering, rest) = match (handler, &*found.own, any) {
+        (Some(handler), rest, _) => (Some(handler), rest),
+        (None, [first, rest @ ..], _) => (Some(&**first), rest),
+        (None, [], any) => (any, &[][..]),
+    };
+    let socket = request.socket().inner().clone();
+    let mut copy = request.clone();
+    copy.ack = None;
+    let start = |route: &EventRoute| Contained::call(EventWatch::beside(), || route.start(copy.clone()));
+    let start_shared = |route: &Arc<EventRoute>| start(route);
+    let of_all = any.filter(|any| !answering.is_some_and(|answering| std::ptr::eq(answering, *any)));
+    let before = of_all.into_iter().map(start).chain(found.any.iter().map(start_shared)).collect();
+    let own = match answering {
+        Some(route) => Contained::call(EventWatch::beside(), || route.start(request)),
+        None => {
+            let mut request = request;
+            log!(debug, event = %request.event(), "no handler answers an event");
+            if !request.is_well_formed() {
+                return EventFuture::ready(EventResponse::none());
+            }
+            Contained::call(EventWatch::beside(), || EventFuture::ready(EventResponse::none()))
+        }
+    };
+    let after = rest.iter().map(start_shared).collect();
+    together(socket, before, own, after)
+}
+
+/// Runs handlers in this order, as far as each gets. The answer of the one in the middle waits for nobody else.
+fn together(
+    socket: Arc<Socket>,
+    mut before: Vec<Contained>,
+    mut own: Contained,
+    mut after: Vec<Contained>,
+) -> EventFuture {
+    let mut response = None;
+    EventFuture::new(std::future::poll_fn(move |cx| {
+        before.retain_mut(|other| other.poll(&socket, cx).is_pending());
+        if response.is_none()
+            && let Poll::Ready(ready) = own.poll(&socket, cx)
+        {
+            response = Some(ready);
+        }
+        after.retain_mut(|other| other.poll(&socket, cx).is_pending());
+        let response = ready!(response.take().map_or(Poll::Pending, Poll::Ready));
+        for other in before.drain(..).chain(after.drain(..)) {
+            let (socket, running) = (socket.clone(), socket.running(EVENT));
+            tokio::spawn(async move {
+                // It answers nobody.
+                let _ = other.run(&socket).await;
+                drop(running);
+            });
+        }
+        Poll::Ready(response)
+    }))
+}

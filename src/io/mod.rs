@@ -1,0 +1,14 @@
+//! The handle to a server.
+
+mod cluster;
+mod namespace_ref;
+mod operators;
+mod server_side;
+mod socket_io;
+
+pub use self::{
+    namespace_ref::{NamespaceRef, PatternRef},
+    server_side::{ServerSideAcks, ServerSideEvent, ServerSideResponses},
+    socket_io::{NotBeneathALayer, SocketIo, Stats},
+};
+pub(crate) use self::{server_side::server_side_handler, socket_io::CURRENT};

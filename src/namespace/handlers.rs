@@ -1,0 +1,110 @@
+use std::{panic::AssertUnwindSafe, sync::Arc, task::Context};
+
+use axum::extract::MatchedPath;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::StatusCode;
+use tower::ServiceExt;
+
+use crate::{
+    engine::Direct,
+    event::{EventRoute, Events, listeners_of, run_detached},
+    packet::Encoded,
+    server::{Application, ConnectError, DisconnectReason, Event, Refusal, Socket},
+    util::{BoxFuture, log},
+};
+
+use super::{
+    connect_request::{connect_extensions, connect_request},
+    connect_route::ConnectRoute,
+    refusal::read_response,
+};
+
+/// The layers and handlers of a namespace.
+pub(super) struct Handlers {
+    pub(super) connect: ConnectRoute,
+    /// Without its layers.
+    pub(super) on_connect: ConnectRoute,
+    pub(super) events: Events,
+    pub(super) disconnecting: Option<EventRoute>,
+    pub(super) disconnect: Option<EventRoute>,
+}
+
+impl Application for Handlers {
+    fn connect(&self, socket: &Arc<Socket>, auth: Bytes) -> Option<BoxFuture<Result<(), Refusal>>> {
+        if self.connect.is_everyone() {
+            hold_without_layers(socket);
+            return None;
+        }
+        let recovery = &socket.namespace.settings.recovery;
+        let skip_layers = socket.recovered() && recovery.as_ref().is_some_and(|recovery| recovery.skip_layers);
+        let route = if skip_layers { &self.on_connect } else { &self.connect };
+        Some(Box::pin(ask(route.clone(), socket.clone(), auth, skip_layers)))
+    }
+
+    fn event(
+        &self,
+        socket: &Arc<Socket>,
+        event: Event,
+        direct: &mut Direct<'_>,
+        cx: &mut Context<'_>,
+    ) -> Option<BoxFuture<()>> {
+        self.events.start(socket, event, direct, cx)
+    }
+
+    fn outgoing(&self, socket: &Socket, packet: &Encoded) {
+        if let Some(listeners) = listeners_of(socket) {
+            listeners.observe(&socket.client.server, packet);
+        }
+    }
+
+    fn disconnecting(&self, socket: &Arc<Socket>, reason: DisconnectReason) {
+        run_detached(socket, self.disconnecting.as_ref(), "disconnecting", reason, |_| {});
+    }
+
+    /// Runs the last handler that may ask for the auth payload.
+    fn disconnected(&self, socket: &Arc<Socket>, reason: DisconnectReason) {
+        run_detached(socket, self.disconnect.as_ref(), "disconnect", reason, Socket::forget_auth);
+    }
+
+    fn forget(&self, socket: &Socket) {
+        if let Some(listeners) = listeners_of(socket) {
+            listeners.clear();
+        }
+    }
+}
+
+/// Lets a socket in where there is nothing to ask. The extensions of the request are shared where they can be.
+fn hold_without_layers(socket: &Arc<Socket>) {
+    let request = &socket.client.connection.request;
+    let shares = socket.session.is_none() && request.extension::<MatchedPath>().is_none();
+    socket.hold((!shares).then(|| connect_extensions(request)));
+}
+
+/// Asks the services of a namespace whether they let a socket in.
+async fn ask(route: ConnectRoute, socket: Arc<Socket>, auth: Bytes, skip_layers: bool) -> Result<(), Refusal> {
+    let name = socket.namespace.name();
+    let Some(mut request) = connect_request(&socket.client.connection.request, name, auth, socket.clone().into())
+    else {
+        let error = ConnectError::new("the name and the query are too long for a request");
+        return Err(Refusal::new(StatusCode::URI_TOO_LONG, error));
+    };
+    if let Some(session) = socket.session.as_ref().filter(|_| skip_layers) {
+        let fresh = std::mem::replace(request.extensions_mut(), session.restored_extensions());
+        request.extensions_mut().extend(fresh);
+    }
+    let answer = async {
+        let response = route.oneshot(request).await.unwrap_or_else(|never| match never {});
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        // Reading the body may run user code too.
+        Err(Refusal::new(status, read_response(response).await))
+    };
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
+        socket.client.server.count_panic();
+        log!(error, namespace = %name, "on_connect or a layer of its namespace panicked");
+        Err(Refusal::panicked())
+    })
+}

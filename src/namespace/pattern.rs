@@ -1,0 +1,69 @@
+//! A namespace whose name is a pattern.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use axum::{Router, body::Body, response::Response};
+use http::{Extensions, Request};
+use tower_service::Service;
+
+use super::{
+    connect_request::encode_pattern,
+    connect_route::{ConnectFuture, ConnectRoute},
+};
+
+/// Puts axum's own router around a pattern's services, so that `Path` can be extracted.
+pub(super) fn with_path(route: ConnectRoute, pattern: &str) -> ConnectRoute {
+    // Names may begin a segment as routes of axum 0.7 did their parameters.
+    let router = Router::new().without_v07_checks();
+    let router: Router = router.route_service(&encode_pattern(pattern), Restore(route));
+    ConnectRoute::new(SetAside(router))
+}
+
+/// Sets aside what the layers of the HTTP routes put on the request, and gives it back behind the router of the pattern: a
+/// route of theirs may have parameters of its own, which axum would mix with the pattern's.
+#[derive(Clone)]
+struct SetAside(Router);
+
+#[derive(Clone)]
+struct Restore(ConnectRoute);
+
+#[derive(Clone)]
+struct Aside(Extensions);
+
+impl Service<Request<Body>> for SetAside {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <Router as Service<Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.0, cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let aside = Aside(std::mem::take(request.extensions_mut()));
+        request.extensions_mut().insert(aside);
+        self.0.call(request)
+    }
+}
+
+impl Service<Request<Body>> for Restore {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ConnectFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.0, cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let extensions = request.extensions_mut();
+        if let Some(Aside(mut restored)) = extensions.remove::<Aside>() {
+            restored.extend(std::mem::take(extensions));
+            *extensions = restored;
+        }
+        self.0.call(request)
+    }
+}

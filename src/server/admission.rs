@@ -1,0 +1,191 @@
+//! CONNECT, from the packet to accepted or refused.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::{
+    engine::Protocol,
+    observe::ConnectWatch,
+    packet::{DecodeError, encode_simple},
+    util::{BoxFuture, log},
+};
+
+use super::{
+    connect_error::{ConnectError, Refusal},
+    namespace_request::NamespaceRequest,
+    namespaces::Lookup,
+    reason::DisconnectReason,
+    socket::EMPTY_AUTH,
+    socket_table::JoinError,
+    state::{Client, Socket},
+};
+
+/// A client asks to join a namespace. Socket.IO protocol 5, section "Connection to a namespace".
+///
+/// The namespace's services decide; they run here as far as they get without waiting, and in a task that ends with the
+/// connection if they wait.
+pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Context<'_>) -> Result<(), DecodeError> {
+    // Who sends nothing sends an empty object.
+    let auth = if auth.is_empty() { Bytes::from_static(EMPTY_AUTH) } else { auth };
+    let server = &client.server;
+    if name.len() > server.settings.max_namespace_length {
+        refuse(client, name, "the namespace name is too long", "name_too_long");
+        return Ok(());
+    }
+    match client.may_join(name, auth.len()) {
+        Ok(()) => {}
+        Err(JoinError::Duplicate) => return Err(DecodeError("a second CONNECT for a namespace")),
+        Err(JoinError::TooMany) => {
+            refuse(client, name, "too many namespaces on this connection", "too_many_namespaces");
+            return Ok(());
+        }
+        Err(JoinError::TooMuchAuth) => {
+            refuse(client, name, "the auth payload exceeds max_auth_bytes", "too_much_auth");
+            return Ok(());
+        }
+        Err(JoinError::Closed) => return Ok(()),
+    }
+    let lookup = server.namespaces.acquire(name, || client.may_join_dynamic());
+    if let Lookup::Asking(place) = lookup {
+        client.reserve(name, auth.len());
+        let request = NamespaceRequest::new(&client.connection, name, &auth);
+        let asking = client.clone();
+        let task = async move {
+            let mut lookup = Some(asking.server.namespaces.ask(place, &request).await);
+            poll_fn(|cx| {
+                if let Some(lookup) = lookup.take() {
+                    join(&asking, request.name(), lookup, auth.clone(), cx);
+                }
+                Poll::Ready(())
+            })
+            .await;
+        };
+        if let Some(task) = client.poll_or_spawn(cx, Box::pin(task)) {
+            client.own_reservation(name, task);
+        }
+    } else {
+        join(client, name, lookup, auth, cx);
+    }
+    Ok(())
+}
+
+/// Begins the admission of a client, once it is known whether there is such a namespace.
+fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
+    let entered = enter(client, name, lookup, &auth);
+    // The socket, if there is one, has taken the place.
+    client.unreserve(name);
+    let Some(socket) = entered else {
+        return;
+    };
+    let watch = ConnectWatch::start(&socket.scope());
+    let decide = || watch.in_scope(|| socket.namespace.application().connect(&socket, auth));
+    match client.server.contained(decide) {
+        Some(Some(decision)) => {
+            let admission = Admission { decision, socket: socket.clone(), watch: watch.clone() };
+            if let Some(task) = client.poll_or_spawn(cx, watch.instrument(admission)) {
+                client.own_admission(&socket, task);
+            }
+        }
+        Some(None) => watch.in_scope(|| settle(&socket, None, watch.clone())),
+        None => watch.in_scope(|| settle(&socket, Some(Refusal::panicked()), watch.clone())),
+    }
+}
+
+/// Waits for the decision of the namespace's services, and does what it says.
+struct Admission {
+    decision: BoxFuture<Result<(), Refusal>>,
+    socket: Arc<Socket>,
+    watch: ConnectWatch,
+}
+
+impl Future for Admission {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let decision = ready!(self.decision.as_mut().poll(cx));
+        settle(&self.socket, decision.err(), self.watch.clone());
+        Poll::Ready(())
+    }
+}
+
+/// Makes a socket for a client that a namespace has been found for, or tells it that there is none.
+fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Option<Arc<Socket>> {
+    let namespace = match lookup {
+        Lookup::Found(namespace) => namespace,
+        Lookup::Made(namespace) => {
+            if let Some(hook) = &client.server.hooks.on_namespace {
+                client.server.contain(|| hook(&namespace));
+            }
+            namespace
+        }
+        Lookup::Unknown | Lookup::Asking(_) => {
+            refuse(client, name, "Invalid namespace", "unknown_namespace");
+            return None;
+        }
+        Lookup::TooMany => {
+            refuse(client, name, "too many namespaces on this server", "too_many_namespaces");
+            return None;
+        }
+        Lookup::TooManyHere => {
+            refuse(client, name, "too many dynamic namespaces on this connection", "too_many_namespaces");
+            return None;
+        }
+    };
+    let memory = namespace.memory.as_ref().filter(|_| client.connection.wire_format.protocol == Protocol::V4);
+    let restored = memory.and_then(|memory| memory.claim(auth));
+    let socket = Socket::new(client.clone(), namespace, auth, restored);
+    if client.add_socket(socket.clone(), auth.len()).is_err() {
+        socket.close(DisconnectReason::TransportClose);
+        return None;
+    }
+    if let Some(memory) = &socket.namespace.memory {
+        memory.expect(&socket);
+    }
+    Some(socket)
+}
+
+/// Tells a client that it cannot join: an object in either revision. `result` is how it is counted.
+fn refuse(client: &Client, name: &str, message: &str, result: &'static str) {
+    client.connection.span.in_scope(|| log!(debug, message = %message, "CONNECT refused"));
+    client.server.meters.refused_connect(result);
+    client.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
+}
+
+/// Clients of Engine.IO 3 do not ask to join the default namespace: a session of theirs does so as it begins.
+pub(super) fn admit_implicitly(client: &Arc<Client>, cx: &mut Context<'_>) {
+    if client.connection.wire_format.protocol == Protocol::V3 {
+        // The first of a new session's namespaces breaks no rule.
+        let _ = admit(client, "/", Bytes::new(), cx);
+    }
+}
+
+/// Tells a client what the services of the namespace have decided: to let it in, unless there is a refusal.
+fn settle(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
+    let (client, name) = (&socket.client, socket.namespace.name());
+    let error = if let Some(Refusal { status, error }) = refusal {
+        watch.refused(status.as_ref().map_or("panic", StatusCode::as_str));
+        error
+    } else if !socket.was_reached() {
+        log!(warn, namespace = %name, "a layer answered CONNECT with success, but did not hand it on");
+        watch.refused("not_handed_on");
+        ConnectError::new("the connection was not handed on")
+    } else if socket.accept() {
+        return watch.accepted();
+    } else {
+        watch.refused("disconnected");
+        ConnectError::new("disconnected by the server")
+    };
+    log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
+    client.reply(&encode_simple(b'4', name, &error.to_json(client.connection.wire_format.protocol)));
+    socket.close(DisconnectReason::ServerNamespaceDisconnect);
+    client.forget_socket(socket, true);
+    // If it was disconnected before, `on_connect` has been reached with those of its request.
+    socket.drop_extensions();
+}

@@ -1,0 +1,120 @@
+//! The end of a socket.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{
+    reason::DisconnectReason,
+    socket::{CLOSED, CONNECTED, HELD, LOST},
+    state::Socket,
+};
+
+impl Socket {
+    /// Disconnects the socket, once: handlers of the disconnection run, and whatever they do, the socket is in no room,
+    /// in no table, and holds no ack afterwards.
+    pub(crate) fn close(self: &Arc<Self>, reason: DisconnectReason) {
+        self.end(reason, false);
+    }
+
+    /// As [`close`](Self::close), and tells the client, once it may join again.
+    pub(crate) fn kick(self: &Arc<Self>) {
+        self.end(DisconnectReason::ServerNamespaceDisconnect, true);
+    }
+
+    fn end(self: &Arc<Self>, reason: DisconnectReason, tell: bool) {
+        let last = if reason.is_recoverable() { LOST } else { CLOSED };
+        let (before, buffer) = {
+            let mut buffer = self.buffer();
+            let buffer = buffer.take();
+            let close = |phase| (phase < CLOSED).then_some(last);
+            (self.phase.fetch_update(Ordering::AcqRel, Ordering::Acquire, close), buffer)
+        };
+        drop(buffer);
+        if let Ok(before) = before {
+            let accepted = before == CONNECTED;
+            let tells_handlers = accepted || before == HELD && !self.declined.load(Ordering::Acquire);
+            self.untold.store(accepted && tell, Ordering::Release);
+            End { socket: self.clone(), accepted, tells_handlers, reason }.run_or_queue();
+        }
+    }
+
+    fn leave_everything(self: &Arc<Self>, accepted: bool, tells_handlers: bool, reason: DisconnectReason) {
+        if tells_handlers {
+            self.namespace.application().disconnecting(self, reason);
+        }
+        match self.recovery() {
+            Some((memory, session)) => {
+                memory.leave(self, session, reason.is_recoverable());
+                self.namespace.clean_later();
+            }
+            None => self.leave_rooms(),
+        }
+        // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
+        if accepted {
+            self.client.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);
+            self.send_disconnect();
+            self.namespace.meters().left();
+        }
+        self.acks.close();
+        let server = &self.client.server;
+        server.namespaces.release(&self.namespace);
+        // What is the user's is dropped here. Whatever that does, the rest goes on.
+        server.contain(|| drop(self.layer_data.take()));
+        if tells_handlers {
+            self.namespace.application().disconnected(self, reason);
+        } else {
+            self.forget_auth();
+        }
+        if self.application_data.get().is_some() {
+            self.namespace.application().forget(self);
+        }
+        self.drop_extensions();
+        // The reader may be waiting for an event of this socket.
+        self.client.reader.wake();
+    }
+}
+
+/// A socket that is closed and has not left yet.
+struct End {
+    socket: Arc<Socket>,
+    accepted: bool,
+    /// It had reached `on_connect`, which did not refuse it.
+    tells_handlers: bool,
+    reason: DisconnectReason,
+}
+
+thread_local! {
+    /// What handlers of a disconnection disconnect, one after the other: not one inside of the other, which would end with
+    /// the stack.
+    static ENDS: RefCell<Option<VecDeque<End>>> = const { RefCell::new(None) };
+}
+
+impl End {
+    fn run_or_queue(self) {
+        let first = ENDS.with_borrow_mut(|ends| match ends {
+            Some(ends) => {
+                ends.push_back(self);
+                None
+            }
+            None => {
+                *ends = Some(VecDeque::new());
+                Some(self)
+            }
+        });
+        let mut next = first;
+        while let Some(Self { socket, accepted, tells_handlers, reason }) = next {
+            // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
+            socket.client.server.contain(|| socket.leave_everything(accepted, tells_handlers, reason));
+            next = ENDS.with_borrow_mut(|ends| {
+                let end = ends.as_mut().and_then(VecDeque::pop_front);
+                if end.is_none() {
+                    *ends = None;
+                }
+                end
+            });
+        }
+    }
+}

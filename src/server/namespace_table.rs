@@ -1,0 +1,140 @@
+//! Which definition serves a namespace.
+
+use std::{borrow::Cow, collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+
+use crate::util::{BoxFuture, log};
+
+use super::namespace_request::NamespaceRequest;
+
+/// The name of a namespace with the slash that a user may have left out.
+pub(crate) fn absolute(name: &str) -> Cow<'_, str> {
+    if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
+}
+
+/// Whether the name stands for all that it matches.
+pub(crate) fn is_pattern(name: &str) -> bool {
+    name.contains(['{', '}'])
+}
+
+/// The namespaces of a configuration.
+pub(crate) struct NamespaceTable<D> {
+    exact: HashMap<String, Arc<D>>,
+    patterns: matchit::Router<Arc<D>>,
+    /// By their patterns, as they were given.
+    definitions: HashMap<String, Arc<D>>,
+    predicates: Vec<(Predicate, Arc<D>)>,
+    pub(crate) cleanup: bool,
+    pub(crate) max_dynamic: usize,
+}
+
+/// What decides whether a name is served.
+pub(crate) enum Predicate {
+    AtOnce(Box<dyn Fn(&str) -> bool + Send + Sync>),
+    Later(Box<dyn Fn(NamespaceRequest) -> BoxFuture<bool> + Send + Sync>),
+}
+
+impl<D> Default for NamespaceTable<D> {
+    fn default() -> Self {
+        Self {
+            exact: HashMap::new(),
+            patterns: matchit::Router::new(),
+            definitions: HashMap::new(),
+            predicates: Vec::new(),
+            cleanup: true,
+            max_dynamic: 10_000,
+        }
+    }
+}
+
+impl<D> NamespaceTable<D> {
+    #[track_caller]
+    pub(crate) fn add(&mut self, name: String, definition: D) {
+        assert!(
+            !name.contains([',', '?']),
+            "the namespace `{name}` holds a comma or a question mark, which clients cannot send in a name"
+        );
+        let definition = Arc::new(definition);
+        if !is_pattern(&name) {
+            let before = self.exact.insert(name.clone(), definition);
+            assert!(before.is_none(), "the namespace `{name}` has been added twice: merge the two");
+            return;
+        }
+        if let Err(error) = self.patterns.insert(&*name, definition.clone()) {
+            panic!("the namespace pattern `{name}` cannot be added: {error}");
+        }
+        self.definitions.insert(name, definition);
+    }
+
+    pub(crate) fn add_predicate(&mut self, predicate: Predicate, definition: D) {
+        self.predicates.push((predicate, Arc::new(definition)));
+    }
+
+    /// Whether a namespace of this very name has been added.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.exact.contains_key(name)
+    }
+
+    /// Takes out those that always exist, by their names.
+    pub(super) fn take_exact(&mut self) -> HashMap<String, Arc<D>> {
+        std::mem::take(&mut self.exact)
+    }
+
+    /// The definition of a pattern, as it was given.
+    pub(super) fn of_pattern(&self, pattern: &str) -> Option<&Arc<D>> {
+        self.definitions.get(pattern)
+    }
+
+    /// What serves a name that has no definition of its own, as far as that can be said at once.
+    ///
+    /// `contain` runs a predicate, which accepts nothing if it panics.
+    pub(super) fn find(&self, name: &str, contain: impl Fn(&dyn Fn() -> bool) -> bool) -> Found<'_, D> {
+        if let Ok(found) = self.patterns.at(name) {
+            return Found::Definition(found.value);
+        }
+        for (place, (predicate, definition)) in self.predicates.iter().enumerate() {
+            match predicate {
+                Predicate::AtOnce(accepts) if contain(&|| accepts(name)) => return Found::Definition(definition),
+                Predicate::AtOnce(_) => {}
+                Predicate::Later(_) => return Found::Asking(place),
+            }
+        }
+        Found::Nothing
+    }
+
+    /// The same, from a predicate on that takes its time.
+    pub(super) async fn ask(&self, place: usize, request: &NamespaceRequest) -> Option<&Arc<D>> {
+        let engine = request.engine();
+        for (predicate, definition) in &self.predicates[place..] {
+            let accepted = match predicate {
+                Predicate::AtOnce(accepts) => engine.contained(|| accepts(request.name())).unwrap_or(false),
+                Predicate::Later(accepts) => {
+                    let asked = AssertUnwindSafe(async { accepts(request.clone()).await });
+                    asked.catch_unwind().await.unwrap_or_else(|_| {
+                        engine.count_panic();
+                        log!(error, namespace = %request.name(), "a predicate for namespaces panicked");
+                        false
+                    })
+                }
+            };
+            if accepted {
+                return Some(definition);
+            }
+        }
+        None
+    }
+}
+
+pub(super) enum Found<'a, D> {
+    Definition(&'a Arc<D>),
+    /// The predicate at this place decides later.
+    Asking(usize),
+    Nothing,
+}
+
+impl<D> fmt::Debug for NamespaceTable<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamespaceTable").field("exact", &self.exact.keys()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! Finding, making and dropping namespaces.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    cluster::{ClusterAdapter, ClusterMessage},
+    observe::RoomCount,
+    room::Registry,
+    util::Order,
+};
+
+use super::{
+    namespace_request::NamespaceRequest,
+    namespace_table::{Found, NamespaceTable},
+    settings::Settings,
+    state::{Definition, Existing, Memory, NamespaceState, Namespaces, Server, Socket, Users},
+};
+
+/// What a client's CONNECT leads to.
+#[derive(Debug)]
+pub(super) enum Lookup {
+    Found(Arc<NamespaceState>),
+    /// It has just been made.
+    Made(Arc<NamespaceState>),
+    Unknown,
+    /// A pattern matches, but has made as many namespaces as it may, and all of them have sockets.
+    TooMany,
+    /// A pattern matches, but the connection has joined as many dynamic namespaces as it may.
+    TooManyHere,
+    /// The predicate at this place decides later.
+    Asking(usize),
+}
+
+impl Namespaces {
+    pub(crate) fn new(mut table: NamespaceTable<Definition>, settings: &Arc<Settings>, server: &Weak<Server>) -> Self {
+        let state = |(name, definition): (String, Arc<Definition>)| {
+            let name: Arc<str> = name.into();
+            (name.clone(), NamespaceState::new(name, definition, settings.clone(), server.clone(), false))
+        };
+        let by_name = table.take_exact().into_iter().map(state).collect();
+        let existing = Existing { by_name, dynamic: 0, empty: Order::default() };
+        Self { existing: RwLock::new(existing), table, settings: settings.clone(), server: server.clone() }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        self.existing.read().by_name.get(name).cloned()
+    }
+
+    /// All namespaces that exist now.
+    pub(crate) fn all(&self) -> Vec<Arc<NamespaceState>> {
+        self.existing.read().by_name.values().cloned().collect()
+    }
+
+    /// All namespaces that a pattern has made, as it was given; `None` if there is no such pattern.
+    pub(crate) fn of_pattern(&self, pattern: &str) -> Option<Vec<Arc<NamespaceState>>> {
+        let definition = self.table.of_pattern(pattern)?;
+        Some(self.all().into_iter().filter(|namespace| Arc::ptr_eq(&namespace.definition, definition)).collect())
+    }
+
+    /// The namespace of a name, made if a pattern or predicate says so. It stays until it is
+    /// [`release`](Self::release)d as often as it was acquired.
+    ///
+    /// `dynamic`: whether the client may join another one that patterns or predicates make.
+    pub(super) fn acquire(&self, name: &str, dynamic: impl Fn() -> bool) -> Lookup {
+        match self.get(name) {
+            Some(namespace) if !namespace.is_dynamic() => return Lookup::Found(namespace),
+            _ => {}
+        }
+        let contain = |accepts: &dyn Fn() -> bool| match self.server.upgrade() {
+            Some(server) => server.contained(accepts).unwrap_or(false),
+            None => false,
+        };
+        // The user's predicates run before the lock is taken.
+        match self.table.find(name, contain) {
+            Found::Nothing => Lookup::Unknown,
+            Found::Definition(_) | Found::Asking(_) if !dynamic() => Lookup::TooManyHere,
+            Found::Definition(definition) => self.acquire_dynamic(name, definition),
+            Found::Asking(place) => Lookup::Asking(place),
+        }
+    }
+
+    /// As [`acquire`](Self::acquire), from a predicate on that takes its time.
+    pub(super) async fn ask(&self, place: usize, request: &NamespaceRequest) -> Lookup {
+        match self.table.ask(place, request).await {
+            Some(definition) => self.acquire_dynamic(request.name(), definition),
+            None => Lookup::Unknown,
+        }
+    }
+
+    fn acquire_dynamic(&self, name: &str, definition: &Arc<Definition>) -> Lookup {
+        let mut dropped = None;
+        let mut existing = self.existing.write();
+        let lookup = match existing.by_name.get(name) {
+            // Whoever accepts a name accepts this client: that others are there already says nothing.
+            Some(found) if Arc::ptr_eq(&found.definition, definition) => Lookup::Found(found.clone()),
+            Some(_) => return Lookup::Unknown,
+            None => {
+                if existing.dynamic >= self.table.max_dynamic {
+                    dropped = existing.drop_oldest_empty();
+                    if dropped.is_none() {
+                        return Lookup::TooMany;
+                    }
+                }
+                let name: Arc<str> = name.into();
+                let namespace = NamespaceState::new(
+                    name.clone(),
+                    definition.clone(),
+                    self.settings.clone(),
+                    self.server.clone(),
+                    true,
+                );
+                existing.by_name.insert(name, namespace.clone());
+                existing.dynamic += 1;
+                Lookup::Made(namespace)
+            }
+        };
+        if let Lookup::Found(namespace) | Lookup::Made(namespace) = &lookup {
+            existing.enter(namespace);
+        }
+        drop(existing);
+        // What was remembered for clients that may come back is the user's.
+        drop(dropped);
+        lookup
+    }
+
+    /// A socket has left a namespace, or was not admitted.
+    pub(crate) fn release(&self, namespace: &NamespaceState) {
+        let Some(users) = &namespace.users else {
+            return;
+        };
+        if users.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.remove_if_unused(namespace);
+        }
+    }
+
+    /// Drops a dynamic namespace without sockets, unless clients may be recovered in it or cleanup is off.
+    pub(super) fn remove_if_unused(&self, namespace: &NamespaceState) {
+        let mut existing = self.existing.write();
+        let is_it = existing.by_name.get(namespace.name()).is_some_and(|found| std::ptr::eq(&**found, namespace));
+        // Somebody may have come in the meantime.
+        if !is_it || !namespace.is_empty() {
+            return;
+        }
+        if self.table.cleanup && !namespace.is_awaited() {
+            let removed = existing.remove(namespace);
+            drop(existing);
+            drop(removed);
+        } else {
+            existing.keep_empty(namespace);
+        }
+    }
+}
+
+impl Existing {
+    /// A socket comes: the namespace is not empty any more.
+    fn enter(&mut self, namespace: &NamespaceState) {
+        let Some(users) = &namespace.users else { return };
+        users.count.fetch_add(1, Ordering::Relaxed);
+        if let Some(place) = users.take_empty_place() {
+            self.empty.remove(place);
+        }
+    }
+
+    /// The namespace stays although it is empty, as long as there is room.
+    fn keep_empty(&mut self, namespace: &NamespaceState) {
+        if let Some(users) = &namespace.users
+            && users.empty_place().is_none()
+        {
+            users.set_empty_place(self.empty.push(namespace.shared_name()));
+        }
+    }
+
+    fn drop_oldest_empty(&mut self) -> Option<Arc<NamespaceState>> {
+        let name = self.empty.first()?.clone();
+        let namespace = self.by_name.get(&name)?.clone();
+        self.remove(&namespace)
+    }
+
+    fn remove(&mut self, namespace: &NamespaceState) -> Option<Arc<NamespaceState>> {
+        if let Some(place) = namespace.users.as_ref().and_then(Users::take_empty_place) {
+            self.empty.remove(place);
+        }
+        let removed = self.by_name.remove(namespace.name())?;
+        self.dynamic -= 1;
+        if self.by_name.capacity() > 64 && self.by_name.len() < self.by_name.capacity() / 4 {
+            let wanted = self.by_name.len() * 2;
+            self.by_name.shrink_to(wanted);
+        }
+        Some(removed)
+    }
+}
+
+impl NamespaceState {
+    fn new(
+        name: Arc<str>,
+        definition: Arc<Definition>,
+        settings: Arc<Settings>,
+        server: Weak<Server>,
+        dynamic: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            definition,
+            registry: Mutex::default(),
+            ack_ids: AtomicU64::new(0),
+            users: dynamic.then(Users::default),
+            memory: settings.recovery.clone().map(Memory::new),
+            settings,
+            server,
+        })
+    }
+
+    /// Counts a panic of the user's code.
+    pub(crate) fn count_panic(&self) {
+        if let Some(server) = self.server.upgrade() {
+            server.count_panic();
+        }
+    }
+
+    /// Tells the other nodes of a cluster.
+    pub(crate) fn publish(&self, adapter: &dyn ClusterAdapter, message: ClusterMessage) {
+        if let Some(server) = self.server.upgrade() {
+            server.contain(|| adapter.publish(message));
+        }
+    }
+
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        self.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether it is dynamic and has no sockets.
+    pub(super) fn is_empty(&self) -> bool {
+        self.users.as_ref().is_some_and(|users| users.count.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Whether a socket that was lost may come back.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.memory.as_ref().is_some_and(Memory::is_awaited)
+    }
+
+    /// Does something to the registry. `change` must not run user code, nor take another lock than a socket's own.
+    pub(crate) fn with_registry<R>(&self, change: impl FnOnce(&mut Registry<Arc<Socket>>) -> R) -> R {
+        let mut registry = self.registry.lock();
+        let rooms = RoomCount::before(&registry);
+        let result = change(&mut registry);
+        let rooms = rooms.after(&registry);
+        drop(registry);
+        self.meters().rooms(rooms);
+        result
+    }
+}
+
+const NO_PLACE: u32 = u32::MAX;
+
+impl Default for Users {
+    fn default() -> Self {
+        Self { count: AtomicUsize::new(0), empty_place: AtomicU32::new(NO_PLACE) }
+    }
+}
+
+impl Users {
+    fn empty_place(&self) -> Option<u32> {
+        Some(self.empty_place.load(Ordering::Relaxed)).filter(|place| *place != NO_PLACE)
+    }
+
+    fn set_empty_place(&self, place: u32) {
+        self.empty_place.store(place, Ordering::Relaxed);
+    }
+
+    fn take_empty_place(&self) -> Option<u32> {
+        let place = self.empty_place();
+        self.set_empty_place(NO_PLACE);
+        place
+    }
+}

@@ -1,0 +1,58 @@
+//! Questions to other servers that wait for answers.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::{cluster::ServerSideArgs, engine::generate_id};
+
+/// The questions of this server.
+pub(crate) struct Requests {
+    /// What other servers call this one.
+    node: Arc<str>,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, UnboundedSender<ServerSideArgs>>>,
+}
+
+impl Requests {
+    pub(crate) fn new() -> Self {
+        Self { node: generate_id().into(), next: AtomicU64::new(0), waiting: Mutex::default() }
+    }
+
+    pub(crate) fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
+    /// Begins a question, which goes on until it is [ended](Self::end).
+    pub(crate) fn begin(&self) -> (u64, UnboundedReceiver<ServerSideArgs>) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answers) = unbounded_channel();
+        self.waiting.lock().insert(id, sender);
+        (id, answers)
+    }
+
+    /// Takes an answer. One that comes too late is ignored.
+    pub(crate) fn answer(&self, id: u64, args: ServerSideArgs) {
+        if let Some(sender) = self.waiting.lock().get(&id) {
+            let _ = sender.send(args);
+        }
+    }
+
+    pub(crate) fn end(&self, id: u64) {
+        self.waiting.lock().remove(&id);
+    }
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").finish_non_exhaustive()
+    }
+}

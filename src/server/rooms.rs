@@ -1,0 +1,103 @@
+//! Joining and leaving rooms.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+
+use crate::room::{Handle, MemberId, Registry, Room};
+
+use super::{socket::ADMITTING, state::Socket};
+
+impl Socket {
+    fn member(&self) -> MutexGuard<'_, Option<MemberId>> {
+        self.member.lock()
+    }
+
+    /// The socket's place in the registry, for use under the registry's lock.
+    pub(crate) fn member_id(&self) -> Option<MemberId> {
+        *self.member()
+    }
+
+    pub(crate) fn join(&self, rooms: impl Iterator<Item = Room>) {
+        // Before any lock: the iterator may be the user's.
+        let rooms: Vec<Room> = rooms.collect();
+        if self.phase() == ADMITTING {
+            let mut buffer = self.buffer();
+            if self.phase() == ADMITTING {
+                buffer.get_or_insert_default().rooms.extend(rooms);
+                return;
+            }
+        }
+        match self.recovery() {
+            Some((memory, session)) => {
+                let mut state = memory.lock();
+                self.change_rooms(|registry, id| {
+                    for room in &rooms {
+                        if let Some(room) = registry.join(id, room) {
+                            state.enter(session, room.clone());
+                        }
+                    }
+                });
+            }
+            None => self.change_rooms(|registry, id| {
+                for room in &rooms {
+                    registry.join(id, room);
+                }
+            }),
+        }
+    }
+
+    pub(crate) fn leave(&self, room: &str) {
+        let mut buffer = self.buffer();
+        if self.phase() == ADMITTING {
+            if let Some(buffer) = &mut *buffer {
+                buffer.rooms.retain(|joined| joined != room);
+            }
+            if self.recovered() {
+                buffer.get_or_insert_default().left.push(room.into());
+            }
+            return;
+        }
+        drop(buffer);
+        let mut memory = self.recovery().map(|(memory, session)| (memory.lock(), session));
+        self.change_rooms(|registry, id| {
+            if registry.leave(id, room)
+                && let Some((state, session)) = &mut memory
+            {
+                state.exit(session, room);
+            }
+        });
+    }
+
+    /// Changes the rooms of the socket, unless it is not in the namespace.
+    fn change_rooms(&self, change: impl FnOnce(&mut Registry<Arc<Self>>, MemberId)) {
+        self.namespace.with_registry(|registry| {
+            if let Some(id) = self.member_id() {
+                change(registry, id);
+            }
+        });
+    }
+
+    pub(crate) fn rooms(&self) -> Vec<Room> {
+        self.namespace.with_registry(|registry| self.member_id().map(|id| registry.rooms_of(id)).unwrap_or_default())
+    }
+
+    pub(crate) fn is_in(&self, room: &str) -> bool {
+        self.namespace.with_registry(|registry| self.member_id().is_some_and(|id| registry.is_in(id, room)))
+    }
+
+    /// Takes the socket out of its namespace.
+    pub(crate) fn leave_rooms(&self) {
+        let removed = self.namespace.with_registry(|registry| {
+            let id = self.member().take()?;
+            registry.remove(id)
+        });
+        drop(removed);
+    }
+}
+
+impl Handle for Arc<Socket> {
+    fn moved(&self, id: MemberId) {
+        *self.member() = Some(id);
+    }
+}

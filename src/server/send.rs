@@ -1,0 +1,106 @@
+//! Sending to one socket.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::Ordering},
+};
+
+use crate::{
+    engine::{SendError, Sent},
+    observe::SentKind,
+    packet::{Encoded, encode_simple},
+};
+
+use super::{
+    socket::{ADMITTING, CLOSED, CONNECTED, LOST},
+    state::Socket,
+};
+
+impl Socket {
+    /// Shows an event to those who listen to what leaves.
+    #[inline]
+    pub(crate) fn observe(&self, packet: &Encoded) {
+        if self.application_data.get().is_some() {
+            self.namespace.application().outgoing(self, packet);
+        }
+    }
+
+    /// Emits an event to this socket: it is delivered, and kept if the namespace remembers events.
+    pub(crate) fn emit(self: &Arc<Self>, packet: Encoded, volatile: bool) -> Result<(), SendError> {
+        self.observe(&packet);
+        let Some((memory, session)) = self.recovery() else {
+            return self.deliver(Cow::Owned(packet), volatile);
+        };
+        let emitted = memory.emit(self, session, &packet, volatile);
+        self.namespace.clean_later();
+        emitted
+    }
+
+    /// Queues a packet for the client; holds it back while the socket is not accepted.
+    pub(crate) fn deliver(self: &Arc<Self>, packet: Cow<'_, Encoded>, volatile: bool) -> Result<(), SendError> {
+        let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.deal_with(*error))?;
+        if let Some(waker) = sent.waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// As [`deliver`](Self::deliver), but nobody is woken, and a failure has no consequences yet: see
+    /// [`deal_with`](Self::deal_with).
+    pub(crate) fn try_deliver(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
+        let kind = SentKind::of(&packet);
+        let sent = match self.phase() {
+            CONNECTED => self.client.try_send(packet, volatile),
+            CLOSED | LOST => Err(SendError::Closed),
+            _ => self.hold_back(packet, volatile),
+        };
+        self.namespace.meters().sent(kind, &sent);
+        sent
+    }
+
+    /// There was no room for a packet: the policy says what follows.
+    pub(crate) fn deal_with(self: &Arc<Self>, error: SendError) {
+        if error == SendError::Full {
+            self.client.refuse_packet(self);
+        }
+    }
+
+    // What is sent to sockets that are connected is not to pay for this.
+    #[inline(never)]
+    fn hold_back(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
+        // Before the lock: this may run a parser.
+        self.client.packets_of(&packet);
+        let mut buffer = self.buffer();
+        match self.phase() {
+            CONNECTED => {
+                drop(buffer);
+                return self.client.try_send(packet, volatile);
+            }
+            CLOSED | LOST => return Err(SendError::Closed),
+            _ => {}
+        }
+        if volatile {
+            return Ok(Sent::default());
+        }
+        buffer.get_or_insert_default().hold(&packet, false, self.client.server.engine.config.max_buffered_bytes)
+    }
+
+    /// Holds an event back that is emitted before the socket has joined its namespace, when it is stamped. `None` if the
+    /// socket has joined.
+    pub(crate) fn hold_early(&self, packet: &Encoded, volatile: bool) -> Option<Result<Sent, SendError>> {
+        let mut buffer = self.buffer();
+        if self.phase() != ADMITTING {
+            return None;
+        }
+        if volatile {
+            return Some(Ok(Sent::default()));
+        }
+        Some(buffer.get_or_insert_default().hold(packet, true, self.client.server.engine.config.max_buffered_bytes))
+    }
+
+    pub(crate) fn send_disconnect(&self) {
+        if self.is_connected() || self.untold.swap(false, Ordering::AcqRel) {
+            self.client.reply(&encode_simple(b'1', self.namespace.name(), ""));
+        }
+    }
+}

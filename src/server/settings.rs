@@ -1,0 +1,69 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{cluster::ClusterAdapter, packet::Limits, parser::Parser, recovery::Recovery};
+
+/// What happens to a packet for which a client has no room left.
+///
+/// See [`SocketIoConfig::max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SlowClientPolicy {
+    /// The client is disconnected, so that it can connect again and catch up.
+    #[default]
+    Disconnect,
+    /// The packet is dropped, and [`on_slow_client`](SocketIoConfig::on_slow_client) is told.
+    DropPacket,
+}
+
+/// Limits and policies, which the server reads while it handles packets.
+pub(crate) struct Settings {
+    pub(crate) recovery: Option<Recovery>,
+    pub(crate) parser: Option<Arc<dyn Parser>>,
+    pub(crate) ack_timeout: Duration,
+    pub(crate) slow_client_policy: SlowClientPolicy,
+    pub(crate) max_event_bytes: usize,
+    pub(crate) max_attachments: usize,
+    /// `None`: ten times `max_payload`.
+    pub(crate) max_attachment_bytes: Option<usize>,
+    pub(crate) max_json_depth: usize,
+    pub(crate) max_concurrent_events: usize,
+    pub(crate) max_namespaces: usize,
+    pub(crate) max_namespace_length: usize,
+    pub(crate) max_dynamic_namespaces_per_connection: usize,
+    pub(crate) max_auth_bytes: usize,
+    /// What carries broadcasts to other nodes.
+    pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
+}
+
+impl Settings {
+    pub(crate) fn packet_limits(&self) -> Limits {
+        Limits { attachments: self.max_attachments, depth: self.max_json_depth }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            recovery: None,
+            parser: None,
+            ack_timeout: Duration::from_secs(30),
+            slow_client_policy: SlowClientPolicy::default(),
+            max_event_bytes: 512 << 10,
+            max_attachments: 10,
+            max_attachment_bytes: None,
+            max_json_depth: 100,
+            max_concurrent_events: 32,
+            max_namespaces: 32,
+            max_namespace_length: 256,
+            max_dynamic_namespaces_per_connection: 10,
+            max_auth_bytes: 64 * 1024,
+            adapter: None,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    packet::{Encoded, Target, encode_event, is_reserved},
+    parser::prepare,
+    server::{EmitError, NamespaceState},
+};
+
+/// How something is emitted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Flags {
+    pub(super) volatile: bool,
+    pub(super) local: bool,
+    pub(super) uncompressed: bool,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Flags {
+    /// Encodes an event for a namespace, unless its name is reserved.
+    pub(super) fn encode<T: Serialize + ?Sized>(
+        self,
+        namespace: &NamespaceState,
+        id: Option<u64>,
+        event: &str,
+        args: &T,
+    ) -> Result<Encoded, EmitError> {
+        if is_reserved(event.as_bytes()) {
+            return Err(EmitError::reserved());
+        }
+        let target = Target { namespace: namespace.name(), id };
+        let packet = encode_event(target, event, args).map_err(EmitError::encode)?;
+        let packet = if self.uncompressed { packet.uncompressed() } else { packet };
+        if let Some(parser) = &namespace.settings.parser {
+            prepare(&packet, &**parser, || namespace.count_panic()).map_err(EmitError::parser)?;
+        }
+        Ok(packet)
+    }
+}

@@ -1,0 +1,11 @@
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash},
+};
+
+/// Gives back what a map needed once most of it has been removed.
+pub(crate) fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    if map.capacity() > 16 && map.len() < map.capacity() / 4 {
+        map.shrink_to(map.len() * 2);
+    }
+}
