@@ -64,8 +64,10 @@ fn every_row_of_the_server_api_names_a_test() {
 fn every_limit_is_explained() {
     let read = |file: &str| fs::read_to_string(folder().join(file)).unwrap();
     let limits = read("docs/limits.md") + &read("docs/recovery.md");
-    for source in ["src/config.rs", "src/config/edge.rs", "src/engine/settings.rs", "src/recovery/config.rs"] {
-        let code = read(source);
+    let config = fs::read_dir(folder().join("src/config")).unwrap().map(|entry| entry.unwrap().path());
+    let others = ["src/engine/settings.rs", "src/recovery/config.rs"].map(|file| folder().join(file));
+    for source in config.chain(others) {
+        let code = fs::read_to_string(source).unwrap();
         let options = code.lines().filter_map(|line| line.trim_start().strip_prefix("pub fn "));
         let names = options.filter_map(|option| option.split_once("(mut ").map(|(name, _)| name));
         let is_limit = |name: &&str| {
