@@ -32,7 +32,8 @@ impl Contained {
         polled.unwrap_or_else(|| Poll::Ready(panicked(socket, &mut self.watch)))
     }
 
-    /// Takes what the handler has left once it is ready.
+    /// Ends what is ready.
+    #[inline(always)]
     pub(super) fn into_watch(self) -> EventWatch {
         self.future.into_iter().for_each(EventFuture::recycle);
         self.watch

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use crate::{
@@ -44,7 +44,7 @@ impl Events {
     }
 
     /// Starts an event. `Some`: a layer is not ready, and the event has started when the future is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn start(
         &self,
         socket: &Arc<Socket>,
@@ -52,15 +52,14 @@ impl Events {
         direct: &mut Direct<'_>,
         cx: &mut Context<'_>,
     ) -> Option<BoxFuture<()>> {
-        let cost = event.cost();
-        let Event { payload, ack, share } = event;
-        let call = Call { request: EventRequest::new(socket.clone(), payload, ack), cost, share };
         match self {
             Self::Router(router) => {
-                call.start(socket, |request| router.route(request), direct, cx);
+                let (cost, share) = (event.cost(), event.share);
+                let request = EventRequest::new(socket.clone(), event.payload, event.ack);
+                start(socket, request, cost, share, |request| router.route(request), direct, cx);
                 None
             }
-            Self::Layered(route) => start_layered(socket, route.clone(), call, direct, cx),
+            Self::Layered(route) => start_layered(socket, route.clone(), event, direct, cx),
         }
     }
 }
@@ -72,24 +71,24 @@ pub(crate) type EventLayer = Box<dyn FnOnce(EventRoute) -> EventRoute + Send>;
 fn start_layered(
     socket: &Arc<Socket>,
     mut route: EventRoute,
-    call: Call,
+    event: Event,
     direct: &mut Direct<'_>,
     cx: &mut Context<'_>,
 ) -> Option<BoxFuture<()>> {
     match poll_layers(&mut route, cx) {
         Poll::Ready(is_ready) => {
-            call.start_layered(socket, is_ready.then_some(route), direct, cx);
+            call_layered(socket, is_ready.then_some(route), event, direct, cx);
             None
         }
         Poll::Pending => {
-            let (socket, mut waiting) = (socket.clone(), Some((route, call)));
+            let (socket, mut waiting) = (socket.clone(), Some((route, event)));
             Some(Box::pin(poll_fn(move |cx| {
                 let Some((route, _)) = &mut waiting else {
                     return Poll::Ready(());
                 };
-                let is_ready = std::task::ready!(poll_layers(route, cx));
-                if let Some((route, call)) = waiting.take() {
-                    call.start_layered(&socket, is_ready.then_some(route), &mut Direct::unavailable(), cx);
+                let is_ready = ready!(poll_layers(route, cx));
+                if let Some((route, event)) = waiting.take() {
+                    call_layered(&socket, is_ready.then_some(route), event, &mut Direct::unavailable(), cx);
                 }
                 Poll::Ready(())
             })))
@@ -105,69 +104,62 @@ fn poll_layers(route: &mut EventRoute, cx: &mut Context<'_>) -> Poll<bool> {
     }
 }
 
-/// An event whose handler is to be called.
-struct Call {
+/// Starts an event by layers that are ready. There are none if one of them panicked.
+fn call_layered(
+    socket: &Arc<Socket>,
+    route: Option<EventRoute>,
+    event: Event,
+    direct: &mut Direct<'_>,
+    cx: &mut Context<'_>,
+) {
+    let (cost, share) = (event.cost(), event.share);
+    let mut request = EventRequest::new(socket.clone(), event.payload, event.ack);
+    match route {
+        // A layer may look at the arguments, or let no handler read them.
+        Some(_) if !request.is_well_formed() => {}
+        Some(route) => start(socket, request, cost, share, |request| route.call_ready(request), direct, cx),
+        None => {
+            let mut watch = watch(&request);
+            let response = panicked(socket, &mut watch);
+            answer(socket, request.take_ack().as_deref(), response, watch);
+        }
+    }
+}
+
+/// Calls a handler and polls it here. It is spawned if it has to wait.
+#[inline(always)]
+fn start(
+    socket: &Arc<Socket>,
     request: EventRequest,
     cost: EventCost,
     share: Option<Box<Share>>,
-}
-
-impl Call {
-    /// As [`start`](Self::start), by layers that are ready. There are none if one of them panicked.
-    fn start_layered(
-        mut self,
-        socket: &Arc<Socket>,
-        route: Option<EventRoute>,
-        direct: &mut Direct<'_>,
-        cx: &mut Context<'_>,
-    ) {
-        match route {
-            // A layer may look at the arguments, or let no handler read them.
-            Some(_) if !self.request.is_well_formed() => {}
-            Some(route) => self.start(socket, |request| route.call_ready(request), direct, cx),
-            None => {
-                let ack = self.request.take_ack();
-                let mut watch = watch(&self.request);
-                let response = panicked(socket, &mut watch);
-                answer(socket, ack.as_deref(), response, watch);
+    call: impl FnOnce(EventRequest) -> EventFuture,
+    direct: &mut Direct<'_>,
+    cx: &mut Context<'_>,
+) {
+    let ack = request.ack.clone();
+    let mut event = Contained::call(watch(&request), || call(request));
+    match event.poll(socket, cx) {
+        Poll::Ready(response) => {
+            let watch = event.into_watch();
+            match ack {
+                Some(ack) if ack.is_plain(socket) => {
+                    if let Some(args) = ended(response, watch).filter(|_| !ack.is_answered()) {
+                        reply(socket, ack.id(), args, direct);
+                    }
+                    ack.give_back();
+                }
+                ack => answer(socket, ack.as_deref(), response, watch),
             }
         }
-    }
-
-    /// Polls the handler here, and spawns it if it has to wait.
-    #[inline]
-    fn start(
-        self,
-        socket: &Arc<Socket>,
-        call: impl FnOnce(EventRequest) -> EventFuture,
-        direct: &mut Direct<'_>,
-        cx: &mut Context<'_>,
-    ) {
-        let Self { request, cost, share } = self;
-        let ack = request.ack.clone();
-        let mut event = Contained::call(watch(&request), || call(request));
-        match event.poll(socket, cx) {
-            Poll::Ready(response) => {
-                let watch = event.into_watch();
-                match ack {
-                    Some(ack) if ack.is_plain(socket) => {
-                        if let Some(args) = ended(response, watch).filter(|_| !ack.is_answered()) {
-                            reply(socket, ack.id(), args, direct);
-                        }
-                        ack.give_back();
-                    }
-                    ack => answer(socket, ack.as_deref(), response, watch),
-                }
-            }
-            Poll::Pending => {
-                let running = socket.running(cost.bytes());
-                let socket = socket.clone();
-                tokio::spawn(async move {
-                    let (response, watch) = event.run(&socket).await;
-                    answer(&socket, ack.as_deref(), response, watch);
-                    drop((running, share));
-                });
-            }
+        Poll::Pending => {
+            let running = socket.running(cost.bytes());
+            let socket = socket.clone();
+            tokio::spawn(async move {
+                let (response, watch) = event.run(&socket).await;
+                answer(&socket, ack.as_deref(), response, watch);
+                drop((running, share));
+            });
         }
     }
 }
@@ -187,12 +179,11 @@ fn reply(socket: &Arc<Socket>, id: u64, mut args: EncodedArgs, direct: &mut Dire
 
 #[inline]
 fn watch(request: &EventRequest) -> EventWatch {
-    let event = observe::Event {
+    EventWatch::start(&request.socket().inner().scope(), || observe::Event {
         name: request.event(),
         ack: request.ack_id(),
         disconnect: request.disconnect_reason().map(DisconnectReason::as_str),
-    };
-    EventWatch::start(&request.socket().inner().scope(), &event)
+    })
 }
 
 /// Takes note of what a handler returned. Answers with the arguments of its ack.

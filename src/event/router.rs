@@ -31,6 +31,7 @@ pub(crate) struct EventRouter {
 }
 
 impl EventRouter {
+    #[inline]
     pub(super) fn route(&self, mut request: EventRequest) -> EventFuture {
         let socket = request.socket().inner();
         let handler = self.events.get(request.event());

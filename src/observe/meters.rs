@@ -188,7 +188,8 @@ impl ConnectMeter {
 pub(super) struct EventMeter(Option<(Arc<EventMeters>, Instant)>);
 
 impl EventMeter {
-    pub(super) fn start(namespace: &NamespaceMeters, event: &Event<'_>) -> Self {
+    pub(super) fn start<'a>(namespace: &NamespaceMeters, event: impl Fn() -> Event<'a>) -> Self {
+        let event = event();
         if event.disconnect.is_some() {
             return Self::none();
         }

@@ -89,8 +89,10 @@ pub(crate) struct EventWatch {
 }
 
 impl EventWatch {
-    pub(crate) fn start(scope: &Scope<'_>, event: &Event<'_>) -> Self {
-        Self { span: Span::event(scope, event), meter: EventMeter::start(scope.meters, event) }
+    /// `event` is called only if something is told of it.
+    #[inline]
+    pub(crate) fn start<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
+        Self { span: Span::event(scope, &event), meter: EventMeter::start(scope.meters, &event) }
     }
 
     /// For a handler that runs beside another one: it shares the span, and is not measured.

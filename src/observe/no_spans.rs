@@ -21,7 +21,7 @@ impl Span {
         Self
     }
 
-    pub(super) fn event(_: &Scope<'_>, _: &Event<'_>) -> Self {
+    pub(super) fn event<'a>(_: &Scope<'_>, _: impl Fn() -> Event<'a>) -> Self {
         Self
     }
 

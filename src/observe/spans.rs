@@ -44,7 +44,8 @@ impl Span {
         Self::or_connections(span, connection.as_deref())
     }
 
-    pub(super) fn event(scope: &Scope<'_>, event: &Event<'_>) -> Self {
+    pub(super) fn event<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
+        let event = event();
         let (connection, label) = (scope.connection.get(), &*scope.label.0);
         let operation = if event.disconnect.is_some() { event.name } else { "event" };
         let span = info_span!(

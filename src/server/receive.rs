@@ -111,7 +111,7 @@ impl Inbound {
     }
 
     /// Starts an event, or keeps it until its socket may start another one.
-    #[inline]
+    #[inline(always)]
     fn start(&mut self, socket: Arc<Socket>, mut event: Event, direct: &mut Direct<'_>, cx: &mut Context<'_>) {
         let mut is_registered = false;
         loop {
