@@ -34,7 +34,7 @@ impl Engine {
         let protocol = protocol.filter(|_| self.config.allow_eio3).unwrap_or(Protocol::V4);
         let id = match &self.config.generate_id {
             None => Some(generate_id()),
-            Some(generate) => self.contained(|| generate(&request)),
+            Some(generate) => self.contained(|| generate(&request).into()),
         };
         let Some(id) = id.filter(|id| !id.is_empty()) else {
             log!(warn, "a connection is not accepted: `generate_id` panicked, or its id is empty");
@@ -45,7 +45,7 @@ impl Engine {
             log!(warn, "a connection is not accepted: the target of its request cannot be kept");
             return None;
         };
-        match Connection::open(self.clone(), id.into(), request, Transport::Custom, wire_format, None) {
+        match Connection::open(self.clone(), id, request, Transport::Custom, wire_format, None) {
             Ok(connection) => Some(carry(connection, Foreign::new(transport))),
             Err(_) => {
                 log!(warn, "a connection is not accepted: its id is taken, or the server is being drained");

@@ -24,7 +24,7 @@ pub(crate) struct RecoverySession {
 
 impl RecoverySession {
     pub(crate) fn new(restored: Option<Arc<Restored>>) -> Self {
-        let private_id = restored.as_ref().map_or_else(|| generate_id().into(), |r| r.saved.private_id.clone());
+        let private_id = restored.as_ref().map_or_else(generate_id, |r| r.saved.private_id.clone());
         Self {
             private_id,
             recovered: restored.is_some(),

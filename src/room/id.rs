@@ -17,7 +17,7 @@ impl SocketId {
     /// The id of a new socket of an Engine.IO session.
     pub(crate) fn new(protocol: Protocol, session_id: &Arc<str>, namespace: &str) -> Self {
         match (protocol, namespace) {
-            (Protocol::V4, _) => Self(generate_id().into()),
+            (Protocol::V4, _) => Self(generate_id()),
             (Protocol::V3, "/") => Self(session_id.clone()),
             (Protocol::V3, namespace) => Self(format!("{namespace}#{session_id}").into()),
         }

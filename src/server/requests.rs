@@ -24,7 +24,7 @@ pub(crate) struct Requests {
 
 impl Requests {
     pub(crate) fn new() -> Self {
-        Self { node: generate_id().into(), next: AtomicU64::new(0), waiting: Mutex::default() }
+        Self { node: generate_id(), next: AtomicU64::new(0), waiting: Mutex::default() }
     }
 
     pub(crate) fn node(&self) -> &Arc<str> {

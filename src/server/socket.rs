@@ -288,8 +288,10 @@ impl Socket {
     pub(crate) fn accept(self: &Arc<Self>) -> bool {
         let payload = match (self.client.connection.wire_format.protocol, &self.session) {
             (Protocol::V3, _) => String::new(),
-            (Protocol::V4, None) => format!(r#"{{"sid":"{}"}}"#, self.id),
-            (Protocol::V4, Some(session)) => format!(r#"{{"sid":"{}","pid":"{}"}}"#, self.id, session.private_id),
+            (Protocol::V4, None) => [r#"{"sid":""#, &self.id, r#""}"#].concat(),
+            (Protocol::V4, Some(session)) => {
+                [r#"{"sid":""#, &self.id, r#"","pid":""#, &session.private_id, r#""}"#].concat()
+            }
         };
         let connect = encode_simple(b'0', self.namespace.name(), &payload);
         self.client.packets_of(&connect);

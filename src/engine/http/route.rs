@@ -155,13 +155,13 @@ fn check_head(engine: &Engine, parts: &Parts) -> Result<(), Refusal> {
 fn session_id(engine: &Engine, parts: &Parts) -> Result<Arc<str>, Refusal> {
     let id = match &engine.config.generate_id {
         None => generate_id(),
-        Some(generate) => {
-            engine.contained(|| generate(parts)).ok_or(Refusal::Internal("the function `generate_id` panicked"))?
-        }
+        Some(generate) => engine
+            .contained(|| generate(parts).into())
+            .ok_or(Refusal::Internal("the function `generate_id` panicked"))?,
     };
     match id.is_empty() {
         true => Err(Refusal::BadRequest("the id of the session is empty")),
-        false => Ok(id.into()),
+        false => Ok(id),
     }
 }
 

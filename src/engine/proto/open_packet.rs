@@ -5,8 +5,7 @@ use super::Packet;
 /// The handshake that the server sends first.
 ///
 /// Engine.IO protocol 4, section "Handshake"; the order of the keys is Node's.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub(crate) struct OpenPacket<'a> {
     pub(crate) sid: &'a str,
     pub(crate) upgrades: &'a [&'static str],
@@ -21,10 +20,19 @@ pub(crate) struct OpenPacket<'a> {
 impl OpenPacket<'_> {
     pub(crate) fn to_packet(&self) -> Packet {
         let mut text = Vec::with_capacity(128);
-        text.push(b'0');
-        serde_json::to_writer(&mut text, self).expect("strings and numbers are JSON");
+        write_field(&mut text, r#"0{"sid":"#, self.sid);
+        write_field(&mut text, r#","upgrades":"#, self.upgrades);
+        write_field(&mut text, r#","pingInterval":"#, &self.ping_interval);
+        write_field(&mut text, r#","pingTimeout":"#, &self.ping_timeout);
+        write_field(&mut text, r#","maxPayload":"#, &self.max_payload);
+        text.push(b'}');
         Packet::encoded(text)
     }
+}
+
+fn write_field(text: &mut Vec<u8>, key: &str, value: &(impl Serialize + ?Sized)) {
+    text.extend_from_slice(key.as_bytes());
+    serde_json::to_writer(text, value).expect("strings and numbers are JSON");
 }
 
 #[cfg(test)]

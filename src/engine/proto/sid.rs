@@ -1,13 +1,17 @@
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// A new random id: 15 random bytes, 20 characters of URL-safe base64.
 ///
 /// Other Socket.IO software recognises ids by this length. The operating system's generator is asked each time: the
 /// engine's id is the only secret of a polling session.
-pub(crate) fn generate_id() -> String {
+pub(crate) fn generate_id() -> Arc<str> {
     let mut random = [0u8; 15];
     getrandom::fill(&mut random).expect("the operating system provides randomness");
-    URL_SAFE_NO_PAD.encode(random)
+    let mut text = [0u8; 20];
+    URL_SAFE_NO_PAD.encode_slice(random, &mut text).expect("15 bytes are 20 characters");
+    std::str::from_utf8(&text).expect("base64 is ASCII").into()
 }
 
 #[cfg(test)]
