@@ -65,7 +65,7 @@ fn every_limit_is_explained() {
     let read = |file: &str| fs::read_to_string(folder().join(file)).unwrap();
     let limits = read("docs/limits.md") + &read("docs/recovery.md");
     let config = fs::read_dir(folder().join("src/config")).unwrap().map(|entry| entry.unwrap().path());
-    let others = ["src/engine/settings.rs", "src/recovery/config.rs"].map(|file| folder().join(file));
+    let others = ["src/engine/config/setters.rs", "src/recovery/config.rs"].map(|file| folder().join(file));
     for source in config.chain(others) {
         let code = fs::read_to_string(source).unwrap();
         let options = code.lines().filter_map(|line| line.trim_start().strip_prefix("pub fn "));

@@ -302,7 +302,7 @@ fn every_option_has_a_test() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = std::fs::read_dir(folder.join("src/config")).unwrap().map(|entry| entry.unwrap().path());
     let config: String = sources
-        .chain([folder.join("src/engine/settings.rs")])
+        .chain([folder.join("src/engine/config/setters.rs")])
         .map(|source| std::fs::read_to_string(source).unwrap())
         .collect();
     let tests: String = std::fs::read_dir(folder.join("tests"))

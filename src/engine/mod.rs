@@ -8,35 +8,34 @@ mod connection;
 mod handler;
 mod http;
 mod layer;
+mod message;
 mod observe;
 mod proto;
 mod seam;
 mod server;
-mod settings;
 mod shutdown;
 mod socket;
 mod transport;
 
 pub(crate) use self::{
-    config::ConnectionTimeouts,
-    connection::{Connection, HeldInput, SendError, Sent},
-    http::{Answer, Counts, HttpHooks, OwnBody},
+    config::{BadUpgrade, ConnectionTimeouts, engine_settings},
+    connection::{Connect, Connection, Engine, SendError, Sent},
+    http::{Answer, OwnBody},
     observe::ConnectionSpan,
     proto::{
         CloseCause, HandshakeQuery, MESSAGE_BYTE, OpenPacket, Outbox, PacketQueue, Payload, PayloadDecoder, ProbeStep,
         Receipt, Refusal, Session, Timing, WireFormat, encode_payload, error_body, generate_id,
     },
-    seam::{Connect, Direct, Peer, Reader},
-    server::Engine,
-    settings::engine_settings,
+    seam::{Direct, HeldInput, Peer, Reader},
     transport::{Activity, CLOSE_TIMEOUT, InUse, ServedIo},
 };
 pub use self::{
-    config::EngineIoConfig,
+    config::{ClientAddress, ConnectionError, EngineIoConfig, Origins},
     connection::ConnectionRequest,
-    handler::{CloseReason, Handler, Message, SessionHandler},
-    http::{ClientAddress, ConnectionError, NotFound, Origins, ResponseBody},
+    handler::{CloseReason, Handler, SessionHandler},
+    http::{NotFound, ResponseBody},
     layer::{EngineIo, EngineIoFuture, EngineIoLayer, EngineIoService},
+    message::Message,
     proto::{Packet, PacketError, PacketKind, PacketPayload, Protocol, Transport},
     socket::{EngineSendError, EngineSocket},
     transport::TransportError,

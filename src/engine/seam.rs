@@ -1,17 +1,11 @@
-//! The seam between the engine and the protocol above it.
+//! The seam between the engine and the protocol above it. [`Connect`](super::Connect) belongs to it, and makes the two of a session.
 
 use std::{
     sync::Arc,
     task::{Context, Poll},
 };
 
-use super::{CloseCause, Connection, HeldInput, Packet, Transport};
-
-/// A protocol above Engine.IO. One handler serves all sessions of an [`Engine`](super::Engine).
-pub(crate) trait Connect: Send + Sync + 'static {
-    /// Takes a new session. Nothing can be sent yet. `None` refuses it: the server has gone.
-    fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)>;
-}
+use super::{CloseCause, Packet, Transport};
 
 /// A client, as the protocol above Engine.IO keeps it.
 pub(crate) trait Peer: Send + Sync + 'static {
@@ -50,6 +44,16 @@ pub(crate) trait Reader: Send {
 
     /// Whether everything that was received has been handled.
     fn is_idle(&self) -> bool;
+}
+
+/// What a connection holds of its client's messages that has not been handled.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct HeldInput {
+    pub(crate) bytes: usize,
+    /// The client must send more before it can be handled.
+    pub(crate) is_incomplete: bool,
+    /// This side must end a handler before it can be handled.
+    pub(crate) is_stalled: bool,
 }
 
 type SendNow<'a> = dyn FnMut(&[u8], &[Packet]) -> bool + 'a;

@@ -2,7 +2,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -13,53 +13,22 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
-use tower_http::cors::CorsLayer;
 
-use crate::{
-    engine::{
-        connection::{Budget, IdleSessions, OpenError, Sessions},
-        http::{Counts, Permit},
-    },
-    util::{catch_panic, log},
+use crate::util::{Counts, Permit, catch_panic, log};
+
+use super::{
+    Connect, Engine, EngineIoConfig,
+    connection::{Budget, IdleSessions, OpenError, Sessions, Turnstile},
+    observe::EngineMeters,
 };
-
-use super::{Connect, Connection, EngineIoConfig, Peer, Reader, observe::EngineMeters, transport::Turnstile};
-
-/// An Engine.IO server: its sessions, and what they share.
-pub(crate) struct Engine {
-    pub(crate) config: EngineIoConfig,
-    handler: Box<dyn Connect>,
-    pub(crate) sessions: Sessions,
-    pub(crate) meters: EngineMeters,
-    /// The CORS headers, if the configuration names origins.
-    pub(crate) cors: Option<CorsLayer>,
-    /// Sessions that have joined no namespace yet.
-    pub(crate) idle_sessions: IdleSessions,
-    /// How many sessions each address has, if addresses have a share.
-    sessions_of_address: Counts<IpAddr>,
-    /// No new session is opened any more.
-    pub(crate) draining: AtomicBool,
-    /// Notified when a connection has ended.
-    pub(crate) ended: Notify,
-    /// Parts of messages that have not arrived whole.
-    pub(crate) input_budget: Budget,
-    /// What waits for clients.
-    pub(crate) output_budget: Budget,
-    /// How much must wait for clients before it is looked at again.
-    pub(crate) next_output_check: AtomicUsize,
-    /// How many looks at what waits for clients are under way or about to begin.
-    pub(super) shedding: AtomicUsize,
-    /// Where connections wait that have much to read.
-    pub(super) turnstile: Turnstile,
-    /// User code so far that panicked.
-    panics: AtomicU64,
-    runtime: Mutex<Option<Handle>>,
-}
 
 impl Engine {
     pub(crate) fn new(config: EngineIoConfig, handler: Box<dyn Connect>) -> Arc<Self> {
-        Arc::new_cyclic(|engine| Self {
-            cors: config.origins.as_ref().map(|origins| origins.cors(engine.clone())),
+        Arc::new_cyclic(|engine: &Weak<Self>| Self {
+            cors: config.origins.as_ref().map(|origins| {
+                let engine = engine.clone();
+                origins.cors(move || engine.upgrade().iter().for_each(|engine| engine.count_panic()))
+            }),
             idle_sessions: IdleSessions::new(config.max_idle_sessions, config.max_idle_sessions_per_address),
             input_budget: Budget::new(config.input_budget()),
             output_budget: Budget::new(config.output_budget()),
@@ -82,10 +51,6 @@ impl Engine {
     #[inline]
     pub(super) fn is_shedding(&self) -> bool {
         self.shedding.load(Ordering::Relaxed) > 0
-    }
-
-    pub(super) fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)> {
-        self.handler.connect(connection)
     }
 
     /// Returns the caller's runtime, and remembers it for callers outside of a runtime.

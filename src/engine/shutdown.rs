@@ -54,9 +54,17 @@ impl Engine {
         }
     }
 
+    /// All connections that exist now, and those that have ended, but whose handlers run; each with its client.
+    fn all_clients(&self) -> Vec<Client> {
+        let client = |connection: Arc<Connection>| Some((connection.clone(), connection.peer()?));
+        let mut all: Vec<_> = self.sessions.all().into_iter().filter_map(client).collect();
+        all.extend(self.sessions.lingering());
+        all
+    }
+
     /// Closes all connections, once the handlers that run have ended. Clients are told not to come back.
     pub(crate) async fn close(&self) {
-        let clients = self.sessions.all_with_peers();
+        let clients = self.all_clients();
         clients.iter().for_each(|(_, peer)| peer.leave(true));
         self.wait_or_abort(&clients, true).await;
     }
@@ -64,7 +72,7 @@ impl Engine {
     /// Opens no session any more, and closes all connections, spread evenly over the duration.
     pub(crate) async fn drain(&self, duration: Duration) {
         self.draining.store(true, Ordering::SeqCst);
-        let clients = self.sessions.all_with_peers();
+        let clients = self.all_clients();
         let (begin, duration) = (Instant::now(), duration.min(FOREVER));
         // Each connection has its moment; all before these have been closed, or are known to have ended.
         let (mut closed, mut ended) = (0, 0);
@@ -80,7 +88,7 @@ impl Engine {
             }
         }
         // Some may have opened while the flag was set.
-        let all: Vec<_> = clients.into_iter().chain(self.sessions.all_with_peers()).collect();
+        let all: Vec<_> = clients.into_iter().chain(self.all_clients()).collect();
         all.iter().for_each(|(_, peer)| peer.leave(false));
         self.wait_or_abort(&all, false).await;
     }

@@ -13,8 +13,8 @@ use tower_service::Service;
 
 use crate::{
     SocketRef,
-    engine::{Counts, ResponseBody},
-    util::log,
+    engine::ResponseBody,
+    util::{Counts, log},
 };
 
 use super::{HttpResponseFuture, http_future::Refusal};

@@ -76,8 +76,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let socket = parts.extensions.get::<SocketRef>();
-        let engine = socket.map(|socket| &*socket.inner().client.server.engine);
-        if self.origins.allow(&parts, false, engine) {
+        let count_panic = || socket.into_iter().for_each(|socket| socket.inner().client.server.count_panic());
+        if self.origins.allow(&parts, false, count_panic) {
             HttpResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)))
         } else {
             log!(debug, "a request of a foreign origin was refused");

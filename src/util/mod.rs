@@ -4,6 +4,7 @@ use std::{future::Future, pin::Pin};
 
 mod catch;
 mod clock;
+mod counts;
 mod infallible;
 mod log;
 mod order;
@@ -12,6 +13,7 @@ mod shrink;
 pub(crate) use self::{
     catch::catch_panic,
     clock::{FOREVER, now},
+    counts::{Counts, Permit},
     infallible::{Absorb, FromError},
     log::log,
     order::Order,

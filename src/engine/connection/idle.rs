@@ -6,57 +6,58 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{engine::CloseCause, util::Order};
-
-use super::Connection;
+use crate::util::Order;
 
 /// The sessions of a server that have joined no namespace, in the order in which they began.
 ///
 /// There is room for a number of them, in all and for each address. Past it the oldest one makes room for the newest, in
 /// constant time. The lock may be held while that of a connection's state is taken.
 #[derive(Debug)]
-pub(crate) struct IdleSessions {
+pub(crate) struct IdleSessions<C> {
     max: usize,
     max_per_address: Option<usize>,
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<C>>,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    order: Order<Idle>,
+#[derive(Debug)]
+struct Queue<C> {
+    order: Order<Idle<C>>,
     /// For each address, the places of its sessions in `order`. Empty unless addresses have a share.
     by_address: HashMap<IpAddr, Order<u32>>,
 }
 
 #[derive(Debug)]
-struct Idle {
-    connection: Weak<Connection>,
+struct Idle<C> {
+    connection: Weak<C>,
     /// Its address, and its place among the sessions of the address.
     address: Option<(IpAddr, u32)>,
 }
 
-impl IdleSessions {
+impl<C> IdleSessions<C> {
     pub(crate) fn new(max: usize, max_per_address: Option<usize>) -> Self {
         // There is always room for the newest.
-        Self { max: max.max(1), max_per_address: max_per_address.map(|max| max.max(1)), queue: Mutex::default() }
-    }
-
-    /// Adds a session that has just begun, and ends those that have no room any more.
-    pub(super) fn add(&self, connection: &Arc<Connection>, address: Option<IpAddr>) {
-        let evicted = {
-            let mut queue = self.queue.lock();
-            let place = queue.push(connection, address.filter(|_| self.max_per_address.is_some()));
-            connection.set_idle(place);
-            let of_address = address.zip(self.max_per_address).and_then(|(address, max)| queue.pop_of(address, max));
-            [of_address, queue.pop_past(self.max)]
-        };
-        for connection in evicted.into_iter().flatten().filter_map(|connection| connection.upgrade()) {
-            connection.evict(CloseCause::Forced("max_idle_sessions was reached by newer sessions"));
+        Self {
+            max: max.max(1),
+            max_per_address: max_per_address.map(|max| max.max(1)),
+            queue: Mutex::new(Queue { order: Order::default(), by_address: HashMap::new() }),
         }
     }
 
+    /// Adds a session that has just begun, and returns those that have no room any more. `set_place` remembers its place.
+    pub(super) fn add(
+        &self,
+        connection: &Arc<C>,
+        address: Option<IpAddr>,
+        set_place: impl FnOnce(u32),
+    ) -> [Option<Weak<C>>; 2] {
+        let mut queue = self.queue.lock();
+        set_place(queue.push(connection, address.filter(|_| self.max_per_address.is_some())));
+        let of_address = address.zip(self.max_per_address).and_then(|(address, max)| queue.pop_of(address, max));
+        [of_address, queue.pop_past(self.max)]
+    }
+
     /// A session has joined a namespace, or has ended.
-    pub(super) fn remove(&self, place: u32, connection: &Connection) {
+    pub(super) fn remove(&self, place: u32, connection: &C) {
         let mut queue = self.queue.lock();
         // It may have made room meanwhile, and its place may be another one's.
         if queue.order.get(place).is_some_and(|idle| std::ptr::eq(idle.connection.as_ptr(), connection)) {
@@ -67,8 +68,8 @@ impl IdleSessions {
     }
 }
 
-impl Queue {
-    fn push(&mut self, connection: &Arc<Connection>, address: Option<IpAddr>) -> u32 {
+impl<C> Queue<C> {
+    fn push(&mut self, connection: &Arc<C>, address: Option<IpAddr>) -> u32 {
         let place = self.order.push(Idle { connection: Arc::downgrade(connection), address: None });
         if let Some(address) = address {
             let among = self.by_address.entry(address).or_default().push(place);
@@ -80,19 +81,19 @@ impl Queue {
     }
 
     /// Takes the oldest session of an address if it has more than `max`.
-    fn pop_of(&mut self, address: IpAddr, max: usize) -> Option<Weak<Connection>> {
+    fn pop_of(&mut self, address: IpAddr, max: usize) -> Option<Weak<C>> {
         let places = self.by_address.get(&address).filter(|places| places.len() > max)?;
         let place = *places.first()?;
         self.remove(place)
     }
 
     /// Takes the oldest session if there are more than `max`.
-    fn pop_past(&mut self, max: usize) -> Option<Weak<Connection>> {
+    fn pop_past(&mut self, max: usize) -> Option<Weak<C>> {
         let place = self.order.first_place().filter(|_| self.order.len() > max)?;
         self.remove(place)
     }
 
-    fn remove(&mut self, place: u32) -> Option<Weak<Connection>> {
+    fn remove(&mut self, place: u32) -> Option<Weak<C>> {
         let idle = self.order.remove(place)?;
         if let Some((address, among)) = idle.address
             && let Some(places) = self.by_address.get_mut(&address)

@@ -1,27 +1,16 @@
 use std::{
     sync::atomic::Ordering,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use parking_lot::MutexGuard;
 
-use crate::{engine::Reader, util::now};
+use crate::{
+    engine::{HeldInput, Reader},
+    util::now,
+};
 
-use super::{Connection, HeldInput};
-
-/// Where the reader of a session lies while no transport reads.
-pub(super) struct ReaderSlot {
-    reader: Option<Box<dyn Reader>>,
-    waiting: Option<Waker>,
-    /// The connection has ended: the reader is not kept.
-    closed: bool,
-}
-
-impl ReaderSlot {
-    pub(super) fn new() -> Self {
-        Self { reader: None, waiting: None, closed: false }
-    }
-}
+use super::{reader_slot::ReaderSlot, shared::Connection};
 
 impl Connection {
     /// Tells the handler that the session is open.

@@ -2,7 +2,7 @@ use std::{sync::atomic::Ordering, task::Waker};
 
 use crate::engine::{Packet, PacketQueue};
 
-use super::Connection;
+use super::shared::Connection;
 
 /// What became of packets that were to be sent.
 #[derive(Debug, Default)]

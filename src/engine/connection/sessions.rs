@@ -7,21 +7,18 @@ use std::{
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::engine::seam::Peer;
-
-use super::Connection;
+use crate::engine::Peer;
 
 /// All sessions of a server by id, in shards, so that connecting clients do not wait for one another.
-pub(crate) struct Sessions {
-    shards: Box<[Mutex<Shard>]>,
+pub(crate) struct Sessions<C> {
+    shards: Box<[Mutex<Shard<C>>]>,
     hasher: RandomState,
-    lingering: Mutex<Lingering>,
+    lingering: Mutex<Lingering<C>>,
 }
 
 /// Connections that have ended while their handlers ran.
-#[derive(Default)]
-struct Lingering {
-    connections: Vec<(Weak<Connection>, Weak<dyn Peer>)>,
+struct Lingering<C> {
+    connections: Vec<(Weak<C>, Weak<dyn Peer>)>,
     /// When there are more, those whose handlers have ended are removed.
     max: usize,
 }
@@ -30,38 +27,38 @@ struct Lingering {
 const FEW: usize = 32;
 
 /// The ids are the server's own, or those of its user's `generate_id`: an attacker cannot choose them, only ask for them.
-type Shard = HashMap<Arc<str>, Arc<Connection>, RandomState>;
+type Shard<C> = HashMap<Arc<str>, Arc<C>, RandomState>;
 
 const SHARDS: usize = 32;
 
-impl Default for Sessions {
+impl<C> Default for Sessions<C> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::default(),
-            lingering: Mutex::default(),
+            lingering: Mutex::new(Lingering { connections: Vec::new(), max: 0 }),
         }
     }
 }
 
-impl Sessions {
-    fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
+impl<C> Sessions<C> {
+    fn shard(&self, id: &str) -> MutexGuard<'_, Shard<C>> {
         let index = self.hasher.hash_one(id) as usize % SHARDS;
         self.shards[index].lock()
     }
 
     /// Answers whether the id was free; if not, nothing changes.
-    pub(crate) fn insert(&self, connection: Arc<Connection>) -> bool {
-        match self.shard(&connection.id).entry(connection.id.clone()) {
+    pub(super) fn insert(&self, id: &Arc<str>, connection: &Arc<C>) -> bool {
+        match self.shard(id).entry(id.clone()) {
             Entry::Vacant(entry) => {
-                entry.insert(connection);
+                entry.insert(connection.clone());
                 true
             }
             Entry::Occupied(_) => false,
         }
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<Arc<Connection>> {
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<C>> {
         self.shard(id).get(id).cloned()
     }
 
@@ -81,7 +78,7 @@ impl Sessions {
     }
 
     /// Remembers a connection that ends, until its handlers have ended.
-    pub(super) fn linger(&self, connection: &Arc<Connection>, peer: &Arc<dyn Peer>) {
+    pub(super) fn linger(&self, connection: &Arc<C>, peer: &Arc<dyn Peer>) {
         let mut lingering = self.lingering.lock();
         lingering.connections.push((Arc::downgrade(connection), Arc::downgrade(peer)));
         if lingering.connections.len() > lingering.max {
@@ -91,23 +88,16 @@ impl Sessions {
         }
     }
 
-    /// All connections that exist now, and those that have ended, but whose handlers run; each with its client.
-    pub(crate) fn all_with_peers(&self) -> Vec<(Arc<Connection>, Arc<dyn Peer>)> {
-        let peer = |connection: Arc<Connection>| Some((connection.clone(), connection.peer()?));
-        let mut all: Vec<_> = self.all().into_iter().filter_map(peer).collect();
+    /// The connections that have ended, but whose handlers run.
+    pub(crate) fn lingering(&self) -> Vec<(Arc<C>, Arc<dyn Peer>)> {
         let lingering = self.lingering.lock();
-        all.extend(
-            lingering
-                .connections
-                .iter()
-                .filter_map(|(connection, peer)| Some((connection.upgrade()?, peer.upgrade()?))),
-        );
-        all
+        let connections = lingering.connections.iter();
+        connections.filter_map(|(connection, peer)| Some((connection.upgrade()?, peer.upgrade()?))).collect()
     }
 
     /// All connections that exist now.
-    pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
-        let lock = |shard: &Mutex<Shard>| -> Vec<_> { shard.lock().values().cloned().collect() };
+    pub(crate) fn all(&self) -> Vec<Arc<C>> {
+        let lock = |shard: &Mutex<Shard<C>>| -> Vec<_> { shard.lock().values().cloned().collect() };
         self.shards.iter().flat_map(lock).collect()
     }
 }

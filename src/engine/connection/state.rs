@@ -2,9 +2,49 @@ use std::{net::IpAddr, sync::Arc, task::Waker, time::Instant};
 
 use parking_lot::MutexGuard;
 
-use crate::engine::{Session, http::Permit, seam::Peer};
+use crate::{
+    engine::{Packet, Peer, Session},
+    util::Permit,
+};
 
-use super::{Rest, budget::UNCOUNTED, pressure::Pressure};
+use super::{
+    budget::UNCOUNTED,
+    pressure::{Due, Pressure},
+};
+
+/// What a WebSocket sends next.
+#[derive(Debug)]
+pub(crate) enum Output {
+    Packet {
+        packet: Packet,
+        more: bool,
+    },
+    Nothing,
+    /// The session has ended.
+    Over,
+}
+
+/// What the driver does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// There is something to send.
+    Not,
+    /// The session has ended.
+    Over,
+    /// Sleep, but not longer than this. `known`: nothing has changed for the timer since the last time.
+    Until { deadline: Instant, known: bool },
+}
+
+/// Why a session was not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenError {
+    /// Another session has its id.
+    IdTaken,
+    /// The server is being drained.
+    Draining,
+    /// The client's address has as many sessions as it may have.
+    TooManySessions,
+}
 
 /// The session, and who waits for it.
 pub(super) struct State {
@@ -158,5 +198,20 @@ impl State {
         let session = self.connect_deadline.map_or(session, |connect| connect.min(session));
         let pressure = self.pressure.as_ref().and_then(|pressure| pressure.deadline());
         Some(pressure.map_or(session, |pressure| pressure.min(session)))
+    }
+
+    pub(super) fn pressure(&mut self) -> &mut Pressure {
+        self.pressure.get_or_insert_default()
+    }
+
+    /// Takes out what has become due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Due {
+        let take = |deadline: &mut Option<Instant>| deadline.take_if(|deadline| now >= *deadline).is_some();
+        let mut due = Due { connect: take(&mut self.connect_deadline), ..Due::default() };
+        if let Some(pressure) = &mut self.pressure {
+            due.slow = take(&mut pressure.slow_at);
+            due.incomplete = take(&mut pressure.incomplete_until);
+        }
+        due
     }
 }

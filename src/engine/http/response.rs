@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use memchr::memmem;
 
-use crate::engine::{Engine, Payload, Refusal, error_body, transport::BadUpgrade};
+use crate::engine::{BadUpgrade, Engine, Payload, Refusal, error_body};
 
 #[cfg(feature = "compression")]
 use super::compression::Encoding;

@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body;
 
 use crate::engine::{
-    CloseCause, Connection, ConnectionRequest, Engine, HandshakeQuery, Protocol, Refusal, Session, Transport,
-    WireFormat,
+    CloseCause, Connection, ConnectionError, ConnectionRequest, Engine, HandshakeQuery, Protocol, Refusal, Session,
+    Transport, WireFormat,
+    config::Refused,
     connection::{OpenError, RequestError, head_size},
     encode_payload, generate_id,
     observe::OutboxDepth,
@@ -19,7 +20,6 @@ use crate::engine::{
 };
 
 use super::{
-    error::{ConnectionError, Refused},
     future::{Answer, failed},
     response::{
         Responder, bad_upgrade, prepend_cookie, refused, run_headers_hook, run_initial_headers_hook, take_parts,
@@ -99,7 +99,7 @@ fn handshake<B>(
         return Err(NOT_ITS_TRANSPORT.into());
     }
     let config = &engine.config;
-    if config.origins.as_ref().is_some_and(|origins| !origins.allow(parts, is_jsonp, Some(engine))) {
+    if config.origins.as_ref().is_some_and(|origins| !origins.allow(parts, is_jsonp, || engine.count_panic())) {
         return Err(Refusal::Forbidden.into());
     }
     let wire_format = wire_format.filter(|wire_format| wire_format.protocol == Protocol::V4 || config.allow_eio3);
@@ -190,10 +190,10 @@ fn open(
 /// The handshake itself is the answer to the first poll.
 fn first_poll(connection: Arc<Connection>, responder: &Responder) -> Response<Bytes> {
     connection.update(Session::poll_begin);
-    let depth = OutboxDepth::before(&connection);
+    let depth = OutboxDepth::before(|| connection.inspect(Session::buffered_bytes));
     let body = match connection.poll_answer(Waker::noop()) {
         Poll::Ready(packets) => {
-            depth.taken_by_poll(&connection, &packets);
+            depth.taken_by_poll(&connection.engine.meters, &packets);
             encode_payload(&connection.wire_format, packets)
         }
         Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),

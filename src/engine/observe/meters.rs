@@ -1,6 +1,6 @@
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
-use crate::engine::{CloseCause, Connection, Packet, Protocol, Refusal, Session, Transport};
+use crate::engine::{CloseCause, Packet, Protocol, Refusal, Transport};
 
 /// What an engine counts. The handles are made with the engine: the recorder must be installed before.
 #[derive(Debug)]
@@ -115,8 +115,8 @@ impl EngineMeters {
         self.closed.increment(cause.as_str());
     }
 
-    pub(crate) fn received(&self, connection: &Connection, packet: &Packet) {
-        self.carrier(connection.transport()).received.increment(packet.len() as u64);
+    pub(crate) fn received(&self, transport: Transport, packet: &Packet) {
+        self.carrier(transport).received.increment(packet.len() as u64);
     }
 
     pub(crate) fn refused_request(&self, refusal: &Refusal) {
@@ -135,33 +135,28 @@ impl EngineMeters {
 pub(crate) struct OutboxDepth(Option<usize>);
 
 impl OutboxDepth {
-    pub(crate) fn before(connection: &Connection) -> Self {
-        Self(Some(connection.inspect(Session::buffered_bytes)))
+    pub(crate) fn before(buffered_bytes: impl FnOnce() -> usize) -> Self {
+        Self(Some(buffered_bytes()))
     }
 
     /// A packet goes out as a frame. The depth counts once for all that are taken together.
-    pub(crate) fn take(&mut self, connection: &Connection, packet: &Packet) {
-        let transport = match connection.first_transport {
-            Transport::Custom => Transport::Custom,
-            Transport::Polling | Transport::WebSocket => Transport::WebSocket,
-        };
-        self.taken(connection, transport, packet.len());
+    pub(crate) fn take(&mut self, meters: &EngineMeters, transport: Transport, packet: &Packet) {
+        self.taken(meters, transport, packet.len());
     }
 
     /// Frames go out past the outbox.
-    pub(crate) fn passed(connection: &Connection, text: &[u8], attachments: &[Packet]) {
+    pub(crate) fn passed(meters: &EngineMeters, text: &[u8], attachments: &[Packet]) {
         let bytes = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
-        Self(Some(0)).taken(connection, Transport::WebSocket, bytes);
+        Self(Some(0)).taken(meters, Transport::WebSocket, bytes);
     }
 
-    pub(crate) fn taken_by_poll(mut self, connection: &Connection, packets: &[Packet]) {
-        self.taken(connection, Transport::Polling, packets.iter().map(Packet::len).sum());
+    pub(crate) fn taken_by_poll(mut self, meters: &EngineMeters, packets: &[Packet]) {
+        self.taken(meters, Transport::Polling, packets.iter().map(Packet::len).sum());
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats")]
-    fn taken(&mut self, connection: &Connection, transport: Transport, bytes: usize) {
+    fn taken(&mut self, meters: &EngineMeters, transport: Transport, bytes: usize) {
         if bytes > 0 {
-            let meters = &connection.engine.meters;
             if let Some(depth) = self.0.take() {
                 meters.outbox.record(depth as f64);
             }

@@ -1,6 +1,6 @@
 //! The twin of `meters` without the feature `metrics`.
 
-use crate::engine::{CloseCause, Connection, Packet, Protocol, Refusal, Transport};
+use crate::engine::{CloseCause, Packet, Protocol, Refusal, Transport};
 
 #[derive(Debug)]
 pub(crate) struct EngineMeters;
@@ -16,7 +16,7 @@ impl EngineMeters {
 
     pub(crate) fn closed(&self, _: Transport, _: Protocol, _: CloseCause) {}
 
-    pub(crate) fn received(&self, _: &Connection, _: &Packet) {}
+    pub(crate) fn received(&self, _: Transport, _: &Packet) {}
 
     pub(crate) fn refused_request(&self, _: &Refusal) {}
 
@@ -27,13 +27,13 @@ impl EngineMeters {
 pub(crate) struct OutboxDepth;
 
 impl OutboxDepth {
-    pub(crate) fn before(_: &Connection) -> Self {
+    pub(crate) fn before(_: impl FnOnce() -> usize) -> Self {
         Self
     }
 
-    pub(crate) fn take(&mut self, _: &Connection, _: &Packet) {}
+    pub(crate) fn take(&mut self, _: &EngineMeters, _: Transport, _: &Packet) {}
 
-    pub(crate) fn passed(_: &Connection, _: &[u8], _: &[Packet]) {}
+    pub(crate) fn passed(_: &EngineMeters, _: &[u8], _: &[Packet]) {}
 
-    pub(crate) fn taken_by_poll(self, _: &Connection, _: &[Packet]) {}
+    pub(crate) fn taken_by_poll(self, _: &EngineMeters, _: &[Packet]) {}
 }

@@ -1,12 +1,14 @@
 //! The twin of `spans` without the feature `tracing`.
 
-use crate::engine::{CloseCause, ConnectionRequest, Protocol, Transport};
+use std::net::SocketAddr;
+
+use crate::engine::{CloseCause, Protocol, Transport};
 
 #[derive(Debug)]
 pub(crate) struct ConnectionSpan;
 
 impl ConnectionSpan {
-    pub(crate) fn open(_: &ConnectionRequest, _: Transport, _: Protocol) -> Self {
+    pub(crate) fn open(_: impl FnOnce() -> Option<SocketAddr>, _: Transport, _: Protocol) -> Self {
         Self
     }
 

@@ -1,9 +1,9 @@
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use parking_lot::{Mutex, MutexGuard};
 use tracing::{field::Empty, info_span};
 
-use crate::engine::{CloseCause, ConnectionRequest, Protocol, Transport};
+use crate::engine::{CloseCause, Protocol, Transport};
 
 /// The span of a connection, from its handshake to its end: those of its CONNECTs and events are its children.
 ///
@@ -14,8 +14,8 @@ pub(crate) struct ConnectionSpan(Mutex<Option<Arc<tracing::Span>>>);
 
 impl ConnectionSpan {
     /// A root: the connection outlives the request that opens it, which it follows from.
-    pub(crate) fn open(request: &ConnectionRequest, transport: Transport, protocol: Protocol) -> Self {
-        let address = request.address();
+    pub(crate) fn open(address: impl FnOnce() -> Option<SocketAddr>, transport: Transport, protocol: Protocol) -> Self {
+        let address = address();
         let span = info_span!(
             target: "tower_socketio::connection",
             parent: None,

@@ -14,14 +14,17 @@ use tokio::{
 
 use crate::{
     engine::{
-        CLOSE_TIMEOUT, CloseCause, Connection, Direct, HeldInput, Packet, Protocol, Reader, Session,
-        connection::{Output, Rest},
+        CloseCause, Connection, Direct, HeldInput, Packet, Protocol, Reader, Session,
+        connection::{Output, Rest, Turn},
         observe::OutboxDepth,
     },
     util::now,
 };
 
-use super::{PacketIo, TransportError, turnstile::Turn};
+use super::{
+    error::TransportError,
+    packet_io::{CLOSE_TIMEOUT, PacketIo},
+};
 
 /// How many packets are read before what they led to is written, and other tasks run.
 pub(super) const READ_BATCH: usize = 64;
@@ -45,7 +48,7 @@ const ROUNDS: usize = 16;
 #[pin_project(PinnedDrop)]
 pub(crate) struct Driver<T> {
     /// The session is new, and has not been polled yet.
-    pub(super) begins: bool,
+    begins: bool,
     connection: Arc<Connection>,
     #[pin]
     transport: T,
@@ -105,6 +108,13 @@ impl<T> Driver<T> {
             held: None,
         }
     }
+}
+
+/// Carries a new session over a transport of packets, until its end.
+pub(crate) fn carry<T: PacketIo>(connection: Arc<Connection>, transport: T) -> Driver<T> {
+    let mut driver = Driver::new(connection, transport);
+    driver.begins = true;
+    driver
 }
 
 impl<T: PacketIo> Future for Driver<T> {
@@ -210,7 +220,7 @@ impl<T: PacketIo> Driver<T> {
                         *this.held = Some(Box::new(packet));
                         return Poll::Ready(Batch::Full);
                     }
-                    connection.engine.meters.received(connection, &packet);
+                    connection.engine.meters.received(connection.stream_transport(), &packet);
                     if connection.handle_packet(&packet, true) {
                         let (transport, unflushed) = (this.transport.as_mut(), &mut *this.unflushed);
                         let mut send = send_now(connection, transport, unflushed);
@@ -358,7 +368,7 @@ fn send_now<'a, T: PacketIo>(
         let sent = connection.passes_outbox() && transport.as_mut().send_now(text, attachments);
         if sent {
             *unflushed = true;
-            OutboxDepth::passed(connection, text, attachments);
+            OutboxDepth::passed(&connection.engine.meters, text, attachments);
         }
         sent
     }
@@ -371,12 +381,12 @@ fn poll_send<T: PacketIo>(
     unflushed: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, TransportError>> {
-    let mut taken = OutboxDepth::before(connection);
+    let mut taken = OutboxDepth::before(|| connection.inspect(Session::buffered_bytes));
     for _ in 0..SEND_BATCH {
         ready!(transport.as_mut().poll_ready(cx))?;
         match connection.pop_output() {
             Output::Packet { packet, more } => {
-                taken.take(connection, &packet);
+                taken.take(&connection.engine.meters, connection.stream_transport(), &packet);
                 *unflushed = true;
                 transport.as_mut().start_send(packet)?;
                 if !more {

@@ -1,7 +1,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_core::Stream;
@@ -10,7 +10,10 @@ use pin_project::pin_project;
 
 use crate::engine::Packet;
 
-use super::TransportError;
+use super::error::TransportError;
+
+/// How long the peer may take to read the end of its connection.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A transport of packets, as a driver needs it.
 pub(crate) trait PacketIo:

@@ -16,16 +16,15 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     engine::{
-        CloseCause, Connection, Direct, HeldInput, Payload, PayloadDecoder, Reader, Session, connection::UNCOUNTED,
-        encode_payload, observe::OutboxDepth,
+        CloseCause, Connection, Direct, HeldInput, Payload, PayloadDecoder, Reader, Session, Transport,
+        connection::{Turn, UNCOUNTED},
+        encode_payload,
+        observe::OutboxDepth,
     },
     util::now,
 };
 
-use super::{
-    driver::{READ_BATCH, READ_BATCH_BYTES},
-    turnstile::Turn,
-};
+use super::driver::{READ_BATCH, READ_BATCH_BYTES};
 
 /// Keeps the time of a session that is on long-polling, and ends it. The task ends when the session does, or moves to
 /// another transport.
@@ -85,9 +84,9 @@ impl Future for PollFuture {
     type Output = Payload;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Payload> {
-        let depth = OutboxDepth::before(&self.connection);
+        let depth = OutboxDepth::before(|| self.connection.inspect(Session::buffered_bytes));
         let packets = ready!(self.connection.poll_answer(cx.waker()));
-        depth.taken_by_poll(&self.connection, &packets);
+        depth.taken_by_poll(&self.connection.engine.meters, &packets);
         self.answered = true;
         Poll::Ready(encode_payload(&self.connection.wire_format, packets))
     }
@@ -264,7 +263,7 @@ impl<B: Body> PostFuture<B> {
                 None => return Poll::Ready(Ok(())),
                 Some(Ok(packet)) => {
                     bytes += packet.len();
-                    connection.engine.meters.received(connection, &packet);
+                    connection.engine.meters.received(Transport::Polling, &packet);
                     if connection.handle_packet(&packet, false) {
                         reader.receive(packet, &mut Direct::unavailable(), cx);
                     }

@@ -13,11 +13,17 @@ use pin_project::pin_project;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    engine::{CloseCause, Connection, Session},
+    engine::{BadUpgrade, CloseCause, Connection, Session},
     util::log,
 };
 
-use super::{carry, driver::Driver, probe::probe, served::InUse, upgraded::UpgradedIo, websocket::WebSocket};
+use super::{
+    driver::{Driver, carry},
+    probe::probe,
+    served::InUse,
+    upgraded::UpgradedIo,
+    websocket::WebSocket,
+};
 
 /// Whether a request asks for a WebSocket.
 pub(crate) fn is_websocket_request(parts: &Parts) -> bool {
@@ -51,13 +57,6 @@ pub(crate) struct WebSocketUpgrade {
     subprotocol: Option<HeaderValue>,
     /// Over HTTP/2, on our own server: the connection that the stream is a part of.
     in_use: Option<Arc<InUse>>,
-}
-
-/// An opening handshake that breaks the rules.
-#[derive(Debug)]
-pub(crate) struct BadUpgrade {
-    pub(crate) status: StatusCode,
-    pub(crate) message: &'static str,
 }
 
 impl WebSocketUpgrade {

@@ -34,7 +34,7 @@ use self::{
     decoder::{BINARY, CLOSE, Decoder, Message, PONG, TEXT, Violation},
     encoder::{Encoder, LARGE_PAYLOAD},
 };
-use super::{PacketIo, TransportError};
+use super::{error::TransportError, packet_io::PacketIo};
 
 /// The most that is read at once, into a buffer of the thread's.
 const READ_SIZE: usize = 64 * 1024;

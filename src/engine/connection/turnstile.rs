@@ -31,7 +31,7 @@ struct State {
 
 /// A place in the order of the [`Turnstile`].
 #[derive(Debug)]
-pub(super) struct Turn(NonZeroU64);
+pub(crate) struct Turn(NonZeroU64);
 
 /// A turn that takes longer does not hold the others up: its future may not be polled at all.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl Turnstile {
     }
 
     /// Ends a turn and waits for another one, behind all that wait already.
-    pub(super) fn again(&self, ended: Option<Turn>, waker: &Waker) -> Turn {
+    pub(crate) fn again(&self, ended: Option<Turn>, waker: &Waker) -> Turn {
         self.change(|state| {
             if let Some(turn) = ended {
                 state.remove(&turn);
@@ -59,7 +59,7 @@ impl Turnstile {
     }
 
     /// Whether the turn has not begun. Then the waker is woken when it does.
-    pub(super) fn is_waiting(&self, turn: &Turn, waker: &Waker) -> bool {
+    pub(crate) fn is_waiting(&self, turn: &Turn, waker: &Waker) -> bool {
         self.change(|state| {
             let known = state.waiting.get_mut(&turn.0);
             known.map(|known| known.clone_from(waker)).is_some()
@@ -67,7 +67,7 @@ impl Turnstile {
     }
 
     /// Ends a turn, or gives up waiting for it.
-    pub(super) fn end(&self, turn: &Turn) {
+    pub(crate) fn end(&self, turn: &Turn) {
         self.change(|state| state.remove(turn));
     }
 

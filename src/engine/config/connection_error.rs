@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::{StatusCode, request::Parts};
 
-use crate::engine::{Refusal, transport::BadUpgrade};
+use crate::engine::Refusal;
 
 /// A request that was refused. Shown to
 /// [`SocketIoConfig::on_connection_error`](crate::SocketIoConfig::on_connection_error).
@@ -13,9 +13,16 @@ pub struct ConnectionError<'a> {
 
 /// Why a request is refused.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     Engine(Refusal),
     WebSocket(BadUpgrade),
+}
+
+/// An opening handshake that breaks the rules.
+#[derive(Debug)]
+pub(crate) struct BadUpgrade {
+    pub(crate) status: StatusCode,
+    pub(crate) message: &'static str,
 }
 
 impl From<Refusal> for Refused {
@@ -31,7 +38,7 @@ impl From<BadUpgrade> for Refused {
 }
 
 impl<'a> ConnectionError<'a> {
-    pub(super) fn new(request: &'a Parts, cause: &'a Refused) -> Self {
+    pub(crate) fn new(request: &'a Parts, cause: &'a Refused) -> Self {
         Self { request, cause }
     }
 

@@ -1,15 +1,11 @@
 //! Which pages may connect.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Weak},
-};
+use std::{fmt, sync::Arc};
 
 use http::{HeaderValue, Method, Uri, header, request::Parts, uri::Authority};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer};
 
-use crate::{engine::Engine, util::log};
+use crate::util::{catch_panic, log};
 
 /// The pages that may connect, by their origin. See [`SocketIoConfig::origins`](crate::SocketIoConfig::origins).
 ///
@@ -67,22 +63,22 @@ impl Origins {
     /// Whether a request may open a session. Those that come from no page have no origin, and may; but the script elements
     /// of JSONP send none either, and are judged by the page that they name as their referrer.
     ///
-    /// `engine` counts a predicate that panics.
-    pub(crate) fn allow(&self, request: &Parts, jsonp: bool, engine: Option<&Engine>) -> bool {
+    /// `count_panic` is called if a predicate panics.
+    pub(crate) fn allow(&self, request: &Parts, jsonp: bool, count_panic: impl Fn()) -> bool {
         if matches!(self.0, Repr::Everyone) {
             return true;
         }
         if jsonp && !request.headers.contains_key(header::ORIGIN) {
             let referrer = request.headers.get(header::REFERER).and_then(|referrer| origin_of(referrer.to_str().ok()?));
-            return referrer.is_some_and(|origin| self.allows(&origin, request, engine));
+            return referrer.is_some_and(|origin| self.allows(&origin, request, &count_panic));
         }
-        request.headers.get_all(header::ORIGIN).iter().all(|origin| self.allows(origin, request, engine))
+        request.headers.get_all(header::ORIGIN).iter().all(|origin| self.allows(origin, request, &count_panic))
     }
 
-    fn allows(&self, origin: &HeaderValue, request: &Parts, engine: Option<&Engine>) -> bool {
+    fn allows(&self, origin: &HeaderValue, request: &Parts, count_panic: impl Fn()) -> bool {
         match &self.0 {
             Repr::Everyone => true,
-            Repr::Predicate(allows) => contained(|| allows(origin, request), engine),
+            Repr::Predicate(allows) => contained(|| allows(origin, request), count_panic),
             Repr::List(patterns) => {
                 // An origin is ASCII.
                 let Ok(origin) = origin.to_str() else { return false };
@@ -94,7 +90,7 @@ impl Origins {
     }
 
     /// The headers of CORS. As with Node's `cors`, `*` is sent as it is and allows no credentials.
-    pub(crate) fn cors(&self, engine: Weak<Engine>) -> CorsLayer {
+    pub(crate) fn cors(&self, count_panic: impl Fn() + Clone + Send + Sync + 'static) -> CorsLayer {
         let cors = CorsLayer::new()
             .allow_methods(AllowMethods::list([Method::GET, Method::POST]))
             .allow_headers(AllowHeaders::mirror_request());
@@ -102,19 +98,18 @@ impl Origins {
             return cors.allow_origin(Any).vary([]);
         }
         let origins = self.clone();
-        let allows =
-            move |origin: &HeaderValue, request: &Parts| origins.allows(origin, request, engine.upgrade().as_deref());
+        let allows = move |origin: &HeaderValue, request: &Parts| origins.allows(origin, request, &count_panic);
         cors.allow_origin(AllowOrigin::predicate(allows)).allow_credentials(true)
     }
 }
 
 /// Asks a predicate, which allows nothing if it panics.
-fn contained(allows: impl FnOnce() -> bool, engine: Option<&Engine>) -> bool {
-    let allowed = match engine {
-        Some(engine) => engine.contained(allows),
-        None => catch_unwind(AssertUnwindSafe(allows)).inspect_err(|_| log!(error, "user code panicked")).ok(),
-    };
-    allowed.unwrap_or(false)
+fn contained(allows: impl FnOnce() -> bool, count_panic: impl Fn()) -> bool {
+    catch_panic(allows).unwrap_or_else(|| {
+        count_panic();
+        log!(error, "user code panicked");
+        false
+    })
 }
 
 /// Several may stand in one text, with spaces between them.
@@ -324,7 +319,7 @@ mod tests {
     }
 
     fn allowed(origins: &Origins, origin: &str) -> bool {
-        origins.allow(&request(&[("origin", origin)]), false, None)
+        origins.allow(&request(&[("origin", origin)]), false, || {})
     }
 
     #[test]
@@ -372,7 +367,7 @@ mod tests {
     fn the_servers_own_pages_are_allowed() {
         let origins = Origins::from("https://example.com");
         let allowed =
-            |host: &str, origin: &str| origins.allow(&request(&[("host", host), ("origin", origin)]), false, None);
+            |host: &str, origin: &str| origins.allow(&request(&[("host", host), ("origin", origin)]), false, || {});
         for (host, origin) in [
             ("api.example.org", "http://api.example.org"),
             ("api.example.org", "wss://API.example.org"),
@@ -394,24 +389,24 @@ mod tests {
             assert!(!allowed(host, origin), "{host} refuses {origin}");
         }
         let two = request(&[("host", "a.example"), ("host", "b.example"), ("origin", "http://a.example")]);
-        assert!(!origins.allow(&two, false, None), "it is not known which host was meant");
+        assert!(!origins.allow(&two, false, || {}), "it is not known which host was meant");
         // As HTTP/2 has it.
         let mut parts = request(&[("origin", "https://a.example")]);
         parts.uri = "https://a.example/socket.io/".parse().unwrap();
-        assert!(origins.allow(&parts, false, None));
+        assert!(origins.allow(&parts, false, || {}));
     }
 
     #[test]
     fn an_origin_that_is_no_text_is_not_allowed() {
         let mut parts = request(&[]);
         parts.headers.insert("origin", HeaderValue::from_bytes(b"https://example.com\xff").unwrap());
-        assert!(!Origins::from("https://example.com").allow(&parts, false, None));
-        assert!(Origins::from("*").allow(&parts, false, None));
+        assert!(!Origins::from("https://example.com").allow(&parts, false, || {}));
+        assert!(Origins::from("*").allow(&parts, false, || {}));
     }
 
     #[test]
     fn script_elements_are_judged_by_their_page() {
-        let allowed = |text: &str, headers: &[(&str, &str)]| Origins::from(text).allow(&request(headers), true, None);
+        let allowed = |text: &str, headers: &[(&str, &str)]| Origins::from(text).allow(&request(headers), true, || {});
         let listed = "https://example.com";
         assert!(allowed(listed, &[("referer", "https://example.com/page?a=b")]));
         assert!(allowed(listed, &[("host", "x:80"), ("referer", "http://x/page")]));

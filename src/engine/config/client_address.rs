@@ -1,15 +1,9 @@
 //! The address of a client: that of its connection, or what a trusted proxy says.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap, HeaderName, header};
-use parking_lot::{Mutex, MutexGuard};
 
 /// Where the address of a client comes from. See
 /// [`SocketIoConfig::client_address`](crate::SocketIoConfig::client_address).
@@ -130,63 +124,6 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How much each key has of something.
-#[derive(Debug)]
-pub(crate) struct Counts<K>(Arc<Mutex<HashMap<K, usize>>>);
-
-impl<K> Clone for Counts<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<K> Default for Counts<K> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
-impl<K: Hash + Eq + Clone> Counts<K> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, usize>> {
-        self.0.lock()
-    }
-
-    /// Takes one for a key, unless it has `max`.
-    pub(crate) fn acquire(&self, key: K, max: usize) -> Option<Permit<K>> {
-        let mut counts = self.lock();
-        let taken = counts.get(&key).copied().unwrap_or_default();
-        if taken >= max {
-            return None;
-        }
-        counts.insert(key.clone(), taken + 1);
-        drop(counts);
-        Some(Permit { counts: self.clone(), key })
-    }
-}
-
-/// One that a key has. It is given back when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Permit<K: Hash + Eq + Clone> {
-    counts: Counts<K>,
-    key: K,
-}
-
-impl<K: Hash + Eq + Clone> Drop for Permit<K> {
-    fn drop(&mut self) {
-        let mut counts = self.counts.lock();
-        if let Some(count) = counts.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.key);
-                if counts.capacity() > 64 && counts.len() < counts.capacity() / 4 {
-                    let wanted = counts.len() * 2;
-                    counts.shrink_to(wanted);
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -242,17 +179,5 @@ mod tests {
         let of = |text: &str| network(text.parse().unwrap()).to_string();
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!((of("::ffff:1.2.3.4"), of("1.2.3.4")), ("1.2.3.4".to_owned(), "1.2.3.4".to_owned()));
-    }
-
-    #[test]
-    fn a_key_that_has_nothing_is_forgotten() {
-        let counts = Counts::default();
-        let first = counts.acquire("a", 2);
-        let second = counts.acquire("a", 2);
-        assert!(first.is_some() && second.is_some() && counts.acquire("a", 2).is_none());
-        drop(first);
-        assert!(counts.acquire("a", 2).is_some());
-        drop(second);
-        assert!(counts.lock().is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, request::Parts};
 
-use super::ConnectionError;
+use super::connection_error::ConnectionError;
 
 /// Looks at a request and changes the headers of its response.
 type HeadersHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;

@@ -1,10 +1,16 @@
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use ::http::{Extensions, HeaderMap, HeaderValue, request::Parts};
 use cookie::Cookie;
+use http::{Extensions, HeaderMap, HeaderValue, request::Parts};
 
-use super::{ClientAddress, HttpHooks, Origins, Packet, Timing, Transport, http::network};
-use crate::engine::engine_settings;
+use crate::engine::{Packet, Timing, Transport};
+
+use super::{
+    client_address::{ClientAddress, network},
+    engine_settings,
+    hooks::HttpHooks,
+    origins::Origins,
+};
 
 /// How long a connection to [`SocketIoService::serve`](crate::SocketIoService::serve) may be silent.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,17 @@
+//! What a user sets, and what it is made of.
+
+mod client_address;
+mod connection_error;
+mod engine_io;
+mod hooks;
+mod origins;
+mod setters;
+
+pub use self::{
+    client_address::ClientAddress, connection_error::ConnectionError, engine_io::EngineIoConfig, origins::Origins,
+};
+pub(crate) use self::{
+    connection_error::{BadUpgrade, Refused},
+    engine_io::ConnectionTimeouts,
+    setters::engine_settings,
+};

@@ -1,0 +1,149 @@
+//! What the tasks that carry a connection do with it.
+
+use std::{
+    sync::atomic::Ordering,
+    task::{Poll, Waker},
+    time::Instant,
+};
+
+use crate::{
+    engine::{CloseCause, Packet, Receipt},
+    util::now,
+};
+
+use super::{
+    shared::Connection,
+    state::{Output, Rest, State},
+};
+
+impl Connection {
+    // Time.
+
+    /// Lets the task that keeps the time of long-polling sleep until [`handle_timeout`](Self::handle_timeout) has something
+    /// to do. It is woken when that moment moves forward. `None`: the session has ended, or left long-polling.
+    pub(crate) fn rest_polling(&self, waker: &Waker) -> Option<Instant> {
+        let mut state = self.state();
+        if !state.session.is_polling() {
+            return None;
+        }
+        let deadline = state.deadline()?;
+        state.rest(waker, deadline);
+        Some(deadline)
+    }
+
+    /// Lets the driver of a WebSocket sleep until there is something to send, or something to do for
+    /// [`handle_timeout`](Self::handle_timeout).
+    ///
+    /// `flushed` says whether everything that was taken before has been written. As long as it has not, the driver is not woken for
+    /// more output.
+    pub(crate) fn rest(&self, waker: &Waker, flushed: bool) -> Rest {
+        let mut state = self.state();
+        if flushed {
+            state.session.flushed();
+            // Somebody waits until all is sent.
+            if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
+                State::unlock_and_wake(state);
+                state = self.state();
+            }
+        }
+        state.blocked = !flushed;
+        match state.deadline() {
+            None => Rest::Over,
+            Some(_) if flushed && state.session.has_output() => Rest::Not,
+            Some(deadline) => state.rest(waker, deadline),
+        }
+    }
+
+    /// A WebSocket drives the connection from now on: the task that did is woken, to find that out.
+    pub(crate) fn change_driver(&self) {
+        self.is_websocket.store(true, Ordering::Relaxed);
+        let driver = self.state().driver.take();
+        if let Some(waker) = driver {
+            waker.wake();
+        }
+    }
+
+    /// Takes a packet that has been read. Answers whether it is a message for [`Inbound::receive`].
+    ///
+    /// `driving` says whether the caller is the driver, which then need not be woken until it [rests](Self::rest). A POST may
+    /// still be under way when a WebSocket carries the session.
+    pub(crate) fn handle_packet(&self, packet: &Packet, driving: bool) -> bool {
+        let mut state = self.state();
+        state.awake |= driving;
+        let is_message = state.session.hands_on(packet);
+        drop(state);
+        // Nearly all packets are: then nobody is to be woken.
+        is_message || self.update(|session| session.handle_packet(now, packet)) == Receipt::Message
+    }
+
+    /// Whether something may be sent past the outbox: nothing waits in it. If so, it counts as taken.
+    pub(crate) fn passes_outbox(&self) -> bool {
+        self.state().session.passes_outbox()
+    }
+
+    /// Takes the next packet for a WebSocket.
+    pub(crate) fn pop_output(&self) -> Output {
+        let mut state = self.state();
+        if let Some(packet) = state.session.pop() {
+            return Output::Packet { packet, more: state.session.has_output() };
+        }
+        if state.session.closed().is_none() {
+            return Output::Nothing;
+        }
+        // The last packet of a session that is closing ends it.
+        State::unlock_and_wake(state);
+        Output::Over
+    }
+
+    /// Does what is due. `reading` says whether the caller would have noticed if the client had said something.
+    pub(crate) fn handle_timeout(&self, now: Instant, reading: bool) {
+        let due = self.state().take_due(now);
+        if due.connect {
+            // At once: there is nothing that such a client must still be sent.
+            self.abort(CloseCause::Forced("no namespace joined within connect_timeout"));
+        }
+        if due.incomplete {
+            self.abort(CloseCause::TransportError("a message did not arrive whole within receive_timeout"));
+        }
+        if due.slow {
+            self.abort(CloseCause::SlowClient);
+        }
+        let listening = reading && !self.stalled.load(Ordering::Relaxed);
+        self.update(|session| {
+            if !listening {
+                session.excuse_silence(now);
+            }
+            session.handle_timeout(now);
+        });
+    }
+
+    // Long-polling.
+
+    /// Answers the pending GET, or waits until there is something to answer.
+    pub(crate) fn poll_answer(&self, waker: &Waker) -> Poll<Vec<Packet>> {
+        self.with_state(|state| match state.session.poll_answer() {
+            Some(packets) => {
+                self.note_poll(state);
+                Poll::Ready(packets)
+            }
+            None => {
+                state.waiters().poll = Some(waker.clone());
+                Poll::Pending
+            }
+        })
+    }
+
+    /// Remembers who waits while a POST is under way; answers whether the session has ended or left long-polling.
+    pub(crate) fn watch_post(&self, waker: &Waker) -> bool {
+        let mut state = self.state();
+        state.waiters().post = Some(waker.clone());
+        state.session.closed().is_some() || !state.session.is_polling()
+    }
+
+    /// Remembers the probing WebSocket; answers whether the session has ended.
+    pub(crate) fn watch_probe(&self, waker: &Waker) -> bool {
+        let mut state = self.state();
+        state.waiters().probe = Some(waker.clone());
+        state.session.closed().is_some()
+    }
+}

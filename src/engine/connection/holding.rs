@@ -1,0 +1,249 @@
+//! What a connection holds, and for how long: clients that do not read, and messages that do not arrive whole.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    engine::{CloseCause, HeldInput, Outbox},
+    util::now,
+};
+
+use super::{
+    budget::{Charge, UNCOUNTED},
+    shared::{Connection, Engine},
+    state::State,
+};
+
+impl Connection {
+    /// Whether the connection holds something that is watched, so that [`note_pressure`](Self::note_pressure) should be called whenever
+    /// the driver rests.
+    #[inline]
+    pub(crate) fn is_under_pressure(&self) -> bool {
+        self.under_pressure.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the driver has seen before it rests: whether everything that was taken has been written, whether anything has been
+    /// written since it rested last, and what it holds of the client's messages.
+    #[cold]
+    pub(crate) fn note_pressure(&self, flushed: bool, progress: bool, input: Option<HeldInput>) {
+        let mut state = self.state();
+        if let Some(input) = input {
+            self.note_input(&mut state, input);
+        }
+        if flushed {
+            state.session.flushed();
+        }
+        if !flushed {
+            self.watch_progress(&mut state, progress);
+        } else if progress || !state.session.has_output() {
+            self.note_progress(&mut state);
+        }
+        self.settle_pressure(&mut state);
+    }
+
+    /// Forgets what is not watched any more.
+    fn settle_pressure(&self, state: &mut State) {
+        if state.pressure.as_ref().is_some_and(|pressure| pressure.is_over()) {
+            state.pressure = None;
+        }
+        self.under_pressure.store(state.pressure.is_some() || state.is_slow, Ordering::Relaxed);
+    }
+
+    // Output.
+
+    /// Much waits to be sent: it is counted, and on long-polling without a poll the client's time begins to run. Returns
+    /// whether the driver must learn of a new deadline.
+    #[cold]
+    pub(super) fn note_output(&self, state: &mut State) -> bool {
+        self.count_output(state);
+        let is_stuck = state.session.is_polling() && !state.session.has_poll();
+        let has_deadline = is_stuck && self.watch_progress(state, false);
+        self.settle_pressure(state);
+        has_deadline
+    }
+
+    /// Counts what waits to be sent, if it is much, towards the server's budget.
+    fn count_output(&self, state: &mut State) {
+        let bytes = state.session.buffered_bytes();
+        let counted = if bytes >= UNCOUNTED { bytes } else { 0 };
+        state.output_mark = counted + UNCOUNTED;
+        if counted > 0 || state.pressure.is_some() {
+            let used = self.engine.output_budget.set(&mut state.pressure().output, &self.id, counted);
+            self.engine.shed_output(used, &self.runtime);
+        }
+    }
+
+    /// What waits for the client cannot be written now. It is too slow if that stays so. Returns whether there is a new deadline.
+    fn watch_progress(&self, state: &mut State, progress: bool) -> bool {
+        let is_watched = state.pressure.as_ref().is_some_and(|pressure| pressure.slow_at.is_some());
+        let Some(timeout) = self.engine.config.slow_client_timeout.filter(|_| !is_watched || progress) else {
+            return false;
+        };
+        state.pressure().slow_at = Some(now() + timeout);
+        true
+    }
+
+    /// Some of what waited has left.
+    fn note_progress(&self, state: &mut State) {
+        if state.session.is_drained() {
+            state.is_slow = false;
+        }
+        let Some(pressure) = &mut state.pressure else { return };
+        pressure.slow_at = None;
+        let counted = pressure.output.as_ref().map_or(0, Charge::bytes);
+        if state.session.buffered_bytes() <= counted / 2 {
+            self.count_output(state);
+        }
+    }
+
+    /// A poll has been answered; there may be more than fits into one answer.
+    pub(super) fn note_poll(&self, state: &mut State) {
+        let is_much = state.session.buffered_bytes() >= UNCOUNTED;
+        if is_much || self.is_under_pressure() {
+            self.note_progress(state);
+            if is_much {
+                self.watch_progress(state, true);
+            }
+            self.settle_pressure(state);
+        }
+    }
+
+    /// Marks the client as too slow, until everything has been sent. Returns whether it was marked already.
+    pub(crate) fn mark_slow(&self) -> bool {
+        let mut state = self.state();
+        let was_slow = std::mem::replace(&mut state.is_slow, true);
+        self.settle_pressure(&mut state);
+        was_slow
+    }
+
+    /// The bytes that wait to be sent and are not among those that were seen.
+    fn unseen_output(&self, seen: &mut HashSet<*const u8>) -> usize {
+        let state = self.state();
+        let waiting = state.session.waiting();
+        waiting
+            .map(|packet| {
+                let is_new = packet.is_unique() || seen.insert(packet.data().as_ptr());
+                Outbox::OVERHEAD + if is_new { packet.len() } else { 0 }
+            })
+            .sum()
+    }
+
+    // Input.
+
+    /// Notes what the connection holds of messages that have not been handled. It counts towards the server's budget; what is incomplete
+    /// must go on arriving, and is a sign of life while it does.
+    fn note_input(&self, state: &mut State, held: HeldInput) {
+        let counted = if held.bytes >= UNCOUNTED { held.bytes } else { 0 };
+        let is_nothing = !held.is_incomplete && counted == 0;
+        if is_nothing && state.pressure.is_none() || state.finished {
+            return;
+        }
+        let pressure = state.pressure.get_or_insert_default();
+        if !held.is_incomplete {
+            pressure.incomplete_until = None;
+        } else if pressure.incomplete_until.is_none() || held.bytes != pressure.incomplete_bytes {
+            let now = now();
+            pressure.incomplete_until = Some(now + self.engine.config.receive_timeout);
+            pressure.incomplete_bytes = held.bytes;
+            state.session.extend_heartbeat(now);
+        }
+        let used = self.engine.input_budget.set(&mut pressure.input, &self.id, counted);
+        self.engine.shed_input(used, &self.runtime);
+    }
+
+    /// As [`note_input`](Self::note_input), for long-polling, whose task is woken for a new deadline.
+    #[cold]
+    pub(crate) fn hold_input(&self, held: HeldInput) {
+        self.with_state(|state| {
+            self.note_input(state, held);
+            self.settle_pressure(state);
+        });
+    }
+
+    /// No longer counts what has arrived in part.
+    fn release_input(&self) {
+        let mut state = self.state();
+        if let Some(pressure) = &mut state.pressure {
+            self.engine.input_budget.set(&mut pressure.input, &self.id, 0);
+        }
+        self.settle_pressure(&mut state);
+    }
+
+    /// No longer counts anything.
+    pub(super) fn release_pressure(&self, state: &mut State) {
+        if let Some(mut pressure) = state.pressure.take() {
+            self.engine.input_budget.set(&mut pressure.input, &self.id, 0);
+            self.engine.output_budget.set(&mut pressure.output, &self.id, 0);
+        }
+    }
+}
+
+/// Their callers hold the lock of a connection. On threads of their own: in the runtime's queue they would wait behind those
+/// that go on filling the memory.
+impl Engine {
+    /// If the budget is used up, closes the connections whose messages have been arriving for the longest time.
+    fn shed_input(self: &Arc<Self>, used: usize, runtime: &Handle) {
+        if used <= self.input_budget.limit() {
+            return;
+        }
+        let engine = self.clone();
+        runtime.spawn_blocking(move || {
+            let budget = &engine.input_budget;
+            while budget.used() > budget.limit()
+                && let Some(connection) = budget.oldest().and_then(|id| engine.sessions.get(&id))
+            {
+                connection.abort(CloseCause::Forced("memory_budget is reached while a message arrives"));
+                connection.release_input();
+            }
+        });
+    }
+
+    /// If the budget is used up, lets those clients go for whom something has waited for the longest time.
+    ///
+    /// Until it has been looked, nothing more is read that might be answered.
+    ///
+    /// The packets of a broadcast are shared: they are counted for each recipient first, and once after a look at all of them, which
+    /// is taken again when the former sum has grown by a quarter of the budget.
+    fn shed_output(self: &Arc<Self>, used: usize, runtime: &Handle) {
+        let (budget, next_check) = (&self.output_budget, &self.next_output_check);
+        if used <= budget.limit() {
+            return next_check.store(budget.limit(), Ordering::Relaxed);
+        }
+        let next = |due: usize| (used > due).then_some(used + budget.limit() / 4);
+        if next_check.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_err() {
+            return;
+        }
+        let shedding = Shedding::begin(self);
+        runtime.spawn_blocking(move || {
+            let engine = &shedding.0;
+            let (mut bytes, mut seen) = (0, HashSet::new());
+            for id in engine.output_budget.newest_first() {
+                let Some(connection) = engine.sessions.get(&id) else { continue };
+                bytes += connection.unseen_output(&mut seen);
+                if bytes > engine.output_budget.limit() {
+                    connection.abort(CloseCause::SlowClient);
+                }
+            }
+        });
+    }
+}
+
+/// A look at all that waits is under way or about to begin.
+struct Shedding(Arc<Engine>);
+
+impl Shedding {
+    fn begin(engine: &Arc<Engine>) -> Self {
+        engine.shedding.fetch_add(1, Ordering::Relaxed);
+        Self(engine.clone())
+    }
+}
+
+impl Drop for Shedding {
+    fn drop(&mut self) {
+        self.0.shedding.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,264 @@
+//! The life of a connection: opening it, and its end.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Poll, Waker},
+};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::{
+    engine::{CloseCause, OpenPacket, Peer, Session, Timing, Transport, WireFormat, observe::ConnectionSpan},
+    util::{log, now},
+};
+
+use super::{
+    reader_slot::ReaderSlot,
+    request::ConnectionRequest,
+    shared::{Connection, Engine},
+    state::{OpenError, State},
+};
+
+impl Connection {
+    /// Opens a session and queues its handshake. `address` is the client's, if it is known and has a share.
+    pub(crate) fn open(
+        engine: Arc<Engine>,
+        id: Arc<str>,
+        request: ConnectionRequest,
+        transport: Transport,
+        wire_format: WireFormat,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let share = engine.take_share(address)?;
+        let now = now();
+        let config = &engine.config;
+        let mut session = match transport {
+            Transport::Polling => {
+                let max_poll_packets = wire_format.max_poll_packets(config.max_poll_packets);
+                Session::polling(wire_format.protocol, now, Timing { max_poll_packets, ..config.timing() })
+            }
+            Transport::WebSocket | Transport::Custom => Session::websocket(wire_format.protocol, now, config.timing()),
+        };
+        let open = OpenPacket {
+            sid: &id,
+            upgrades: config.upgrades(transport),
+            ping_interval: millis(config.ping_interval),
+            ping_timeout: millis(config.ping_timeout),
+            max_payload: config.max_payload,
+        };
+        session.send_control(open.to_packet());
+        if let Some(packet) = &config.initial_packet {
+            session.send_control(packet.clone());
+        }
+        let state = State::new(session, now + config.connect_timeout, share);
+        let span = ConnectionSpan::open(|| request.address(), transport, wire_format.protocol);
+        let connection = Arc::new(Self {
+            runtime: engine.runtime(),
+            engine,
+            id,
+            wire_format,
+            first_transport: transport,
+            span,
+            request,
+            state: Mutex::new(state),
+            reader: Mutex::new(ReaderSlot::new()),
+            stalled: AtomicBool::new(false),
+            under_pressure: AtomicBool::new(false),
+            is_websocket: AtomicBool::new(transport == Transport::WebSocket),
+            ended: AtomicBool::new(false),
+        });
+        connection.enter_engine(address)?;
+        connection.engine.meters.opened(transport, connection.wire_format.protocol);
+        connection.span.in_scope(|| log!(debug, transport = %transport, "session opened"));
+        Ok(connection)
+    }
+
+    /// Gives the session to the handler, and adds it to the table.
+    fn enter_engine(self: &Arc<Self>, address: Option<IpAddr>) -> Result<(), OpenError> {
+        let engine = &self.engine;
+        let (peer, reader) = engine.handler.connect(self).ok_or(OpenError::Draining)?;
+        if !engine.sessions.insert(&self.id, self) {
+            return Err(OpenError::IdTaken);
+        }
+        // A server that is drained sets the flag first, then looks at the sessions.
+        if engine.draining.load(Ordering::SeqCst) {
+            engine.sessions.remove(&self.id);
+            return Err(OpenError::Draining);
+        }
+        self.state().peer = Some(peer);
+        self.put_reader(reader);
+        let evicted = engine.idle_sessions.add(self, address, |place| self.state().idle = Some(place));
+        for connection in evicted.into_iter().flatten().filter_map(|connection| connection.upgrade()) {
+            connection.evict(CloseCause::Forced("max_idle_sessions was reached by newer sessions"));
+        }
+        Ok(())
+    }
+
+    /// The client as the handler keeps it. `None` once the session has ended, or before it has begun.
+    pub(crate) fn peer(&self) -> Option<Arc<dyn Peer>> {
+        self.state().peer.clone()
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Changes the session's state, then wakes whom it concerns.
+    pub(super) fn with_state<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state();
+        let result = change(&mut state);
+        State::unlock_and_wake(state);
+        result
+    }
+
+    /// Does something to the session. If that ends it, the driver is woken and calls [`finish`](Self::finish).
+    pub(crate) fn update<R>(&self, change: impl FnOnce(&mut Session) -> R) -> R {
+        self.with_state(|state| change(&mut state.session))
+    }
+
+    /// Looks at the session without changing it.
+    pub(crate) fn inspect<R>(&self, look: impl FnOnce(&Session) -> R) -> R {
+        look(&self.state().session)
+    }
+
+    /// What carries the connection once it is not on long-polling.
+    #[inline]
+    pub(crate) fn stream_transport(&self) -> Transport {
+        match self.first_transport {
+            Transport::Custom => Transport::Custom,
+            Transport::Polling | Transport::WebSocket => Transport::WebSocket,
+        }
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        match self.first_transport {
+            Transport::Custom => Transport::Custom,
+            _ if self.inspect(Session::is_polling) => Transport::Polling,
+            _ => Transport::WebSocket,
+        }
+    }
+
+    /// Whom to wake for what has just been queued.
+    #[inline]
+    pub(super) fn carrier_of(&self, state: &mut State) -> Option<Waker> {
+        let waker = state.take_carrier();
+        if state.session.buffered_bytes() >= state.output_mark && self.note_output(state) && waker.is_none() {
+            return state.wake_driver();
+        }
+        waker
+    }
+
+    /// Waits until everything sent so far has left this process, or the connection has ended.
+    pub(crate) fn poll_drained(&self, waker: &Waker) -> Poll<()> {
+        let mut state = self.state();
+        if state.session.closed().is_some() || state.session.is_drained() {
+            return Poll::Ready(());
+        }
+        let drained = &mut state.waiters().drained;
+        if !drained.iter().any(|known| known.will_wake(waker)) {
+            drained.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    // Closing.
+
+    /// Closes in order: what is queued is sent first. Returns whether that is possible at once.
+    pub(crate) fn close(&self, cause: CloseCause) -> bool {
+        self.update(|session| session.close(now(), cause))
+    }
+
+    /// Closes at once; what is queued is lost.
+    pub(crate) fn abort(&self, cause: CloseCause) {
+        self.update(|session| session.abort(cause));
+    }
+
+    /// Ends the connection once its session has ended. Called by the task that drives it, so that the handler learns of the end
+    /// there, wherever the end began.
+    pub(crate) fn finish(self: &Arc<Self>) {
+        let (cause, peer) = {
+            let mut state = self.state();
+            match state.session.closed() {
+                Some(cause) if !state.finished => {
+                    state.finished = true;
+                    self.release_pressure(&mut state);
+                    (cause, state.peer.take())
+                }
+                _ => return,
+            }
+        };
+        self.span.in_scope(|| log!(debug, reason = %cause.as_str(), "session closed"));
+        self.engine.meters.closed(self.transport(), self.wire_format.protocol, cause);
+        self.establish();
+        self.return_share();
+        self.forget_driver();
+        self.engine.sessions.remove(&self.id);
+        if let Some(peer) = peer {
+            peer.closed(cause);
+            if peer.is_busy() {
+                self.engine.sessions.linger(self, &peer);
+            }
+        }
+        self.drop_reader();
+        self.span.end(cause);
+    }
+
+    /// Nobody drives it any more: a socket that is kept shall not keep the task.
+    fn forget_driver(&self) {
+        let driver = self.state().driver.take();
+        // Once nothing is locked.
+        drop(driver);
+    }
+
+    /// The task that carried the connection has ended.
+    pub(crate) fn mark_ended(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.engine.ended.notify_waiters();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// The client has joined a namespace, or the connection is over: the time to do so no longer runs.
+    pub(crate) fn establish(&self) {
+        let idle = {
+            let mut state = self.state();
+            state.connect_deadline = None;
+            state.idle.take()
+        };
+        if let Some(place) = idle {
+            self.engine.idle_sessions.remove(place, self);
+        }
+    }
+
+    /// Newer sessions want the place of this one, which ends unless it has joined a namespace meanwhile.
+    fn evict(&self, cause: CloseCause) {
+        self.with_state(|state| {
+            if state.idle.take().is_some() {
+                state.session.abort(cause);
+            }
+        });
+    }
+
+    fn return_share(&self) {
+        let share = self.state().share.take();
+        drop(share);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the id: until the session has ended, it is a secret.
+        f.debug_struct("Connection").field("protocol", &self.wire_format.protocol).finish_non_exhaustive()
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
