@@ -8,7 +8,7 @@ use tower_service::Service;
 use crate::{
     event::{EventLayer, EventRequest, EventRoute, EventRouter, Events, IntoEventResponse},
     handler::EventHandler,
-    observe::{NamespaceLabel, NamespaceMeters},
+    observe::NamespaceMeters,
     server::{Definition, is_pattern},
 };
 
@@ -280,7 +280,7 @@ impl Namespace {
             disconnecting: self.disconnecting.map(event),
             disconnect: self.disconnect.map(event),
         };
-        Definition { application: Box::new(handlers), label: NamespaceLabel::new(name), meters }
+        Definition { application: Box::new(handlers), label: name.into(), meters }
     }
 }
 

@@ -9,8 +9,6 @@ use crate::{
     room::Registry,
 };
 
-use super::Event;
-
 /// The label of events without a handler of their own, whose names clients choose.
 const ANY_EVENT: &str = "*";
 
@@ -188,12 +186,11 @@ impl ConnectMeter {
 pub(super) struct EventMeter(Option<(Arc<EventMeters>, Instant)>);
 
 impl EventMeter {
-    pub(super) fn start<'a>(namespace: &NamespaceMeters, event: impl Fn() -> Event<'a>) -> Self {
-        let event = event();
-        if event.disconnect.is_some() {
+    pub(super) fn start<'a>(namespace: &NamespaceMeters, event: impl FnOnce() -> Option<&'a str>) -> Self {
+        let Some(name) = event() else {
             return Self::none();
-        }
-        let meters = namespace.events.get(event.name).unwrap_or(&namespace.other_events).clone();
+        };
+        let meters = namespace.events.get(name).unwrap_or(&namespace.other_events).clone();
         meters.received.increment(1);
         Self(Some((meters, Instant::now())))
     }

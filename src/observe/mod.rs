@@ -8,6 +8,7 @@ mod meters;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_meters.rs"]
 mod meters;
+mod scope;
 #[cfg(feature = "tracing")]
 mod spans;
 #[cfg(not(feature = "tracing"))]
@@ -16,37 +17,14 @@ mod spans;
 
 use std::future::Future;
 
-use crate::engine::ConnectionSpan;
-
 use self::{
     meters::{ConnectMeter, EventMeter},
     spans::Span,
 };
 pub(crate) use self::{
     meters::{NamespaceMeters, RoomCount, SentKind, ServerMeters},
-    spans::NamespaceLabel,
+    scope::{Event, Scope},
 };
-
-/// The connection and the namespace to which something belongs.
-#[cfg_attr(not(all(feature = "metrics", feature = "tracing")), allow(dead_code))]
-pub(crate) struct Scope<'a> {
-    pub(crate) connection: &'a ConnectionSpan,
-    pub(crate) namespace: &'a str,
-    /// Whether a pattern or a predicate has made the namespace.
-    pub(crate) is_dynamic: bool,
-    pub(crate) label: &'a NamespaceLabel,
-    pub(crate) meters: &'a NamespaceMeters,
-}
-
-/// What a handler is called with.
-#[cfg_attr(not(all(feature = "metrics", feature = "tracing")), allow(dead_code))]
-pub(crate) struct Event<'a> {
-    pub(crate) name: &'a str,
-    /// The id of the ack that the client waits for.
-    pub(crate) ack: Option<u64>,
-    /// Why the socket is disconnected, if that is the event.
-    pub(crate) disconnect: Option<&'static str>,
-}
 
 /// A client's CONNECT, while the services of its namespace decide.
 #[derive(Debug, Clone)]
@@ -92,7 +70,7 @@ impl EventWatch {
     /// `event` is called only if something is told of it.
     #[inline]
     pub(crate) fn start<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
-        Self { span: Span::event(scope, &event), meter: EventMeter::start(scope.meters, &event) }
+        Self { span: Span::event(scope, &event), meter: EventMeter::start(scope.meters, || event().of_client()) }
     }
 
     /// For a handler that runs beside another one: it shares the span, and is not measured.

@@ -6,8 +6,6 @@ use crate::{
     room::Registry,
 };
 
-use super::Event;
-
 #[derive(Debug)]
 pub(crate) struct ServerMeters;
 
@@ -80,7 +78,7 @@ impl ConnectMeter {
 pub(super) struct EventMeter;
 
 impl EventMeter {
-    pub(super) fn start<'a>(_: &NamespaceMeters, _: impl Fn() -> Event<'a>) -> Self {
+    pub(super) fn start<'a>(_: &NamespaceMeters, _: impl FnOnce() -> Option<&'a str>) -> Self {
         Self
     }
 

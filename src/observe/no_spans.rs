@@ -2,16 +2,7 @@
 
 use std::future::Future;
 
-use super::{Event, Scope};
-
-#[derive(Debug)]
-pub(crate) struct NamespaceLabel;
-
-impl NamespaceLabel {
-    pub(crate) fn new(_: &str) -> Self {
-        Self
-    }
-}
+use super::scope::{Event, Scope};
 
 #[derive(Debug, Clone)]
 pub(super) struct Span;

@@ -2,20 +2,10 @@ use std::future::Future;
 
 use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented};
 
-use super::{Event, Scope};
+use super::scope::{Event, Scope};
 
 /// Names of events come from clients: so many bytes of one are shown.
 const MAX_EVENT_NAME: usize = 128;
-
-/// The name with which a namespace was configured: that of a dynamic one is its pattern.
-#[derive(Debug)]
-pub(crate) struct NamespaceLabel(Box<str>);
-
-impl NamespaceLabel {
-    pub(crate) fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-}
 
 /// The span of a CONNECT or an event.
 #[derive(Debug, Clone)]
@@ -27,7 +17,7 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn connect(scope: &Scope<'_>) -> Self {
-        let (connection, label) = (scope.connection.get(), &*scope.label.0);
+        let (connection, label) = (scope.connection.get(), scope.label);
         let span = info_span!(
             target: "tower_socketio::connect",
             parent: connection.as_deref().and_then(tracing::Span::id),
@@ -46,7 +36,7 @@ impl Span {
 
     pub(super) fn event<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
         let event = event();
-        let (connection, label) = (scope.connection.get(), &*scope.label.0);
+        let (connection, label) = (scope.connection.get(), scope.label);
         let operation = if event.disconnect.is_some() { event.name } else { "event" };
         let span = info_span!(
             target: "tower_socketio::event",

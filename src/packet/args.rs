@@ -13,7 +13,7 @@ use serde::{
     ser::SerializeSeq,
 };
 
-use super::Value;
+use super::{ArgsError, Value, encode_args, read_args};
 
 /// All the arguments of an event, however many there are.
 ///
@@ -174,3 +174,17 @@ macro_rules! list {
 }
 
 list!(Args Rest);
+
+impl Value {
+    /// The value that a receiver would get if this were emitted as one argument. Bytes that are serialised as such, as
+    /// those of `bytes::Bytes`, become [`Value::Binary`].
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be serialised as JSON.
+    pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
+        let (json, attachments) = encode_args(&Args(vec![value]))?.into_parts();
+        let json = std::str::from_utf8(&json).expect("JSON is UTF-8");
+        read_args(json, &attachments, false).map_err(ArgsError::into_error)
+    }
+}

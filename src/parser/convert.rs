@@ -13,7 +13,7 @@ use crate::{
     engine::{Packet, PacketKind},
     packet::{
         Args, Assembled, DecodeError, Encoded, Header, Kind, Limits, Value, read_args, read_header, read_json,
-        value::Binary,
+        value::writer::Binary,
     },
     util::log,
 };

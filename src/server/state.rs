@@ -22,7 +22,7 @@ use crate::{
     client_bundle::ClientBundle,
     cluster::ServerSideArgs,
     engine::{Connection, Direct, Engine},
-    observe::{NamespaceLabel, NamespaceMeters, Scope, ServerMeters},
+    observe::{NamespaceMeters, Scope, ServerMeters},
     packet::{Encoded, EncodedArgs, EventPayload},
     recovery::{History, RecoverySession},
     room::{MemberId, Registry, SocketId},
@@ -191,7 +191,8 @@ pub(super) struct Existing {
 /// What a namespace does: one for all namespaces that a pattern makes.
 pub(crate) struct Definition {
     pub(crate) application: Box<dyn Application>,
-    pub(crate) label: NamespaceLabel,
+    /// The name with which it was configured.
+    pub(crate) label: Box<str>,
     pub(crate) meters: NamespaceMeters,
 }
 

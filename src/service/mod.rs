@@ -12,7 +12,6 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use tokio::net::{TcpListener, ToSocketAddrs};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -64,40 +63,6 @@ impl SocketIoService {
     #[must_use]
     pub fn new(config: SocketIoConfig) -> Self {
         Self::wrap(NotFound, config.build())
-    }
-
-    /// Serves Socket.IO alone on a port: `127.0.0.1:3000`, or anything that can be bound. See [`serve`](Self::serve).
-    ///
-    /// ```no_run
-    /// # use tower_socketio::{SocketIoConfig, SocketIoService};
-    /// # async fn doc() -> std::io::Result<()> {
-    /// SocketIoService::new(SocketIoConfig::new()).listen("127.0.0.1:3000").await
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// If the address cannot be bound.
-    pub async fn listen(self, address: impl ToSocketAddrs) -> std::io::Result<()> {
-        self.serve(TcpListener::bind(address).await?).await
-    }
-
-    /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
-    ///
-    /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, and closes connections that are silent: see
-    /// [`http_header_timeout`](SocketIoConfig::http_header_timeout), [`http_idle_timeout`](SocketIoConfig::http_idle_timeout)
-    /// and [`http_write_timeout`](SocketIoConfig::http_write_timeout). The heads of requests are limited to
-    /// [`max_head_bytes`](SocketIoConfig::max_head_bytes).
-    ///
-    /// Connections are accepted in a separate task, which runs on one of tokio's workers wherever this is called. When the
-    /// future is dropped, nothing is accepted any more, idle connections are closed, and others once their requests have been
-    /// answered. WebSockets live on, until [`SocketIo::close`] or [`SocketIo::drain`] ends them.
-    ///
-    /// # Errors
-    ///
-    /// If the runtime ends. (After an error of the listener, such as too many open files, it tries again every second.)
-    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
-        serve::serve(self, listener).await
     }
 }
 

@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
 use pin_project::pin_project;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, ToSocketAddrs},
     sync::watch,
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -32,12 +32,48 @@ use crate::{
     util::log,
 };
 
-use super::{ResponseFuture, SocketIoService};
+use super::{SocketIoService, future::ResponseFuture};
 
 type Http = auto::Builder<TokioExecutor>;
 
+impl SocketIoService {
+    /// Serves Socket.IO alone on a port: `127.0.0.1:3000`, or anything that can be bound. See [`serve`](Self::serve).
+    ///
+    /// ```no_run
+    /// # use tower_socketio::{SocketIoConfig, SocketIoService};
+    /// # async fn doc() -> std::io::Result<()> {
+    /// SocketIoService::new(SocketIoConfig::new()).listen("127.0.0.1:3000").await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be bound.
+    pub async fn listen(self, address: impl ToSocketAddrs) -> std::io::Result<()> {
+        self.serve(TcpListener::bind(address).await?).await
+    }
+
+    /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
+    ///
+    /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, and closes connections that are silent: see
+    /// [`http_header_timeout`](SocketIoConfig::http_header_timeout), [`http_idle_timeout`](SocketIoConfig::http_idle_timeout)
+    /// and [`http_write_timeout`](SocketIoConfig::http_write_timeout). The heads of requests are limited to
+    /// [`max_head_bytes`](SocketIoConfig::max_head_bytes).
+    ///
+    /// Connections are accepted in a separate task, which runs on one of tokio's workers wherever this is called. When the
+    /// future is dropped, nothing is accepted any more, idle connections are closed, and others once their requests have been
+    /// answered. WebSockets live on, until [`SocketIo::close`] or [`SocketIo::drain`] ends them.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime ends. (After an error of the listener, such as too many open files, it tries again every second.)
+    pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
+        serve(self, listener).await
+    }
+}
+
 /// Accepts connections in a task, which ends with this future.
-pub(super) async fn serve(service: SocketIoService, listener: TcpListener) -> io::Result<()> {
+async fn serve(service: SocketIoService, listener: TcpListener) -> io::Result<()> {
     // Ends the task when it is dropped.
     let mut accepting = JoinSet::new();
     accepting.spawn(accept(service, listener));

@@ -14,7 +14,6 @@ use tokio::time::timeout;
 
 use crate::{
     engine::Packet,
-    io::SocketIo,
     packet::{Target, encode_event, encode_simple},
     socket::SocketRef,
 };
@@ -68,24 +67,6 @@ impl TestClient {
     pub(super) fn new(builder: TestClientBuilder, wire: Arc<Wire>) -> Self {
         let (id, pid, offset) = (String::new(), None, None);
         Self { builder, wire, id, pid, recovered: false, offset, next_ack: AtomicU64::new(0) }
-    }
-
-    /// Connects to the default namespace, without an auth payload.
-    ///
-    /// # Errors
-    ///
-    /// If the namespace refuses the client, the connection is closed, or there is no answer in time.
-    ///
-    /// # Panics
-    ///
-    /// If it is called outside of a tokio runtime.
-    pub async fn connect(io: &SocketIo) -> Result<Self, TestError> {
-        Self::builder(io).connect().await
-    }
-
-    /// Connects in another way than [`connect`](Self::connect).
-    pub fn builder(io: &SocketIo) -> TestClientBuilder {
-        TestClientBuilder::new(io)
     }
 
     /// The public id of the socket. Empty if the client was merely [opened](TestClientBuilder::open).

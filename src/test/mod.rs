@@ -32,6 +32,7 @@
 mod ack;
 mod builder;
 mod client;
+mod connect;
 mod error;
 mod event;
 mod incoming;

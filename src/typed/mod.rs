@@ -34,6 +34,7 @@
 mod declare;
 mod emit;
 mod handler;
+mod type_names;
 mod types;
 mod typescript;
 

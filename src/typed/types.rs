@@ -14,7 +14,7 @@ use crate::{
     packet::{Args, Value, reclaim},
 };
 
-use super::typescript::{Types, signature};
+use super::type_names::{Types, signature};
 
 /// The [`Ack`](super::Event::Ack) of an event that is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

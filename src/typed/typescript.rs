@@ -1,16 +1,10 @@
 //! Writing the interfaces that `socket.io-client` takes.
 
-use std::{
-    any::TypeId,
-    collections::{BTreeMap, HashSet},
-    fmt::{self, Write as _},
-};
+use std::fmt::{self, Write as _};
 
-use ts_rs::{Config, TS, TypeVisitor};
+use ts_rs::Config;
 
-use crate::packet::{Arity, arity};
-
-use super::{AckType, ArgumentType, Event};
+use super::{AckType, ArgumentType, Event, type_names::Types};
 
 /// Words that cannot name a parameter in TypeScript, and the name that we give to one.
 const TAKEN: [&str; 48] = [
@@ -99,65 +93,6 @@ pub trait EventSet {
     fn describe(interface: &mut Interface<'_>);
 }
 
-/// The types that interfaces use, each by its name.
-#[doc(hidden)]
-#[derive(Default)]
-pub struct Types {
-    config: Config,
-    seen: HashSet<TypeId>,
-    declarations: BTreeMap<String, String>,
-}
-
-impl Types {
-    /// The name of a type, whose declaration is remembered.
-    pub(super) fn name<T: TS + ?Sized + 'static>(&mut self) -> String {
-        self.visit::<T>();
-        T::visit_generics(self);
-        T::name(&self.config)
-    }
-
-    fn declare(&mut self, name: String, declaration: String) {
-        if let Some(other) = self.declarations.get(&name) {
-            assert!(
-                *other == declaration,
-                "two types are called `{name}` in TypeScript: rename one of them with `#[ts(rename = \"..\")]`"
-            );
-        }
-        self.declarations.insert(name, declaration);
-    }
-}
-
-impl TypeVisitor for Types {
-    fn visit<T: TS + ?Sized + 'static>(&mut self) {
-        if !self.seen.insert(TypeId::of::<T>()) {
-            return;
-        }
-        if T::output_path().is_some() {
-            let docs = T::docs().unwrap_or_default();
-            let declaration = format!("{docs}export {}\n", T::decl(&self.config));
-            self.declare(T::ident(&self.config), declaration);
-        }
-        T::visit_dependencies(self);
-        T::visit_generics(self);
-    }
-}
-
-/// A type as parameters of a function: a tuple is several, anything else one. An `alternative` may come as the first.
-pub(super) fn signature<T: TS + 'static>(types: &mut Types, label: &str, alternative: Option<&str>) -> String {
-    let (arity, name) = match arity::<T>() {
-        Arity::None => (Arity::None, "[]".to_owned()),
-        arity => (arity, types.name::<T>()),
-    };
-    match (arity, alternative) {
-        (Arity::None, None) => String::new(),
-        (Arity::None, Some(alternative)) => format!("{label}?: {alternative}"),
-        (Arity::One, None) => format!("{label}: {name}"),
-        (Arity::One, Some(alternative)) => format!("{label}: {name} | {alternative}"),
-        (Arity::Several, None) => format!("...{label}: {name}"),
-        (Arity::Several, Some(alternative)) => format!("...{label}: {name} | [{alternative}]"),
-    }
-}
-
 /// A named argument of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter {
@@ -176,12 +111,6 @@ impl Parameter {
         let name = self.name.trim_start_matches("r#");
         let suffix = if TAKEN.contains(&name) { "_" } else { "" };
         format!("{name}{suffix}: {}", (self.ty)(types))
-    }
-}
-
-impl fmt::Debug for Types {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Types").field("declarations", &self.declarations).finish_non_exhaustive()
     }
 }
 
@@ -262,7 +191,7 @@ pub struct TypeScript {
 impl TypeScript {
     /// An empty module.
     pub fn new() -> Self {
-        let types = Types { config: Config::new().with_large_int("number"), ..Types::default() };
+        let types = Types::new(Config::new().with_large_int("number"));
         Self { types, interfaces: Vec::new() }
     }
 

@@ -79,6 +79,21 @@ impl Graph {
         }
         modules
     }
+
+    /// For each folder, which of the files and folders in it import which others of them.
+    pub fn folders(&self) -> BTreeMap<String, Edges> {
+        let mut folders: BTreeMap<String, Edges> = BTreeMap::new();
+        for (file, uses) in &self.files {
+            for other in uses {
+                let (file, other): (Vec<&str>, Vec<&str>) = (file.split('/').collect(), other.split('/').collect());
+                let shared = file.iter().zip(&other).take_while(|(file, other)| file == other).count();
+                let entries = folders.entry(file[..shared].join("/")).or_default();
+                entries.entry(other[shared].to_owned()).or_default();
+                entries.entry(file[shared].to_owned()).or_default().insert(other[shared].to_owned());
+            }
+        }
+        folders
+    }
 }
 
 /// The module of the top level that a file is in.
@@ -271,11 +286,6 @@ fn resolve(modules: &BTreeMap<Module, Contents>, path: &[String], depth: usize) 
         module.push(segment.clone());
     }
     Some(module)
-}
-
-/// The largest set of files each of which imports each other one, directly or through others.
-pub fn largest_circle(edges: &Edges) -> BTreeSet<String> {
-    circles(edges).into_iter().max_by_key(BTreeSet::len).unwrap_or_default()
 }
 
 /// All sets of two and more that import one another.

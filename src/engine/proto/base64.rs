@@ -6,7 +6,7 @@ use base64::{
 };
 use bytes::Bytes;
 
-use super::packet::PacketError;
+use super::packet_error::PacketError;
 
 /// The standard alphabet with padding, as Engine.IO has it. On the way in padding may be missing, and the bits that it
 /// leaves over need not be zero, as clients differ.

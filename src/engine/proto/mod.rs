@@ -5,6 +5,7 @@ mod heartbeat;
 mod open_packet;
 mod outbox;
 mod packet;
+mod packet_error;
 mod payload;
 mod query;
 mod refusal;
@@ -25,7 +26,8 @@ pub(crate) use self::{
     wire_format::WireFormat,
 };
 pub use self::{
-    packet::{Packet, PacketError, PacketKind, PacketPayload},
+    packet::{Packet, PacketKind, PacketPayload},
+    packet_error::PacketError,
     query::Protocol,
     transport::Transport,
 };

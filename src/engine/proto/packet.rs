@@ -9,6 +9,8 @@ use std::{
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
+use super::packet_error::PacketError;
+
 /// The type of an Engine.IO packet.
 ///
 /// Engine.IO protocol 4, section "Packet types".
@@ -83,21 +85,6 @@ pub enum PacketPayload {
     Binary(Bytes),
 }
 
-/// A frame that is no Engine.IO packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct PacketError(&'static str);
-
-impl PacketError {
-    pub(crate) const fn new(message: &'static str) -> Self {
-        Self(message)
-    }
-
-    pub(crate) fn message(self) -> &'static str {
-        self.0
-    }
-}
-
 impl Packet {
     /// A text message (type `4`).
     #[must_use]
@@ -134,7 +121,7 @@ impl Packet {
     ///
     /// If the frame is empty, its first character is no packet type, its base64 is malformed, or it is not UTF-8.
     pub fn from_text(frame: impl Into<Bytes>) -> Result<Self, PacketError> {
-        Self::from_utf8(frame.into().try_into().map_err(|_| PacketError("a text packet is not valid UTF-8"))?)
+        Self::from_utf8(frame.into().try_into().map_err(|_| PacketError::new("a text packet is not valid UTF-8"))?)
     }
 
     /// As [`from_text`](Self::from_text), for a frame whose encoding has been checked.
@@ -142,8 +129,8 @@ impl Packet {
         match frame.as_bytes().first() {
             Some(b'b') => super::base64::decode(&frame.as_bytes()[1..]).map(Self::binary),
             Some(&byte) if PacketKind::from_char(byte).is_some() => Ok(Self::new(Content::Text(frame))),
-            Some(_) => Err(PacketError("unknown Engine.IO packet type")),
-            None => Err(PacketError("an Engine.IO packet is empty")),
+            Some(_) => Err(PacketError::new("unknown Engine.IO packet type")),
+            None => Err(PacketError::new("an Engine.IO packet is empty")),
         }
     }
 
@@ -152,7 +139,7 @@ impl Packet {
     pub(crate) fn from_utf8_v3(frame: ByteString, twice: &EncodedTwice) -> Result<Self, PacketError> {
         match &frame.as_bytes()[..] {
             [b'b', b'4', data @ ..] => super::base64::decode(data).map(Self::binary),
-            [b'b', ..] => Err(PacketError("unknown Engine.IO packet type")),
+            [b'b', ..] => Err(PacketError::new("unknown Engine.IO packet type")),
             _ => Self::from_utf8(twice.decode(&frame).map_or(frame, ByteString::from)),
         }
     }

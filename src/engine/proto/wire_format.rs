@@ -2,7 +2,8 @@ use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
 use super::{
-    packet::{EncodedTwice, MESSAGE_BYTE, Packet, PacketError, PacketPayload},
+    packet::{EncodedTwice, MESSAGE_BYTE, Packet, PacketPayload},
+    packet_error::PacketError,
     query::{HandshakeQuery, Protocol},
 };
 

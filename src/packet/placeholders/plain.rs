@@ -1,7 +1,10 @@
 //! Placeholders as encoders write them: an object of the two keys, in either order. These are found without a look at
 //! anything else.
 
-use super::{DecodeError, Found, NUMBER, PLACEHOLDER, keys};
+use super::{
+    super::DecodeError,
+    found::{self, Found, NUMBER, PLACEHOLDER, keys},
+};
 
 /// Finds the placeholders of valid JSON. Returns `false` if some cannot be found in this way.
 pub(super) fn find(json: &[u8], found: &mut Found) -> Result<bool, DecodeError> {
@@ -49,5 +52,5 @@ fn strip<'a>(json: &'a [u8], bytes: &[u8]) -> Option<&'a [u8]> {
 fn digits(json: &[u8]) -> Option<(usize, &[u8])> {
     let json = json.trim_ascii_start();
     let (digits, after) = json.split_at(json.iter().take_while(|byte| byte.is_ascii_digit()).count());
-    super::number(digits).map(|number| (number, after))
+    found::number(digits).map(|number| (number, after))
 }

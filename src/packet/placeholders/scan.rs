@@ -1,4 +1,7 @@
-use super::{super::json::string_length, DecodeError, Found, NUMBER, PLACEHOLDER, UNKNOWN, number};
+use super::{
+    super::{DecodeError, json::string_length},
+    found::{Found, NUMBER, PLACEHOLDER, UNKNOWN, number},
+};
 
 /// Finds the placeholders of valid JSON, whatever they look like.
 pub(super) fn find(json: &[u8], found: &mut Found) -> Result<(), DecodeError> {

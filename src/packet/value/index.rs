@@ -12,6 +12,21 @@ pub trait Index: sealed::Sealed {
     fn get_or_insert<'a>(&self, value: &'a mut Value) -> &'a mut Value;
 }
 
+impl Value {
+    /// An entry of an object by its key, or of an array by its index. `None` if there is no such entry, or if this is
+    /// neither. `value["key"]` and `value[0]` are null instead.
+    #[must_use]
+    pub fn get<I: Index>(&self, index: I) -> Option<&Self> {
+        index.get(self)
+    }
+
+    /// As [`get`](Self::get), to be changed.
+    #[must_use]
+    pub fn get_mut<I: Index>(&mut self, index: I) -> Option<&mut Self> {
+        index.get_mut(self)
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
 

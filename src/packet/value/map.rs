@@ -2,32 +2,7 @@ use std::{fmt, iter::FusedIterator, slice, vec};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::Value;
-
-type Entry = (Box<str>, Value);
-
-/// The entries of an object, in the order of arrival.
-///
-/// It is a list, and as small as its entries: that suits the objects that events are made of. Finding, adding and removing
-/// an entry take time in proportion to the number of entries; making a map of many entries does not, whatever their keys
-/// are.
-///
-/// ```
-/// use tower_socketio::value::Map;
-///
-/// let mut map: Map = [("b", 1), ("a", 2), ("b", 3)].into();
-/// // A key that comes twice has its first place and its last value.
-/// assert_eq!(map.keys().collect::<Vec<_>>(), ["b", "a"]);
-/// assert_eq!(map["b"].as_u64(), Some(3));
-/// map.insert("c", "text");
-/// assert_eq!(map.remove("a").and_then(|value| value.as_u64()), Some(2));
-/// # assert_eq!(map.len(), 2);
-/// ```
-#[derive(Default)]
-pub struct Map {
-    /// No two have the same key.
-    entries: Box<[Entry]>,
-}
+use super::{Entry, Map, Value};
 
 /// Up to here all keys are compared with each other.
 const FEW: usize = 16;

@@ -1,26 +1,24 @@
 //! Any argument as a tree.
 
 mod convert;
+mod depth;
 mod index;
 mod json;
 mod map;
 mod number;
 mod reader;
 mod visitor;
-mod writer;
+pub(crate) mod writer;
 
 use std::{fmt, mem::discriminant};
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer, de::DeserializeOwned};
+use serde::{Serialize, Serializer};
 
-use super::{Args, ArgsError, encode_args, read_args};
-
-pub(crate) use self::writer::Binary;
 pub use self::{
     convert::BinaryInJson,
     index::Index,
-    map::{IntoIter, Iter, IterMut, Map},
+    map::{IntoIter, Iter, IterMut},
     number::Number,
 };
 pub(super) use self::{
@@ -78,6 +76,32 @@ pub enum Value {
     Object(Map),
     /// A binary attachment. It shares the memory in which it arrived.
     Binary(Box<Bytes>),
+}
+
+/// An entry of a [`Map`].
+type Entry = (Box<str>, Value);
+
+/// The entries of an object, in the order of arrival.
+///
+/// It is a list, and as small as its entries: that suits the objects that events are made of. Finding, adding and removing
+/// an entry take time in proportion to the number of entries; making a map of many entries does not, whatever their keys
+/// are.
+///
+/// ```
+/// use tower_socketio::value::Map;
+///
+/// let mut map: Map = [("b", 1), ("a", 2), ("b", 3)].into();
+/// // A key that comes twice has its first place and its last value.
+/// assert_eq!(map.keys().collect::<Vec<_>>(), ["b", "a"]);
+/// assert_eq!(map["b"].as_u64(), Some(3));
+/// map.insert("c", "text");
+/// assert_eq!(map.remove("a").and_then(|value| value.as_u64()), Some(2));
+/// # assert_eq!(map.len(), 2);
+/// ```
+#[derive(Default)]
+pub struct Map {
+    /// No two have the same key.
+    entries: Box<[Entry]>,
 }
 
 macro_rules! accessors {
@@ -196,84 +220,10 @@ impl Value {
         self.is_null().then_some(())
     }
 
-    /// An entry of an object by its key, or of an array by its index. `None` if there is no such entry, or if this is
-    /// neither. `value["key"]` and `value[0]` are null instead.
-    #[must_use]
-    pub fn get<I: Index>(&self, index: I) -> Option<&Self> {
-        index.get(self)
-    }
-
-    /// As [`get`](Self::get), to be changed.
-    #[must_use]
-    pub fn get_mut<I: Index>(&mut self, index: I) -> Option<&mut Self> {
-        index.get_mut(self)
-    }
-
     /// Takes the value, and leaves null in its place.
     #[must_use]
     pub fn take(&mut self) -> Self {
         std::mem::take(self)
-    }
-
-    /// Reads the value as another type, as if it had arrived as an argument. A [`Value`] inside of that type shares the
-    /// binary.
-    ///
-    /// # Errors
-    ///
-    /// If it does not fit the type.
-    pub fn to<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
-        reader::read(self)
-    }
-
-    /// The value that a receiver would get if this were emitted as one argument. Bytes that are serialised as such, as
-    /// those of `bytes::Bytes`, become [`Value::Binary`].
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be serialised as JSON.
-    pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
-        let (json, attachments) = encode_args(&Args(vec![value]))?.into_parts();
-        let json = std::str::from_utf8(&json).expect("JSON is UTF-8");
-        read_args(json, &attachments, false).map_err(ArgsError::into_error)
-    }
-
-    /// Whether arrays and objects are nested so many levels deep at most. Counts what is binary.
-    pub(crate) fn is_within(&self, levels: usize, binaries: &mut usize) -> bool {
-        let mut open: Vec<Children<'_>> = Vec::new();
-        let mut value = self;
-        loop {
-            match value {
-                Self::Array(_) | Self::Object(_) if open.len() == levels => return false,
-                Self::Array(values) => open.push(Children::Array(values.iter())),
-                Self::Object(entries) => open.push(Children::Object(entries.iter())),
-                Self::Binary(_) => *binaries += 1,
-                Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => {}
-            }
-            value = loop {
-                let Some(innermost) = open.last_mut() else { return true };
-                match innermost.next() {
-                    Some(child) => break child,
-                    None => open.pop(),
-                };
-            }
-        }
-    }
-}
-
-/// What has not been looked at of an array or an object.
-enum Children<'a> {
-    Array(std::slice::Iter<'a, Value>),
-    Object(Iter<'a>),
-}
-
-impl<'a> Iterator for Children<'a> {
-    type Item = &'a Value;
-
-    fn next(&mut self) -> Option<&'a Value> {
-        match self {
-            Self::Array(values) => values.next(),
-            Self::Object(entries) => entries.next().map(|(_, value)| value),
-        }
     }
 }
 
@@ -313,8 +263,8 @@ impl PartialEq for Value {
                 if one.len() != other.len() {
                     return false;
                 }
-                for index in 0..one.len() {
-                    if one[index] != other[index] {
+                for place in 0..one.len() {
+                    if one[place] != other[place] {
                         return false;
                     }
                 }

@@ -4,9 +4,9 @@ use std::{
     sync::LazyLock,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Serialize, Serializer};
 
-use super::{super::is_valid_json, Value};
+use super::super::is_valid_json;
 
 /// A number: an integer of 64 bits, or a finite double.
 ///
@@ -168,15 +168,6 @@ impl Serialize for Number {
             Repr::Natural(number) => serializer.serialize_u64(number),
             Repr::Negative(number) => serializer.serialize_i64(number),
             Repr::Float(number) => serializer.serialize_f64(number),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Number(number) => Ok(number),
-            _ => Err(D::Error::custom("invalid type: expected a number")),
         }
     }
 }

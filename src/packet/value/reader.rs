@@ -20,8 +20,20 @@ use super::{
     Iter, Number, Value,
 };
 
+impl Value {
+    /// Reads the value as another type, as if it had arrived as an argument. A [`Value`] inside of that type shares the
+    /// binary.
+    ///
+    /// # Errors
+    ///
+    /// If it does not fit the type.
+    pub fn to<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
+        read(self)
+    }
+}
+
 /// Reads a value as another type.
-pub(super) fn read<T: DeserializeOwned + Send>(value: &Value) -> Result<T, Error> {
+fn read<T: DeserializeOwned + Send>(value: &Value) -> Result<T, Error> {
     if value.is_within(SHALLOW, &mut 0) {
         return T::deserialize(ValueReader(value));
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 
 use super::{super::bytes::reclaim, Map, NUMBER_TOKEN, Number, Value, has_arbitrary_precision};
@@ -110,6 +110,15 @@ fn as_number(entries: &[(Box<str>, Value)]) -> Option<Number> {
             Number::from_json(number)
         }
         _ => None,
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Number(number) => Ok(number),
+            _ => Err(D::Error::custom("invalid type: expected a number")),
+        }
     }
 }
 

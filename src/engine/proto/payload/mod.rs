@@ -1,26 +1,13 @@
 //! The payload of a long-polling request or response: several packets in one body.
 
 mod jsonp;
+mod part;
 mod v3;
 mod v4;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 
-use super::{
-    packet::{Packet, PacketError},
-    query::Protocol,
-    wire_format::WireFormat,
-};
-
-/// A packet's text as a part of its payload, or as a copy if it is less than half of that: an event may be kept for as long
-/// as its handler runs, and must not keep all that came with it. Base64 is decoded into separate memory anyway.
-fn part_of(payload: &ByteString, part: &str) -> ByteString {
-    match part.len() < payload.len() / 2 && !part.starts_with('b') {
-        true => part.into(),
-        false => payload.slice_ref(part),
-    }
-}
+use super::{packet::Packet, packet_error::PacketError, query::Protocol, wire_format::WireFormat};
 
 /// The body of a poll's answer.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,9 +9,10 @@ use bytestring::ByteString;
 use super::{
     super::{
         base64,
-        packet::{EncodedTwice, MESSAGE_BYTE, Packet, PacketError},
+        packet::{EncodedTwice, MESSAGE_BYTE, Packet},
+        packet_error::PacketError,
     },
-    part_of,
+    part::part_of,
 };
 
 const END_OF_LENGTH: u8 = 0xff;

@@ -7,9 +7,10 @@ use bytestring::ByteString;
 use super::{
     super::{
         base64,
-        packet::{Packet, PacketError, PacketPayload},
+        packet::{Packet, PacketPayload},
+        packet_error::PacketError,
     },
-    part_of,
+    part::part_of,
 };
 
 /// Joins the packets of a payload.

@@ -1,0 +1,86 @@
+use super::super::DecodeError;
+
+/// The key that makes an object a placeholder, if its value is `true`.
+pub(in crate::packet) const PLACEHOLDER: &str = "_placeholder";
+
+pub(super) const NUMBER: &str = "num";
+
+/// What follows the name of an event whose only argument is binary.
+pub(in crate::packet) const LAST_ARGUMENT: &str = r#",{"_placeholder":true,"num":0}]"#;
+
+/// Where [`PLACEHOLDER`] stands in a text, as a key or whatever else.
+pub(in crate::packet) fn keys(json: &[u8]) -> impl Iterator<Item = usize> {
+    let underscores = memchr::memchr_iter(b'_', json);
+    underscores.filter(|at| json[*at..].starts_with(PLACEHOLDER.as_bytes()))
+}
+
+/// The placeholders of a text, one for each attachment.
+#[derive(Debug)]
+pub(in crate::packet) enum Placeholders {
+    None,
+    /// Where the first key of the placeholder of the only attachment begins.
+    One(usize),
+    /// Where the first key of each begins, and the number of its attachment; in the order of the text.
+    Many(Vec<(usize, usize)>),
+}
+
+impl Placeholders {
+    /// The attachment for which an object stands whose first key is at this place of the text.
+    pub(in crate::packet) fn number(&self, first_key: usize) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::One(key) => (*key == first_key).then_some(0),
+            Self::Many(found) => {
+                let place = found.binary_search_by_key(&first_key, |(key, _)| *key).ok()?;
+                Some(found[place].1)
+            }
+        }
+    }
+}
+
+const TWICE: DecodeError = DecodeError("illegal attachments: one is named twice");
+const UNNAMED: DecodeError = DecodeError("illegal attachments: one is not named");
+pub(super) const UNKNOWN: DecodeError = DecodeError("illegal attachments: a placeholder without the number of one");
+
+/// The placeholders that have been found so far: no more than there are attachments.
+pub(super) struct Found {
+    pub(super) attachments: usize,
+    /// The first key of the only one.
+    pub(super) one: Option<usize>,
+    pub(super) many: Vec<(usize, usize)>,
+}
+
+impl Found {
+    /// Adds a placeholder, whose number is below that of the attachments.
+    pub(super) fn add(&mut self, first_key: usize, number: usize) -> Result<(), DecodeError> {
+        if self.attachments == 1 {
+            return if self.one.replace(first_key).is_none() { Ok(()) } else { Err(TWICE) };
+        }
+        if self.many.len() == self.attachments {
+            return Err(TWICE);
+        }
+        self.many.push((first_key, number));
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<Placeholders, DecodeError> {
+        if self.attachments == 1 {
+            return self.one.map(Placeholders::One).ok_or(UNNAMED);
+        }
+        if self.many.len() < self.attachments {
+            return Err(UNNAMED);
+        }
+        let mut named = vec![false; self.attachments];
+        if self.many.iter().any(|(_, number)| std::mem::replace(&mut named[*number], true)) {
+            return Err(TWICE);
+        }
+        self.many.sort_unstable();
+        Ok(Placeholders::Many(self.many))
+    }
+}
+
+/// The number of an attachment, as encoders write it: digits.
+pub(super) fn number(literal: &[u8]) -> Option<usize> {
+    let digits = literal.iter().all(u8::is_ascii_digit) && (literal.len() == 1 || !literal.starts_with(b"0"));
+    digits.then(|| std::str::from_utf8(literal).ok()?.parse().ok()).flatten()
+}
