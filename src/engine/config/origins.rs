@@ -427,7 +427,7 @@ mod tests {
     fn what_no_page_can_have_is_no_origin() {
         for text in ["*://localhost", "http*://a", "://a", "1a://b", "a.example,b.example", "https://a,b", "https://ä"]
         {
-            let parsed = catch_unwind(|| Origins::from([text]));
+            let parsed = std::panic::catch_unwind(|| Origins::from([text]));
             assert!(parsed.is_err(), "{text}");
         }
     }

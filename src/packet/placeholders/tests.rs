@@ -1,4 +1,4 @@
-use super::*;
+use super::{found::NUMBER, *};
 use proptest::prelude::*;
 
 /// The short way finds what the long way finds.

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    super::{Args, deep::MAX_LEVELS, encode_args},
+    super::{Args, deep::MAX_LEVELS, encode_args, read_args},
+    writer::Binary,
     *,
 };
 
