@@ -37,6 +37,7 @@ thread_local! {
 }
 
 impl PendingAck {
+    #[inline(always)]
     pub(super) fn new(id: u64) -> Arc<Self> {
         let new = Self { id, answered: AtomicBool::new(false), watched: None };
         // Nobody else may hold it.

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{cell::Cell, collections::HashMap};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -20,9 +20,19 @@ pub(crate) struct Acks(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    #[expect(clippy::box_collection, reason = "most sockets wait for no ack")]
-    waiting: Option<Box<HashMap<u64, Waiter, RandomState>>>,
+    waiting: Option<Waiting>,
     closed: bool,
+}
+
+#[expect(clippy::box_collection, reason = "most sockets wait for no ack")]
+type Waiting = Box<HashMap<u64, Waiter, RandomState>>;
+
+/// A table that has room for more is not used again.
+const SPARE_CAPACITY: usize = 16;
+
+thread_local! {
+    /// A table that has become empty: most sockets wait for one ack at a time.
+    static SPARE: Cell<Option<Waiting>> = const { Cell::new(None) };
 }
 
 /// What waits for an answer.
@@ -56,7 +66,8 @@ impl Acks {
     pub(crate) fn insert(&self, id: u64, waiter: Waiter) -> bool {
         let mut table = self.table();
         if !table.closed {
-            table.waiting.get_or_insert_default().insert(id, waiter);
+            let spare = || SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
+            table.waiting.get_or_insert_with(spare).insert(id, waiter);
         }
         !table.closed
     }
@@ -67,7 +78,9 @@ impl Acks {
         let waiting = table.waiting.as_mut()?;
         let waiter = waiting.remove(&id);
         if waiting.is_empty() {
-            table.waiting = None;
+            let empty = table.waiting.take().filter(|empty| empty.capacity() <= SPARE_CAPACITY);
+            // A thread that ends has no spare table any more.
+            let _ = SPARE.try_with(|spare| empty.into_iter().for_each(|empty| spare.set(Some(empty))));
         }
         waiter
     }

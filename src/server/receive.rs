@@ -121,14 +121,13 @@ impl Inbound {
                 // A handler may have ended, or the socket, before the waker was registered.
                 Poll::Pending if !is_registered => self.client.reader.register(cx.waker()),
                 Poll::Pending => {
-                    let size = event.payload.size();
-                    self.waiting = Some(Box::new(Waiting { socket, size, stage: Stage::Limits(event) }));
+                    self.waiting = Some(Box::new(Waiting { socket, size: event.size, stage: Stage::Limits(event) }));
                     return;
                 }
             }
             is_registered = true;
         }
-        let size = event.payload.size();
+        let size = event.size;
         if let Some(layers) = socket.namespace.application().event(&socket, event, direct, cx) {
             self.wait_for_layers(socket, size, layers, cx);
         }
@@ -224,7 +223,8 @@ impl Inbound {
             return Ok(());
         }
         let payload = EventPayload::new(header.payload, attachments)?;
-        self.start(socket, Event { payload, ack: header.id, share: None }, direct, cx);
+        let event = Event { size: payload.size(), payload, ack: header.id, share: None };
+        self.start(socket, event, direct, cx);
         Ok(())
     }
 }

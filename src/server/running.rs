@@ -14,16 +14,16 @@ impl Event {
     /// What the event costs while its handler runs.
     #[inline]
     pub(crate) fn cost(&self) -> EventCost {
-        EventCost::new(self.payload.text(), self.payload.size())
+        EventCost::new(self.payload.text(), self.size)
     }
 }
 
 impl Socket {
     /// Waits until another event may start: not too many are under way, and a large one has its share of the server's budget. False
     /// if the socket is not connected any more, or its connection is about to close.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_may_start(&self, event: &mut Event, cx: &mut Context<'_>) -> Poll<bool> {
-        if event.payload.size() > LARGE {
+        if event.size > LARGE {
             ready!(self.poll_share(event, cx));
         }
         if !self.takes_events() {

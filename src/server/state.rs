@@ -109,6 +109,8 @@ pub(crate) trait Application: Send + Sync + 'static {
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) payload: EventPayload,
+    /// The bytes of the arguments and attachments.
+    pub(crate) size: usize,
     /// The id of the ack that the client waits for.
     pub(crate) ack: Option<u64>,
     /// What a large event has of the server's budget.
