@@ -17,8 +17,8 @@ use futures_util::{Sink, Stream};
 use http::Request;
 use tokio::runtime::Builder;
 use tower_socketio::{
-    Ack, Namespace, Packet, PacketPayload, Room, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, TransportError,
-    Value, extract::Data,
+    Ack, Frame, Namespace, Packet, Room, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, TransportError, Value,
+    extract::Data,
 };
 
 /// How often everything is set up anew.
@@ -110,7 +110,7 @@ impl Sink<Packet> for Wire {
     }
 
     fn start_send(self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
-        if let PacketPayload::Text(text) = packet.into_payload() {
+        if let Frame::Text(text) = packet.into_frame() {
             assert!(!text.starts_with(b"44"), "the server refuses: {text:?}");
         }
         Tally::count(&self.tally);

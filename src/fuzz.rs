@@ -8,7 +8,7 @@ mod websocket;
 use bytes::Bytes;
 
 use crate::{
-    engine::{Packet, PayloadDecoder, Protocol, WireFormat, encode_payload},
+    engine::{Packet, PayloadDecoder, ProtocolVersion, WireFormat, encode_payload},
     packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, mend},
 };
 
@@ -73,9 +73,9 @@ pub fn payload(data: &[u8]) {
     let Some((form, body)) = data.split_first() else {
         return;
     };
-    let protocol = if form & 1 == 0 { Protocol::V4 } else { Protocol::V3 };
+    let protocol = if form & 1 == 0 { ProtocolVersion::V4 } else { ProtocolVersion::V3 };
     let jsonp = (form & 4 != 0).then(|| "0".into());
-    let wire_format = WireFormat { base64: form & 2 != 0, jsonp, ..WireFormat::plain(protocol) };
+    let wire_format = WireFormat { base64: form & 2 != 0, jsonp, ..WireFormat::default_for(protocol) };
     let octet_stream = form & 8 != 0;
     let Ok(packets) = PayloadDecoder::new(&wire_format, octet_stream, Bytes::copy_from_slice(body)) else {
         return;
@@ -84,7 +84,7 @@ pub fn payload(data: &[u8]) {
         return;
     };
     // What was understood can be said again, and means the same.
-    let wire_format = WireFormat::plain(protocol);
+    let wire_format = WireFormat::default_for(protocol);
     let payload = encode_payload(&wire_format, packets.clone());
     let octet_stream = payload.content_type == "application/octet-stream";
     if !packets.is_empty() && !packets.iter().any(|packet| packet.data().contains(&0x1e)) {

@@ -97,8 +97,8 @@ pub use self::{
     },
     config::{SlowClientPolicy, SocketIoConfig},
     engine::{
-        ClientAddress, ConnectionError, ConnectionRequest, NotFound, Origins, Packet, PacketError, PacketKind,
-        PacketPayload, Protocol, ResponseBody, Transport, TransportError,
+        ClientAddress, ConnectionError, ConnectionRequest, Frame, NotFound, Origins, Packet, PacketError, PacketType,
+        ProtocolVersion, ResponseBody, Transport, TransportError,
     },
     extract::SocketRef,
     handler::{

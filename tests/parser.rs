@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as value};
 use tower_socketio::{
-    Ack, Args, Namespace, Packet, PacketPayload, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Ack, Args, Frame, Namespace, Packet, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
     extract::{AckSender, Data},
     parser::{Decoder, Limits, MsgpackParser, Parser, ParserError, SocketPacket, SocketPacketKind},
 };
@@ -65,9 +65,9 @@ impl Binary for Memory {
     }
 
     async fn bytes(&mut self) -> Bytes {
-        match self.packet().await.expect("the connection is open").into_payload() {
-            PacketPayload::Binary(data) => data,
-            PacketPayload::Text(text) => panic!("expected binary, got {text:?}"),
+        match self.packet().await.expect("the connection is open").into_frame() {
+            Frame::Binary(data) => data,
+            Frame::Text(text) => panic!("expected binary, got {text:?}"),
         }
     }
 

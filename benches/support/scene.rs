@@ -20,7 +20,7 @@ use tokio::{
     task::yield_now,
 };
 use tower_socketio::{
-    Ack, Namespace, Packet, PacketPayload, SocketIo, SocketIoConfig, SocketIoService, SocketRef, TransportError,
+    Ack, Frame, Namespace, Packet, SocketIo, SocketIoConfig, SocketIoService, SocketRef, TransportError,
     extract::{Data, State},
 };
 
@@ -103,8 +103,8 @@ impl Wire {
 
     /// Answers the event that has arrived, `42<id>[...]`, with the ack `43<id>[1]`.
     fn answer(&self) {
-        let event = self.slots().to_client.take().expect("an event has arrived").into_payload();
-        let PacketPayload::Text(event) = event else { panic!("the event is text") };
+        let event = self.slots().to_client.take().expect("an event has arrived").into_frame();
+        let Frame::Text(event) = event else { panic!("the event is text") };
         let end = event.iter().position(|&byte| byte == b'[').expect("the event has arguments");
         self.say(packet([b"43", &event[2..end], b"[1]"].concat()));
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    engine::{Packet, PacketKind},
+    engine::{Packet, PacketType},
     packet::{Encoded, EventPayload, Kind, Limits, MAX_JSON_DEPTH, decode, is_valid_json},
     room::{Room, Selection},
     server::Server,
@@ -167,7 +167,7 @@ fn is_event(packets: &[Packet]) -> bool {
     let Some((text, attachments)) = packets.split_first() else {
         return false;
     };
-    if text.kind() != PacketKind::Message || text.is_binary() || !attachments.iter().all(Packet::is_binary) {
+    if text.packet_type() != PacketType::Message || text.is_binary() || !attachments.iter().all(Packet::is_binary) {
         return false;
     }
     let Ok(header) = decode(text.clone(), ANY) else {

@@ -25,33 +25,33 @@ use crate::{
 
 use super::{Connect, Connection, EngineIoConfig, Peer, Reader, observe::EngineMeters, transport::Turnstile};
 
-/// An Engine.IO server: its sessions, and what they share.
+/// An Engine.IO server: its sessions and their shared state.
 pub(crate) struct Engine {
     pub(crate) config: EngineIoConfig,
     handler: Box<dyn Connect>,
     pub(crate) sessions: Sessions,
     pub(crate) meters: EngineMeters,
-    /// The CORS headers, if the configuration names origins.
+    /// Adds the CORS headers. `None` if no origins are configured.
     pub(crate) cors: Option<CorsLayer>,
-    /// Sessions that have joined no namespace yet.
+    /// The sessions that have not joined a namespace.
     pub(crate) idle_sessions: IdleSessions,
-    /// How many sessions each address has, if addresses have a share.
+    /// The number of sessions of each address, if it is limited.
     sessions_of_address: Counts<IpAddr>,
-    /// No new session is opened any more.
+    /// Set once new sessions are rejected.
     pub(crate) draining: AtomicBool,
-    /// Notified when a connection has ended.
+    /// Notified whenever a connection has ended.
     pub(crate) ended: Notify,
-    /// Parts of messages that have not arrived whole.
+    /// Limits the bytes of incomplete messages.
     pub(crate) input_budget: Budget,
-    /// What waits for clients.
+    /// Limits the bytes that are queued for clients.
     pub(crate) output_budget: Budget,
-    /// How much must wait for clients before it is looked at again.
+    /// The number of queued bytes at which the outboxes are inspected next.
     pub(crate) next_output_check: AtomicUsize,
-    /// How many looks at what waits for clients are under way or about to begin.
+    /// The number of inspections of the outboxes that are in progress or about to begin.
     pub(super) shedding: AtomicUsize,
-    /// Where connections wait that have much to read.
+    /// Schedules connections that have much to read.
     pub(super) turnstile: Turnstile,
-    /// User code so far that panicked.
+    /// The number of panics of user code.
     panics: AtomicU64,
     runtime: Mutex<Option<Handle>>,
 }
@@ -78,7 +78,7 @@ impl Engine {
         })
     }
 
-    /// Whether so much waits for clients that some must be closed before more is read.
+    /// Returns `true` while the output budget is exceeded, so that clients must be closed before more is read.
     #[inline]
     pub(super) fn is_shedding(&self) -> bool {
         self.shedding.load(Ordering::Relaxed) > 0
@@ -88,7 +88,7 @@ impl Engine {
         self.handler.connect(connection)
     }
 
-    /// Returns the caller's runtime, and remembers it for callers outside of a runtime.
+    /// Returns the current runtime, and stores it for callers outside of a runtime.
     pub(crate) fn runtime(&self) -> Handle {
         let current = Handle::current();
         let mut known = self.runtime.lock();
@@ -98,27 +98,23 @@ impl Engine {
         current
     }
 
-    /// Returns the caller's runtime, or else the one on which a connection was opened last.
-    pub(crate) fn known_runtime(&self) -> Option<Handle> {
+    /// Returns the current runtime, or else the one on which a connection was opened last.
+    pub(crate) fn try_runtime(&self) -> Option<Handle> {
         Handle::try_current().ok().or_else(|| self.runtime.lock().clone())
     }
 
-    /// Waits for something until a time, on a thread without a runtime too. Returns `None` if the time is up, or if no runtime is known.
+    /// Awaits a future until a deadline, also on a thread outside of a runtime. Returns `None` after the deadline, or if no runtime
+    /// is known.
     pub(crate) fn until<F: Future>(&self, at: Instant, future: F) -> impl Future<Output = Option<F::Output>> {
-        let limited = self.known_runtime().map(|runtime| {
+        let limited = self.try_runtime().map(|runtime| {
             let _entered = runtime.enter();
             timeout_at(at, future)
         });
         async move { limited?.await.ok() }
     }
 
-    /// Runs user code: a hook or a drop. Returns whether it did not panic.
-    pub(crate) fn contain(&self, run: impl FnOnce()) -> bool {
-        self.contained(run).is_some()
-    }
-
-    /// As [`contain`](Self::contain), for a hook that returns something. Returns `None` if it panicked.
-    pub(crate) fn contained<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
+    /// Runs user code, such as a hook or the drop of a user's value. Returns `None` if it panicked, after counting the panic.
+    pub(crate) fn catch_panic<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
         let result = catch_panic(run);
         if result.is_none() {
             self.count_panic();
@@ -137,7 +133,7 @@ impl Engine {
         self.panics.load(Ordering::Relaxed)
     }
 
-    /// Counts a session for its address, if addresses have a share.
+    /// Counts a session of an address, if their number is limited.
     pub(crate) fn take_share(&self, address: Option<IpAddr>) -> Result<Option<Permit<IpAddr>>, OpenError> {
         let Some((address, max)) = address.zip(self.config.max_sessions_per_address) else {
             return Ok(None);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::engine::{CloseCause, Packet, PacketKind, Protocol, Receipt, Session, Timing};
+use crate::engine::{CloseCause, Packet, PacketOutcome, PacketType, ProtocolVersion, Session, SessionConfig};
 
 const INTERVAL: Duration = Duration::from_secs(25);
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,8 +34,8 @@ pub fn session(data: &[u8]) {
         return;
     };
     let now = Instant::now();
-    let protocol = if form & 1 == 0 { Protocol::V4 } else { Protocol::V3 };
-    let timing = Timing {
+    let protocol = if form & 1 == 0 { ProtocolVersion::V4 } else { ProtocolVersion::V3 };
+    let timing = SessionConfig {
         ping_interval: INTERVAL,
         ping_timeout: TIMEOUT,
         max_buffered_bytes: MAX_BUFFERED,
@@ -53,7 +53,7 @@ pub fn session(data: &[u8]) {
 }
 
 fn number(packet: &Packet) -> Option<u32> {
-    (packet.kind() == PacketKind::Message).then(|| {
+    (packet.packet_type() == PacketType::Message).then(|| {
         let text = std::str::from_utf8(packet.data()).expect("our own text");
         text.trim_end_matches('x').parse().expect("our own number")
     })
@@ -84,12 +84,12 @@ impl Bench {
             }
             28 => self.session.flushed(),
             29 => {
-                if self.session.passes_outbox() {
+                if self.session.try_bypass() {
                     assert!(self.waiting.is_empty(), "an answer overtakes what waits");
                 }
             }
             30 => {
-                self.session.excuse_silence(now);
+                self.session.defer_timeout(now);
                 self.heard = now;
             }
             _ => {
@@ -123,7 +123,7 @@ impl Bench {
         let answer = self.session.poll_answer();
         assert!(!(due && answer.is_none()), "a poll is due and gets no answer");
         for packet in answer.iter().flatten() {
-            assert!(closed.is_none() || packet.kind() != PacketKind::Message, "a closed session sends");
+            assert!(closed.is_none() || packet.packet_type() != PacketType::Message, "a closed session sends");
             self.sent(packet);
         }
     }
@@ -132,11 +132,11 @@ impl Bench {
         const PACKETS: [&str; 8] = ["4a", "3", "2", "4b", "6", "0{}", "1", "5"];
         let packet = Packet::from_text(PACKETS[usize::from(which)]).expect("a packet");
         let (now, was_open) = (self.now, self.session.is_open());
-        let receipt = match self.session.hands_on(&packet) {
-            true => Receipt::Message,
+        let receipt = match self.session.is_forwarded(&packet) {
+            true => PacketOutcome::Forward,
             false => self.session.handle_packet(|| now, &packet),
         };
-        assert_eq!(receipt == Receipt::Message, was_open && packet.kind() == PacketKind::Message);
+        assert_eq!(receipt == PacketOutcome::Forward, was_open && packet.packet_type() == PacketType::Message);
         if was_open {
             self.heard = now;
         }

@@ -44,7 +44,7 @@ impl Refusal {
     }
 
     fn into_response<B>(self) -> Response<ResponseBody<B>> {
-        let mut response = Response::new(ResponseBody::own(self.body.into()));
+        let mut response = Response::new(ResponseBody::engine(self.body.into()));
         *response.status_mut() = self.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         response

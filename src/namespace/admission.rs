@@ -12,7 +12,7 @@ use http::StatusCode;
 use tower::ServiceExt;
 
 use crate::{
-    engine::Protocol,
+    engine::ProtocolVersion,
     io::NamespaceRef,
     observe::ConnectWatch,
     packet::{DecodeError, encode_simple},
@@ -126,7 +126,7 @@ fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Optio
             return None;
         }
     };
-    let memory = namespace.memory().filter(|_| client.connection.wire_format.protocol == Protocol::V4);
+    let memory = namespace.memory().filter(|_| client.connection.wire_format.protocol == ProtocolVersion::V4);
     let restored = memory.and_then(|memory| memory.claim(auth));
     let socket = Socket::new(client.clone(), namespace, auth, restored);
     if client.add_socket(socket.clone(), auth.len()).is_err() {
@@ -143,12 +143,12 @@ fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Optio
 fn refuse(client: &Client, name: &str, message: &str, result: &'static str) {
     client.connection.span.in_scope(|| log!(debug, message = %message, "CONNECT refused"));
     client.server.meters.refused_connect(result);
-    client.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
+    client.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(ProtocolVersion::V4)));
 }
 
 /// Clients of Engine.IO 3 do not ask to join the default namespace: a session of theirs does so as it begins.
 pub(crate) fn admit_implicitly(client: &Arc<Client>, cx: &mut Context<'_>) {
-    if client.connection.wire_format.protocol == Protocol::V3 {
+    if client.connection.wire_format.protocol == ProtocolVersion::V3 {
         // The first of a new session's namespaces breaks no rule.
         let _ = admit(client, "/", Bytes::new(), cx);
     }

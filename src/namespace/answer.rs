@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Limited};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::engine::Protocol;
+use crate::engine::ProtocolVersion;
 
 /// The longest body that is read for the client.
 const MAX_BODY: usize = 64 * 1024;
@@ -25,11 +25,11 @@ impl ConnectError {
     }
 
     /// The payload. Clients of Engine.IO 3 get the data alone, or else the message.
-    pub(super) fn to_json(&self, protocol: Protocol) -> String {
+    pub(super) fn to_json(&self, protocol: ProtocolVersion) -> String {
         match (protocol, &self.data) {
-            (Protocol::V4, _) => serde_json::to_string(self),
-            (Protocol::V3, Some(data)) => serde_json::to_string(data),
-            (Protocol::V3, None) => serde_json::to_string(&self.message),
+            (ProtocolVersion::V4, _) => serde_json::to_string(self),
+            (ProtocolVersion::V3, Some(data)) => serde_json::to_string(data),
+            (ProtocolVersion::V3, None) => serde_json::to_string(&self.message),
         }
         .expect("strings and JSON values are JSON")
     }
@@ -94,7 +94,7 @@ mod tests {
 
     async fn refusal(response: impl IntoResponse) -> serde_json::Value {
         let error = ConnectError::from_response(response.into_response()).await;
-        serde_json::from_str(&error.to_json(Protocol::V4)).unwrap()
+        serde_json::from_str(&error.to_json(ProtocolVersion::V4)).unwrap()
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::engine::{MESSAGE_BYTE, Packet};
+use crate::engine::{Packet, V3_MESSAGE_TYPE};
 
 use super::placeholders::{PLACEHOLDER, keys};
 
@@ -34,9 +34,9 @@ impl serde_json::ser::Formatter for Extractor<'_> {
         }
         write_placeholder(writer, self.attachments.len())?;
         let mut message = Vec::with_capacity(1 + value.len());
-        message.push(MESSAGE_BYTE);
+        message.push(V3_MESSAGE_TYPE);
         message.extend_from_slice(value);
-        self.attachments.push(Packet::typed(message.into()));
+        self.attachments.push(Packet::binary_v3(message.into()));
         Ok(())
     }
 }

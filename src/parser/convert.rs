@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    engine::{Packet, PacketKind},
+    engine::{Packet, PacketType},
     packet::{
         Args, Assembled, DecodeError, Encoded, Header, Kind, Limits, Value, read_args, read_header, read_json,
         value::Binary,
@@ -54,7 +54,7 @@ fn encode(packet: &Encoded, parser: &dyn Parser, count_panic: impl FnOnce()) -> 
     let compress = packet.packets().first().is_some_and(Packet::may_be_compressed);
     let packet = to_parser(packet)?;
     let messages = contained(|| parser.encode(&packet), count_panic)?;
-    if messages.iter().any(|message| message.kind() != PacketKind::Message) {
+    if messages.iter().any(|message| message.packet_type() != PacketType::Message) {
         return Err(ParserError::new("the parser's packet is no message"));
     }
     Ok(messages.into_iter().map(|message| message.compress(compress)).collect())

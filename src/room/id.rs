@@ -1,6 +1,6 @@
 use std::{fmt, ops::Deref, sync::Arc};
 
-use crate::engine::{Protocol, generate_id};
+use crate::engine::{ProtocolVersion, generate_id};
 
 use super::{IntoRooms, Room};
 
@@ -15,11 +15,11 @@ pub struct SocketId(Arc<str>);
 
 impl SocketId {
     /// The id of a new socket of an Engine.IO session.
-    pub(crate) fn new(protocol: Protocol, session_id: &Arc<str>, namespace: &str) -> Self {
+    pub(crate) fn new(protocol: ProtocolVersion, session_id: &Arc<str>, namespace: &str) -> Self {
         match (protocol, namespace) {
-            (Protocol::V4, _) => Self(generate_id().into()),
-            (Protocol::V3, "/") => Self(session_id.clone()),
-            (Protocol::V3, namespace) => Self(format!("{namespace}#{session_id}").into()),
+            (ProtocolVersion::V4, _) => Self(generate_id().into()),
+            (ProtocolVersion::V3, "/") => Self(session_id.clone()),
+            (ProtocolVersion::V3, namespace) => Self(format!("{namespace}#{session_id}").into()),
         }
     }
 

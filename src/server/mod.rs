@@ -96,17 +96,17 @@ impl Server {
 
     /// Returns the caller's runtime, or else the one on which a connection was opened last.
     pub(crate) fn known_runtime(&self) -> Option<Handle> {
-        self.engine.known_runtime()
+        self.engine.try_runtime()
     }
 
     /// Runs user code: a hook or a drop. Returns whether it did not panic.
     pub(crate) fn contain(&self, run: impl FnOnce()) -> bool {
-        self.engine.contain(run)
+        self.engine.catch_panic(run).is_some()
     }
 
     /// As [`contain`](Self::contain), for a hook that returns something. Returns `None` if it panicked.
     pub(crate) fn contained<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
-        self.engine.contained(run)
+        self.engine.catch_panic(run)
     }
 
     /// Counts a panic of user code.

@@ -6,7 +6,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    engine::{Direct, HeldInput, Packet, Protocol, Reader},
+    engine::{Direct, HeldInput, Packet, ProtocolVersion, Reader},
     namespace::{self, EventRequest, Reply},
     packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, Limits, decode},
     parser::Reading,
@@ -154,8 +154,10 @@ impl Inbound {
         match header.kind {
             Kind::Event | Kind::BinaryEvent => return self.event(header, attachments, cx),
             Kind::Connect => match (self.client.connection.wire_format.protocol, header.namespace().split_once('?')) {
-                (Protocol::V3, Some((name, query))) => namespace::admit(&self.client, name, query_to_auth(query), cx)?,
-                (Protocol::V3 | Protocol::V4, _) => {
+                (ProtocolVersion::V3, Some((name, query))) => {
+                    namespace::admit(&self.client, name, query_to_auth(query), cx)?
+                }
+                (ProtocolVersion::V3 | ProtocolVersion::V4, _) => {
                     namespace::admit(&self.client, header.namespace(), header.payload.to_readable(), cx)?;
                 }
             },
@@ -250,8 +252,8 @@ fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Resu
 /// The socket that a packet is for. `None` if the server has disconnected it: the packet was on its way.
 fn addressee(client: &Client, header: &Header) -> Result<Option<Arc<Socket>>, DecodeError> {
     let name = match client.connection.wire_format.protocol {
-        Protocol::V3 => header.namespace().split('?').next().unwrap_or_default(),
-        Protocol::V4 => header.namespace(),
+        ProtocolVersion::V3 => header.namespace().split('?').next().unwrap_or_default(),
+        ProtocolVersion::V4 => header.namespace(),
     };
     match client.addressee(name) {
         Addressee::Socket(socket) => Ok(Some(socket)),

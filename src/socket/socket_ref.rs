@@ -5,7 +5,7 @@ use http::request::Parts;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    engine::{ConnectionRequest, Protocol, Transport},
+    engine::{ConnectionRequest, ProtocolVersion, Transport},
     io::SocketIo,
     packet::read_json,
     room::{IntoRooms, Room},
@@ -64,7 +64,7 @@ impl SocketRef {
 
     /// The revision of the Engine.IO protocol that the client speaks.
     #[must_use]
-    pub fn protocol(&self) -> Protocol {
+    pub fn protocol(&self) -> ProtocolVersion {
         self.0.client.connection.wire_format.protocol
     }
 

@@ -17,7 +17,7 @@ use http::Extensions;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    engine::{CloseCause, Protocol, SendError, Sent},
+    engine::{CloseCause, ProtocolVersion, SendError, Sent},
     handler::EventRoute,
     namespace::{self, NamespaceState},
     observe::SentKind,
@@ -121,7 +121,7 @@ impl Socket {
         restored: Option<Arc<Restored>>,
     ) -> Arc<Self> {
         let saved = restored.as_ref().map(|restored| &*restored.saved);
-        let recoverable = namespace.memory().is_some() && client.connection.wire_format.protocol == Protocol::V4;
+        let recoverable = namespace.memory().is_some() && client.connection.wire_format.protocol == ProtocolVersion::V4;
         Arc::new(Self {
             id: saved.map_or_else(
                 || SocketId::new(client.connection.wire_format.protocol, &client.connection.id, namespace.name()),
@@ -346,9 +346,11 @@ impl Socket {
     /// Answers whether the socket had not been closed in the meantime.
     pub(crate) fn accept(self: &Arc<Self>) -> bool {
         let payload = match (self.client.connection.wire_format.protocol, &self.session) {
-            (Protocol::V3, _) => String::new(),
-            (Protocol::V4, None) => format!(r#"{{"sid":"{}"}}"#, self.id),
-            (Protocol::V4, Some(session)) => format!(r#"{{"sid":"{}","pid":"{}"}}"#, self.id, session.private_id),
+            (ProtocolVersion::V3, _) => String::new(),
+            (ProtocolVersion::V4, None) => format!(r#"{{"sid":"{}"}}"#, self.id),
+            (ProtocolVersion::V4, Some(session)) => {
+                format!(r#"{{"sid":"{}","pid":"{}"}}"#, self.id, session.private_id)
+            }
         };
         let connect = encode_simple(b'0', self.namespace.name(), &payload);
         self.client.packets_of(&connect);

@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{engine::PacketKind, io::SocketIo, namespace::absolute, packet::encode_simple};
+use crate::{engine::PacketType, io::SocketIo, namespace::absolute, packet::encode_simple};
 
 use super::{
     TestClient, TestError,
@@ -136,7 +136,7 @@ impl TestClientBuilder {
             client
                 .wire
                 .take(|queue, closed| match queue.front() {
-                    Some(packet) if packet.kind() == PacketKind::Open => queue.pop_front().map(drop),
+                    Some(packet) if packet.packet_type() == PacketType::Open => queue.pop_front().map(drop),
                     _ => closed.then_some(()),
                 })
                 .await;

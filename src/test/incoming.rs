@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    engine::{Packet, PacketKind},
+    engine::{Packet, PacketType},
     packet::read_args,
 };
 
@@ -71,7 +71,7 @@ pub(super) fn contains(queue: &VecDeque<Packet>, wanted: impl Fn(&Incoming) -> b
 
 /// The message that a packet begins, and how many attachments follow it. `None` if it is none.
 fn read_text(packet: &Packet) -> Option<(Incoming, usize)> {
-    if packet.kind() != PacketKind::Message || packet.is_binary() {
+    if packet.packet_type() != PacketType::Message || packet.is_binary() {
         return None;
     }
     let data = packet.data_bytes();

@@ -11,7 +11,7 @@ use futures_sink::Sink;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::engine::{Packet, PacketKind, TransportError};
+use crate::engine::{Packet, PacketType, TransportError};
 
 /// What lies between a client and its server: the packets that are on their way in either direction.
 #[derive(Default)]
@@ -163,7 +163,7 @@ impl Sink<Packet> for Transport {
 
     fn start_send(self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
         let mut state = self.0.state();
-        let waker = if packet.kind() == PacketKind::Ping && state.answers_pings {
+        let waker = if packet.packet_type() == PacketType::Ping && state.answers_pings {
             state.push(Packet::pong());
             state.server_reads.take()
         } else {

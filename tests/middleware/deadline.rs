@@ -54,8 +54,8 @@ async fn next(client: &mut Memory) -> (u64, String) {
     loop {
         let packet = client.packet().await.expect("the connection is open");
         let text = String::from_utf8(packet.data().to_vec()).unwrap();
-        match packet.kind() {
-            tower_socketio::PacketKind::Message => return (start.elapsed().as_secs(), text),
+        match packet.packet_type() {
+            tower_socketio::PacketType::Message => return (start.elapsed().as_secs(), text),
             _ => client.say("3"),
         }
     }

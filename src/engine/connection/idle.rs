@@ -10,10 +10,10 @@ use crate::{engine::CloseCause, util::Order};
 
 use super::Connection;
 
-/// The sessions of a server that have joined no namespace, in the order in which they began.
+/// The sessions of a server that have not joined a namespace, oldest first.
 ///
-/// There is room for a number of them, in all and for each address. Past it the oldest one makes room for the newest, in
-/// constant time. The lock may be held while that of a connection's state is taken.
+/// Their number is limited, in all and for each address. Beyond the limit the oldest one is closed, in constant time. The lock
+/// of a connection's state may be taken under this lock.
 #[derive(Debug)]
 pub(crate) struct IdleSessions {
     max: usize,
@@ -24,24 +24,24 @@ pub(crate) struct IdleSessions {
 #[derive(Debug, Default)]
 struct Queue {
     order: Order<Idle>,
-    /// For each address, the places of its sessions in `order`. Empty unless addresses have a share.
+    /// For each address, the places of its sessions in `order`. Empty unless the number for each address is limited.
     by_address: HashMap<IpAddr, Order<u32>>,
 }
 
 #[derive(Debug)]
 struct Idle {
     connection: Weak<Connection>,
-    /// Its address, and its place among the sessions of the address.
+    /// The client's address, and the place among the sessions of that address.
     address: Option<(IpAddr, u32)>,
 }
 
 impl IdleSessions {
     pub(crate) fn new(max: usize, max_per_address: Option<usize>) -> Self {
-        // There is always room for the newest.
+        // The newest one always fits.
         Self { max: max.max(1), max_per_address: max_per_address.map(|max| max.max(1)), queue: Mutex::default() }
     }
 
-    /// Adds a session that has just begun, and ends those that have no room any more.
+    /// Adds a new session, and closes those that exceed a limit.
     pub(super) fn add(&self, connection: &Arc<Connection>, address: Option<IpAddr>) {
         let evicted = {
             let mut queue = self.queue.lock();
@@ -55,10 +55,10 @@ impl IdleSessions {
         }
     }
 
-    /// A session has joined a namespace, or has ended.
+    /// Removes a session that has joined a namespace or ended.
     pub(super) fn remove(&self, place: u32, connection: &Connection) {
         let mut queue = self.queue.lock();
-        // It may have made room meanwhile, and its place may be another one's.
+        // It may have been evicted meanwhile, and its place reused.
         if queue.order.get(place).is_some_and(|idle| std::ptr::eq(idle.connection.as_ptr(), connection)) {
             let removed = queue.remove(place);
             drop(queue);
@@ -79,14 +79,14 @@ impl Queue {
         place
     }
 
-    /// Takes the oldest session of an address if it has more than `max`.
+    /// Removes the oldest session of an address that has more than `max`.
     fn pop_of(&mut self, address: IpAddr, max: usize) -> Option<Weak<Connection>> {
         let places = self.by_address.get(&address).filter(|places| places.len() > max)?;
         let place = *places.first()?;
         self.remove(place)
     }
 
-    /// Takes the oldest session if there are more than `max`.
+    /// Removes the oldest session if there are more than `max`.
     fn pop_past(&mut self, max: usize) -> Option<Weak<Connection>> {
         let place = self.order.first_place().filter(|_| self.order.len() > max)?;
         self.remove(place)

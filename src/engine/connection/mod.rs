@@ -27,47 +27,47 @@ use tokio::runtime::Handle;
 use crate::util::{log, now};
 
 use super::{
-    CloseCause, Engine, OpenPacket, Packet, Receipt, Session, Timing, Transport, WireFormat, observe::ConnectionSpan,
-    seam::Peer,
+    CloseCause, Engine, OpenPacket, Packet, PacketOutcome, Session, SessionConfig, Transport, WireFormat,
+    observe::ConnectionSpan, seam::Peer,
 };
 
 pub use self::request::ConnectionRequest;
 pub(crate) use self::{
     budget::{Budget, UNCOUNTED},
-    head::{RequestError, size as head_size},
+    head::{HeadError, size as head_size},
     idle::IdleSessions,
     pressure::HeldInput,
     send::{SendError, Sent},
     sessions::Sessions,
 };
-use self::{reader::ReaderSlot, state::State};
+use self::{reader::ReaderSlot, state::ConnectionState};
 
-/// A client's connection, whatever transport carries it.
+/// A client's connection: its session, and the tasks that wait for it. The transport may change.
 ///
 /// No lock is held while user code runs or a waker is woken.
 pub(crate) struct Connection {
     pub(crate) engine: Arc<Engine>,
-    /// The runtime that drives it: handlers run there, wherever they are started.
+    /// The runtime on which the connection's handlers run.
     pub(crate) runtime: Handle,
     pub(crate) id: Arc<str>,
     pub(crate) wire_format: WireFormat,
-    /// What carried the connection when it began.
+    /// The transport on which the connection was opened.
     pub(crate) first_transport: Transport,
-    /// Ends with the session.
+    /// The `tracing` span. Ends with the session.
     pub(crate) span: ConnectionSpan,
     pub(crate) request: ConnectionRequest,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
     reader: Mutex<ReaderSlot>,
-    /// The reader cannot take a message: the client's silence means nothing.
+    /// Set while the reader is not ready, and the client's silence must be ignored.
     stalled: AtomicBool,
-    /// The connection holds something that is watched.
+    /// Set while the connection has a [`Pressure`](pressure::Pressure), or is marked as slow.
     under_pressure: AtomicBool,
-    /// A WebSocket carries the connection.
+    /// Set while a WebSocket carries the connection.
     is_websocket: AtomicBool,
     ended: AtomicBool,
 }
 
-/// What a WebSocket sends next.
+/// The result of [`Connection::pop_output`].
 #[derive(Debug)]
 pub(crate) enum Output {
     Packet {
@@ -76,33 +76,33 @@ pub(crate) enum Output {
     },
     Nothing,
     /// The session has ended.
-    Over,
+    Closed,
 }
 
-/// What the driver does next.
+/// The result of [`Connection::park`]: what the driver does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// There is something to send.
-    Not,
-    /// The session has ended.
-    Over,
-    /// Sleep, but not longer than this. `known`: nothing has changed for the timer since the last time.
+pub(crate) enum Park {
+    /// It sends the output that is queued.
+    HasOutput,
+    /// It ends the session, which is closed.
+    Closed,
+    /// It sleeps until `deadline` at the latest. `known` is set if neither the deadline nor the waker has changed.
     Until { deadline: Instant, known: bool },
 }
 
-/// Why a session was not opened.
+/// Why a session cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpenError {
     /// Another session has its id.
     IdTaken,
     /// The server is being drained.
     Draining,
-    /// The client's address has as many sessions as it may have.
+    /// The client's address has reached its limit of sessions.
     TooManySessions,
 }
 
 impl Connection {
-    /// Opens a session and queues its handshake. `address` is the client's, if it is known and has a share.
+    /// Opens a session and queues its handshake. `address` is that of the client, if it is known and limits depend on it.
     pub(crate) fn open(
         engine: Arc<Engine>,
         id: Arc<str>,
@@ -117,9 +117,15 @@ impl Connection {
         let mut session = match transport {
             Transport::Polling => {
                 let max_poll_packets = wire_format.max_poll_packets(config.max_poll_packets);
-                Session::polling(wire_format.protocol, now, Timing { max_poll_packets, ..config.timing() })
+                Session::polling(
+                    wire_format.protocol,
+                    now,
+                    SessionConfig { max_poll_packets, ..config.session_config() },
+                )
             }
-            Transport::WebSocket | Transport::Custom => Session::websocket(wire_format.protocol, now, config.timing()),
+            Transport::WebSocket | Transport::Custom => {
+                Session::websocket(wire_format.protocol, now, config.session_config())
+            }
         };
         let open = OpenPacket {
             sid: &id,
@@ -132,7 +138,7 @@ impl Connection {
         if let Some(packet) = &config.initial_packet {
             session.send_control(packet.clone());
         }
-        let state = State::new(session, now + config.connect_timeout, share);
+        let state = ConnectionState::new(session, now + config.connect_timeout, share);
         let span = ConnectionSpan::open(&request, transport, wire_format.protocol);
         let connection = Arc::new(Self {
             runtime: engine.runtime(),
@@ -155,14 +161,14 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Gives the session to the handler, and adds it to the table.
+    /// Passes the session to the protocol above, and adds it to the table.
     fn enter_engine(self: &Arc<Self>, address: Option<IpAddr>) -> Result<(), OpenError> {
         let engine = &self.engine;
         let (peer, reader) = engine.connect(self).ok_or(OpenError::Draining)?;
         if !engine.sessions.insert(self.clone()) {
             return Err(OpenError::IdTaken);
         }
-        // A server that is drained sets the flag first, then looks at the sessions.
+        // `drain` sets the flag before it lists the sessions.
         if engine.draining.load(Ordering::SeqCst) {
             engine.sessions.remove(&self.id);
             return Err(OpenError::Draining);
@@ -173,29 +179,29 @@ impl Connection {
         Ok(())
     }
 
-    /// The client as the handler keeps it. `None` once the session has ended, or before it has begun.
+    /// Returns the protocol's state of the client, or `None` if the session has ended.
     pub(crate) fn peer(&self) -> Option<Arc<dyn Peer>> {
         self.state().peer.clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock()
     }
 
-    /// Changes the session's state, then wakes whom it concerns.
-    fn with_state<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+    /// Changes the state, then wakes the tasks that the change concerns.
+    fn with_state<R>(&self, change: impl FnOnce(&mut ConnectionState) -> R) -> R {
         let mut state = self.state();
         let result = change(&mut state);
-        State::unlock_and_wake(state);
+        ConnectionState::unlock_and_wake(state);
         result
     }
 
-    /// Does something to the session. If that ends it, the driver is woken and calls [`finish`](Self::finish).
+    /// Changes the session. If that ends it, the driver is woken and calls [`finish`](Self::finish).
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut Session) -> R) -> R {
         self.with_state(|state| change(&mut state.session))
     }
 
-    /// Looks at the session without changing it.
+    /// Reads the session.
     pub(crate) fn inspect<R>(&self, look: impl FnOnce(&Session) -> R) -> R {
         look(&self.state().session)
     }
@@ -208,17 +214,17 @@ impl Connection {
         }
     }
 
-    /// Whom to wake for what has just been queued.
+    /// Returns the waker to call after packets have been queued.
     #[inline]
-    fn carrier_of(&self, state: &mut State) -> Option<Waker> {
-        let waker = state.take_carrier();
+    fn driver_waker(&self, state: &mut ConnectionState) -> Option<Waker> {
+        let waker = state.take_driver_waker();
         if state.session.buffered_bytes() >= state.output_mark && self.note_output(state) && waker.is_none() {
             return state.wake_driver();
         }
         waker
     }
 
-    /// Waits until everything sent so far has left this process, or the connection has ended.
+    /// Waits until all queued packets have been written, or the connection has ended.
     pub(crate) fn poll_drained(&self, waker: &Waker) -> Poll<()> {
         let mut state = self.state();
         if state.session.closed().is_some() || state.session.is_drained() {
@@ -233,18 +239,18 @@ impl Connection {
 
     // Closing.
 
-    /// Closes in order: what is queued is sent first. Returns whether that is possible at once.
+    /// Closes the session after the queued packets. Returns whether the close packet can be sent at once.
     pub(crate) fn close(&self, cause: CloseCause) -> bool {
         self.update(|session| session.close(now(), cause))
     }
 
-    /// Closes at once; what is queued is lost.
+    /// Closes the session at once. Drops queued packets.
     pub(crate) fn abort(&self, cause: CloseCause) {
         self.update(|session| session.abort(cause));
     }
 
-    /// Ends the connection once its session has ended. Called by the task that drives it, so that the handler learns of the end
-    /// there, wherever the end began.
+    /// Ends the connection if its session has ended. Only the task that drives the connection calls this, so that handlers of the
+    /// disconnection never run inside another task's call.
     pub(crate) fn finish(self: &Arc<Self>) {
         let (cause, peer) = {
             let mut state = self.state();
@@ -273,14 +279,14 @@ impl Connection {
         self.span.end(cause);
     }
 
-    /// Nobody drives it any more: a socket that is kept shall not keep the task.
+    /// Drops the driver's waker, so that a socket that is still referenced does not keep the task.
     fn forget_driver(&self) {
         let driver = self.state().driver.take();
-        // Once nothing is locked.
+        // Dropped without a lock.
         drop(driver);
     }
 
-    /// The task that carried the connection has ended.
+    /// Records that the connection's task has ended.
     pub(crate) fn mark_ended(&self) {
         self.ended.store(true, Ordering::SeqCst);
         self.engine.ended.notify_waiters();
@@ -292,42 +298,40 @@ impl Connection {
 
     // Time.
 
-    /// Lets the task that keeps the time of long-polling sleep until [`handle_timeout`](Self::handle_timeout) has something
-    /// to do. It is woken when that moment moves forward. `None`: the session has ended, or left long-polling.
-    pub(crate) fn rest_polling(&self, waker: &Waker) -> Option<Instant> {
+    /// Parks the timer task of long-polling. Returns the time at which it must call [`handle_timeout`](Self::handle_timeout), or
+    /// `None` if the session has ended or left long-polling. The task is woken if that time moves forward.
+    pub(crate) fn park_polling(&self, waker: &Waker) -> Option<Instant> {
         let mut state = self.state();
         if !state.session.is_polling() {
             return None;
         }
         let deadline = state.deadline()?;
-        state.rest(waker, deadline);
+        state.park(waker, deadline);
         Some(deadline)
     }
 
-    /// Lets the driver of a WebSocket sleep until there is something to send, or something to do for
-    /// [`handle_timeout`](Self::handle_timeout).
+    /// Parks the driver of a stream until there is output, or until [`handle_timeout`](Self::handle_timeout) must be called.
     ///
-    /// `flushed` says whether everything that was taken before has been written. As long as it has not, the driver is not woken for
-    /// more output.
-    pub(crate) fn rest(&self, waker: &Waker, flushed: bool) -> Rest {
+    /// `flushed` is `true` if all packets taken so far have been written. Otherwise the driver is not woken for more output.
+    pub(crate) fn park(&self, waker: &Waker, flushed: bool) -> Park {
         let mut state = self.state();
         if flushed {
             state.session.flushed();
-            // Somebody waits until all is sent.
+            // A task waits in `poll_drained`.
             if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
-                State::unlock_and_wake(state);
+                ConnectionState::unlock_and_wake(state);
                 state = self.state();
             }
         }
         state.blocked = !flushed;
         match state.deadline() {
-            None => Rest::Over,
-            Some(_) if flushed && state.session.has_output() => Rest::Not,
-            Some(deadline) => state.rest(waker, deadline),
+            None => Park::Closed,
+            Some(_) if flushed && state.session.has_output() => Park::HasOutput,
+            Some(deadline) => state.park(waker, deadline),
         }
     }
 
-    /// A WebSocket drives the connection from now on: the task that did is woken, to find that out.
+    /// Records that a WebSocket drives the connection, and wakes the timer task of long-polling so that it ends.
     pub(crate) fn change_driver(&self) {
         self.is_websocket.store(true, Ordering::Relaxed);
         let driver = self.state().driver.take();
@@ -336,22 +340,22 @@ impl Connection {
         }
     }
 
-    /// Takes a packet that has been read. Answers whether it is a message for [`Inbound::receive`].
+    /// Handles a packet that has been read. Returns `true` if it is a message for [`Reader::receive`](super::Reader::receive).
     ///
-    /// `driving` says whether the caller is the driver, which then need not be woken until it [rests](Self::rest). A POST may
-    /// still be under way when a WebSocket carries the session.
+    /// `driving` is `true` if the caller is the driver, which then is not woken until it [parks](Self::park). A POST may still be
+    /// in progress when a WebSocket carries the session.
     pub(crate) fn handle_packet(&self, packet: &Packet, driving: bool) -> bool {
         let mut state = self.state();
         state.awake |= driving;
-        let is_message = state.session.hands_on(packet);
+        let is_message = state.session.is_forwarded(packet);
         drop(state);
-        // Nearly all packets are: then nobody is to be woken.
-        is_message || self.update(|session| session.handle_packet(now, packet)) == Receipt::Message
+        // Fast path: no waker to call for nearly all packets.
+        is_message || self.update(|session| session.handle_packet(now, packet)) == PacketOutcome::Forward
     }
 
-    /// Whether something may be sent past the outbox: nothing waits in it. If so, it counts as taken.
-    pub(crate) fn passes_outbox(&self) -> bool {
-        self.state().session.passes_outbox()
+    /// Returns `true` if a packet may bypass the outbox. See [`Session::try_bypass`].
+    pub(crate) fn try_bypass(&self) -> bool {
+        self.state().session.try_bypass()
     }
 
     /// Takes the next packet for a WebSocket.
@@ -363,16 +367,16 @@ impl Connection {
         if state.session.closed().is_none() {
             return Output::Nothing;
         }
-        // The last packet of a session that is closing ends it.
-        State::unlock_and_wake(state);
-        Output::Over
+        // The session was closing, and its last packet has been taken.
+        ConnectionState::unlock_and_wake(state);
+        Output::Closed
     }
 
-    /// Does what is due. `reading` says whether the caller would have noticed if the client had said something.
+    /// Handles expired deadlines. `reading` is `true` if the caller reads from the connection, so that silence is the client's.
     pub(crate) fn handle_timeout(&self, now: Instant, reading: bool) {
         let due = self.state().take_due(now);
         if due.connect {
-            // At once: there is nothing that such a client must still be sent.
+            // At once: nothing is queued for such a client.
             self.abort(CloseCause::Forced("no namespace joined within connect_timeout"));
         }
         if due.incomplete {
@@ -384,13 +388,13 @@ impl Connection {
         let listening = reading && !self.stalled.load(Ordering::Relaxed);
         self.update(|session| {
             if !listening {
-                session.excuse_silence(now);
+                session.defer_timeout(now);
             }
             session.handle_timeout(now);
         });
     }
 
-    /// The client has joined a namespace, or the connection is over: the time to do so no longer runs.
+    /// Records that the client has joined a namespace, or that the connection has ended: `connect_timeout` no longer applies.
     pub(crate) fn establish(&self) {
         let idle = {
             let mut state = self.state();
@@ -402,12 +406,12 @@ impl Connection {
         }
     }
 
-    /// Remembers the place among the server's idle sessions.
+    /// Stores the session's place in [`IdleSessions`].
     fn set_idle(&self, place: u32) {
         self.state().idle = Some(place);
     }
 
-    /// Newer sessions want the place of this one, which ends unless it has joined a namespace meanwhile.
+    /// Aborts the session to make room for a newer one, unless it has joined a namespace.
     fn evict(&self, cause: CloseCause) {
         self.with_state(|state| {
             if state.idle.take().is_some() {
@@ -423,7 +427,7 @@ impl Connection {
 
     // Long-polling.
 
-    /// Answers the pending GET, or waits until there is something to answer.
+    /// Waits for the packets of the response to the pending GET.
     pub(crate) fn poll_answer(&self, waker: &Waker) -> Poll<Vec<Packet>> {
         self.with_state(|state| match state.session.poll_answer() {
             Some(packets) => {
@@ -437,14 +441,14 @@ impl Connection {
         })
     }
 
-    /// Remembers who waits while a POST is under way; answers whether the session has ended or left long-polling.
+    /// Registers the waker of a POST. Returns `true` if the session has ended or left long-polling.
     pub(crate) fn watch_post(&self, waker: &Waker) -> bool {
         let mut state = self.state();
         state.waiters().post = Some(waker.clone());
         state.session.closed().is_some() || !state.session.is_polling()
     }
 
-    /// Remembers the probing WebSocket; answers whether the session has ended.
+    /// Registers the waker of a probing WebSocket. Returns `true` if the session has ended.
     pub(crate) fn watch_probe(&self, waker: &Waker) -> bool {
         let mut state = self.state();
         state.waiters().probe = Some(waker.clone());
@@ -454,7 +458,7 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the id: until the session has ended, it is a secret.
+        // The id is a secret.
         f.debug_struct("Connection").field("protocol", &self.wire_format.protocol).finish_non_exhaustive()
     }
 }

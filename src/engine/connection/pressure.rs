@@ -1,4 +1,4 @@
-//! What a connection holds, and for how long: clients that do not read, and messages that do not arrive whole.
+//! Limits for slow clients: the bytes that a connection holds, and deadlines for reading output and for completing messages.
 
 use std::{
     collections::HashSet,
@@ -16,35 +16,35 @@ use crate::{
 use super::{
     Connection,
     budget::{Charge, UNCOUNTED},
-    state::State,
+    state::ConnectionState,
 };
 
-/// What is watched while a connection holds something. Most connections hold nothing, most of the time.
+/// The charges and deadlines of a connection that holds queued packets or incomplete messages. Most connections have none.
 #[derive(Debug, Default)]
 pub(super) struct Pressure {
-    /// When the client is too slow, unless some of what waits for it can be written before.
+    /// The time at which the client is too slow, unless output can be written before.
     slow_at: Option<Instant>,
-    /// When the connection is closed, unless more of a message that has arrived in part does so before.
+    /// The time at which the connection is closed, unless more of the incomplete message arrives before.
     incomplete_until: Option<Instant>,
-    /// How much of that message was there when the time was set.
+    /// The size of the incomplete message when that time was set.
     incomplete_bytes: usize,
-    /// What has arrived in part.
+    /// The charge for incomplete messages.
     input: Option<Charge>,
-    /// What waits to be sent.
+    /// The charge for queued packets.
     output: Option<Charge>,
 }
 
-/// What a connection holds of its client's messages that has not been handled.
+/// Input that a connection has received, but not handled.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct HeldInput {
     pub(crate) bytes: usize,
-    /// The client must send more before it can be handled.
+    /// The client must send more before the input can be handled.
     pub(crate) is_incomplete: bool,
-    /// This side must end a handler before it can be handled.
+    /// A handler must finish before the input can be handled.
     pub(crate) is_stalled: bool,
 }
 
-/// What has become due.
+/// The deadlines that have expired.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     pub(super) connect: bool,
@@ -62,12 +62,12 @@ impl Pressure {
     }
 }
 
-impl State {
+impl ConnectionState {
     fn pressure(&mut self) -> &mut Pressure {
         self.pressure.get_or_insert_default()
     }
 
-    /// Takes out what has become due.
+    /// Returns the deadlines that have expired, and removes them.
     pub(super) fn take_due(&mut self, now: Instant) -> Due {
         let take = |deadline: &mut Option<Instant>| deadline.take_if(|deadline| now >= *deadline).is_some();
         let mut due = Due { connect: take(&mut self.connect_deadline), ..Due::default() };
@@ -80,15 +80,14 @@ impl State {
 }
 
 impl Connection {
-    /// Whether the connection holds something that is watched, so that [`note_pressure`](Self::note_pressure) should be called whenever
-    /// the driver rests.
+    /// Returns `true` if [`note_pressure`](Self::note_pressure) must be called whenever the driver parks.
     #[inline]
     pub(crate) fn is_under_pressure(&self) -> bool {
         self.under_pressure.load(Ordering::Relaxed)
     }
 
-    /// Notes what the driver has seen before it rests: whether everything that was taken has been written, whether anything has been
-    /// written since it rested last, and what it holds of the client's messages.
+    /// Updates charges and deadlines before the driver parks. `flushed` is `true` if all packets taken so far have been written,
+    /// `progress` if anything has been written since the last call. `input` is the unhandled input, if it is known.
     #[cold]
     pub(crate) fn note_pressure(&self, flushed: bool, progress: bool, input: Option<HeldInput>) {
         let mut state = self.state();
@@ -106,8 +105,8 @@ impl Connection {
         self.settle_pressure(&mut state);
     }
 
-    /// Forgets what is not watched any more.
-    fn settle_pressure(&self, state: &mut State) {
+    /// Drops the [`Pressure`] if nothing is left in it.
+    fn settle_pressure(&self, state: &mut ConnectionState) {
         if state.pressure.as_ref().is_some_and(|pressure| pressure.is_over()) {
             state.pressure = None;
         }
@@ -116,10 +115,10 @@ impl Connection {
 
     // Output.
 
-    /// Much waits to be sent: it is counted, and on long-polling without a poll the client's time begins to run. Returns
-    /// whether the driver must learn of a new deadline.
+    /// Charges queued packets to the budget. On long-polling without a pending poll, also starts the client's deadline. Returns
+    /// `true` if the driver must be woken for a new deadline.
     #[cold]
-    pub(super) fn note_output(&self, state: &mut State) -> bool {
+    pub(super) fn note_output(&self, state: &mut ConnectionState) -> bool {
         self.count_output(state);
         let is_stuck = state.session.is_polling() && !state.session.has_poll();
         let has_deadline = is_stuck && self.watch_progress(state, false);
@@ -127,8 +126,8 @@ impl Connection {
         has_deadline
     }
 
-    /// Counts what waits to be sent, if it is much, towards the server's budget.
-    fn count_output(&self, state: &mut State) {
+    /// Charges queued packets to the server's budget, if they are above [`UNCOUNTED`].
+    fn count_output(&self, state: &mut ConnectionState) {
         let bytes = state.session.buffered_bytes();
         let counted = if bytes >= UNCOUNTED { bytes } else { 0 };
         state.output_mark = counted + UNCOUNTED;
@@ -138,8 +137,8 @@ impl Connection {
         }
     }
 
-    /// What waits for the client cannot be written now. It is too slow if that stays so. Returns whether there is a new deadline.
-    fn watch_progress(&self, state: &mut State, progress: bool) -> bool {
+    /// Starts the deadline of a client that does not read, or restarts it after `progress`. Returns `true` if it has changed.
+    fn watch_progress(&self, state: &mut ConnectionState, progress: bool) -> bool {
         let is_watched = state.pressure.as_ref().is_some_and(|pressure| pressure.slow_at.is_some());
         let Some(timeout) = self.engine.config.slow_client_timeout.filter(|_| !is_watched || progress) else {
             return false;
@@ -148,8 +147,8 @@ impl Connection {
         true
     }
 
-    /// Some of what waited has left.
-    fn note_progress(&self, state: &mut State) {
+    /// Removes the deadline after packets have been written, and updates the charge.
+    fn note_progress(&self, state: &mut ConnectionState) {
         if state.session.is_drained() {
             state.is_slow = false;
         }
@@ -161,8 +160,8 @@ impl Connection {
         }
     }
 
-    /// A poll has been answered; there may be more than fits into one answer.
-    pub(super) fn note_poll(&self, state: &mut State) {
+    /// Updates charges and deadlines after the response to a poll. Packets may be left that did not fit.
+    pub(super) fn note_poll(&self, state: &mut ConnectionState) {
         let is_much = state.session.buffered_bytes() >= UNCOUNTED;
         if is_much || self.is_under_pressure() {
             self.note_progress(state);
@@ -173,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Marks the client as too slow, until everything has been sent. Returns whether it was marked already.
+    /// Marks the client as too slow until its queue is empty. Returns `true` if it was marked already.
     pub(crate) fn mark_slow(&self) -> bool {
         let mut state = self.state();
         let was_slow = std::mem::replace(&mut state.is_slow, true);
@@ -181,7 +180,7 @@ impl Connection {
         was_slow
     }
 
-    /// The bytes that wait to be sent and are not among those that were seen.
+    /// Returns the number of queued bytes, without those of buffers in `seen`. Adds shared buffers to `seen`.
     fn unseen_output(&self, seen: &mut HashSet<*const u8>) -> usize {
         let state = self.state();
         let waiting = state.session.waiting();
@@ -195,9 +194,9 @@ impl Connection {
 
     // Input.
 
-    /// Notes what the connection holds of messages that have not been handled. It counts towards the server's budget; what is incomplete
-    /// must go on arriving, and is a sign of life while it does.
-    fn note_input(&self, state: &mut State, held: HeldInput) {
+    /// Charges unhandled input to the server's budget. An incomplete message gets a deadline, which restarts and extends the
+    /// heartbeat whenever more of it arrives.
+    fn note_input(&self, state: &mut ConnectionState, held: HeldInput) {
         let counted = if held.bytes >= UNCOUNTED { held.bytes } else { 0 };
         let is_nothing = !held.is_incomplete && counted == 0;
         if is_nothing && state.pressure.is_none() || state.finished {
@@ -216,7 +215,7 @@ impl Connection {
         self.engine.shed_input(used, &self.runtime);
     }
 
-    /// As [`note_input`](Self::note_input), for long-polling, whose task is woken for a new deadline.
+    /// Like [`note_input`](Self::note_input), for long-polling: wakes the timer task for a new deadline.
     #[cold]
     pub(crate) fn hold_input(&self, held: HeldInput) {
         self.with_state(|state| {
@@ -225,7 +224,7 @@ impl Connection {
         });
     }
 
-    /// No longer counts what has arrived in part.
+    /// Removes the charge for input.
     fn release_input(&self) {
         let mut state = self.state();
         if let Some(pressure) = &mut state.pressure {
@@ -234,8 +233,8 @@ impl Connection {
         self.settle_pressure(&mut state);
     }
 
-    /// No longer counts anything.
-    pub(super) fn release_pressure(&self, state: &mut State) {
+    /// Removes all charges and deadlines.
+    pub(super) fn release_pressure(&self, state: &mut ConnectionState) {
         if let Some(mut pressure) = state.pressure.take() {
             self.engine.input_budget.set(&mut pressure.input, &self.id, 0);
             self.engine.output_budget.set(&mut pressure.output, &self.id, 0);
@@ -243,10 +242,10 @@ impl Connection {
     }
 }
 
-/// Their callers hold the lock of a connection. On threads of their own: in the runtime's queue they would wait behind those
-/// that go on filling the memory.
+/// These run on blocking threads: their callers hold the lock of a connection, and in the runtime's queue they would wait behind
+/// the tasks that fill the memory.
 impl Engine {
-    /// If the budget is used up, closes the connections whose messages have been arriving for the longest time.
+    /// If the budget is exceeded, closes the connections whose messages have been arriving for longest.
     fn shed_input(self: &Arc<Self>, used: usize, runtime: &Handle) {
         if used <= self.input_budget.limit() {
             return;
@@ -263,12 +262,12 @@ impl Engine {
         });
     }
 
-    /// If the budget is used up, lets those clients go for whom something has waited for the longest time.
+    /// If the budget is exceeded, disconnects the clients whose packets have been queued for longest.
     ///
-    /// Until it has been looked, nothing more is read that might be answered.
+    /// No messages are read until that is done, because responses to them would need memory.
     ///
-    /// The packets of a broadcast are shared: they are counted for each recipient first, and once after a look at all of them, which
-    /// is taken again when the former sum has grown by a quarter of the budget.
+    /// The packets of a broadcast are shared, but charged to each recipient. So a blocking task counts each buffer once. It runs
+    /// again when the sum of charges has grown by a quarter of the budget.
     fn shed_output(self: &Arc<Self>, used: usize, runtime: &Handle) {
         let (budget, next_check) = (&self.output_budget, &self.next_output_check);
         if used <= budget.limit() {
@@ -293,7 +292,7 @@ impl Engine {
     }
 }
 
-/// A look at all that waits is under way or about to begin.
+/// An inspection of the outboxes that is in progress or about to begin.
 struct Shedding(Arc<Engine>);
 
 impl Shedding {

@@ -11,25 +11,25 @@ use crate::engine::seam::Peer;
 
 use super::Connection;
 
-/// All sessions of a server by id, in shards, so that connecting clients do not wait for one another.
+/// The sessions of a server by id. Sharded, so that clients that connect do not contend for one lock.
 pub(crate) struct Sessions {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     lingering: Mutex<Lingering>,
 }
 
-/// Connections that have ended while their handlers ran.
+/// Connections that have ended, but whose handlers still run.
 #[derive(Default)]
 struct Lingering {
     connections: Vec<(Weak<Connection>, Weak<dyn Peer>)>,
-    /// When there are more, those whose handlers have ended are removed.
+    /// The length at which entries whose handlers have ended are removed.
     max: usize,
 }
 
-/// As many are not worth a look.
+/// The minimum of `Lingering::max`.
 const FEW: usize = 32;
 
-/// The ids are the server's own, or those of its user's `generate_id`: an attacker cannot choose them, only ask for them.
+/// Attackers cannot choose the ids: the server generates them, or the user's `generate_id`.
 type Shard = HashMap<Arc<str>, Arc<Connection>, RandomState>;
 
 const SHARDS: usize = 32;
@@ -50,7 +50,7 @@ impl Sessions {
         self.shards[index].lock()
     }
 
-    /// Answers whether the id was free; if not, nothing changes.
+    /// Returns `true` if the id was free. Otherwise nothing changes.
     pub(crate) fn insert(&self, connection: Arc<Connection>) -> bool {
         match self.shard(&connection.id).entry(connection.id.clone()) {
             Entry::Vacant(entry) => {
@@ -80,18 +80,18 @@ impl Sessions {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    /// Remembers a connection that ends, until its handlers have ended.
+    /// Keeps track of a connection that has ended until its handlers have ended.
     pub(super) fn linger(&self, connection: &Arc<Connection>, peer: &Arc<dyn Peer>) {
         let mut lingering = self.lingering.lock();
         lingering.connections.push((Arc::downgrade(connection), Arc::downgrade(peer)));
         if lingering.connections.len() > lingering.max {
-            // An `Arc` must not be dropped here: user code might run under the lock.
+            // Weak references only: dropping an `Arc` might run user code under the lock.
             lingering.connections.retain(|(_, peer)| peer.strong_count() > 0);
             lingering.max = lingering.connections.len() * 2 + FEW;
         }
     }
 
-    /// All connections that exist now, and those that have ended, but whose handlers run; each with its client.
+    /// Returns all connections, and those that have ended but whose handlers still run, with their peers.
     pub(crate) fn all_with_peers(&self) -> Vec<(Arc<Connection>, Arc<dyn Peer>)> {
         let peer = |connection: Arc<Connection>| Some((connection.clone(), connection.peer()?));
         let mut all: Vec<_> = self.all().into_iter().filter_map(peer).collect();
@@ -105,7 +105,7 @@ impl Sessions {
         all
     }
 
-    /// All connections that exist now.
+    /// Returns all connections.
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
         let lock = |shard: &Mutex<Shard>| -> Vec<_> { shard.lock().values().cloned().collect() };
         self.shards.iter().flat_map(lock).collect()

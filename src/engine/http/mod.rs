@@ -1,4 +1,4 @@
-//! Requests of the engine, and their responses.
+//! HTTP requests to the engine, and their responses.
 
 mod body;
 mod client_address;
@@ -13,9 +13,9 @@ mod response;
 mod route;
 
 pub(crate) use self::{
-    body::OwnBody,
+    body::EngineBody,
     client_address::{Counts, Permit, network},
-    future::Answer,
+    future::EngineFuture,
     hooks::HttpHooks,
 };
 pub use self::{

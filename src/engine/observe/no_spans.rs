@@ -1,12 +1,12 @@
-//! The twin of `spans` without the feature `tracing`.
+//! Replaces `spans` without the feature `tracing`.
 
-use crate::engine::{CloseCause, ConnectionRequest, Protocol, Transport};
+use crate::engine::{CloseCause, ConnectionRequest, ProtocolVersion, Transport};
 
 #[derive(Debug)]
 pub(crate) struct ConnectionSpan;
 
 impl ConnectionSpan {
-    pub(crate) fn open(_: &ConnectionRequest, _: Transport, _: Protocol) -> Self {
+    pub(crate) fn open(_: &ConnectionRequest, _: Transport, _: ProtocolVersion) -> Self {
         Self
     }
 
