@@ -136,7 +136,7 @@ pub fn msgpack(data: &[u8]) {
 
     use crate::{
         packet::{encode_ack, encode_args, read_args},
-        parser::{MsgpackParser, Parser, Reading, SocketPacketKind, translated},
+        parser::{DecoderState, MsgpackParser, Parser, SocketIoPacketType, encoded_by},
     };
 
     let message = Packet::binary(Bytes::copy_from_slice(data));
@@ -148,18 +148,18 @@ pub fn msgpack(data: &[u8]) {
     let many = Limits { attachments: usize::MAX, depth: usize::MAX };
     let [again] = &*again else { panic!("a packet is one message") };
     assert_eq!(MsgpackParser.decoder(many).decode(again).as_ref(), Ok(&Some(packet.clone())));
-    let Ok(Some(assembled)) = Reading::new(Arc::new(MsgpackParser)).receive(&message, LIMITS, || {}) else {
+    let Ok(Some(assembled)) = DecoderState::new(Arc::new(MsgpackParser)).receive(&message, LIMITS, || {}) else {
         return;
     };
     // The way through the server's own form changes nothing, not even the order of keys.
-    if packet.kind != SocketPacketKind::Ack {
+    if packet.packet_type != SocketIoPacketType::Ack {
         return;
     }
     let header = assembled.header;
     let args = read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
     let target = Target { namespace: header.namespace(), id: header.id };
     let encoded = encode_ack(target, encode_args(&args).expect("values are JSON"));
-    let [sent] = translated(&encoded, &MsgpackParser, || {}) else { panic!("a packet is one message") };
+    let [sent] = encoded_by(&encoded, &MsgpackParser, || {}) else { panic!("a packet is one message") };
     assert_eq!(sent.data(), again.data());
 }
 

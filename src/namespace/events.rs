@@ -20,7 +20,7 @@ use crate::{
     handler::{EventError, EventFuture, EventResponse, EventRoute},
     observe::EventWatch,
     packet::{ArgsError, EncodedArgs, EventPayload, Target, encode_ack, is_valid_json, read_args},
-    parser::prepare,
+    parser::try_encode_by,
     server::{EVENT, EventCost, Share},
     socket::{DisconnectReason, EmitError, EventStart, Found, Socket, SocketRef},
     util::log,
@@ -95,7 +95,7 @@ impl PendingAck {
         let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
         let packet = encode_ack(target, args);
         if let Some(parser) = socket.namespace.parser() {
-            prepare(&packet, parser, || socket.namespace.count_panic()).map_err(EmitError::parser)?;
+            try_encode_by(&packet, parser, || socket.namespace.count_panic()).map_err(EmitError::parser)?;
         }
         if self.is_answered() {
             return Ok(());

@@ -19,7 +19,7 @@ use crate::{
     engine::{CloseCause, Connection, Outbox, Packet, Peer, SendError, Sent},
     namespace,
     packet::Encoded,
-    parser::translated,
+    parser::encoded_by,
     socket::{DisconnectReason, Socket},
     util::{BoxFuture, log},
 };
@@ -93,7 +93,7 @@ impl Client {
         match &self.server.settings.parser {
             None if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => packet.ascii_packets(),
             None => packet.packets(),
-            Some(parser) => translated(packet, &**parser, || self.server.count_panic()),
+            Some(parser) => encoded_by(packet, &**parser, || self.server.count_panic()),
         }
     }
 

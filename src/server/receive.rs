@@ -9,7 +9,7 @@ use crate::{
     engine::{Direct, HeldInput, Packet, ProtocolVersion, Reader},
     namespace::{self, EventRequest, Reply},
     packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, Limits, decode},
-    parser::Reading,
+    parser::DecoderState,
     socket::{DisconnectReason, EventStart, Socket},
     util::log,
 };
@@ -34,7 +34,7 @@ pub(super) struct Inbound {
 #[derive(Debug)]
 enum Format {
     Json(Assembler),
-    Parser(Box<Reading>),
+    Parser(Box<DecoderState>),
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Inbound {
     pub(super) fn new(client: Arc<Client>) -> Self {
         let format = match &client.server.settings.parser {
             None => Format::Json(Assembler::new(client.server.max_attachment_bytes())),
-            Some(parser) => Format::Parser(Box::new(Reading::new(parser.clone()))),
+            Some(parser) => Format::Parser(Box::new(DecoderState::new(parser.clone()))),
         };
         Self { client, format, stalled: None, ignored_attachments: 0 }
     }

@@ -1,21 +1,21 @@
-//! Finding the placeholders of attachments in JSON.
+//! Finds the placeholders of attachments in JSON.
 //!
-//! Socket.IO protocol 5, section "Binary": a binary value stands in the JSON as `{"_placeholder":true,"num":N}`.
+//! Socket.IO protocol 5, section "Binary": a binary value is represented in JSON by `{"_placeholder":true,"num":N}`.
 
 mod plain;
 mod scan;
 
 use super::DecodeError;
 
-/// The key that makes an object a placeholder, if its value is `true`.
+/// The key of a placeholder. Its value must be `true`.
 pub(super) const PLACEHOLDER: &str = "_placeholder";
 
 const NUMBER: &str = "num";
 
-/// What follows the name of an event whose only argument is binary.
+/// The JSON after the name of an event whose only argument is binary.
 pub(super) const LAST_ARGUMENT: &str = r#",{"_placeholder":true,"num":0}]"#;
 
-/// Where [`PLACEHOLDER`] stands in a text, as a key or whatever else.
+/// Returns the offsets of [`PLACEHOLDER`] in a text, as a key or anything else.
 pub(super) fn keys(json: &[u8]) -> impl Iterator<Item = usize> {
     let underscores = memchr::memchr_iter(b'_', json);
     underscores.filter(|at| json[*at..].starts_with(PLACEHOLDER.as_bytes()))
@@ -25,26 +25,26 @@ pub(super) fn keys(json: &[u8]) -> impl Iterator<Item = usize> {
 #[derive(Debug)]
 pub(super) enum Placeholders {
     None,
-    /// Where the first key of the placeholder of the only attachment begins.
+    /// The offset of the first key of the only placeholder.
     One(usize),
-    /// Where the first key of each begins, and the number of its attachment; in the order of the text.
+    /// The offset of the first key of each placeholder, and the number of its attachment. Ordered by offset.
     Many(Vec<(usize, usize)>),
 }
 
 impl Placeholders {
-    /// Finds the placeholders in JSON. Each attachment must be named exactly once, as every known encoder does it: a client
-    /// that named one many times would have it copied as often.
+    /// Finds the placeholders in JSON. Each attachment must be named exactly once, as by all known encoders: otherwise a client could
+    /// have an attachment copied many times.
     ///
-    /// As in JavaScript, other keys in a placeholder do not matter, and of a key that is repeated the last value counts.
-    /// Keys that are written with escapes are not those of a placeholder: that tells an object that only looks like one, see
-    /// [`Extractor`](super::extractor::Extractor). In malformed JSON anything may be found.
+    /// As in JavaScript, other keys of a placeholder are ignored, and of duplicate keys the last one counts. Keys with escapes are
+    /// not those of a placeholder, so that encoders can escape objects that look like one; see
+    /// [`AttachmentWriter`](super::attachment_writer::AttachmentWriter). The result is unspecified for invalid JSON.
     ///
-    /// Allocates in proportion to the depth of the JSON and the number of attachments alone.
+    /// Allocates only in proportion to the depth of the JSON and the number of attachments.
     pub(super) fn find(json: &str, attachments: usize) -> Result<Self, DecodeError> {
         if attachments == 0 {
             return Ok(Self::None);
         }
-        let mut found = Found { attachments, one: None, many: Vec::new() };
+        let mut found = Collector { attachments, one: None, many: Vec::new() };
         if !plain::find(json.as_bytes(), &mut found)? {
             (found.one, found.many) = (None, Vec::new());
             scan::find(json.as_bytes(), &mut found)?;
@@ -52,7 +52,7 @@ impl Placeholders {
         found.finish()
     }
 
-    /// The attachment for which an object stands whose first key is at this place of the text.
+    /// Returns the number of the attachment for the object whose first key is at an offset.
     pub(super) fn number(&self, first_key: usize) -> Option<usize> {
         match self {
             Self::None => None,
@@ -67,18 +67,18 @@ impl Placeholders {
 
 const TWICE: DecodeError = DecodeError("illegal attachments: one is named twice");
 const UNNAMED: DecodeError = DecodeError("illegal attachments: one is not named");
-const UNKNOWN: DecodeError = DecodeError("illegal attachments: a placeholder without the number of one");
+const UNKNOWN: DecodeError = DecodeError("illegal attachments: a placeholder has no valid number");
 
-/// The placeholders that have been found so far: no more than there are attachments.
-struct Found {
+/// Collects placeholders, at most as many as there are attachments.
+struct Collector {
     attachments: usize,
-    /// The first key of the only one.
+    /// The offset of the first key, if there is only one attachment.
     one: Option<usize>,
     many: Vec<(usize, usize)>,
 }
 
-impl Found {
-    /// Adds a placeholder, whose number is below that of the attachments.
+impl Collector {
+    /// Adds a placeholder. Its number must be valid.
     fn add(&mut self, first_key: usize, number: usize) -> Result<(), DecodeError> {
         if self.attachments == 1 {
             return if self.one.replace(first_key).is_none() { Ok(()) } else { Err(TWICE) };
@@ -106,7 +106,7 @@ impl Found {
     }
 }
 
-/// The number of an attachment, as encoders write it: digits.
+/// Parses the number of an attachment.
 fn number(literal: &[u8]) -> Option<usize> {
     let digits = literal.iter().all(u8::is_ascii_digit) && (literal.len() == 1 || !literal.starts_with(b"0"));
     digits.then(|| std::str::from_utf8(literal).ok()?.parse().ok()).flatten()

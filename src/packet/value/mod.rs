@@ -1,4 +1,4 @@
-//! Any argument as a tree.
+//! [`Value`]: an argument of any type.
 
 mod convert;
 mod index;
@@ -28,10 +28,10 @@ pub(super) use self::{
     reader::{KeyReader, visit_number},
 };
 
-/// Any argument: JSON, or binary.
+/// An argument of any type: JSON or binary.
 ///
-/// Unlike `serde_json::Value`, it can hold the attachments of a binary event, at any depth, without a copy; an object keeps
-/// the order of its keys; and it is small: 24 bytes, and 40 for each entry of an object beside the text of its key.
+/// Unlike `serde_json::Value`, it can contain the attachments of a binary event, at any depth and without a copy, and keeps the
+/// order of an object's keys. It takes 24 bytes, and 40 bytes for each entry of an object plus the key.
 ///
 /// ```
 /// use tower_socketio::Value;
@@ -50,33 +50,33 @@ pub(super) use self::{
 ///
 /// # Order and equality
 ///
-/// The entries of an object are in the order of arrival. If a client repeats a key, its first place and its last value
-/// count, as in JavaScript. Two objects are equal if they have the same entries, in whatever order.
+/// The entries of an object are in order of arrival. A duplicate key keeps its first position and its last value, as in
+/// JavaScript. Two objects are equal if they have the same entries in any order.
 ///
 /// # Numbers
 ///
-/// A number of JSON beyond the range of a double is the nearest finite one.
+/// A number in JSON that is out of the range of a double becomes the nearest finite one.
 ///
 /// # Memory
 ///
-/// Binary shares the memory in which it arrived: with msgpack, that of the whole packet. Copy what is to be kept for long, with
-/// `Bytes::copy_from_slice`.
+/// Binary shares the buffer in which it arrived; with msgpack, that is the whole packet. Use `Bytes::copy_from_slice` for data
+/// that is kept for long.
 #[derive(Default)]
 pub enum Value {
-    /// JSON null; also an argument that was left out.
+    /// Null in JSON, or a missing argument.
     #[default]
     Null,
     /// A boolean.
     Bool(bool),
     /// A number.
     Number(Number),
-    /// A string. Half of a surrogate pair, which JavaScript's strings may hold, arrives as U+FFFD.
+    /// A string. Unpaired surrogates, which are valid in JavaScript, become U+FFFD.
     String(Box<str>),
     /// An array.
     Array(Vec<Self>),
     /// An object.
     Object(Map),
-    /// A binary attachment. It shares the memory in which it arrived.
+    /// A binary attachment. It shares the buffer in which it arrived.
     Binary(Box<Bytes>),
 }
 
@@ -84,13 +84,13 @@ macro_rules! accessors {
     ($(
         $is:ident $as:ident $as_mut:ident $variant:ident $ty:ty: $what:literal
     )*) => {$(
-        #[doc = concat!("Whether this is ", $what, ".")]
+        #[doc = concat!("Returns `true` if this is ", $what, ".")]
         #[must_use]
         pub fn $is(&self) -> bool {
             matches!(self, Self::$variant(_))
         }
 
-        #[doc = concat!("The value, if this is ", $what, ".")]
+        #[doc = concat!("Returns the value if this is ", $what, ".")]
         #[must_use]
         pub fn $as(&self) -> Option<&$ty> {
             match self {
@@ -99,7 +99,7 @@ macro_rules! accessors {
             }
         }
 
-        #[doc = concat!("The value, if this is ", $what, ", to be changed.")]
+        #[doc = concat!("Returns a mutable reference to the value if this is ", $what, ".")]
         #[must_use]
         pub fn $as_mut(&mut self) -> Option<&mut $ty> {
             match self {
@@ -118,43 +118,43 @@ impl Value {
         is_binary as_binary as_binary_mut Binary Bytes: "binary"
     }
 
-    /// Whether this is null.
+    /// Returns `true` if this is null.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// Whether this is a boolean.
+    /// Returns `true` if this is a boolean.
     #[must_use]
     pub fn is_boolean(&self) -> bool {
         matches!(self, Self::Bool(_))
     }
 
-    /// Whether this is a number.
+    /// Returns `true` if this is a number.
     #[must_use]
     pub fn is_number(&self) -> bool {
         matches!(self, Self::Number(_))
     }
 
-    /// Whether this is an integer between `i64::MIN` and `i64::MAX`.
+    /// Returns `true` if this is an integer between `i64::MIN` and `i64::MAX`.
     #[must_use]
     pub fn is_i64(&self) -> bool {
         self.as_i64().is_some()
     }
 
-    /// Whether this is an integer between 0 and `u64::MAX`.
+    /// Returns `true` if this is an integer between 0 and `u64::MAX`.
     #[must_use]
     pub fn is_u64(&self) -> bool {
         self.as_u64().is_some()
     }
 
-    /// Whether this is a number that was not written as an integer.
+    /// Returns `true` if this is a number that was not written as an integer.
     #[must_use]
     pub fn is_f64(&self) -> bool {
         self.as_number().is_some_and(|number| number.is_f64())
     }
 
-    /// The boolean, if this is one.
+    /// Returns the boolean if this is one.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         match self {
@@ -163,7 +163,7 @@ impl Value {
         }
     }
 
-    /// The number, if this is one.
+    /// Returns the number if this is one.
     #[must_use]
     pub fn as_number(&self) -> Option<Number> {
         match self {
@@ -172,72 +172,73 @@ impl Value {
         }
     }
 
-    /// The integer, if this is one between `i64::MIN` and `i64::MAX`.
+    /// Returns the integer if this is one between `i64::MIN` and `i64::MAX`.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         self.as_number()?.as_i64()
     }
 
-    /// The integer, if this is one between 0 and `u64::MAX`.
+    /// Returns the integer if this is one between 0 and `u64::MAX`.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         self.as_number()?.as_u64()
     }
 
-    /// The number as a double, if this is a number.
+    /// Returns the number as a double if this is a number.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         self.as_number()?.as_f64()
     }
 
-    /// `Some(())` if this is null.
+    /// Returns `Some(())` if this is null.
     #[must_use]
     pub fn as_null(&self) -> Option<()> {
         self.is_null().then_some(())
     }
 
-    /// An entry of an object by its key, or of an array by its index. `None` if there is no such entry, or if this is
-    /// neither. `value["key"]` and `value[0]` are null instead.
+    /// Returns the value of a key of an object, or the element at an index of an array. Returns `None` if there is no such entry, or
+    /// if this is neither.
+    ///
+    /// `value["key"]` and `value[0]` return null instead of `None`.
     #[must_use]
     pub fn get<I: Index>(&self, index: I) -> Option<&Self> {
         index.get(self)
     }
 
-    /// As [`get`](Self::get), to be changed.
+    /// Like [`get`](Self::get), but returns a mutable reference.
     #[must_use]
     pub fn get_mut<I: Index>(&mut self, index: I) -> Option<&mut Self> {
         index.get_mut(self)
     }
 
-    /// Takes the value, and leaves null in its place.
+    /// Takes the value and leaves null in its place.
     #[must_use]
     pub fn take(&mut self) -> Self {
         std::mem::take(self)
     }
 
-    /// Reads the value as another type, as if it had arrived as an argument. A [`Value`] inside of that type shares the
-    /// binary.
+    /// Deserializes the value, like an argument that has arrived. A [`Value`] in the type shares binary.
     ///
     /// # Errors
     ///
-    /// If it does not fit the type.
+    /// Returns an error if the value does not match the type.
     pub fn to<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
         reader::read(self)
     }
 
-    /// The value that a receiver would get if this were emitted as one argument. Bytes that are serialised as such, as
-    /// those of `bytes::Bytes`, become [`Value::Binary`].
+    /// Serializes to the value that a recipient would get if this were emitted as one argument. Types that serialize as bytes, such
+    /// as `bytes::Bytes`, become [`Value::Binary`].
     ///
     /// # Errors
     ///
-    /// If it cannot be serialised as JSON.
+    /// Returns an error if it cannot be serialized as JSON.
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
         let (json, attachments) = encode_args(&Args(vec![value]))?.into_parts();
         let json = std::str::from_utf8(&json).expect("JSON is UTF-8");
         read_args(json, &attachments, false).map_err(ArgsError::into_error)
     }
 
-    /// Whether arrays and objects are nested so many levels deep at most. Counts what is binary.
+    /// Returns `true` if arrays and objects are nested at most `levels` deep. Adds the number of binary values to `binaries`.
     pub(crate) fn is_within(&self, levels: usize, binaries: &mut usize) -> bool {
         let mut open: Vec<Children<'_>> = Vec::new();
         let mut value = self;
@@ -260,7 +261,7 @@ impl Value {
     }
 }
 
-/// What has not been looked at of an array or an object.
+/// The remaining children of an array or an object.
 enum Children<'a> {
     Array(std::slice::Iter<'a, Value>),
     Object(Iter<'a>),
@@ -277,8 +278,8 @@ impl<'a> Iterator for Children<'a> {
     }
 }
 
-// What follows recurses. Clients make values that are nested a thousand levels deep where `max_json_depth` allows it, so
-// each level is one frame, or few, and small: see the tests.
+// The following implementations recurse. If `max_json_depth` allows it, clients can create values that are a thousand levels
+// deep, so each level must take few and small stack frames. The tests check that.
 
 impl Clone for Value {
     fn clone(&self) -> Self {
