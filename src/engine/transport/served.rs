@@ -80,7 +80,7 @@ impl Activity {
         self.state.lock()
     }
 
-    /// WakeList the task when the connection is not in use any more.
+    /// Registers the task, which is woken when the connection is no longer in use.
     pub(crate) fn watch(&self, task: &Waker) {
         self.task.register(task);
     }
