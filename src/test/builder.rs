@@ -9,13 +9,22 @@ use crate::{engine::PacketType, io::SocketIo, namespace::absolute, packet::encod
 use super::{
     TestClient, TestError,
     incoming::{Incoming, IncomingKind, take},
-    wire::{Transport, Wire},
+    wire::{Wire, WireTransport},
 };
 
-/// The longest that anything takes that is expected to happen. More than a heartbeat with its timeout.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than a heartbeat with its timeout.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Connects a [`TestClient`] as a test wants it. Made by [`TestClient::builder`].
+/// Configures and connects a [`TestClient`]. Returned by [`TestClient::builder`].
+///
+/// ```
+/// # use serde_json::json;
+/// use tower_socketio::{SocketIo, test::{TestClient, TestError}};
+///
+/// async fn connect(io: &SocketIo) -> Result<TestClient, TestError> {
+///     TestClient::builder(io).namespace("/admin").auth(json!({ "token": "secret" })).connect().await
+/// }
+/// ```
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it connects"]
 pub struct TestClientBuilder {
@@ -26,18 +35,18 @@ pub struct TestClientBuilder {
     headers: HeaderMap,
     extensions: Extensions,
     answers_pings: bool,
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
 }
 
-/// What CONNECT is answered.
+/// The payload of an accepted CONNECT.
 #[derive(Deserialize)]
-struct Accepted {
+struct AcceptedConnect {
     sid: String,
     pid: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Refusal {
+struct RejectedConnect {
     #[serde(default)]
     message: String,
     data: Option<Value>,
@@ -53,42 +62,42 @@ impl TestClientBuilder {
             headers: HeaderMap::new(),
             extensions: Extensions::new(),
             answers_pings: true,
-            patience: PATIENCE,
+            timeout: DEFAULT_TIMEOUT,
         }
     }
 
-    /// The namespace to join. Default: `/`. A missing leading slash is added.
+    /// Sets the namespace to join. Default: `/`. A missing leading slash is added.
     pub fn namespace(mut self, name: &str) -> Self {
         self.namespace = absolute(name).into_owned();
         self
     }
 
-    /// The auth payload: an object, as `json!({"token": "x"})` or a struct of the test's. Default: none.
+    /// Sets the auth payload, which must serialize as a JSON object. Default: none.
     ///
     /// # Panics
     ///
-    /// If it is no JSON object.
+    /// Panics if it is not a JSON object.
     #[track_caller]
     pub fn auth(mut self, auth: impl Serialize) -> Self {
         match serde_json::to_value(auth) {
             Ok(Value::Object(auth)) => self.auth = auth,
-            Ok(other) => panic!("the auth payload is no object: {other}"),
+            Ok(other) => panic!("the auth payload is not an object: {other}"),
             Err(error) => panic!("the auth payload cannot be encoded: {error}"),
         }
         self
     }
 
-    /// The query of the request that opens the connection, behind its `EIO=4`: `a=b&c=d`. Default: none.
+    /// Sets additional query parameters of the request that opens the connection, for example `a=b&c=d`. Default: none.
     pub fn query(mut self, query: &str) -> Self {
         query.clone_into(&mut self.query);
         self
     }
 
-    /// Adds a header to the request that opens the connection: a cookie, for instance.
+    /// Adds a header to the request that opens the connection.
     ///
     /// # Panics
     ///
-    /// If it is malformed.
+    /// Panics if the name or the value is invalid.
     #[track_caller]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
@@ -98,25 +107,25 @@ impl TestClientBuilder {
         self
     }
 
-    /// Adds an extension to the request that opens the connection, as a layer around the `SocketIoLayer` does: a
-    /// `ConnectInfo`, for instance.
+    /// Adds an extension to the request that opens the connection, such as `ConnectInfo`. Layers around the `SocketIoLayer` add
+    /// extensions in this way.
     pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
         self
     }
 
-    /// Whether the client answers the server's pings by itself. Default: true.
+    /// Sets whether the client responds to the server's pings automatically. Default: `true`.
     ///
-    /// If not, it is disconnected after [`ping_timeout`](crate::SocketIoConfig::ping_timeout), unless the test reads the
-    /// pings with [`next_raw`](TestClient::next_raw) and answers them.
+    /// If `false`, the client is disconnected after [`ping_timeout`](crate::SocketIoConfig::ping_timeout), unless the test reads pings
+    /// with [`next_raw`](TestClient::next_raw) and responds to them.
     pub fn answer_pings(mut self, answer: bool) -> Self {
         self.answers_pings = answer;
         self
     }
 
-    /// How long the client waits, on tokio's clock, for what is expected to happen. Default: a minute.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Sets how long the client waits for an expected packet, on tokio's clock. Default: 60 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -124,13 +133,13 @@ impl TestClientBuilder {
     ///
     /// # Errors
     ///
-    /// If the namespace refuses the client, the connection is closed, or there is no answer in time.
+    /// Returns an error if the namespace rejects the client, if the connection is closed, or after the timeout.
     ///
     /// # Panics
     ///
-    /// If it is called outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub async fn connect(self) -> Result<TestClient, TestError> {
-        let patience = self.patience;
+        let timeout = self.timeout;
         let joining = async {
             let mut client = self.open();
             client
@@ -159,21 +168,21 @@ impl TestClientBuilder {
             client.joined(&answer)?;
             Ok(client)
         };
-        tokio::time::timeout(patience, joining)
+        tokio::time::timeout(timeout, joining)
             .await
-            .unwrap_or_else(|_| Err(TestError::timeout("the namespace's answer".to_owned())))
+            .unwrap_or_else(|_| Err(TestError::timeout("the response to CONNECT".to_owned())))
     }
 
-    /// Opens a connection and leaves the rest to the test, the server's handshake included: for tests of the protocol, by
-    /// [`send_raw`](TestClient::send_raw) and [`next_raw`](TestClient::next_raw).
+    /// Opens a connection without joining a namespace. The test exchanges packets by [`send_raw`](TestClient::send_raw) and
+    /// [`next_raw`](TestClient::next_raw), beginning with the server's handshake.
     ///
-    /// The namespace and the auth payload are not used. With `EIO=3` in its [query](Self::query), and
-    /// [`allow_eio3`](crate::SocketIoConfig::allow_eio3), the client is one of that revision.
+    /// The namespace and the auth payload are not used. With `EIO=3` in the [query](Self::query) and
+    /// [`allow_eio3`](crate::SocketIoConfig::allow_eio3), the client speaks revision 3.
     ///
     /// # Panics
     ///
-    /// If it is called outside of a tokio runtime.
-    #[must_use = "a client that is dropped hangs up"]
+    /// Panics outside of a tokio runtime.
+    #[must_use = "dropping the client closes the connection"]
     pub fn open(self) -> TestClient {
         let separator = if self.query.is_empty() { "" } else { "&" };
         let target = format!("{}?EIO=4{separator}{}", self.io.path(), self.query);
@@ -182,12 +191,12 @@ impl TestClientBuilder {
         request.headers.clone_from(&self.headers);
         request.extensions.extend(self.extensions.clone());
         let wire = Wire::new(self.answers_pings);
-        let (io, transport) = (self.io.clone(), Transport(wire.clone()));
+        let (io, transport) = (self.io.clone(), WireTransport(wire.clone()));
         tokio::spawn(async move { io.accept(request, transport).await });
         TestClient::new(self, wire)
     }
 
-    /// Asks for the recovery of a session.
+    /// Requests the recovery of a session.
     pub(super) fn claim(mut self, pid: &str, offset: Option<&str>) -> Self {
         self.auth.insert("pid".to_owned(), pid.into());
         match offset {
@@ -199,14 +208,14 @@ impl TestClientBuilder {
 }
 
 impl TestClient {
-    /// Reads the answer to CONNECT.
+    /// Handles the response to CONNECT.
     fn joined(&mut self, answer: &Incoming) -> Result<(), TestError> {
         if answer.kind == IncomingKind::ConnectError {
-            let Refusal { message, data } = serde_json::from_slice(&answer.json)
+            let RejectedConnect { message, data } = serde_json::from_slice(&answer.json)
                 .map_err(|error| TestError::mismatch(answer.text(), error.to_string()))?;
             return Err(TestError::refused(message, data));
         }
-        let Accepted { sid, pid } = serde_json::from_slice(&answer.json)
+        let AcceptedConnect { sid, pid } = serde_json::from_slice(&answer.json)
             .map_err(|error| TestError::mismatch(answer.text(), error.to_string()))?;
         self.recovered = pid.is_some() && pid.as_deref() == self.builder.auth.get("pid").and_then(Value::as_str);
         (self.id, self.pid) = (sid, pid);
@@ -215,7 +224,7 @@ impl TestClient {
 }
 
 impl fmt::Debug for TestClientBuilder {
-    /// Leaves out the auth payload and the headers, which may be secrets.
+    /// Omits the auth payload and the headers, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestClientBuilder").field("namespace", &self.namespace).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! What the standard library lacks.
+//! Helpers that the standard library does not have.
 
 use std::{future::Future, pin::Pin};
 
@@ -11,7 +11,7 @@ mod order;
 pub(crate) use self::{
     catch::catch_panic,
     clock::{FOREVER, now},
-    infallible::{Absorb, FromError},
+    infallible::{FromError, InfallibleService},
     log::log,
     order::Order,
 };
