@@ -1,4 +1,4 @@
-//! The session state machine, by arbitrary calls, against its invariants.
+//! Checks the invariants of the session state machine under arbitrary calls.
 
 use std::{
     collections::VecDeque,
@@ -11,24 +11,24 @@ const INTERVAL: Duration = Duration::from_secs(25);
 const TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_BUFFERED: usize = 2000;
 
-/// A session, and what is known of it from outside.
+/// A session, and a model of it.
 struct Bench {
     session: Session,
     now: Instant,
-    /// What was accepted, and has not left yet.
+    /// The packets that were accepted, but not sent.
     waiting: VecDeque<u32>,
     next: u32,
     cause: Option<CloseCause>,
-    /// When the client was heard last.
+    /// The time of the last packet from the client.
     heard: Instant,
 }
 
-/// A session: the first byte says which, each other one is a call.
+/// Runs a session. The first byte selects its kind, each further byte is a call.
 ///
-/// * What is closed stays closed, for the same reason, and accepts and sends nothing.
-/// * While it is open, what was accepted leaves once, in order.
-/// * Until it is closed there is a deadline, which is not further away than the heartbeat.
-/// * It does not live longer than interval and timeout without a sign of life.
+/// * A closed session stays closed with the same reason, and neither accepts nor sends packets.
+/// * While it is open, accepted packets are sent once, in order.
+/// * Until it is closed it has a deadline, which is not later than that of the heartbeat.
+/// * Without packets from the client, it ends after interval and timeout.
 pub fn session(data: &[u8]) {
     let Some((form, calls)) = data.split_first() else {
         return;
@@ -110,7 +110,7 @@ impl Bench {
         self.next += 1;
     }
 
-    /// A packet has left.
+    /// Checks a packet that is sent.
     fn sent(&mut self, packet: &Packet) {
         if let Some(number) = number(packet) {
             assert_eq!(self.waiting.pop_front(), Some(number), "out of order, lost or repeated");
@@ -142,7 +142,7 @@ impl Bench {
         }
     }
 
-    /// Lets time pass, and the timers run.
+    /// Advances the clock, and runs the timers.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..1000 {
