@@ -1,4 +1,4 @@
-//! From the wire to a handler, and from an emit to the wire, over a transport in memory.
+//! Times the path from the wire to a handler, and from an emit to the wire, over an in-memory transport.
 
 #[path = "support/scene.rs"]
 mod scene;
@@ -9,7 +9,7 @@ use criterion::{Bencher, BenchmarkId, Criterion, Throughput, criterion_group, cr
 
 use self::scene::{EVENT, EVENT_WITH_ACK, Scene, packet};
 
-/// Times an operation without the start of the runtime around it.
+/// Times an operation without the start of its runtime.
 fn time(bencher: &mut Bencher<'_>, scene: &Scene, operation: &impl AsyncFn(&Scene)) {
     bencher.iter_custom(|times| {
         let start = Instant::now();

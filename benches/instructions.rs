@@ -1,9 +1,8 @@
-//! How many instructions an operation takes, setup aside. `instructions.txt` says how many it took; see
-//! `make instructions`.
+//! Counts the instructions of operations, without their setup. `instructions.txt` has the baseline; see `make instructions`.
 //!
-//! The id of each bench ends with how often the operation is repeated.
+//! The id of each bench ends with the number of repetitions.
 
-// The macros make items that are public and not documented.
+// The macros generate public items without documentation.
 #![allow(missing_docs, unreachable_pub)]
 
 #[path = "support/polling.rs"]
@@ -18,15 +17,14 @@ use tower_socketio::{Packet, Recovery, SocketIoConfig, SocketIoService};
 
 use self::scene::{EVENT, EVENT_WITH_ACK, Scene};
 
-/// A scene that has been warm before it is measured: tables and buffers that are made once are not counted.
+/// Returns a warm scene, so that tables and buffers that are allocated once are not counted.
 fn warm(members: usize, operation: &impl AsyncFn(&Scene)) -> Scene {
     let scene = Scene::new(members);
     scene.repeat(2, operation);
     scene
 }
 
-// What a bench returns is dropped after it has been measured. A closure inside of a bench would bear its name, and stop
-// the counting.
+// The return value of a bench is dropped after the measurement. A closure in a bench would have its name and stop the count.
 
 fn event_scene(text: &'static str) -> (Scene, Packet) {
     let (scene, packet) = (Scene::new(1), scene::packet(text));
@@ -81,7 +79,7 @@ fn broadcast((scene, times): (Scene, u64)) -> Scene {
     scene
 }
 
-/// A server that remembers what it emits.
+/// Returns a server with recovery.
 fn recovery_scene(members: usize, times: u64) -> (Scene, u64) {
     let scene = Scene::with_config(members, SocketIoConfig::new().recovery(Recovery::new()));
     scene.repeat(2, &Scene::emit);

@@ -1,4 +1,4 @@
-//! The whole way of an event through the service, without a network: a POST that brings it, a GET that fetches the ack.
+//! Times an event over long-polling, without a network: a POST with the event, and a GET for the ack.
 
 #[path = "support/polling.rs"]
 mod support;

@@ -1,7 +1,7 @@
-//! How costs grow: with open connections, members of a room, rooms and namespaces. In memory, so that the server is what
-//! is measured: the clients' ends count what arrives, and do nothing else.
+//! Measures how costs grow with open connections, members of a room, rooms and namespaces. The transport is in memory and clients
+//! only count packets, so that the server is measured.
 //!
-//! Prints Markdown. Each figure is the least of several repetitions, which are spread over the whole run.
+//! Prints Markdown. Each number is the minimum of several repetitions, which are spread over the whole run.
 
 use std::{
     collections::VecDeque,
@@ -17,14 +17,14 @@ use futures_util::{Sink, Stream};
 use http::Request;
 use tokio::runtime::Builder;
 use tower_socketio::{
-    Ack, Namespace, Packet, PacketPayload, Room, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, TransportError,
-    Value, extract::Data,
+    Ack, Frame, Namespace, Packet, Room, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, TransportError, Value,
+    extract::Data,
 };
 
-/// How often everything is set up anew.
+/// The number of setups.
 const ROUNDS: usize = 6;
 
-/// How often each operation is timed in each of these setups.
+/// The number of times that each operation is timed in each setup.
 const REPETITIONS: usize = 8;
 
 const ECHO: &str = r#"0["echo",{"c":1,"n":2,"t":"text"}]"#;
@@ -33,7 +33,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What has reached the clients of a server: packets, and ends of connections.
+/// Counts the packets and the ends of connections that have reached the clients of a server.
 #[derive(Default)]
 struct Tally {
     arrived: usize,
@@ -58,7 +58,7 @@ struct Inbox {
     hung_up: bool,
 }
 
-/// A client, as far as the server sees one.
+/// A client.
 #[derive(Clone)]
 struct Client(Arc<Mutex<Inbox>>);
 
@@ -80,7 +80,7 @@ impl Client {
     }
 }
 
-/// The server's end of a client.
+/// The server's side of a client's connection.
 struct Wire {
     inbox: Arc<Mutex<Inbox>>,
     tally: Arc<Mutex<Tally>>,
@@ -110,7 +110,7 @@ impl Sink<Packet> for Wire {
     }
 
     fn start_send(self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
-        if let PacketPayload::Text(text) = packet.into_payload() {
+        if let Frame::Text(text) = packet.into_frame() {
             assert!(!text.starts_with(b"44"), "the server refuses: {text:?}");
         }
         Tally::count(&self.tally);
@@ -139,10 +139,10 @@ struct Server {
 }
 
 impl Server {
-    /// A server with the namespaces `/`, `/n1`, `/n2` and so on.
+    /// Returns a server with the namespaces `/`, `/n1`, `/n2` and so on.
     fn new(namespaces: usize) -> Self {
         let namespace = || Namespace::new().on("echo", async |Data(value): Data<Value>| Ack(value));
-        // Nothing but what is measured happens during the measurement.
+        // No heartbeats or timeouts during the measurement.
         let config = SocketIoConfig::new().ping_interval(Duration::from_secs(3600)).max_namespaces(namespaces + 1);
         let config = config.namespace("/", namespace());
         let config =
@@ -150,7 +150,7 @@ impl Server {
         Self { io: SocketIoLayer::new(config).io(), tally: Arc::default() }
     }
 
-    /// Waits until as much has reached the clients because of `cause`. Nothing may be on its way before.
+    /// Runs `cause` and waits until the clients have received what it sends. No packets may be in flight before.
     async fn after(&self, arrivals: usize, cause: impl FnOnce()) {
         *lock(&self.tally) = Tally { wanted: arrivals, ..Tally::default() };
         cause();
@@ -165,7 +165,7 @@ impl Server {
         .await;
     }
 
-    /// Clients that have joined these namespaces.
+    /// Connects clients to namespaces.
     async fn clients(&self, clients: usize, namespaces: &[String]) -> Vec<Client> {
         let connects: Vec<_> = namespaces.iter().map(|name| packet(&format!("40{}", prefix(name)))).collect();
         let mut opened = Vec::new();
@@ -185,20 +185,20 @@ impl Server {
         client
     }
 
-    /// Sockets in the default namespace.
+    /// Returns sockets of the default namespace.
     async fn sockets(&self, sockets: usize) -> Vec<SocketRef> {
         let before = self.io.sockets().len();
         self.clients(sockets, &root()).await;
         self.io.sockets().split_off(before)
     }
 
-    /// What an event with an ack costs.
+    /// Measures an event with an ack.
     async fn echo(&self, client: &Client, namespace: &str) -> f64 {
         let event = packet(&format!("42{}{ECHO}", prefix(namespace)));
         least(2000, async || self.after(1, || client.send(&event)).await).await
     }
 
-    /// What it costs that a client connects, joins the default namespace and hangs up.
+    /// Measures a client that connects, joins the default namespace and disconnects.
     async fn connect(&self) -> f64 {
         let root = root();
         let connect = async || {
@@ -208,7 +208,7 @@ impl Server {
         least(500, connect).await
     }
 
-    /// What a broadcast to a room costs for each member; the rooms have as many, and are taken in turn.
+    /// Measures a broadcast for each member of a room. Rooms of the same size are used in turn.
     async fn broadcast(&self, rooms: &[Room], members: usize) -> f64 {
         let args = serde_json::json!({"c": 1, "n": 2, "t": "text"});
         let emit = |room: &Room| self.io.to(room.clone()).emit("news", &args).expect("the arguments can be encoded");
@@ -221,7 +221,7 @@ impl Server {
     }
 }
 
-/// What it costs that a socket joins a room and leaves it.
+/// Measures a socket that joins and leaves a room.
 async fn join_and_leave(socket: &SocketRef, room: &str) -> f64 {
     let turn = async || {
         socket.join(room);
@@ -234,7 +234,7 @@ fn root() -> Vec<String> {
     vec!["/".to_owned()]
 }
 
-/// A namespace, as it stands in a packet.
+/// Returns a namespace in the form of a packet.
 fn prefix(namespace: &str) -> String {
     if namespace == "/" { String::new() } else { format!("{namespace},") }
 }
@@ -243,7 +243,7 @@ fn packet(text: &str) -> Packet {
     Packet::from_text(Bytes::copy_from_slice(text.as_bytes())).expect("a packet")
 }
 
-/// The nanoseconds that one of so many turns takes: the least of several repetitions.
+/// Returns the nanoseconds of one turn, the minimum of several repetitions.
 async fn least(turns: usize, mut turn: impl AsyncFnMut()) -> f64 {
     let mut least = f64::INFINITY;
     for _ in 0..REPETITIONS {
@@ -256,12 +256,12 @@ async fn least(turns: usize, mut turn: impl AsyncFnMut()) -> f64 {
     least
 }
 
-/// One question: what operations cost for each of several sizes.
+/// The costs of operations for several sizes.
 struct Table {
     title: &'static str,
     size: &'static str,
     operations: &'static [&'static str],
-    /// The size, and the cost of each operation in nanoseconds.
+    /// Sizes, and the cost of each operation in nanoseconds.
     rows: Vec<(usize, Vec<f64>)>,
 }
 
@@ -271,7 +271,7 @@ impl Table {
         Self { title, size, operations, rows }
     }
 
-    /// Measures every row once more, each on a runtime of its own.
+    /// Measures every row once more, each on its own runtime.
     fn round(&mut self, mut measure: impl AsyncFnMut(usize) -> Vec<f64>) {
         for (size, costs) in &mut self.rows {
             let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be made");
@@ -293,7 +293,7 @@ impl Table {
     }
 }
 
-/// `10000` as `10,000`.
+/// Formats `10000` as `10,000`.
 fn grouped(number: usize) -> String {
     match number {
         0..1000 => number.to_string(),
@@ -301,7 +301,7 @@ fn grouped(number: usize) -> String {
     }
 }
 
-/// Other connections are open, and idle.
+/// With other connections that are idle.
 async fn connections(open: usize) -> Vec<f64> {
     let server = Server::new(0);
     server.clients(open, &root()).await;
@@ -309,8 +309,8 @@ async fn connections(open: usize) -> Vec<f64> {
     vec![server.echo(&client[0], "/").await, server.connect().await]
 }
 
-/// A room has members. To tell the number of these from the number of sockets whose memory is touched: also many such
-/// rooms, in turn.
+/// With members of a room. Also with many such rooms in turn, to separate the number of members from the number of sockets whose
+/// memory is touched.
 async fn members(members: usize) -> Vec<f64> {
     let server = Server::new(0);
     let sockets = server.sockets(10_001).await;
@@ -325,7 +325,7 @@ async fn members(members: usize) -> Vec<f64> {
     ]
 }
 
-/// A server with a room of a hundred, a socket that is in none, and those hundred members.
+/// Returns a server with a room of a hundred members, a socket without a room, and the members.
 async fn hundred() -> (Server, SocketRef, Vec<SocketRef>) {
     let server = Server::new(0);
     let mut sockets = server.sockets(101).await;
@@ -334,7 +334,7 @@ async fn hundred() -> (Server, SocketRef, Vec<SocketRef>) {
     (server, sockets.remove(0), members)
 }
 
-/// Other rooms exist, each with a member.
+/// With other rooms that have one member each.
 async fn other_rooms(rooms: usize) -> Vec<f64> {
     let (server, outsider, _) = hundred().await;
     let others = server.sockets(100).await;
@@ -343,7 +343,7 @@ async fn other_rooms(rooms: usize) -> Vec<f64> {
     vec![broadcast, join_and_leave(&outsider, "room").await, join_and_leave(&outsider, "nobody else's").await]
 }
 
-/// The members of a room are in other rooms too.
+/// With members that are in other rooms.
 async fn rooms_each(rooms: usize) -> Vec<f64> {
     let (server, outsider, members) = hundred().await;
     for (place, socket) in members.iter().chain([&outsider]).enumerate() {
@@ -352,7 +352,7 @@ async fn rooms_each(rooms: usize) -> Vec<f64> {
     vec![server.broadcast(&["room".into()], 100).await, join_and_leave(&outsider, "room").await]
 }
 
-/// Namespaces are joined: by one connection, and by a connection for each.
+/// With namespaces that one connection has joined, or one connection each.
 async fn namespaces(namespaces: usize) -> Vec<f64> {
     let server = Server::new(namespaces);
     let names: Vec<_> = (1..=namespaces).map(|number| format!("/n{number}")).collect();

@@ -1,6 +1,6 @@
-//! What the fuzz targets run: each takes any bytes, and must neither panic nor hang nor contradict itself.
+//! The functions that the fuzz targets run. Each accepts any bytes, and must not panic, hang or violate its assertions.
 //!
-//! Compiled under `cfg(fuzzing)` only, and in tests, which replay the committed seeds.
+//! Compiled with `cfg(fuzzing)`, and in tests, which replay the committed seeds.
 
 mod session;
 mod websocket;
@@ -8,7 +8,7 @@ mod websocket;
 use bytes::Bytes;
 
 use crate::{
-    engine::{Packet, PayloadDecoder, Protocol, WireFormat, encode_payload},
+    engine::{Packet, PayloadDecoder, ProtocolVersion, WireFormat, encode_payload},
     packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, mend},
 };
 
@@ -16,7 +16,7 @@ pub use self::{session::session, websocket::websocket};
 
 const LIMITS: Limits = Limits { attachments: 10, depth: 100 };
 
-/// A Socket.IO packet: its text, and the rest of the input as its attachments.
+/// Decodes a Socket.IO packet: its text, and the rest of the input as attachments.
 pub fn packet(data: &[u8]) {
     let mut parts = data.split(|byte| *byte == 0xff);
     let Ok(text) = std::str::from_utf8(parts.next().unwrap_or_default()) else {
@@ -36,29 +36,29 @@ pub fn packet(data: &[u8]) {
         return;
     };
     match event.args::<Args>() {
-        // What was understood can be said again, and means the same.
+        // Decoding is reversible.
         Ok(args) => {
             assert!(is_valid_json(event.json()));
             let encoded = encode_event(Target { namespace: &namespace, id }, event.name(), &args);
-            let encoded = encoded.expect("what came as JSON is JSON");
+            let encoded = encoded.expect("decoded JSON can be encoded");
             let [text, attachments @ ..] = encoded.packets() else { panic!("a packet has a text") };
-            // A key that is repeated may have dropped some.
+            // A duplicate key may have dropped some.
             assert!(attachments.len() <= announced);
             let many = Limits { attachments: usize::MAX, depth: usize::MAX };
-            let again = decode(text.clone(), many).expect("our own packet is well formed");
+            let again = decode(text.clone(), many).expect("an encoded packet is valid");
             assert_eq!((again.namespace(), again.id), (&*namespace, id));
             let attachments = attachments.iter().map(|packet| packet.data_bytes()).collect();
-            let again = EventPayload::new(again.payload, attachments).expect("our own event is well formed");
+            let again = EventPayload::new(again.payload, attachments).expect("an encoded event is valid");
             assert_eq!(again.name(), event.name());
-            let read = again.args::<Args>().expect("our own arguments are read");
+            let read = again.args::<Args>().expect("encoded arguments can be decoded");
             assert_eq!(read, args);
         }
-        Err(ArgsError::Mismatch(error)) => panic!("any JSON can be read as values: {error}"),
+        Err(ArgsError::Mismatch(error)) => panic!("any JSON matches values: {error}"),
         Err(ArgsError::Malformed(_)) => assert!(!is_valid_json(event.json())),
     }
 }
 
-/// JSON that is valid can be read when it is mended, and is then whole.
+/// Checks that valid JSON can be deserialized once it is mended, and needs no further mending.
 fn mended(json: &str) {
     if is_valid_json(json) {
         let mended = mend(json);
@@ -68,14 +68,14 @@ fn mended(json: &str) {
     }
 }
 
-/// The body of a long-polling request: the first byte says in which form.
+/// Decodes the body of a long-polling request. The first byte selects the format.
 pub fn payload(data: &[u8]) {
     let Some((form, body)) = data.split_first() else {
         return;
     };
-    let protocol = if form & 1 == 0 { Protocol::V4 } else { Protocol::V3 };
+    let protocol = if form & 1 == 0 { ProtocolVersion::V4 } else { ProtocolVersion::V3 };
     let jsonp = (form & 4 != 0).then(|| "0".into());
-    let wire_format = WireFormat { base64: form & 2 != 0, jsonp, ..WireFormat::plain(protocol) };
+    let wire_format = WireFormat { base64: form & 2 != 0, jsonp, ..WireFormat::default_for(protocol) };
     let octet_stream = form & 8 != 0;
     let Ok(packets) = PayloadDecoder::new(&wire_format, octet_stream, Bytes::copy_from_slice(body)) else {
         return;
@@ -83,8 +83,8 @@ pub fn payload(data: &[u8]) {
     let Ok(packets) = packets.collect::<Result<Vec<Packet>, _>>() else {
         return;
     };
-    // What was understood can be said again, and means the same.
-    let wire_format = WireFormat::plain(protocol);
+    // Decoding is reversible.
+    let wire_format = WireFormat::default_for(protocol);
     let payload = encode_payload(&wire_format, packets.clone());
     let octet_stream = payload.content_type == "application/octet-stream";
     if !packets.is_empty() && !packets.iter().any(|packet| packet.data().contains(&0x1e)) {
@@ -94,7 +94,7 @@ pub fn payload(data: &[u8]) {
     }
 }
 
-/// Frames of one connection, one after the other: what stands behind a `t` is text, behind a `b` binary.
+/// Decodes the frames of one connection. A frame that begins with `t` is text, one with `b` binary.
 pub fn frames(data: &[u8]) {
     let mut assembler = Assembler::new(100);
     for frame in data.split(|byte| *byte == 0xff) {
@@ -119,47 +119,47 @@ pub fn frames(data: &[u8]) {
     }
 }
 
-/// Operations on a registry of rooms, which is compared with maps of sets.
+/// Applies operations to a registry of rooms, and compares it with a model.
 pub fn registry(data: &[u8]) {
     crate::room::check_registry(data);
 }
 
-/// Events, losses and returns on a history, which is compared with a model.
+/// Applies events, disconnections and recoveries to a history, and compares it with a model.
 pub fn history(data: &[u8]) {
     crate::recovery::check_history(data);
 }
 
-/// A message of msgpack's.
+/// Decodes a msgpack message.
 #[cfg(feature = "msgpack")]
 pub fn msgpack(data: &[u8]) {
     use std::sync::Arc;
 
     use crate::{
         packet::{encode_ack, encode_args, read_args},
-        parser::{MsgpackParser, Parser, Reading, SocketPacketKind, translated},
+        parser::{DecoderState, MsgpackParser, Parser, SocketIoPacketType, encoded_by},
     };
 
     let message = Packet::binary(Bytes::copy_from_slice(data));
     let Ok(Some(packet)) = MsgpackParser.decoder(LIMITS).decode(&message) else {
         return;
     };
-    // What was understood can be said again, and means the same.
+    // Decoding is reversible.
     let again = MsgpackParser.encode(&packet).expect("what came as msgpack is msgpack");
     let many = Limits { attachments: usize::MAX, depth: usize::MAX };
     let [again] = &*again else { panic!("a packet is one message") };
     assert_eq!(MsgpackParser.decoder(many).decode(again).as_ref(), Ok(&Some(packet.clone())));
-    let Ok(Some(assembled)) = Reading::new(Arc::new(MsgpackParser)).receive(&message, LIMITS, || {}) else {
+    let Ok(Some(assembled)) = DecoderState::new(Arc::new(MsgpackParser)).receive(&message, LIMITS, || {}) else {
         return;
     };
-    // The way through the server's own form changes nothing, not even the order of keys.
-    if packet.kind != SocketPacketKind::Ack {
+    // Conversion to the server's own form preserves everything, including the order of keys.
+    if packet.packet_type != SocketIoPacketType::Ack {
         return;
     }
     let header = assembled.header;
     let args = read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
     let target = Target { namespace: header.namespace(), id: header.id };
     let encoded = encode_ack(target, encode_args(&args).expect("values are JSON"));
-    let [sent] = translated(&encoded, &MsgpackParser, || {}) else { panic!("a packet is one message") };
+    let [sent] = encoded_by(&encoded, &MsgpackParser, || {}) else { panic!("a packet is one message") };
     assert_eq!(sent.data(), again.data());
 }
 
@@ -168,7 +168,7 @@ mod tests {
     use std::{fs, path::Path};
 
     #[test]
-    fn the_seeds_are_harmless() {
+    fn the_seeds_do_not_fail() {
         let targets: [(&str, fn(&[u8])); 7] = [
             ("packet", super::packet),
             ("payload", super::payload),

@@ -95,8 +95,8 @@ pub use self::{
     cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, ServerSideArgs},
     config::SocketIoConfig,
     engine::{
-        ClientAddress, ConnectionError, ConnectionRequest, NotFound, Origins, Packet, PacketError, PacketKind,
-        PacketPayload, Protocol, ResponseBody, Transport, TransportError,
+        ClientAddress, ConnectionError, ConnectionRequest, Frame, NotFound, Origins, Packet, PacketError, PacketType,
+        ProtocolVersion, ResponseBody, Transport, TransportError,
     },
     event::{
         Ack, EventError, EventFuture, EventRequest, EventResponse, EventRoute, IntoEventResponse, ListenerId,

@@ -9,7 +9,7 @@ use std::{
 use futures_util::{Sink, Stream};
 use tokio::time::{Instant, Interval, interval, timeout};
 use tower_socketio::{
-    Args, Namespace, Packet, Protocol, SocketIoConfig, SocketIoService, SocketRef, Transport, TransportError,
+    Args, Namespace, Packet, ProtocolVersion, SocketIoConfig, SocketIoService, SocketRef, Transport, TransportError,
     extract::Data, test::TestClient,
 };
 
@@ -70,7 +70,7 @@ async fn it_may_speak_revision_3() {
     let mut client = Memory::open_with(TestClient::builder(&io).query("EIO=3"));
     assert!(client.text().await.starts_with("0{"));
     client.expect("40").await;
-    assert_eq!(io.sockets()[0].protocol(), Protocol::V3);
+    assert_eq!(io.sockets()[0].protocol(), ProtocolVersion::V3);
     client.say("2");
     client.expect("3").await;
 }

@@ -46,7 +46,7 @@ async fn detail(reasons: &mut mpsc::UnboundedReceiver<DisconnectReason>) -> &'st
 async fn an_attachment_is_named_exactly_once() {
     const TWICE: &str = "illegal attachments: one is named twice";
     const UNNAMED: &str = "illegal attachments: one is not named";
-    const UNKNOWN: &str = "illegal attachments: a placeholder without the number of one";
+    const UNKNOWN: &str = "illegal attachments: a placeholder has no valid number";
     let (io, mut reasons) = server();
     let place = |number: &str| format!(r#"{{"_placeholder":true,"num":{number}}}"#);
     for (count, args, expected) in [

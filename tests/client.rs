@@ -1,6 +1,6 @@
 //! What stands behind a socket: its client, its connection and its request.
 
-use tower_socketio::{DisconnectReason, Namespace, Protocol, SocketIoConfig, Transport};
+use tower_socketio::{DisconnectReason, Namespace, ProtocolVersion, SocketIoConfig, Transport};
 
 use crate::support::*;
 
@@ -13,7 +13,7 @@ async fn the_sockets_of_a_client_share_its_connection_and_its_request() {
     client.connect("40/a").await;
     let socket = server.io.sockets().remove(0);
     assert_eq!(socket.conn().id(), client.sid);
-    assert_eq!(socket.conn().protocol(), Protocol::V4);
+    assert_eq!(socket.conn().protocol(), ProtocolVersion::V4);
     assert_eq!(socket.conn().transport(), Transport::WebSocket);
     assert!(socket.conn().remote_address().unwrap().ip().is_loopback());
     assert_eq!(socket.conn().request().method(), "GET");
@@ -22,7 +22,7 @@ async fn the_sockets_of_a_client_share_its_connection_and_its_request() {
     let mut namespaces: Vec<_> = socket.client().sockets().iter().map(|s| s.namespace().to_owned()).collect();
     namespaces.sort();
     assert_eq!(namespaces, ["/", "/a"]);
-    assert_eq!(socket.client().conn().request().address(), socket.handshake().address());
+    assert_eq!(socket.client().conn().request().remote_addr(), socket.handshake().address());
     for debug in [format!("{:?}", socket.client()), format!("{:?}", socket.conn()), format!("{:?}", socket.request())] {
         assert!(!debug.contains(&client.sid) && !debug.contains("x=1"), "{debug}");
     }

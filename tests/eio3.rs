@@ -12,7 +12,7 @@ use axum::{Json, http::StatusCode, response::Redirect};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tower_socketio::{
-    Ack, Args, DisconnectReason, Namespace, Protocol, SocketIo, SocketIoConfig, SocketRef, extract::Data,
+    Ack, Args, DisconnectReason, Namespace, ProtocolVersion, SocketIo, SocketIoConfig, SocketRef, extract::Data,
 };
 
 use crate::support::*;
@@ -173,7 +173,7 @@ async fn the_protocol_belongs_to_the_session() {
     get(server.address, &old.target.replace("EIO=3", "EIO=4")).await.refused(400, 3, "Bad request");
     get(server.address, &new.target().replace("EIO=4", "EIO=3")).await.refused(400, 3, "Bad request");
     assert_eq!(server.io.sockets().len(), 2);
-    let revisions = [Protocol::V3, Protocol::V4];
+    let revisions = [ProtocolVersion::V3, ProtocolVersion::V4];
     assert!(revisions.iter().all(|revision| server.io.sockets().iter().any(|s| s.protocol() == *revision)));
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tower_socketio::{
-    Packet, Protocol, SocketIoConfig, Transport, TransportError,
+    Packet, ProtocolVersion, SocketIoConfig, Transport, TransportError,
     engine::{CloseReason, EngineIo, EngineIoConfig, EngineIoLayer, EngineSocket, Handler, Message, SessionHandler},
 };
 
@@ -267,7 +267,7 @@ async fn what_waits_for_a_client_is_bounded() {
     let target = open_polling(server.address).await;
     let socket = soon(sockets.recv()).await.unwrap();
     assert!(!socket.is_writable() && target.ends_with(socket.id()));
-    assert_eq!((socket.protocol(), socket.transport()), (Protocol::V4, Transport::Polling));
+    assert_eq!((socket.protocol(), socket.transport()), (ProtocolVersion::V4, Transport::Polling));
     socket.send("x".repeat(600)).unwrap();
     let error = socket.send(Bytes::from(vec![1; 600])).unwrap_err();
     assert!(error.is_full() && !error.is_closed(), "{error}");

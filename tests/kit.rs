@@ -160,7 +160,7 @@ async fn a_refusal_says_why() {
     // The server lets go of whoever does not join in time.
     let waiting = TestClient::builder(&io).auth(value!({"token": true}));
     assert!(waiting.clone().connect().await.unwrap_err().is_closed());
-    assert!(waiting.patience(Duration::from_secs(9)).connect().await.unwrap_err().is_timeout());
+    assert!(waiting.timeout(Duration::from_secs(9)).connect().await.unwrap_err().is_timeout());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(io.stats().connections, 0);
 }
@@ -268,7 +268,7 @@ async fn back_pressure_is_felt() {
     };
     let config = SocketIoConfig::new().max_concurrent_events(2);
     let io = serve(config.namespace("/", Namespace::new().on("work", work).with_state(())));
-    let client = TestClient::builder(&io).patience(Duration::from_secs(1)).connect().await.unwrap();
+    let client = TestClient::builder(&io).timeout(Duration::from_secs(1)).connect().await.unwrap();
     client.emit("work", &()).await;
     client.emit("work", &()).await;
     let stalled = panics(async { client.emit("work", &()).await }).await;
@@ -310,19 +310,19 @@ async fn a_client_may_be_recovered() {
     io.to("room").emit("n", &1).unwrap();
     io.to("room").emit("n", &2).unwrap();
     assert_eq!(client.next::<u8>("n").await, 1);
-    assert!(!client.recovered());
+    assert!(!client.is_recovered());
     for _ in 0..2 {
         client = client.reconnect().await.unwrap();
-        assert_eq!((client.recovered(), client.id()), (true, &*id));
+        assert_eq!((client.is_recovered(), client.id()), (true, &*id));
     }
     assert_eq!(client.next::<u8>("n").await, 2);
     client.socket().unwrap().disconnect();
     client = client.reconnect().await.unwrap();
-    assert!(!client.recovered() && client.id() != id);
+    assert!(!client.is_recovered() && client.id() != id);
     // Where nothing is recovered, it is a new client.
     let io = with(chat());
     let client = TestClient::connect(&io).await.unwrap();
-    assert!(!client.reconnect().await.unwrap().recovered());
+    assert!(!client.reconnect().await.unwrap().is_recovered());
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod accept;
 mod acks;
 mod architecture;
 mod attachments;
+mod auto_traits;
 mod broadcast;
 mod checklist;
 mod client;

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as value};
 use tower_socketio::{
-    Ack, Args, Namespace, Packet, PacketPayload, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Ack, Args, Namespace, Packet, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
     extract::{AckSender, Data},
-    parser::{Decoder, Limits, MsgpackParser, Parser, ParserError, SocketPacket, SocketPacketKind},
+    parser::{Decoder, Limits, MsgpackParser, Parser, ParserError, SocketIoPacket, SocketIoPacketType},
 };
 
 use crate::support::*;
@@ -65,9 +65,9 @@ impl Binary for Memory {
     }
 
     async fn bytes(&mut self) -> Bytes {
-        match self.packet().await.expect("the connection is open").into_payload() {
-            PacketPayload::Binary(data) => data,
-            PacketPayload::Text(text) => panic!("expected binary, got {text:?}"),
+        match self.packet().await.expect("the connection is open").into_frame() {
+            tower_socketio::Frame::Binary(data) => data,
+            tower_socketio::Frame::Text(text) => panic!("expected binary, got {text:?}"),
         }
     }
 
@@ -310,7 +310,7 @@ struct Listener {
 }
 
 impl Parser for Shout {
-    fn encode(&self, packet: &SocketPacket) -> Result<Vec<Packet>, ParserError> {
+    fn encode(&self, packet: &SocketIoPacket) -> Result<Vec<Packet>, ParserError> {
         self.encoded.fetch_add(1, Ordering::Relaxed);
         let data = serde_json::to_string(&packet.data).map_err(|_| ParserError::new("not JSON"))?;
         match packet.data {
@@ -319,7 +319,7 @@ impl Parser for Shout {
             _ if data.contains("ping") => Ok(vec![Packet::from_text("2").unwrap()]),
             _ => {
                 let id = packet.id.map_or_else(String::new, |id| id.to_string());
-                let first = format!("{} {} {id}", packet.kind as u8, packet.namespace);
+                let first = format!("{} {} {id}", packet.packet_type as u8, packet.namespace);
                 Ok(vec![Packet::message(&first), Packet::message(&format!("{data}!"))])
             }
         }
@@ -332,7 +332,7 @@ impl Parser for Shout {
 }
 
 impl Decoder for Listener {
-    fn decode(&mut self, message: &Packet) -> Result<Option<SocketPacket>, ParserError> {
+    fn decode(&mut self, message: &Packet) -> Result<Option<SocketIoPacket>, ParserError> {
         const NO_SHOUT: ParserError = ParserError::new("no shout");
         if message.is_binary() {
             return Err(NO_SHOUT);
@@ -344,11 +344,11 @@ impl Decoder for Listener {
             return Ok(None);
         };
         let mut words = self.kept.split(' ');
-        let kind = words.next().and_then(|kind| kind.parse().ok()).and_then(SocketPacketKind::from_number);
+        let kind = words.next().and_then(|kind| kind.parse().ok()).and_then(SocketIoPacketType::from_number);
         let namespace = words.next().ok_or(NO_SHOUT)?.to_owned();
         let id = words.next().and_then(|id| id.parse().ok());
         let data = if data.is_empty() { None } else { serde_json::from_str(data).map_err(|_| NO_SHOUT)? };
-        let mut packet = SocketPacket::new(kind.ok_or(NO_SHOUT)?, namespace);
+        let mut packet = SocketIoPacket::new(kind.ok_or(NO_SHOUT)?, namespace);
         (packet.id, packet.data) = (id, data);
         Ok(Some(packet))
     }

@@ -1037,25 +1037,25 @@ async fn whoever_was_let_go_but_not_sent_away_comes_back() {
         io.to("room").emit("n", &(number, &text)).unwrap();
     }
     client = client.reconnect().await.unwrap();
-    assert!(client.recovered());
+    assert!(client.is_recovered());
     for number in 0..all {
         assert_eq!(client.next::<u32>("n").await, number);
     }
     // So does whoever was closed with its connection, or with the server; not whoever was disconnected.
     client.socket().unwrap().conn().close();
     client = client.reconnect().await.unwrap();
-    assert!(client.recovered());
+    assert!(client.is_recovered());
     io.close().await;
     client = client.reconnect().await.unwrap();
-    assert!(client.recovered());
+    assert!(client.is_recovered());
     client.socket().unwrap().disconnect_all();
     client = client.reconnect().await.unwrap();
-    assert!(!client.recovered());
+    assert!(!client.is_recovered());
     // Those who wait for an ack are told; the event is not sent again.
     let asked = client.socket().unwrap().emit_with_ack::<u8>("asked", &());
     client = client.reconnect().await.unwrap();
     assert!(asked.await.unwrap_err().is_disconnected());
-    assert!(client.recovered());
+    assert!(client.is_recovered());
     client.expect_silence(Duration::from_secs(1)).await;
 }
 

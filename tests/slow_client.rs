@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::PollSemaphore;
 use tower_socketio::{
-    DisconnectReason, Namespace, Packet, PacketKind, Recovery, SlowClientPolicy, SocketIo, SocketIoConfig,
+    DisconnectReason, Namespace, Packet, PacketType, Recovery, SlowClientPolicy, SocketIo, SocketIoConfig,
     SocketIoService, SocketRef, TransportError, extract::Data, test::TestClient,
 };
 
@@ -280,7 +280,7 @@ async fn a_ping_is_not_queued_behind_a_backlog() {
     tokio::time::sleep(Duration::from_secs(26)).await;
     client.resume_reading();
     let mut before = 0;
-    while client.next_raw().await.unwrap().kind() != PacketKind::Ping {
+    while client.next_raw().await.unwrap().packet_type() != PacketType::Ping {
         before += 1;
     }
     assert!(before <= 1, "{before} packets precede the ping");

@@ -1,4 +1,4 @@
-//! Requests to the service, without a network.
+//! Requests to the service without a network.
 
 use bytes::Bytes;
 use http::{Method, Request, Uri};
@@ -12,7 +12,7 @@ pub(crate) fn service() -> SocketIoService {
     SocketIoService::new(SocketIoConfig::new().namespace("/", echo))
 }
 
-/// Where a session on long-polling is opened.
+/// The target of a handshake over long-polling.
 pub(crate) fn entrance() -> Uri {
     Uri::from_static("/socket.io/?EIO=4&transport=polling")
 }
@@ -25,7 +25,7 @@ pub(crate) async fn request(service: &SocketIoService, method: Method, target: &
     body.expect("the body is in memory").to_bytes()
 }
 
-/// Opens a session that has joined the default namespace, and gives its target.
+/// Opens a session that has joined the default namespace. Returns the target of its requests.
 pub(crate) async fn join(service: &SocketIoService) -> Uri {
     let open = request(service, Method::GET, &entrance(), "").await;
     let open: Value = serde_json::from_slice(&open[1..]).expect("the handshake is JSON");
@@ -36,7 +36,7 @@ pub(crate) async fn join(service: &SocketIoService) -> Uri {
     target
 }
 
-/// An event that the client sends, and the ack that it fetches.
+/// Sends an event and fetches its ack.
 pub(crate) async fn event_and_ack(service: &SocketIoService, target: &Uri) -> Bytes {
     request(service, Method::POST, target, r#"420["echo",{"c":1,"n":2,"t":"text"}]"#).await;
     request(service, Method::GET, target, "").await

@@ -1,4 +1,4 @@
-//! A server with clients over transports in memory that cost little beside what is measured.
+//! A server with clients over in-memory transports of little cost.
 
 use std::{
     pin::Pin,
@@ -20,14 +20,14 @@ use tokio::{
     task::yield_now,
 };
 use tower_socketio::{
-    Ack, Namespace, Packet, PacketPayload, SocketIo, SocketIoConfig, SocketIoService, SocketRef, TransportError,
+    Ack, Frame, Namespace, Packet, SocketIo, SocketIoConfig, SocketIoService, SocketRef, TransportError,
     extract::{Data, State},
 };
 
-/// How often the tasks may run until an operation counts as stuck. A broadcast to 10,000 needs some 200 rounds.
+/// The number of rounds after which an operation counts as stuck. A broadcast to 10,000 needs some 200 rounds.
 const PATIENCE: usize = 10_000;
 
-/// What an event carries.
+/// The payload of an event.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Move {
     x: i32,
@@ -35,12 +35,12 @@ pub(crate) struct Move {
     name: String,
 }
 
-/// An event whose handler takes a [`Move`].
+/// An event with a [`Move`].
 pub(crate) const EVENT: &str = r#"42["move",{"x":1,"y":2,"name":"text"}]"#;
-/// The same, for a handler that answers.
+/// The same, with an ack.
 pub(crate) const EVENT_WITH_ACK: &str = r#"420["echo",{"x":1,"y":2,"name":"text"}]"#;
 
-/// How many packets have reached their clients, and how many events their handlers.
+/// The number of packets that have reached clients, and of events that have reached handlers.
 #[derive(Clone, Default)]
 struct Progress(Arc<AtomicUsize>);
 
@@ -49,7 +49,7 @@ impl Progress {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Does something, and lets the tasks run until it has led to so much progress.
+    /// Runs an operation, then the tasks until they have made the expected progress.
     async fn by<R>(&self, count: usize, action: impl FnOnce() -> R) -> R {
         let goal = self.0.load(Ordering::Relaxed) + count;
         let result = action();
@@ -63,7 +63,7 @@ impl Progress {
     }
 }
 
-/// What lies between a client and its server: room for one packet in either direction.
+/// The connection between a client and the server: a slot for one packet in each direction.
 #[derive(Clone)]
 struct Wire {
     slots: Arc<Mutex<Slots>>,
@@ -78,7 +78,7 @@ struct Slots {
 }
 
 impl Wire {
-    /// A client that has joined the default namespace.
+    /// Connects a client to the default namespace.
     async fn join(io: &SocketIo, progress: &Progress) -> Self {
         let wire = Self { slots: Arc::default(), progress: progress.clone() };
         let (io, transport) = (io.clone(), wire.clone());
@@ -101,10 +101,10 @@ impl Wire {
         server.into_iter().for_each(Waker::wake);
     }
 
-    /// Answers the event that has arrived, `42<id>[...]`, with the ack `43<id>[1]`.
+    /// Responds to the event `42<id>[...]` with the ack `43<id>[1]`.
     fn answer(&self) {
-        let event = self.slots().to_client.take().expect("an event has arrived").into_payload();
-        let PacketPayload::Text(event) = event else { panic!("the event is text") };
+        let event = self.slots().to_client.take().expect("an event has arrived").into_frame();
+        let Frame::Text(event) = event else { panic!("the event is text") };
         let end = event.iter().position(|&byte| byte == b'[').expect("the event has arguments");
         self.say(packet([b"43", &event[2..end], b"[1]"].concat()));
     }
@@ -147,13 +147,13 @@ impl Sink<Packet> for Wire {
     }
 }
 
-/// A server with clients, all of them in one room.
+/// A server with clients that are all in one room.
 pub(crate) struct Scene {
     runtime: Runtime,
     io: SocketIo,
     progress: Progress,
     members: usize,
-    /// The first of the clients.
+    /// The first client.
     wire: Wire,
     socket: SocketRef,
     payload: Move,
@@ -164,7 +164,7 @@ impl Scene {
         Self::with_config(members, SocketIoConfig::new())
     }
 
-    /// As [`new`](Self::new), on a server with this configuration.
+    /// Like [`new`](Self::new), with a configuration.
     pub(crate) fn with_config(members: usize, config: SocketIoConfig) -> Self {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime can be made");
         let progress = Progress::default();
@@ -177,7 +177,7 @@ impl Scene {
         scene
     }
 
-    /// Does something again and again.
+    /// Repeats an operation.
     pub(crate) fn repeat(&self, times: u64, operation: &impl AsyncFn(&Self)) {
         self.runtime.block_on(async {
             for _ in 0..times {
@@ -186,7 +186,7 @@ impl Scene {
         });
     }
 
-    /// The client sends an event, and it is handled; its ack arrives if it asks for one.
+    /// The client sends an event, which is handled. Waits for the ack if it requests one.
     pub(crate) async fn event(&self, event: &Packet) {
         self.progress.by(1, || self.wire.say(event.clone())).await;
     }
@@ -196,20 +196,20 @@ impl Scene {
         self.progress.by(1, || self.socket.emit("move", &self.payload).expect("the client is there")).await;
     }
 
-    /// The server asks, and the client answers.
+    /// The server emits with an ack, and the client responds.
     pub(crate) async fn ask(&self) {
         let ack = self.progress.by(1, || self.socket.emit_with_ack::<u32>("move", &self.payload)).await;
         self.wire.answer();
         assert_eq!(ack.await.expect("the client answers"), 1);
     }
 
-    /// The server emits to all.
+    /// The server emits to all clients.
     pub(crate) async fn broadcast(&self) {
         let emit = || self.io.to("all").emit("move", &self.payload).expect("the clients are there");
         self.progress.by(self.members, emit).await;
     }
 
-    /// One more client connects, and joins the namespace.
+    /// Another client connects and joins the namespace.
     pub(crate) async fn connect(&self) {
         Wire::join(&self.io, &self.progress).await;
     }
@@ -227,7 +227,7 @@ fn service(progress: &Progress, config: SocketIoConfig) -> SocketIoService {
         .on("text", async |State(progress): State<Progress>, Data(_): Data<String>| progress.count())
         .on("echo", async |Data(data): Data<Move>| Ack(data))
         .with_state(progress.clone());
-    // No heartbeat falls into the time that is measured.
+    // No heartbeat during the measurement.
     let config = config.ping_interval(Duration::from_secs(3600));
     SocketIoService::new(config.namespace("/", namespace))
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, Error as _};
 
 use crate::{
-    engine::{Packet, PacketKind},
+    engine::{Packet, PacketType},
     packet::{ArgsError, EncodedArgs, EventPayload, Kind, Limits, MAX_JSON_DEPTH, decode, is_valid_json, read_args},
     room::{Room, Selection},
 };
@@ -109,7 +109,7 @@ pub(crate) fn is_event(packets: &[Packet]) -> bool {
     let Some((text, attachments)) = packets.split_first() else {
         return false;
     };
-    if text.kind() != PacketKind::Message || text.is_binary() || !attachments.iter().all(Packet::is_binary) {
+    if text.packet_type() != PacketType::Message || text.is_binary() || !attachments.iter().all(Packet::is_binary) {
         return false;
     }
     let Ok(header) = decode(text.clone(), ANY) else {

@@ -12,15 +12,16 @@ use super::{
     CloseCause, Connect, Connection, Direct, EngineSocket, HeldInput, Message, Packet, Peer, Reader, Transport,
 };
 
-/// A protocol over Engine.IO: makes a [`SessionHandler`] for each session.
+/// A protocol over Engine.IO. Creates a [`SessionHandler`] for each session.
 ///
-/// It is implemented for closures that take an [`EngineSocket`] and return a [`SessionHandler`]. It is called before the handshake
-/// is sent; what it sends follows the handshake.
+/// Implemented for closures that take an [`EngineSocket`] and return a [`SessionHandler`].
+///
+/// The engine calls [`open`](Self::open) before it sends the handshake. Messages that `open` sends follow the handshake.
 pub trait Handler: Send + Sync + 'static {
-    /// The handler of one session.
+    /// Handles one session.
     type Session: SessionHandler;
 
-    /// Handles a new session.
+    /// Creates the handler of a new session.
     fn open(&self, socket: EngineSocket) -> Self::Session;
 }
 
@@ -36,9 +37,10 @@ where
     }
 }
 
-/// Handles what happens in one session. Its methods are called one at a time, and never wait.
+/// Handles the events of one session.
 ///
-/// If a method panics, the session is closed.
+/// Methods are called one at a time, on the task that drives the session, and must not block. If one panics, the session is
+/// closed.
 ///
 /// ```
 /// use tower_socketio::engine::{CloseReason, EngineSocket, Message, SessionHandler};
@@ -56,11 +58,13 @@ where
 /// }
 /// ```
 pub trait SessionHandler: Send + 'static {
-    /// Called when the handshake has been queued, before the first message.
+    /// Called once the handshake has been queued, before the first message.
     fn opened(&mut self) {}
 
-    /// Returns ready if another message can be taken. Until then the session is not read, and the client is slowed down by the
-    /// flow control of its connection.
+    /// Returns ready if another message can be handled. Default: always.
+    ///
+    /// Until then the session is not read, so that the flow control of its connection slows the client down. The implementation
+    /// must register the waker of `cx` before it returns pending.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _ = cx;
         Poll::Ready(())
@@ -82,18 +86,18 @@ pub trait SessionHandler: Send + 'static {
 
 /// Why a session has ended.
 ///
-/// [`as_str`](Self::as_str) and `Display` give the reason as Node's server names it.
+/// [`as_str`](Self::as_str) and `Display` return the reason in the words of Node's server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CloseReason(CloseCause);
 
 impl CloseReason {
-    /// The reason as Node's server names it: `transport close`, for example.
+    /// Returns the reason in the words of Node's server, for example `transport close`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.0.as_str()
     }
 
-    /// What exactly happened, where the reason alone does not say it.
+    /// Returns a description of what happened, for reasons that have details.
     #[must_use]
     pub fn detail(self) -> Option<&'static str> {
         match self.0 {
@@ -114,30 +118,30 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Connects a [`Handler`] to the engine.
+/// Implements the engine's traits for a [`Handler`].
 pub(super) struct Adapter<H>(pub(super) H);
 
 impl<H: Handler> Connect for Adapter<H> {
     fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)> {
         let socket = EngineSocket::new(connection.clone());
-        let session = connection.engine.contained(|| self.0.open(socket))?;
+        let session = connection.engine.catch_panic(|| self.0.open(socket))?;
         let peer =
             Arc::new(HandledSession { connection: connection.clone(), handler: Mutex::new(Some(Box::new(session))) });
         Some((peer.clone(), Box::new(MessageReader(peer))))
     }
 }
 
-/// A session with its handler, until it has ended.
+/// A session and its handler. The handler is dropped when the session has ended.
 struct HandledSession {
     connection: Arc<Connection>,
     handler: Mutex<Option<Box<dyn SessionHandler>>>,
 }
 
 impl HandledSession {
-    /// Calls the handler. If it panics, the session is closed. Returns `None` then, and once the session has ended.
+    /// Calls the handler, and closes the session if it panics. Returns `None` if it panicked or the session has ended.
     fn call<R>(&self, call: impl FnOnce(&mut dyn SessionHandler) -> R) -> Option<R> {
         let mut handler = self.handler.lock();
-        let result = self.connection.engine.contained(|| Some(call(&mut **handler.as_mut()?)));
+        let result = self.connection.engine.catch_panic(|| Some(call(&mut **handler.as_mut()?)));
         if result.is_none() {
             log!(error, "the handler of a session panicked");
             self.connection.abort(CloseCause::Forced("the handler panicked"));
@@ -159,7 +163,7 @@ impl Peer for HandledSession {
     fn closed(&self, cause: CloseCause) {
         self.call(|handler| handler.closed(CloseReason(cause)));
         let handler = self.handler.lock().take();
-        self.connection.engine.contain(|| drop(handler));
+        self.connection.engine.catch_panic(|| drop(handler));
     }
 
     fn leave(&self, for_good: bool) {
@@ -179,7 +183,7 @@ struct MessageReader(Arc<HandledSession>);
 
 impl Reader for MessageReader {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // If there is no handler any more, the session has ended, and what is read is dropped.
+        // Without a handler the session has ended, and messages are dropped.
         self.0.call(|handler| handler.poll_ready(cx)).unwrap_or(Poll::Ready(()))
     }
 

@@ -18,10 +18,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Answer, Engine, EngineIoConfig, Handler, NotFound, OwnBody, Packet, ResponseBody, TransportError, handler::Adapter,
+    Engine, EngineBody, EngineFuture, EngineIoConfig, Handler, NotFound, Packet, ResponseBody, TransportError,
+    handler::Adapter,
 };
 
-/// A layer that serves Engine.IO, for a protocol of one's own.
+/// A layer that serves a custom protocol over Engine.IO.
+///
+/// Requests under the configured [path](EngineIoConfig::path) are handled by the engine. All others pass to the inner service.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -45,13 +48,13 @@ pub struct EngineIoLayer {
 }
 
 impl EngineIoLayer {
-    /// Creates a server. Services that are made by clones of the layer share it.
+    /// Creates a server. All services of the layer and its clones share it.
     #[must_use]
     pub fn new(config: EngineIoConfig, handler: impl Handler) -> Self {
         Self { engine: Engine::new(config, Box::new(Adapter(handler))) }
     }
 
-    /// Returns the handle to the server.
+    /// Returns a handle to the server.
     #[must_use]
     pub fn io(&self) -> EngineIo {
         EngineIo(self.engine.clone())
@@ -72,9 +75,27 @@ impl fmt::Debug for EngineIoLayer {
     }
 }
 
-/// Serves Engine.IO, and passes all other requests to the inner service.
+/// A service that serves Engine.IO and passes all other requests to the inner service.
 ///
-/// Made by [`EngineIoLayer`], or by [`new`](Self::new) without an inner service.
+/// Created by [`EngineIoLayer`], or by [`new`](Self::new) without an inner service.
+///
+/// ```no_run
+/// use tower_socketio::engine::{EngineIoConfig, EngineIoService, EngineSocket, Message, SessionHandler};
+///
+/// struct Echo(EngineSocket);
+///
+/// impl SessionHandler for Echo {
+///     fn message(&mut self, message: Message) {
+///         self.0.send(message).ok();
+///     }
+/// }
+///
+/// # async fn run() -> std::io::Result<()> {
+/// let service = EngineIoService::new(EngineIoConfig::new(), Echo);
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// axum::serve(listener, axum::Router::new().fallback_service(service)).await
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct EngineIoService<S = NotFound> {
     inner: S,
@@ -90,7 +111,7 @@ impl EngineIoService {
 }
 
 impl<S> EngineIoService<S> {
-    /// Returns the handle to the server.
+    /// Returns a handle to the server.
     #[must_use]
     pub fn io(&self) -> EngineIo {
         EngineIo(self.engine.clone())
@@ -111,7 +132,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if self.engine.config.file_of(request.uri().path()).is_none() {
+        if self.engine.config.strip_path(request.uri().path()).is_none() {
             return EngineIoFuture(Repr::Inner(self.inner.call(request)));
         }
         EngineIoFuture(match &self.engine.cors {
@@ -127,33 +148,33 @@ impl<S> fmt::Debug for EngineIoService<S> {
     }
 }
 
-/// Answers requests under the path. tower-http's CORS middleware wraps it.
+/// Handles requests under the path. tower-http's CORS service wraps it.
 #[derive(Clone)]
 struct Requests(Arc<Engine>);
 
 impl<B: Body> Service<Request<B>> for Requests {
-    type Response = Response<OwnBody>;
+    type Response = Response<EngineBody>;
     type Error = Infallible;
-    type Future = Answer<B>;
+    type Future = EngineFuture<B>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Answer<B> {
+    fn call(&mut self, request: Request<B>) -> EngineFuture<B> {
         self.0.handle(request)
     }
 }
 
-/// The future of an [`EngineIoService`].
+/// The response future of [`EngineIoService`].
 #[pin_project]
 pub struct EngineIoFuture<F, ReqBody>(#[pin] Repr<F, ReqBody>);
 
 #[pin_project(project = ReprProjection)]
 enum Repr<F, ReqBody> {
     Inner(#[pin] F),
-    Engine(#[pin] Answer<ReqBody>),
-    Cors(#[pin] cors::ResponseFuture<Answer<ReqBody>>),
+    Engine(#[pin] EngineFuture<ReqBody>),
+    Cors(#[pin] cors::ResponseFuture<EngineFuture<ReqBody>>),
 }
 
 impl<F, ReqBody, ResBody, E> Future for EngineIoFuture<F, ReqBody>
@@ -172,7 +193,7 @@ where
             ReprProjection::Cors(answer) => ready!(answer.poll(cx)),
         };
         let response = answer.unwrap_or_else(|never| match never {});
-        Poll::Ready(Ok(response.map(ResponseBody::own)))
+        Poll::Ready(Ok(response.map(ResponseBody::engine)))
     }
 }
 
@@ -184,30 +205,30 @@ impl<F, ReqBody> fmt::Debug for EngineIoFuture<F, ReqBody> {
 
 /// A handle to an Engine.IO server. Cloning is cheap.
 ///
-/// Made by [`EngineIoLayer::io`] and [`EngineIoService::io`].
+/// Returned by [`EngineIoLayer::io`] and [`EngineIoService::io`].
 #[derive(Debug, Clone)]
 pub struct EngineIo(Arc<Engine>);
 
 impl EngineIo {
-    /// The number of sessions that exist now.
+    /// Returns the number of open sessions.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.sessions.len()
     }
 
-    /// The number of times so far that a handler or a callback panicked.
+    /// Returns how often handlers and callbacks have panicked.
     #[must_use]
     pub fn panics(&self) -> u64 {
         self.0.panics()
     }
 
-    /// The [path](EngineIoConfig::path) that is served, with a slash at its end.
+    /// Returns the [path](EngineIoConfig::path) of the server, with a trailing slash.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.0.config.path
     }
 
-    /// Opens a session over a transport of the caller's, and carries it until its end. See
+    /// Opens a session over a custom transport, and drives it to its end. See
     /// [`SocketIo::accept`](crate::SocketIo::accept).
     ///
     /// # Cancel safety
@@ -222,8 +243,9 @@ impl EngineIo {
         }
     }
 
-    /// Closes all sessions: what is queued is sent first. The future is ready when all have ended, but after five seconds at the
-    /// latest; then what is left is aborted. New sessions may open.
+    /// Closes all sessions, after their queued packets, and waits until they have ended.
+    ///
+    /// Sessions that have not ended after five seconds are aborted. New sessions may open meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -232,12 +254,13 @@ impl EngineIo {
         self.0.close().await;
     }
 
-    /// Opens no session any more, and closes all sessions, spread evenly over the duration. New ones are refused with 503 and code
-    /// 4. The future is ready at most five seconds after the duration.
+    /// Rejects new sessions and closes all others, spread evenly over the duration.
+    ///
+    /// New sessions are rejected with status 503 and code 4. The future completes at most five seconds after the duration.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the sessions that are left stay, but no new ones are opened.
+    /// If the future is dropped, the remaining sessions stay open, and new ones are still rejected.
     pub async fn drain(&self, duration: Duration) {
         self.0.drain(duration).await;
     }

@@ -1,7 +1,13 @@
-//! Engine.IO: sessions over long-polling, WebSocket and other streams, without Socket.IO.
+//! Engine.IO without Socket.IO: sessions over long-polling, WebSocket and other streams.
 //!
-//! An [`EngineIoLayer`] serves a protocol of one's own to clients of `engine.io-client`: text and binary messages over the transport
-//! that works, with heartbeat, upgrade and limits. Socket.IO is such a protocol; [`SocketIoLayer`](crate::SocketIoLayer) serves it.
+//! An [`EngineIoLayer`] serves a custom protocol to clients of `engine.io-client`. Its [`Handler`] exchanges text and binary
+//! messages with each client; the engine implements transports, heartbeat, upgrade and limits.
+//! [`SocketIoLayer`](crate::SocketIoLayer) serves Socket.IO, which is such a protocol.
+//!
+//! It implements revision 4 of the [Engine.IO protocol], and revision 3 if
+//! [`allow_eio3`](EngineIoConfig::allow_eio3) is set.
+//!
+//! [Engine.IO protocol]: https://github.com/socketio/engine.io-protocol
 
 mod config;
 mod connection;
@@ -17,18 +23,6 @@ mod shutdown;
 mod socket;
 mod transport;
 
-pub(crate) use self::{
-    config::{BadUpgrade, ConnectionTimeouts, engine_settings},
-    connection::{Connect, Connection, Engine, SendError, Sent},
-    http::{Answer, OwnBody},
-    observe::ConnectionSpan,
-    proto::{
-        CloseCause, HandshakeQuery, MESSAGE_BYTE, OpenPacket, Outbox, PacketQueue, Payload, PayloadDecoder, ProbeStep,
-        Receipt, Refusal, Session, Timing, WireFormat, encode_payload, error_body, generate_id,
-    },
-    seam::{Direct, HeldInput, Peer, Reader},
-    transport::{Activity, CLOSE_TIMEOUT, InUse, ServedIo},
-};
 pub use self::{
     config::{ClientAddress, ConnectionError, EngineIoConfig, Origins},
     connection::ConnectionRequest,
@@ -36,9 +30,21 @@ pub use self::{
     http::{NotFound, ResponseBody},
     layer::{EngineIo, EngineIoFuture, EngineIoLayer, EngineIoService},
     message::Message,
-    proto::{Packet, PacketError, PacketKind, PacketPayload, Protocol, Transport},
+    proto::{Frame, Packet, PacketError, PacketType, ParseTransportError, ProtocolVersion, Transport},
     socket::{EngineSendError, EngineSocket},
     transport::TransportError,
+};
+pub(crate) use self::{
+    config::{ConnectionTimeouts, UpgradeError, engine_settings},
+    connection::{Connect, Connection, Engine, SendError, Sent},
+    http::{EngineBody, EngineFuture},
+    observe::ConnectionSpan,
+    proto::{
+        CloseCause, OpenPacket, Outbox, PacketOutcome, PacketQueue, Payload, PayloadDecoder, ProbeAction, RequestError,
+        RequestQuery, Session, SessionConfig, V3_MESSAGE_TYPE, WireFormat, encode_payload, error_body, generate_id,
+    },
+    seam::{Direct, HeldInput, Peer, Reader},
+    transport::{Activity, CLOSE_TIMEOUT, InUse, ServedIo},
 };
 
 #[cfg(any(test, fuzzing))]

@@ -1,4 +1,4 @@
-//! The seam between the engine and the protocol above it. [`Connect`](super::Connect) belongs to it, and makes the two of a session.
+//! The traits by which the engine calls the protocol above it. [`Connect`](super::Connect) belongs to it, and makes the two of a session.
 
 use std::{
     sync::Arc,
@@ -7,42 +7,42 @@ use std::{
 
 use super::{CloseCause, Packet, Transport};
 
-/// A client, as the protocol above Engine.IO keeps it.
+/// The protocol's state of a client.
 pub(crate) trait Peer: Send + Sync + 'static {
-    /// The session is open. Called once, by the task that carries it.
+    /// Called once, when the session is open, by the task that drives it.
     fn opened(self: Arc<Self>, cx: &mut Context<'_>);
 
-    /// The session has moved to another transport.
+    /// Called when the session has moved to another transport.
     fn upgraded(&self, transport: Transport) {
         let _ = transport;
     }
 
-    /// The session has ended. Called once, by the task that carried it.
+    /// Called once, when the session has ended, by the task that drove it.
     fn closed(&self, cause: CloseCause);
 
-    /// The server is closing: closes the connection once what is under way has been finished. `for_good` tells the client not to
-    /// come back.
+    /// Closes the connection once its handlers have finished, because the server is closing. With `for_good`, the client is told
+    /// not to reconnect.
     fn leave(&self, for_good: bool);
 
-    /// The server has waited long enough: closes the connection, after what is queued.
+    /// Closes the connection after the queued packets, because its handlers have not finished in time.
     fn shut_down(&self, for_good: bool);
 
-    /// Whether something of the client's is still being handled. A server that closes waits for that.
+    /// Returns `true` while handlers of the client run. A server that closes waits for them.
     fn is_busy(&self) -> bool;
 }
 
-/// Reads the messages of a session, in order: its calls never overlap, whichever transport carries the session.
+/// Handles the messages of a session, in order. Calls never overlap, regardless of the transport.
 pub(crate) trait Reader: Send {
-    /// Ready when another message can be taken. Until then the connection is not read.
+    /// Returns ready if another message can be handled. Until then the connection is not read.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Takes a message. A reply that is ready at once may be sent by `direct`.
+    /// Handles a message. A response that is ready at once may be sent through `direct`.
     fn receive(&mut self, message: Packet, direct: &mut Direct<'_>, cx: &mut Context<'_>);
 
-    /// What was received and has not been handled.
+    /// Returns what has been received, but not handled.
     fn held(&self) -> HeldInput;
 
-    /// Whether everything that was received has been handled.
+    /// Returns `true` if all that has been received has been handled.
     fn is_idle(&self) -> bool;
 }
 
@@ -58,14 +58,14 @@ pub(crate) struct HeldInput {
 
 type SendNow<'a> = dyn FnMut(&[u8], &[Packet]) -> bool + 'a;
 
-/// Sends past the outbox, if the outbox is empty and the transport has room.
+/// Bypasses the outbox: writes to the transport at once if the outbox is empty and the transport has room.
 pub(crate) struct Direct<'a> {
     send: Option<&'a mut SendNow<'a>>,
     used: bool,
 }
 
 impl<'a> Direct<'a> {
-    /// For transports that cannot send at once.
+    /// For transports that cannot write at once. Every send fails.
     pub(crate) fn unavailable() -> Self {
         Self { send: None, used: false }
     }
@@ -79,14 +79,14 @@ impl<'a> Direct<'a> {
         self.send.is_some()
     }
 
-    /// Sends a text and its attachments, all or none. If it returns false, they have to be queued instead.
+    /// Sends a text and its attachments, all or none. If it returns `false`, the caller must queue them instead.
     pub(crate) fn try_send(&mut self, text: &[u8], attachments: &[Packet]) -> bool {
         let sent = self.send.as_mut().is_some_and(|send| send(text, attachments));
         self.used |= sent;
         sent
     }
 
-    /// Whether something was sent, so that the outbox was empty.
+    /// Returns `true` if something was sent, which means that the outbox was empty.
     pub(super) fn was_used(&self) -> bool {
         self.used
     }

@@ -47,13 +47,13 @@ impl Engine {
         })
     }
 
-    /// Whether so much waits for clients that some must be closed before more is read.
+    /// Returns `true` while the output budget is exceeded, so that clients must be closed before more is read.
     #[inline]
     pub(super) fn is_shedding(&self) -> bool {
         self.shedding.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns the caller's runtime, and remembers it for callers outside of a runtime.
+    /// Returns the current runtime, and stores it for callers outside of a runtime.
     pub(crate) fn runtime(&self) -> Handle {
         let current = Handle::current();
         let mut known = self.runtime.lock();
@@ -63,27 +63,23 @@ impl Engine {
         current
     }
 
-    /// Returns the caller's runtime, or else the one on which a connection was opened last.
-    pub(crate) fn known_runtime(&self) -> Option<Handle> {
+    /// Returns the current runtime, or else the one on which a connection was opened last.
+    pub(crate) fn try_runtime(&self) -> Option<Handle> {
         Handle::try_current().ok().or_else(|| self.runtime.lock().clone())
     }
 
-    /// Waits for something until a time, on a thread without a runtime too. Returns `None` if the time is up, or if no runtime is known.
+    /// Awaits a future until a deadline, also on a thread outside of a runtime. Returns `None` after the deadline, or if no runtime
+    /// is known.
     pub(crate) fn until<F: Future>(&self, at: Instant, future: F) -> impl Future<Output = Option<F::Output>> {
-        let limited = self.known_runtime().map(|runtime| {
+        let limited = self.try_runtime().map(|runtime| {
             let _entered = runtime.enter();
             timeout_at(at, future)
         });
         async move { limited?.await.ok() }
     }
 
-    /// Runs user code: a hook or a drop. Returns whether it did not panic.
-    pub(crate) fn contain(&self, run: impl FnOnce()) -> bool {
-        self.contained(run).is_some()
-    }
-
-    /// As [`contain`](Self::contain), for a hook that returns something. Returns `None` if it panicked.
-    pub(crate) fn contained<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
+    /// Runs user code, such as a hook or the drop of a user's value. Returns `None` if it panicked, after counting the panic.
+    pub(crate) fn catch_panic<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
         let result = catch_panic(run);
         if result.is_none() {
             self.count_panic();
@@ -102,7 +98,7 @@ impl Engine {
         self.panics.load(Ordering::Relaxed)
     }
 
-    /// Counts a session for its address, if addresses have a share.
+    /// Counts a session of an address, if their number is limited.
     pub(crate) fn take_share(&self, address: Option<IpAddr>) -> Result<Option<Permit<IpAddr>>, OpenError> {
         let Some((address, max)) = address.zip(self.config.max_sessions_per_address) else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Opening sessions over other transports, and the end of all sessions.
+//! Sessions over custom transports, and graceful shutdown.
 
 use std::{
     pin::pin,
@@ -14,41 +14,41 @@ use tokio::time::Instant;
 use crate::util::{FOREVER, log};
 
 use super::{
-    CLOSE_TIMEOUT, CloseCause, Connection, ConnectionRequest, Engine, HandshakeQuery, Packet, Peer, Protocol,
+    CLOSE_TIMEOUT, CloseCause, Connection, ConnectionRequest, Engine, Packet, Peer, ProtocolVersion, RequestQuery,
     Transport, TransportError, WireFormat, generate_id,
-    transport::{Foreign, carry},
+    transport::{Driver, Foreign},
 };
 
-/// How long an engine that closes waits for handlers, before it closes their connections.
+/// How long an engine that closes waits for handlers before it closes their connections.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(4);
 
 type Client = (Arc<Connection>, Arc<dyn Peer>);
 
 impl Engine {
-    /// Opens a connection over a transport of packets. The future carries it until its end. Returns `None` if the connection is refused.
+    /// Opens a connection over a custom transport. The future drives it to its end. Returns `None` if the connection is rejected.
     pub(crate) fn accept<T>(self: &Arc<Self>, request: Parts, transport: T) -> Option<impl Future<Output = ()>>
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
-        let protocol = HandshakeQuery::parse(request.uri.query().unwrap_or_default()).protocol();
-        let protocol = protocol.filter(|_| self.config.allow_eio3).unwrap_or(Protocol::V4);
+        let protocol = RequestQuery::parse(request.uri.query().unwrap_or_default()).protocol();
+        let protocol = protocol.filter(|_| self.config.allow_eio3).unwrap_or(ProtocolVersion::V4);
         let id = match &self.config.generate_id {
             None => Some(generate_id()),
-            Some(generate) => self.contained(|| generate(&request).into()),
+            Some(generate) => self.catch_panic(|| generate(&request).into()),
         };
         let Some(id) = id.filter(|id| !id.is_empty()) else {
-            log!(warn, "a connection is not accepted: `generate_id` panicked, or its id is empty");
+            log!(warn, "connection rejected: `generate_id` panicked or returned an empty id");
             return None;
         };
-        let wire_format = WireFormat::plain(protocol);
+        let wire_format = WireFormat::default_for(protocol);
         let Ok(request) = ConnectionRequest::new(request, usize::MAX) else {
-            log!(warn, "a connection is not accepted: the target of its request cannot be kept");
+            log!(warn, "connection rejected: the target of its request is too long");
             return None;
         };
         match Connection::open(self.clone(), id, request, Transport::Custom, wire_format, None) {
-            Ok(connection) => Some(carry(connection, Foreign::new(transport))),
+            Ok(connection) => Some(Driver::start(connection, Foreign::new(transport))),
             Err(_) => {
-                log!(warn, "a connection is not accepted: its id is taken, or the server is being drained");
+                log!(warn, "connection rejected: its id is taken, or the server is draining");
                 None
             }
         }
@@ -62,43 +62,43 @@ impl Engine {
         all
     }
 
-    /// Closes all connections, once the handlers that run have ended. Clients are told not to come back.
+    /// Closes all connections once their handlers have finished. Clients are told not to reconnect.
     pub(crate) async fn close(&self) {
         let clients = self.all_clients();
         clients.iter().for_each(|(_, peer)| peer.leave(true));
         self.wait_or_abort(&clients, true).await;
     }
 
-    /// Opens no session any more, and closes all connections, spread evenly over the duration.
+    /// Rejects new sessions and closes all connections, spread evenly over the duration.
     pub(crate) async fn drain(&self, duration: Duration) {
         self.draining.store(true, Ordering::SeqCst);
         let clients = self.all_clients();
         let (begin, duration) = (Instant::now(), duration.min(FOREVER));
-        // Each connection has its moment; all before these have been closed, or are known to have ended.
+        // `closed` clients have been closed, and the first `ended` of them have ended.
         let (mut closed, mut ended) = (0, 0);
         while closed < clients.len() {
-            // One at least, however the clock is rounded.
+            // At least one, so that rounding cannot stall the loop.
             let due = due_by(begin.elapsed(), duration, clients.len()).max(closed + 1);
             clients[closed..due].iter().for_each(|(_, peer)| peer.leave(false));
             closed = due;
             let next = begin + duration.mul_f64(closed as f64 / clients.len() as f64);
-            // If all have left by themselves, there is nothing to wait for.
+            // Stop early if all connections have ended.
             if self.until(next, self.wait_closed(&clients, &mut ended)).await.is_some() {
                 break;
             }
         }
-        // Some may have opened while the flag was set.
+        // Sessions may have opened while the flag was being set.
         let all: Vec<_> = clients.into_iter().chain(self.all_clients()).collect();
         all.iter().for_each(|(_, peer)| peer.leave(false));
         self.wait_or_abort(&all, false).await;
     }
 
-    /// Waits until connections and their handlers have ended. `ended` is how many of the first ones are known to have; as it is kept
-    /// from one call to the next, each connection is looked at once.
+    /// Waits until connections and their handlers have ended. `ended` counts those at the beginning of the list that are known to
+    /// have; it persists between calls, so that each connection is checked once.
     async fn wait_closed(&self, clients: &[Client], ended: &mut usize) {
         while let Some((connection, peer)) = clients.get(*ended) {
             let mut notified = pin!(self.ended.notified());
-            // From here on no notification is missed.
+            // Notifications from here on are received.
             notified.as_mut().enable();
             if connection.has_ended() && !peer.is_busy() {
                 *ended += 1;
@@ -108,8 +108,8 @@ impl Engine {
         }
     }
 
-    /// Waits until connections and their handlers have ended. Closes those whose handlers take too long, and aborts those that take
-    /// too long to close.
+    /// Waits until connections and their handlers have ended. Closes connections whose handlers take too long, and aborts those
+    /// that then do not close in time.
     async fn wait_or_abort(&self, clients: &[Client], for_good: bool) {
         let (begin, mut ended) = (Instant::now(), 0);
         if self.until(begin + HANDLER_TIMEOUT, self.wait_closed(clients, &mut ended)).await.is_some() {
@@ -122,7 +122,7 @@ impl Engine {
     }
 }
 
-/// How many of `all` connections, whose moments are spread evenly over a duration, are to be closed after this time.
+/// Returns how many of `all` connections must have been closed after `elapsed`, if they are spread evenly over `duration`.
 fn due_by(elapsed: Duration, duration: Duration, all: usize) -> usize {
     match elapsed < duration {
         true => ((elapsed.as_secs_f64() / duration.as_secs_f64() * all as f64) as usize + 1).min(all),

@@ -1,8 +1,10 @@
 use std::{error::Error, fmt, future::poll_fn, net::SocketAddr, sync::Arc};
 
-use super::{CloseCause, Connection, ConnectionRequest, Message, Protocol, SendError, Session, Transport};
+use super::{CloseCause, Connection, ConnectionRequest, Message, ProtocolVersion, SendError, Session, Transport};
 
-/// A session of Engine.IO: sends messages to its client, and closes it. Cloning is cheap.
+/// A handle to an Engine.IO session: sends messages to its client, and closes it. Cloning is cheap.
+///
+/// Passed to [`Handler::open`](super::Handler::open).
 #[derive(Clone)]
 pub struct EngineSocket(Arc<Connection>);
 
@@ -11,60 +13,60 @@ impl EngineSocket {
         Self(connection)
     }
 
-    /// The id of the session. It is a secret: who knows it can send and receive in the client's name.
+    /// Returns the id of the session. It is a secret: its holder can send and receive as the client.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.0.id
     }
 
-    /// The revision of Engine.IO that the client speaks.
+    /// Returns the revision of Engine.IO that the client speaks.
     #[must_use]
-    pub fn protocol(&self) -> Protocol {
+    pub fn protocol(&self) -> ProtocolVersion {
         self.0.wire_format.protocol
     }
 
-    /// The transport that carries the session now. An upgrade changes it.
+    /// Returns the current transport of the session. An upgrade changes it.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.0.transport()
     }
 
-    /// The request that opened the session.
+    /// Returns the request that opened the session.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
         &self.0.request
     }
 
-    /// The address of the peer. See [`ConnectionRequest::address`].
+    /// Returns the address of the peer. See [`ConnectionRequest::remote_addr`].
     #[must_use]
-    pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.0.request.address()
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.0.request.remote_addr()
     }
 
-    /// Whether the session is open.
+    /// Returns `true` if the session is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.inspect(Session::is_open)
     }
 
-    /// Whether a message that is sent now leaves at once.
+    /// Returns `true` if a message that is sent now is written at once.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.0.inspect(Session::is_writable)
     }
 
-    /// How many bytes wait to be sent, and some more for each message.
+    /// Returns the number of queued bytes, including some overhead for each message.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.0.inspect(Session::buffered_bytes)
     }
 
-    /// Queues a message, in order.
+    /// Queues a message. Messages are sent in order.
     ///
     /// # Errors
     ///
-    /// If the session is closed, or if the message finds no room: more than
-    /// [`max_buffered_bytes`](super::EngineIoConfig::max_buffered_bytes) would wait. In the latter case the session stays open.
+    /// Returns an error if the session is closed, or if the queue would exceed
+    /// [`max_buffered_bytes`](super::EngineIoConfig::max_buffered_bytes). In the latter case the session stays open.
     pub fn send(&self, message: impl Into<Message>) -> Result<(), EngineSendError> {
         let packet = message.into().into_packet();
         let sent = self.0.send(std::slice::from_ref(&packet), false).map_err(EngineSendError)?;
@@ -74,23 +76,23 @@ impl EngineSocket {
         Ok(())
     }
 
-    /// Waits until everything that was queued has been written to the network, or the session has ended.
+    /// Waits until all queued messages have been written to the network, or the session has ended.
     ///
     /// # Cancel safety
     ///
-    /// The future can be dropped at any time.
+    /// This method is cancel safe.
     pub async fn drained(&self) {
         poll_fn(|cx| self.0.poll_drained(cx.waker())).await;
     }
 
-    /// Closes the session: what is queued is sent first.
+    /// Closes the session, after the queued messages.
     pub fn close(&self) {
         self.0.close(CloseCause::Forced("closed by the server"));
     }
 }
 
 impl fmt::Debug for EngineSocket {
-    /// Leaves out the id, which is a secret.
+    /// Omits the id, which is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineSocket")
             .field("protocol", &self.protocol())
@@ -104,13 +106,13 @@ impl fmt::Debug for EngineSocket {
 pub struct EngineSendError(SendError);
 
 impl EngineSendError {
-    /// Whether the session is closed.
+    /// Returns `true` if the session is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0 == SendError::Closed
     }
 
-    /// Whether the message found no room, because the client reads too slowly.
+    /// Returns `true` if the queue is full, because the client reads too slowly.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.0 == SendError::Full
@@ -121,7 +123,7 @@ impl fmt::Display for EngineSendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             SendError::Closed => "the session is closed",
-            SendError::Full => "max_buffered_bytes would be exceeded",
+            SendError::Full => "the message would exceed max_buffered_bytes",
         })
     }
 }

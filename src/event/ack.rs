@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     packet::{EncodedArgs, Target, encode_ack},
-    parser::prepare,
+    parser::try_encode_by,
     server::{EmitError, Socket},
     util::log,
 };
@@ -83,7 +83,7 @@ impl PendingAck {
         let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
         let packet = encode_ack(target, args);
         if let Some(parser) = &socket.namespace.settings.parser {
-            prepare(&packet, &**parser, || socket.namespace.count_panic()).map_err(EmitError::parser)?;
+            try_encode_by(&packet, &**parser, || socket.namespace.count_panic()).map_err(EmitError::parser)?;
         }
         if self.is_answered() {
             return Ok(());

@@ -135,7 +135,7 @@ impl Listeners {
         }
         if let Some(event) = OutgoingEvent::new(packet) {
             for observer in observers {
-                server.contain(|| observer(&event));
+                server.catch_panic(|| observer(&event));
             }
         }
         OBSERVING.set(false);

@@ -52,7 +52,7 @@ impl EventRequest {
         let server = &self.socket().inner().client.server;
         server.count_rejection();
         if let Some(hook) = &server.hooks.on_rejection {
-            server.contain(|| hook(self.socket().inner(), self.event(), &message));
+            server.catch_panic(|| hook(self.socket().inner(), self.event(), &message));
         }
         rejection.into_event_response()
     }

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_service::Service;
 
-use crate::util::Absorb;
+use crate::util::InfallibleService;
 
 use super::{
     future::EventFuture,
@@ -45,7 +45,7 @@ impl EventRoute {
         S::Error: Into<BoxError> + 'static,
         S::Future: Send + 'static,
     {
-        let service = Absorb::new(service, IntoEventResponse::into_event_response);
+        let service = InfallibleService::new(service, IntoEventResponse::into_event_response);
         Self(Repr::Service(BoxCloneSyncService::new(service)))
     }
 

@@ -1,41 +1,41 @@
-//! The session state machine, by arbitrary calls, against its invariants.
+//! Checks the invariants of the session state machine under arbitrary calls.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use crate::engine::{CloseCause, Packet, PacketKind, Protocol, Receipt, Session, Timing};
+use crate::engine::{CloseCause, Packet, PacketOutcome, PacketType, ProtocolVersion, Session, SessionConfig};
 
 const INTERVAL: Duration = Duration::from_secs(25);
 const TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_BUFFERED: usize = 2000;
 
-/// A session, and what is known of it from outside.
+/// A session, and a model of it.
 struct Bench {
     session: Session,
     now: Instant,
-    /// What was accepted, and has not left yet.
+    /// The packets that were accepted, but not sent.
     waiting: VecDeque<u32>,
     next: u32,
     cause: Option<CloseCause>,
-    /// When the client was heard last.
+    /// The time of the last packet from the client.
     heard: Instant,
 }
 
-/// A session: the first byte says which, each other one is a call.
+/// Runs a session. The first byte selects its kind, each further byte is a call.
 ///
-/// * What is closed stays closed, for the same reason, and accepts and sends nothing.
-/// * While it is open, what was accepted leaves once, in order.
-/// * Until it is closed there is a deadline, which is not further away than the heartbeat.
-/// * It does not live longer than interval and timeout without a sign of life.
+/// * A closed session stays closed with the same reason, and neither accepts nor sends packets.
+/// * While it is open, accepted packets are sent once, in order.
+/// * Until it is closed it has a deadline, which is not later than that of the heartbeat.
+/// * Without packets from the client, it ends after interval and timeout.
 pub fn session(data: &[u8]) {
     let Some((form, calls)) = data.split_first() else {
         return;
     };
     let now = Instant::now();
-    let protocol = if form & 1 == 0 { Protocol::V4 } else { Protocol::V3 };
-    let timing = Timing {
+    let protocol = if form & 1 == 0 { ProtocolVersion::V4 } else { ProtocolVersion::V3 };
+    let timing = SessionConfig {
         ping_interval: INTERVAL,
         ping_timeout: TIMEOUT,
         max_buffered_bytes: MAX_BUFFERED,
@@ -53,7 +53,7 @@ pub fn session(data: &[u8]) {
 }
 
 fn number(packet: &Packet) -> Option<u32> {
-    (packet.kind() == PacketKind::Message).then(|| {
+    (packet.packet_type() == PacketType::Message).then(|| {
         let text = std::str::from_utf8(packet.data()).expect("our own text");
         text.trim_end_matches('x').parse().expect("our own number")
     })
@@ -84,12 +84,12 @@ impl Bench {
             }
             28 => self.session.flushed(),
             29 => {
-                if self.session.passes_outbox() {
+                if self.session.try_bypass() {
                     assert!(self.waiting.is_empty(), "an answer overtakes what waits");
                 }
             }
             30 => {
-                self.session.excuse_silence(now);
+                self.session.defer_timeout(now);
                 self.heard = now;
             }
             _ => {
@@ -110,7 +110,7 @@ impl Bench {
         self.next += 1;
     }
 
-    /// A packet has left.
+    /// Checks a packet that is sent.
     fn sent(&mut self, packet: &Packet) {
         if let Some(number) = number(packet) {
             assert_eq!(self.waiting.pop_front(), Some(number), "out of order, lost or repeated");
@@ -123,7 +123,7 @@ impl Bench {
         let answer = self.session.poll_answer();
         assert!(!(due && answer.is_none()), "a poll is due and gets no answer");
         for packet in answer.iter().flatten() {
-            assert!(closed.is_none() || packet.kind() != PacketKind::Message, "a closed session sends");
+            assert!(closed.is_none() || packet.packet_type() != PacketType::Message, "a closed session sends");
             self.sent(packet);
         }
     }
@@ -132,17 +132,17 @@ impl Bench {
         const PACKETS: [&str; 8] = ["4a", "3", "2", "4b", "6", "0{}", "1", "5"];
         let packet = Packet::from_text(PACKETS[usize::from(which)]).expect("a packet");
         let (now, was_open) = (self.now, self.session.is_open());
-        let receipt = match self.session.hands_on(&packet) {
-            true => Receipt::Message,
+        let receipt = match self.session.is_forwarded(&packet) {
+            true => PacketOutcome::Forward,
             false => self.session.handle_packet(|| now, &packet),
         };
-        assert_eq!(receipt == Receipt::Message, was_open && packet.kind() == PacketKind::Message);
+        assert_eq!(receipt == PacketOutcome::Forward, was_open && packet.packet_type() == PacketType::Message);
         if was_open {
             self.heard = now;
         }
     }
 
-    /// Lets time pass, and the timers run.
+    /// Advances the clock, and runs the timers.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..1000 {

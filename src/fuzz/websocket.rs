@@ -1,4 +1,4 @@
-//! The WebSocket decoder against tungstenite's.
+//! Compares the WebSocket decoder with that of tungstenite.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -9,13 +9,13 @@ use tokio_tungstenite::tungstenite::{
 
 use crate::engine::fuzz::{Decoded, decode};
 
-/// The largest message.
+/// The maximum size of a message.
 const LIMIT: usize = 300;
 
-/// Bytes of a client, which arrive in pieces. The first byte says how large the pieces are.
+/// Decodes bytes of a client that arrive in pieces. The first byte selects the size of the pieces.
 ///
-/// Both decoders find the same messages. They may find a broken rule at different places: tungstenite checks a text before it is whole,
-/// ours a header.
+/// Both decoders must return the same messages. They may detect a violation at different places: tungstenite validates text before
+/// it is complete, this crate checks headers.
 pub fn websocket(data: &[u8]) {
     let Some((piece, bytes)) = data.split_first() else {
         return;
@@ -23,18 +23,18 @@ pub fn websocket(data: &[u8]) {
     let pieces = bytes.chunks(usize::from(*piece).max(1));
     let (ours, violation) = decode(LIMIT, pieces);
     let (mut theirs, is_utf8) = decode_by_tungstenite(bytes);
-    // A close frame whose code must not be sent.
+    // A close frame with an invalid code.
     if violation && theirs.last() == Some(&Decoded::Close(Some(CloseCode::Protocol.into()))) {
         theirs.pop();
     }
-    // A text that is not UTF-8 is found out before it is whole, or once it is.
+    // Invalid UTF-8 is detected before the text is complete, or once it is.
     let common = if is_utf8 { ours.len() } else { theirs.len() };
     assert_eq!(ours.get(..common), Some(&*theirs));
     let (whole, of_whole) = decode(LIMIT, [bytes]);
     assert_eq!((ours, violation), (whole, of_whole), "it depends on how the bytes are cut");
 }
 
-/// The messages, and whether all text is UTF-8.
+/// Returns the messages, and whether all text is UTF-8.
 fn decode_by_tungstenite(bytes: &[u8]) -> (Vec<Decoded>, bool) {
     let config = WebSocketConfig::default().max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
     let mut context = WebSocketContext::new(Role::Server, Some(config));
@@ -55,7 +55,7 @@ fn decode_by_tungstenite(bytes: &[u8]) -> (Vec<Decoded>, bool) {
     }
 }
 
-/// Has sent some bytes, and takes any.
+/// A stream that yields some bytes, and accepts any.
 struct Peer<'a>(Cursor<&'a [u8]>);
 
 impl Read for Peer<'_> {

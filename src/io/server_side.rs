@@ -107,7 +107,7 @@ impl<R> fmt::Debug for ServerSideAcks<R> {
 fn publish(server: &Server, command: ClusterCommand) {
     if let Some(adapter) = &server.settings.adapter {
         let message = ClusterMessage { namespace: "/".into(), rooms: Vec::new(), except: Vec::new(), command };
-        server.contain(|| adapter.publish(message));
+        server.catch_panic(|| adapter.publish(message));
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) fn deliver(server: &Arc<Server>, command: &ClusterCommand) {
     match command {
         ClusterCommand::ServerSideEmit { event, args, from, ack } => {
             let known = server.server_side.contains_key(event);
-            if let (true, Some(runtime)) = (known, server.known_runtime()) {
+            if let (true, Some(runtime)) = (known, server.try_runtime()) {
                 let (server, event, args) = (server.clone(), event.clone(), args.clone());
                 let reply = ack.map(|id| (from.clone(), id));
                 runtime.spawn(async move { handle(&server, &event, args, reply).await });

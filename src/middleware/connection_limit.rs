@@ -17,13 +17,12 @@ use crate::{
     util::{Counts, log},
 };
 
-use super::{HttpResponseFuture, http_future::Refusal};
+use super::{future::HttpResponseFuture, http_future::ErrorResponse};
 
-/// Caps the sockets that are connected at a time, for each key: a peer's address, a user, or anything else that the CONNECT
-/// request tells.
+/// Limits the number of connected sockets for each key: a client's address, a user, or another property of the CONNECT request.
 ///
-/// tower's concurrency limits count CONNECTs that are being answered; this one counts sockets, from their CONNECT until they
-/// are disconnected, for whatever reason. It goes on a namespace:
+/// tower's concurrency limits count CONNECTs in progress. This layer counts sockets, from their CONNECT until they are
+/// disconnected. Use it on a namespace:
 ///
 /// ```
 /// use tower_socketio::{Namespace, middleware::ConnectionLimitLayer};
@@ -33,15 +32,16 @@ use super::{HttpResponseFuture, http_future::Refusal};
 ///
 /// let chat = Namespace::new()
 ///     .layer(ConnectionLimitLayer::new(3, |request| request.extensions.get::<User>().map(|user| user.id)))
-///     // Around it: the layer that tells who the user is.
+///     // An outer layer, which authenticates the user.
 ///     .layer(axum::Extension(User { id: 7 }));
 /// # let _: Namespace = chat;
 /// ```
 ///
-/// Over the cap the client is refused: its `connect_error` gets "too many connections", with `data` of `{"limit": 3}`.
+/// Above the limit, a client is rejected: it gets a `connect_error` with the message "too many connections" and the `data`
+/// `{"limit": 3}`.
 ///
-/// Clones of a layer count together: put clones of one layer on several namespaces to cap what a key has in all of them.
-/// Another `new` counts for itself. The count is that of this process.
+/// Clones of a layer share their counts: use clones on several namespaces to limit their sockets together. The counts are local
+/// to the process.
 #[derive(Clone)]
 pub struct ConnectionLimitLayer {
     max: usize,
@@ -50,20 +50,20 @@ pub struct ConnectionLimitLayer {
 
 type Acquire = dyn Fn(&Parts) -> Place + Send + Sync;
 
-/// What a CONNECT gets.
+/// The result of a CONNECT.
 enum Place {
-    /// It has no key.
+    /// It has no key and is not counted.
     Uncounted,
-    /// Released when it is dropped.
+    /// It is counted until this value is dropped.
     Taken(Box<dyn Any + Send>),
     Full,
 }
 
 impl ConnectionLimitLayer {
-    /// At most `max` sockets for each key. A CONNECT for which `key` gives `None` is not counted.
+    /// Creates a layer that allows at most `max` sockets for each key. A CONNECT for which `key` returns `None` is not counted.
     ///
-    /// `key` sees the request as [`Namespace::layer`](crate::Namespace::layer) does, with the
-    /// [`SocketRef`](crate::SocketRef) among its extensions. A key is held in memory while one of its sockets is connected.
+    /// `key` gets the request as in [`Namespace::layer`](crate::Namespace::layer), with the [`SocketRef`](crate::SocketRef) among its
+    /// extensions. A key is kept in memory while it has a connected socket.
     #[must_use]
     pub fn new<K>(max: usize, key: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static) -> Self
     where
@@ -80,14 +80,14 @@ impl ConnectionLimitLayer {
         Self { max, acquire: Arc::new(acquire) }
     }
 
-    /// At most `max` sockets for each address of a client. The addresses of an IPv6 network of 64 bits, which one host has
-    /// all to itself, count as one.
+    /// Creates a layer that allows at most `max` sockets for each client address. IPv6 addresses of the same 64-bit network count as
+    /// one.
     ///
-    /// The address is that of the connection, which is known if the server was made with axum's
-    /// `into_make_service_with_connect_info::<SocketAddr>()` or by
-    /// [`SocketIoService::serve`](crate::SocketIoService::serve), or what a trusted proxy says, if
-    /// [`SocketIoConfig::client_address`](crate::SocketIoConfig::client_address) is set. Where it is not known, nothing is
-    /// counted, and a warning is logged.
+    /// The address is that of the connection, or one that a trusted proxy forwards if
+    /// [`SocketIoConfig::client_address`](crate::SocketIoConfig::client_address) is set. The former is known with
+    /// [`SocketIoService::serve`](crate::SocketIoService::serve) and with axum's
+    /// `into_make_service_with_connect_info::<SocketAddr>()`. Sockets with an unknown address are not counted, and a warning is
+    /// logged.
     #[must_use]
     pub fn per_address(max: usize) -> Self {
         Self::new(max, |request| {
@@ -95,7 +95,7 @@ impl ConnectionLimitLayer {
             let config = &socket.inner().client.server.engine.config;
             let address = config.address_of(&request.headers, &request.extensions);
             if address.is_none() {
-                log!(warn, "the client's address is not known: its sockets are not counted");
+                log!(warn, "unknown client address: its sockets are not counted");
             }
             address
         })
@@ -116,7 +116,7 @@ impl fmt::Debug for ConnectionLimitLayer {
     }
 }
 
-/// Caps the connected sockets of a key. Made by [`ConnectionLimitLayer`].
+/// Limits the connected sockets of a key. Created by [`ConnectionLimitLayer`].
 #[derive(Debug, Clone)]
 pub struct ConnectionLimit<S> {
     inner: S,
@@ -138,15 +138,15 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let Some(socket) = parts.extensions.get::<SocketRef>() else {
-            return HttpResponseFuture::refused(Refusal::not_a_connect());
+            return HttpResponseFuture::rejected(ErrorResponse::not_a_connect());
         };
         match (self.layer.acquire)(&parts) {
             Place::Uncounted => {}
             Place::Taken(permit) => socket.inner().keep(permit),
             Place::Full => {
-                log!(debug, limit = %self.layer.max, "too many connections: CONNECT refused");
+                log!(debug, limit = %self.layer.max, "too many connections: CONNECT rejected");
                 let error = json!({ "message": "too many connections", "data": { "limit": self.layer.max } });
-                return HttpResponseFuture::refused(Refusal::json(StatusCode::TOO_MANY_REQUESTS, &error));
+                return HttpResponseFuture::rejected(ErrorResponse::json(StatusCode::TOO_MANY_REQUESTS, &error));
             }
         }
         HttpResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)))

@@ -9,14 +9,14 @@ use pin_project::pin_project;
 
 use crate::{EventResponse, IntoEventResponse};
 
-/// The future of the layers that may answer an event by themselves: it gives the inner service's answer, or theirs.
+/// The response future of layers for events. It returns the response of the inner service or of the layer.
 #[pin_project]
 pub struct EventResponseFuture<F>(#[pin] Repr<F>);
 
 #[pin_project(project = ReprProjection)]
 enum Repr<F> {
     Inner(#[pin] F),
-    Refused(Option<EventResponse>),
+    Rejected(Option<EventResponse>),
 }
 
 impl<F> EventResponseFuture<F> {
@@ -24,8 +24,8 @@ impl<F> EventResponseFuture<F> {
         Self(Repr::Inner(future))
     }
 
-    pub(super) fn refused(response: EventResponse) -> Self {
-        Self(Repr::Refused(Some(response)))
+    pub(super) fn rejected(response: EventResponse) -> Self {
+        Self(Repr::Rejected(Some(response)))
     }
 }
 
@@ -39,7 +39,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().0.project() {
             ReprProjection::Inner(future) => ready!(future.poll(cx)).map(IntoEventResponse::into_event_response),
-            ReprProjection::Refused(response) => {
+            ReprProjection::Rejected(response) => {
                 Ok(response.take().expect("a future is not polled after it has completed"))
             }
         })

@@ -12,106 +12,106 @@ use crate::{
     util::{log, now},
 };
 
-use super::EventResponseFuture;
+use super::future::EventResponseFuture;
 
-/// Caps the events that one socket emits in a time.
+/// Limits the rate of events from each socket.
 ///
-/// tower's `RateLimit` holds all sockets of a namespace back together, by not being ready. This layer counts each socket's own
-/// events, and deals with those that are too many as its [policy](ExcessPolicy) says.
+/// tower's `RateLimit` limits all sockets of a namespace together, by not being ready. This layer limits each socket, and applies
+/// a [policy](RateLimitPolicy) to excess events.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_socketio::{EventHandler, Namespace, middleware::{EventRateLimitLayer, ExcessPolicy}};
+/// use tower_socketio::{EventHandler, Namespace, middleware::{EventRateLimitLayer, RateLimitPolicy}};
 ///
 /// async fn search() {}
 ///
 /// let chat = Namespace::new()
 ///     .on("search", search.layer(EventRateLimitLayer::new(1, Duration::from_secs(2))))
-///     .event_layer(EventRateLimitLayer::new(20, Duration::from_secs(1)).burst(50).policy(ExcessPolicy::Disconnect));
+///     .event_layer(EventRateLimitLayer::new(20, Duration::from_secs(1)).burst(50).policy(RateLimitPolicy::Disconnect));
 /// # let _: Namespace = chat;
 /// ```
 ///
-/// It is a token bucket: a socket that has been quiet may emit [`burst`](Self::burst) events at once, and then as many as the
-/// rate allows. Events that are too many take no token. Clones of a layer share each socket's bucket: put clones on several
-/// handlers to cap their events together.
+/// It is a token bucket: after a pause a socket may emit [`burst`](Self::burst) events at once, then as many as the rate allows.
+/// Excess events do not take a token. Clones of a layer share each socket's bucket: use clones on several handlers to limit their
+/// events together.
 ///
-/// The bucket belongs to the socket. It is made by the socket's first event, and goes when the socket does; a client that
-/// connects again has a new one. [`ConnectionLimitLayer`](super::ConnectionLimitLayer) bounds how many sockets it has at a
-/// time.
+/// The bucket is created by the socket's first event and dropped with the socket, so a client that reconnects gets a new one. Use
+/// [`ConnectionLimitLayer`](super::ConnectionLimitLayer) to limit the number of sockets.
 #[derive(Debug, Clone)]
 pub struct EventRateLimitLayer {
     id: LayerId,
     rate: Rate,
-    policy: ExcessPolicy,
+    policy: RateLimitPolicy,
 }
 
-/// What becomes of an event that is one too many.
+/// What happens to excess events. See [`EventRateLimitLayer::policy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum ExcessPolicy {
-    /// The event is not handled. A client that waits for an ack gets `{"error":{"message":"too many events"}}`.
+pub enum RateLimitPolicy {
+    /// The event is not handled. If the client requested an ack, it gets `{"error":{"message":"too many events"}}`.
     #[default]
     Reject,
-    /// The event is not handled, and not answered: a client that waits for an ack keeps waiting.
+    /// The event is not handled. If the client requested an ack, it does not get one.
     Drop,
-    /// The socket is disconnected from its namespace. If the client has sent more for it already, that ends the connection:
-    /// the namespace is not joined any more.
+    /// The socket is disconnected from its namespace. If further packets for the namespace are already on the way, they close the
+    /// connection, because the client is no longer in the namespace.
     Disconnect,
 }
 
 impl EventRateLimitLayer {
-    /// `events` in a time, for each socket, and as many at once. What is too many is [rejected](ExcessPolicy::Reject).
+    /// Creates a layer that allows `events` per period for each socket, and as many at once. Excess events are
+    /// [rejected](RateLimitPolicy::Reject).
     ///
     /// # Panics
     ///
-    /// If `events` is 0.
+    /// Panics if `events` is 0.
     #[must_use]
     #[track_caller]
     pub fn new(events: u32, per: Duration) -> Self {
-        assert!(events > 0, "a rate limit of no events: let it allow one at least");
+        assert!(events > 0, "a rate limit must allow at least one event");
         let rate = Rate { interval: (per / events).min(MAX_INTERVAL), burst: events };
-        Self { id: LayerId::new(), rate, policy: ExcessPolicy::default() }
+        Self { id: LayerId::new(), rate, policy: RateLimitPolicy::default() }
     }
 
-    /// How many events a socket that has been quiet may emit at once. Default: as many as in the time of the rate.
+    /// Sets how many events a socket may emit at once after a pause. Default: the number of events of the rate.
     ///
     /// # Panics
     ///
-    /// If it is 0.
+    /// Panics if `events` is 0.
     #[must_use]
     #[track_caller]
     pub fn burst(mut self, events: u32) -> Self {
-        assert!(events > 0, "a burst of no events: let it be one at least");
+        assert!(events > 0, "a burst must allow at least one event");
         self.rate.burst = events;
         self
     }
 
-    /// What becomes of events that are too many. Default: [`ExcessPolicy::Reject`].
+    /// Sets what happens to excess events. Default: [`RateLimitPolicy::Reject`].
     #[must_use]
-    pub fn policy(mut self, policy: ExcessPolicy) -> Self {
+    pub fn policy(mut self, policy: RateLimitPolicy) -> Self {
         self.policy = policy;
         self
     }
 }
 
-/// A year: as long as anybody waits, and short enough for any clock, however large the burst.
+/// A year. Short enough that the largest burst does not overflow the clock.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(Debug, Clone, Copy)]
 struct Rate {
-    /// The time in which one token comes back.
+    /// The time in which one token is added.
     interval: Duration,
     burst: u32,
 }
 
-/// A socket's tokens, as the moment at which all of them are back.
+/// The tokens of a socket, represented by the time at which the bucket is full.
 #[derive(Debug)]
 struct Bucket {
     full: Instant,
 }
 
 impl Bucket {
-    /// Takes a token, if there is one.
+    /// Takes a token. Returns `false` if there is none.
     fn take(&mut self, rate: Rate, now: Instant) -> bool {
         let missing = self.full.saturating_duration_since(now);
         if missing > rate.interval.saturating_mul(rate.burst - 1) {
@@ -130,7 +130,7 @@ impl<S> Layer<S> for EventRateLimitLayer {
     }
 }
 
-/// Caps the events of a socket. Made by [`EventRateLimitLayer`].
+/// Limits the rate of a socket's events. Created by [`EventRateLimitLayer`].
 #[derive(Debug, Clone)]
 pub struct EventRateLimit<S> {
     inner: S,
@@ -140,7 +140,7 @@ pub struct EventRateLimit<S> {
 impl<S> EventRateLimit<S> {
     fn allows(&self, request: &EventRequest) -> bool {
         let EventRateLimitLayer { id, rate, .. } = self.layer;
-        // A disconnection is not the client's to ration.
+        // Disconnections do not count.
         request.disconnect_reason().is_some() || {
             let now = now();
             request.socket().inner().with_kept(id, || Bucket { full: now }, |bucket| bucket.take(rate, now))
@@ -165,11 +165,11 @@ where
         if self.allows(&request) {
             return EventResponseFuture::inner(self.inner.call(request));
         }
-        log!(debug, event = %request.event(), "too many events of one socket");
-        EventResponseFuture::refused(match self.layer.policy {
-            ExcessPolicy::Reject => EventError::new("too many events").into(),
-            ExcessPolicy::Drop => EventResponse::none(),
-            ExcessPolicy::Disconnect => {
+        log!(debug, event = %request.event(), "too many events from a socket");
+        EventResponseFuture::rejected(match self.layer.policy {
+            RateLimitPolicy::Reject => EventError::new("too many events").into(),
+            RateLimitPolicy::Drop => EventResponse::none(),
+            RateLimitPolicy::Disconnect => {
                 request.socket().disconnect();
                 EventResponse::none()
             }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_that_no_clock_can_count_do_no_harm() {
+    fn extreme_rates_do_not_overflow() {
         let start = Instant::now();
         let slowest = EventRateLimitLayer::new(2, Duration::MAX).rate;
         assert_eq!(taken(&mut Bucket { full: start }, slowest, start, 10), 2);

@@ -12,24 +12,24 @@ use serde_json::Value;
 
 use crate::{engine::ResponseBody, extract::NotAConnect};
 
-/// The future of the layers that may answer a request by themselves: it gives the inner service's response, or theirs.
+/// The response future of layers for HTTP requests. It returns the response of the inner service or of the layer.
 #[pin_project]
 pub struct HttpResponseFuture<F>(#[pin] Repr<F>);
 
 #[pin_project(project = ReprProjection)]
 enum Repr<F> {
     Inner(#[pin] F),
-    Refused(Option<Refusal>),
+    Rejected(Option<ErrorResponse>),
 }
 
-/// An answer of a layer's own.
-pub(super) struct Refusal {
+/// The response of a layer that rejects a request.
+pub(super) struct ErrorResponse {
     status: StatusCode,
     content_type: &'static str,
     body: Bytes,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: text.into() }
     }
@@ -38,13 +38,13 @@ impl Refusal {
         Self { status, content_type: "application/json", body: json.to_string().into() }
     }
 
-    /// The layer is not on a namespace.
+    /// The response of a layer that is not used on a namespace.
     pub(super) fn not_a_connect() -> Self {
         Self::text(StatusCode::INTERNAL_SERVER_ERROR, NotAConnect.to_string())
     }
 
     fn into_response<B>(self) -> Response<ResponseBody<B>> {
-        let mut response = Response::new(ResponseBody::own(self.body.into()));
+        let mut response = Response::new(ResponseBody::engine(self.body.into()));
         *response.status_mut() = self.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         response
@@ -56,8 +56,8 @@ impl<F> HttpResponseFuture<F> {
         Self(Repr::Inner(future))
     }
 
-    pub(super) fn refused(refusal: Refusal) -> Self {
-        Self(Repr::Refused(Some(refusal)))
+    pub(super) fn rejected(response: ErrorResponse) -> Self {
+        Self(Repr::Rejected(Some(response)))
     }
 }
 
@@ -70,8 +70,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(match self.project().0.project() {
             ReprProjection::Inner(future) => ready!(future.poll(cx)).map(|response| response.map(ResponseBody::inner)),
-            ReprProjection::Refused(refusal) => {
-                Ok(refusal.take().expect("a future is not polled after it has completed").into_response())
+            ReprProjection::Rejected(response) => {
+                Ok(response.take().expect("a future is not polled after it has completed").into_response())
             }
         })
     }

@@ -1,30 +1,29 @@
-//! Layers that Socket.IO needs and tower lacks.
+//! Layers for Socket.IO that tower does not have.
 //!
-//! | layer | goes on | does |
+//! | layer | used with | purpose |
 //! |---|---|---|
-//! | [`ConnectionLimitLayer`] | [`Namespace::layer`](crate::Namespace::layer) | caps the connected sockets of one address, user, or any key |
+//! | [`ConnectionLimitLayer`] | [`Namespace::layer`](crate::Namespace::layer) | limits the connected sockets of an address, a user or any other key |
 //! | [`DeadlineLayer`] | [`Namespace::layer`](crate::Namespace::layer) | disconnects a socket when its token expires |
-//! | [`OriginLayer`] | [`Namespace::layer`](crate::Namespace::layer), any HTTP service | refuses pages of other origins |
-//! | [`EventRateLimitLayer`] | [`Namespace::event_layer`](crate::Namespace::event_layer), [`EventHandler::layer`](crate::EventHandler::layer) | caps the events that one socket emits in a time |
-//! | [`DeduplicateLayer`] | [`Namespace::event_layer`](crate::Namespace::event_layer), [`EventHandler::layer`](crate::EventHandler::layer) | answers an event that a client sends again, without handling it again |
+//! | [`OriginLayer`] | [`Namespace::layer`](crate::Namespace::layer), any HTTP service | rejects pages of other origins |
+//! | [`EventRateLimitLayer`] | [`Namespace::event_layer`](crate::Namespace::event_layer), [`EventHandler::layer`](crate::EventHandler::layer) | limits the rate of a socket's events |
+//! | [`DeduplicateLayer`] | [`Namespace::event_layer`](crate::Namespace::event_layer), [`EventHandler::layer`](crate::EventHandler::layer) | handles an event that a client retries only once |
 //!
-//! What they keep for a socket is released when the socket is disconnected, whoever still holds a
-//! [`SocketRef`](crate::SocketRef). The [guide](crate::guide::middleware) has them in context.
+//! Their state for a socket is released when the socket is disconnected, even if a [`SocketRef`](crate::SocketRef) still exists.
+//! The [guide](crate::guide::middleware) explains how to combine them.
 
 mod connection_limit;
 mod deadline;
 mod deduplicate;
 mod event_future;
 mod event_rate_limit;
+pub mod future;
 mod http_future;
 mod origin;
 
 pub use self::{
     connection_limit::{ConnectionLimit, ConnectionLimitLayer},
-    deadline::{Deadline, DeadlineLayer, DeadlineService, Expires},
-    deduplicate::{Deduplicate, DeduplicateFuture, DeduplicateLayer},
-    event_future::EventResponseFuture,
-    event_rate_limit::{EventRateLimit, EventRateLimitLayer, ExcessPolicy},
-    http_future::HttpResponseFuture,
+    deadline::{Deadline, DeadlineHandle, DeadlineLayer, Expires},
+    deduplicate::{Deduplicate, DeduplicateLayer},
+    event_rate_limit::{EventRateLimit, EventRateLimitLayer, RateLimitPolicy},
     origin::{OriginCheck, OriginLayer},
 };

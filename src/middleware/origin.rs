@@ -6,14 +6,14 @@ use tower_service::Service;
 
 use crate::{Origins, SocketRef, engine::ResponseBody, util::log};
 
-use super::{HttpResponseFuture, http_future::Refusal};
+use super::{future::HttpResponseFuture, http_future::ErrorResponse};
 
-/// Refuses requests of pages of other origins: 403, before the inner service sees them.
+/// Rejects requests from pages of other origins with status 403, before the inner service gets them.
 ///
-/// A request without an `Origin` header comes from no page, and passes. For Socket.IO alone
-/// [`SocketIoConfig::origins`](crate::SocketIoConfig::origins) is the simpler way, which sets CORS headers too; this layer is
-/// for everything else: a whole router, one route, or one namespace of several. A namespace that refuses so tells the client
-/// "origin not allowed".
+/// Requests without an `Origin` header do not come from a page and pass. For Socket.IO as a whole, use
+/// [`SocketIoConfig::origins`](crate::SocketIoConfig::origins), which also sets CORS headers. This layer is for a whole router,
+/// for one route, or for one of several namespaces. A namespace with this layer rejects clients with the message "origin not
+/// allowed".
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -27,18 +27,18 @@ use super::{HttpResponseFuture, http_future::Refusal};
 ///     .layer(OriginLayer::new(["https://example.com", "https://*.example.com"]));
 /// ```
 ///
-/// Browsers need CORS headers too, to let a page of another origin read the answers: those of tower-http's `CorsLayer`.
+/// For pages of other origins to read responses, browsers also require CORS headers. tower-http's `CorsLayer` adds them.
 #[derive(Debug, Clone)]
 pub struct OriginLayer {
     origins: Origins,
 }
 
 impl OriginLayer {
-    /// A layer that lets these origins through.
+    /// Creates a layer that allows the given origins.
     ///
     /// # Panics
     ///
-    /// If one of the texts is no origin.
+    /// Panics if a text is not an origin.
     #[must_use]
     #[track_caller]
     pub fn new(origins: impl Into<Origins>) -> Self {
@@ -54,7 +54,7 @@ impl<S> Layer<S> for OriginLayer {
     }
 }
 
-/// Refuses requests of pages of other origins. Made by [`OriginLayer`].
+/// Rejects requests from pages of other origins. Created by [`OriginLayer`].
 #[derive(Debug, Clone)]
 pub struct OriginCheck<S> {
     inner: S,
@@ -80,8 +80,8 @@ where
         if self.origins.allow(&parts, false, count_panic) {
             HttpResponseFuture::inner(self.inner.call(Request::from_parts(parts, body)))
         } else {
-            log!(debug, "a request of a foreign origin was refused");
-            HttpResponseFuture::refused(Refusal::text(StatusCode::FORBIDDEN, "origin not allowed"))
+            log!(debug, "origin not allowed: request rejected");
+            HttpResponseFuture::rejected(ErrorResponse::text(StatusCode::FORBIDDEN, "origin not allowed"))
         }
     }
 }

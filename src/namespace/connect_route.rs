@@ -18,7 +18,7 @@ use tower_service::Service;
 
 use crate::{
     socket::{NotAConnect, SocketRef},
-    util::{Absorb, FromError},
+    util::{FromError, InfallibleService},
 };
 
 /// The service that answers a CONNECT, as the layers of a [`Namespace`](crate::Namespace) see it.
@@ -43,7 +43,7 @@ impl ConnectRoute {
         S::Error: Into<BoxError> + 'static,
         S::Future: Send + 'static,
     {
-        Self(Repr::Service(BoxCloneSyncService::new(Absorb::new(service, IntoResponse::into_response))))
+        Self(Repr::Service(BoxCloneSyncService::new(InfallibleService::new(service, IntoResponse::into_response))))
     }
 
     /// The innermost service: the user's handler, behind the mark that it has been reached.

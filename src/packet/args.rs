@@ -1,4 +1,4 @@
-//! The arguments of an event or an ack as lists.
+//! Lists of arguments.
 
 use std::{
     fmt,
@@ -15,10 +15,10 @@ use serde::{
 
 use super::{ArgsError, Value, encode_args, read_args};
 
-/// All the arguments of an event, however many there are.
+/// All arguments of an event.
 ///
-/// As an extractor's type, `Data<Args>` takes every argument; given to `emit`, each item becomes one argument. The items
-/// are [`Value`]s unless another type is named.
+/// The extractor `Data<Args>` returns any number of arguments. `emit` sends each item as one argument. The type of the items is
+/// [`Value`] by default.
 ///
 /// ```
 /// use tower_socketio::{Args, Value, extract::{Data, SocketRef}};
@@ -31,9 +31,9 @@ use super::{ArgsError, Value, encode_args, read_args};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Args<T = Value>(pub Vec<T>);
 
-/// The arguments of an event that come after those with a type of their own: the last field of a tuple.
+/// The remaining arguments of an event. The last field of a tuple.
 ///
-/// There may be none. The items are [`Value`]s unless another type is named.
+/// It may be empty. The type of the items is [`Value`] by default.
 ///
 /// ```
 /// use tower_socketio::{Args, Value, extract::{Data, Rest, SocketRef}};
@@ -63,7 +63,7 @@ impl<T> From<Rest<T>> for Args<T> {
     }
 }
 
-/// Reads a list that keeps no more memory than it needs.
+/// Deserializes a list without spare capacity.
 fn read_list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     struct List<T>(PhantomData<fn() -> T>);
 

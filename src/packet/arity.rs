@@ -1,6 +1,6 @@
 use std::any::type_name;
 
-/// How a type maps to arguments.
+/// The number of arguments as which a type is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arity {
     /// `()`.
@@ -14,10 +14,10 @@ pub(crate) enum Arity {
 const ARGS: &str = "tower_socketio::packet::args::Args";
 const REST: &str = "tower_socketio::packet::args::Rest";
 
-/// The arity of a type.
+/// Returns the arity of a type.
 ///
-/// serde shows a serialiser the same call for `(1, 2)` and for `[1, 2]`, but only the first is two arguments. The name
-/// of the type tells them apart: for most types its first byte does.
+/// serde serializes `(1, 2)` and `[1, 2]` by the same call, but only the first is two arguments. So the name of the type is
+/// compared; for most types the first byte decides.
 pub(crate) fn arity<T: ?Sized>() -> Arity {
     let name = type_name::<T>();
     match name.as_bytes() {
@@ -30,7 +30,7 @@ fn arity_of(mut name: &str) -> Arity {
     while let Some(target) = behind_pointer(name) {
         name = target;
     }
-    // What stands around a type leaves its brackets behind.
+    // The closing brackets of pointers are still at the end of the name.
     if name.starts_with("()") {
         Arity::None
     } else if name.starts_with('(') || name.starts_with(ARGS) || name.starts_with(REST) {
@@ -40,7 +40,7 @@ fn arity_of(mut name: &str) -> Arity {
     }
 }
 
-/// What a type of std's points to, if it serialises as that.
+/// Returns the target of a pointer type that serializes as its target.
 fn behind_pointer(name: &str) -> Option<&str> {
     if let Some(target) = name.strip_prefix('&') {
         return Some(target.strip_prefix("mut ").unwrap_or(target));
@@ -52,14 +52,14 @@ fn behind_pointer(name: &str) -> Option<&str> {
         [b's', b'y', ..] => name.strip_prefix("sync::Arc<"),
         [b'b', b'o', b'r', ..] => {
             let target = name.strip_prefix("borrow::Cow<")?;
-            // The lifetime, which older compilers leave out.
+            // Older compilers omit the lifetime.
             Some(target.strip_prefix("'_, ").unwrap_or(target))
         }
         _ => None,
     }
 }
 
-/// Whether a type takes all arguments that are left.
+/// Returns `true` if a type is [`Rest`](super::Rest).
 pub(super) fn is_rest<T: ?Sized>() -> bool {
     type_name::<T>().starts_with(REST)
 }
@@ -74,7 +74,7 @@ mod tests {
     };
 
     #[test]
-    fn tuples_are_several_arguments_and_everything_else_is_one() {
+    fn tuples_are_several_arguments_and_other_types_are_one() {
         assert_eq!(arity::<(u8, u8)>(), Arity::Several);
         assert_eq!(arity::<Args>(), Arity::Several);
         assert_eq!(arity::<Rest<u8>>(), Arity::Several);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn pointers_are_what_they_point_to() {
+    fn pointers_have_the_arity_of_their_target() {
         assert_eq!(arity::<&&mut (u8,)>(), Arity::Several);
         assert_eq!(arity::<&Args<u8>>(), Arity::Several);
         assert_eq!(arity::<Box<(u8, u8)>>(), Arity::Several);

@@ -4,9 +4,9 @@ use super::{DecodeError, Header};
 #[cfg(test)]
 use crate::engine::Packet;
 
-/// Puts binary packets together: their text, then as many binary messages as it announces.
+/// Assembles binary packets from their text and the binary messages that follow it.
 ///
-/// Socket.IO protocol 5, section "Binary": the attachments follow at once, with nothing but Engine.IO's own packets
+/// Socket.IO protocol 5, section "Binary": the attachments follow the text directly. Only control packets of Engine.IO may be
 /// between them.
 #[derive(Debug)]
 pub(crate) struct Assembler {
@@ -21,7 +21,7 @@ struct Waiting {
     bytes: usize,
 }
 
-/// A packet with everything that belongs to it.
+/// A packet with all of its attachments.
 #[derive(Debug)]
 pub(crate) struct Assembled {
     pub(crate) header: Header,
@@ -29,17 +29,17 @@ pub(crate) struct Assembled {
 }
 
 impl Assembler {
-    /// Attachments of one packet may take `max_bytes` together.
+    /// Creates an assembler. `max_bytes` limits the attachments of one packet together.
     pub(crate) fn new(max_bytes: usize) -> Self {
         Self { waiting: None, max_bytes }
     }
 
-    /// Whether attachments are missing, so that text is not allowed.
+    /// Returns `true` if attachments are missing.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// The bytes that are kept of a packet whose attachments are missing.
+    /// Returns the bytes that an incomplete packet holds.
     pub(crate) fn bytes(&self) -> usize {
         self.waiting.as_ref().map_or(0, |waiting| waiting.bytes + waiting.header.payload.len())
     }
@@ -51,7 +51,7 @@ impl Assembler {
         if header.attachments == 0 {
             return Ok(Some(Assembled { header, attachments: Vec::new() }));
         }
-        // The number is the client's own word.
+        // The client chooses the number, so it must not determine the allocation.
         let attachments = Vec::with_capacity(header.attachments.min(4));
         self.waiting = Some(Box::new(Waiting { header, attachments, bytes: 0 }));
         Ok(None)
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_out_of_turn_is_refused() {
+    fn messages_out_of_order_are_rejected() {
         let mut assembler = Assembler::new(100);
         assert!(assembler.binary(Bytes::new()).is_err());
         assembler.text(header(r#"51-["a"]"#)).unwrap();

@@ -1,4 +1,4 @@
-//! Binary on its way through serde, which knows borrowed bytes, but not [`Bytes`] that can be shared.
+//! Passes [`Bytes`] through serde without a copy, although serde's visitors know only borrowed bytes.
 
 use std::{cell::Cell, marker::PhantomData};
 
@@ -10,13 +10,13 @@ use serde::{
 };
 
 thread_local! {
-    /// What a visitor is being shown as bytes.
+    /// The attachment that a visitor is being called with.
     static LENT: Cell<Option<Bytes>> = const { Cell::new(None) };
 }
 
-/// Shows bytes to a visitor that may want to [`reclaim`] them.
+/// Calls a visitor with bytes that it may [`reclaim`].
 fn lend<R>(data: &Bytes, visit: impl FnOnce(&[u8]) -> R) -> R {
-    /// Puts back what was lent before, also if the visitor panics.
+    /// Restores the previous attachment, also if the visitor panics.
     struct Restore(Option<Bytes>);
 
     impl Drop for Restore {
@@ -29,7 +29,7 @@ fn lend<R>(data: &Bytes, visit: impl FnOnce(&[u8]) -> R) -> R {
     visit(data)
 }
 
-/// The bytes that a visitor is shown: shared if they are an attachment, else copied.
+/// Returns the bytes that a visitor was called with: shared if they are an attachment, otherwise copied.
 pub(crate) fn reclaim(data: &[u8]) -> Bytes {
     let lent = LENT.take();
     let shared = lent.as_ref().filter(|lent| std::ptr::eq(&***lent, data)).cloned();
@@ -37,7 +37,7 @@ pub(crate) fn reclaim(data: &[u8]) -> Bytes {
     shared.unwrap_or_else(|| Bytes::copy_from_slice(data))
 }
 
-/// Binary, as a deserialiser: for types that ask for bytes, for anything, or for a sequence of `u8`.
+/// Deserializes binary, for types that request bytes, any value, or a sequence of `u8`.
 pub(super) struct BinaryReader<'a, E> {
     data: &'a Bytes,
     marker: PhantomData<fn() -> E>,
@@ -48,17 +48,17 @@ impl<'a, E: Error> BinaryReader<'a, E> {
         Self { data, marker: PhantomData }
     }
 
-    /// Shows the data as bytes.
+    /// Calls the visitor with the data as bytes.
     pub(super) fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
         lend(self.data, |data| visitor.visit_bytes(data))
     }
 
-    /// The error of a type that wants something else.
+    /// Returns the error of a type that requests something else.
     pub(super) fn mismatch(&self, expected: &dyn Expected) -> E {
         E::invalid_type(Unexpected::Bytes(self.data), expected)
     }
 
-    /// Shows the data as a sequence, which must be read to its end.
+    /// Calls the visitor with the data as a sequence, which it must read to the end.
     pub(super) fn visit_as_seq<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
         let mut seq = ByteSeq { rest: self.data.iter(), marker: PhantomData };
         let value = visitor.visit_seq(&mut seq)?;
@@ -116,7 +116,7 @@ impl<'de, E: Error> Deserializer<'de> for BinaryReader<'_, E> {
     }
 }
 
-/// Bytes as a sequence of `u8`, and of nothing else: the bytes of a `Float32Array`, say, are not its numbers.
+/// A sequence of `u8` only: the bytes of a `Float32Array`, for example, are not its numbers.
 struct ByteSeq<'a, E> {
     rest: std::slice::Iter<'a, u8>,
     marker: PhantomData<fn() -> E>,

@@ -6,45 +6,45 @@ use serde::de::DeserializeOwned;
 use crate::engine::Packet;
 
 use super::{
-    ArgsError, Json, Kind, check_json, is_reserved, is_valid_json, json::string_length, mend,
+    ArgsError, Json, Kind, is_reserved, is_valid_json, is_within_depth, json::string_length, mend,
     placeholders::Placeholders, read_args, read_only_arg,
 };
 
-/// What a decoder accepts.
+/// The limits of a decoder. Passed to [`Decoder::decode`](crate::parser::Decoder::decode).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Attachments of one packet: [`max_attachments`](crate::SocketIoConfig::max_attachments).
+    /// The maximum number of attachments of one packet: [`max_attachments`](crate::SocketIoConfig::max_attachments).
     pub attachments: usize,
-    /// How deep an argument, or the auth payload, may be nested:
-    /// [`max_json_depth`](crate::SocketIoConfig::max_json_depth). The array of the arguments does not count.
+    /// The maximum depth of an argument or the auth payload: [`max_json_depth`](crate::SocketIoConfig::max_json_depth). The array
+    /// of the arguments does not count.
     pub depth: usize,
 }
 
-/// The text part of a packet.
+/// The decoded text of a packet.
 ///
 /// Socket.IO protocol 5, section "Packet encoding":
 /// `<type>[<attachments>-][<namespace>,][<ack id>][<JSON>]`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// How many binary messages follow.
+    /// The number of binary messages that follow.
     pub(crate) attachments: usize,
-    /// Where its name stands in the payload's text; empty for the default namespace.
+    /// The range of the namespace in the payload's text. Empty for the default namespace.
     namespace: Range<usize>,
     pub(crate) id: Option<u64>,
-    /// May be empty. Its nesting has been checked; its syntax only as far as [`decode`] says.
+    /// May be empty. Its depth has been checked; for its syntax see [`decode`].
     pub(crate) payload: Json,
 }
 
 impl Header {
-    /// The header of a packet that did not come as text, with JSON that is appended to one. All its attachments are there.
+    /// Creates the header of a packet that was not decoded from text. `write_json` appends the payload. No attachments follow.
     pub(crate) fn new(kind: Kind, namespace: &str, id: Option<u64>, write_json: impl FnOnce(&mut Vec<u8>)) -> Self {
         let namespace = if namespace == "/" { "" } else { namespace };
         let mut text = namespace.as_bytes().to_vec();
         write_json(&mut text);
         let text = text.into_boxed_slice();
-        let payload = Json::behind(Bytes::from(text).try_into().expect("JSON is UTF-8"), namespace.len());
+        let payload = Json::from_offset(Bytes::from(text).try_into().expect("JSON is UTF-8"), namespace.len());
         Self { kind, attachments: 0, namespace: 0..namespace.len(), id, payload }
     }
 
@@ -56,38 +56,38 @@ impl Header {
     }
 }
 
-/// A message that is no Socket.IO packet: the peer's fault, and the end of its connection.
+/// A message is not a valid Socket.IO packet. The connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DecodeError(pub(crate) &'static str);
 
-/// Decodes the text of a packet, which stands in a message of Engine.IO's.
+/// Decodes the text of a packet from an Engine.IO message.
 ///
-/// The payload of CONNECT, DISCONNECT and ACK is checked whole. Of an event's payload the nesting, the placeholders and the
-/// beginning are: the rest is checked when the handler's arguments are read from it, so that it is walked once.
+/// The payload of CONNECT, DISCONNECT and ACK is validated. Of an event's payload, only the depth, the placeholders and the start
+/// are: the rest is validated when the handler's arguments are deserialized, so that it is read once.
 pub(crate) fn decode(message: Packet, limits: Limits) -> Result<Header, DecodeError> {
     let header = read_header(message, limits.attachments)?;
     check_payload(&header, limits)?;
     Ok(header)
 }
 
-/// As [`decode`], without a look at the payload.
+/// Like [`decode`], without validating the payload.
 pub(crate) fn read_header(message: Packet, max_attachments: usize) -> Result<Header, DecodeError> {
     let text = message.into_text().ok_or(DecodeError("a packet begins with binary"))?;
-    // Behind the message's own type.
+    // After the type of the Engine.IO message.
     let mut cursor = Cursor { text: &text, at: 1 };
     let kind = cursor.next().and_then(Kind::from_digit).ok_or(DecodeError("unknown packet type"))?;
     let attachments = if kind.is_binary() { cursor.attachments(max_attachments)? } else { 0 };
     let namespace = cursor.namespace();
     let id = cursor.number().map_err(|Overflow| DecodeError("the ack id exceeds 64 bits"))?;
     let start = cursor.at;
-    Ok(Header { kind, attachments, namespace, id, payload: Json::behind(text, start) })
+    Ok(Header { kind, attachments, namespace, id, payload: Json::from_offset(text, start) })
 }
 
 fn check_payload(header: &Header, limits: Limits) -> Result<(), DecodeError> {
     let payload = &*header.payload;
-    // Arguments stand in an array.
+    // The array of the arguments does not count.
     let levels = if header.kind == Kind::Connect { limits.depth } else { limits.depth.saturating_add(1) };
-    if !check_json(payload.as_bytes(), levels) {
+    if !is_within_depth(payload.as_bytes(), levels) {
         return Err(DecodeError("the JSON is nested deeper than max_json_depth"));
     }
     let first = payload.bytes().find(|byte| !byte.is_ascii_whitespace());
@@ -123,7 +123,7 @@ impl Cursor<'_> {
         Some(byte)
     }
 
-    /// Decimal digits, if there are any.
+    /// Parses decimal digits, if there are any.
     fn number(&mut self) -> Result<Option<u64>, Overflow> {
         let mut value = None;
         while let Some(byte) = self.text.as_bytes().get(self.at)
@@ -148,7 +148,7 @@ impl Cursor<'_> {
             .ok_or(DecodeError("more attachments than max_attachments"))
     }
 
-    /// Where the name of a namespace stands; nowhere if it is the default one's.
+    /// Returns the range of the namespace, which is empty for the default namespace.
     fn namespace(&mut self) -> Range<usize> {
         let start = self.at;
         let rest = &self.text.as_bytes()[start..];
@@ -161,7 +161,7 @@ impl Cursor<'_> {
     }
 }
 
-/// The JSON of an event: an array that begins with the event's name.
+/// The payload of an event: a JSON array that begins with the event's name, and the attachments.
 #[derive(Debug, Clone)]
 pub(crate) struct EventPayload {
     json: Json,
@@ -171,14 +171,14 @@ pub(crate) struct EventPayload {
 
 #[derive(Debug, Clone)]
 enum Name {
-    /// Stands in the JSON as it is.
+    /// A slice of the JSON.
     InPlace(Range<usize>),
-    /// Had escapes.
+    /// The JSON has escapes.
     Unescaped(Box<str>),
 }
 
 impl EventPayload {
-    /// Finds the event's name; nothing behind it is looked at.
+    /// Finds the event's name, without reading the arguments.
     pub(crate) fn new(json: Json, attachments: Vec<Bytes>) -> Result<Self, DecodeError> {
         let name = find_name(&json).ok_or(DecodeError("invalid payload"))?;
         let is_reserved = match &name {
@@ -198,23 +198,23 @@ impl EventPayload {
         }
     }
 
-    /// The whole array, name included.
+    /// Returns the whole array, name included.
     pub(crate) fn json(&self) -> &str {
         &self.json
     }
 
-    /// As [`json`](Self::json), to be kept.
+    /// Like [`json`](Self::json), with shared ownership.
     pub(crate) fn text(&self) -> &Json {
         &self.json
     }
 
-    /// The bytes of the array and of the attachments.
+    /// Returns the number of bytes of the array and the attachments.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
-    /// Reads the arguments.
+    /// Deserializes the arguments.
     pub(crate) fn args<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, ArgsError> {
         let simple = match &self.name {
             Name::InPlace(range) => self.json[range.end..].strip_prefix('"'),
@@ -232,10 +232,10 @@ fn skip_space(json: &[u8], from: usize) -> usize {
     from + rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count()
 }
 
-/// Finds the first element of an array: a string, or a number (which JavaScript takes for a name too).
+/// Finds the first element of an array: a string, or a number, which JavaScript accepts as a name.
 fn find_name(text: &str) -> Option<Name> {
     let json = text.as_bytes();
-    // As JavaScript writes it.
+    // Fast path: the form that `JSON.stringify` writes.
     if json.starts_with(b"[\"") {
         return find_string(text, 1);
     }
@@ -265,7 +265,7 @@ fn find_string(json: &str, start: usize) -> Option<Name> {
     }
 }
 
-/// The string whose literal begins here.
+/// Decodes the string literal at `start`.
 #[cold]
 fn unescape(json: &str, start: usize) -> Option<Box<str>> {
     let end = start + 1 + string_length(&json.as_bytes()[start + 1..]);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_packet_is_read() {
+    fn every_part_of_a_packet_is_decoded() {
         let header = read(r#"51-/admin,456["m",{"_placeholder":true,"num":0}]"#).unwrap();
         assert_eq!(header.kind, Kind::BinaryEvent);
         assert_eq!(header.attachments, 1);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_namespace_may_be_left_out_or_written() {
+    fn the_default_namespace_is_optional() {
         assert_eq!(read("0").unwrap().namespace(), "/");
         assert_eq!(read("0/,").unwrap().namespace(), "/");
         assert_eq!(read("0/").unwrap().namespace(), "/");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn illegal_attachment_counts_are_refused() {
+    fn invalid_attachment_counts_are_rejected() {
         for packet in ["5", "51", "5a-", "51.23-", "5-1-", "50-[\"a\"]", "5-[\"a\"]", "599999999999999999999-[\"a\"]"] {
             assert_eq!(read(packet), Err(DecodeError("illegal attachments")), "{packet}");
         }
@@ -319,12 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_event_without_payload_is_refused() {
+    fn a_binary_event_without_payload_is_rejected() {
         assert_eq!(read("51-"), Err(DecodeError("invalid payload")));
     }
 
     #[test]
-    fn payloads_that_do_not_fit_the_type_are_refused() {
+    fn payloads_that_do_not_match_the_type_are_rejected() {
         for packet in ["0[]", "0\"x\"", "0null", "0garbage", "0{", "1/admin,{}", "2{}", "2abc", "3{}", "35{}", "35[1"] {
             assert_eq!(read(packet), Err(DecodeError("invalid payload")), "{packet}");
         }
@@ -335,13 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_id_past_64_bits_is_refused() {
+    fn an_ack_id_over_64_bits_is_rejected() {
         assert_eq!(read("218446744073709551615[\"a\"]").unwrap().id, Some(u64::MAX));
         assert!(read("218446744073709551616[\"a\"]").is_err());
     }
 
     #[test]
-    fn event_names_are_found_escaped_or_not() {
+    fn event_names_are_found_with_or_without_escapes() {
         assert_eq!(event(r#"["hello",1]"#).unwrap(), "hello");
         assert_eq!(event(r#" [ "hello" , 1]"#).unwrap(), "hello");
         assert_eq!(event(r#"["a\"b\u00e9"]"#).unwrap(), "a\"bé");
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_name_is_refused() {
+    fn invalid_event_names_are_rejected() {
         for json in ["[]", "[true]", "[null]", "[{}]", "[\"a", "[\"a\\", "[-]", "[1x]", "[01]", "[1é]", "", "["] {
             assert_eq!(event(json), Err(DecodeError("invalid payload")), "{json}");
         }

@@ -1,22 +1,22 @@
-//! JSON that is nested so deeply that reading it needs more stack than a thread of tokio's is sure to have.
+//! Deserializes JSON that is nested so deeply that it may need more stack than a tokio worker has.
 
 use std::{panic::resume_unwind, thread};
 
 use serde::de::Error as _;
 
-/// The levels that `serde_json` reads without ado. Values that are nested no deeper are read where they arrive.
+/// The recursion limit of `serde_json`. Values up to this depth are deserialized on the current thread.
 pub(super) const SHALLOW: usize = 127;
 
-/// The most that [`max_json_depth`](crate::SocketIoConfig::max_json_depth) may be.
+/// The upper bound of [`max_json_depth`](crate::SocketIoConfig::max_json_depth).
 pub(crate) const MAX_JSON_DEPTH: usize = 1024;
 
-/// The most levels of a packet's JSON: those of an argument, and the array of the arguments.
+/// The maximum depth of a packet's JSON: that of an argument, and the array of the arguments.
 pub(super) const MAX_LEVELS: usize = MAX_JSON_DEPTH + 1;
 
-/// Stack for one level. What serde derives takes less than 4 KiB in a debug build, also where binary is looked for.
+/// Stack for one level. Derived code takes less than 4 KiB in a debug build, also if it looks for binary.
 const LEVEL: usize = 32 * 1024;
 
-/// Runs something that recurses up to [`MAX_LEVELS`] deep, on a thread that has the stack for it.
+/// Runs a function that recurses up to [`MAX_LEVELS`] deep, on a thread with enough stack.
 pub(super) fn run<R: Send>(read: impl FnOnce() -> serde_json::Result<R> + Send) -> serde_json::Result<R> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("deep-json".to_owned()).stack_size(MAX_LEVELS * LEVEL);

@@ -11,65 +11,68 @@ use crate::engine::{Outbox, Packet, PacketQueue};
 
 use super::{
     arity::{Arity, arity},
-    extractor::{Extractor, disambiguate, is_ambiguous},
+    attachment_writer::{AttachmentWriter, disambiguate, is_ambiguous},
 };
 
-/// A packet, encoded once for as many recipients as there are, whatever revision of Engine.IO they speak, and whatever
-/// parser the server has: JSON is the form that everything in here knows.
+/// An encoded packet. Encoded once for all recipients.
+///
+/// The primary form is JSON text with attachments, also if the server has a custom parser.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoded {
-    parts: Parts,
-    /// The form for clients that cannot take this one, once one of them needs it; `None` in it if that is the same. Those
-    /// of a server with a parser of its own all need that parser's; otherwise, those of Engine.IO 3 need ASCII.
+    content: Content,
+    /// The alternate form for clients that cannot read the primary one, once a client needs it. `None` inside if it is the same. With
+    /// a custom parser, it is that of the parser; otherwise it is ASCII, for clients of revision 3.
     other: OnceLock<Option<Box<[Packet]>>>,
 }
 
 #[derive(Debug, Clone)]
-enum Parts {
+enum Content {
     Text(Packet),
     /// The text and its attachments.
     Binary(Box<[Packet]>),
 }
 
 impl Encoded {
-    /// Packets that another node has encoded: a text, and its attachments.
+    /// Creates a packet from a text and its attachments, which another node has encoded.
     pub(crate) fn from_packets(packets: &[Packet]) -> Self {
         Self::new(match packets {
-            [text] => Parts::Text(text.clone()),
-            packets => Parts::Binary(packets.into()),
+            [text] => Content::Text(text.clone()),
+            packets => Content::Binary(packets.into()),
         })
     }
 
-    /// Forbids that a transport compresses it.
+    /// Forbids compression by transports.
     pub(crate) fn uncompressed(self) -> Self {
-        Self::new(match self.parts {
-            Parts::Text(text) => Parts::Text(text.compress(false)),
-            Parts::Binary(packets) => Parts::Binary(packets.into_iter().map(|packet| packet.compress(false)).collect()),
+        Self::new(match self.content {
+            Content::Text(text) => Content::Text(text.compress(false)),
+            Content::Binary(packets) => {
+                Content::Binary(packets.into_iter().map(|packet| packet.compress(false)).collect())
+            }
         })
     }
 
-    fn new(parts: Parts) -> Self {
-        Self { parts, other: OnceLock::new() }
+    fn new(content: Content) -> Self {
+        Self { content, other: OnceLock::new() }
     }
 
     fn assemble(text: Bytes, attachments: Vec<Packet>) -> Self {
         let text = Packet::encoded(text);
         if attachments.is_empty() {
-            return Self::new(Parts::Text(text));
+            return Self::new(Content::Text(text));
         }
         let mut packets = Vec::with_capacity(1 + attachments.len());
         packets.push(text);
         packets.extend(attachments);
-        Self::new(Parts::Binary(packets.into()))
+        Self::new(Content::Binary(packets.into()))
     }
 
-    /// The packets with all text escaped to ASCII, for clients of Socket.IO 1.x that decode UTF-8 twice.
+    /// Returns the packets with all text escaped to ASCII, for clients of Socket.IO 1.x that decode UTF-8 twice.
     pub(crate) fn ascii_packets(&self) -> &[Packet] {
-        self.other_form(|| self.escaped())
+        self.alternate(|| self.escaped())
     }
 
-    /// The other form of the packet, made by whoever needs it first.
-    pub(crate) fn other_form(&self, make: impl FnOnce() -> Option<Box<[Packet]>>) -> &[Packet] {
+    /// Returns the alternate form. The first call creates it.
+    pub(crate) fn alternate(&self, make: impl FnOnce() -> Option<Box<[Packet]>>) -> &[Packet] {
         self.other.get_or_init(make).as_deref().unwrap_or(self.packets())
     }
 
@@ -80,17 +83,17 @@ impl Encoded {
         Some(std::iter::once(text).chain(attachments.iter().cloned()).collect())
     }
 
-    /// What it costs while it waits.
+    /// Returns its cost in an outbox.
     pub(crate) fn cost(&self) -> usize {
         Outbox::cost(self.packets())
     }
 
-    /// What it costs as long as it is kept, with the form that its recipients have needed.
+    /// Returns its cost in a history, including the alternate form if it exists.
     pub(crate) fn kept_cost(&self) -> usize {
         self.cost() + self.other.get().and_then(Option::as_deref).map_or(0, Outbox::cost)
     }
 
-    /// The same event with one more argument, which must not need escapes.
+    /// Returns the event with one more string argument, which must not need escapes.
     pub(crate) fn with_offset(&self, offset: &str) -> Self {
         let (text, attachments) = self.packets().split_first().expect("a packet has a text");
         let event = text.text().expect("the first part of a packet is text");
@@ -98,37 +101,36 @@ impl Encoded {
         let stamped = Packet::encoded([open, b",\"", offset.as_bytes(), b"\"]"].concat());
         let text = stamped.compress(text.may_be_compressed());
         Self::new(match attachments {
-            [] => Parts::Text(text),
-            attachments => Parts::Binary(std::iter::once(text).chain(attachments.iter().cloned()).collect()),
+            [] => Content::Text(text),
+            attachments => Content::Binary(std::iter::once(text).chain(attachments.iter().cloned()).collect()),
         })
     }
 
-    /// Queues the packets for the only client that gets them. They are moved: the first copy of bytes that are not shared yet
-    /// would allocate.
+    /// Moves the packets to the queue of the only recipient. Cloning them would allocate, because their bytes are not shared yet.
     pub(crate) fn move_into(self, queue: &mut PacketQueue) {
-        match self.parts {
-            Parts::Text(packet) => queue.push(packet),
-            Parts::Binary(packets) => queue.extend(packets.into_vec()),
+        match self.content {
+            Content::Text(packet) => queue.push(packet),
+            Content::Binary(packets) => queue.extend(packets.into_vec()),
         }
     }
 
     pub(crate) fn packets(&self) -> &[Packet] {
-        match &self.parts {
-            Parts::Text(packet) => std::slice::from_ref(packet),
-            Parts::Binary(packets) => packets,
+        match &self.content {
+            Content::Text(packet) => std::slice::from_ref(packet),
+            Content::Binary(packets) => packets,
         }
     }
 }
 
-/// Where a packet goes, and what it asks for.
+/// The namespace and the ack id of a packet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) namespace: &'a str,
-    /// The ack that the packet asks for, or answers.
+    /// The id of the ack that the packet requests or is.
     pub(crate) id: Option<u64>,
 }
 
-/// Encodes an event. Arguments are mapped as [`Args`](super::Args) says.
+/// Encodes an event. The number of arguments is the [`arity`] of `T`.
 pub(crate) fn encode_event<T: Serialize + ?Sized>(
     target: Target<'_>,
     event: &str,
@@ -140,55 +142,55 @@ pub(crate) fn encode_event<T: Serialize + ?Sized>(
         serde_json::to_writer(&mut *json, event)?;
         write_args(json, &mut attachments, args)?;
         json.push(b']');
-        let header = Header { kinds: [b'2', b'5'], target, attachments: attachments.len() };
+        let header = HeaderWriter { kinds: [b'2', b'5'], target, attachments: attachments.len() };
         Ok(Encoded::assemble(header.before(json).into(), attachments))
     })
 }
 
-/// Arguments of an ack, encoded before it is known where they go.
+/// The encoded arguments of an ack, before its namespace and id are known.
 ///
-/// They lie in a buffer of the thread's, which gets it back when they are sent.
+/// They are stored in a buffer of the thread, which is returned when they are sent.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedArgs {
-    /// [`HEADROOM`], and then the JSON.
+    /// [`HEADROOM`] bytes, then the JSON.
     text: Vec<u8>,
     attachments: Vec<Packet>,
 }
 
-/// Room in front of encoded arguments for the header of most packets, so that the JSON need not be moved.
+/// Room for the header before the JSON, enough for most packets, so that the JSON need not be moved.
 const HEADROOM: usize = 32;
 
 impl EncodedArgs {
-    /// The bytes of the JSON and the attachments.
+    /// Returns the number of bytes of the JSON and the attachments.
     pub(crate) fn len(&self) -> usize {
         self.text.len() - HEADROOM + self.attachments.iter().map(|attachment| attachment.data().len()).sum::<usize>()
     }
 
-    /// A copy whose attachments share no memory with anything else.
+    /// Returns a deep copy. Its attachments share no memory.
     pub(crate) fn detached(&self) -> Self {
         let copy = |attachment: &Packet| Packet::binary(Bytes::copy_from_slice(attachment.data()));
         Self { text: self.text.clone(), attachments: self.attachments.iter().map(copy).collect() }
     }
 
-    /// The JSON and its attachments.
+    /// Returns the JSON and the attachments.
     pub(crate) fn into_parts(self) -> (Bytes, Vec<Bytes>) {
         let json = Bytes::copy_from_slice(&self.text[HEADROOM..]);
-        give_back(self.text);
+        recycle_scratch(self.text);
         (json, self.attachments.iter().map(Packet::data_bytes).collect())
     }
 
-    /// Shows the text and the attachments of an ack, whose header is written in front of the JSON. `None` if there is no room
-    /// for it.
+    /// Writes the header before the JSON, and calls `show` with the text and the attachments. Returns `None` if the headroom is too
+    /// small.
     pub(crate) fn with_ack<R>(&mut self, target: Target<'_>, show: impl FnOnce(&[u8], &[Packet]) -> R) -> Option<R> {
-        let header = Header { kinds: ACK, target, attachments: self.attachments.len() };
+        let header = HeaderWriter { kinds: ACK, target, attachments: self.attachments.len() };
         let start = HEADROOM.checked_sub(header.len())?;
         header.write(&mut &mut self.text[start..HEADROOM]);
         Some(show(&self.text[start..], &self.attachments))
     }
 
-    /// Gives the buffer back.
+    /// Returns the buffer to the thread.
     pub(crate) fn recycle(self) {
-        give_back(self.text);
+        recycle_scratch(self.text);
     }
 }
 
@@ -207,20 +209,20 @@ pub(crate) fn encode_args<T: Serialize + ?Sized>(args: &T) -> serde_json::Result
 
 pub(crate) fn encode_ack(target: Target<'_>, mut args: EncodedArgs) -> Encoded {
     let text = args.with_ack(target, |text, _| Bytes::copy_from_slice(text)).unwrap_or_else(|| {
-        let header = Header { kinds: ACK, target, attachments: args.attachments.len() };
+        let header = HeaderWriter { kinds: ACK, target, attachments: args.attachments.len() };
         header.before(&args.text[HEADROOM..]).into()
     });
-    give_back(args.text);
+    recycle_scratch(args.text);
     Encoded::assemble(text, args.attachments)
 }
 
-/// Encodes a packet whose type has no binary form; the payload is JSON, or empty.
+/// Encodes a packet whose type has no binary form. The payload is JSON or empty.
 pub(crate) fn encode_simple(kind: u8, namespace: &str, payload: &str) -> Encoded {
-    let header = Header { kinds: [kind, kind], target: Target { namespace, id: None }, attachments: 0 };
+    let header = HeaderWriter { kinds: [kind, kind], target: Target { namespace, id: None }, attachments: 0 };
     Encoded::assemble(header.before(payload.as_bytes()).into(), Vec::new())
 }
 
-/// Appends arguments to an open JSON array, behind a comma unless they are the first.
+/// Appends arguments to an open JSON array.
 fn write_args<T: Serialize + ?Sized>(
     json: &mut Vec<u8>,
     attachments: &mut Vec<Packet>,
@@ -237,10 +239,10 @@ fn write_args<T: Serialize + ?Sized>(
     }
     let begin = json.len();
     let mut marking = false;
-    // One call, which is inlined: hardly any arguments are written a second time.
+    // A loop, so that `serialize` is inlined once. Hardly any arguments are written a second time.
     loop {
-        let extractor = Extractor::new(attachments, marking);
-        args.serialize(&mut serde_json::Serializer::with_formatter(&mut *json, extractor))?;
+        let writer = AttachmentWriter::new(attachments, marking);
+        args.serialize(&mut serde_json::Serializer::with_formatter(&mut *json, writer))?;
         if attachments.is_empty() {
             break;
         }
@@ -261,7 +263,7 @@ fn write_args<T: Serialize + ?Sized>(
     Ok(())
 }
 
-/// Turns an array that was written at `start` into the continuation of the array around it.
+/// Merges an array that was written at `start` into the outer array.
 fn splice(json: &mut Vec<u8>, start: usize, first: bool) {
     json.pop();
     if json.len() == start + 1 {
@@ -273,16 +275,16 @@ fn splice(json: &mut Vec<u8>, start: usize, first: bool) {
     }
 }
 
-/// What stands in front of the JSON.
+/// Writes the part of a packet before the JSON.
 #[derive(Debug, Clone, Copy)]
-struct Header<'a> {
-    /// The type without attachments, and with some.
+struct HeaderWriter<'a> {
+    /// The type digits without and with attachments.
     kinds: [u8; 2],
     target: Target<'a>,
     attachments: usize,
 }
 
-impl Header<'_> {
+impl HeaderWriter<'_> {
     fn len(self) -> usize {
         let Target { namespace, id } = self.target;
         let namespace = if namespace == "/" { 0 } else { namespace.len() + 1 };
@@ -290,7 +292,7 @@ impl Header<'_> {
         2 + count + namespace + id.map_or(0, digits)
     }
 
-    /// Writes it to where there is room for it.
+    /// Writes the header to `out`, which must have room for it.
     fn write(self, out: &mut impl Write) {
         let Target { namespace, id } = self.target;
         let mut digits = itoa::Buffer::new();
@@ -309,7 +311,7 @@ impl Header<'_> {
         write().expect("there is room for the header");
     }
 
-    /// The text of a packet, allocated in its final size.
+    /// Returns the text of a packet, in an allocation of exact size.
     fn before(self, json: &[u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.len() + json.len());
         self.write(&mut text);
@@ -322,8 +324,7 @@ fn digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// Escapes what is not ASCII from the place on where the JSON begins; the name of a namespace stands in front of it.
-/// `None` if there is nothing to escape.
+/// Escapes non-ASCII characters of the JSON, but not those of the namespace before it. Returns `None` if there are none.
 fn escape_json(text: &str) -> Option<String> {
     let start = text.find(['[', '{', '"']).filter(|start| !text[*start..].is_ascii())?;
     let mut escaped = String::with_capacity(text.len() * 2);
@@ -344,21 +345,21 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The largest buffer that a thread keeps.
+/// The maximum size of a buffer that a thread keeps.
 const KEPT_SCRATCH: usize = 64 * 1024;
 
-/// Lends a buffer, so that a packet is allocated once, in its final size.
+/// Lends the thread's buffer, so that a packet is allocated once, with exact size.
 ///
-/// It is moved out while it is lent: a `Serialize` that emits gets a new one.
+/// A nested call, by a `Serialize` that emits, gets a new buffer.
 fn with_scratch<R>(write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut scratch = SCRATCH.take();
     scratch.clear();
     let result = write(&mut scratch);
-    give_back(scratch);
+    recycle_scratch(scratch);
     result
 }
 
-fn give_back(scratch: Vec<u8>) {
+fn recycle_scratch(scratch: Vec<u8>) {
     if scratch.capacity() <= KEPT_SCRATCH {
         SCRATCH.set(scratch);
     }
@@ -385,7 +386,7 @@ mod tests {
     const ROOT: Target<'static> = Target { namespace: "/", id: None };
 
     #[test]
-    fn clients_of_revision_3_get_ascii() {
+    fn the_alternate_form_for_revision_3_is_ascii() {
         let shown = |packets: &[Packet]| packets.iter().map(|p| p.text().unwrap().clone()).collect::<Vec<_>>();
         let packet = encode_event(Target { namespace: "/é", id: None }, "é", "😀a").unwrap();
         assert_eq!(shown(packet.ascii_packets()), [r#"42/é,["\u00e9","\ud83d\ude00a"]"#]);
@@ -397,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_laid_out_by_arity() {
+    fn the_arity_determines_the_arguments() {
         assert_eq!(event(ROOT, "a"), [r#"42["m","a"]"#]);
         assert_eq!(event(ROOT, &()), [r#"42["m"]"#]);
         assert_eq!(event(ROOT, &(1, "b")), [r#"42["m",1,"b"]"#]);
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_names_namespace_and_id() {
+    fn the_header_contains_namespace_and_id() {
         assert_eq!(event(Target { namespace: "/admin", id: Some(12) }, &()), [r#"42/admin,12["m"]"#]);
         assert_eq!(event(Target { namespace: "/", id: Some(0) }, &()), [r#"420["m"]"#]);
         assert_eq!(encode_simple(b'1', "/admin", "").packets()[0].text().unwrap(), &b"41/admin,"[..]);
@@ -417,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn acks_carry_arguments_without_a_name() {
+    fn acks_have_arguments_without_a_name() {
         let ack = |args| encode_ack(Target { namespace: "/", id: Some(12) }, args).packets()[0].text().unwrap().clone();
         assert_eq!(ack(encode_args("ok").unwrap()), &br#"4312["ok"]"#[..]);
         assert_eq!(ack(encode_args(&()).unwrap()), &b"4312[]"[..]);
@@ -426,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_an_ack_may_be_longer_than_the_room_for_it() {
+    fn the_header_of_an_ack_may_be_longer_than_the_headroom() {
         for length in 0..HEADROOM {
             let namespace = format!("/{}", "n".repeat(length));
             let target = Target { namespace: &namespace, id: Some(u64::MAX) };
@@ -438,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_become_attachments_in_the_order_in_which_they_appear() {
+    fn bytes_become_attachments_in_order() {
         #[derive(Serialize)]
         struct Nested {
             a: Bytes,
@@ -453,22 +454,22 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_allocated_in_its_final_size() {
+    fn the_text_is_allocated_with_exact_size() {
         for target in [ROOT, Target { namespace: "/a", id: Some(100) }] {
             for attachments in [0, 1, 10] {
-                let text = Header { kinds: [b'2', b'5'], target, attachments }.before(b"[]");
+                let text = HeaderWriter { kinds: [b'2', b'5'], target, attachments }.before(b"[]");
                 assert_eq!(text.len(), text.capacity());
             }
         }
     }
 
     #[test]
-    fn encoding_errors_reach_the_caller() {
+    fn encoding_errors_are_returned() {
         let map = std::collections::HashMap::from([((1, 2), 3)]);
         assert!(encode_event(ROOT, "m", &map).is_err());
     }
 
-    /// Decodes what was encoded, as a client's message would be.
+    /// Decodes a packet as if a client had sent it.
     fn decoded<T: serde::de::DeserializeOwned + Send + 'static>(encoded: &Encoded) -> T {
         let [text, attachments @ ..] = encoded.packets() else { panic!("no text") };
         let header = decode(text.clone(), Limits { attachments: 10, depth: 64 }).unwrap();
@@ -494,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_found_inside_of_untagged_enums_and_flattened_structs() {
+    fn bytes_are_found_in_untagged_enums_and_flattened_structs() {
         let value = Flattened {
             inner: Untagged::Binary { data: Bytes::from_static(b"\xff\xfe") },
             option: Some(Bytes::from_static(b"")),
@@ -517,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_attachment_is_what_it_is_among_others() {
+    fn a_single_attachment_is_decoded_like_several() {
         let json = r#"["m",{"_placeholder":true,"num":0}]"#;
         let event = |data: &'static [u8]| {
             let json = bytestring::ByteString::from_static(json);
@@ -528,18 +529,18 @@ mod tests {
         assert_eq!(event(b"abc").args::<Value>().unwrap(), Bytes::from_static(b"abc"));
         assert_eq!(event(b"abc").args::<Vec<u8>>().unwrap(), b"abc");
         assert_eq!(event(b"abc").args::<Args>().unwrap().0.len(), 1);
-        // Bytes are no text, even if they might be.
+        // Bytes are not text, even if they are UTF-8.
         assert!(event(b"abc").args::<String>().is_err());
         assert!(event(b"abc").args::<std::path::PathBuf>().is_err());
         assert!(event(b"abc").args::<std::collections::BTreeMap<String, u8>>().is_err());
     }
 
     #[test]
-    fn a_placeholder_without_its_attachment_is_malformed() {
+    fn a_placeholder_without_an_attachment_is_malformed() {
         let attachments = [Bytes::new()];
         let error = read_args::<Args>(r#"["m",{"_placeholder":true,"num":1}]"#, &attachments, true).unwrap_err();
         let super::super::ArgsError::Malformed(detail) = error else { panic!("{error:?}") };
-        assert_eq!(detail, "illegal attachments: a placeholder without the number of one");
+        assert_eq!(detail, "illegal attachments: a placeholder has no valid number");
     }
 
     fn key() -> impl Strategy<Value = String> {

@@ -1,10 +1,10 @@
-//! JSON that is well formed, but says what Rust has no values for. JavaScript has: half of a surrogate pair, and numbers
-//! beyond the range of a double.
+//! Replaces values of valid JSON that JavaScript accepts, but Rust does not: unpaired surrogates, and numbers beyond the range
+//! of a double.
 
 use super::json::string_length;
 
-/// Writes JSON anew so that every reader takes it: half of a surrogate pair becomes U+FFFD, a number beyond the range of a
-/// double the nearest finite one. `None` if there is nothing to mend.
+/// Replaces unpaired surrogates by U+FFFD, and numbers beyond the range of a double by the nearest finite one. Returns `None` if
+/// there are none.
 ///
 /// The JSON must be valid.
 pub(crate) fn mend(json: &str) -> Option<String> {
@@ -29,7 +29,7 @@ pub(crate) fn mend(json: &str) -> Option<String> {
     mended.finish()
 }
 
-/// Of a string, or a number.
+/// Returns `true` for the first byte of a string or a number.
 fn is_start(byte: u8) -> bool {
     matches!(byte, b'"' | b'-' | b'0'..=b'9')
 }
@@ -40,7 +40,7 @@ fn is_of_number(byte: u8) -> bool {
 
 struct Mended<'a> {
     json: &'a str,
-    /// How much of the JSON is in the text.
+    /// The length of the part of `json` that has been copied to `text`.
     copied: usize,
     text: String,
 }
@@ -72,7 +72,7 @@ impl Mended<'_> {
     }
 
     fn number(&mut self, start: usize, end: usize) {
-        /// With as many digits a number may be beyond the range; with fewer, if there is an exponent.
+        /// The number of digits from which a number without an exponent may be out of range.
         const LONG: usize = 309;
         let number = &self.json[start..end];
         let suspicious = number.len() >= LONG || number.contains(['e', 'E']);
@@ -96,7 +96,7 @@ enum Half {
     Low,
 }
 
-/// The half of a surrogate pair whose escape stands here.
+/// Returns which half of a surrogate pair the escape at an offset is.
 fn surrogate(json: &[u8], at: usize) -> Option<Half> {
     let [b'\\', b'u', b'd' | b'D', digit, rest @ ..] = json.get(at..at + 6)? else { return None };
     match digit {
@@ -113,7 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn halves_of_surrogate_pairs_are_replaced() {
+    fn unpaired_surrogates_are_replaced() {
         for (json, mended) in [
             (r#"["a\ud83d"]"#, r#"["a\ufffd"]"#),
             (r#"["\ude00b"]"#, r#"["\ufffdb"]"#),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_beyond_the_range_become_the_nearest() {
+    fn numbers_out_of_range_become_the_nearest() {
         let digits = "9".repeat(400);
         for (number, nearest) in [
             ("1e400", f64::MAX),
@@ -152,13 +152,13 @@ mod tests {
         for number in ["1e308", "1e-400", "0e999999", "-0", "1.7976931348623157e308"] {
             assert_eq!(mend(&format!("[{number}]")), None, "{number}");
         }
-        // One zero too many for a double to hold, and still not beyond its range.
+        // As many digits, but not out of range.
         assert_eq!(mend(&format!("[0.{}]", "0".repeat(400))), None);
     }
 
     proptest! {
         #[test]
-        fn what_is_valid_can_be_read_when_it_is_mended(
+        fn mended_json_can_be_deserialized(
             json in r#"\["(\\u[dD][89a-f][0-9]{2}|\\u00e9|\\\\|\\"|x|😀){0,8}",-?[1-9][0-9]{0,3}([eE][+-]?[0-9]{1,4})?\]"#
         ) {
             let readable = mend(&json);

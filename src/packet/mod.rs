@@ -1,20 +1,20 @@
-//! Socket.IO packets: what stands in an Engine.IO message. Pure: bytes in, bytes out.
+//! Socket.IO packets, which are sent as Engine.IO messages. Sans-io: bytes in, bytes out.
 //!
 //! Socket.IO protocol 5, section "Packet encoding".
 
 mod args;
 mod arity;
 mod assemble;
+mod attachment_resolver;
+mod attachment_writer;
 mod bytes;
 mod decode;
 mod deep;
 mod encode;
-mod extractor;
 mod json;
 mod mend;
 mod placeholders;
 mod read;
-mod resolver;
 pub(crate) mod value;
 
 pub use self::{
@@ -32,15 +32,15 @@ pub(crate) use self::{
     decode::{DecodeError, EventPayload, Header, decode, read_header},
     deep::MAX_JSON_DEPTH,
     encode::{Encoded, EncodedArgs, Target, encode_ack, encode_args, encode_event, encode_simple},
-    json::{Json, check_json, is_valid_json},
+    json::{Json, is_valid_json, is_within_depth},
     mend::mend,
     read::{ArgsError, read_args, read_json, read_only_arg},
 };
 
 /// The type of a Socket.IO packet.
 ///
-/// As wide as what stands beside it, like other enums that are moved with each event: seven bytes of padding would be
-/// copied in pieces that overlap, and the processor waits for such.
+/// `repr(usize)` avoids seven padding bytes. The compiler copies those with overlapping stores, which stall store forwarding on
+/// the hot path. Other enums that are moved with each event do the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Kind {
@@ -72,9 +72,9 @@ impl Kind {
     }
 }
 
-/// Names that the protocol uses itself; neither side may emit them.
+/// Returns `true` if an event name is reserved, so that neither side may emit it.
 ///
-/// The last two are Node's own, which its parser refuses.
+/// The last two are events of Node's emitter, which Node's parser rejects.
 pub(crate) const fn is_reserved(event: &[u8]) -> bool {
     matches!(
         event,

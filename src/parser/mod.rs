@@ -1,11 +1,11 @@
-//! Parsers: how Socket.IO packets look in Engine.IO's messages, where that is not the protocol's own JSON.
+//! Parsers: custom encodings of Socket.IO packets, in place of JSON.
 //!
-//! A server has one parser, for all its clients, and nothing in the protocol says which: the clients must be made with
-//! the same one. Without [`SocketIoConfig::parser`](crate::SocketIoConfig::parser) packets are JSON, and nothing here
-//! costs anything. `MsgpackParser`, with the feature `msgpack`, speaks to clients with `socket.io-msgpack-parser`; a
-//! [`Parser`] of your own may do anything else. The [guide](crate::guide::parsers) shows one.
+//! A server has one parser for all of its clients, which must use the same one: the protocol does not negotiate it. Without
+//! [`SocketIoConfig::parser`](crate::SocketIoConfig::parser), packets are JSON, at no cost for this module. `MsgpackParser`
+//! (feature `msgpack`) is for clients with `socket.io-msgpack-parser`. The [guide](crate::guide::parsers) shows how to write a
+//! [`Parser`].
 //!
-//! Handlers do not notice: a parser hands over [`Value`]s, and what they hold is deserialised as ever.
+//! Handlers do not depend on the parser: it yields [`Value`]s, from which arguments are deserialized as usual.
 
 mod convert;
 #[cfg(feature = "msgpack")]
@@ -13,103 +13,111 @@ mod msgpack;
 
 use crate::{engine::Packet, packet::Value};
 
-pub(crate) use self::convert::{Reading, prepare, translated};
+pub(crate) use self::convert::{DecoderState, encoded_by, try_encode_by};
 #[cfg(feature = "msgpack")]
 pub use self::msgpack::MsgpackParser;
 pub use crate::packet::Limits;
 
-/// Turns Socket.IO packets into messages, and back by its [`Decoder`]s.
+/// Encodes Socket.IO packets as messages, and creates [`Decoder`]s for the other direction.
 ///
 /// # Contract
 ///
-/// A parser works on the bytes alone: it must not emit, nor wait. On a server with
-/// [`recovery`](crate::SocketIoConfig::recovery), [`encode`](Self::encode) may run while a namespace is locked.
+/// A parser must not block and must not emit. On a server with [`recovery`](crate::SocketIoConfig::recovery),
+/// [`encode`](Self::encode) may run while a namespace is locked.
 ///
-/// A packet is encoded once, for all its recipients. A panic in a parser is contained: that of an encoder fails the emit,
-/// that of a decoder closes the connection.
+/// A packet is encoded once for all of its recipients. A panic is caught: in `encode` it fails the emit, in a decoder it closes
+/// the connection.
 pub trait Parser: Send + Sync + 'static {
-    /// The messages that a packet becomes: each is a [`Packet::message`] or a [`Packet::binary`], and they follow one
-    /// another on the wire without anything between them but Engine.IO's own packets.
+    /// Encodes a packet as one or several messages, each a [`Packet::message`] or a [`Packet::binary`]. They are sent in order, with
+    /// only control packets of Engine.IO between them.
     ///
     /// # Errors
     ///
-    /// If the packet cannot be said in this form. Whoever emits it is told, by
-    /// [`EmitError::is_encode`](crate::EmitError::is_encode); an ack becomes that of an internal error; any other packet
-    /// is dropped, and that is logged with the feature `tracing`.
-    fn encode(&self, packet: &SocketPacket) -> Result<Vec<Packet>, ParserError>;
+    /// Returns an error if the packet cannot be encoded. The caller of `emit` gets it, see
+    /// [`EmitError::is_encode`](crate::EmitError::is_encode). An ack is replaced by that of an internal error. Any other packet is
+    /// dropped and logged (feature `tracing`).
+    fn encode(&self, packet: &SocketIoPacket) -> Result<Vec<Packet>, ParserError>;
 
-    /// A decoder for one connection, made when its first message arrives.
+    /// Creates the decoder of one connection, when its first message arrives.
     fn decoder(&self, limits: Limits) -> Box<dyn Decoder>;
 }
 
-/// Reads the messages of one connection.
+/// Decodes the messages of one connection.
 pub trait Decoder: Send + 'static {
-    /// Takes the next message, text or binary; answers a packet if that completes one. Its data are
+    /// Decodes the next message, text or binary. Returns a packet if the message completes one. The content of the message is
     /// [`message.data()`](Packet::data), which is UTF-8 unless [`message.is_binary()`](Packet::is_binary).
     ///
-    /// Nothing is known of the bytes, except that there are no more of them than
-    /// [`max_payload`](crate::SocketIoConfig::max_payload). A decoder that puts several messages together must bound what
-    /// it keeps, and one that recurses must bound how deep: [`Limits`] says what is allowed, and what it yields is checked
-    /// against it again.
+    /// The message is untrusted. Only its size is limited, by [`max_payload`](crate::SocketIoConfig::max_payload). A decoder that
+    /// combines messages must limit what it stores, and one that recurses must limit its depth, according to [`Limits`]. The
+    /// packets that it returns are checked against the limits again.
     ///
     /// # Errors
     ///
-    /// If the message is no packet, or no part of one: the connection is closed.
-    fn decode(&mut self, message: &Packet) -> Result<Option<SocketPacket>, ParserError>;
+    /// Returns an error if the message is not a valid packet or part of one. The connection is closed.
+    fn decode(&mut self, message: &Packet) -> Result<Option<SocketIoPacket>, ParserError>;
 }
 
-/// A packet of Socket.IO's, whatever it looks like on the wire.
+/// A Socket.IO packet, independent of its encoding.
 ///
-/// What a decoder yields must obey these rules; a packet that does not closes its connection:
+/// A packet that a decoder returns must obey the following rules. Otherwise the connection is closed.
 ///
-/// | kind | `id` | `data` |
+/// | type | `id` | `data` |
 /// |---|---|---|
-/// | [`Connect`](SocketPacketKind::Connect) | none | none, or an object; binary in it becomes arrays of numbers |
-/// | [`Disconnect`](SocketPacketKind::Disconnect) | none | none |
-/// | [`Event`](SocketPacketKind::Event) | if an ack is asked for | an array that begins with the name |
-/// | [`Ack`](SocketPacketKind::Ack) | that of the event | an array |
-/// | [`ConnectError`](SocketPacketKind::ConnectError) | none | a string or an object; from the server only |
+/// | [`Connect`](SocketIoPacketType::Connect) | none | none or an object; binary in it becomes arrays of numbers |
+/// | [`Disconnect`](SocketIoPacketType::Disconnect) | none | none |
+/// | [`Event`](SocketIoPacketType::Event) | if an ack is requested | an array that begins with the name |
+/// | [`Ack`](SocketIoPacketType::Ack) | that of the event | an array |
+/// | [`ConnectError`](SocketIoPacketType::ConnectError) | none | a string or an object; sent by the server only |
+///
+/// ```
+/// use tower_socketio::{Value, parser::{SocketIoPacket, SocketIoPacketType}};
+///
+/// let mut packet = SocketIoPacket::new(SocketIoPacketType::Event, "/chat");
+/// packet.data = Some(Value::from(["message", "hello"]));
+/// assert_eq!(packet.packet_type as u8, 2);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SocketPacket {
-    /// The type.
-    pub kind: SocketPacketKind,
-    /// The name of the namespace. It begins with a slash and holds no comma.
+pub struct SocketIoPacket {
+    /// The type of the packet.
+    pub packet_type: SocketIoPacketType,
+    /// The namespace. It begins with a slash and does not contain a comma.
     pub namespace: String,
-    /// The ack that an event asks for, or that an ack answers.
+    /// The id of the ack that an event requests, or that an ack has.
     pub id: Option<u64>,
-    /// What it carries; `None` is JavaScript's undefined.
+    /// The payload. `None` is `undefined` in JavaScript.
     pub data: Option<Value>,
 }
 
-impl SocketPacket {
-    /// A packet without an id and without data.
+impl SocketIoPacket {
+    /// Creates a packet without an id and without data.
     #[must_use]
-    pub fn new(kind: SocketPacketKind, namespace: impl Into<String>) -> Self {
-        Self { kind, namespace: namespace.into(), id: None, data: None }
+    pub fn new(packet_type: SocketIoPacketType, namespace: impl Into<String>) -> Self {
+        Self { packet_type, namespace: namespace.into(), id: None, data: None }
     }
 }
 
-/// The type of a [`SocketPacket`]. Its number is that of the protocol, as `kind as u8`.
+/// The type of a [`SocketIoPacket`]. `as u8` converts it to its number in the protocol.
 ///
-/// The protocol's types 5 and 6 are events and acks with attachments; to a parser they are events and acks.
+/// Socket.IO protocol 5, section "Packet types". The types 5 and 6, which are events and acks with attachments, do not exist for
+/// parsers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum SocketPacketKind {
-    /// A client asks to join a namespace, or the server admits it.
+pub enum SocketIoPacketType {
+    /// A client requests to join a namespace, or the server accepts that.
     Connect = 0,
     /// A socket leaves a namespace.
     Disconnect = 1,
     /// An event.
     Event = 2,
-    /// The answer to an event.
+    /// The response to an event.
     Ack = 3,
-    /// The server refuses to admit a client.
+    /// The server rejects a CONNECT.
     ConnectError = 4,
 }
 
-impl SocketPacketKind {
-    /// The kind of a number.
+impl SocketIoPacketType {
+    /// Returns the type with a number, or `None` if it is unknown.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
         Some(match number {
@@ -123,14 +131,14 @@ impl SocketPacketKind {
     }
 }
 
-/// What a parser cannot write or read.
+/// Error of a [`Parser`] or [`Decoder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ParserError(&'static str);
 
 impl ParserError {
-    /// An error with this message: short, lower case. As the reason of a closed connection it reaches
-    /// [`DisconnectReason`](crate::DisconnectReason) and the log, never the client.
+    /// Creates an error with a message, which should be short and lower case. The message of a decoder's error becomes the detail of
+    /// the [`DisconnectReason`](crate::DisconnectReason). Clients do not get it.
     #[must_use]
     pub const fn new(message: &'static str) -> Self {
         Self(message)

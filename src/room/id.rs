@@ -1,35 +1,47 @@
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
-use crate::engine::{Protocol, generate_id};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::engine::{ProtocolVersion, generate_id};
 
 use super::{IntoRooms, Room};
 
-/// The public id of a socket: random, one for each namespace that a client joins.
+/// The public id of a socket. Random and unique for each namespace that a client joins.
 ///
-/// It is not the id of the Engine.IO session, which is a secret between the client and the server; clients of revision 3,
-/// who know no other id, are the exception: theirs is the session's, behind the name of the namespace unless that is `/`
-/// (`/chat#L7DxU-lyJryW7j6lAAAA`). Every socket is in
-/// the room of its own id, so an id can be given wherever a room can. Cloning is cheap.
+/// Each socket is in the room with the name of its id, so an id can be used as a room. Cloning is cheap.
+///
+/// It differs from the id of the Engine.IO session, which is a secret between client and server. Clients of revision 3 are an
+/// exception: they have the session's id, prefixed by the namespace unless that is `/` (`/chat#L7DxU-lyJryW7j6lAAAA`).
+///
+/// ```
+/// use tower_socketio::{Room, SocketId, SocketRef};
+///
+/// fn whisper(socket: &SocketRef, recipient: &SocketId) {
+///     socket.to(recipient).emit("whisper", "hello").ok();
+///     let room: Room = recipient.into();
+/// #   let _ = room;
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(Arc<str>);
 
 impl SocketId {
-    /// The id of a new socket of an Engine.IO session.
-    pub(crate) fn new(protocol: Protocol, session_id: &Arc<str>, namespace: &str) -> Self {
+    /// Creates the id of a new socket of an Engine.IO session.
+    pub(crate) fn new(protocol: ProtocolVersion, session_id: &Arc<str>, namespace: &str) -> Self {
         match (protocol, namespace) {
-            (Protocol::V4, _) => Self(generate_id()),
-            (Protocol::V3, "/") => Self(session_id.clone()),
-            (Protocol::V3, namespace) => Self(format!("{namespace}#{session_id}").into()),
+            (ProtocolVersion::V4, _) => Self(generate_id()),
+            (ProtocolVersion::V3, "/") => Self(session_id.clone()),
+            (ProtocolVersion::V3, namespace) => Self(format!("{namespace}#{session_id}").into()),
         }
     }
 
-    /// The id as a string.
+    /// Returns the id as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The room of this socket alone.
+    /// Returns the room of this socket only.
     pub(crate) fn room(&self) -> Room {
         self.0.clone().into()
     }
@@ -55,20 +67,79 @@ impl fmt::Display for SocketId {
     }
 }
 
-impl serde::Serialize for SocketId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl AsRef<str> for SocketId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for SocketId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<str> for SocketId {
+    fn eq(&self, other: &str) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl PartialEq<&str> for SocketId {
+    fn eq(&self, other: &&str) -> bool {
+        *self.0 == **other
+    }
+}
+
+impl From<SocketId> for Room {
+    fn from(id: SocketId) -> Self {
+        id.0.into()
+    }
+}
+
+impl From<&SocketId> for Room {
+    fn from(id: &SocketId) -> Self {
+        id.room()
+    }
+}
+
+impl Serialize for SocketId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SocketId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Arc::deserialize(deserializer).map(Self)
     }
 }
 
 impl IntoRooms for SocketId {
     fn into_rooms(self) -> impl Iterator<Item = Room> {
-        std::iter::once(self.room())
+        std::iter::once(self.into())
     }
 }
 
 impl IntoRooms for &SocketId {
     fn into_rooms(self) -> impl Iterator<Item = Room> {
         std::iter::once(self.room())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_string_to_collections_and_serde() {
+        let id = SocketId::new(ProtocolVersion::V3, &"abc".into(), "/chat");
+        assert_eq!(id, "/chat#abc");
+        assert!(HashSet::from([id.clone()]).contains("/chat#abc"));
+        assert_eq!(serde_json::to_value(&id).unwrap(), "/chat#abc");
+        assert_eq!(serde_json::from_str::<SocketId>(r#""/chat#abc""#).unwrap(), id);
+        assert_eq!((Room::from(&id), AsRef::<str>::as_ref(&id)), (Room::from("/chat#abc"), "/chat#abc"));
     }
 }

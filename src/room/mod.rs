@@ -1,4 +1,4 @@
-//! Who is in which room, and who receives a broadcast. Pure: it knows ids and handles, no sockets.
+//! Rooms, their members, and the recipients of broadcasts. Works on ids and handles, not on sockets.
 
 mod id;
 mod name;

@@ -6,12 +6,24 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// The name of a room. Cloning is cheap.
+///
+/// Compares, serializes and deserializes as a string.
+///
+/// ```
+/// use tower_socketio::Room;
+///
+/// let room = Room::from("news");
+/// assert_eq!(room, "news");
+/// assert_eq!(room.as_str().len(), 4);
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Room(Arc<str>);
 
 impl Room {
-    /// The name as a string.
+    /// Returns the name as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -22,6 +34,12 @@ impl Deref for Room {
     type Target = str;
 
     fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Room {
+    fn as_ref(&self) -> &str {
         &self.0
     }
 }
@@ -56,6 +74,18 @@ impl PartialEq<&str> for Room {
     }
 }
 
+impl Serialize for Room {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Room {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Arc::deserialize(deserializer).map(Self)
+    }
+}
+
 impl From<&str> for Room {
     fn from(name: &str) -> Self {
         Self(name.into())
@@ -74,11 +104,11 @@ impl From<Arc<str>> for Room {
     }
 }
 
-/// What names one or several rooms: a string, a [`Room`], a socket's id, or a collection of them, by value or by
+/// A type that names rooms: a string, a [`Room`], a [`SocketId`](crate::SocketId), or a collection of them, by value or by
 /// reference.
 ///
-/// Collections are arrays, slices, `Vec`, `VecDeque`, `HashSet`, `BTreeSet`, `Option`, `Box<[T]>` and `Arc<[T]>`.
-/// [`Rooms`] makes one of any iterator.
+/// Collections are arrays, slices, `Vec`, `VecDeque`, `HashSet`, `BTreeSet`, `Option`, `Box<[T]>` and `Arc<[T]>`. Use [`Rooms`]
+/// for iterators.
 ///
 /// ```
 /// use std::collections::HashSet;
@@ -93,14 +123,22 @@ impl From<Arc<str>> for Room {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name rooms",
     note = "pass a string, a `Room`, a `SocketId`, or a collection of them, by value or by reference",
-    note = "an iterator fits as `Rooms(iterator)`"
+    note = "wrap an iterator in `Rooms`"
 )]
 pub trait IntoRooms {
-    /// The rooms, in no particular order.
+    /// Returns the rooms, in unspecified order.
     fn into_rooms(self) -> impl Iterator<Item = Room>;
 }
 
-/// The rooms that an iterator gives. See [`IntoRooms`].
+/// Implements [`IntoRooms`] for the items of an iterator.
+///
+/// ```
+/// use tower_socketio::{Rooms, SocketRef};
+///
+/// fn join_floors(socket: SocketRef) {
+///     socket.join(Rooms((1..=3).map(|number| format!("floor-{number}"))));
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Rooms<I>(pub I);
 
@@ -150,7 +188,7 @@ impl IntoRooms for Box<str> {
     }
 }
 
-/// One room, by reference.
+/// Implements the trait for references to one room.
 macro_rules! one_room_by_reference {
     ($($ty:ty),*) => {
         $(impl IntoRooms for $ty {
@@ -163,7 +201,7 @@ macro_rules! one_room_by_reference {
 
 one_room_by_reference!(&Arc<str>, &Box<str>, &Cow<'_, str>);
 
-/// One room by a reference to a reference: an item of a slice of references.
+/// Implements the trait for references to references, the items of a slice of references.
 macro_rules! one_room_by_two_references {
     ($($ty:ty),*) => {
         $(impl IntoRooms for &$ty {
@@ -176,7 +214,7 @@ macro_rules! one_room_by_two_references {
 
 one_room_by_two_references!(&str, &String, &Room, &Arc<str>);
 
-/// Collections, by value and by reference.
+/// Implements the trait for collections, by value and by reference.
 macro_rules! many_rooms {
     ($($ty:ty $(, $generic:ident)*;)*) => {
         $(
@@ -259,7 +297,7 @@ where
     for<'a> &'a T: IntoRooms,
 {
     fn into_rooms(self) -> impl Iterator<Item = Room> {
-        // The rooms outlive this reference to them.
+        // Collected, because the rooms must not borrow from `self`.
         self.iter().flat_map(IntoRooms::into_rooms).collect::<Vec<Room>>().into_iter()
     }
 }
@@ -267,6 +305,15 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_room_is_a_string_to_collections_and_serde() {
+        let room = Room::from("news");
+        assert!(HashSet::from([room.clone()]).contains("news"));
+        assert_eq!(serde_json::to_value(&room).unwrap(), "news");
+        assert_eq!(serde_json::from_str::<Room>(r#""news""#).unwrap(), room);
+        assert_eq!(AsRef::<str>::as_ref(&room), "news");
+    }
 
     #[track_caller]
     fn names(rooms: impl IntoRooms, expected: &[&str]) {
@@ -283,7 +330,7 @@ mod tests {
         Arc::new(items)
     }
 
-    /// Collections of something that names a room, by value and by reference.
+    /// Checks all collections of a type that names a room, by value and by reference.
     macro_rules! check_collections {
         ($($of:expr),*) => {
             $({
@@ -314,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_names_a_room_does_so_in_any_collection() {
+    fn rooms_are_named_by_all_types_and_collections_of_them() {
         check_collections!(
             |name: &'static str| name,
             |name: &'static str| String::from(name),

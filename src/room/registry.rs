@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::Room;
 
-/// Names a member of a registry, until [`Handle::moved`] gives it another name.
+/// Identifies a member of a registry. [`Handle::moved`] may change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct MemberId(u32);
 
@@ -22,9 +22,9 @@ impl MemberId {
     }
 }
 
-/// What a registry knows of its members. Cloning is cheap.
+/// A member as the registry stores it. Cloning must be cheap.
 pub(crate) trait Handle: Clone {
-    /// Called when the member is inserted, and when it gets another id because the registry shrinks.
+    /// Called when the member is inserted, and when its id changes because the registry shrinks.
     fn moved(&self, id: MemberId);
 }
 
@@ -32,25 +32,24 @@ type RoomId = u32;
 
 /// The members of one namespace and their rooms.
 ///
-/// Each room keeps its members in a shared list: a broadcast takes the list as it is, without a lock and without a copy,
-/// and the next join or leave copies it only if a broadcast still holds it.
+/// Each room has a shared list of its members. A broadcast clones the reference to the list, so that it needs neither a lock nor
+/// a copy. The next join or leave copies the list only if a broadcast still holds it.
 ///
-/// Every member is in the room of its own name too. Nothing is stored for that: a selection looks among the members'
-/// names as well.
+/// Every member is also in the room of its own name. That is not stored: selections also look up members by name.
 #[derive(Debug)]
 pub(crate) struct Registry<M> {
     members: Slab<Member<M>>,
-    everyone: Members<M>,
+    all: Members<M>,
     by_name: HashMap<Room, MemberId, RandomState>,
-    rooms: Slab<Entry<M>>,
-    /// Room names may come from clients: std's hasher resists chosen keys.
+    rooms: Slab<RoomMembers<M>>,
+    /// With std's hasher, which resists chosen keys, because clients may choose the names of rooms.
     room_ids: HashMap<Room, RoomId>,
 }
 
 type Members<M> = Arc<Vec<(MemberId, M)>>;
 
 #[derive(Debug)]
-struct Entry<M> {
+struct RoomMembers<M> {
     name: Room,
     members: Members<M>,
 }
@@ -59,13 +58,13 @@ struct Entry<M> {
 struct Member<M> {
     name: Room,
     handle: M,
-    /// Its place in the list of all members.
+    /// The index in `Registry::all`.
     place: usize,
-    /// Its rooms, and its place in each one's list.
+    /// The rooms, and the index in the list of each.
     rooms: HashMap<RoomId, usize, RandomState>,
 }
 
-/// Whom a broadcast is for.
+/// The target of a broadcast.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection {
     /// Empty means every member.
@@ -73,7 +72,7 @@ pub(crate) struct Selection {
     pub(crate) except: Vec<Room>,
 }
 
-/// The members that a selection means, as they were when it was resolved.
+/// A snapshot of the members that a selection matches.
 #[derive(Debug)]
 pub(crate) struct Recipients<M> {
     members: Members<M>,
@@ -82,14 +81,14 @@ pub(crate) struct Recipients<M> {
 
 #[derive(Debug)]
 enum Except {
-    Nobody,
+    None,
     One(MemberId),
     Set(HashSet<MemberId, RandomState>),
 }
 
 impl<M> Default for Recipients<M> {
     fn default() -> Self {
-        Self { members: Members::default(), except: Except::Nobody }
+        Self { members: Members::default(), except: Except::None }
     }
 }
 
@@ -97,7 +96,7 @@ impl<M> Default for Registry<M> {
     fn default() -> Self {
         Self {
             members: Slab::new(),
-            everyone: Members::default(),
+            all: Members::default(),
             by_name: HashMap::default(),
             rooms: Slab::new(),
             room_ids: HashMap::new(),
@@ -110,16 +109,16 @@ impl<M> Registry<M> {
         self.members.len()
     }
 
-    /// All rooms that somebody joined, with the number of their members.
+    /// Returns all rooms that have been joined, with the number of their members.
     pub(crate) fn rooms(&self) -> impl ExactSizeIterator<Item = (&Room, usize)> {
         self.rooms.iter().map(|(_, entry)| (&entry.name, entry.members.len()))
     }
 }
 
 impl<M: Handle> Registry<M> {
-    /// Adds a member, which is in the room of its own name and in no other.
+    /// Adds a member. It is in the room of its own name only.
     pub(crate) fn insert(&mut self, name: Room, handle: M) -> MemberId {
-        let place = self.everyone.len();
+        let place = self.all.len();
         let key = self.members.insert(Member {
             name: name.clone(),
             handle: handle.clone(),
@@ -128,12 +127,12 @@ impl<M: Handle> Registry<M> {
         });
         let id = MemberId::new(key);
         handle.moved(id);
-        Arc::make_mut(&mut self.everyone).push((id, handle));
+        Arc::make_mut(&mut self.all).push((id, handle));
         self.by_name.insert(name, id);
         id
     }
 
-    /// Removes a member from everything.
+    /// Removes a member, and from all rooms.
     ///
     /// # Complexity
     ///
@@ -141,20 +140,20 @@ impl<M: Handle> Registry<M> {
     pub(crate) fn remove(&mut self, id: MemberId) -> Option<M> {
         let member = self.members.try_remove(id.key())?;
         self.by_name.remove(&member.name);
-        let everyone = Arc::make_mut(&mut self.everyone);
-        everyone.swap_remove(member.place);
-        if let Some((moved, _)) = everyone.get(member.place) {
+        let all = Arc::make_mut(&mut self.all);
+        all.swap_remove(member.place);
+        if let Some((moved, _)) = all.get(member.place) {
             self.members[moved.key()].place = member.place;
         }
         for (room, place) in member.rooms {
-            self.take_out(room, place);
+            self.remove_member(room, place);
         }
         self.shrink_members();
         self.shrink_rooms();
         Some(member.handle)
     }
 
-    /// Adds a member to a room. Returns the room's name, as the registry keeps it, if the member was not there before.
+    /// Adds a member to a room. Returns the registry's copy of the room's name, or `None` if the member was already there.
     pub(crate) fn join(&mut self, id: MemberId, room: &Room) -> Option<&Room> {
         let member = self.members.get_mut(id.key())?;
         if member.name == *room {
@@ -163,7 +162,7 @@ impl<M: Handle> Registry<M> {
         let room_id = match self.room_ids.get(room) {
             Some(room_id) => *room_id,
             None => {
-                let key = self.rooms.insert(Entry { name: room.clone(), members: Members::default() });
+                let key = self.rooms.insert(RoomMembers { name: room.clone(), members: Members::default() });
                 let room_id = RoomId::try_from(key).expect("fewer than 2^32 rooms");
                 self.room_ids.insert(room.clone(), room_id);
                 room_id
@@ -178,7 +177,7 @@ impl<M: Handle> Registry<M> {
         Some(&entry.name)
     }
 
-    /// Takes a member out of a room. Answers whether it was there. No member can leave the room of its own name.
+    /// Removes a member from a room. Returns `true` if it was there. A member cannot leave the room of its own name.
     pub(crate) fn leave(&mut self, id: MemberId, room: &str) -> bool {
         let (Some(room_id), Some(member)) = (self.room_ids.get(room), self.members.get_mut(id.key())) else {
             return false;
@@ -189,12 +188,12 @@ impl<M: Handle> Registry<M> {
         if is_sparse(member.rooms.len(), member.rooms.capacity()) {
             member.rooms.shrink_to(member.rooms.len() * 2);
         }
-        self.take_out(*room_id, place);
+        self.remove_member(*room_id, place);
         self.shrink_rooms();
         true
     }
 
-    /// The rooms of a member, its own among them.
+    /// Returns the rooms of a member, including that of its own name.
     pub(crate) fn rooms_of(&self, id: MemberId) -> Vec<Room> {
         let Some(member) = self.members.get(id.key()) else {
             return Vec::new();
@@ -203,7 +202,7 @@ impl<M: Handle> Registry<M> {
         std::iter::once(member.name.clone()).chain(joined).collect()
     }
 
-    /// Whether a member is in a room.
+    /// Returns `true` if a member is in a room.
     pub(crate) fn is_in(&self, id: MemberId, room: &str) -> bool {
         let Some(member) = self.members.get(id.key()) else {
             return false;
@@ -211,13 +210,13 @@ impl<M: Handle> Registry<M> {
         *member.name == *room || self.room_ids.get(room).is_some_and(|room| member.rooms.contains_key(room))
     }
 
-    /// The member of a name.
+    /// Returns the member with a name.
     pub(crate) fn get(&self, name: &str) -> Option<&M> {
         let id = self.by_name.get(name)?;
         self.members.get(id.key()).map(|member| &member.handle)
     }
 
-    /// The id of the member of a name.
+    /// Returns the id of the member with a name.
     #[cold]
     pub(crate) fn id_of(&self, name: &str) -> Option<MemberId> {
         self.by_name.get(name).copied()
@@ -227,18 +226,17 @@ impl<M: Handle> Registry<M> {
     ///
     /// # Complexity
     ///
-    /// Constant for one room or everyone, with at most one member excepted; else linear in the members of the rooms that
-    /// the selection names. The other rooms and members never matter.
+    /// O(1) for one room or all, with at most one excepted member. Otherwise linear in the members of the rooms in the selection.
     pub(crate) fn select(&self, selection: &Selection, except: Option<MemberId>) -> Recipients<M> {
         let members = match selection.rooms.as_slice() {
-            [] => self.everyone.clone(),
-            [room] => self.members_of(room),
+            [] => self.all.clone(),
+            [room] => self.room_members(room),
             rooms => self.union(rooms),
         };
         Recipients { members, except: self.excepted(&selection.except, except) }
     }
 
-    fn members_of(&self, room: &str) -> Members<M> {
+    fn room_members(&self, room: &str) -> Members<M> {
         let joined = self.room_ids.get(room).map(|id| &self.rooms[*id as usize].members);
         let named = self.by_name.get(room).map(|id| (*id, &self.members[id.key()].handle));
         match (joined, named) {
@@ -257,24 +255,24 @@ impl<M: Handle> Registry<M> {
         let mut seen = HashSet::<MemberId, RandomState>::default();
         let mut members = Vec::new();
         for room in rooms {
-            members.extend(self.members_of(room).iter().filter(|(id, _)| seen.insert(*id)).cloned());
+            members.extend(self.room_members(room).iter().filter(|(id, _)| seen.insert(*id)).cloned());
         }
         Arc::new(members)
     }
 
     fn excepted(&self, rooms: &[Room], except: Option<MemberId>) -> Except {
         if rooms.is_empty() {
-            return except.map_or(Except::Nobody, Except::One);
+            return except.map_or(Except::None, Except::One);
         }
         let members = rooms.iter().flat_map(|room| {
-            let members = self.members_of(room);
+            let members = self.room_members(room);
             (0..members.len()).map(move |index| members[index].0)
         });
         Except::Set(members.chain(except).collect())
     }
 
-    /// Takes the member at a place out of a room's list, and drops the room with its last member.
-    fn take_out(&mut self, room_id: RoomId, place: usize) {
+    /// Removes the member at an index of a room's list. Drops the room if it is empty.
+    fn remove_member(&mut self, room_id: RoomId, place: usize) {
         let members = Arc::make_mut(&mut self.rooms[room_id as usize].members);
         members.swap_remove(place);
         if let Some((moved, _)) = members.get(place) {
@@ -287,25 +285,25 @@ impl<M: Handle> Registry<M> {
         shrink_list(members);
     }
 
-    /// Gives back the memory of a crowd of which most have left.
+    /// Frees memory after most members have left.
     ///
-    /// Members at the end of the slab move to its front. That costs no more than their leaving, since three of four have left
-    /// since the last time.
+    /// Moves members at the end of the slab to its front. The cost is amortized, because three of four have left since the last
+    /// time.
     fn shrink_members(&mut self) {
         if is_sparse(self.by_name.len(), self.by_name.capacity()) {
             self.by_name.shrink_to(self.by_name.len() * 2);
         }
-        if is_sparse(self.everyone.len(), self.everyone.capacity()) {
-            shrink_list(Arc::make_mut(&mut self.everyone));
+        if is_sparse(self.all.len(), self.all.capacity()) {
+            shrink_list(Arc::make_mut(&mut self.all));
         }
         if !is_sparse(self.members.len(), self.members.capacity()) {
             return;
         }
-        let Self { members, everyone, by_name, rooms, .. } = self;
-        let everyone = Arc::make_mut(everyone);
+        let Self { members, all, by_name, rooms, .. } = self;
+        let all = Arc::make_mut(all);
         members.compact(|member, _, to| {
             let id = MemberId::new(to);
-            everyone[member.place].0 = id;
+            all[member.place].0 = id;
             for (room, place) in &member.rooms {
                 Arc::make_mut(&mut rooms[*room as usize].members)[*place].0 = id;
             }
@@ -317,7 +315,7 @@ impl<M: Handle> Registry<M> {
         });
     }
 
-    /// As [`shrink_members`](Self::shrink_members), for the rooms.
+    /// Like [`shrink_members`](Self::shrink_members), for rooms.
     fn shrink_rooms(&mut self) {
         if is_sparse(self.room_ids.len(), self.room_ids.capacity()) {
             self.room_ids.shrink_to(self.room_ids.len() * 2);
@@ -343,11 +341,11 @@ impl<M: Handle> Registry<M> {
 
 #[cfg(any(test, fuzzing))]
 impl<M> Registry<M> {
-    /// The lengths and capacities of all collections.
+    /// Returns the lengths and capacities of all collections.
     fn capacities(&self) -> impl Iterator<Item = (usize, usize)> {
         let own = [
             (self.members.len(), self.members.capacity()),
-            (self.everyone.len(), self.everyone.capacity()),
+            (self.all.len(), self.all.capacity()),
             (self.by_name.len(), self.by_name.capacity()),
             (self.rooms.len(), self.rooms.capacity()),
             (self.room_ids.len(), self.room_ids.capacity()),
@@ -358,7 +356,7 @@ impl<M> Registry<M> {
     }
 }
 
-/// Whether a collection holds so much more than it needs that shrinking pays.
+/// Returns `true` if a collection uses so little of its capacity that shrinking pays off.
 fn is_sparse(len: usize, capacity: usize) -> bool {
     const KEPT: usize = 16;
     capacity > KEPT && len < capacity / 4
@@ -379,7 +377,7 @@ impl<M> Recipients<M> {
 impl Except {
     fn contains(&self, id: MemberId) -> bool {
         match self {
-            Self::Nobody => false,
+            Self::None => false,
             Self::One(one) => *one == id,
             Self::Set(set) => set.contains(&id),
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::{
-    engine::Protocol,
+    engine::ProtocolVersion,
     observe::ConnectWatch,
     packet::{DecodeError, encode_simple},
     util::{BoxFuture, log},
@@ -86,7 +86,7 @@ fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut 
     };
     let watch = ConnectWatch::start(&socket.scope());
     let decide = || watch.in_scope(|| socket.namespace.application().connect(&socket, auth));
-    match client.server.contained(decide) {
+    match client.server.catch_panic(decide) {
         Some(Some(decision)) => {
             let admission = Admission { decision, socket: socket.clone(), watch: watch.clone() };
             if let Some(task) = client.poll_or_spawn(cx, watch.instrument(admission)) {
@@ -121,7 +121,7 @@ fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Optio
         Lookup::Found(namespace) => namespace,
         Lookup::Made(namespace) => {
             if let Some(hook) = &client.server.hooks.on_namespace {
-                client.server.contain(|| hook(&namespace));
+                client.server.catch_panic(|| hook(&namespace));
             }
             namespace
         }
@@ -138,7 +138,7 @@ fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Optio
             return None;
         }
     };
-    let memory = namespace.memory.as_ref().filter(|_| client.connection.wire_format.protocol == Protocol::V4);
+    let memory = namespace.memory.as_ref().filter(|_| client.connection.wire_format.protocol == ProtocolVersion::V4);
     let restored = memory.and_then(|memory| memory.claim(auth));
     let socket = Socket::new(client.clone(), namespace, auth, restored);
     if client.add_socket(socket.clone(), auth.len()).is_err() {
@@ -155,12 +155,12 @@ fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Optio
 fn refuse(client: &Client, name: &str, message: &str, result: &'static str) {
     client.connection.span.in_scope(|| log!(debug, message = %message, "CONNECT refused"));
     client.server.meters.refused_connect(result);
-    client.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(Protocol::V4)));
+    client.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(ProtocolVersion::V4)));
 }
 
 /// Clients of Engine.IO 3 do not ask to join the default namespace: a session of theirs does so as it begins.
 pub(super) fn admit_implicitly(client: &Arc<Client>, cx: &mut Context<'_>) {
-    if client.connection.wire_format.protocol == Protocol::V3 {
+    if client.connection.wire_format.protocol == ProtocolVersion::V3 {
         // The first of a new session's namespaces breaks no rule.
         let _ = admit(client, "/", Bytes::new(), cx);
     }

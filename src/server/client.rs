@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use crate::{
     engine::{CloseCause, Connect, Connection, Outbox, Packet, Peer, Reader, SendError, Sent},
     packet::Encoded,
-    parser::translated,
+    parser::encoded_by,
     util::log,
 };
 
@@ -95,7 +95,7 @@ impl Client {
         match &self.server.settings.parser {
             None if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => packet.ascii_packets(),
             None => packet.packets(),
-            Some(parser) => translated(packet, &**parser, || self.server.count_panic()),
+            Some(parser) => encoded_by(packet, &**parser, || self.server.count_panic()),
         }
     }
 
@@ -139,7 +139,7 @@ impl Client {
         let socket = socket.cloned().or_else(|| self.any_socket());
         if let (Some(hook), Some(socket)) = (&self.server.hooks.on_slow_client, socket) {
             let (hook, server) = (hook.clone(), self.server.clone());
-            self.connection.runtime.spawn(async move { server.contain(|| hook(&socket)) });
+            self.connection.runtime.spawn(async move { server.catch_panic(|| hook(&socket)) });
         }
     }
 

@@ -2,7 +2,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::engine::Protocol;
+use crate::engine::ProtocolVersion;
 
 /// Why the services of a namespace have refused a CONNECT.
 #[derive(Debug)]
@@ -36,11 +36,11 @@ impl ConnectError {
     }
 
     /// The payload. Clients of Engine.IO 3 get the data alone, or else the message.
-    pub(crate) fn to_json(&self, protocol: Protocol) -> String {
+    pub(crate) fn to_json(&self, protocol: ProtocolVersion) -> String {
         match (protocol, &self.data) {
-            (Protocol::V4, _) => serde_json::to_string(self),
-            (Protocol::V3, Some(data)) => serde_json::to_string(data),
-            (Protocol::V3, None) => serde_json::to_string(&self.message),
+            (ProtocolVersion::V4, _) => serde_json::to_string(self),
+            (ProtocolVersion::V3, Some(data)) => serde_json::to_string(data),
+            (ProtocolVersion::V3, None) => serde_json::to_string(&self.message),
         }
         .expect("strings and JSON values are JSON")
     }

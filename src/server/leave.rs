@@ -62,7 +62,7 @@ impl Socket {
         let server = &self.client.server;
         server.namespaces.release(&self.namespace);
         // What is the user's is dropped here. Whatever that does, the rest goes on.
-        server.contain(|| drop(self.layer_data.take()));
+        server.catch_panic(|| drop(self.layer_data.take()));
         if tells_handlers {
             self.namespace.application().disconnected(self, reason);
         } else {
@@ -107,7 +107,7 @@ impl End {
         let mut next = first;
         while let Some(Self { socket, accepted, tells_handlers, reason }) = next {
             // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
-            socket.client.server.contain(|| socket.leave_everything(accepted, tells_handlers, reason));
+            socket.client.server.catch_panic(|| socket.leave_everything(accepted, tells_handlers, reason));
             next = ENDS.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);
                 if end.is_none() {

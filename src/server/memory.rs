@@ -82,7 +82,7 @@ impl Memory {
     pub(crate) fn leave(&self, socket: &Arc<Socket>, session: &RecoverySession, recoverable: bool) {
         // Cloning and dropping what is the user's may run the user's code: not under the lock.
         let server = &socket.client.server;
-        let cloned = recoverable.then(|| server.contained(|| socket.all_extensions())).flatten();
+        let cloned = recoverable.then(|| server.catch_panic(|| socket.all_extensions())).flatten();
         let (data, extensions) = (socket.data_bytes(), cloned.unwrap_or_default());
         let mut state = self.lock();
         socket.leave_rooms();
@@ -170,7 +170,7 @@ impl NamespaceState {
             return;
         };
         let Some(server) = self.server.upgrade() else { return };
-        let Some(runtime) = server.known_runtime() else { return };
+        let Some(runtime) = server.try_runtime() else { return };
         if memory.is_cleaned.swap(true, Ordering::Relaxed) {
             return;
         }

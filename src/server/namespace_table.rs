@@ -108,7 +108,7 @@ impl<D> NamespaceTable<D> {
         let engine = request.engine();
         for (predicate, definition) in &self.predicates[place..] {
             let accepted = match predicate {
-                Predicate::AtOnce(accepts) => engine.contained(|| accepts(request.name())).unwrap_or(false),
+                Predicate::AtOnce(accepts) => engine.catch_panic(|| accepts(request.name())).unwrap_or(false),
                 Predicate::Later(accepts) => {
                     let asked = AssertUnwindSafe(async { accepts(request.clone()).await });
                     asked.catch_unwind().await.unwrap_or_else(|_| {

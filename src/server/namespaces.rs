@@ -72,7 +72,7 @@ impl Namespaces {
             _ => {}
         }
         let contain = |accepts: &dyn Fn() -> bool| match self.server.upgrade() {
-            Some(server) => server.contained(accepts).unwrap_or(false),
+            Some(server) => server.catch_panic(accepts).unwrap_or(false),
             None => false,
         };
         // The user's predicates run before the lock is taken.
@@ -225,7 +225,7 @@ impl NamespaceState {
     /// Tells the other nodes of a cluster.
     pub(crate) fn publish(&self, adapter: &dyn ClusterAdapter, message: ClusterMessage) {
         if let Some(server) = self.server.upgrade() {
-            server.contain(|| adapter.publish(message));
+            server.catch_panic(|| adapter.publish(message));
         }
     }
 

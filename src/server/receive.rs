@@ -6,9 +6,9 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    engine::{Direct, HeldInput, Packet, Protocol, Reader},
+    engine::{Direct, HeldInput, Packet, ProtocolVersion, Reader},
     packet::{Assembled, Assembler, DecodeError, EventPayload, Header, Kind, Limits, decode},
-    parser::Reading,
+    parser::DecoderState,
     util::{BoxFuture, log},
 };
 
@@ -33,7 +33,7 @@ pub(super) struct Inbound {
 #[derive(Debug)]
 enum Format {
     Json(Assembler),
-    Parser(Box<Reading>),
+    Parser(Box<DecoderState>),
 }
 
 /// An event that waits, so that the connection is not read.
@@ -56,7 +56,7 @@ impl Inbound {
     pub(super) fn new(client: Arc<Client>) -> Self {
         let format = match &client.server.settings.parser {
             None => Format::Json(Assembler::new(client.server.max_attachment_bytes())),
-            Some(parser) => Format::Parser(Box::new(Reading::new(parser.clone()))),
+            Some(parser) => Format::Parser(Box::new(DecoderState::new(parser.clone()))),
         };
         Self { client, format, waiting: None, ignored_attachments: 0 }
     }
@@ -188,8 +188,8 @@ impl Inbound {
         match header.kind {
             Kind::Event | Kind::BinaryEvent => return self.event(header, attachments, direct, cx),
             Kind::Connect => match (self.client.connection.wire_format.protocol, header.namespace().split_once('?')) {
-                (Protocol::V3, Some((name, query))) => admit(&self.client, name, query_to_auth(query), cx)?,
-                (Protocol::V3 | Protocol::V4, _) => {
+                (ProtocolVersion::V3, Some((name, query))) => admit(&self.client, name, query_to_auth(query), cx)?,
+                (ProtocolVersion::V3 | ProtocolVersion::V4, _) => {
                     admit(&self.client, header.namespace(), header.payload.to_readable(), cx)?;
                 }
             },
@@ -259,8 +259,8 @@ fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Resu
 /// The socket that a packet is for. `None` if the server has disconnected it: the packet was on its way.
 fn addressee(client: &Client, header: &Header) -> Result<Option<Arc<Socket>>, DecodeError> {
     let name = match client.connection.wire_format.protocol {
-        Protocol::V3 => header.namespace().split('?').next().unwrap_or_default(),
-        Protocol::V4 => header.namespace(),
+        ProtocolVersion::V3 => header.namespace().split('?').next().unwrap_or_default(),
+        ProtocolVersion::V4 => header.namespace(),
     };
     match client.addressee(name) {
         Addressee::Socket(socket) => Ok(Some(socket)),

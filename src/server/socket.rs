@@ -14,7 +14,7 @@ use http::Extensions;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    engine::{CloseCause, Protocol},
+    engine::{CloseCause, ProtocolVersion},
     packet::encode_simple,
     recovery::{RecoverySession, Restored},
     room::{Room, SocketId},
@@ -47,7 +47,7 @@ impl Socket {
         restored: Option<Arc<Restored>>,
     ) -> Arc<Self> {
         let saved = restored.as_ref().map(|restored| &*restored.saved);
-        let recoverable = namespace.memory.is_some() && client.connection.wire_format.protocol == Protocol::V4;
+        let recoverable = namespace.memory.is_some() && client.connection.wire_format.protocol == ProtocolVersion::V4;
         Arc::new(Self {
             id: saved.map_or_else(
                 || SocketId::new(client.connection.wire_format.protocol, &client.connection.id, namespace.name()),
@@ -164,7 +164,7 @@ impl Socket {
     pub(crate) fn drop_extensions(&self) {
         if self.is_closed() && self.running_events() == 0 {
             let own = self.extensions.lock().take();
-            self.client.server.contain(|| drop(own));
+            self.client.server.catch_panic(|| drop(own));
         }
     }
 
@@ -287,9 +287,9 @@ impl Socket {
     /// Answers whether the socket had not been closed in the meantime.
     pub(crate) fn accept(self: &Arc<Self>) -> bool {
         let payload = match (self.client.connection.wire_format.protocol, &self.session) {
-            (Protocol::V3, _) => String::new(),
-            (Protocol::V4, None) => [r#"{"sid":""#, &self.id, r#""}"#].concat(),
-            (Protocol::V4, Some(session)) => {
+            (ProtocolVersion::V3, _) => String::new(),
+            (ProtocolVersion::V4, None) => [r#"{"sid":""#, &self.id, r#""}"#].concat(),
+            (ProtocolVersion::V4, Some(session)) => {
                 [r#"{"sid":""#, &self.id, r#"","pid":""#, &session.private_id, r#""}"#].concat()
             }
         };

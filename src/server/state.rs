@@ -287,18 +287,13 @@ pub(crate) struct Socket {
 
 impl Server {
     /// Returns the caller's runtime, or else the one on which a connection was opened last.
-    pub(crate) fn known_runtime(&self) -> Option<Handle> {
-        self.engine.known_runtime()
+    pub(crate) fn try_runtime(&self) -> Option<Handle> {
+        self.engine.try_runtime()
     }
 
-    /// Runs user code: a hook or a drop. Returns whether it did not panic.
-    pub(crate) fn contain(&self, run: impl FnOnce()) -> bool {
-        self.engine.contain(run)
-    }
-
-    /// As [`contain`](Self::contain), for a hook that returns something. Returns `None` if it panicked.
-    pub(crate) fn contained<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
-        self.engine.contained(run)
+    /// Runs user code: a hook or a drop. Returns `None` if it panicked.
+    pub(crate) fn catch_panic<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
+        self.engine.catch_panic(run)
     }
 
     /// Counts a panic of user code.

@@ -12,7 +12,7 @@ use tokio::task::futures::TaskLocalFuture;
 use tower_http::cors;
 
 use crate::{
-    engine::{Answer, ResponseBody},
+    engine::{EngineFuture, ResponseBody},
     io::{CURRENT, SocketIo},
 };
 
@@ -23,8 +23,8 @@ pub struct ResponseFuture<F, ReqBody>(#[pin] Repr<F, ReqBody>);
 #[pin_project(project = ReprProjection)]
 enum Repr<F, ReqBody> {
     Inner(#[pin] TaskLocalFuture<SocketIo, F>),
-    Ours(#[pin] Answer<ReqBody>),
-    Cors(#[pin] cors::ResponseFuture<Answer<ReqBody>>),
+    Ours(#[pin] EngineFuture<ReqBody>),
+    Cors(#[pin] cors::ResponseFuture<EngineFuture<ReqBody>>),
 }
 
 impl<F, ReqBody> ResponseFuture<F, ReqBody> {
@@ -35,11 +35,11 @@ impl<F, ReqBody> ResponseFuture<F, ReqBody> {
         Self(Repr::Inner(CURRENT.scope(io, future)))
     }
 
-    pub(super) fn ours(answer: Answer<ReqBody>) -> Self {
+    pub(super) fn ours(answer: EngineFuture<ReqBody>) -> Self {
         Self(Repr::Ours(answer))
     }
 
-    pub(super) fn cors(answer: cors::ResponseFuture<Answer<ReqBody>>) -> Self {
+    pub(super) fn cors(answer: cors::ResponseFuture<EngineFuture<ReqBody>>) -> Self {
         Self(Repr::Cors(answer))
     }
 }
@@ -60,7 +60,7 @@ where
             ReprProjection::Cors(answer) => ready!(answer.poll(cx)),
         };
         let response = answer.unwrap_or_else(|never| match never {});
-        Poll::Ready(Ok(response.map(ResponseBody::own)))
+        Poll::Ready(Ok(response.map(ResponseBody::engine)))
     }
 }
 

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use crate::{
     config::SocketIoConfig,
-    engine::{Answer, NotFound, OwnBody, ResponseBody},
+    engine::{EngineBody, EngineFuture, NotFound, ResponseBody},
     io::{CURRENT, SocketIo},
     server::Server,
 };
@@ -92,7 +92,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if self.server.engine.config.file_of(request.uri().path()).is_some() {
+        if self.server.engine.config.strip_path(request.uri().path()).is_some() {
             return match &self.server.engine.cors {
                 None => ResponseFuture::ours(handle(&self.server, request)),
                 Some(cors) => ResponseFuture::cors(cors.layer(Ours(self.server.clone())).call(request)),
@@ -105,10 +105,10 @@ where
 }
 
 /// Answers a request under the path: with a file of the client bundle, or by the engine.
-fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answer<B> {
-    let file = server.engine.config.file_of(request.uri().path());
+fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> EngineFuture<B> {
+    let file = server.engine.config.strip_path(request.uri().path());
     match file.and_then(|file| server.client_bundle.find(file)) {
-        Some(file) => Answer::Other(server.client_bundle.serve(file, &request)),
+        Some(file) => EngineFuture::Other(server.client_bundle.serve(file, &request)),
         None => server.engine.handle(request),
     }
 }
@@ -118,15 +118,15 @@ fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answer<B> {
 struct Ours(Arc<Server>);
 
 impl<B: Body> Service<Request<B>> for Ours {
-    type Response = Response<OwnBody>;
+    type Response = Response<EngineBody>;
     type Error = Infallible;
-    type Future = Answer<B>;
+    type Future = EngineFuture<B>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Answer<B> {
+    fn call(&mut self, request: Request<B>) -> EngineFuture<B> {
         handle(&self.0, request)
     }
 }

@@ -1,7 +1,7 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use crate::{
-    engine::{CloseCause, ConnectionRequest, Protocol, Session, Transport},
+    engine::{CloseCause, ConnectionRequest, ProtocolVersion, Session, Transport},
     server,
 };
 
@@ -57,7 +57,7 @@ impl Conn {
 
     /// The revision of Engine.IO that the client speaks.
     #[must_use]
-    pub fn protocol(&self) -> Protocol {
+    pub fn protocol(&self) -> ProtocolVersion {
         self.0.connection.wire_format.protocol
     }
 
@@ -76,7 +76,7 @@ impl Conn {
     /// The address of the peer. See [`ConnectionRequest::address`].
     #[must_use]
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.0.connection.request.address()
+        self.0.connection.request.remote_addr()
     }
 
     /// Whether the session is open.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     packet::{Encoded, Target, encode_event, is_reserved},
-    parser::prepare,
+    parser::try_encode_by,
     server::{EmitError, NamespaceState},
 };
 
@@ -33,7 +33,7 @@ impl Flags {
         let packet = encode_event(target, event, args).map_err(EmitError::encode)?;
         let packet = if self.uncompressed { packet.uncompressed() } else { packet };
         if let Some(parser) = &namespace.settings.parser {
-            prepare(&packet, &**parser, || namespace.count_panic()).map_err(EmitError::parser)?;
+            try_encode_by(&packet, &**parser, || namespace.count_panic()).map_err(EmitError::parser)?;
         }
         Ok(packet)
     }

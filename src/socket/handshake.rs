@@ -55,7 +55,7 @@ impl<'a> Handshake<'a> {
     /// `ConnectInfo<SocketAddr>` on the request by other means.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.socket.client.connection.request.address()
+        self.socket.client.connection.request.remote_addr()
     }
 
     /// When the connection was opened.

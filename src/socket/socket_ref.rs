@@ -8,7 +8,7 @@ use http::{StatusCode, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    engine::{ConnectionRequest, Protocol, Transport},
+    engine::{ConnectionRequest, ProtocolVersion, Transport},
     packet::read_json,
     room::{IntoRooms, Room, SocketId},
     server::Socket,
@@ -63,7 +63,7 @@ impl SocketRef {
 
     /// The revision of the Engine.IO protocol that the client speaks.
     #[must_use]
-    pub fn protocol(&self) -> Protocol {
+    pub fn protocol(&self) -> ProtocolVersion {
         self.0.client.connection.wire_format.protocol
     }
 

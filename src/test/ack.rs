@@ -17,18 +17,18 @@ use super::{
     wire::Wire,
 };
 
-/// Waits for the server's ack. Made by [`TestClient::emit_with_ack`](super::TestClient::emit_with_ack).
+/// A future that waits for the server's ack. Returned by [`TestClient::emit_with_ack`](super::TestClient::emit_with_ack).
 ///
-/// The event has been emitted already. It does not borrow from the client: several may wait at once, in any task.
-#[must_use = "the event is emitted, but its ack is lost unless this is awaited"]
+/// The event has already been emitted. The future does not borrow from the client, so several can be awaited concurrently.
+#[must_use = "the event has been emitted, but its ack is lost unless this is awaited"]
 pub struct TestAck<R> {
     answer: Pin<Box<dyn Future<Output = Result<Incoming, TestError>> + Send>>,
     marker: PhantomData<fn() -> R>,
 }
 
 impl<R> TestAck<R> {
-    /// `what` names the ack to whom it does not come.
-    pub(super) fn new(wire: Arc<Wire>, namespace: String, id: u64, patience: Duration, what: String) -> Self {
+    /// `what` names the ack in the error of a timeout.
+    pub(super) fn new(wire: Arc<Wire>, namespace: String, id: u64, limit: Duration, what: String) -> Self {
         let answer = Box::pin(async move {
             let is_ack = |message: &Incoming| {
                 message.kind == IncomingKind::Ack && message.id == Some(id) && message.namespace == namespace
@@ -39,7 +39,7 @@ impl<R> TestAck<R> {
                 Some(ack) => Some(Some(ack)),
                 None => (closed || contains(queue, is_end)).then_some(None),
             });
-            timeout(patience, ack).await.map_err(|_| TestError::timeout(what))?.ok_or_else(TestError::closed)
+            timeout(limit, ack).await.map_err(|_| TestError::timeout(what))?.ok_or_else(TestError::closed)
         });
         Self { answer, marker: PhantomData }
     }

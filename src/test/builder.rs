@@ -6,10 +6,19 @@ use serde_json::{Map, Value};
 
 use crate::{io::SocketIo, server::absolute};
 
-/// The longest that anything takes that is expected to happen. More than a heartbeat with its timeout.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than a heartbeat with its timeout.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Connects a [`TestClient`](super::TestClient) as a test wants it. Made by [`TestClient::builder`](super::TestClient::builder).
+/// Configures and connects a [`TestClient`](super::TestClient). Returned by [`TestClient::builder`](super::TestClient::builder).
+///
+/// ```
+/// # use serde_json::json;
+/// use tower_socketio::{SocketIo, test::{TestClient, TestError}};
+///
+/// async fn connect(io: &SocketIo) -> Result<TestClient, TestError> {
+///     TestClient::builder(io).namespace("/admin").auth(json!({ "token": "secret" })).connect().await
+/// }
+/// ```
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it connects"]
 pub struct TestClientBuilder {
@@ -20,7 +29,7 @@ pub struct TestClientBuilder {
     pub(super) headers: HeaderMap,
     pub(super) extensions: Extensions,
     pub(super) answers_pings: bool,
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
 }
 
 impl TestClientBuilder {
@@ -33,42 +42,42 @@ impl TestClientBuilder {
             headers: HeaderMap::new(),
             extensions: Extensions::new(),
             answers_pings: true,
-            patience: PATIENCE,
+            timeout: DEFAULT_TIMEOUT,
         }
     }
 
-    /// The namespace to join. Default: `/`. A missing leading slash is added.
+    /// Sets the namespace to join. Default: `/`. A missing leading slash is added.
     pub fn namespace(mut self, name: &str) -> Self {
         self.namespace = absolute(name).into_owned();
         self
     }
 
-    /// The auth payload: an object, as `json!({"token": "x"})` or a struct of the test's. Default: none.
+    /// Sets the auth payload, which must serialize as a JSON object. Default: none.
     ///
     /// # Panics
     ///
-    /// If it is no JSON object.
+    /// Panics if it is not a JSON object.
     #[track_caller]
     pub fn auth(mut self, auth: impl Serialize) -> Self {
         match serde_json::to_value(auth) {
             Ok(Value::Object(auth)) => self.auth = auth,
-            Ok(other) => panic!("the auth payload is no object: {other}"),
+            Ok(other) => panic!("the auth payload is not an object: {other}"),
             Err(error) => panic!("the auth payload cannot be encoded: {error}"),
         }
         self
     }
 
-    /// The query of the request that opens the connection, behind its `EIO=4`: `a=b&c=d`. Default: none.
+    /// Sets additional query parameters of the request that opens the connection, for example `a=b&c=d`. Default: none.
     pub fn query(mut self, query: &str) -> Self {
         query.clone_into(&mut self.query);
         self
     }
 
-    /// Adds a header to the request that opens the connection: a cookie, for instance.
+    /// Adds a header to the request that opens the connection.
     ///
     /// # Panics
     ///
-    /// If it is malformed.
+    /// Panics if the name or the value is invalid.
     #[track_caller]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
@@ -78,25 +87,25 @@ impl TestClientBuilder {
         self
     }
 
-    /// Adds an extension to the request that opens the connection, as a layer around the `SocketIoLayer` does: a
-    /// `ConnectInfo`, for instance.
+    /// Adds an extension to the request that opens the connection, such as `ConnectInfo`. Layers around the `SocketIoLayer` add
+    /// extensions in this way.
     pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
         self
     }
 
-    /// Whether the client answers the server's pings by itself. Default: true.
+    /// Sets whether the client responds to the server's pings automatically. Default: `true`.
     ///
-    /// If not, it is disconnected after [`ping_timeout`](crate::SocketIoConfig::ping_timeout), unless the test reads the
-    /// pings with [`next_raw`](super::TestClient::next_raw) and answers them.
+    /// If `false`, the client is disconnected after [`ping_timeout`](crate::SocketIoConfig::ping_timeout), unless the test reads pings
+    /// with [`next_raw`](super::TestClient::next_raw) and responds to them.
     pub fn answer_pings(mut self, answer: bool) -> Self {
         self.answers_pings = answer;
         self
     }
 
-    /// How long the client waits, on tokio's clock, for what is expected to happen. Default: a minute.
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// Sets how long the client waits for an expected packet, on tokio's clock. Default: 60 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -112,7 +121,7 @@ impl TestClientBuilder {
 }
 
 impl fmt::Debug for TestClientBuilder {
-    /// Leaves out the auth payload and the headers, which may be secrets.
+    /// Omits the auth payload and the headers, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestClientBuilder").field("namespace", &self.namespace).finish_non_exhaustive()
     }

@@ -24,16 +24,29 @@ use super::{
     wire::Wire,
 };
 
-/// A client in the same process as the server, over a transport in memory.
+/// An in-process client with one socket in one namespace.
 ///
-/// It has one socket, in one namespace. When it is dropped the server sees what it sees when a network fails: "transport
-/// close".
+/// Dropping it closes the connection without a DISCONNECT, like a network failure: the server sees "transport close".
 ///
-/// What it waits for must happen within its [patience](TestClientBuilder::patience), which runs on tokio's clock. A clock
-/// that is paused goes on by itself when every task waits; so a handler that waits for something of another thread
-/// (`spawn_blocking` aside) or of the operating system wants a clock that is not paused.
+/// Methods that wait for a packet fail after the [timeout](TestClientBuilder::timeout), which runs on tokio's clock. A paused
+/// clock advances as soon as all tasks wait, so do not pause it if a handler waits for another thread (except for
+/// `spawn_blocking`) or for the operating system.
 ///
-/// Layers around the `SocketIoLayer`, and its checks of HTTP requests, are not asked: there is no HTTP.
+/// The connection does not use HTTP: layers around the `SocketIoLayer`, and its checks of HTTP requests, do not run.
+///
+/// ```
+/// use tower_socketio::{Ack, Namespace, SocketIoConfig, SocketIoLayer, extract::Data, test::TestClient};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), tower_socketio::test::TestError> {
+/// let echo = Namespace::new().on("echo", async |Data(text): Data<String>| Ack(text));
+/// let io = SocketIoLayer::new(SocketIoConfig::new().namespace("/", echo)).io();
+///
+/// let client = TestClient::connect(&io).await?;
+/// assert_eq!(client.emit_with_ack::<String>("echo", "hello").await?, "hello");
+/// # Ok(())
+/// # }
+/// ```
 pub struct TestClient {
     pub(super) builder: TestClientBuilder,
     pub(super) wire: Arc<Wire>,
@@ -45,21 +58,21 @@ pub struct TestClient {
     next_ack: AtomicU64,
 }
 
-/// How a socket was disconnected, as its client sees it.
+/// How a socket was disconnected. Returned by [`TestClient::expect_disconnect`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disconnected {
-    /// The server disconnected the socket: "io server disconnect". Clients do not connect again by themselves.
+    /// The server disconnected the socket: "io server disconnect". Clients do not reconnect automatically.
     ByServer,
-    /// The connection was closed: "transport close". Clients connect again.
+    /// The connection was closed: "transport close". Clients reconnect.
     ConnectionClosed,
 }
 
-/// What comes next for a socket.
+/// What a socket receives next.
 enum Next {
     Event(TestEvent),
     Disconnected(Disconnected),
-    /// A message that a socket that is connected does not get.
+    /// A message that a connected socket does not expect.
     Other(Incoming),
 }
 
@@ -69,88 +82,89 @@ impl TestClient {
         Self { builder, wire, id, pid, recovered: false, offset, next_ack: AtomicU64::new(0) }
     }
 
-    /// The public id of the socket. Empty if the client was merely [opened](TestClientBuilder::open).
+    /// Returns the public id of the socket. Empty if the client was created by [`open`](TestClientBuilder::open).
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The server's side of the socket, while it is connected.
+    /// Returns the server's handle of the socket, or `None` if it is disconnected.
     #[must_use]
     pub fn socket(&self) -> Option<SocketRef> {
         self.builder.io.of(&self.builder.namespace)?.socket(&self.id)
     }
 
-    /// Whether the server took the client for the one that it was before it [reconnected](Self::reconnect).
+    /// Returns `true` if the server has recovered the session when the client [reconnected](Self::reconnect).
     #[must_use]
-    pub fn recovered(&self) -> bool {
+    pub fn is_recovered(&self) -> bool {
         self.recovered
     }
 
     // Sending.
 
-    /// Emits an event. A tuple is several arguments, anything else is one; bytes (`bytes::Bytes`, `serde_bytes`) become
+    /// Emits an event. A tuple is sent as several arguments, any other type as one. Bytes (`bytes::Bytes`, `serde_bytes`) become
     /// attachments.
     ///
-    /// The event is on its way when this returns. The future waits until its handler has run as far as it gets without
-    /// waiting, so that what it did by then (joined a room, say) has been done; or until the connection is closed. While
-    /// [`max_concurrent_events`](crate::SocketIoConfig::max_concurrent_events) handlers are under way that does not happen.
+    /// The event is sent before this returns. The future waits until the handler has been polled once, so that effects before its
+    /// first `.await` have happened, or until the connection is closed. It does not complete while
+    /// [`max_concurrent_events`](crate::SocketIoConfig::max_concurrent_events) handlers run.
     ///
     /// # Panics
     ///
-    /// If the arguments cannot be encoded, the connection is closed already, or the event is not handled in time.
+    /// Panics if the arguments cannot be encoded, if the connection is closed, or after the timeout.
     #[track_caller]
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> impl Future<Output = ()> + use<T> {
         let caller = Location::caller();
         let open = self.send_event(event, None, args, caller);
         assert!(open, "\"{event}\" is emitted on a connection that is closed, at {caller}");
-        let (wire, patience, event) = (self.wire.clone(), self.builder.patience, event.to_owned());
+        let (wire, limit, event) = (self.wire.clone(), self.builder.timeout, event.to_owned());
         async move {
-            let settled = timeout(patience, wire.settled()).await;
+            let settled = timeout(limit, wire.settled()).await;
             assert!(settled.is_ok(), "the server did not begin to handle \"{event}\" in time, at {caller}");
         }
     }
 
-    /// Emits an event and waits for the server's ack, which is read as `R`: one argument, or several if it is a tuple.
+    /// Emits an event and returns a future that waits for the server's ack. The ack is deserialized as `R`: several arguments if it is
+    /// a tuple, otherwise one.
     ///
-    /// The event is on its way when this returns. What else arrives meanwhile is kept for [`next`](Self::next).
+    /// The event is sent before this returns. Events that arrive meanwhile are kept for [`next`](Self::next).
     ///
     /// # Errors
     ///
-    /// If there is no answer in time, it is of another type, or the client is disconnected.
+    /// The future returns an error after the timeout, if the ack does not match the type, or if the client is disconnected.
     ///
     /// # Panics
     ///
-    /// If the arguments cannot be encoded.
+    /// Panics if the arguments cannot be encoded.
     #[track_caller]
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> TestAck<R> {
         let id = self.next_ack.fetch_add(1, Ordering::Relaxed);
         let caller = Location::caller();
         self.send_event(event, Some(id), args, caller);
         let what = format!("the ack of \"{event}\", emitted at {caller},");
-        TestAck::new(self.wire.clone(), self.builder.namespace.clone(), id, self.builder.patience, what)
+        TestAck::new(self.wire.clone(), self.builder.namespace.clone(), id, self.builder.timeout, what)
     }
 
-    /// Answers whether the connection is open.
+    /// Returns `true` if the connection is open.
     fn send_event<T: Serialize + ?Sized>(&self, event: &str, id: Option<u64>, args: &T, at: &Location<'_>) -> bool {
         let packet = encode_event(Target { namespace: &self.builder.namespace, id }, event, args);
         let packet = packet.unwrap_or_else(|error| panic!("\"{event}\" cannot be encoded: {error}, at {at}"));
         self.wire.send(packet.packets().iter().cloned())
     }
 
-    /// Sends a packet of Engine.IO's as it is.
+    /// Sends an Engine.IO packet.
     pub fn send_raw(&self, packet: Packet) {
         self.wire.send([packet]);
     }
 
     // Receiving.
 
-    /// Waits for an event, which must be the next one, and reads its arguments: several if the type is a tuple, all if it is
-    /// [`Args`](crate::Args), otherwise the first. Acks are no events, nor are pings.
+    /// Waits for the next event, which must have the given name, and returns its arguments: several if the type is a tuple, all if it
+    /// is [`Args`](crate::Args), otherwise the first.
     ///
     /// # Panics
     ///
-    /// If another event comes, the arguments are of another type, the socket is disconnected, or nothing comes in time.
+    /// Panics if another event arrives, if the arguments do not match the type, if the socket is disconnected, or after the timeout.
     #[track_caller]
     pub fn next<T: DeserializeOwned + Send + 'static>(&mut self, event: &str) -> impl Future<Output = T> {
         let caller = Location::caller();
@@ -161,11 +175,11 @@ impl TestClient {
         }
     }
 
-    /// As [`next`](Self::next), but passes over the events before it.
+    /// Like [`next`](Self::next), but skips other events.
     ///
     /// # Panics
     ///
-    /// If the arguments are of another type, the socket is disconnected, or the event does not come in time.
+    /// Panics if the arguments do not match the type, if the socket is disconnected, or after the timeout.
     #[track_caller]
     pub fn wait_for<T: DeserializeOwned + Send + 'static>(&mut self, event: &str) -> impl Future<Output = T> {
         let caller = Location::caller();
@@ -179,25 +193,25 @@ impl TestClient {
         }
     }
 
-    /// Waits for an event, whichever it is: the way to answer one that asks for an [ack](TestEvent::ack).
+    /// Waits for the next event. Use it to respond to an event by an [ack](TestEvent::ack).
     ///
     /// # Panics
     ///
-    /// If the socket is disconnected, or nothing comes in time.
+    /// Panics if the socket is disconnected, or after the timeout.
     #[track_caller]
     pub fn next_event(&mut self) -> impl Future<Output = TestEvent> {
         let caller = Location::caller();
         async move { self.event(|| "an event".to_owned(), caller).await }
     }
 
-    /// Waits this long, on tokio's clock, for nothing to come: no event, and no disconnection.
+    /// Waits for a duration on tokio's clock, and checks that neither an event nor a disconnection arrives.
     ///
-    /// With a paused clock it takes no time, and whatever the server does at once has been done when it ends. With a clock
-    /// that runs, what comes later than this is not noticed.
+    /// With a paused clock this takes no time, and covers everything that the server does without waiting. With a running clock,
+    /// later packets are not noticed.
     ///
     /// # Panics
     ///
-    /// If something comes.
+    /// Panics if something arrives.
     #[track_caller]
     pub fn expect_silence(&mut self, duration: Duration) -> impl Future<Output = ()> {
         let caller = Location::caller();
@@ -215,12 +229,12 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// If an event comes before, or the socket is not disconnected in time.
+    /// Panics if an event arrives before, or after the timeout.
     #[track_caller]
     pub fn expect_disconnect(&mut self) -> impl Future<Output = Disconnected> {
         let caller = Location::caller();
         async move {
-            match timeout(self.builder.patience, self.receive()).await {
+            match timeout(self.builder.timeout, self.receive()).await {
                 Ok(Next::Disconnected(how)) => how,
                 Ok(Next::Event(event)) => panic!("expected a disconnection, got {event:?}, at {caller}"),
                 Ok(Next::Other(message)) => panic!("expected a disconnection, got {message:?}, at {caller}"),
@@ -229,13 +243,13 @@ impl TestClient {
         }
     }
 
-    /// Waits for the next packet of Engine.IO's, whatever it is. `None`: the connection is closed, and nothing is left.
+    /// Waits for the next Engine.IO packet. Returns `None` if the connection is closed and all packets have been read.
     ///
-    /// Pings that the client [answers by itself](TestClientBuilder::answer_pings) are not shown.
+    /// Skips pings to which the client [responds automatically](TestClientBuilder::answer_pings).
     ///
     /// # Panics
     ///
-    /// If nothing comes in time.
+    /// Panics after the timeout.
     #[track_caller]
     pub fn next_raw(&mut self) -> impl Future<Output = Option<Packet>> {
         let caller = Location::caller();
@@ -244,15 +258,15 @@ impl TestClient {
                 Some(packet) => Some(Some(packet)),
                 None => closed.then_some(None),
             });
-            match timeout(self.builder.patience, packet).await {
+            match timeout(self.builder.timeout, packet).await {
                 Ok(packet) => packet,
-                Err(_) => panic!("no packet came in time, at {caller}"),
+                Err(_) => panic!("no packet arrived in time, at {caller}"),
             }
         }
     }
 
     async fn event(&mut self, expected: impl Fn() -> String, caller: &Location<'_>) -> TestEvent {
-        match timeout(self.builder.patience, self.receive()).await {
+        match timeout(self.builder.timeout, self.receive()).await {
             Ok(Next::Event(event)) => event,
             Ok(Next::Disconnected(how)) => panic!("expected {}, was disconnected ({how:?}), at {caller}", expected()),
             Ok(Next::Other(message)) => panic!("expected {}, got {message:?}, at {caller}", expected()),
@@ -285,66 +299,66 @@ impl TestClient {
 
     // The network.
 
-    /// Stops reading, as a client does whose network is too slow: what the server sends waits there.
+    /// Stops reading, like a client with a slow network, so that packets are queued at the server.
     ///
-    /// For tests of [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes) and what comes of it.
+    /// Use it to test [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
     pub fn stop_reading(&self) {
-        self.wire.set_deaf(true);
+        self.wire.set_paused(true);
     }
 
-    /// Reads again after [`stop_reading`](Self::stop_reading).
+    /// Resumes reading after [`stop_reading`](Self::stop_reading).
     pub fn resume_reading(&self) {
-        self.wire.set_deaf(false);
+        self.wire.set_paused(false);
     }
 
     // The end.
 
-    /// Leaves the namespace, closes the connection, and waits until the server has dealt with that: handlers of the
-    /// disconnection have run as far as they get without waiting, with "client namespace disconnect".
+    /// Leaves the namespace and closes the connection. Waits until the server has polled the handlers of the disconnection, whose
+    /// reason is "client namespace disconnect".
     ///
     /// # Panics
     ///
-    /// If the server does not do that in time.
+    /// Panics after the timeout.
     #[track_caller]
     pub fn disconnect(self) -> impl Future<Output = ()> {
         let caller = Location::caller();
         let goodbye = encode_simple(b'1', &self.builder.namespace, "");
         self.wire.send(goodbye.packets().iter().cloned());
         async move {
-            let settled = timeout(self.builder.patience, self.wire.settled()).await;
+            let settled = timeout(self.builder.timeout, self.wire.settled()).await;
             assert!(settled.is_ok(), "the server did not handle the end in time, at {caller}");
             self.lose_connection().await;
         }
     }
 
-    /// Loses the connection, and waits until the server has dealt with that: handlers of the disconnection have run as far
-    /// as they get without waiting, with "transport close".
+    /// Closes the connection like a network failure. Waits until the server has polled the handlers of the disconnection, whose
+    /// reason is "transport close".
     ///
     /// # Panics
     ///
-    /// If the server does not do that in time.
+    /// Panics after the timeout.
     #[track_caller]
     pub fn lose_connection(self) -> impl Future<Output = ()> {
         let caller = Location::caller();
         async move {
-            self.wire.hang_up();
-            let closed = timeout(self.builder.patience, self.wire.closed()).await;
+            self.wire.disconnect();
+            let closed = timeout(self.builder.timeout, self.wire.closed()).await;
             assert!(closed.is_ok(), "the server did not close the connection in time, at {caller}");
         }
     }
 
-    /// Loses the connection and connects anew, as clients do by themselves: with what it takes to
-    /// [recover](crate::SocketIoConfig::recovery), if the server does that.
+    /// Closes the connection like a network failure, and reconnects. Requests [recovery](crate::SocketIoConfig::recovery) of the
+    /// session if the server supports it.
     ///
-    /// Events that the test has not read are lost with the connection; a server that recovers the client sends them again.
+    /// Events that the test has not read are lost. A server that recovers the session sends them again.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// See [`connect`](Self::connect).
     ///
     /// # Panics
     ///
-    /// As [`lose_connection`](Self::lose_connection).
+    /// See [`lose_connection`](Self::lose_connection).
     #[track_caller]
     pub fn reconnect(self) -> impl Future<Output = Result<Self, TestError>> {
         let mut builder = self.builder.clone();
@@ -368,7 +382,7 @@ fn read<T: DeserializeOwned + Send + 'static>(event: &TestEvent, caller: &Locati
 
 impl Drop for TestClient {
     fn drop(&mut self) {
-        self.wire.hang_up();
+        self.wire.disconnect();
     }
 }
 

@@ -4,14 +4,14 @@ use http::Request;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{engine::PacketKind, io::SocketIo, packet::encode_simple};
+use crate::{engine::PacketType, io::SocketIo, packet::encode_simple};
 
 use super::{
     builder::TestClientBuilder,
     client::TestClient,
     error::TestError,
     incoming::{Incoming, IncomingKind, take},
-    wire::{Transport, Wire},
+    wire::{Wire, WireTransport},
 };
 
 /// What CONNECT is answered.
@@ -39,13 +39,13 @@ impl TestClientBuilder {
     ///
     /// If it is called outside of a tokio runtime.
     pub async fn connect(self) -> Result<TestClient, TestError> {
-        let patience = self.patience;
+        let timeout = self.timeout;
         let joining = async {
             let mut client = self.open();
             client
                 .wire
                 .take(|queue, closed| match queue.front() {
-                    Some(packet) if packet.kind() == PacketKind::Open => queue.pop_front().map(drop),
+                    Some(packet) if packet.packet_type() == PacketType::Open => queue.pop_front().map(drop),
                     _ => closed.then_some(()),
                 })
                 .await;
@@ -68,7 +68,7 @@ impl TestClientBuilder {
             client.joined(&answer)?;
             Ok(client)
         };
-        tokio::time::timeout(patience, joining)
+        tokio::time::timeout(timeout, joining)
             .await
             .unwrap_or_else(|_| Err(TestError::timeout("the namespace's answer".to_owned())))
     }
@@ -91,7 +91,7 @@ impl TestClientBuilder {
         request.headers.clone_from(&self.headers);
         request.extensions.extend(self.extensions.clone());
         let wire = Wire::new(self.answers_pings);
-        let (io, transport) = (self.io.clone(), Transport(wire.clone()));
+        let (io, transport) = (self.io.clone(), WireTransport(wire.clone()));
         tokio::spawn(async move { io.accept(request, transport).await });
         TestClient::new(self, wire)
     }

@@ -3,7 +3,7 @@ use std::{error::Error, fmt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Why a [`TestClient`](super::TestClient) did not get what it asked for.
+/// Error returned by methods of [`TestClient`](super::TestClient).
 #[derive(Debug)]
 pub struct TestError(Kind);
 
@@ -14,7 +14,7 @@ enum Kind {
         data: Option<Value>,
     },
     Closed,
-    /// What did not come.
+    /// Names what did not arrive.
     Timeout(String),
     Mismatch {
         answer: String,
@@ -39,31 +39,31 @@ impl TestError {
         Self(Kind::Mismatch { answer, error })
     }
 
-    /// The namespace did not let the client in.
+    /// Returns `true` if the namespace rejected the client.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.0, Kind::Refused { .. })
     }
 
-    /// The socket was disconnected, or the connection closed, before there was an answer.
+    /// Returns `true` if the socket was disconnected before the response arrived.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.0, Kind::Closed)
     }
 
-    /// There was no answer within the client's [patience](super::TestClientBuilder::patience).
+    /// Returns `true` if the response did not arrive within the [timeout](super::TestClientBuilder::timeout).
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.0, Kind::Timeout(_))
     }
 
-    /// The answer does not fit the type that was asked for; the text of this error shows it.
+    /// Returns `true` if the response does not match the requested type. The text of the error contains the response.
     #[must_use]
     pub fn is_mismatch(&self) -> bool {
         matches!(self.0, Kind::Mismatch { .. })
     }
 
-    /// What a client that was refused is told: the `message` of its `connect_error`. Empty if it was not refused.
+    /// Returns the `message` of the `connect_error` if the client was rejected, otherwise an empty string.
     #[must_use]
     pub fn message(&self) -> &str {
         match &self.0 {
@@ -72,7 +72,7 @@ impl TestError {
         }
     }
 
-    /// The `data` that a client that was refused is given. `None` if there is none, or it does not fit the type.
+    /// Returns the `data` of the `connect_error`. Returns `None` if there is none, or if it does not match the type.
     #[must_use]
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
         match &self.0 {

@@ -7,7 +7,8 @@ use crate::packet::{Args, EventPayload, Target, encode_ack, encode_args};
 
 use super::{incoming::Incoming, wire::Wire};
 
-/// An event that a [`TestClient`](super::TestClient) has received.
+/// An event that a [`TestClient`](super::TestClient) has received. Returned by
+/// [`TestClient::next_event`](super::TestClient::next_event).
 pub struct TestEvent {
     name: String,
     message: Incoming,
@@ -21,18 +22,18 @@ impl TestEvent {
         Self { name, message, wire: wire.clone() }
     }
 
-    /// The name.
+    /// Returns the name of the event.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The arguments: several if the type is a tuple, all if it is [`Args`](crate::Args), otherwise the first. Binary ones
-    /// are read as `bytes::Bytes`.
+    /// Returns the arguments: several if the type is a tuple, all if it is [`Args`](crate::Args), otherwise the first. Use
+    /// `bytes::Bytes` for binary arguments.
     ///
     /// # Panics
     ///
-    /// If they do not fit the type.
+    /// Panics if they do not match the type.
     #[must_use]
     #[track_caller]
     pub fn data<T: DeserializeOwned + Send + 'static>(&self) -> T {
@@ -46,26 +47,26 @@ impl TestEvent {
         self.message.args()
     }
 
-    /// Whether the server waits for an ack.
+    /// Returns `true` if the server requested an ack.
     #[must_use]
     pub fn needs_ack(&self) -> bool {
         self.message.id.is_some()
     }
 
-    /// Answers the event. A tuple is several arguments, anything else is one.
+    /// Sends the ack. A tuple is sent as several arguments, any other type as one.
     ///
     /// # Panics
     ///
-    /// If the server does not wait for an ack, or the arguments cannot be encoded.
+    /// Panics if the server did not request an ack, or if the arguments cannot be encoded.
     #[track_caller]
     pub fn ack<T: Serialize + ?Sized>(self, args: &T) {
-        let Some(id) = self.message.id else { panic!("the server waits for no ack of {self:?}") };
+        let Some(id) = self.message.id else { panic!("the server did not request an ack of {self:?}") };
         let args = encode_args(args).unwrap_or_else(|error| panic!("the ack cannot be encoded: {error}"));
         let packet = encode_ack(Target { namespace: &self.message.namespace, id: Some(id) }, args);
         self.wire.send(packet.packets().iter().cloned());
     }
 
-    /// What a client that may be recovered remembers: the last argument of an event without an ack, if it is text.
+    /// Returns the offset for recovery: the last argument of an event without an ack, if it is a string.
     pub(super) fn offset(&self) -> Option<String> {
         let args: Args = self.message.args().ok()?;
         let last = args.last()?.as_str()?;

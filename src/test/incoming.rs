@@ -1,4 +1,4 @@
-//! What the server sends, as a client reads it.
+//! Decodes messages of the server.
 
 use std::collections::VecDeque;
 
@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    engine::{Packet, PacketKind},
+    engine::{Packet, PacketType},
     packet::read_args,
 };
 
-/// A message of Socket.IO's, with its attachments. Socket.IO protocol 5, section "Packet encoding".
+/// A Socket.IO message with its attachments. Socket.IO protocol 5, section "Packet encoding".
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) kind: IncomingKind,
@@ -31,7 +31,7 @@ pub(super) enum IncomingKind {
 }
 
 impl Incoming {
-    /// Reads arguments, behind the name if it is an event.
+    /// Deserializes the arguments, without the name of an event.
     pub(super) fn args<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, String> {
         let json = if self.json.is_empty() { "[]".to_owned() } else { self.text() };
         let args = read_args(&json, &self.attachments, self.kind == IncomingKind::Event);
@@ -43,7 +43,7 @@ impl Incoming {
     }
 }
 
-/// Takes the first message out of the queue that is `wanted`; `None` if it has not arrived yet, or not as a whole.
+/// Removes the first message that is `wanted` from the queue. Returns `None` if it has not arrived, or is incomplete.
 pub(super) fn take(queue: &mut VecDeque<Packet>, wanted: impl Fn(&Incoming) -> bool) -> Option<Incoming> {
     let mut at = 0;
     while at < queue.len() {
@@ -64,14 +64,14 @@ pub(super) fn take(queue: &mut VecDeque<Packet>, wanted: impl Fn(&Incoming) -> b
     None
 }
 
-/// Whether such a message has arrived.
+/// Returns `true` if such a message has arrived.
 pub(super) fn contains(queue: &VecDeque<Packet>, wanted: impl Fn(&Incoming) -> bool) -> bool {
     queue.iter().filter_map(read_text).any(|(message, _)| wanted(&message))
 }
 
-/// The message that a packet begins, and how many attachments follow it. `None` if it is none.
+/// Decodes the text of a message. Also returns the number of attachments that follow. Returns `None` if the packet is not one.
 fn read_text(packet: &Packet) -> Option<(Incoming, usize)> {
-    if packet.kind() != PacketKind::Message || packet.is_binary() {
+    if packet.packet_type() != PacketType::Message || packet.is_binary() {
         return None;
     }
     let data = packet.data_bytes();
@@ -112,19 +112,19 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_message_is_read() {
+    fn every_part_of_a_message_is_decoded() {
         let text = Packet::message(r#"51-/admin,7["m",{"_placeholder":true,"num":0}]"#);
         let mut packets = queue(&[Packet::ping(), text.clone(), Packet::binary("x"), text]);
         let message = take(&mut packets, |_| true).unwrap();
         assert_eq!((message.kind, &*message.namespace, message.id), (IncomingKind::Event, "/admin", Some(7)));
         assert_eq!(message.args::<Bytes>().unwrap(), "x");
-        // The attachment of the second is on its way.
+        // The attachment of the second one is missing.
         assert!(take(&mut packets, |_| true).is_none());
         assert_eq!(packets.len(), 2);
     }
 
     #[test]
-    fn what_is_not_wanted_stays() {
+    fn other_messages_stay_in_the_queue() {
         let mut packets = queue(&[Packet::message(r#"2["a"]"#), Packet::message("31[1]"), Packet::message("x")]);
         let ack = take(&mut packets, |message| message.kind == IncomingKind::Ack).unwrap();
         assert_eq!((ack.id, ack.args::<u8>().unwrap()), (Some(1), 1));

@@ -1,8 +1,7 @@
-//! A client in the same process, to test handlers without a network. Needs the feature `test`.
+//! An in-process client, to test handlers without a network. Requires the feature `test`.
 //!
-//! A [`TestClient`] speaks the real protocol with a server, over a transport in memory: namespaces and their layers,
-//! extractors, rooms, acks, limits and heartbeats work as over a WebSocket. Nothing listens on a port, and with tokio's
-//! paused clock a minute of waiting takes no time.
+//! A [`TestClient`] speaks the protocol with a server over an in-memory transport. Namespaces and their layers, extractors, rooms,
+//! acks, limits and heartbeats work as over a WebSocket. No port is opened, and with tokio's paused clock, timers take no time.
 //!
 //! ```
 //! use tower_socketio::{Ack, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data, test::TestClient};

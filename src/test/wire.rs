@@ -11,36 +11,36 @@ use futures_sink::Sink;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::engine::{Packet, PacketKind, TransportError};
+use crate::engine::{Packet, PacketType, TransportError};
 
-/// What lies between a client and its server: the packets that are on their way in either direction.
+/// The connection between a client and its server: the packets that have not been read in each direction.
 #[derive(Default)]
 pub(super) struct Wire {
-    state: Mutex<State>,
-    /// Something has arrived, has been handled, or has ended.
+    state: Mutex<WireState>,
+    /// Notified after each change of the state.
     changed: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct WireState {
     to_server: VecDeque<Packet>,
     to_client: VecDeque<Packet>,
-    /// The server, when it waits for a packet.
+    /// The waker of a server that waits for a packet.
     server_reads: Option<Waker>,
-    /// The server, when it waits until the client reads.
+    /// The waker of a server that waits until the client reads.
     server_writes: Option<Waker>,
-    /// The server has handled all that was sent to it, and waits for more.
+    /// The server has handled all packets, and waits for more.
     settled: bool,
     answers_pings: bool,
     /// The client does not read.
-    deaf: bool,
-    /// The client has hung up.
-    hung_up: bool,
+    paused: bool,
+    /// The client has closed the connection.
+    disconnected: bool,
     /// The server has closed the connection.
     closed: bool,
 }
 
-impl State {
+impl WireState {
     fn push(&mut self, packet: Packet) {
         self.settled = false;
         self.to_server.push_back(packet);
@@ -49,14 +49,17 @@ impl State {
 
 impl Wire {
     pub(super) fn new(answers_pings: bool) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { answers_pings, ..State::default() }), changed: Notify::new() })
+        Arc::new(Self {
+            state: Mutex::new(WireState { answers_pings, ..WireState::default() }),
+            changed: Notify::new(),
+        })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WireState> {
         self.state.lock()
     }
 
-    /// Puts packets on their way to the server. Answers whether there is still one that may read them.
+    /// Sends packets to the server. Returns `false` if the server has closed the connection.
     pub(super) fn send(&self, packets: impl IntoIterator<Item = Packet>) -> bool {
         let mut state = self.state();
         packets.into_iter().for_each(|packet| state.push(packet));
@@ -66,42 +69,41 @@ impl Wire {
         open
     }
 
-    /// The client is gone, or its network is.
-    pub(super) fn hang_up(&self) {
+    /// Closes the connection on the client's side.
+    pub(super) fn disconnect(&self) {
         let mut state = self.state();
-        state.hung_up = true;
+        state.disconnected = true;
         let wakers = [state.server_reads.take(), state.server_writes.take()];
         drop(state);
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    pub(super) fn set_deaf(&self, deaf: bool) {
+    pub(super) fn set_paused(&self, paused: bool) {
         let mut state = self.state();
-        state.deaf = deaf;
+        state.paused = paused;
         let waker = state.server_writes.take();
         drop(state);
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits until the server has begun to handle everything that was sent to it, or has closed the connection.
+    /// Waits until the server has begun to handle all packets, or has closed the connection.
     pub(super) async fn settled(&self) {
         self.wait_for(|state| (state.settled || state.closed).then_some(())).await;
     }
 
-    /// Waits until the server has closed the connection, and dealt with its end.
+    /// Waits until the server has closed the connection and called the handlers of the disconnection.
     pub(super) async fn closed(&self) {
         self.wait_for(|state| state.closed.then_some(())).await;
     }
 
-    /// Waits until `take` finds what it looks for among the packets that have arrived; it is told too whether those are the
-    /// last ones.
+    /// Waits until `take` returns a value. It gets the packets that have arrived, and whether the connection is closed.
     pub(super) async fn take<R>(&self, mut take: impl FnMut(&mut VecDeque<Packet>, bool) -> Option<R>) -> R {
         self.wait_for(|state| take(&mut state.to_client, state.closed)).await
     }
 
-    async fn wait_for<R>(&self, mut look: impl FnMut(&mut State) -> Option<R>) -> R {
+    async fn wait_for<R>(&self, mut look: impl FnMut(&mut WireState) -> Option<R>) -> R {
         loop {
-            // Before the look: what changes after it is not missed.
+            // Enabled before the check, so that no change is missed.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             if let Some(found) = look(&mut self.state()) {
@@ -112,20 +114,20 @@ impl Wire {
     }
 }
 
-/// The server's end of a [`Wire`].
-pub(super) struct Transport(pub(super) Arc<Wire>);
+/// The server's side of a [`Wire`].
+pub(super) struct WireTransport(pub(super) Arc<Wire>);
 
-impl Transport {
+impl WireTransport {
     fn close(&self) {
         self.0.state().closed = true;
         self.0.changed.notify_waiters();
     }
 
-    /// Ready once the client reads, as a TCP connection is once the window opens.
+    /// Ready if the client reads, like a TCP connection with an open window.
     fn poll_writable(&self, cx: &Context<'_>) -> Poll<Result<(), TransportError>> {
         let mut state = self.0.state();
-        // What is written to a client that has hung up is lost; the end is seen by reading.
-        if state.deaf && !state.hung_up {
+        // Packets for a disconnected client are lost. The server notices the end by reading.
+        if state.paused && !state.disconnected {
             state.server_writes = Some(cx.waker().clone());
             Poll::Pending
         } else {
@@ -134,7 +136,7 @@ impl Transport {
     }
 }
 
-impl Stream for Transport {
+impl Stream for WireTransport {
     type Item = Result<Packet, TransportError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -142,11 +144,11 @@ impl Stream for Transport {
         if let Some(packet) = state.to_server.pop_front() {
             return Poll::Ready(Some(Ok(packet)));
         }
-        if state.hung_up || state.closed {
+        if state.disconnected || state.closed {
             return Poll::Ready(None);
         }
         state.server_reads = Some(cx.waker().clone());
-        // Only now has the packet before been handled.
+        // The previous packet has been handled.
         state.settled = true;
         drop(state);
         self.0.changed.notify_waiters();
@@ -154,7 +156,7 @@ impl Stream for Transport {
     }
 }
 
-impl Sink<Packet> for Transport {
+impl Sink<Packet> for WireTransport {
     type Error = TransportError;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
@@ -163,7 +165,7 @@ impl Sink<Packet> for Transport {
 
     fn start_send(self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
         let mut state = self.0.state();
-        let waker = if packet.kind() == PacketKind::Ping && state.answers_pings {
+        let waker = if packet.packet_type() == PacketType::Ping && state.answers_pings {
             state.push(Packet::pong());
             state.server_reads.take()
         } else {
@@ -186,7 +188,7 @@ impl Sink<Packet> for Transport {
     }
 }
 
-impl Drop for Transport {
+impl Drop for WireTransport {
     fn drop(&mut self) {
         self.close();
     }

@@ -1,16 +1,16 @@
-/// Declares events: those that the server emits, and those that it handles.
+/// Declares typed events: those that the server emits, and those that it handles.
 ///
 /// ```
 /// use tower_socketio::typed::Fallible;
 ///
 /// tower_socketio::events! {
-///     /// What the server tells.
+///     /// Events from the server.
 ///     pub emit ServerToClientEvents {
-///         /// Somebody has come.
+///         /// A user has joined.
 ///         "joined" => Joined { user: String },
 ///         "are you there" => AreYouThere -> bool,
 ///     }
-///     /// What clients ask for.
+///     /// Events from clients.
 ///     pub on ClientToServerEvents {
 ///         "move" => Move { x: i32, y: i32 },
 ///         "rename" => Rename { name: String } -> Fallible<()>,
@@ -21,29 +21,29 @@
 /// # }
 /// ```
 ///
-/// * A block is `emit` or `on`, as in Node. Its name is that of the interface in TypeScript; in Rust it is a type that
-///   stands for the set, an [`EventSet`](crate::typed::EventSet). There may be several blocks, or one.
-/// * An event becomes a struct of the same visibility. Its fields are the arguments, in their order, up to sixteen; without
-///   fields it is a unit struct. Attributes and doc comments stay, and the comments are in the TypeScript too.
-/// * What stands behind `->` is the answer, the arguments of the ack: a tuple is several, `()` none, anything else one.
-///   [`Fallible<T>`](crate::typed::Fallible) may be an [`EventError`](crate::EventError) instead. Without an arrow there
-///   is no answer.
+/// * A block begins with `emit` or `on`, as in Node. Its name becomes that of the TypeScript interface, and of a Rust type that
+///   implements [`EventSet`](crate::typed::EventSet). There may be several blocks.
+/// * An event becomes a struct of the same visibility. Its fields are the arguments, in order, up to sixteen. Without fields it is
+///   a unit struct. Attributes and doc comments are kept, and comments are also generated in the TypeScript.
+/// * The type after `->` is the response, the arguments of the ack: a tuple stands for several, `()` for none, any other type for
+///   one. With [`Fallible<T>`](crate::typed::Fallible), the response may be an [`EventError`](crate::EventError) instead. Without
+///   an arrow there is no response.
 ///
-/// The arguments of `emit` have to be `Serialize`, those of `on` `DeserializeOwned`, their answers the other way round, and
-/// all of them [`TS`](crate::typed::ts_rs::TS): it is implemented for the types of std, and can be derived with the crate
-/// `ts-rs`. Names that are reserved or used twice in a block do not compile.
+/// The arguments of `emit` must implement `Serialize`, and their responses `DeserializeOwned`; for `on` it is the reverse. All
+/// types must implement [`TS`](crate::typed::ts_rs::TS), which can be derived with the crate `ts-rs`. Names that are reserved, or
+/// used twice in a block, do not compile.
 #[macro_export]
 macro_rules! events {
-    // The answer.
+    // The type of the response.
     (@ack) => { $crate::typed::NoAnswer };
     (@ack $ack:ty) => { $ack };
 
-    // The text of doc comments; nothing of other attributes.
+    // The text of doc comments. Other attributes are ignored.
     (@docs $(#[$($meta:tt)*])*) => { concat!($($crate::events!(@doc $($meta)*)),*) };
     (@doc doc = $text:expr) => { concat!($text, "\n") };
     (@doc $($other:tt)*) => { "" };
 
-    // An event's struct.
+    // The struct of an event.
     (@struct [$($meta:tt)*] [$vis:vis] $event:ident) => {
         $($meta)*
         $vis struct $event;
@@ -57,7 +57,7 @@ macro_rules! events {
         }
     };
 
-    // How it becomes arguments, or is made of them.
+    // The conversion to or from arguments.
     (@direction emit $event:ident) => {
         impl $crate::typed::ServerEvent for $event {
             fn args(&self) -> impl $crate::typed::private::Serialize {}

@@ -1,4 +1,4 @@
-//! Emitting typed events, on every type that emits.
+//! The methods that emit typed events.
 
 use serde::de::DeserializeOwned;
 
@@ -17,7 +17,7 @@ macro_rules! emit_event {
             ///
             /// # Errors
             ///
-            /// As [`emit`](Self::emit).
+            /// See [`emit`](Self::emit).
             pub fn emit_event<E: ServerEvent>(&self, event: &E) -> Result<(), EmitError> {
                 self.emit(E::NAME, &event.args())
             }
@@ -30,7 +30,7 @@ emit_event!(SocketRef EmitOperator RemoteSocket BroadcastOperator SocketIo Names
 macro_rules! ask_one {
     ($($ty:ident)*) => {$(
         impl $ty {
-            #[doc = concat!("Emits a typed event and asks for its ack. See [`", stringify!($ty), "::emit_with_ack`].")]
+            #[doc = concat!("Emits a typed event and requests an ack. See [`", stringify!($ty), "::emit_with_ack`].")]
             pub fn emit_event_with_ack<E>(&self, event: &E) -> AckFuture<E::Ack>
             where
                 E: ServerEvent,
@@ -48,12 +48,12 @@ macro_rules! ask_many {
     ($($ty:ident)*) => {$(
         impl $ty {
             #[doc = concat!(
-                "Emits a typed event and asks every recipient for its ack. See [`", stringify!($ty), "::emit_with_ack`]."
+                "Emits a typed event and requests an ack from every recipient. See [`", stringify!($ty), "::emit_with_ack`]."
             )]
             ///
             /// # Errors
             ///
-            /// As [`emit`](Self::emit).
+            /// See [`emit`](Self::emit).
             pub fn emit_event_with_ack<E>(&self, event: &E) -> Result<AckStream<E::Ack>, EmitError>
             where
                 E: ServerEvent,

@@ -1,4 +1,4 @@
-//! Events that are declared once, for the server and for its TypeScript clients.
+//! Typed events: declared once, for the server and for TypeScript clients. Requires the feature `typed`.
 //!
 //! ```
 //! use tower_socketio::{Ack, Namespace, SocketRef, typed::{Typed, TypeScript}};
@@ -23,13 +23,13 @@
 //! assert!(text.contains("message: (text: string, callback: (answer: boolean) => void) => void;"));
 //! ```
 //!
-//! * [`events!`](crate::events) declares them: what the server emits, and what it handles.
-//! * [`SocketRef::emit_event`](crate::SocketRef::emit_event) and its like emit them,
-//!   [`Namespace::on_event`](crate::Namespace::on_event) handles them: a wrong argument, a missing answer, or an event that
-//!   goes in the other direction does not compile.
-//! * [`TypeScript`] writes the interfaces that `socket.io-client` takes.
+//! * [`events!`](crate::events) declares the events that the server emits, and those that it handles.
+//! * [`SocketRef::emit_event`](crate::SocketRef::emit_event) and methods of the same name emit them, and
+//!   [`Namespace::on_event`](crate::Namespace::on_event) handles them. A wrong argument, a missing response or an event of the
+//!   wrong direction does not compile.
+//! * [`TypeScript`] generates the interfaces for `socket.io-client`.
 //!
-//! On the wire they are events like any others. The [guide](crate::guide::typed_events) explains them at length.
+//! On the wire, typed events do not differ from others. See the [guide](crate::guide::typed_events).
 
 mod declare;
 mod emit;
@@ -45,19 +45,19 @@ pub use self::{
     types::{AckType, ArgumentType, Binary, Fallible, NoAnswer},
     typescript::{EventSet, Interface, Parameter, TypeScript},
 };
-/// The crate that says what a Rust type is in TypeScript.
+/// The crate that maps Rust types to TypeScript.
 pub use ts_rs;
 
-/// An event: its name, and what goes with it. Made by [`events!`](crate::events), or by hand.
+/// A typed event: its name, arguments and response. Implemented by [`events!`](crate::events), or manually.
 pub trait Event {
-    /// The name.
+    /// The name of the event.
     const NAME: &'static str;
 
-    /// The arguments: a tuple of all of them.
+    /// A tuple of all arguments.
     type Args;
 
-    /// What the receiver answers: [`NoAnswer`], or the arguments of the ack. A tuple is several arguments, `()` is none,
-    /// anything else one; [`Fallible`] may be an [`EventError`](crate::EventError) instead.
+    /// The arguments of the ack, or [`NoAnswer`]. A tuple stands for several arguments, `()` for none, any other type for one. With
+    /// [`Fallible`], the ack may be an [`EventError`](crate::EventError) instead.
     type Ack;
 }
 
@@ -67,7 +67,7 @@ pub trait Event {
 /// use serde::Serialize;
 /// use tower_socketio::typed::{Event, NoAnswer, ServerEvent};
 ///
-/// /// Borrows what it emits.
+/// /// Borrows its argument.
 /// struct Joined<'a> { user: &'a str }
 ///
 /// impl Event for Joined<'_> {
@@ -89,7 +89,7 @@ pub trait Event {
     note = "declare it in an `emit` block of `tower_socketio::events!`"
 )]
 pub trait ServerEvent: Event {
-    /// The arguments, as a tuple that serialises as [`Event::Args`].
+    /// Returns the arguments, as a tuple that serializes like [`Event::Args`].
     fn args(&self) -> impl Serialize;
 }
 
@@ -99,16 +99,16 @@ pub trait ServerEvent: Event {
     note = "declare it in an `on` block of `tower_socketio::events!`"
 )]
 pub trait ClientEvent: Event<Args: DeserializeOwned + Send> + Send + 'static {
-    /// Makes the event of its arguments.
+    /// Creates the event from its arguments.
     fn from_args(args: Self::Args) -> Self;
 }
 
-/// For the expansion of `events!`.
+/// Used by the expansion of `events!`.
 #[doc(hidden)]
 pub mod private {
     pub use serde::Serialize;
 
-    /// Checks the names of a set while it is compiled; each stands before the message that complains of it.
+    /// Checks the names of a set at compile time. Each name is followed by the message of its error.
     pub const fn check_names(names: &[(&str, &str)]) {
         let mut i = 0;
         while i < names.len() {

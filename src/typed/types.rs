@@ -1,4 +1,4 @@
-//! Types that stand in declarations, and what our own types are in TypeScript.
+//! Types for declarations, and the TypeScript of this crate's types.
 
 use std::{fmt, path::PathBuf};
 
@@ -16,22 +16,22 @@ use crate::{
 
 use super::type_names::{Types, signature};
 
-/// The [`Ack`](super::Event::Ack) of an event that is not answered.
+/// The [`Ack`](super::Event::Ack) of an event without a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAnswer {}
 
-/// The [`Ack`](super::Event::Ack) of an event whose handler answers `T`, or fails with an
-/// [`EventError`](crate::EventError): it returns `Result<Ack<T>, _>`.
+/// The [`Ack`](super::Event::Ack) of an event whose handler may fail: it returns `Result<Ack<T>, _>`, and the client gets `T` or an
+/// [`EventError`](crate::EventError).
 ///
-/// In TypeScript the answer is then `T | EventError`, and the client has to look which of them it is.
+/// In TypeScript the response has the type `T | EventError`, so that clients must check for an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fallible<T>(std::marker::PhantomData<T>);
 
-/// Bytes that are an attachment, in TypeScript `ArrayBuffer | Uint8Array`: browsers receive the one, Node the other, and
-/// both can be sent. They share the memory in which they arrived, at any depth.
+/// A binary attachment. In TypeScript, `ArrayBuffer | Uint8Array`: browsers receive the former, Node the latter, and both can be
+/// sent. It shares the buffer in which it arrived, at any depth.
 ///
-/// It stands for `bytes::Bytes`, which ts-rs takes for a list of numbers. A field of a type of your own may stay `Bytes`
-/// with the attribute `#[ts(as = "tower_socketio::typed::Binary")]`.
+/// Use it in place of `bytes::Bytes`, which ts-rs maps to an array of numbers. A field of a derived type can be `Bytes` with the
+/// attribute `#[ts(as = "tower_socketio::typed::Binary")]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Binary(pub Bytes);
@@ -42,7 +42,7 @@ impl<'de> Deserialize<'de> for Binary {
     }
 }
 
-/// Takes what `Bytes` take, and shares attachments.
+/// Accepts the same input as `Bytes`, and shares attachments.
 struct BinaryVisitor;
 
 impl<'de> Visitor<'de> for BinaryVisitor {
@@ -75,16 +75,27 @@ impl<T: Into<Bytes>> From<T> for Binary {
     }
 }
 
-/// What an argument of an event may be: any type that is a [`TS`].
+/// A type of an event's argument. Implemented for all types that implement [`TS`].
+///
+/// This trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not known in TypeScript",
     note = "derive `ts_rs::TS` for it; bytes are `tower_socketio::typed::Binary`"
 )]
-pub trait ArgumentType {
-    /// The name in TypeScript.
+pub trait ArgumentType: sealed::Sealed {
+    /// Returns the name in TypeScript.
     #[doc(hidden)]
     fn argument(types: &mut Types) -> String;
 }
+
+/// Seals the traits of this module: code outside of the crate cannot name it.
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl<T: TS + 'static> sealed::Sealed for T {}
+impl sealed::Sealed for NoAnswer {}
+impl<T: TS + 'static> sealed::Sealed for Fallible<T> {}
 
 impl<T: TS + 'static> ArgumentType for T {
     fn argument(types: &mut Types) -> String {
@@ -92,13 +103,15 @@ impl<T: TS + 'static> ArgumentType for T {
     }
 }
 
-/// What an event may be answered with: any type that is a [`TS`], [`NoAnswer`], or [`Fallible`].
+/// A type of an event's response. Implemented for all types that implement [`TS`], for [`NoAnswer`] and for [`Fallible`].
+///
+/// This trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not known in TypeScript",
     note = "derive `ts_rs::TS` for it; bytes are `tower_socketio::typed::Binary`"
 )]
-pub trait AckType {
-    /// The parameters of the callback in TypeScript, if there is one.
+pub trait AckType: sealed::Sealed {
+    /// Returns the parameters of the callback in TypeScript, if there is one.
     #[doc(hidden)]
     fn parameters(types: &mut Types) -> Option<String>;
 }
@@ -122,7 +135,7 @@ impl<T: TS + 'static> AckType for Fallible<T> {
     }
 }
 
-/// A type that has a name of its own in TypeScript.
+/// Implements `TS` for a type with a fixed name in TypeScript.
 macro_rules! impl_ts {
     ($ty:ty, $name:expr) => {
         impl TS for $ty {
@@ -175,7 +188,7 @@ impl TS for EventError {
     type OptionInnerType = Self;
 
     fn docs() -> Option<String> {
-        Some("/** What a handler answers that fails. */\n".to_owned())
+        Some("/** The response of a handler that fails. */\n".to_owned())
     }
 
     fn name(_: &Config) -> String {

@@ -1,4 +1,4 @@
-//! Writing the interfaces that `socket.io-client` takes.
+//! Generates the TypeScript interfaces for `socket.io-client`.
 
 use std::fmt::{self, Write as _};
 
@@ -6,7 +6,7 @@ use ts_rs::Config;
 
 use super::{AckType, ArgumentType, Event, type_names::Types};
 
-/// Words that cannot name a parameter in TypeScript, and the name that we give to one.
+/// Words that cannot name a parameter in TypeScript.
 const TAKEN: [&str; 48] = [
     "void",
     "yield",
@@ -58,7 +58,7 @@ const TAKEN: [&str; 48] = [
     "with",
 ];
 
-/// A set of events: an interface in TypeScript. Made by [`events!`](crate::events), or by hand.
+/// A set of events, which becomes an interface in TypeScript. Implemented by [`events!`](crate::events), or manually.
 ///
 /// ```
 /// use tower_socketio::typed::{Event, EventSet, Interface, NoAnswer, Parameter, TypeScript};
@@ -77,7 +77,7 @@ const TAKEN: [&str; 48] = [
 ///     const NAME: &'static str = "ServerToClientEvents";
 ///
 ///     fn describe(interface: &mut Interface<'_>) {
-///         interface.event::<Joined>("Somebody has come.", &[Parameter::new::<String>("user")]);
+///         interface.event::<Joined>("A user has joined.", &[Parameter::new::<String>("user")]);
 ///     }
 /// }
 /// assert!(TypeScript::new().events::<ServerToClientEvents>().to_string().contains("joined: (user: string) => void;"));
@@ -86,10 +86,10 @@ pub trait EventSet {
     /// The name of the interface.
     const NAME: &'static str;
 
-    /// A comment on the interface.
+    /// The comment of the interface.
     const COMMENT: &'static str = "";
 
-    /// Names the events.
+    /// Adds the events to the interface.
     fn describe(interface: &mut Interface<'_>);
 }
 
@@ -101,7 +101,7 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// A name with its type.
+    /// Creates a parameter from its name and type.
     #[must_use]
     pub fn new<T: ArgumentType>(name: &'static str) -> Self {
         Self { name, ty: T::argument }
@@ -114,14 +114,14 @@ impl Parameter {
     }
 }
 
-/// An interface that is being written. See [`EventSet::describe`].
+/// An interface that is being generated. See [`EventSet::describe`].
 pub struct Interface<'a> {
     types: &'a mut Types,
     text: String,
 }
 
 impl Interface<'_> {
-    /// Adds an event. The comment may be empty; the parameters are the event's arguments.
+    /// Adds an event with a comment, which may be empty, and the event's arguments.
     pub fn event<E>(&mut self, comment: &str, parameters: &[Parameter])
     where
         E: Event,
@@ -157,7 +157,7 @@ fn write_comment(text: &mut String, indent: &str, comment: &str) {
     }
 }
 
-/// A name as the key of a property.
+/// Returns a name as the key of a property.
 fn property(name: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
     if name.chars().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() {
@@ -167,7 +167,7 @@ fn property(name: &str) -> String {
     }
 }
 
-/// Writes sets of events, and the types that they use, as one TypeScript module: `to_string()` is its text.
+/// Generates one TypeScript module from sets of events and the types that they use. `to_string()` returns the module.
 ///
 /// ```
 /// # tower_socketio::events! {
@@ -179,8 +179,8 @@ fn property(name: &str) -> String {
 /// let text = TypeScript::new().events::<ServerToClientEvents>().events::<ClientToServerEvents>().to_string();
 /// ```
 ///
-/// The types are those that [ts-rs](super::ts_rs) knows, as JSON carries them: all numbers are `number`, those of 64 and
-/// 128 bits too. [`Value`](crate::Value) is `unknown`, [`Binary`](super::Binary) is `ArrayBuffer | Uint8Array`.
+/// Types are mapped by [ts-rs](super::ts_rs), as JSON represents them: all numbers are `number`, including those of 64 and 128
+/// bits. [`Value`](crate::Value) is `unknown`, [`Binary`](super::Binary) is `ArrayBuffer | Uint8Array`.
 #[derive(Default)]
 #[must_use]
 pub struct TypeScript {
@@ -189,7 +189,7 @@ pub struct TypeScript {
 }
 
 impl TypeScript {
-    /// An empty module.
+    /// Creates an empty module.
     pub fn new() -> Self {
         let types = Types::new(Config::new().with_large_int("number"));
         Self { types, interfaces: Vec::new() }
@@ -199,7 +199,7 @@ impl TypeScript {
     ///
     /// # Panics
     ///
-    /// If two types, or a type and an interface, would have one name in TypeScript.
+    /// Panics if two types, or a type and an interface, have the same name in TypeScript.
     pub fn events<S: EventSet>(mut self) -> Self {
         let mut interface = Interface { types: &mut self.types, text: String::new() };
         S::describe(&mut interface);

@@ -1,4 +1,4 @@
-//! Turns the errors of a layered service into answers, so that the next layer sees a service that cannot fail.
+//! Converts the errors of a service to responses, so that outer layers get an infallible service.
 
 use std::{
     convert::Infallible,
@@ -12,32 +12,32 @@ use axum::BoxError;
 use pin_project::pin_project;
 use tower_service::Service;
 
-/// An answer that can be made from an error.
+/// A response that can be created from an error.
 pub(crate) trait FromError {
     fn from_error(error: &BoxError) -> Self;
 }
 
-/// A service whose errors, of readiness too, become answers, and whose responses are converted.
-pub(crate) struct Absorb<S, R, A> {
+/// A service that converts errors, including those of `poll_ready`, and responses to `A`.
+pub(crate) struct InfallibleService<S, R, A> {
     inner: S,
-    into_answer: fn(R) -> A,
-    /// The service failed when it was asked whether it is ready.
+    into_response: fn(R) -> A,
+    /// The error of `poll_ready`, which the next call returns.
     failed: Option<BoxError>,
 }
 
-impl<S, R, A> Absorb<S, R, A> {
-    pub(crate) fn new(inner: S, into_answer: fn(R) -> A) -> Self {
-        Self { inner, into_answer, failed: None }
+impl<S, R, A> InfallibleService<S, R, A> {
+    pub(crate) fn new(inner: S, into_response: fn(R) -> A) -> Self {
+        Self { inner, into_response, failed: None }
     }
 }
 
-impl<S: Clone, R, A> Clone for Absorb<S, R, A> {
+impl<S: Clone, R, A> Clone for InfallibleService<S, R, A> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.into_answer)
+        Self::new(self.inner.clone(), self.into_response)
     }
 }
 
-impl<Req, S, A> Service<Req> for Absorb<S, S::Response, A>
+impl<Req, S, A> Service<Req> for InfallibleService<S, S::Response, A>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
@@ -45,7 +45,7 @@ where
 {
     type Response = A;
     type Error = Infallible;
-    type Future = AbsorbFuture<S::Future, S::Response, A>;
+    type Future = InfallibleFuture<S::Future, S::Response, A>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         if self.failed.is_none()
@@ -61,15 +61,15 @@ where
             Some(error) => Inner::Failed(Some(error)),
             None => Inner::Called(self.inner.call(request)),
         };
-        AbsorbFuture { inner, into_answer: self.into_answer, marker: PhantomData }
+        InfallibleFuture { inner, into_response: self.into_response, marker: PhantomData }
     }
 }
 
 #[pin_project]
-pub(crate) struct AbsorbFuture<F, R, A> {
+pub(crate) struct InfallibleFuture<F, R, A> {
     #[pin]
     inner: Inner<F>,
-    into_answer: fn(R) -> A,
+    into_response: fn(R) -> A,
     marker: PhantomData<fn() -> A>,
 }
 
@@ -79,7 +79,7 @@ enum Inner<F> {
     Failed(Option<BoxError>),
 }
 
-impl<F, R, E, A> Future for AbsorbFuture<F, R, A>
+impl<F, R, E, A> Future for InfallibleFuture<F, R, A>
 where
     F: Future<Output = Result<R, E>>,
     E: Into<BoxError>,
@@ -93,6 +93,6 @@ where
             InnerProjection::Called(future) => ready!(future.poll(cx)).map_err(Into::into),
             InnerProjection::Failed(error) => Err(error.take().expect("a future is not polled after it has completed")),
         };
-        Poll::Ready(Ok(result.map_or_else(|error| A::from_error(&error), this.into_answer)))
+        Poll::Ready(Ok(result.map_or_else(|error| A::from_error(&error), this.into_response)))
     }
 }

@@ -1,6 +1,6 @@
-//! Logging that compiles to nothing without the `tracing` feature.
+//! Logging. Compiles to nothing without the feature `tracing`.
 
-/// `log!(level, key = %value, .., "message")`. Payloads, auth data and session ids are never logged.
+/// Emits a `tracing` event: `log!(level, key = %value, .., "message")`. Never log payloads, auth data or session ids.
 macro_rules! log {
     ($level:ident, $($key:ident = %$value:expr,)* $message:literal) => {{
         #[cfg(feature = "tracing")]

@@ -1,4 +1,4 @@
-//! What the standard library lacks.
+//! Helpers that the standard library does not have.
 
 use std::{future::Future, pin::Pin};
 
@@ -14,7 +14,7 @@ pub(crate) use self::{
     catch::catch_panic,
     clock::{FOREVER, now},
     counts::{Counts, Permit},
-    infallible::{Absorb, FromError},
+    infallible::{FromError, InfallibleService},
     log::log,
     order::Order,
     shrink::shrink,

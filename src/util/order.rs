@@ -1,15 +1,15 @@
-//! A queue from whose middle an entry can be taken.
+//! A queue with removal from the middle.
 
 use slab::Slab;
 
-/// Entries in the order in which they came. All operations take constant time.
+/// Entries in order of insertion. All operations take O(1).
 #[derive(Debug)]
 pub(crate) struct Order<T> {
-    entries: Slab<Entry<T>>,
+    entries: Slab<Node<T>>,
     ends: Option<Ends>,
 }
 
-/// The places of the oldest entry and of the newest.
+/// The places of the oldest and the newest entry.
 #[derive(Debug, Clone, Copy)]
 struct Ends {
     first: u32,
@@ -17,7 +17,7 @@ struct Ends {
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct Node<T> {
     value: T,
     before: Option<u32>,
     after: Option<u32>,
@@ -38,10 +38,10 @@ impl<T> Order<T> {
         self.entries.is_empty()
     }
 
-    /// Adds the newest entry, and returns its place.
+    /// Appends an entry and returns its place.
     pub(crate) fn push(&mut self, value: T) -> u32 {
         let before = self.ends.map(|ends| ends.last);
-        let place = self.entries.insert(Entry { value, before, after: None });
+        let place = self.entries.insert(Node { value, before, after: None });
         let place = u32::try_from(place).expect("there are fewer than 4 billion entries");
         match before {
             Some(before) => self.entry(before).after = Some(place),
@@ -61,7 +61,7 @@ impl<T> Order<T> {
         self.entries.get_mut(place as usize).map(|entry| &mut entry.value)
     }
 
-    /// The place of the oldest entry.
+    /// Returns the place of the oldest entry.
     pub(crate) fn first_place(&self) -> Option<u32> {
         self.ends.map(|ends| ends.first)
     }
@@ -70,9 +70,9 @@ impl<T> Order<T> {
         self.get(self.first_place()?)
     }
 
-    /// Takes the entry at a place. Another one may be put there.
+    /// Removes the entry at a place. The place may be reused.
     pub(crate) fn remove(&mut self, place: u32) -> Option<T> {
-        let Entry { value, before, after } = self.entries.try_remove(place as usize)?;
+        let Node { value, before, after } = self.entries.try_remove(place as usize)?;
         match before {
             Some(before) => self.entry(before).after = after,
             None => self.ends = after.zip(self.ends).map(|(first, ends)| Ends { first, ..ends }),
@@ -81,18 +81,18 @@ impl<T> Order<T> {
             Some(after) => self.entry(after).before = before,
             None => self.ends = before.zip(self.ends).map(|(last, ends)| Ends { last, ..ends }),
         }
-        self.give_back();
+        self.shrink();
         Some(value)
     }
 
-    /// Room that a rush has taken is given back once the last entry has gone.
-    fn give_back(&mut self) {
+    /// Frees a large allocation once the queue is empty.
+    fn shrink(&mut self) {
         if self.entries.is_empty() && self.entries.capacity() > 64 {
             self.entries = Slab::new();
         }
     }
 
-    fn entry(&mut self, place: u32) -> &mut Entry<T> {
+    fn entry(&mut self, place: u32) -> &mut Node<T> {
         &mut self.entries[place as usize]
     }
 }
@@ -111,7 +111,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_queue_from_whose_middle_is_taken(steps in prop::collection::vec(0..40u32, 0..200)) {
+        fn the_order_agrees_with_a_model(steps in prop::collection::vec(0..40u32, 0..200)) {
             let (mut order, mut model) = (Order::default(), VecDeque::new());
             for (number, step) in steps.into_iter().enumerate() {
                 match step {

@@ -17,7 +17,7 @@ async fn a_client_comes_back() -> Result<(), TestError> {
 
     io.to("counter").emit("tick", &2).unwrap(); // not read before the connection is lost
     let mut client = client.reconnect().await?;
-    assert!(client.recovered());
+    assert!(client.is_recovered());
     assert_eq!(client.next::<u64>("tick").await, 2);
     Ok(())
 }

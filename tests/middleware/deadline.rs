@@ -13,7 +13,7 @@ use serde_json::json;
 use tower_socketio::{
     Ack, DisconnectReason, Namespace, SocketRef,
     extract::Data,
-    middleware::{Deadline, DeadlineLayer, Expires},
+    middleware::{DeadlineHandle, DeadlineLayer, Expires},
 };
 
 use super::*;
@@ -30,15 +30,15 @@ async fn token(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-async fn set(Extension(deadline): Extension<Deadline>, Data(seconds): Data<u64>) -> Ack<bool> {
+async fn set(Extension(deadline): Extension<DeadlineHandle>, Data(seconds): Data<u64>) -> Ack<bool> {
     Ack(deadline.set(Expires::after(Duration::from_secs(seconds))))
 }
 
-async fn extend(Extension(deadline): Extension<Deadline>, Data(seconds): Data<u64>) -> Ack<bool> {
+async fn extend(Extension(deadline): Extension<DeadlineHandle>, Data(seconds): Data<u64>) -> Ack<bool> {
     Ack(deadline.extend_to(Expires::after(Duration::from_secs(seconds))))
 }
 
-async fn clear(Extension(deadline): Extension<Deadline>) -> Ack<bool> {
+async fn clear(Extension(deadline): Extension<DeadlineHandle>) -> Ack<bool> {
     deadline.clear();
     Ack(deadline.expires().is_none())
 }
@@ -54,8 +54,8 @@ async fn next(client: &mut Memory) -> (u64, String) {
     loop {
         let packet = client.packet().await.expect("the connection is open");
         let text = String::from_utf8(packet.data().to_vec()).unwrap();
-        match packet.kind() {
-            tower_socketio::PacketKind::Message => return (start.elapsed().as_secs(), text),
+        match packet.packet_type() {
+            tower_socketio::PacketType::Message => return (start.elapsed().as_secs(), text),
             _ => client.say("3"),
         }
     }
@@ -88,7 +88,7 @@ async fn the_event_may_be_another_or_none() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "`disconnect` belongs to the protocol")]
+#[should_panic(expected = "`disconnect` is reserved by the protocol")]
 async fn a_reserved_event_is_refused_at_once() {
     let _ = DeadlineLayer::new().event("disconnect");
 }
@@ -132,7 +132,7 @@ async fn a_deadline_may_go_and_come() {
 #[tokio::test(start_paused = true)]
 async fn on_connect_may_set_it_where_no_layer_does() {
     let namespace = Namespace::new()
-        .on_connect(|Extension(deadline): Extension<Deadline>| async move {
+        .on_connect(|Extension(deadline): Extension<DeadlineHandle>| async move {
             assert!(deadline.set(SystemTime::now() + MINUTE));
         })
         .layer(DeadlineLayer::new());
@@ -173,7 +173,7 @@ async fn timers_are_there_for_sockets_with_a_deadline_alone_and_go_with_them() {
     let with = joined(&io, "3600").await;
     // Its connection is a task too.
     assert_eq!(tasks(), before + 2);
-    let deadline: Deadline = kept.lock().unwrap()[2].extensions().get().unwrap();
+    let deadline: DeadlineHandle = kept.lock().unwrap()[2].extensions().get().unwrap();
     assert!(deadline.expires().is_some());
     with.say("41");
     until(|| tasks() == before + 1).await;

@@ -8,7 +8,7 @@ use std::{
 
 use tower_socketio::{
     Ack, EventHandler, Namespace, SocketRef,
-    middleware::{EventRateLimitLayer, ExcessPolicy},
+    middleware::{EventRateLimitLayer, RateLimitPolicy},
 };
 
 use super::*;
@@ -68,7 +68,7 @@ async fn a_dropped_event_is_neither_handled_nor_answered() {
             counted.fetch_add(1, Ordering::SeqCst);
             async { Ack(()) }
         })
-        .event_layer(EventRateLimitLayer::new(1, MINUTE).policy(ExcessPolicy::Drop));
+        .event_layer(EventRateLimitLayer::new(1, MINUTE).policy(RateLimitPolicy::Drop));
     let io = server(namespace.with_state(()));
     let mut client = joined(&io, "").await;
     for id in 0..5 {
@@ -81,7 +81,7 @@ async fn a_dropped_event_is_neither_handled_nor_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_may_end_the_socket() {
-    let namespace = echo(EventRateLimitLayer::new(2, MINUTE).policy(ExcessPolicy::Disconnect));
+    let namespace = echo(EventRateLimitLayer::new(2, MINUTE).policy(RateLimitPolicy::Disconnect));
     let io = server(namespace);
     let mut client = joined(&io, "").await;
     for id in 0..3 {

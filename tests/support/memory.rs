@@ -1,5 +1,5 @@
 use tower_socketio::{
-    Packet, PacketPayload, SocketIo,
+    Frame, Packet, SocketIo,
     test::{TestClient, TestClientBuilder},
 };
 
@@ -42,9 +42,9 @@ impl Memory {
 
     /// The next packet, which is text.
     pub async fn text(&mut self) -> String {
-        match self.packet().await.expect("the connection is open").into_payload() {
-            PacketPayload::Text(text) => String::from_utf8(text.to_vec()).expect("UTF-8"),
-            PacketPayload::Binary(data) => panic!("expected text, got {data:?}"),
+        match self.packet().await.expect("the connection is open").into_frame() {
+            Frame::Text(text) => String::from_utf8(text.to_vec()).expect("UTF-8"),
+            Frame::Binary(data) => panic!("expected text, got {data:?}"),
         }
     }
 

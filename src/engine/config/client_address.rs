@@ -1,15 +1,15 @@
-//! The address of a client: that of its connection, or what a trusted proxy says.
+//! The address of a client: that of its connection, or one that a trusted proxy forwards.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use http::{Extensions, HeaderMap, HeaderName, header};
 
-/// Where the address of a client comes from. See
+/// How the address of a client is determined. See
 /// [`SocketIoConfig::client_address`](crate::SocketIoConfig::client_address).
 ///
-/// A header can be forged, except for what the server's own proxies append to it. So it is read from its end: with one
-/// proxy the last address is the client's, with two the last but one.
+/// Clients can forge forwarding headers, except for the entries that trusted proxies append. So a header is read from its end:
+/// with one proxy the client's address is the last entry, with two the last but one.
 ///
 /// ```
 /// use tower_socketio::{ClientAddress, SocketIoConfig};
@@ -31,34 +31,34 @@ enum ForwardingHeader {
 }
 
 impl ClientAddress {
-    /// The address of the connection. It is the default.
+    /// Uses the address of the connection. This is the default.
     ///
-    /// It is known if the server was made with axum's `into_make_service_with_connect_info::<SocketAddr>()`, or by
-    /// [`SocketIoService::serve`](crate::SocketIoService::serve).
+    /// It is known with [`SocketIoService::serve`](crate::SocketIoService::serve), and with axum's
+    /// `into_make_service_with_connect_info::<SocketAddr>()`.
     #[must_use]
     pub fn peer() -> Self {
         Self::default()
     }
 
-    /// The header `X-Forwarded-For`, to which this number of trusted proxies append.
+    /// Uses the `X-Forwarded-For` header, to which each of this number of trusted proxies appends an entry.
     ///
-    /// Where the header has fewer addresses, the first of them is taken; where one cannot be read, the next one towards
-    /// the server, and in the end the address of the connection.
+    /// If the header has fewer entries, the first one is used. An invalid entry is replaced by the next one, and after the last one
+    /// by the address of the connection.
     ///
     /// # Panics
     ///
-    /// If the number is zero.
+    /// Panics if the number is zero.
     #[must_use]
     #[track_caller]
     pub fn x_forwarded_for(trusted_proxies: usize) -> Self {
         Self::from_header(ForwardingHeader::XForwardedFor, trusted_proxies)
     }
 
-    /// The header `Forwarded` of RFC 7239, likewise.
+    /// Uses the `Forwarded` header of RFC 7239, like [`x_forwarded_for`](Self::x_forwarded_for).
     ///
     /// # Panics
     ///
-    /// If the number is zero.
+    /// Panics if the number is zero.
     #[must_use]
     #[track_caller]
     pub fn forwarded(trusted_proxies: usize) -> Self {
@@ -67,11 +67,11 @@ impl ClientAddress {
 
     #[track_caller]
     fn from_header(header: ForwardingHeader, trusted_proxies: usize) -> Self {
-        assert!(trusted_proxies > 0, "without a trusted proxy the header is the client's: use `ClientAddress::peer`");
+        assert!(trusted_proxies > 0, "without a trusted proxy the header cannot be trusted: use `ClientAddress::peer`");
         Self { header: Some(header), trusted_proxies }
     }
 
-    /// The address of the client that sent a request. `None` if the address of the connection is not known.
+    /// Returns the address of the client that sent a request, or `None` if it is unknown.
     pub(crate) fn of(self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         self.header.and_then(|header| header.client(headers, self.trusted_proxies)).or(peer)
@@ -86,10 +86,10 @@ impl ForwardingHeader {
         }
     }
 
-    /// The farthest address that a trusted proxy has appended and that can be read.
+    /// Returns the valid address that is farthest from the end among those that trusted proxies have appended.
     ///
-    /// The lists are split at every comma, from the end: what a client has sent first, such as a quotation mark that is
-    /// never closed, does not change how the rest is read.
+    /// Lists are split at commas from the end, so that the client's part of the header, such as an unclosed quotation mark, does not
+    /// affect the rest.
     fn client(self, headers: &HeaderMap, trusted_proxies: usize) -> Option<IpAddr> {
         let lists = headers.get_all(self.name()).iter().rev();
         let entries = lists.flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b','));
@@ -109,13 +109,13 @@ impl ForwardingHeader {
     }
 }
 
-/// An address, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+/// Parses an address with an optional port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
-/// What one host has to itself: an address, or an IPv6 network of 64 bits.
+/// Returns an IPv4 address, or the 64-bit network of an IPv6 address, which usually belongs to one host.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     const NETWORK: u128 = !0 << 64;
     match address.to_canonical() {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_counted_from_its_end() {
+    fn the_header_is_read_from_its_end() {
         let one = |lines: &[&str]| client(ClientAddress::x_forwarded_for(1), "x-forwarded-for", lines);
         assert_eq!(one(&["1.1.1.1, 2.2.2.2"]), "2.2.2.2");
         assert_eq!(one(&["1.1.1.1", "2.2.2.2:8080 "]), "2.2.2.2");
@@ -149,23 +149,23 @@ mod tests {
         assert_eq!(one(&["[2001:db8::1]:80"]), "2001:db8::1");
         let two = |lines: &[&str]| client(ClientAddress::x_forwarded_for(2), "x-forwarded-for", lines);
         assert_eq!(two(&["1.1.1.1, 2.2.2.2", "3.3.3.3"]), "2.2.2.2");
-        // Of a client that came in by the second proxy only.
+        // The client has bypassed the first proxy.
         assert_eq!(two(&["3.3.3.3"]), "3.3.3.3");
     }
 
     #[test]
-    fn what_cannot_be_read_counts_as_the_address_of_the_proxy() {
+    fn an_invalid_entry_is_replaced_by_the_next_one() {
         let two = |lines: &[&str]| client(ClientAddress::x_forwarded_for(2), "x-forwarded-for", lines);
         assert_eq!(two(&["unknown, 3.3.3.3"]), "3.3.3.3");
         assert_eq!(two(&["1.1.1.1, unknown, garbage"]), "10.0.0.1");
         assert_eq!(two(&[]), "10.0.0.1");
         assert_eq!(client(ClientAddress::peer(), "x-forwarded-for", &["1.1.1.1"]), "10.0.0.1");
-        // The other header is not the proxy's.
+        // The other header is ignored.
         assert_eq!(client(ClientAddress::forwarded(1), "x-forwarded-for", &["1.1.1.1"]), "10.0.0.1");
     }
 
     #[test]
-    fn forwarded_has_pairs() {
+    fn the_for_pair_of_forwarded_is_read() {
         let one = |line| client(ClientAddress::forwarded(1), "forwarded", &[line]);
         assert_eq!(one("for=1.1.1.1, for=2.2.2.2;proto=https"), "2.2.2.2");
         assert_eq!(one(r#"proto=https; For="[2001:db8::1]:4711""#), "2001:db8::1");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_a_network_of_64_bits() {
+    fn an_ipv6_address_is_reduced_to_its_network() {
         let of = |text: &str| network(text.parse().unwrap()).to_string();
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!((of("::ffff:1.2.3.4"), of("1.2.3.4")), ("1.2.3.4".to_owned(), "1.2.3.4".to_owned()));

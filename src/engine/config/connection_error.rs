@@ -2,85 +2,92 @@ use std::fmt;
 
 use http::{StatusCode, request::Parts};
 
-use crate::engine::Refusal;
+use crate::engine::RequestError;
 
-/// A request that was refused. Shown to
+/// A rejected request. Passed to the callback of
 /// [`SocketIoConfig::on_connection_error`](crate::SocketIoConfig::on_connection_error).
 pub struct ConnectionError<'a> {
     request: &'a Parts,
-    cause: &'a Refused,
+    cause: &'a Rejection,
 }
 
-/// Why a request is refused.
+/// Why a request is rejected.
 #[derive(Debug)]
-pub(crate) enum Refused {
-    Engine(Refusal),
-    WebSocket(BadUpgrade),
+pub(crate) enum Rejection {
+    Engine(RequestError),
+    WebSocket(UpgradeError),
 }
 
 /// An opening handshake that breaks the rules.
 #[derive(Debug)]
-pub(crate) struct BadUpgrade {
+pub(crate) struct UpgradeError {
     pub(crate) status: StatusCode,
     pub(crate) message: &'static str,
 }
 
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self::Engine(refusal)
+impl From<RequestError> for Rejection {
+    fn from(error: RequestError) -> Self {
+        Self::Engine(error)
     }
 }
 
-impl From<BadUpgrade> for Refused {
-    fn from(bad: BadUpgrade) -> Self {
-        Self::WebSocket(bad)
+impl From<UpgradeError> for Rejection {
+    fn from(error: UpgradeError) -> Self {
+        Self::WebSocket(error)
     }
 }
 
 impl<'a> ConnectionError<'a> {
-    pub(crate) fn new(request: &'a Parts, cause: &'a Refused) -> Self {
+    pub(crate) fn new(request: &'a Parts, cause: &'a Rejection) -> Self {
         Self { request, cause }
     }
 
-    /// Engine.IO's code, from 0 to 5: 0 the transport, 1 the session, 2 the method, 3 the request, 4 forbidden, 5 the
-    /// revision of the protocol. See [`message`](Self::message).
+    /// Returns the Engine.IO error code, from 0 to 5.
+    ///
+    /// | code | error |
+    /// |---|---|
+    /// | 0 | unknown transport |
+    /// | 1 | unknown session |
+    /// | 2 | wrong method |
+    /// | 3 | bad request |
+    /// | 4 | forbidden, or a limit is reached |
+    /// | 5 | unsupported revision of the protocol |
     #[must_use]
     pub fn code(&self) -> u8 {
         match self.cause {
-            Refused::Engine(refusal) => refusal.code(),
-            Refused::WebSocket(_) => Refusal::BadRequest("").code(),
+            Rejection::Engine(error) => error.code(),
+            Rejection::WebSocket(_) => RequestError::BadRequest("").code(),
         }
     }
 
-    /// What the code means: "Transport unknown", "Session ID unknown", "Bad handshake method", "Bad request",
-    /// "Forbidden", "Unsupported protocol version"; or which limit has been reached.
+    /// Returns the message that the client gets, for example "Transport unknown" or "Bad request".
     #[must_use]
     pub fn message(&self) -> &str {
         match self.cause {
-            Refused::Engine(refusal) => refusal.message(),
-            Refused::WebSocket(_) => Refusal::BadRequest("").message(),
+            Rejection::Engine(error) => error.message(),
+            Rejection::WebSocket(_) => RequestError::BadRequest("").message(),
         }
     }
 
-    /// What exactly is wrong, for the log: the client is not told, unless its WebSocket handshake is at fault.
+    /// Returns a more precise description for the log. The client does not get it, except for an invalid WebSocket handshake.
     #[must_use]
     pub fn context(&self) -> &str {
         match self.cause {
-            Refused::Engine(refusal) => refusal.context(),
-            Refused::WebSocket(bad) => bad.message,
+            Rejection::Engine(error) => error.context(),
+            Rejection::WebSocket(error) => error.message,
         }
     }
 
-    /// The status of the response.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.cause {
-            Refused::Engine(refusal) => refusal.status(),
-            Refused::WebSocket(bad) => bad.status,
+            Rejection::Engine(error) => error.status(),
+            Rejection::WebSocket(error) => error.status,
         }
     }
 
-    /// The request.
+    /// Returns the request.
     #[must_use]
     pub fn request(&self) -> &Parts {
         self.request
@@ -94,7 +101,7 @@ impl fmt::Display for ConnectionError<'_> {
 }
 
 impl fmt::Debug for ConnectionError<'_> {
-    /// Leaves out the request, which holds secrets.
+    /// Omits the request, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionError")
             .field("code", &self.code())

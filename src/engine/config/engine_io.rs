@@ -3,7 +3,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use cookie::Cookie;
 use http::{Extensions, HeaderMap, HeaderValue, request::Parts};
 
-use crate::engine::{Packet, Timing, Transport};
+use crate::engine::{Packet, SessionConfig, Transport};
 
 use super::{
     client_address::{ClientAddress, network},
@@ -12,14 +12,14 @@ use super::{
     origins::Origins,
 };
 
-/// How long a connection to [`SocketIoService::serve`](crate::SocketIoService::serve) may be silent.
+/// Timeouts of HTTP connections to [`SocketIoService::serve`](crate::SocketIoService::serve).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionTimeouts {
-    /// From the first byte of a request's head to its last; for a new connection, from the beginning.
+    /// From the first byte of a request's head to its last. On a new connection, from the accept.
     pub(crate) header: Duration,
     /// Between two requests.
     pub(crate) idle: Duration,
-    /// While what is to be sent finds no room.
+    /// While the peer accepts no bytes.
     pub(crate) write: Duration,
 }
 
@@ -29,7 +29,10 @@ impl Default for ConnectionTimeouts {
     }
 }
 
-/// Configuration of an Engine.IO server: what it serves, and within which limits.
+/// Configuration of an Engine.IO server.
+///
+/// Each setter documents its default. [`SocketIoConfig`](crate::SocketIoConfig) has the same setters, and takes an
+/// `EngineIoConfig` by [`engine`](crate::SocketIoConfig::engine).
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,7 +43,7 @@ impl Default for ConnectionTimeouts {
 /// ```
 #[must_use]
 pub struct EngineIoConfig {
-    /// With a slash at its end.
+    /// Ends with a slash.
     pub(crate) path: String,
     pub(crate) trailing_slash: bool,
     pub(crate) allow_eio3: bool,
@@ -55,7 +58,7 @@ pub struct EngineIoConfig {
     pub(crate) max_payload: usize,
     pub(crate) max_poll_packets: u32,
     pub(crate) max_buffered_bytes: usize,
-    /// `None`: clients that do not read stay connected.
+    /// `None` if clients that do not read stay connected.
     pub(crate) slow_client_timeout: Option<Duration>,
     pub(crate) receive_timeout: Duration,
     pub(crate) memory_budget: usize,
@@ -68,7 +71,7 @@ pub struct EngineIoConfig {
     pub(crate) polling: bool,
     pub(crate) websocket: bool,
     pub(crate) allow_upgrades: bool,
-    /// From how many bytes on the answer to a poll is compressed.
+    /// The minimum size of responses to polls that are compressed. `None` compresses none.
     #[cfg(feature = "compression")]
     pub(crate) http_compression: Option<usize>,
     pub(crate) hooks: HttpHooks,
@@ -77,20 +80,20 @@ pub struct EngineIoConfig {
 engine_settings!(EngineIoConfig, self, self);
 
 impl EngineIoConfig {
-    /// The defaults, under the path `/engine.io`.
+    /// Creates a configuration with the defaults. The path is `/engine.io`.
     pub fn new() -> Self {
         Self { path: "/engine.io/".to_owned(), ..Self::for_socket_io() }
     }
 
-    /// What stands behind the path of Socket.IO in that of a request; `None` if the request is not ours.
-    pub(crate) fn file_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+    /// Strips the configured path from a request's path. Returns `None` if the request is not for this server.
+    pub(crate) fn strip_path<'a>(&self, path: &'a str) -> Option<&'a str> {
         match path.strip_prefix(&self.path) {
             None if !self.trailing_slash && Some(path) == self.path.strip_suffix('/') => Some(""),
             file => file,
         }
     }
 
-    /// The `Set-Cookie` header for a new session.
+    /// Returns the `Set-Cookie` header for a new session, if a cookie is configured.
     pub(crate) fn session_cookie(&self, id: &str) -> Option<HeaderValue> {
         let mut cookie = self.cookie.clone()?;
         cookie.set_value(id.to_owned());
@@ -98,18 +101,18 @@ impl EngineIoConfig {
         Some(header.expect("the cookie was checked, and its value is percent-encoded"))
     }
 
-    /// The address of a client, for its limits: an IPv4 address, or the network of an IPv6 address.
+    /// Returns the address to which a client's limits apply: an IPv4 address, or the network of an IPv6 address.
     pub(crate) fn address_of(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         self.client_address.of(headers, extensions).map(network)
     }
 
-    /// Whether requests are told apart by the addresses of their clients.
+    /// Returns `true` if a limit depends on the address of clients.
     pub(crate) fn limits_addresses(&self) -> bool {
         self.max_sessions_per_address.is_some() || self.max_idle_sessions_per_address.is_some()
     }
 
-    pub(crate) fn timing(&self) -> Timing {
-        Timing {
+    pub(crate) fn session_config(&self) -> SessionConfig {
+        SessionConfig {
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,
             max_buffered_bytes: self.max_buffered_bytes,
@@ -117,12 +120,12 @@ impl EngineIoConfig {
         }
     }
 
-    /// What all connections together may hold of messages that have arrived in part.
+    /// The limit for the bytes of incomplete messages of all connections.
     pub(crate) fn input_budget(&self) -> usize {
         (self.memory_budget / 4).max(self.max_payload.saturating_mul(4))
     }
 
-    /// What may wait for all clients together.
+    /// The limit for the bytes that are queued for all clients.
     pub(crate) fn output_budget(&self) -> usize {
         self.memory_budget / 2
     }
@@ -135,14 +138,14 @@ impl EngineIoConfig {
         }
     }
 
-    /// The transports that a session that begins with `transport` can move to.
+    /// Returns the transports to which a session on `transport` can be upgraded.
     pub(crate) fn upgrades(&self, transport: Transport) -> &'static [&'static str] {
         if transport == Transport::Polling && self.allow_upgrades && self.websocket { &["websocket"] } else { &[] }
     }
 }
 
 impl EngineIoConfig {
-    /// The defaults, under the path `/socket.io`.
+    /// Creates a configuration with the defaults. The path is `/socket.io`.
     pub(crate) fn for_socket_io() -> Self {
         Self {
             path: "/socket.io/".to_owned(),
@@ -187,5 +190,29 @@ impl Default for EngineIoConfig {
 impl fmt::Debug for EngineIoConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineIoConfig").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_stored_with_a_slash_at_both_ends() {
+        for path in ["/feed", "feed", "feed/", "/feed/"] {
+            assert_eq!(EngineIoConfig::new().path(path).path, "/feed/");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the path must not be empty or `/`")]
+    fn a_path_without_a_segment_is_rejected() {
+        let _ = EngineIoConfig::new().path("/");
+    }
+
+    #[test]
+    #[should_panic(expected = "`Transport::Custom` cannot be listed")]
+    fn the_custom_transport_cannot_be_listed() {
+        let _ = EngineIoConfig::new().transports([Transport::Polling, Transport::Custom]);
     }
 }

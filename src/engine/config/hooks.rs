@@ -1,4 +1,4 @@
-//! Callbacks for the HTTP exchanges that carry connections.
+//! Callbacks for HTTP requests to the engine.
 
 use std::{fmt, sync::Arc};
 
@@ -6,11 +6,11 @@ use http::{HeaderMap, request::Parts};
 
 use super::connection_error::ConnectionError;
 
-/// Looks at a request and changes the headers of its response.
+/// Changes the headers of the response to a request.
 type HeadersHook = Arc<dyn Fn(&mut HeaderMap, &Parts) + Send + Sync>;
 
-/// Callbacks for HTTP exchanges. They run with no lock held, by
-/// [`Engine::contain`](crate::engine::Engine::contain): a response that carries packets must leave.
+/// Callbacks for HTTP requests. They run without a lock, by
+/// [`Engine::catch_panic`](crate::engine::Engine::catch_panic), because a response that carries packets must be sent.
 #[derive(Default)]
 pub(crate) struct HttpHooks {
     pub(crate) connection_error: Option<Arc<dyn Fn(&ConnectionError<'_>) + Send + Sync>>,
@@ -19,7 +19,7 @@ pub(crate) struct HttpHooks {
 }
 
 impl HttpHooks {
-    /// Whether the request of a handshake will be looked at once more.
+    /// Returns `true` if a callback needs the request of a handshake.
     pub(crate) fn want_handshakes(&self) -> bool {
         self.connection_error.is_some() || self.initial_headers.is_some() || self.headers.is_some()
     }

@@ -11,7 +11,7 @@ pub use self::{
     client_address::ClientAddress, connection_error::ConnectionError, engine_io::EngineIoConfig, origins::Origins,
 };
 pub(crate) use self::{
-    connection_error::{BadUpgrade, Refused},
+    connection_error::{Rejection, UpgradeError},
     engine_io::ConnectionTimeouts,
     setters::engine_settings,
 };

@@ -1,4 +1,4 @@
-//! Which pages may connect.
+//! The origins of pages that may connect.
 
 use std::{fmt, sync::Arc};
 
@@ -7,27 +7,34 @@ use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer};
 
 use crate::util::{catch_panic, log};
 
-/// The pages that may connect, by their origin. See [`SocketIoConfig::origins`](crate::SocketIoConfig::origins).
+/// The origins of pages that may connect. See [`SocketIoConfig::origins`](crate::SocketIoConfig::origins).
 ///
-/// Made from a list of texts, each one of
+/// Created from a text or a list of texts, each of which is one of
 ///
 /// | text | allows |
 /// |---|---|
-/// | `https://example.com` | this origin; another port than the scheme's own is named |
-/// | `https://*.example.com` | all subdomains of `example.com`, but not itself |
-/// | `example.com:8080`, `example.com:*`, `*:8080` | host and port, whatever the scheme, as Socket.IO 1.x has it; `*` stands for any |
+/// | `https://example.com` | this origin, on the default port of its scheme unless a port is given |
+/// | `https://*.example.com` | all subdomains of `example.com`, but not `example.com` |
+/// | `example.com:8080`, `example.com:*`, `*:8080` | host and port with any scheme, as in Socket.IO 1.x; `*` matches any |
 /// | `example.com` | the host, on any port |
 /// | `capacitor://localhost`, `tauri://localhost`, `chrome-extension://<id>`, `file://` | this origin of a web view or an extension |
-/// | `null` | pages without an origin: sandboxed frames, some local files |
-/// | `*`, `*:*` | everyone: all pages, those without an origin too |
+/// | `null` | pages with an opaque origin: sandboxed frames, some local files |
+/// | `*`, `*:*` | all pages |
 ///
-/// or by [`predicate`](Self::predicate) from a function. An origin that is the same text as one that is listed is allowed,
-/// whatever its scheme.
+/// or from a function by [`predicate`](Self::predicate). An origin that equals a text in the list is allowed, regardless of its
+/// scheme.
 ///
-/// With a list, pages of the server itself are allowed as well: those whose origin has the host and port of the request's
-/// `Host` header, with `http`, `https`, `ws` or `wss`. That is also what clients without pages send, such as those for
-/// React Native and Swift. A server that browsers can reach under a name which others choose, by DNS rebinding, should
-/// check `Host` in front.
+/// A list also allows the pages of the server itself: those whose origin has the host and port of the request's `Host` header,
+/// with the scheme `http`, `https`, `ws` or `wss`. Some native clients, such as those for React Native and Swift, send such an
+/// origin. A server that is not protected against DNS rebinding should validate `Host` in an outer layer.
+///
+/// ```
+/// use tower_socketio::{Origins, SocketIoConfig};
+///
+/// let config = SocketIoConfig::new().origins(["https://example.com", "https://*.example.com"]);
+/// let local = Origins::from("http://localhost:* null");
+/// # let _ = (config, local);
+/// ```
 #[derive(Clone)]
 pub struct Origins(Repr);
 
@@ -39,8 +46,7 @@ enum Repr {
 }
 
 impl Origins {
-    /// Asks a function, which gets the value of the `Origin` header and the request. If it panics, the origin is not
-    /// allowed.
+    /// Creates origins from a predicate on the value of the `Origin` header and the request. If it panics, the origin is rejected.
     ///
     /// ```
     /// use tower_socketio::Origins;
@@ -60,10 +66,10 @@ impl Origins {
         }
     }
 
-    /// Whether a request may open a session. Those that come from no page have no origin, and may; but the script elements
-    /// of JSONP send none either, and are judged by the page that they name as their referrer.
+    /// Returns `true` if a request may open a session. Requests without an `Origin` may, except for JSONP, whose `Referer` is checked
+    /// instead.
     ///
-    /// `count_panic` is called if a predicate panics.
+    /// `count_panic` is called if the predicate panics.
     pub(crate) fn allow(&self, request: &Parts, jsonp: bool, count_panic: impl Fn()) -> bool {
         if matches!(self.0, Repr::Everyone) {
             return true;
@@ -80,7 +86,7 @@ impl Origins {
             Repr::Everyone => true,
             Repr::Predicate(allows) => contained(|| allows(origin, request), count_panic),
             Repr::List(patterns) => {
-                // An origin is ASCII.
+                // Origins are ASCII.
                 let Ok(origin) = origin.to_str() else { return false };
                 let page = Page::parse(origin);
                 patterns.iter().any(|pattern| pattern.matches(origin, page.as_ref()))
@@ -89,7 +95,7 @@ impl Origins {
         }
     }
 
-    /// The headers of CORS. As with Node's `cors`, `*` is sent as it is and allows no credentials.
+    /// Returns a layer that adds the CORS headers. As in Node's `cors`, `*` is sent as is and does not allow credentials.
     pub(crate) fn cors(&self, count_panic: impl Fn() + Clone + Send + Sync + 'static) -> CorsLayer {
         let cors = CorsLayer::new()
             .allow_methods(AllowMethods::list([Method::GET, Method::POST]))
@@ -103,7 +109,7 @@ impl Origins {
     }
 }
 
-/// Asks a predicate, which allows nothing if it panics.
+/// Calls a predicate. Returns `false` if it panics.
 fn contained(allows: impl FnOnce() -> bool, count_panic: impl Fn()) -> bool {
     catch_panic(allows).unwrap_or_else(|| {
         count_panic();
@@ -112,7 +118,7 @@ fn contained(allows: impl FnOnce() -> bool, count_panic: impl Fn()) -> bool {
     })
 }
 
-/// Several may stand in one text, with spaces between them.
+/// The text may contain several origins, separated by white space.
 impl From<&str> for Origins {
     #[track_caller]
     fn from(text: &str) -> Self {
@@ -138,7 +144,7 @@ impl<T: AsRef<str>> From<Vec<T>> for Origins {
 struct Page {
     scheme: String,
     host: String,
-    /// The scheme's own if none is named. Those of web views and extensions have none.
+    /// The scheme's default port if none is given. `None` for schemes of web views and extensions.
     port: Option<u16>,
 }
 
@@ -150,11 +156,11 @@ impl Page {
         Some(Self { host: uri.host()?.to_ascii_lowercase(), scheme, port })
     }
 
-    /// Whether it is a page of the server that a request was sent to.
+    /// Returns `true` if it is a page of the server that got the request.
     fn is_of(&self, request: &Parts) -> bool {
         let Some(own_port) = default_port(&self.scheme) else { return false };
         let is_it = |host: &Authority| {
-            // Whether TLS ends at a proxy, the server does not know: a port that is not named is the page's.
+            // The server does not know whether a proxy terminates TLS, so the default port is that of the page's scheme.
             host.host().eq_ignore_ascii_case(&self.host) && self.port == Some(host.port_u16().unwrap_or(own_port))
         };
         if let Some(authority) = request.uri.authority() {
@@ -168,7 +174,7 @@ impl Page {
     }
 }
 
-/// The origin of an address.
+/// Returns the origin of a URL.
 fn origin_of(address: &str) -> Option<HeaderValue> {
     let uri: Uri = address.parse().ok()?;
     HeaderValue::try_from(format!("{}://{}", uri.scheme_str()?, uri.authority()?)).ok()
@@ -184,7 +190,7 @@ fn default_port(scheme: &str) -> Option<u16> {
 
 #[derive(Debug)]
 struct Pattern {
-    /// As it was given.
+    /// The original text.
     text: String,
     allows: Allows,
 }
@@ -192,7 +198,7 @@ struct Pattern {
 #[derive(Debug, PartialEq)]
 enum Allows {
     Everyone,
-    /// The text itself.
+    /// Only origins that equal the text.
     Literal,
     Pages {
         scheme: Option<String>,
@@ -205,14 +211,14 @@ enum Allows {
 enum Host {
     Any,
     Named(String),
-    /// With a dot in front.
+    /// Subdomains. The text begins with a dot.
     Beneath(String),
 }
 
 #[derive(Debug, PartialEq)]
 enum Port {
     Any,
-    /// This one. `None` where neither the origin nor its scheme names any.
+    /// This port. `None` if the origin and its scheme have none.
     Is(Option<u16>),
 }
 
@@ -221,7 +227,9 @@ impl Pattern {
     fn parse(text: &str) -> Self {
         match Allows::parse(text) {
             Some(allows) => Self { text: text.to_owned(), allows },
-            None => panic!("`{text}` is no origin: write `https://example.com`, `example.com:443`, or `*`"),
+            None => panic!(
+                "`{text}` is not an origin: expected `https://example.com`, `example.com:443` or `*`, for example"
+            ),
         }
     }
 
@@ -260,7 +268,7 @@ impl Allows {
         }
         let is_for_the_web = default_port(&scheme).is_some();
         Self::pages(Some(scheme), rest).or_else(|| {
-            // Some web views have an origin without a host.
+            // Some web views have origins without a host.
             let is_origin = HeaderValue::from_str(text).is_ok() && !rest.contains(['/', '*', ' ']);
             (!is_for_the_web && is_origin).then_some(Self::Literal)
         })
@@ -282,7 +290,7 @@ impl Allows {
             Some(domain) if domain.starts_with('.') => (Host::Beneath(domain.to_owned()), &domain[1..]),
             _ => (Host::Named(host.clone()), &*host),
         };
-        // No page's host has a comma: it is a list that is not one.
+        // A comma is not valid in a host: the text is meant as a list.
         if checked.contains(['*', ',']) {
             return None;
         }
@@ -323,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_allows_what_it_says() {
+    fn each_form_matches_its_origins() {
         let cases: [(&str, &[&str], &[&str]); 14] = [
             (
                 "https://example.com",
@@ -389,15 +397,15 @@ mod tests {
             assert!(!allowed(host, origin), "{host} refuses {origin}");
         }
         let two = request(&[("host", "a.example"), ("host", "b.example"), ("origin", "http://a.example")]);
-        assert!(!origins.allow(&two, false, || {}), "it is not known which host was meant");
-        // As HTTP/2 has it.
+        assert!(!origins.allow(&two, false, || {}), "the host is ambiguous");
+        // As in HTTP/2.
         let mut parts = request(&[("origin", "https://a.example")]);
         parts.uri = "https://a.example/socket.io/".parse().unwrap();
         assert!(origins.allow(&parts, false, || {}));
     }
 
     #[test]
-    fn an_origin_that_is_no_text_is_not_allowed() {
+    fn an_origin_that_is_not_ascii_is_rejected() {
         let mut parts = request(&[]);
         parts.headers.insert("origin", HeaderValue::from_bytes(b"https://example.com\xff").unwrap());
         assert!(!Origins::from("https://example.com").allow(&parts, false, || {}));
@@ -405,26 +413,26 @@ mod tests {
     }
 
     #[test]
-    fn script_elements_are_judged_by_their_page() {
+    fn the_referer_of_jsonp_requests_is_checked() {
         let allowed = |text: &str, headers: &[(&str, &str)]| Origins::from(text).allow(&request(headers), true, || {});
         let listed = "https://example.com";
         assert!(allowed(listed, &[("referer", "https://example.com/page?a=b")]));
         assert!(allowed(listed, &[("host", "x:80"), ("referer", "http://x/page")]));
         assert!(!allowed(listed, &[("referer", "https://example.org/page")]));
         assert!(!allowed(listed, &[("host", "x")]) && !allowed(listed, &[("referer", "\u{e9}")]));
-        // Everyone is everyone.
+        // `*` needs no referrer.
         assert!(allowed("*", &[]) && allowed("*", &[("referer", "garbage")]));
     }
 
     #[test]
-    fn a_predicate_that_panics_allows_nothing() {
+    fn a_predicate_that_panics_rejects_the_origin() {
         let origins = Origins::predicate(|_, _| panic!("on purpose"));
         assert!(!allowed(&origins, "https://example.com"));
     }
 
-    /// A list that would never match is a mistake that is told.
+    /// A text that cannot match any page is a mistake of the user.
     #[test]
-    fn what_no_page_can_have_is_no_origin() {
+    fn a_text_that_is_not_an_origin_is_rejected() {
         for text in ["*://localhost", "http*://a", "://a", "1a://b", "a.example,b.example", "https://a,b", "https://ä"]
         {
             let parsed = std::panic::catch_unwind(|| Origins::from([text]));
@@ -433,19 +441,19 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "`*example.com` is no origin")]
-    fn an_asterisk_stands_for_whole_labels() {
+    #[should_panic(expected = "`*example.com` is not an origin")]
+    fn an_asterisk_matches_whole_labels() {
         let _ = Origins::from("*example.com");
     }
 
     #[test]
-    #[should_panic(expected = "`https://a b` is no origin")]
-    fn what_is_no_origin_is_refused_at_once() {
+    #[should_panic(expected = "`https://a b` is not an origin")]
+    fn an_invalid_origin_panics_at_once() {
         let _ = Origins::from(["https://a b"]);
     }
 
     #[test]
-    #[should_panic(expected = "`capacitor://localhost/` is no origin")]
+    #[should_panic(expected = "`capacitor://localhost/` is not an origin")]
     fn an_origin_has_no_path() {
         let _ = Origins::from("capacitor://localhost/");
     }

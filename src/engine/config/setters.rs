@@ -1,70 +1,77 @@
-//! The settings of the engine, which `EngineIoConfig` and `SocketIoConfig` share.
+//! The setters that `EngineIoConfig` and `SocketIoConfig` share.
 
-/// Implements the setters of the engine for a type. `$engine` is its [`EngineIoConfig`](super::EngineIoConfig).
+/// Implements the engine's setters for a type. `$engine` is the type's [`EngineIoConfig`](super::EngineIoConfig).
 macro_rules! engine_settings {
     ($ty:ty, $self:ident, $engine:expr) => {
         impl $ty {
-            /// The path that is served. Default: `/socket.io` for Socket.IO, `/engine.io` for a handler of one's own.
+            /// Sets the path of the server. Default: `/socket.io`, or `/engine.io` for [`EngineIoConfig`](crate::engine::EngineIoConfig).
             ///
-            /// Requests match on the path with a slash at its end: `/socket.io/`, not `/socket.iox`. Under a nested router it is
-            /// the path that is left there.
+            /// The path of a request must equal this path followed by a slash, or begin with it: `/socket.io/` matches, `/socket.iox`
+            /// does not. In a nested router, the path is relative to the router.
+            ///
+            /// # Panics
+            ///
+            /// Panics if the path is empty or `/`, which would match every request.
+            #[track_caller]
             pub fn path(mut $self, path: &str) -> Self {
-                $engine.path = format!("/{}/", path.trim_matches('/')).replace("//", "/");
+                let path = path.trim_matches('/');
+                assert!(!path.is_empty(), "the path must not be empty or `/`: the server would take every request");
+                $engine.path = format!("/{path}/");
                 $self
             }
 
-            /// Whether the path must be followed by a slash. Default: true.
+            /// Sets whether the path must be followed by a slash. Default: `true`.
             ///
-            /// If not, `/socket.io` is served as well as `/socket.io/`: for clients with `addTrailingSlash: false`.
+            /// If `false`, `/socket.io` is served as well as `/socket.io/`, for clients with `addTrailingSlash: false`.
             pub fn add_trailing_slash(mut $self, add: bool) -> Self {
                 $engine.trailing_slash = add;
                 $self
             }
 
-            /// Serves clients of Engine.IO 3 too: Socket.IO 1.x and 2.x. Default: false.
+            /// Sets whether clients of Engine.IO 3, which are those of Socket.IO 1.x and 2.x, are served. Default: `false`.
             ///
-            /// Turn it on while such clients exist. They join `/` without asking, are never sent anything in a form that they
-            /// cannot read, and may share rooms with newer ones. Some of them encode text twice and say so nowhere: until a client has
-            /// sent text of which that cannot be true, its text is decoded twice where that is possible. Their sockets' public
-            /// ids are the ids of their sessions, and nothing but those ids protects a session on long-polling: do not show them
-            /// to other clients.
+            /// Such clients join `/` without a CONNECT, and may share rooms with newer clients: each client gets packets in the form that
+            /// it can read. Some of them encode text twice without saying so; their text is decoded twice where that is possible, until
+            /// the client has sent text for which it is not.
+            ///
+            /// In revision 3 the id of a socket is the id of its session, which is the only secret of a session on long-polling. Do not
+            /// reveal these ids to other clients.
             pub fn allow_eio3(mut $self, allow: bool) -> Self {
                 $engine.allow_eio3 = allow;
                 $self
             }
 
-            /// The pages that may connect, by their origin. Default: all of them.
+            /// Sets the origins of pages that may connect. Default: all origins, without CORS headers.
             ///
-            /// A handshake from any other page is refused with 403 and code 4, over long-polling and WebSocket: browsers enforce
-            /// no such rule for WebSockets themselves. Requests without an `Origin` come from no page, and are let through; those of
-            /// JSONP, which have none, are judged by their `Referer`, and refused without one. Pages of the server's own host are
-            /// let through, too.
+            /// A handshake from another origin is rejected with status 403 and code 4, over long-polling and WebSocket: browsers do not
+            /// enforce origins for WebSockets. Requests without an `Origin` header do not come from a page and are accepted. JSONP
+            /// requests have no `Origin`; their `Referer` is checked instead, and required. Pages of the server's own host are accepted.
             ///
-            /// Once origins are named, requests of ours are answered with the headers of CORS, preflights included, credentials
-            /// allowed; another `CorsLayer` is then not needed, and should not be put around this layer. With `*` everyone
-            /// is let through, JSONP without a `Referer` included, and no credentials are allowed, as with Node's server:
-            /// `Origins::predicate(|_, _| true)` allows all pages with credentials.
+            /// If origins are set, responses have CORS headers with credentials allowed, and preflights are handled. Do not add another
+            /// `CorsLayer` around this layer. With `*` every request is accepted, also JSONP without a `Referer`, and credentials are not
+            /// allowed, as with Node's server. `Origins::predicate(|_, _| true)` accepts all pages with credentials.
             ///
             /// ```
             /// use tower_socketio::{Origins, SocketIoConfig};
             ///
-            /// let listed = SocketIoConfig::new().origins(["https://example.com", "http://localhost:*"]);
-            /// let asked = SocketIoConfig::new().origins(Origins::predicate(|origin, _| origin != "null"));
-            /// # let _ = (listed, asked);
+            /// let list = SocketIoConfig::new().origins(["https://example.com", "http://localhost:*"]);
+            /// let predicate = SocketIoConfig::new().origins(Origins::predicate(|origin, _| origin != "null"));
+            /// # let _ = (list, predicate);
             /// ```
             ///
             /// # Panics
             ///
-            /// If a text is no origin.
+            /// Panics if a text is not an origin.
             #[track_caller]
             pub fn origins(mut $self, origins: impl Into<crate::engine::Origins>) -> Self {
                 $engine.origins = Some(origins.into());
                 $self
             }
 
-            /// Sets a cookie with the handshake of each session; its value is the session's id. Default: none.
+            /// Sets a cookie that the handshake of each session carries. Its value is the session's id. Default: none.
             ///
-            /// For load balancers that send all requests of a session to one node. Node's server, asked for its cookie, sends
+            /// Load balancers use it to route all requests of a session to one node. The following is the default cookie of Node's
+            /// server, which sends it over long-polling only. This server sends it in the response that opens a WebSocket, too.
             ///
             /// ```
             /// use tower_socketio::{SocketIoConfig, cookie::{Cookie, SameSite}};
@@ -74,24 +81,23 @@ macro_rules! engine_settings {
             /// # let _ = config;
             /// ```
             ///
-            /// but over long-polling only; here it is on the answer that opens a WebSocket too.
-            ///
             /// # Panics
             ///
-            /// If the cookie's name or one of its attributes cannot stand in a header.
+            /// Panics if the cookie's name or an attribute is not valid in a header.
             #[track_caller]
             pub fn cookie(mut $self, cookie: impl Into<cookie::Cookie<'static>>) -> Self {
                 let cookie = cookie.into();
                 let header = http::HeaderValue::try_from(cookie.encoded().to_string());
-                assert!(header.is_ok(), "the cookie cannot stand in a header: `{cookie}`");
+                assert!(header.is_ok(), "the cookie is not valid in a header: `{cookie}`");
                 $engine.cookie = Some(cookie);
                 $self
             }
 
-            /// Makes the ids of sessions from the requests that open them. Default: 15 random bytes, as 20 characters of base64.
+            /// Sets a function that generates the id of a session from its first request. Default: 15 random bytes as 20 characters of
+            /// base64.
             ///
-            /// An id must be a secret: whoever knows it speaks for the client. A session whose id is empty or
-            /// taken is refused with code 3. If the function panics, the handshake is refused with status 500 and code 3.
+            /// The id must be a secret, because its holder can send and receive as the client. If it is empty or taken, the handshake is
+            /// rejected with code 3; if the function panics, with status 500 and code 3.
             pub fn generate_id<F>(mut $self, generate: F) -> Self
             where
                 F: Fn(&http::request::Parts) -> String + Send + Sync + 'static,
@@ -100,209 +106,213 @@ macro_rules! engine_settings {
                 $self
             }
 
-            /// A packet that follows the handshake of each session, in the same response where that is possible. Default: none.
+            /// Sets a packet that follows the handshake of each session. Default: none.
+            ///
+            /// Over long-polling it is part of the first response.
             pub fn initial_packet(mut $self, packet: crate::engine::Packet) -> Self {
                 $engine.initial_packet = Some(packet);
                 $self
             }
 
-            /// How long after a pong the next ping is sent. Default: 25 seconds.
+            /// Sets the time between a pong and the next ping. Default: 25 seconds.
             ///
-            /// A connection costs nothing between two pings; an idle proxy may need them more often.
+            /// Choose a shorter one if a proxy closes idle connections earlier.
             pub fn ping_interval(mut $self, interval: std::time::Duration) -> Self {
                 $engine.ping_interval = interval.min(crate::util::FOREVER);
                 $self
             }
 
-            /// How long a client may take to answer a ping. Default: 20 seconds.
+            /// Sets the timeout for the response to a ping. Default: 20 seconds.
             ///
-            /// Past it, its sockets are disconnected with "ping timeout".
+            /// After it, the client's sockets are disconnected with "ping timeout".
             pub fn ping_timeout(mut $self, timeout: std::time::Duration) -> Self {
                 $engine.ping_timeout = timeout.min(crate::util::FOREVER);
                 $self
             }
 
-            /// How long an upgrade from long-polling may take. Default: 10 seconds.
+            /// Sets the timeout for an upgrade from long-polling. Default: 10 seconds.
             ///
-            /// Past it, the new connection is closed, and the session stays on long-polling.
+            /// After it, the new connection is closed, and the session stays on long-polling.
             pub fn upgrade_timeout(mut $self, timeout: std::time::Duration) -> Self {
                 $engine.upgrade_timeout = timeout.min(crate::util::FOREVER);
                 $self
             }
 
-            /// The largest message in bytes, on every transport. Default: 1,000,000.
+            /// Sets the maximum size of a message in bytes, on every transport. Default: 1,000,000.
             ///
-            /// A larger POST is answered 413 and the session lives on; a larger WebSocket message closes the connection with
-            /// code 1009.
+            /// A larger POST is rejected with status 413, and the session stays open. A larger WebSocket message closes the connection
+            /// with code 1009.
             pub fn max_payload(mut $self, bytes: usize) -> Self {
                 $engine.max_payload = bytes;
                 $self
             }
 
-            /// Sets how many packets the answer to one poll of long-polling may carry. Default: no limit but that of 1 MB for each answer
-            /// (50 kB for clients of revision 3).
+            /// Sets the maximum number of packets in the response to one poll. Default: no limit.
             ///
-            /// A client that refuses large numbers of packets in one answer needs a lower limit. python-engineio does, beyond 16: clients whose
-            /// `User-Agent` is that of its HTTP libraries, `requests` and `aiohttp`, never get more.
+            /// A response is also limited to 1 MB, and to 50 kB for clients of revision 3. Lower the limit for clients that reject responses
+            /// with many packets. python-engineio rejects more than 16, so clients whose `User-Agent` is that of its HTTP libraries,
+            /// `requests` and `aiohttp`, never get more.
             ///
             /// # Panics
             ///
-            /// If it is zero.
+            /// Panics if the number is zero.
             #[track_caller]
             pub fn max_poll_packets(mut $self, packets: u32) -> Self {
-                assert!(packets > 0, "max_poll_packets must be at least 1: at 0 nothing could ever be sent over long-polling");
+                assert!(packets > 0, "max_poll_packets must be at least 1");
                 $engine.max_poll_packets = packets;
                 $self
             }
 
-            /// Sets how much may wait to be sent to one client, in bytes. Default: 16 MiB.
+            /// Sets the maximum number of bytes that are queued for one client. Default: 16 MiB.
             ///
-            /// Packets that wait cost their size and some 40 bytes each. A client for which more would wait is too slow, and
-            /// [`slow_client_policy`](crate::SocketIoConfig::slow_client_policy) decides what happens. A single packet larger than the limit is taken when
-            /// nothing else waits.
+            /// A queued packet costs its size and some 40 bytes. A client that exceeds the limit is too slow, and
+            /// [`slow_client_policy`](crate::SocketIoConfig::slow_client_policy) applies. An empty queue accepts a packet of any size.
             ///
-            /// The limit should be far above what one handler emits at once, for nothing can be written before the handler returns. Clients
-            /// that do not read at all are found by [`slow_client_timeout`](Self::slow_client_timeout).
+            /// The limit should be far above what one handler emits, because nothing is written before the handler returns.
+            /// [`slow_client_timeout`](Self::slow_client_timeout) detects clients that do not read at all.
             pub fn max_buffered_bytes(mut $self, bytes: usize) -> Self {
                 $engine.max_buffered_bytes = bytes;
                 $self
             }
 
-            /// Sets how long nothing may be written to a client for which something waits. Default: 10 seconds.
+            /// Sets how long a client may fail to read the packets that are queued for it. Default: 10 seconds.
             ///
-            /// After it, the client is disconnected with "slow client". On a stream the time runs while its buffers are full; on long-polling,
-            /// while more than 64 KiB waits and no poll is pending. With [`SlowClientPolicy::DropPacket`](crate::SlowClientPolicy::DropPacket) it never runs: the heartbeat
-            /// ends the connection of a client that is gone.
+            /// After it, the client is disconnected with "slow client". On a stream the time runs while the connection's buffers are full;
+            /// on long-polling, while more than 64 KiB are queued and no poll is pending. The timeout does not apply with
+            /// [`SlowClientPolicy::DropPacket`](crate::SlowClientPolicy::DropPacket): the heartbeat detects clients that are gone.
             pub fn slow_client_timeout(mut $self, timeout: std::time::Duration) -> Self {
                 $engine.slow_client_timeout = Some(timeout.min(crate::util::FOREVER));
                 $self
             }
 
-            /// Sets how long a message that has arrived in part may stand still: a frame or a body whose rest is missing, or a packet
-            /// whose attachments are. Default: 30 seconds.
+            /// Sets how long the rest of an incomplete message may take to make progress. Default: 30 seconds.
             ///
-            /// After it, the connection is closed with "transport error". Bytes that arrive start the time anew, so slow uploads take as long as
-            /// they need.
+            /// A message is incomplete while part of its frame, of its body or of its attachments is missing. After the timeout, the
+            /// connection is closed with "transport error". Each byte that arrives restarts it, so slow uploads are not cut off.
             pub fn receive_timeout(mut $self, timeout: std::time::Duration) -> Self {
                 $engine.receive_timeout = timeout.min(crate::util::FOREVER);
                 $self
             }
 
-            /// Sets how much memory all clients together can make the server hold, beyond a small amount for each, in bytes. Default: 512 MiB.
+            /// Sets how much memory in bytes all clients together may use, beyond a small amount for each. Default: 512 MiB.
             ///
-            /// | part | for | past it |
+            /// | share | used for | if exceeded |
             /// |---|---|---|
-            /// | a half | packets that wait to be sent | those clients are disconnected with "slow client" for whom something has waited for the longest time |
-            /// | a quarter | messages that have arrived in part | those connections are closed ("forced close") whose messages have been arriving for the longest time |
-            /// | a quarter | events of more than 64 KiB whose handlers have not ended | the next one waits, and its connection is not read |
+            /// | one half | queued packets | the clients whose queues have been filled for longest are disconnected with "slow client" |
+            /// | one quarter | incomplete messages | the connections whose messages have been arriving for longest are closed with "forced close" |
+            /// | one quarter | events of more than 64 KiB whose handlers run | the next such event waits, and its connection is not read |
             ///
-            /// A connection that holds less than 64 KiB of a kind is not counted. The latter two are never less than four times
+            /// Less than 64 KiB of a connection are not counted. The quarters are at least four times
             /// [`max_payload`](Self::max_payload).
             pub fn memory_budget(mut $self, bytes: usize) -> Self {
                 $engine.memory_budget = bytes;
                 $self
             }
 
-            /// The transports that clients may use. Default: long-polling and WebSocket.
+            /// Sets the transports that clients may use. Default: long-polling and WebSocket.
             ///
-            /// Another one is answered with code 0, "Transport unknown".
+            /// A request for another transport is rejected with code 0, "Transport unknown". Transports that are passed to `accept`
+            /// are served in any case; with an empty list, they are the only ones.
+            ///
+            /// # Panics
+            ///
+            /// Panics if the list contains [`Transport::Custom`](crate::engine::Transport::Custom).
+            #[track_caller]
             pub fn transports(mut $self, transports: impl IntoIterator<Item = crate::engine::Transport>) -> Self {
                 ($engine.polling, $engine.websocket) = (false, false);
                 for transport in transports {
                     match transport {
                         crate::engine::Transport::Polling => $engine.polling = true,
                         crate::engine::Transport::WebSocket => $engine.websocket = true,
-                        // What is given to `accept` asks nobody.
-                        crate::engine::Transport::Custom => {}
+                        crate::engine::Transport::Custom => {
+                            panic!("`Transport::Custom` cannot be listed: `accept` serves it in any case")
+                        }
                     }
                 }
                 $self
             }
 
-            /// Whether a session may move from long-polling to WebSocket. Default: true.
+            /// Sets whether a session may be upgraded from long-polling to WebSocket. Default: `true`.
             ///
-            /// If not, the handshake offers no upgrade, and one that is tried is refused with code 3.
+            /// If `false`, the handshake offers no upgrade, and an attempt is rejected with code 3.
             pub fn allow_upgrades(mut $self, allow: bool) -> Self {
                 $engine.allow_upgrades = allow;
                 $self
             }
 
-            /// Where the address of a client comes from, for the limits of each address. Default: from the connection.
+            /// Sets how the address of a client is determined, for limits per address. Default: from the connection.
             ///
-            /// It counts for [`max_sessions_per_address`](Self::max_sessions_per_address),
+            /// It applies to [`max_sessions_per_address`](Self::max_sessions_per_address),
             /// [`max_idle_sessions_per_address`](crate::SocketIoConfig::max_idle_sessions_per_address) and
-            /// [`ConnectionLimitLayer::per_address`](crate::middleware::ConnectionLimitLayer::per_address). An IPv6 network of 64
-            /// bits, which one host has to itself, counts as one address. A client whose address is not known is not counted.
+            /// [`ConnectionLimitLayer::per_address`](crate::middleware::ConnectionLimitLayer::per_address). IPv6 addresses of the same
+            /// 64-bit network, which usually belong to one host, count as one. Clients with an unknown address are not limited.
             ///
-            /// Behind a proxy all connections have the proxy's address: name the header that it sets.
+            /// Behind a proxy all connections have the proxy's address: set the header that it sends.
             pub fn client_address(mut $self, address: crate::engine::ClientAddress) -> Self {
                 $engine.client_address = address;
                 $self
             }
 
-            /// How many sessions one [address](Self::client_address) may have. Default: any number.
+            /// Sets the maximum number of sessions of one [address](Self::client_address). Default: no limit.
             ///
-            /// Past it, a handshake is refused with status 429 and code 4.
+            /// Further handshakes are rejected with status 429 and code 4.
             pub fn max_sessions_per_address(mut $self, sessions: usize) -> Self {
                 $engine.max_sessions_per_address = Some(sessions);
                 $self
             }
 
-            /// How large the target and the headers of a handshake may be together, in bytes; each header counts for 4 bytes more
-            /// than its name and value. Default: 16,384, as Node's server has it.
+            /// Sets the maximum size of the target and the headers of a handshake in bytes. Default: 16,384, as in Node.
             ///
-            /// A larger handshake is refused with status 431 and code 3. What is within the limit is kept as long as the
-            /// connection, as [`SocketRef::request`](crate::SocketRef::request). Under
-            /// [`SocketIoService::serve`](crate::SocketIoService::serve) it limits the heads of all requests, as they are read.
+            /// Each header counts 4 bytes more than its name and value. A larger handshake is rejected with status 431 and code 3. The
+            /// request is kept as long as the connection, see [`SocketRef::request`](crate::SocketRef::request). In
+            /// [`SocketIoService::serve`](crate::SocketIoService::serve) the limit applies to the heads of all requests.
             pub fn max_head_bytes(mut $self, bytes: usize) -> Self {
                 $engine.max_head_bytes = bytes;
                 $self
             }
 
-            /// How long a client may take to send the head of a request to [`SocketIoService::serve`](crate::SocketIoService::serve),
-            /// and after connecting, to begin with one. Default: 30 seconds.
+            /// Sets the timeout for the head of a request to [`SocketIoService::serve`](crate::SocketIoService::serve). Default: 30 seconds.
             ///
-            /// Past it, its connection is closed. On other servers this has no effect: they have their own settings, as
-            /// [the guide](crate::guide::limits) shows.
+            /// It also limits how long a new connection may take to begin a request. After it, the connection is closed. Other servers
+            /// have their own settings, see [the guide](crate::guide::limits).
             pub fn http_header_timeout(mut $self, timeout: std::time::Duration) -> Self {
                 $engine.connection_timeouts.header = timeout.min(crate::util::FOREVER);
                 $self
             }
 
-            /// How long a connection to [`SocketIoService::serve`](crate::SocketIoService::serve) may be kept alive between two
-            /// requests. Default: 75 seconds.
+            /// Sets how long a connection to [`SocketIoService::serve`](crate::SocketIoService::serve) may be idle between two requests.
+            /// Default: 75 seconds.
             ///
-            /// Past it, the connection is closed. WebSockets and pending polls are not idle.
+            /// After it, the connection is closed. WebSockets and pending polls are not idle.
             pub fn http_idle_timeout(mut $self, timeout: std::time::Duration) -> Self {
                 $engine.connection_timeouts.idle = timeout.min(crate::util::FOREVER);
                 $self
             }
 
-            /// How long a client of [`SocketIoService::serve`](crate::SocketIoService::serve) may read nothing of the response that
-            /// is being sent to it. Default: 30 seconds.
+            /// Sets how long a client of [`SocketIoService::serve`](crate::SocketIoService::serve) may fail to read a response. Default: 30
+            /// seconds.
             ///
-            /// Past it, the connection is closed. It is not for WebSockets.
+            /// After it, the connection is closed. It does not apply to WebSockets.
             pub fn http_write_timeout(mut $self, timeout: std::time::Duration) -> Self {
                 $engine.connection_timeouts.write = timeout.min(crate::util::FOREVER);
                 $self
             }
 
-            /// Compresses the answers to polls that have at least so many bytes; `None` compresses nothing. Default: 1024.
+            /// Sets the minimum size in bytes of responses to polls that are compressed. `None` disables compression. Default: 1024.
             ///
-            /// With gzip or deflate, if the client accepts one of them, and if that makes the answer smaller. What should not be
-            /// compressed is emitted with [`compress(false)`](crate::SocketRef::compress). It costs some milliseconds of one core
-            /// for each megabyte. A `CompressionLayer` around this layer leaves alone what has been compressed here.
+            /// Responses are compressed with gzip or deflate if the client accepts one of them and if that makes the response smaller.
+            /// Use [`compress(false)`](crate::SocketRef::compress) for packets that should not be compressed. Compression takes some
+            /// milliseconds of CPU time per megabyte. A `CompressionLayer` around this layer skips responses that are compressed already.
             #[cfg(feature = "compression")]
             pub fn http_compression(mut $self, threshold: Option<usize>) -> Self {
                 $engine.http_compression = threshold;
                 $self
             }
 
-            /// Is called with each request that is refused: what Node calls `connection_error`.
+            /// Sets a callback for rejected requests. In Node: the event `connection_error`.
             ///
-            /// That is one that is answered with an error of Engine.IO's, or whose opening handshake of WebSocket is at fault.
-            /// Clients that a namespace refuses are not meant, nor are errors that end a session: these are reasons of a
-            /// disconnection.
+            /// It is called for requests that are rejected with an Engine.IO error or for an invalid WebSocket handshake. It is not called
+            /// for clients that a namespace rejects, or for errors that end a session: those are reasons of a disconnection.
             ///
             /// ```
             /// use tower_socketio::SocketIoConfig;
@@ -320,10 +330,10 @@ macro_rules! engine_settings {
                 $self
             }
 
-            /// Is called with the headers of the first response of each session, the answer to a poll or a WebSocket's, and may
-            /// change them: what Node calls `initial_headers`.
+            /// Sets a callback that may change the headers of the first response of each session. In Node: the event `initial_headers`.
             ///
-            /// The session's [`cookie`](Self::cookie) is not among them: it stands before every cookie that is set here.
+            /// The first response is the one to a poll, or the one that opens a WebSocket. The session's [`cookie`](Self::cookie) is added
+            /// after the callback, before all cookies that the callback sets.
             pub fn on_initial_headers<F>(mut $self, hook: F) -> Self
             where
                 F: Fn(&mut http::HeaderMap, &http::request::Parts) + Send + Sync + 'static,
@@ -332,11 +342,11 @@ macro_rules! engine_settings {
                 $self
             }
 
-            /// Is called with the headers of every successful answer to a poll, a POST or an opening WebSocket, and may change
-            /// them: what Node calls `headers`.
+            /// Sets a callback that may change the headers of every successful response to a poll, a POST or a WebSocket handshake. In Node:
+            /// the event `headers`.
             ///
-            /// On the first response of a session it runs after [`on_initial_headers`](Self::on_initial_headers). Errors, CORS
-            /// preflights and the files of the JavaScript client are not meant: for those put a layer around this one.
+            /// It runs after [`on_initial_headers`](Self::on_initial_headers). It is not called for errors, CORS preflights and the files
+            /// of the JavaScript client: use a layer around this one for those.
             pub fn on_headers<F>(mut $self, hook: F) -> Self
             where
                 F: Fn(&mut http::HeaderMap, &http::request::Parts) + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What the connections of a server hold together, kept within a limit.
+//! Limits on the memory that all connections of a server use together.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// Up to this many bytes a connection holds without being counted: nearly all connections, nearly all of the time.
+/// A connection that holds less than this is not counted. Nearly all connections are below it nearly all of the time.
 pub(crate) const UNCOUNTED: usize = 64 * 1024;
 
-/// A limit on bytes that many connections hold.
+/// A limit on the bytes that connections hold.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -24,11 +24,11 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Holders {
     next: u64,
-    /// The ids of sessions, in the order in which they began to hold something.
+    /// The ids of sessions, in the order in which they were charged first.
     by_age: BTreeMap<u64, Arc<str>>,
 }
 
-/// What one connection holds of a [`Budget`]. Changed by [`Budget::set`] only.
+/// The bytes that one connection holds of a [`Budget`]. Changed by [`Budget::set`] only.
 #[derive(Debug)]
 pub(super) struct Charge {
     number: u64,
@@ -54,7 +54,7 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Sets how much a session holds; with 0 it no longer counts among the holders. Returns how much all hold.
+    /// Sets the bytes that a session holds. With 0 the session is removed from the holders. Returns the bytes that all hold.
     pub(super) fn set(&self, charge: &mut Option<Charge>, session: &Arc<str>, bytes: usize) -> usize {
         let before = charge.as_ref().map_or(0, |charge| charge.bytes);
         match charge {
@@ -81,12 +81,12 @@ impl Budget {
         number
     }
 
-    /// The session that has been holding something for the longest time.
+    /// Returns the session that was charged first.
     pub(super) fn oldest(&self) -> Option<Arc<str>> {
         self.holders.lock().by_age.first_key_value().map(|(_, session)| session.clone())
     }
 
-    /// All sessions that hold something, the one that began last first.
+    /// Returns all sessions that are charged, newest first.
     pub(super) fn newest_first(&self) -> Vec<Arc<str>> {
         self.holders.lock().by_age.values().rev().cloned().collect()
     }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_adds_up_and_the_oldest_holder_is_known() {
+    fn charges_add_up_and_the_oldest_holder_is_known() {
         let budget = Budget::new(100);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let (mut of_a, mut of_b) = (None, None);

@@ -7,13 +7,13 @@ use std::{
 };
 
 use crate::{
-    engine::{CloseCause, Packet, Receipt},
+    engine::{CloseCause, Packet, PacketOutcome},
     util::now,
 };
 
 use super::{
     shared::Connection,
-    state::{Output, Rest, State},
+    state::{ConnectionState, Output, Park},
 };
 
 impl Connection {
@@ -21,13 +21,13 @@ impl Connection {
 
     /// Lets the task that keeps the time of long-polling sleep until [`handle_timeout`](Self::handle_timeout) has something
     /// to do. It is woken when that moment moves forward. `None`: the session has ended, or left long-polling.
-    pub(crate) fn rest_polling(&self, waker: &Waker) -> Option<Instant> {
+    pub(crate) fn park_polling(&self, waker: &Waker) -> Option<Instant> {
         let mut state = self.state();
         if !state.session.is_polling() {
             return None;
         }
         let deadline = state.deadline()?;
-        state.rest(waker, deadline);
+        state.park(waker, deadline);
         Some(deadline)
     }
 
@@ -36,21 +36,21 @@ impl Connection {
     ///
     /// `flushed` says whether everything that was taken before has been written. As long as it has not, the driver is not woken for
     /// more output.
-    pub(crate) fn rest(&self, waker: &Waker, flushed: bool) -> Rest {
+    pub(crate) fn park(&self, waker: &Waker, flushed: bool) -> Park {
         let mut state = self.state();
         if flushed {
             state.session.flushed();
             // Somebody waits until all is sent.
             if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
-                State::unlock_and_wake(state);
+                ConnectionState::unlock_and_wake(state);
                 state = self.state();
             }
         }
         state.blocked = !flushed;
         match state.deadline() {
-            None => Rest::Over,
-            Some(_) if flushed && state.session.has_output() => Rest::Not,
-            Some(deadline) => state.rest(waker, deadline),
+            None => Park::Closed,
+            Some(_) if flushed && state.session.has_output() => Park::HasOutput,
+            Some(deadline) => state.park(waker, deadline),
         }
     }
 
@@ -70,15 +70,15 @@ impl Connection {
     pub(crate) fn handle_packet(&self, packet: &Packet, driving: bool) -> bool {
         let mut state = self.state();
         state.awake |= driving;
-        let is_message = state.session.hands_on(packet);
+        let is_message = state.session.is_forwarded(packet);
         drop(state);
         // Nearly all packets are: then nobody is to be woken.
-        is_message || self.update(|session| session.handle_packet(now, packet)) == Receipt::Message
+        is_message || self.update(|session| session.handle_packet(now, packet)) == PacketOutcome::Forward
     }
 
     /// Whether something may be sent past the outbox: nothing waits in it. If so, it counts as taken.
-    pub(crate) fn passes_outbox(&self) -> bool {
-        self.state().session.passes_outbox()
+    pub(crate) fn try_bypass(&self) -> bool {
+        self.state().session.try_bypass()
     }
 
     /// Takes the next packet for a WebSocket.
@@ -91,8 +91,8 @@ impl Connection {
             return Output::Nothing;
         }
         // The last packet of a session that is closing ends it.
-        State::unlock_and_wake(state);
-        Output::Over
+        ConnectionState::unlock_and_wake(state);
+        Output::Closed
     }
 
     /// Does what is due. `reading` says whether the caller would have noticed if the client had said something.
@@ -111,7 +111,7 @@ impl Connection {
         let listening = reading && !self.stalled.load(Ordering::Relaxed);
         self.update(|session| {
             if !listening {
-                session.excuse_silence(now);
+                session.defer_timeout(now);
             }
             session.handle_timeout(now);
         });

@@ -2,35 +2,35 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request::Parts, uri::PathAndQuery};
 
-/// Why a request is not kept.
+/// Why the head of a request cannot be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RequestError {
-    /// Its target and its headers are too large.
+pub(crate) enum HeadError {
+    /// The target and the headers are too large.
     TooLarge,
-    /// Its target cannot be read again from its text.
+    /// The target does not survive a round trip through text.
     UnreadableTarget,
 }
 
-/// The method, the target and the headers of a request, as text: one allocation, in its final size.
+/// The method, the target and the headers of a request, as text in one allocation of exact size.
 ///
-/// As the HTTP server has them, they are a kilobyte of tables, and parts of the buffer that was read into.
-pub(super) struct Head {
-    /// Lines: the method, a space and the target; then the headers. Each header begins with [`SENSITIVE`] or [`PLAIN`],
-    /// followed by the name and a colon, or by one byte for a [common name](COMMON); then the value.
+/// The original types take a kilobyte of tables, and refer to the read buffer of the HTTP server.
+pub(super) struct CompactHead {
+    /// Lines separated by `\n`. The first one is the method, a space and the target. Each further line is a header: [`SENSITIVE`] or
+    /// [`PLAIN`]; the name and a colon, or one byte for a [common name](COMMON); the value.
     text: Box<[u8]>,
 }
 
-/// Marks a header that must not be shown.
+/// Marks a header as [sensitive](HeaderValue::is_sensitive).
 const SENSITIVE: u8 = b'!';
 const PLAIN: u8 = b' ';
 
-/// What separates the name of a header, its value, and the next line.
+/// The separators of a header in HTTP/1.1.
 const SEPARATORS: usize = ": \r\n".len();
 
-/// The longest text that `http` reads as a URI.
+/// The maximum length of a URI in `http`.
 const MAX_URI_LENGTH: usize = u16::MAX as usize - 1;
 
-/// Names of headers that most requests have, ordered by their lengths. Each takes one byte, which no other name begins with.
+/// Common names of headers, ordered by length. Each is stored as one byte, from [`FIRST_COMMON`] on.
 const COMMON: [&str; 35] = [
     "dnt",
     "via",
@@ -71,7 +71,7 @@ const COMMON: [&str; 35] = [
 
 const FIRST_COMMON: u8 = 0x80;
 
-/// Where the common names of each length begin.
+/// For each length, the index of the first common name that is at least that long.
 const BY_LENGTH: [usize; 32] = {
     let mut begins = [COMMON.len(); 32];
     let mut place = COMMON.len();
@@ -88,17 +88,17 @@ const BY_LENGTH: [usize; 32] = {
     }
 };
 
-impl Head {
+impl CompactHead {
     /// # Errors
     ///
-    /// If the target and the headers are larger than `max_bytes`, or if the target cannot be read again from its text: where
-    /// scheme and host stand before a path of the greatest length, for instance.
-    pub(super) fn new(request: &Parts, max_bytes: usize) -> Result<Self, RequestError> {
+    /// Returns an error if the target and the headers are larger than `max_bytes`, or if the target does not survive a round trip:
+    /// for instance, if scheme and host precede a path of maximum length.
+    pub(super) fn new(request: &Parts, max_bytes: usize) -> Result<Self, HeadError> {
         let method = request.method.as_str();
         let target = target(&request.uri)?;
         let size = target.len() + size(&request.headers);
         if size > max_bytes {
-            return Err(RequestError::TooLarge);
+            return Err(HeadError::TooLarge);
         }
         let mut text = Vec::with_capacity(method.len() + 1 + size);
         text.extend_from_slice(method.as_bytes());
@@ -118,7 +118,7 @@ impl Head {
         Ok(Self { text: text.into() })
     }
 
-    /// Where the target begins: after the method and a space.
+    /// Returns the offset of the target.
     fn target_begins(&self) -> usize {
         self.text.iter().position(|byte| *byte == b' ').expect("a space follows the method") + 1
     }
@@ -132,7 +132,7 @@ impl Head {
         &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())]
     }
 
-    /// Whether the target is a path, with or without a query.
+    /// Returns `true` if the target is a path, with or without a query.
     pub(super) fn is_origin_form(&self) -> bool {
         self.text[self.target_begins()..].starts_with(b"/")
     }
@@ -161,13 +161,13 @@ impl Head {
     }
 }
 
-/// How many bytes headers take in the head of a request.
+/// Returns the size of headers in HTTP/1.1.
 pub(crate) fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS).sum()
 }
 
-/// The text of a target. Any but the most usual form is read again.
-fn target(uri: &Uri) -> Result<Cow<'_, str>, RequestError> {
+/// Returns the text of a target. Checks that the text parses to the same target, unless it is a plain path.
+fn target(uri: &Uri) -> Result<Cow<'_, str>, HeadError> {
     if uri.scheme().is_none()
         && uri.authority().is_none()
         && let Some(path) = uri.path_and_query().map(PathAndQuery::as_str)
@@ -179,18 +179,18 @@ fn target(uri: &Uri) -> Result<Cow<'_, str>, RequestError> {
     let target = uri.to_string();
     match target.parse::<Uri>() {
         Ok(again) if again == *uri => Ok(target.into()),
-        _ => Err(RequestError::UnreadableTarget),
+        _ => Err(HeadError::UnreadableTarget),
     }
 }
 
-/// The byte for a common name.
+/// Returns the byte for a common name.
 fn common(name: &str) -> Option<u8> {
     let (begin, end) = (*BY_LENGTH.get(name.len())?, *BY_LENGTH.get(name.len() + 1)?);
     let place = begin + COMMON[begin..end].iter().position(|common| *common == name)?;
     u8::try_from(place).ok().map(|place| FIRST_COMMON + place)
 }
 
-/// Reads the name at the beginning of a line, and returns what follows it.
+/// Splits a line into the name of the header and the value.
 fn read_name(line: &[u8]) -> (HeaderName, &[u8]) {
     if let Some((&byte, value)) = line.split_first()
         && let Some(place) = byte.checked_sub(FIRST_COMMON)
@@ -213,12 +213,12 @@ mod tests {
             request = request.header(name, "1").header(name, "2");
         }
         let request = request.header("x-other", "3").body(()).unwrap().into_parts().0;
-        let head = Head::new(&request, usize::MAX).unwrap();
+        let head = CompactHead::new(&request, usize::MAX).unwrap();
         assert_eq!(head.headers(), request.headers);
         assert_eq!(head.text.len(), "GET /".len() + COMMON.len() * 2 * 4 + "\n x-other:3".len());
-        // As HTTP/1.1 has it, but for the first line's ends.
+        // The size in HTTP/1.1, with the target only of the request line.
         let size = 1 + COMMON.iter().map(|name| 2 * (name.len() + 5)).sum::<usize>() + "x-other: 3\r\n".len();
-        assert!(Head::new(&request, size).is_ok());
-        assert_eq!(Head::new(&request, size - 1).err(), Some(RequestError::TooLarge));
+        assert!(CompactHead::new(&request, size).is_ok());
+        assert_eq!(CompactHead::new(&request, size - 1).err(), Some(HeadError::TooLarge));
     }
 }

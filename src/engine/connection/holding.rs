@@ -15,7 +15,7 @@ use crate::{
 use super::{
     budget::{Charge, UNCOUNTED},
     shared::{Connection, Engine},
-    state::State,
+    state::ConnectionState,
 };
 
 impl Connection {
@@ -46,7 +46,7 @@ impl Connection {
     }
 
     /// Forgets what is not watched any more.
-    fn settle_pressure(&self, state: &mut State) {
+    fn settle_pressure(&self, state: &mut ConnectionState) {
         if state.pressure.as_ref().is_some_and(|pressure| pressure.is_over()) {
             state.pressure = None;
         }
@@ -58,7 +58,7 @@ impl Connection {
     /// Much waits to be sent: it is counted, and on long-polling without a poll the client's time begins to run. Returns
     /// whether the driver must learn of a new deadline.
     #[cold]
-    pub(super) fn note_output(&self, state: &mut State) -> bool {
+    pub(super) fn note_output(&self, state: &mut ConnectionState) -> bool {
         self.count_output(state);
         let is_stuck = state.session.is_polling() && !state.session.has_poll();
         let has_deadline = is_stuck && self.watch_progress(state, false);
@@ -67,7 +67,7 @@ impl Connection {
     }
 
     /// Counts what waits to be sent, if it is much, towards the server's budget.
-    fn count_output(&self, state: &mut State) {
+    fn count_output(&self, state: &mut ConnectionState) {
         let bytes = state.session.buffered_bytes();
         let counted = if bytes >= UNCOUNTED { bytes } else { 0 };
         state.output_mark = counted + UNCOUNTED;
@@ -78,7 +78,7 @@ impl Connection {
     }
 
     /// What waits for the client cannot be written now. It is too slow if that stays so. Returns whether there is a new deadline.
-    fn watch_progress(&self, state: &mut State, progress: bool) -> bool {
+    fn watch_progress(&self, state: &mut ConnectionState, progress: bool) -> bool {
         let is_watched = state.pressure.as_ref().is_some_and(|pressure| pressure.slow_at.is_some());
         let Some(timeout) = self.engine.config.slow_client_timeout.filter(|_| !is_watched || progress) else {
             return false;
@@ -88,7 +88,7 @@ impl Connection {
     }
 
     /// Some of what waited has left.
-    fn note_progress(&self, state: &mut State) {
+    fn note_progress(&self, state: &mut ConnectionState) {
         if state.session.is_drained() {
             state.is_slow = false;
         }
@@ -101,7 +101,7 @@ impl Connection {
     }
 
     /// A poll has been answered; there may be more than fits into one answer.
-    pub(super) fn note_poll(&self, state: &mut State) {
+    pub(super) fn note_poll(&self, state: &mut ConnectionState) {
         let is_much = state.session.buffered_bytes() >= UNCOUNTED;
         if is_much || self.is_under_pressure() {
             self.note_progress(state);
@@ -136,7 +136,7 @@ impl Connection {
 
     /// Notes what the connection holds of messages that have not been handled. It counts towards the server's budget; what is incomplete
     /// must go on arriving, and is a sign of life while it does.
-    fn note_input(&self, state: &mut State, held: HeldInput) {
+    fn note_input(&self, state: &mut ConnectionState, held: HeldInput) {
         let counted = if held.bytes >= UNCOUNTED { held.bytes } else { 0 };
         let is_nothing = !held.is_incomplete && counted == 0;
         if is_nothing && state.pressure.is_none() || state.finished {
@@ -174,7 +174,7 @@ impl Connection {
     }
 
     /// No longer counts anything.
-    pub(super) fn release_pressure(&self, state: &mut State) {
+    pub(super) fn release_pressure(&self, state: &mut ConnectionState) {
         if let Some(mut pressure) = state.pressure.take() {
             self.engine.input_budget.set(&mut pressure.input, &self.id, 0);
             self.engine.output_budget.set(&mut pressure.output, &self.id, 0);

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 
 use crate::util::Order;
 
-/// The sessions of a server that have joined no namespace, in the order in which they began.
+/// The sessions of a server that have not joined a namespace, oldest first.
 ///
-/// There is room for a number of them, in all and for each address. Past it the oldest one makes room for the newest, in
-/// constant time. The lock may be held while that of a connection's state is taken.
+/// Their number is limited, in all and for each address. Beyond the limit the oldest one is closed, in constant time. The lock
+/// of a connection's state may be taken under this lock.
 #[derive(Debug)]
 pub(crate) struct IdleSessions<C> {
     max: usize,
@@ -22,20 +22,20 @@ pub(crate) struct IdleSessions<C> {
 #[derive(Debug)]
 struct Queue<C> {
     order: Order<Idle<C>>,
-    /// For each address, the places of its sessions in `order`. Empty unless addresses have a share.
+    /// For each address, the places of its sessions in `order`. Empty unless the number for each address is limited.
     by_address: HashMap<IpAddr, Order<u32>>,
 }
 
 #[derive(Debug)]
 struct Idle<C> {
     connection: Weak<C>,
-    /// Its address, and its place among the sessions of the address.
+    /// The client's address, and the place among the sessions of that address.
     address: Option<(IpAddr, u32)>,
 }
 
 impl<C> IdleSessions<C> {
     pub(crate) fn new(max: usize, max_per_address: Option<usize>) -> Self {
-        // There is always room for the newest.
+        // The newest one always fits.
         Self {
             max: max.max(1),
             max_per_address: max_per_address.map(|max| max.max(1)),
@@ -56,10 +56,10 @@ impl<C> IdleSessions<C> {
         [of_address, queue.pop_past(self.max)]
     }
 
-    /// A session has joined a namespace, or has ended.
+    /// Removes a session that has joined a namespace or ended.
     pub(super) fn remove(&self, place: u32, connection: &C) {
         let mut queue = self.queue.lock();
-        // It may have made room meanwhile, and its place may be another one's.
+        // It may have been evicted meanwhile, and its place reused.
         if queue.order.get(place).is_some_and(|idle| std::ptr::eq(idle.connection.as_ptr(), connection)) {
             let removed = queue.remove(place);
             drop(queue);
@@ -80,14 +80,14 @@ impl<C> Queue<C> {
         place
     }
 
-    /// Takes the oldest session of an address if it has more than `max`.
+    /// Removes the oldest session of an address that has more than `max`.
     fn pop_of(&mut self, address: IpAddr, max: usize) -> Option<Weak<C>> {
         let places = self.by_address.get(&address).filter(|places| places.len() > max)?;
         let place = *places.first()?;
         self.remove(place)
     }
 
-    /// Takes the oldest session if there are more than `max`.
+    /// Removes the oldest session if there are more than `max`.
     fn pop_past(&mut self, max: usize) -> Option<Weak<C>> {
         let place = self.order.first_place().filter(|_| self.order.len() > max)?;
         self.remove(place)

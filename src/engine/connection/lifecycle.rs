@@ -13,7 +13,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    engine::{CloseCause, OpenPacket, Peer, Session, Timing, Transport, WireFormat, observe::ConnectionSpan},
+    engine::{CloseCause, OpenPacket, Peer, Session, SessionConfig, Transport, WireFormat, observe::ConnectionSpan},
     util::{log, now},
 };
 
@@ -21,7 +21,7 @@ use super::{
     reader_slot::ReaderSlot,
     request::ConnectionRequest,
     shared::{Connection, Engine},
-    state::{OpenError, State},
+    state::{ConnectionState, OpenError},
 };
 
 impl Connection {
@@ -40,9 +40,15 @@ impl Connection {
         let mut session = match transport {
             Transport::Polling => {
                 let max_poll_packets = wire_format.max_poll_packets(config.max_poll_packets);
-                Session::polling(wire_format.protocol, now, Timing { max_poll_packets, ..config.timing() })
+                Session::polling(
+                    wire_format.protocol,
+                    now,
+                    SessionConfig { max_poll_packets, ..config.session_config() },
+                )
             }
-            Transport::WebSocket | Transport::Custom => Session::websocket(wire_format.protocol, now, config.timing()),
+            Transport::WebSocket | Transport::Custom => {
+                Session::websocket(wire_format.protocol, now, config.session_config())
+            }
         };
         let open = OpenPacket {
             sid: &id,
@@ -55,8 +61,8 @@ impl Connection {
         if let Some(packet) = &config.initial_packet {
             session.send_control(packet.clone());
         }
-        let state = State::new(session, now + config.connect_timeout, share);
-        let span = ConnectionSpan::open(|| request.address(), transport, wire_format.protocol);
+        let state = ConnectionState::new(session, now + config.connect_timeout, share);
+        let span = ConnectionSpan::open(|| request.remote_addr(), transport, wire_format.protocol);
         let connection = Arc::new(Self {
             runtime: engine.runtime(),
             engine,
@@ -104,15 +110,15 @@ impl Connection {
         self.state().peer.clone()
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock()
     }
 
     /// Changes the session's state, then wakes whom it concerns.
-    pub(super) fn with_state<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+    pub(super) fn with_state<R>(&self, change: impl FnOnce(&mut ConnectionState) -> R) -> R {
         let mut state = self.state();
         let result = change(&mut state);
-        State::unlock_and_wake(state);
+        ConnectionState::unlock_and_wake(state);
         result
     }
 
@@ -145,8 +151,8 @@ impl Connection {
 
     /// Whom to wake for what has just been queued.
     #[inline]
-    pub(super) fn carrier_of(&self, state: &mut State) -> Option<Waker> {
-        let waker = state.take_carrier();
+    pub(super) fn driver_waker(&self, state: &mut ConnectionState) -> Option<Waker> {
+        let waker = state.take_driver_waker();
         if state.session.buffered_bytes() >= state.output_mark && self.note_output(state) && waker.is_none() {
             return state.wake_driver();
         }

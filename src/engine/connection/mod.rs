@@ -19,11 +19,11 @@ mod turnstile;
 pub use self::request::ConnectionRequest;
 pub(crate) use self::{
     budget::{Budget, UNCOUNTED},
-    head::{RequestError, size as head_size},
+    head::{HeadError, size as head_size},
     idle::IdleSessions,
     send::{SendError, Sent},
     sessions::Sessions,
     shared::{Connect, Connection, Engine},
-    state::{OpenError, Output, Rest},
+    state::{OpenError, Output, Park},
     turnstile::{Turn, Turnstile},
 };

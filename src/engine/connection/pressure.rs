@@ -2,22 +2,22 @@ use std::time::Instant;
 
 use super::budget::Charge;
 
-/// What is watched while a connection holds something. Most connections hold nothing, most of the time.
+/// The charges and deadlines of a connection that holds queued packets or incomplete messages. Most connections have none.
 #[derive(Debug, Default)]
 pub(super) struct Pressure {
-    /// When the client is too slow, unless some of what waits for it can be written before.
+    /// The time at which the client is too slow, unless output can be written before.
     pub(super) slow_at: Option<Instant>,
-    /// When the connection is closed, unless more of a message that has arrived in part does so before.
+    /// The time at which the connection is closed, unless more of the incomplete message arrives before.
     pub(super) incomplete_until: Option<Instant>,
-    /// How much of that message was there when the time was set.
+    /// The size of the incomplete message when that time was set.
     pub(super) incomplete_bytes: usize,
-    /// What has arrived in part.
+    /// The charge for incomplete messages.
     pub(super) input: Option<Charge>,
-    /// What waits to be sent.
+    /// The charge for queued packets.
     pub(super) output: Option<Charge>,
 }
 
-/// What has become due.
+/// The deadlines that have expired.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     pub(super) connect: bool,

@@ -20,7 +20,7 @@ impl Connection {
         }
     }
 
-    /// Waits until another message can be read. Meanwhile the client's silence means nothing.
+    /// Waits until another message can be handled. Meanwhile the client's silence is ignored.
     #[inline]
     pub(crate) fn poll_reader_ready(&self, reader: &mut dyn Reader, cx: &mut Context<'_>) -> Poll<()> {
         if reader.poll_ready(cx).is_pending() {
@@ -38,7 +38,7 @@ impl Connection {
         self.reader.lock()
     }
 
-    /// Takes the reader, once the task that had it before has finished. Returns `None` if the connection has ended.
+    /// Takes the reader once the task that held it has put it back. Returns `None` if the connection has ended.
     pub(crate) fn poll_take_reader(&self, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Reader>>> {
         let mut slot = self.reader();
         match slot.reader.take() {
@@ -51,7 +51,7 @@ impl Connection {
         }
     }
 
-    /// What the reader that has finished has left.
+    /// Returns what the reader has received, but not handled.
     pub(crate) fn held_input(&self) -> HeldInput {
         self.reader().reader.as_ref().map(|reader| reader.held()).unwrap_or_default()
     }
@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// Drops the reader, and whatever it has received: a connection that is kept must not keep it.
+    /// Drops the reader and what it has received, which a connection that is still referenced must not keep.
     pub(super) fn drop_reader(&self) {
         let mut slot = self.reader();
         slot.closed = true;

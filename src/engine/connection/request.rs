@@ -11,19 +11,28 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, request::Parts, uri};
 use hyper::upgrade::OnUpgrade;
 
-use super::head::{Head, RequestError};
+use super::head::{CompactHead, HeadError};
 
-/// The HTTP request that opened a connection.
+/// The HTTP request that opened a connection: its method, target, headers and extensions.
 ///
-/// Made by [`SocketRef::request`](crate::SocketRef::request).
+/// Returned by [`SocketRef::request`](crate::SocketRef::request) and
+/// [`EngineSocket::request`](crate::engine::EngineSocket::request).
+///
+/// ```
+/// use tower_socketio::SocketRef;
+///
+/// fn user_agent(socket: &SocketRef) -> Option<&str> {
+///     socket.request().headers().get("user-agent")?.to_str().ok()
+/// }
+/// ```
 pub struct ConnectionRequest {
-    head: Head,
-    /// What has been read of it, once somebody has asked.
+    head: CompactHead,
+    /// The parsed head, once it has been used.
     read: OnceLock<Box<Read>>,
-    /// Without the [`OriginalUri`] if that is the target, as it is unless a router was nested.
+    /// Without the [`OriginalUri`] if it equals the target, which it does outside of a nested router.
     extensions: Extensions,
     has_original_uri: bool,
-    /// When it arrived, in nanoseconds since the beginning of 1970.
+    /// The time of arrival, in nanoseconds since the Unix epoch.
     nanos: u64,
 }
 
@@ -36,15 +45,15 @@ struct Read {
 }
 
 impl ConnectionRequest {
-    /// Keeps a request. Nothing that is kept shares memory with the buffers of the HTTP server, except for values in
-    /// extensions of unknown types.
+    /// Stores a request, without references to the buffers of the HTTP server. Extensions of unknown types may still have such
+    /// references.
     ///
     /// # Errors
     ///
-    /// If the target and the headers are larger than `max_head_bytes`, or the target cannot be read again from its text: a
-    /// shortened or empty target would decide about access in the place of the one that the client sent.
-    pub(crate) fn new(mut parts: Parts, max_head_bytes: usize) -> Result<Self, RequestError> {
-        let head = Head::new(&parts, max_head_bytes)?;
+    /// Returns an error if the target and the headers are larger than `max_head_bytes`, or if the target cannot be stored exactly:
+    /// access control must not depend on a changed target.
+    pub(crate) fn new(mut parts: Parts, max_head_bytes: usize) -> Result<Self, HeadError> {
+        let head = CompactHead::new(&parts, max_head_bytes)?;
         let extensions = &mut parts.extensions;
         extensions.remove::<OnUpgrade>();
         let has_original_uri = extensions.get::<OriginalUri>().is_some_and(|original| original.0 == parts.uri);
@@ -52,7 +61,7 @@ impl ConnectionRequest {
             extensions.remove::<OriginalUri>();
         }
         if !detach_extensions(extensions) {
-            return Err(RequestError::UnreadableTarget);
+            return Err(HeadError::UnreadableTarget);
         }
         if extensions.is_empty() {
             *extensions = Extensions::new();
@@ -73,12 +82,12 @@ impl ConnectionRequest {
         })
     }
 
-    /// The query of the target.
+    /// Returns the query of the target.
     pub(crate) fn query(&self) -> Option<&str> {
         self.head.query()
     }
 
-    /// The host and port of the target, if it names one: over HTTP/2 it does.
+    /// Returns the authority of the target, which requests over HTTP/2 have.
     pub(crate) fn to_authority(&self) -> Option<uri::Authority> {
         match self.head.is_origin_form() {
             true => None,
@@ -86,12 +95,12 @@ impl ConnectionRequest {
         }
     }
 
-    /// The headers, for somebody who does not keep them.
+    /// Parses the headers, without caching them.
     pub(crate) fn to_headers(&self) -> HeaderMap {
         self.head.headers()
     }
 
-    /// The extensions, for a caller that changes them.
+    /// Returns a copy of the extensions.
     pub(crate) fn to_extensions(&self) -> Extensions {
         let mut extensions = self.extensions.clone();
         if self.has_original_uri {
@@ -100,7 +109,7 @@ impl ConnectionRequest {
         extensions
     }
 
-    /// The extension of a type.
+    /// Returns the extension of a type.
     pub(crate) fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&T> {
         match TypeId::of::<T>() == TypeId::of::<OriginalUri>() {
             true => self.extensions().get(),
@@ -108,29 +117,28 @@ impl ConnectionRequest {
         }
     }
 
-    /// The method: GET, or CONNECT if it opened a WebSocket over HTTP/2.
+    /// Returns the method: GET, or CONNECT if the request opened a WebSocket over HTTP/2.
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.read().method
     }
 
-    /// The target, with its query.
+    /// Returns the target, including the query.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.read().uri
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.read().headers
     }
 
-    /// What the layers outside of Socket.IO's put on the request.
+    /// Returns the extensions that outer layers have added to the request.
     ///
-    /// It is kept as long as the connection. A value that shares the buffer of the HTTP server keeps that buffer with it,
-    /// some 8 KiB: axum's `OriginalUri`, `http::Uri` and `HeaderValue` are copied for that reason, values of other types
-    /// cannot be.
+    /// They are kept as long as the connection. axum's `OriginalUri`, `http::Uri` and `HeaderValue` are copied, so that they do not
+    /// keep the read buffer of the HTTP server, some 8 KiB. Values of other types that share the buffer keep it.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         match self.has_original_uri {
@@ -139,24 +147,24 @@ impl ConnectionRequest {
         }
     }
 
-    /// When it arrived.
+    /// Returns the time of arrival.
     #[must_use]
     pub fn time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.nanos)
     }
 
-    /// The address of the peer, which may be a proxy.
+    /// Returns the address of the peer, which may be a proxy. Returns `None` if it is unknown.
     ///
-    /// Known if the server was made with axum's `into_make_service_with_connect_info::<SocketAddr>()`, or put
-    /// `ConnectInfo<SocketAddr>` on the request by other means.
+    /// It is known if the request has a `ConnectInfo<SocketAddr>` extension, which axum's
+    /// `into_make_service_with_connect_info::<SocketAddr>()` and [`SocketIoService::serve`](crate::SocketIoService::serve) add.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
     }
 }
 
 impl fmt::Debug for ConnectionRequest {
-    /// Leaves out headers and query, which hold secrets.
+    /// Omits headers and query, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionRequest")
             .field("path", &self.head.uri().path())
@@ -165,14 +173,13 @@ impl fmt::Debug for ConnectionRequest {
     }
 }
 
-/// The time since the beginning of 1970. It fits until 2554; a clock before 1970 is not set.
+/// Returns the nanoseconds since the Unix epoch, or 0 for an earlier time. They fit until 2554.
 fn nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_secs().saturating_mul(1_000_000_000).saturating_add(since.subsec_nanos().into())
 }
 
-/// Copies the values of known types that are slices of the HTTP server's read buffer. Returns `false` if one cannot be
-/// copied.
+/// Copies the values of known types that may be slices of the HTTP server's read buffer. Returns `false` if one cannot be copied.
 fn detach_extensions(extensions: &mut Extensions) -> bool {
     if extensions.is_empty() {
         return true;
@@ -195,7 +202,7 @@ fn copied(value: &HeaderValue) -> HeaderValue {
     copy
 }
 
-/// Copies the parts of a URI. Returns `false` if they cannot be read again, which no URI that was parsed does.
+/// Copies the parts of a URI. Returns `false` if they cannot be parsed again, which does not happen with a parsed URI.
 fn detach_uri(uri: &mut Uri) -> bool {
     let copy = || {
         let mut parts = uri::Parts::default();
@@ -223,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn target_and_headers_are_as_they_were() {
+    fn target_and_headers_survive_a_round_trip() {
         let mut secret = HeaderValue::from_static("Bearer a:b");
         secret.set_sensitive(true);
         let target = "https://user:word@example.org:8443/socket.io/?EIO=4&transport=polling&name=%C3%A9";
@@ -245,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_cannot_be_read_again_is_not_kept_as_another_one() {
+    fn a_target_that_does_not_survive_a_round_trip_is_rejected() {
         let long = |length: usize| format!("/{}", "a".repeat(length - 1));
         let keeps = |uri: Uri| {
             let (parts, ()) = Request::get(uri.clone()).body(()).unwrap().into_parts();
@@ -253,7 +260,7 @@ mod tests {
             kept.is_ok_and(|kept| *kept.uri() == uri)
         };
         assert!(keeps(long(65_534).parse().unwrap()));
-        // As HTTP/2 has it, where the length of each part is limited, and not that of all.
+        // As in HTTP/2, which limits the length of each part, but not of all together.
         let parts =
             |path: &str| Uri::builder().scheme("http").authority("example.org").path_and_query(path).build().unwrap();
         assert!(keeps(parts("/socket.io/?EIO=4")));
@@ -267,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_shares_no_memory_with_the_request() {
+    fn a_stored_request_shares_no_memory_with_the_original() {
         let buffer = Bytes::from(b"http://example.org:80/socket.io/?EIO=4 secret ".repeat(200));
         let is_inside = |text: &str| buffer.as_ptr_range().contains(&text.as_ptr());
         let uri = Uri::from_maybe_shared(buffer.slice(..38)).unwrap();
@@ -277,7 +284,7 @@ mod tests {
         parts.extensions.insert(uri.clone());
         parts.extensions.insert(value.clone());
         parts.extensions.insert("another");
-        // The target itself, and that of a router around.
+        // The target itself, and that of an outer router.
         for original in [uri, Uri::from_maybe_shared(buffer.slice(..33)).unwrap()] {
             parts.extensions.insert(OriginalUri(original.clone()));
             let kept = ConnectionRequest::new(parts.clone(), usize::MAX).unwrap();

@@ -4,26 +4,26 @@ use crate::engine::{Packet, PacketQueue};
 
 use super::shared::Connection;
 
-/// What became of packets that were to be sent.
+/// The result of a send that did not fail.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
-    /// They will leave, in order.
+    /// Whether the packets have been queued. `false` if they were volatile and have been dropped.
     pub(crate) queued: bool,
-    /// The task that carries them, if it waits for that.
+    /// The waker that the caller must call, once no lock is held.
     pub(crate) waker: Option<Waker>,
 }
 
-/// Why a packet has not been queued.
+/// Why a packet cannot be queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendError {
     /// The connection or the socket is closed.
     Closed,
-    /// The client is too slow: the packet found no room.
+    /// The queue is full, because the client is too slow.
     Full,
 }
 
 impl Connection {
-    /// Queues packets. `volatile` drops them, without an error, unless they would leave at once. The caller wakes the waker.
+    /// Queues packets. With `volatile`, drops them without an error unless they can be written at once.
     #[inline(always)]
     pub(crate) fn send(&self, packets: &[Packet], volatile: bool) -> Result<Sent, SendError> {
         let mut state = self.state();
@@ -34,10 +34,10 @@ impl Connection {
             return Ok(Sent::default());
         }
         state.session.send(packets).map_err(|_| SendError::Full)?;
-        Ok(Sent { queued: true, waker: self.carrier_of(&mut state) })
+        Ok(Sent { queued: true, waker: self.driver_waker(&mut state) })
     }
 
-    /// As [`send`](Self::send), for packets that are moved into the outbox: `cost` is what they cost there.
+    /// Like [`send`](Self::send), for packets that `add` moves into the queue. `cost` is their [`Outbox::cost`].
     #[inline(always)]
     pub(crate) fn send_with(
         &self,
@@ -52,11 +52,12 @@ impl Connection {
         if volatile && !state.session.is_writable() {
             return Ok(Sent::default());
         }
-        state.session.send_costly(cost, add).map_err(|_| SendError::Full)?;
-        Ok(Sent { queued: true, waker: self.carrier_of(&mut state) })
+        state.session.send_with(cost, add).map_err(|_| SendError::Full)?;
+        Ok(Sent { queued: true, waker: self.driver_waker(&mut state) })
     }
 
-    /// Queues packets whatever the limit says. `first` is called before they can be seen. Returns the waker to wake.
+    /// Queues packets regardless of the limit. `first` is called under the lock, before the packets are queued. Returns the waker to
+    /// call.
     pub(crate) fn send_unlimited<'a>(
         &self,
         packets: impl Iterator<Item = &'a [Packet]>,
@@ -65,12 +66,12 @@ impl Connection {
         let mut state = self.state();
         first();
         for packets in packets {
-            state.session.release(packets);
+            state.session.send_unlimited(packets);
         }
-        self.carrier_of(&mut state)
+        self.driver_waker(&mut state)
     }
 
-    /// Whether a WebSocket carries the connection.
+    /// Returns `true` if a WebSocket carries the connection.
     #[inline]
     pub(crate) fn is_websocket(&self) -> bool {
         self.is_websocket.load(Ordering::Relaxed)

@@ -9,24 +9,24 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::engine::Peer;
 
-/// All sessions of a server by id, in shards, so that connecting clients do not wait for one another.
+/// The sessions of a server by id. Sharded, so that clients that connect do not contend for one lock.
 pub(crate) struct Sessions<C> {
     shards: Box<[Mutex<Shard<C>>]>,
     hasher: RandomState,
     lingering: Mutex<Lingering<C>>,
 }
 
-/// Connections that have ended while their handlers ran.
+/// Connections that have ended, but whose handlers still run.
 struct Lingering<C> {
     connections: Vec<(Weak<C>, Weak<dyn Peer>)>,
-    /// When there are more, those whose handlers have ended are removed.
+    /// The length at which entries whose handlers have ended are removed.
     max: usize,
 }
 
-/// As many are not worth a look.
+/// The minimum of `Lingering::max`.
 const FEW: usize = 32;
 
-/// The ids are the server's own, or those of its user's `generate_id`: an attacker cannot choose them, only ask for them.
+/// Attackers cannot choose the ids: the server generates them, or the user's `generate_id`.
 type Shard<C> = HashMap<Arc<str>, Arc<C>, RandomState>;
 
 const SHARDS: usize = 32;
@@ -47,7 +47,7 @@ impl<C> Sessions<C> {
         self.shards[index].lock()
     }
 
-    /// Answers whether the id was free; if not, nothing changes.
+    /// Returns `true` if the id was free. Otherwise nothing changes.
     pub(super) fn insert(&self, id: &Arc<str>, connection: &Arc<C>) -> bool {
         match self.shard(id).entry(id.clone()) {
             Entry::Vacant(entry) => {
@@ -77,25 +77,25 @@ impl<C> Sessions<C> {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    /// Remembers a connection that ends, until its handlers have ended.
+    /// Keeps track of a connection that has ended until its handlers have ended.
     pub(super) fn linger(&self, connection: &Arc<C>, peer: &Arc<dyn Peer>) {
         let mut lingering = self.lingering.lock();
         lingering.connections.push((Arc::downgrade(connection), Arc::downgrade(peer)));
         if lingering.connections.len() > lingering.max {
-            // An `Arc` must not be dropped here: user code might run under the lock.
+            // Weak references only: dropping an `Arc` might run user code under the lock.
             lingering.connections.retain(|(_, peer)| peer.strong_count() > 0);
             lingering.max = lingering.connections.len() * 2 + FEW;
         }
     }
 
-    /// The connections that have ended, but whose handlers run.
+    /// Returns the connections that have ended but whose handlers still run, with their peers.
     pub(crate) fn lingering(&self) -> Vec<(Arc<C>, Arc<dyn Peer>)> {
         let lingering = self.lingering.lock();
         let connections = lingering.connections.iter();
         connections.filter_map(|(connection, peer)| Some((connection.upgrade()?, peer.upgrade()?))).collect()
     }
 
-    /// All connections that exist now.
+    /// Returns all connections.
     pub(crate) fn all(&self) -> Vec<Arc<C>> {
         let lock = |shard: &Mutex<Shard<C>>| -> Vec<_> { shard.lock().values().cloned().collect() };
         self.shards.iter().flat_map(lock).collect()

@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     budget::Budget, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest, sessions::Sessions,
-    state::State, turnstile::Turnstile,
+    state::ConnectionState, turnstile::Turnstile,
 };
 
 /// An Engine.IO server: its sessions, and what they share.
@@ -76,7 +76,7 @@ pub(crate) struct Connection {
     /// Ends with the session.
     pub(crate) span: ConnectionSpan,
     pub(crate) request: ConnectionRequest,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<ConnectionState>,
     pub(super) reader: Mutex<ReaderSlot>,
     /// The reader cannot take a message: the client's silence means nothing.
     pub(super) stalled: AtomicBool,

@@ -12,7 +12,7 @@ use super::{
     pressure::{Due, Pressure},
 };
 
-/// What a WebSocket sends next.
+/// The next output of a WebSocket.
 #[derive(Debug)]
 pub(crate) enum Output {
     Packet {
@@ -21,21 +21,21 @@ pub(crate) enum Output {
     },
     Nothing,
     /// The session has ended.
-    Over,
+    Closed,
 }
 
-/// What the driver does next.
+/// The result of [`Connection::park`](super::Connection::park): what the driver does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// There is something to send.
-    Not,
-    /// The session has ended.
-    Over,
-    /// Sleep, but not longer than this. `known`: nothing has changed for the timer since the last time.
+pub(crate) enum Park {
+    /// It sends the output that is queued.
+    HasOutput,
+    /// It ends the session, which is closed.
+    Closed,
+    /// It sleeps until `deadline` at the latest. `known` is set if neither the deadline nor the waker has changed.
     Until { deadline: Instant, known: bool },
 }
 
-/// Why a session was not opened.
+/// Why a session cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OpenError {
     /// Another session has its id.
@@ -46,63 +46,63 @@ pub(crate) enum OpenError {
     TooManySessions,
 }
 
-/// The session, and who waits for it.
-pub(super) struct State {
+/// The session, and the wakers of the tasks that wait for it.
+pub(super) struct ConnectionState {
     pub(super) session: Session,
-    /// The client as the handler keeps it, from the beginning of the session to its end.
+    /// The protocol's state of the client, until the session ends.
     pub(super) peer: Option<Arc<dyn Peer>>,
-    /// The place among the server's idle sessions. `None` once a namespace has been joined, or the session is over.
+    /// The place in [`IdleSessions`](super::IdleSessions). `None` once the session has joined a namespace or ended.
     pub(super) idle: Option<u32>,
-    /// What the session takes of its address's share.
+    /// Counts the session against its address's limit.
     pub(super) share: Option<Box<Permit<IpAddr>>>,
-    /// When the connection is closed if it has joined no namespace.
+    /// The time at which the connection is closed unless it has joined a namespace.
     pub(super) connect_deadline: Option<Instant>,
-    /// Who keeps the time, and with WebSocket carries the packets.
+    /// The task that drives the session: the timer task for long-polling, the driver for a stream.
     pub(super) driver: Option<Waker>,
-    /// The driver runs, or has been woken: it looks at the session before it rests.
+    /// The driver runs or has been woken. It reads the session before it parks, so it need not be woken again.
     pub(super) awake: bool,
-    /// The deadline that the driver knows of.
+    /// The deadline for which the driver has set its timer.
     armed: Option<Instant>,
-    /// The driver cannot write: more output is no reason to wake it.
+    /// The transport is full, so that the driver is not woken for more output.
     pub(super) blocked: bool,
-    /// Who else waits; with WebSocket mostly nobody.
+    /// Other tasks that wait. Usually `None` with a WebSocket.
     pub(super) waiters: Option<Box<Waiters>>,
-    /// What the connection holds, and for how long.
+    /// What the connection holds in memory, and its deadlines. See [`Pressure`].
     pub(super) pressure: Option<Box<Pressure>>,
-    /// When more than this waits to be sent, it is to be counted.
+    /// The number of queued bytes at which they are counted against the budget.
     pub(super) output_mark: usize,
-    /// The client has been too slow since its outbox was empty.
+    /// Set once the client is too slow, until its outbox is empty.
     pub(super) is_slow: bool,
-    /// The end of the session has been dealt with.
+    /// [`Connection::finish`](super::Connection::finish) has run.
     pub(super) finished: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    /// The GET that is pending.
+    /// The pending GET.
     pub(super) poll: Option<Waker>,
-    /// The POST that is under way.
+    /// The POST in progress.
     pub(super) post: Option<Waker>,
-    /// The WebSocket that probes.
+    /// The probing WebSocket.
     pub(super) probe: Option<Waker>,
-    /// Who waits until everything has been sent.
+    /// Tasks in `poll_drained`.
     pub(super) drained: Vec<Waker>,
 }
 
-/// Wakers to be woken once no lock is held.
+/// Wakers to call once no lock is held.
 #[derive(Debug, Default)]
-struct Wakes {
+struct WakeList {
     one: [Option<Waker>; 4],
     drained: Vec<Waker>,
 }
 
-impl Wakes {
+impl WakeList {
     fn wake(self) {
         self.one.into_iter().flatten().chain(self.drained).for_each(Waker::wake);
     }
 }
 
-impl State {
+impl ConnectionState {
     pub(super) fn new(session: Session, connect_deadline: Instant, share: Option<Permit<IpAddr>>) -> Self {
         Self {
             session,
@@ -122,8 +122,8 @@ impl State {
         }
     }
 
-    /// Whom a change concerns; mostly nobody.
-    fn wakes(&mut self) -> Option<Wakes> {
+    /// Returns the wakers to call after a state change, or `None` in the common case.
+    fn due_wakers(&mut self) -> Option<WakeList> {
         let closed = self.session.closed().is_some();
         let polling = self.session.is_polling();
         let may_send = !polling && !self.blocked && self.session.has_output();
@@ -131,34 +131,34 @@ impl State {
         if self.waiters.is_none() && !driver_is_due {
             return None;
         }
-        let mut wakes = Wakes::default();
+        let mut wakers = WakeList::default();
         if let Some(waiters) = &mut self.waiters {
             if closed || !polling || self.session.poll_is_due() {
-                wakes.one[0] = waiters.poll.take();
+                wakers.one[0] = waiters.poll.take();
             }
             if closed || !polling {
-                wakes.one[1] = waiters.post.take();
+                wakers.one[1] = waiters.post.take();
             }
             if closed {
-                wakes.one[2] = waiters.probe.take();
+                wakers.one[2] = waiters.probe.take();
             }
             if closed || self.session.is_drained() {
-                wakes.drained = std::mem::take(&mut waiters.drained);
+                wakers.drained = std::mem::take(&mut waiters.drained);
             }
         }
         if driver_is_due {
-            wakes.one[3] = self.wake_driver();
+            wakers.one[3] = self.wake_driver();
         }
-        let somebody = wakes.one.iter().any(Option::is_some) || !wakes.drained.is_empty();
-        somebody.then_some(wakes)
+        let is_due = wakers.one.iter().any(Option::is_some) || !wakers.drained.is_empty();
+        is_due.then_some(wakers)
     }
 
-    /// Wakes whom a change concerns, once nothing is locked.
+    /// Unlocks the state, then calls the wakers that are due.
     pub(super) fn unlock_and_wake(mut state: MutexGuard<'_, Self>) {
-        let wakes = state.wakes();
+        let wakers = state.due_wakers();
         drop(state);
-        if let Some(wakes) = wakes {
-            wakes.wake();
+        if let Some(wakers) = wakers {
+            wakers.wake();
         }
     }
 
@@ -166,8 +166,8 @@ impl State {
         self.waiters.get_or_insert_default()
     }
 
-    /// Whoever carries what has just been queued.
-    pub(super) fn take_carrier(&mut self) -> Option<Waker> {
+    /// Takes the waker of the task that sends the packets which have just been queued.
+    pub(super) fn take_driver_waker(&mut self) -> Option<Waker> {
         match self.session.is_polling() {
             true => self.waiters.as_mut()?.poll.take(),
             false if self.blocked => None,
@@ -182,15 +182,15 @@ impl State {
         }
     }
 
-    /// The driver goes to sleep. Answers until when, and whether its timer knows that already.
-    pub(super) fn rest(&mut self, waker: &Waker, deadline: Instant) -> Rest {
+    /// Parks the driver until `deadline`.
+    pub(super) fn park(&mut self, waker: &Waker, deadline: Instant) -> Park {
         let same_waker = self.driver.as_ref().is_some_and(|known| known.will_wake(waker));
         if !same_waker {
             self.driver = Some(waker.clone());
         }
         self.awake = false;
         let same_deadline = self.armed.replace(deadline) == Some(deadline);
-        Rest::Until { deadline, known: same_waker && same_deadline }
+        Park::Until { deadline, known: same_waker && same_deadline }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -10,30 +10,30 @@ use parking_lot::Mutex;
 
 use crate::util::now;
 
-/// Where connections wait that have more to handle than fits into a turn.
+/// Schedules connections that have more input than fits into one batch.
 ///
-/// Only as many of them as there are processors are in the queue of the runtime at a time. All others are held up by those
-/// turns, and not by one turn of each client that floods the server.
+/// Only as many of them as there are processors are runnable at a time. So other tasks wait for a few turns, not for one turn of
+/// each client that floods the server.
 #[derive(Debug)]
 pub(crate) struct Turnstile {
     places: usize,
-    state: Mutex<State>,
+    state: Mutex<TurnQueue>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TurnQueue {
     last: u64,
-    /// Those that have been admitted and have not ended their turn, and since when. The first is the oldest.
+    /// The turns that have begun and not ended, with the time of their beginning. Oldest first.
     admitted: VecDeque<(NonZeroU64, Instant)>,
-    /// In the order in which they came.
+    /// The turns that have not begun, in order of arrival.
     waiting: BTreeMap<NonZeroU64, Waker>,
 }
 
-/// A place in the order of the [`Turnstile`].
+/// A turn at the [`Turnstile`].
 #[derive(Debug)]
 pub(crate) struct Turn(NonZeroU64);
 
-/// A turn that takes longer does not hold the others up: its future may not be polled at all.
+/// A turn that takes longer does not block others, because its future may never be polled again.
 const LONGEST: Duration = Duration::from_secs(1);
 
 impl Turnstile {
@@ -45,7 +45,7 @@ impl Turnstile {
         Self { places, state: Mutex::default() }
     }
 
-    /// Ends a turn and waits for another one, behind all that wait already.
+    /// Ends a turn and queues for another one, after all that are queued already.
     pub(crate) fn again(&self, ended: Option<Turn>, waker: &Waker) -> Turn {
         self.change(|state| {
             if let Some(turn) = ended {
@@ -58,7 +58,7 @@ impl Turnstile {
         })
     }
 
-    /// Whether the turn has not begun. Then the waker is woken when it does.
+    /// Returns `true` if the turn has not begun. The waker is then called when it does.
     pub(crate) fn is_waiting(&self, turn: &Turn, waker: &Waker) -> bool {
         self.change(|state| {
             let known = state.waiting.get_mut(&turn.0);
@@ -66,16 +66,16 @@ impl Turnstile {
         })
     }
 
-    /// Ends a turn, or gives up waiting for it.
+    /// Ends a turn, or cancels one that has not begun.
     pub(crate) fn end(&self, turn: &Turn) {
         self.change(|state| state.remove(turn));
     }
 
-    /// Changes the order, and wakes the one whose turn it is.
-    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+    /// Changes the queue, and wakes the connection whose turn begins.
+    fn change<R>(&self, change: impl FnOnce(&mut TurnQueue) -> R) -> R {
         let mut state = self.state.lock();
         let result = change(&mut state);
-        // Each change leaves one place at most.
+        // Each change frees one place at most.
         let next = if state.waiting.is_empty() { None } else { state.admit(self.places, now()) };
         drop(state);
         next.into_iter().for_each(Waker::wake);
@@ -83,7 +83,7 @@ impl Turnstile {
     }
 }
 
-impl State {
+impl TurnQueue {
     fn remove(&mut self, turn: &Turn) {
         if self.waiting.remove(&turn.0).is_none() {
             self.admitted.retain(|(number, _)| *number != turn.0);
@@ -113,13 +113,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn as_many_as_there_are_places_have_a_turn_and_the_others_follow_in_order() {
+    async fn there_are_as_many_turns_as_places_and_the_others_follow_in_order() {
         let turnstile = Turnstile::with_places(2);
         let [a, b, c, d] = [(); 4].map(|()| turnstile.again(None, Waker::noop()));
         assert_eq!(begins(&turnstile, &[&a, &b, &c, &d]), [true, true, false, false]);
         let a = turnstile.again(Some(a), Waker::noop());
         assert_eq!(begins(&turnstile, &[&a, &b, &c, &d]), [false, true, true, false]);
-        // One that waits gives up.
+        // One that waits cancels.
         turnstile.end(&d);
         assert_eq!(begins(&turnstile, &[&a, &b, &c]), [false, true, true]);
         turnstile.end(&b);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_turn_that_never_ends_holds_nobody_up() {
+    async fn a_turn_that_never_ends_does_not_block_others() {
         let turnstile = Turnstile::with_places(1);
         let [a, b] = [(); 2].map(|()| turnstile.again(None, Waker::noop()));
         assert_eq!(begins(&turnstile, &[&a, &b]), [true, false]);

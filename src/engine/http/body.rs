@@ -9,7 +9,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project::pin_project;
 
-/// The body of a [`SocketIoService`](crate::SocketIoService)'s response: its own, or that of the service within.
+/// The response body of [`SocketIoService`](crate::SocketIoService) and
+/// [`EngineIoService`](crate::engine::EngineIoService): either their own, or that of the inner service.
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseBody<B>(#[pin] Repr<B>);
@@ -18,7 +19,7 @@ pub struct ResponseBody<B>(#[pin] Repr<B>);
 #[derive(Debug)]
 enum Repr<B> {
     Inner(#[pin] B),
-    Own(#[pin] OwnBody),
+    Engine(#[pin] EngineBody),
 }
 
 impl<B> ResponseBody<B> {
@@ -26,33 +27,33 @@ impl<B> ResponseBody<B> {
         Self(Repr::Inner(body))
     }
 
-    pub(crate) fn own(body: OwnBody) -> Self {
-        Self(Repr::Own(body))
+    pub(crate) fn engine(body: EngineBody) -> Self {
+        Self(Repr::Engine(body))
     }
 }
 
-/// An empty body.
+/// Returns an empty body.
 impl<B> Default for ResponseBody<B> {
     fn default() -> Self {
-        Self::own(OwnBody::default())
+        Self::engine(EngineBody::default())
     }
 }
 
-/// The body of a response of ours.
-#[pin_project(project = OwnBodyProjection)]
+/// The body of a response of the engine, or of the client bundle.
+#[pin_project(project = EngineBodyProjection)]
 #[derive(Debug)]
-pub(crate) enum OwnBody {
+pub(crate) enum EngineBody {
     Whole(Full<Bytes>),
     File(#[pin] axum::body::Body),
 }
 
-impl From<Bytes> for OwnBody {
+impl From<Bytes> for EngineBody {
     fn from(body: Bytes) -> Self {
         Self::Whole(Full::new(body))
     }
 }
 
-impl Default for OwnBody {
+impl Default for EngineBody {
     fn default() -> Self {
         Bytes::new().into()
     }
@@ -69,33 +70,33 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().0.project() {
             ReprProjection::Inner(body) => body.poll_frame(cx).map_err(Into::into),
-            ReprProjection::Own(body) => body.poll_frame(cx),
+            ReprProjection::Engine(body) => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Repr::Inner(body) => body.is_end_stream(),
-            Repr::Own(body) => body.is_end_stream(),
+            Repr::Engine(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Repr::Inner(body) => body.size_hint(),
-            Repr::Own(body) => body.size_hint(),
+            Repr::Engine(body) => body.size_hint(),
         }
     }
 }
 
-impl Body for OwnBody {
+impl Body for EngineBody {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project() {
-            OwnBodyProjection::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            OwnBodyProjection::File(body) => body.poll_frame(cx).map_err(Into::into),
+            EngineBodyProjection::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            EngineBodyProjection::File(body) => body.poll_frame(cx).map_err(Into::into),
         }
     }
 

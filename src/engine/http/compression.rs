@@ -1,4 +1,4 @@
-//! The compression of answers to polls. RFC 9110, section 12.5.3.
+//! Compression of responses to polls. RFC 9110, section 12.5.3.
 
 use std::io::Write;
 
@@ -9,19 +9,19 @@ use flate2::{
 };
 use http::{HeaderMap, HeaderValue, header};
 
-/// A content coding that we can make.
+/// A supported content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     Gzip,
-    /// Of zlib's form, as the standard has it.
+    /// In zlib format, as the RFC specifies.
     Deflate,
 }
 
-/// An answer goes to one client, and is read once: time matters more than the last byte.
+/// A response is read once, by one client, so speed matters more than size.
 const LEVEL: Compression = Compression::fast();
 
 impl Encoding {
-    /// The coding that the client likes best; of several, the one that it names first.
+    /// Returns the coding with the highest weight, the first one if there are several. Returns `None` if none is accepted.
     pub(super) fn accepted(headers: &HeaderMap) -> Option<Self> {
         let lists = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
         let mut best: Option<(Self, f32)> = None;
@@ -47,7 +47,7 @@ impl Encoding {
         })
     }
 
-    /// Compresses a body; `None` if that does not make it smaller.
+    /// Compresses a body. Returns `None` if that does not make it smaller.
     pub(super) fn compress(self, body: &[u8]) -> Option<Bytes> {
         let compressed = Vec::with_capacity(body.len() / 4);
         let compressed = match self {
@@ -65,7 +65,7 @@ impl Encoding {
     }
 }
 
-/// The weight that stands behind a coding, from 0 to 1. What cannot be read is 0.
+/// Parses the weight of a coding, from 0 to 1. Returns 0 if it is invalid.
 fn weight(parameter: &str) -> f32 {
     match parameter.trim() {
         "" => 1.0,
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_what_the_client_accepts_is_chosen() {
+    fn the_accepted_coding_with_the_highest_weight_is_chosen() {
         for (accept, expected) in [
             ("gzip, deflate, br", Some(Encoding::Gzip)),
             ("deflate, gzip", Some(Encoding::Deflate)),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_become_smaller_is_left_alone() {
+    fn a_body_that_would_not_become_smaller_is_not_compressed() {
         assert!(Encoding::Gzip.compress(b"abc").is_none());
         assert!(Encoding::Deflate.compress(&[b'a'; 1000]).is_some_and(|body| body.len() < 50));
     }

@@ -11,65 +11,65 @@ use http_body::Body;
 use pin_project::pin_project;
 
 use crate::engine::{
-    Refusal,
+    RequestError,
     transport::{PollFuture, PostFuture},
 };
 
 use super::{
-    body::OwnBody,
-    response::{Responder, refused},
+    body::EngineBody,
+    response::{PollResponse, error_response},
 };
 
-/// Answers a request under the engine's path.
-#[pin_project(project = AnswerProjection)]
-pub(crate) enum Answer<ReqBody> {
+/// The response future of the engine.
+#[pin_project(project = EngineFutureProjection)]
+pub(crate) enum EngineFuture<ReqBody> {
     Ready(Option<Response<Bytes>>),
     Poll {
         future: PollFuture,
-        responder: Responder,
+        responder: PollResponse,
     },
     Post {
         #[pin]
         future: PostFuture<ReqBody>,
-        responder: Responder,
+        responder: PollResponse,
     },
-    /// Not a response of the engine: a file that is served under its path.
+    /// A file of the client bundle.
     Other(Pin<Box<dyn Future<Output = Response<axum::body::Body>> + Send>>),
 }
 
-impl<ReqBody> Answer<ReqBody> {
+impl<ReqBody> EngineFuture<ReqBody> {
     pub(super) fn ready(response: Response<Bytes>) -> Self {
         Self::Ready(Some(response))
     }
 
-    pub(super) fn refused(refusal: &Refusal) -> Self {
-        Self::ready(refused(refusal))
+    pub(super) fn rejected(error: &RequestError) -> Self {
+        Self::ready(error_response(error))
     }
 }
 
-/// The refusal of a request of a session that was not handled to its end.
-pub(super) fn failed(status: StatusCode) -> Refusal {
+/// Returns the error of a poll or POST that has failed.
+pub(super) fn failed(status: StatusCode) -> RequestError {
     match status {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::PayloadTooLarge,
-        _ => Refusal::BadRequest("the request broke the rules of long-polling, or its session has ended"),
+        StatusCode::PAYLOAD_TOO_LARGE => RequestError::PayloadTooLarge,
+        _ => RequestError::BadRequest("the request broke the rules of long-polling, or its session has ended"),
     }
 }
 
-impl<ReqBody: Body> Future for Answer<ReqBody> {
-    type Output = Result<Response<OwnBody>, Infallible>;
+impl<ReqBody: Body> Future for EngineFuture<ReqBody> {
+    type Output = Result<Response<EngineBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = match self.project() {
-            AnswerProjection::Ready(response) => {
+            EngineFutureProjection::Ready(response) => {
                 response.take().expect("a future is not polled after it has completed")
             }
-            AnswerProjection::Poll { future, responder } => responder.payload(ready!(Pin::new(future).poll(cx))),
-            AnswerProjection::Post { future, responder } => match ready!(future.poll(cx)) {
+            EngineFutureProjection::Poll { future, responder } => responder.payload(ready!(Pin::new(future).poll(cx))),
+            EngineFutureProjection::Post { future, responder } => match ready!(future.poll(cx)) {
                 StatusCode::OK => responder.posted(),
-                status => refused(&failed(status)),
+                status => error_response(&failed(status)),
             },
-            AnswerProjection::Other(future) => {
-                return future.as_mut().poll(cx).map(|response| Ok(response.map(OwnBody::File)));
+            EngineFutureProjection::Other(future) => {
+                return future.as_mut().poll(cx).map(|response| Ok(response.map(EngineBody::File)));
             }
         };
         Poll::Ready(Ok(response.map(Into::into)))

@@ -1,4 +1,4 @@
-//! Requests of the engine, and their responses.
+//! HTTP requests to the engine, and their responses.
 
 mod body;
 #[cfg(feature = "compression")]
@@ -8,5 +8,5 @@ mod not_found;
 mod response;
 mod route;
 
-pub(crate) use self::{body::OwnBody, future::Answer};
+pub(crate) use self::{body::EngineBody, future::EngineFuture};
 pub use self::{body::ResponseBody, not_found::NotFound};

@@ -9,7 +9,10 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
 use tower_service::Service;
 
-/// The service within a [`SocketIoService`](crate::SocketIoService) that stands alone: answers 404.
+/// A service that responds with 404.
+///
+/// The inner service of a [`SocketIoService`](crate::SocketIoService) or
+/// [`EngineIoService`](crate::engine::EngineIoService) without a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NotFound;
 

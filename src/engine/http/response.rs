@@ -1,4 +1,4 @@
-//! The responses of ours.
+//! Responses of the engine.
 
 use std::sync::Arc;
 
@@ -6,32 +6,32 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use memchr::memmem;
 
-use crate::engine::{BadUpgrade, Engine, Payload, Refusal, error_body};
+use crate::engine::{Engine, Payload, RequestError, UpgradeError, error_body};
 
 #[cfg(feature = "compression")]
 use super::compression::Encoding;
 
-/// What of a request, and of the settings, shapes the answer to a poll or a POST.
-pub(crate) struct Responder {
-    agent: Agent,
-    /// The answer is for a script element: a browser must not take it for anything else.
+/// Builds the response to a poll or a POST. Holds what the response needs of the request and the settings.
+pub(crate) struct PollResponse {
+    agent: UserAgent,
+    /// The response is a script, which browsers must not sniff as another type.
     jsonp: bool,
-    /// How the body is compressed, and from how many bytes on.
+    /// The coding, and the minimum size of a body that is compressed.
     #[cfg(feature = "compression")]
     compression: Option<(Encoding, usize)>,
-    /// Engine and request for the `on_headers` hook, if one is set.
+    /// The engine and the request for the `on_headers` hook, if one is set.
     hooked: Option<Box<(Arc<Engine>, Parts)>>,
 }
 
-/// The kind of browser that asks.
+/// Browsers that need special headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Agent {
+enum UserAgent {
     Any,
-    /// Its filter against cross-site scripting takes payloads for an attack, unless it is told not to.
+    /// Its XSS filter misinterprets payloads and must be disabled.
     InternetExplorer,
 }
 
-impl Agent {
+impl UserAgent {
     fn of(headers: &HeaderMap) -> Self {
         let names_it = |agent: &HeaderValue| {
             let agent = agent.as_bytes();
@@ -41,11 +41,11 @@ impl Agent {
     }
 }
 
-impl Responder {
+impl PollResponse {
     #[cfg_attr(not(feature = "compression"), expect(unused_variables))]
     pub(super) fn new(engine: &Engine, request: &Parts, jsonp: bool) -> Self {
         Self {
-            agent: Agent::of(&request.headers),
+            agent: UserAgent::of(&request.headers),
             jsonp,
             #[cfg(feature = "compression")]
             compression: engine
@@ -56,7 +56,7 @@ impl Responder {
         }
     }
 
-    /// Lets the user's hook see the response before it leaves, if there is one.
+    /// Runs the user's `on_headers` hook on the response, if one is set.
     pub(super) fn with_hook(mut self, engine: &Arc<Engine>, request: &mut Parts) -> Self {
         if engine.config.hooks.headers.is_some() {
             self.hooked = Some(Box::new((engine.clone(), take_parts(request))));
@@ -64,7 +64,7 @@ impl Responder {
         self
     }
 
-    /// The answer to a poll.
+    /// Returns the response to a poll.
     pub(super) fn payload(&self, payload: Payload) -> Response<Bytes> {
         #[cfg(feature = "compression")]
         if let Some((encoding, threshold)) = self.compression
@@ -79,7 +79,7 @@ impl Responder {
         self.hooked(self.response(payload.body, payload.content_type))
     }
 
-    /// The answer to a POST that went well. The type is Node's: some browsers offered to save anything else.
+    /// Returns the response to a successful POST. The content type is that of Node: some browsers offer to save others.
     pub(super) fn posted(&self) -> Response<Bytes> {
         self.hooked(self.response(Bytes::from_static(b"ok"), "text/html"))
     }
@@ -89,7 +89,7 @@ impl Responder {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, header_value(content_type));
         headers.insert(header::CACHE_CONTROL, NO_STORE);
-        if self.agent == Agent::InternetExplorer {
+        if self.agent == UserAgent::InternetExplorer {
             headers.insert(header::X_XSS_PROTECTION, HeaderValue::from_static("0"));
         }
         if self.jsonp {
@@ -110,7 +110,7 @@ impl Responder {
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// The value of a content type. Most are checked when this is compiled.
+/// Returns the header value of a content type. The common ones are constants.
 fn header_value(content_type: &'static str) -> HeaderValue {
     const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
     const HTML: HeaderValue = HeaderValue::from_static("text/html");
@@ -121,45 +121,45 @@ fn header_value(content_type: &'static str) -> HeaderValue {
     }
 }
 
-/// Shows the first response of a session to the user's hooks.
+/// Runs the user's hooks on the first response of a session.
 pub(super) fn run_initial_headers_hook(engine: &Engine, headers: &mut HeaderMap, request: &Parts) {
     if let Some(hook) = &engine.config.hooks.initial_headers {
-        engine.contain(|| hook(headers, request));
+        engine.catch_panic(|| hook(headers, request));
     }
     run_headers_hook(engine, headers, request);
 }
 
-/// Shows a response to the user's hook.
+/// Runs the user's `on_headers` hook.
 pub(super) fn run_headers_hook(engine: &Engine, headers: &mut HeaderMap, request: &Parts) {
     if let Some(hook) = &engine.config.hooks.headers {
-        engine.contain(|| hook(headers, request));
+        engine.catch_panic(|| hook(headers, request));
     }
 }
 
-/// Takes a request out of its place, and leaves an empty one.
+/// Replaces a request by an empty one.
 pub(super) fn take_parts(parts: &mut Parts) -> Parts {
     let (empty, ()) = http::Request::new(()).into_parts();
     std::mem::replace(parts, empty)
 }
 
-/// The engine refuses a request.
-pub(super) fn refused(refusal: &Refusal) -> Response<Bytes> {
-    let mut response = error(refusal.status(), refusal.body());
-    if *refusal == Refusal::MethodNotAllowed {
+/// Returns the response of an error.
+pub(super) fn error_response(error: &RequestError) -> Response<Bytes> {
+    let mut response = json_error(error.status(), error.body());
+    if *error == RequestError::MethodNotAllowed {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     }
     response
 }
 
-/// The opening handshake of a WebSocket is at fault.
-pub(super) fn bad_upgrade(bad: &BadUpgrade) -> Response<Bytes> {
-    let mut response = error(bad.status, error_body(Refusal::BadRequest("").code(), bad.message));
+/// Returns the response to an invalid WebSocket handshake.
+pub(super) fn upgrade_error(error: &UpgradeError) -> Response<Bytes> {
+    let mut response = json_error(error.status, error_body(RequestError::BadRequest("").code(), error.message));
     response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     response
 }
 
-/// A response that is not a success. A page that asked for it by a script element must not run it.
-fn error(status: StatusCode, json: String) -> Response<Bytes> {
+/// Returns an error response. Without sniffing, so that a script element does not run it.
+fn json_error(status: StatusCode, json: String) -> Response<Bytes> {
     let mut response = Response::new(json.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -168,7 +168,7 @@ fn error(status: StatusCode, json: String) -> Response<Bytes> {
     response
 }
 
-/// Puts the session's cookie before those that are set already.
+/// Inserts the session's cookie before those that are already set.
 pub(super) fn prepend_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
     let others: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
     headers.insert(header::SET_COOKIE, cookie);

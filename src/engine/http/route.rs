@@ -1,4 +1,4 @@
-//! Requests of ours, checked in the order in which Node's engine checks them.
+//! Routes requests. Checks are in the order of Node's engine.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -10,80 +10,81 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body;
 
 use crate::engine::{
-    CloseCause, Connection, ConnectionError, ConnectionRequest, Engine, HandshakeQuery, Protocol, Refusal, Session,
-    Transport, WireFormat,
-    config::Refused,
-    connection::{OpenError, RequestError, head_size},
+    CloseCause, Connection, ConnectionError, ConnectionRequest, Engine, ProtocolVersion, RequestError, RequestQuery,
+    Session, Transport, WireFormat,
+    config::Rejection,
+    connection::{HeadError, OpenError, head_size},
     encode_payload, generate_id,
-    observe::OutboxDepth,
-    transport::{PollFuture, PostFuture, WebSocketUpgrade, is_extended_connect, is_websocket_request, watch},
+    observe::SendMeter,
+    transport::{PollFuture, PostFuture, WebSocketUpgrade, is_extended_connect, is_websocket_request, keep_time},
 };
 
 use super::{
-    future::{Answer, failed},
+    future::{EngineFuture, failed},
     response::{
-        Responder, bad_upgrade, prepend_cookie, refused, run_headers_hook, run_initial_headers_hook, take_parts,
+        PollResponse, error_response, prepend_cookie, run_headers_hook, run_initial_headers_hook, take_parts,
+        upgrade_error,
     },
 };
 
 impl Engine {
-    /// Answers a request under the path.
-    pub(crate) fn handle<B: Body>(self: &Arc<Self>, request: Request<B>) -> Answer<B> {
+    /// Handles a request under the path.
+    pub(crate) fn handle<B: Body>(self: &Arc<Self>, request: Request<B>) -> EngineFuture<B> {
         let (mut parts, body) = request.into_parts();
-        engine_request(self, &mut parts, body).unwrap_or_else(|cause| refuse(self, &parts, &cause))
+        engine_request(self, &mut parts, body).unwrap_or_else(|cause| reject(self, &parts, &cause))
     }
 }
 
-fn refuse<B>(engine: &Engine, parts: &Parts, cause: &Refused) -> Answer<B> {
+fn reject<B>(engine: &Engine, parts: &Parts, cause: &Rejection) -> EngineFuture<B> {
     if let Some(hook) = &engine.config.hooks.connection_error {
-        engine.contain(|| hook(&ConnectionError::new(parts, cause)));
+        engine.catch_panic(|| hook(&ConnectionError::new(parts, cause)));
     }
-    Answer::ready(match cause {
-        Refused::Engine(refusal) => {
-            engine.meters.refused_request(refusal);
-            refused(refusal)
+    EngineFuture::ready(match cause {
+        Rejection::Engine(error) => {
+            engine.meters.rejected_request(error);
+            error_response(error)
         }
-        Refused::WebSocket(bad) => bad_upgrade(bad),
+        Rejection::WebSocket(error) => upgrade_error(error),
     })
 }
 
-fn engine_request<B: Body>(engine: &Arc<Engine>, parts: &mut Parts, body: B) -> Result<Answer<B>, Refused> {
-    let query = HandshakeQuery::parse(parts.uri.query().unwrap_or_default());
+fn engine_request<B: Body>(engine: &Arc<Engine>, parts: &mut Parts, body: B) -> Result<EngineFuture<B>, Rejection> {
+    let query = RequestQuery::parse(parts.uri.query().unwrap_or_default());
     let transport = match query.transport.as_deref() {
         Some("polling") => Transport::Polling,
         Some("websocket") => Transport::WebSocket,
-        _ => return Err(Refusal::UnknownTransport.into()),
+        _ => return Err(RequestError::UnknownTransport.into()),
     };
     if !engine.config.serves(transport) {
-        return Err(Refusal::UnknownTransport.into());
+        return Err(RequestError::UnknownTransport.into());
     }
     let upgrading = is_websocket_request(parts);
-    // The parts are handed on, and the query is theirs.
+    // `parts` is passed on below, and `query` borrows from it.
     let is_jsonp = query.jsonp.is_some();
     let Some(sid) = &query.sid else {
         let wire_format = query.protocol().map(|protocol| WireFormat::from_query(&query, protocol));
         return handshake(engine, parts, transport, upgrading, is_jsonp, wire_format);
     };
-    let connection = engine.sessions.get(sid).ok_or(Refusal::UnknownSession)?;
+    let connection = engine.sessions.get(sid).ok_or(RequestError::UnknownSession)?;
     let (closed, polling) = connection.inspect(|session| (session.closed().is_some(), session.is_polling()));
     if closed {
-        return Err(Refusal::UnknownSession.into());
+        return Err(RequestError::UnknownSession.into());
     }
     if query.protocol() != Some(connection.wire_format.protocol) {
-        return Err(Refusal::BadRequest("the session speaks another revision of Engine.IO").into());
+        return Err(RequestError::BadRequest("the session speaks another revision of Engine.IO").into());
     }
     match (transport, upgrading) {
         (Transport::WebSocket, true) => upgrade(engine, &connection, parts),
         (Transport::Polling, false) if polling => poll_or_post(connection, parts, body, is_jsonp),
-        (Transport::Polling, false) => Err(Refusal::BadRequest("the session has left long-polling").into()),
+        (Transport::Polling, false) => Err(RequestError::BadRequest("the session has left long-polling").into()),
         _ => Err(NOT_ITS_TRANSPORT.into()),
     }
 }
 
-/// The query names one transport, and the request asks for another.
-const NOT_ITS_TRANSPORT: Refusal = Refusal::BadRequest("the request does not fit its transport");
+/// The query names a transport that the request does not use.
+const NOT_ITS_TRANSPORT: RequestError = RequestError::BadRequest("the request does not fit its transport");
 
-/// A request without a session opens one. Engine.IO protocol 4, section "Handshake".
+/// Opens a session for a request without a session id. Engine.IO protocol 4, section "Handshake".
 fn handshake<B>(
     engine: &Arc<Engine>,
     parts: &mut Parts,
@@ -91,19 +92,20 @@ fn handshake<B>(
     upgrading: bool,
     is_jsonp: bool,
     wire_format: Option<WireFormat>,
-) -> Result<Answer<B>, Refused> {
+) -> Result<EngineFuture<B>, Rejection> {
     if parts.method != Method::GET && !is_extended_connect(parts) {
-        return Err(Refusal::BadHandshakeMethod.into());
+        return Err(RequestError::BadHandshakeMethod.into());
     }
     if upgrading != (transport == Transport::WebSocket) {
         return Err(NOT_ITS_TRANSPORT.into());
     }
     let config = &engine.config;
     if config.origins.as_ref().is_some_and(|origins| !origins.allow(parts, is_jsonp, || engine.count_panic())) {
-        return Err(Refusal::Forbidden.into());
+        return Err(RequestError::Forbidden.into());
     }
-    let wire_format = wire_format.filter(|wire_format| wire_format.protocol == Protocol::V4 || config.allow_eio3);
-    let mut wire_format = wire_format.ok_or(Refusal::UnsupportedProtocol)?;
+    let wire_format =
+        wire_format.filter(|wire_format| wire_format.protocol == ProtocolVersion::V4 || config.allow_eio3);
+    let mut wire_format = wire_format.ok_or(RequestError::UnsupportedProtocol)?;
     wire_format.takes_few_packets = takes_few_packets(&parts.headers);
     wire_format.may_decode_twice |= upgrading && is_ws_0_4(&parts.headers);
     if engine.draining.load(Ordering::Relaxed) {
@@ -115,7 +117,7 @@ fn handshake<B>(
     };
     let id = session_id(engine, parts)?;
     let cookie = config.session_cookie(&id);
-    let responder = Responder::new(engine, parts, is_jsonp);
+    let responder = PollResponse::new(engine, parts, is_jsonp);
     let connection = open(engine, id, parts, transport, wire_format)?;
     let mut response = match websocket {
         Some(websocket) => websocket.open(connection),
@@ -125,81 +127,81 @@ fn handshake<B>(
     if let Some(cookie) = cookie {
         prepend_cookie(response.headers_mut(), cookie);
     }
-    Ok(Answer::ready(response))
+    Ok(EngineFuture::ready(response))
 }
 
-/// Whether the client is python-engineio, by the HTTP libraries that it uses.
+/// Returns `true` if the client may be python-engineio, which is identified by its HTTP libraries.
 fn takes_few_packets(headers: &HeaderMap) -> bool {
     let agent = headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
     agent.starts_with(b"python-requests/") || agent.starts_with(b"Python/")
 }
 
-/// Whether a WebSocket comes from the library that the client of 1.0 for Node.js has: its keys are the base64 of `13-` and the time,
-/// and it offers no extension.
+/// Returns `true` if a WebSocket is from the library that the 1.0 client for Node.js uses: its keys are the base64 of `13-` and
+/// the time, and it does not offer extensions.
 fn is_ws_0_4(headers: &HeaderMap) -> bool {
     let key = headers.get(header::SEC_WEBSOCKET_KEY).map_or(&b""[..], HeaderValue::as_bytes);
     key.starts_with(b"MTMt") && !headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
 }
 
-const DRAINING: Refusal = Refusal::Overloaded("The server is shutting down");
+const DRAINING: RequestError = RequestError::Overloaded("The server is shutting down");
 
-/// Checks the size of the head of a session's request that is kept until it is answered.
-fn check_head(engine: &Engine, parts: &Parts) -> Result<(), Refusal> {
+/// Checks the size of a request's head that is kept until the response is sent.
+fn check_head(engine: &Engine, parts: &Parts) -> Result<(), RequestError> {
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     match target + head_size(&parts.headers) > engine.config.max_head_bytes {
-        true => Err(Refusal::HeadTooLarge),
+        true => Err(RequestError::HeadTooLarge),
         false => Ok(()),
     }
 }
 
-fn session_id(engine: &Engine, parts: &Parts) -> Result<Arc<str>, Refusal> {
+fn session_id(engine: &Engine, parts: &Parts) -> Result<Arc<str>, RequestError> {
     let id = match &engine.config.generate_id {
         None => generate_id(),
         Some(generate) => engine
-            .contained(|| generate(parts).into())
-            .ok_or(Refusal::Internal("the function `generate_id` panicked"))?,
+            .catch_panic(|| generate(parts).into())
+            .ok_or(RequestError::Internal("the function `generate_id` panicked"))?,
     };
     match id.is_empty() {
-        true => Err(Refusal::BadRequest("the id of the session is empty")),
+        true => Err(RequestError::BadRequest("the id of the session is empty")),
         false => Ok(id),
     }
 }
 
-/// Opens a session for a request, which is taken unless hooks want to see it once more.
+/// Opens a session for a request. Moves the request, unless hooks need it.
 fn open(
     engine: &Arc<Engine>,
     id: Arc<str>,
     parts: &mut Parts,
     transport: Transport,
     wire_format: WireFormat,
-) -> Result<Arc<Connection>, Refusal> {
+) -> Result<Arc<Connection>, RequestError> {
     let config = &engine.config;
     let address = if config.limits_addresses() { config.address_of(&parts.headers, &parts.extensions) } else { None };
     let request = if config.hooks.want_handshakes() { parts.clone() } else { take_parts(parts) };
     let request = ConnectionRequest::new(request, config.max_head_bytes).map_err(|error| match error {
-        RequestError::TooLarge => Refusal::HeadTooLarge,
-        RequestError::UnreadableTarget => Refusal::BadRequest("the target is too long to be kept"),
+        HeadError::TooLarge => RequestError::HeadTooLarge,
+        HeadError::UnreadableTarget => RequestError::BadRequest("the target is too long to be kept"),
     })?;
     Connection::open(engine.clone(), id, request, transport, wire_format, address).map_err(|error| match error {
-        OpenError::IdTaken => Refusal::BadRequest("the id of the session is taken"),
+        OpenError::IdTaken => RequestError::BadRequest("the id of the session is taken"),
         OpenError::Draining => DRAINING,
-        OpenError::TooManySessions => Refusal::TooManySessions,
+        OpenError::TooManySessions => RequestError::TooManySessions,
     })
 }
 
-/// The handshake itself is the answer to the first poll.
-fn first_poll(connection: Arc<Connection>, responder: &Responder) -> Response<Bytes> {
+/// Returns the response to a handshake over long-polling, which is also the response to the first poll.
+fn first_poll(connection: Arc<Connection>, responder: &PollResponse) -> Response<Bytes> {
     connection.update(Session::poll_begin);
-    let depth = OutboxDepth::before(|| connection.inspect(Session::buffered_bytes));
+    let depth = SendMeter::before(|| connection.inspect(Session::buffered_bytes));
     let body = match connection.poll_answer(Waker::noop()) {
         Poll::Ready(packets) => {
-            depth.taken_by_poll(&connection.engine.meters, &packets);
+            depth.polled(&connection.engine.meters, &packets);
             encode_payload(&connection.wire_format, packets)
         }
         Poll::Pending => unreachable!("a session begins with its handshake in the outbox"),
     };
     connection.opened(&mut Context::from_waker(Waker::noop()));
-    tokio::spawn(watch(connection));
+    tokio::spawn(keep_time(connection));
     responder.payload(body)
 }
 
@@ -208,47 +210,47 @@ fn poll_or_post<B: Body>(
     parts: &mut Parts,
     body: B,
     is_jsonp: bool,
-) -> Result<Answer<B>, Refused> {
+) -> Result<EngineFuture<B>, Rejection> {
     let engine = &connection.engine;
     let method = parts.method.clone();
     if !matches!(method, Method::GET | Method::POST) {
-        return Err(Refusal::MethodNotAllowed.into());
+        return Err(RequestError::MethodNotAllowed.into());
     }
     if engine.config.hooks.headers.is_some() {
-        // The request is kept until it is answered.
+        // The request is kept until the response is sent.
         check_head(engine, parts)?;
     }
     let octet_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream");
     let is_jsonp = is_jsonp || connection.wire_format.jsonp.is_some();
-    let responder = Responder::new(engine, parts, is_jsonp).with_hook(engine, parts);
+    let responder = PollResponse::new(engine, parts, is_jsonp).with_hook(engine, parts);
     let answer = if method == Method::GET {
-        PollFuture::begin(connection).map(|future| Answer::Poll { future, responder })
-    } else if octet_stream && connection.wire_format.protocol == Protocol::V4 {
+        PollFuture::begin(connection).map(|future| EngineFuture::Poll { future, responder })
+    } else if octet_stream && connection.wire_format.protocol == ProtocolVersion::V4 {
         connection.abort(CloseCause::TransportError("invalid content"));
         Err(StatusCode::BAD_REQUEST)
     } else {
-        PostFuture::begin(connection, octet_stream, body).map(|future| Answer::Post { future, responder })
+        PostFuture::begin(connection, octet_stream, body).map(|future| EngineFuture::Post { future, responder })
     };
-    Ok(answer.unwrap_or_else(|status| Answer::refused(&failed(status))))
+    Ok(answer.unwrap_or_else(|status| EngineFuture::rejected(&failed(status))))
 }
 
-/// A WebSocket wants to carry a session that began with long-polling.
-fn upgrade<B>(engine: &Engine, connection: &Arc<Connection>, parts: &mut Parts) -> Result<Answer<B>, Refused> {
+/// Probes a WebSocket for a session that began with long-polling.
+fn upgrade<B>(engine: &Engine, connection: &Arc<Connection>, parts: &mut Parts) -> Result<EngineFuture<B>, Rejection> {
     if !engine.config.allow_upgrades {
-        return Err(Refusal::BadRequest("upgrades are turned off").into());
+        return Err(RequestError::BadRequest("upgrades are turned off").into());
     }
     if engine.config.hooks.headers.is_some() {
         check_head(engine, parts)?;
     }
     let websocket = WebSocketUpgrade::check(parts)?;
     if !connection.inspect(Session::is_polling) {
-        // As Node does: clients take a refusal before the 101 for an error of the network.
-        return Ok(Answer::ready(websocket.dismiss(connection.clone())));
+        // As in Node: clients treat an error status before the 101 as a network error.
+        return Ok(EngineFuture::ready(websocket.dismiss(connection.clone())));
     }
     if !connection.update(Session::probe_begin) {
-        return Err(Refusal::BadRequest("the session has a WebSocket already").into());
+        return Err(RequestError::BadRequest("the session has a WebSocket already").into());
     }
     let mut response = websocket.probe(connection.clone());
     run_headers_hook(engine, response.headers_mut(), parts);
-    Ok(Answer::ready(response))
+    Ok(EngineFuture::ready(response))
 }

@@ -1,11 +1,11 @@
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
-use crate::engine::{CloseCause, Packet, Protocol, Refusal, Transport};
+use crate::engine::{CloseCause, Packet, ProtocolVersion, RequestError, Transport};
 
-/// What an engine counts. The handles are made with the engine: the recorder must be installed before.
+/// The metrics of an engine. The handles are created with the engine, so the recorder must be installed before.
 #[derive(Debug)]
 pub(crate) struct EngineMeters {
-    carriers: [Carrier; 3],
+    transports: [TransportMeters; 3],
     upgrades: Counter,
     closed: Labelled,
     outbox: Histogram,
@@ -13,10 +13,10 @@ pub(crate) struct EngineMeters {
     panics: Counter,
 }
 
-/// What is counted for a transport.
+/// The metrics of a transport.
 #[derive(Debug)]
-struct Carrier {
-    /// By the revision of the protocol.
+struct TransportMeters {
+    /// Indexed by the revision of the protocol.
     revisions: [Revision; 2],
     received: Counter,
     sent: Counter,
@@ -28,7 +28,7 @@ struct Revision {
     opened: Counter,
 }
 
-/// Counters by the few values of one label.
+/// Counters for the values of one label.
 #[derive(Debug)]
 struct Labelled(Vec<(&'static str, Counter)>);
 
@@ -42,7 +42,7 @@ impl Labelled {
 
 const REVISIONS: [&str; 2] = ["3", "4"];
 
-/// Every cause; the details do not matter.
+/// All causes. The details are ignored.
 const CAUSES: [CloseCause; 7] = [
     CloseCause::PingTimeout,
     CloseCause::TransportClose,
@@ -53,9 +53,9 @@ const CAUSES: [CloseCause; 7] = [
     CloseCause::ShuttingDown,
 ];
 
-fn carrier(transport: Transport) -> Carrier {
+fn transport_meters(transport: Transport) -> TransportMeters {
     let name = transport.as_str();
-    Carrier {
+    TransportMeters {
         revisions: REVISIONS.map(|protocol| Revision {
             open: gauge!("socketio_connections", "transport" => name, "protocol" => protocol),
             opened: counter!("socketio_connections_opened_total", "transport" => name, "protocol" => protocol),
@@ -72,7 +72,7 @@ impl EngineMeters {
             (cause.as_str(), counter!("socketio_connections_closed_total", "reason" => cause.as_str()))
         };
         Self {
-            carriers: [Transport::Polling, Transport::WebSocket, Transport::Custom].map(carrier),
+            transports: [Transport::Polling, Transport::WebSocket, Transport::Custom].map(transport_meters),
             upgrades: counter!("socketio_upgrades_total"),
             closed: Labelled(CAUSES.map(closed).into()),
             outbox: histogram!("socketio_outbox_bytes"),
@@ -82,45 +82,45 @@ impl EngineMeters {
         }
     }
 
-    fn carrier(&self, transport: Transport) -> &Carrier {
-        &self.carriers[match transport {
+    fn transport(&self, transport: Transport) -> &TransportMeters {
+        &self.transports[match transport {
             Transport::Polling => 0,
             Transport::WebSocket => 1,
             Transport::Custom => 2,
         }]
     }
 
-    fn revision(&self, transport: Transport, protocol: Protocol) -> &Revision {
-        &self.carrier(transport).revisions[match protocol {
-            Protocol::V3 => 0,
-            Protocol::V4 => 1,
+    fn revision(&self, transport: Transport, protocol: ProtocolVersion) -> &Revision {
+        &self.transport(transport).revisions[match protocol {
+            ProtocolVersion::V3 => 0,
+            ProtocolVersion::V4 => 1,
         }]
     }
 
-    pub(crate) fn opened(&self, transport: Transport, protocol: Protocol) {
+    pub(crate) fn opened(&self, transport: Transport, protocol: ProtocolVersion) {
         let revision = self.revision(transport, protocol);
         revision.open.increment(1.0);
         revision.opened.increment(1);
     }
 
-    /// A connection has left long-polling for a WebSocket.
-    pub(crate) fn upgraded(&self, protocol: Protocol) {
+    /// Records an upgrade from long-polling to WebSocket.
+    pub(crate) fn upgraded(&self, protocol: ProtocolVersion) {
         self.revision(Transport::Polling, protocol).open.decrement(1.0);
         self.revision(Transport::WebSocket, protocol).open.increment(1.0);
         self.upgrades.increment(1);
     }
 
-    pub(crate) fn closed(&self, transport: Transport, protocol: Protocol, cause: CloseCause) {
+    pub(crate) fn closed(&self, transport: Transport, protocol: ProtocolVersion, cause: CloseCause) {
         self.revision(transport, protocol).open.decrement(1.0);
         self.closed.increment(cause.as_str());
     }
 
     pub(crate) fn received(&self, transport: Transport, packet: &Packet) {
-        self.carrier(transport).received.increment(packet.len() as u64);
+        self.transport(transport).received.increment(packet.len() as u64);
     }
 
-    pub(crate) fn refused_request(&self, refusal: &Refusal) {
-        if let Some(counter) = self.refused_requests.get(usize::from(refusal.code())) {
+    pub(crate) fn rejected_request(&self, error: &RequestError) {
+        if let Some(counter) = self.refused_requests.get(usize::from(error.code())) {
             counter.increment(1);
         }
     }
@@ -130,27 +130,27 @@ impl EngineMeters {
     }
 }
 
-/// What waited in a client's outbox before some of it was taken out to be written.
+/// Records the bytes that are sent, and the size of the outbox before packets were taken from it.
 #[derive(Debug)]
-pub(crate) struct OutboxDepth(Option<usize>);
+pub(crate) struct SendMeter(Option<usize>);
 
-impl OutboxDepth {
+impl SendMeter {
     pub(crate) fn before(buffered_bytes: impl FnOnce() -> usize) -> Self {
         Self(Some(buffered_bytes()))
     }
 
-    /// A packet goes out as a frame. The depth counts once for all that are taken together.
+    /// Records a packet that is sent as a frame. The size of the outbox is recorded once.
     pub(crate) fn take(&mut self, meters: &EngineMeters, transport: Transport, packet: &Packet) {
         self.taken(meters, transport, packet.len());
     }
 
-    /// Frames go out past the outbox.
-    pub(crate) fn passed(meters: &EngineMeters, text: &[u8], attachments: &[Packet]) {
+    /// Records frames that bypass the outbox.
+    pub(crate) fn bypassed(meters: &EngineMeters, text: &[u8], attachments: &[Packet]) {
         let bytes = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
         Self(Some(0)).taken(meters, Transport::WebSocket, bytes);
     }
 
-    pub(crate) fn taken_by_poll(mut self, meters: &EngineMeters, packets: &[Packet]) {
+    pub(crate) fn polled(mut self, meters: &EngineMeters, packets: &[Packet]) {
         self.taken(meters, Transport::Polling, packets.iter().map(Packet::len).sum());
     }
 
@@ -160,12 +160,12 @@ impl OutboxDepth {
             if let Some(depth) = self.0.take() {
                 meters.outbox.record(depth as f64);
             }
-            meters.carrier(transport).sent.increment(bytes as u64);
+            meters.transport(transport).sent.increment(bytes as u64);
         }
     }
 }
 
-/// Tells the recorder what the names mean.
+/// Registers the descriptions of the metrics.
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_gauge!("socketio_connections", Unit::Count, "Connections that are open");
@@ -175,6 +175,6 @@ fn describe() {
     describe_counter!("socketio_requests_refused_total", Unit::Count, "HTTP requests that were refused, by code");
     describe_counter!("socketio_received_bytes_total", Unit::Bytes, "Bytes of packets from clients");
     describe_counter!("socketio_sent_bytes_total", Unit::Bytes, "Bytes of packets to clients");
-    describe_histogram!("socketio_outbox_bytes", Unit::Bytes, "What waited for a client when some of it was written");
+    describe_histogram!("socketio_outbox_bytes", Unit::Bytes, "Bytes queued for a client when packets were written");
     describe_counter!("socketio_panics_total", Unit::Count, "Handlers and layers that panicked");
 }

@@ -1,6 +1,6 @@
-//! The span of a connection, with the feature `tracing`; counters of connections, requests and bytes, with `metrics`.
+//! The span of a connection (feature `tracing`) and metrics of connections, requests and bytes (feature `metrics`).
 //!
-//! Without its feature, each half is a twin of empty types and functions.
+//! Without its feature, each module is replaced by one with empty types and functions.
 
 #[cfg(feature = "metrics")]
 mod meters;
@@ -14,6 +14,6 @@ mod spans;
 mod spans;
 
 pub(crate) use self::{
-    meters::{EngineMeters, OutboxDepth},
+    meters::{EngineMeters, SendMeter},
     spans::ConnectionSpan,
 };

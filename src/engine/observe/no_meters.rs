@@ -1,6 +1,6 @@
-//! The twin of `meters` without the feature `metrics`.
+//! Replaces `meters` without the feature `metrics`.
 
-use crate::engine::{CloseCause, Packet, Protocol, Refusal, Transport};
+use crate::engine::{CloseCause, Packet, ProtocolVersion, RequestError, Transport};
 
 #[derive(Debug)]
 pub(crate) struct EngineMeters;
@@ -10,30 +10,30 @@ impl EngineMeters {
         Self
     }
 
-    pub(crate) fn opened(&self, _: Transport, _: Protocol) {}
+    pub(crate) fn opened(&self, _: Transport, _: ProtocolVersion) {}
 
-    pub(crate) fn upgraded(&self, _: Protocol) {}
+    pub(crate) fn upgraded(&self, _: ProtocolVersion) {}
 
-    pub(crate) fn closed(&self, _: Transport, _: Protocol, _: CloseCause) {}
+    pub(crate) fn closed(&self, _: Transport, _: ProtocolVersion, _: CloseCause) {}
 
     pub(crate) fn received(&self, _: Transport, _: &Packet) {}
 
-    pub(crate) fn refused_request(&self, _: &Refusal) {}
+    pub(crate) fn rejected_request(&self, _: &RequestError) {}
 
     pub(crate) fn panic(&self) {}
 }
 
 #[derive(Debug)]
-pub(crate) struct OutboxDepth;
+pub(crate) struct SendMeter;
 
-impl OutboxDepth {
+impl SendMeter {
     pub(crate) fn before(_: impl FnOnce() -> usize) -> Self {
         Self
     }
 
     pub(crate) fn take(&mut self, _: &EngineMeters, _: Transport, _: &Packet) {}
 
-    pub(crate) fn passed(_: &EngineMeters, _: &[u8], _: &[Packet]) {}
+    pub(crate) fn bypassed(_: &EngineMeters, _: &[u8], _: &[Packet]) {}
 
-    pub(crate) fn taken_by_poll(self, _: &EngineMeters, _: &[Packet]) {}
+    pub(crate) fn polled(self, _: &EngineMeters, _: &[Packet]) {}
 }

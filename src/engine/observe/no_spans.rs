@@ -1,14 +1,14 @@
-//! The twin of `spans` without the feature `tracing`.
+//! Replaces `spans` without the feature `tracing`.
 
 use std::net::SocketAddr;
 
-use crate::engine::{CloseCause, Protocol, Transport};
+use crate::engine::{CloseCause, ProtocolVersion, Transport};
 
 #[derive(Debug)]
 pub(crate) struct ConnectionSpan;
 
 impl ConnectionSpan {
-    pub(crate) fn open(_: impl FnOnce() -> Option<SocketAddr>, _: Transport, _: Protocol) -> Self {
+    pub(crate) fn open(_: impl FnOnce() -> Option<SocketAddr>, _: Transport, _: ProtocolVersion) -> Self {
         Self
     }
 

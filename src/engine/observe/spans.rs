@@ -3,18 +3,22 @@ use std::{net::SocketAddr, sync::Arc};
 use parking_lot::{Mutex, MutexGuard};
 use tracing::{field::Empty, info_span};
 
-use crate::engine::{CloseCause, Protocol, Transport};
+use crate::engine::{CloseCause, ProtocolVersion, Transport};
 
-/// The span of a connection, from its handshake to its end: those of its CONNECTs and events are its children.
+/// The span of a connection, from its handshake to its end. The spans of its CONNECTs and events are children.
 ///
-/// Taken out at the end, so that a socket that somebody keeps does not keep it open. The lock is a leaf: the subscriber is
+/// Taken at the end, so that a socket that is still referenced does not keep the span open. The lock is a leaf: the subscriber is
 /// not called under it.
 #[derive(Debug)]
 pub(crate) struct ConnectionSpan(Mutex<Option<Arc<tracing::Span>>>);
 
 impl ConnectionSpan {
-    /// A root: the connection outlives the request that opens it, which it follows from.
-    pub(crate) fn open(address: impl FnOnce() -> Option<SocketAddr>, transport: Transport, protocol: Protocol) -> Self {
+    /// Creates a root span that follows from the span of the request, which ends before the connection.
+    pub(crate) fn open(
+        address: impl FnOnce() -> Option<SocketAddr>,
+        transport: Transport,
+        protocol: ProtocolVersion,
+    ) -> Self {
         let address = address();
         let span = info_span!(
             target: "tower_socketio::connection",
@@ -59,14 +63,14 @@ impl ConnectionSpan {
     }
 }
 
-fn protocol_version(protocol: Protocol) -> &'static str {
+fn protocol_version(protocol: ProtocolVersion) -> &'static str {
     match protocol {
-        Protocol::V3 => "3",
-        Protocol::V4 => "4",
+        ProtocolVersion::V3 => "3",
+        ProtocolVersion::V4 => "4",
     }
 }
 
-/// Whether a fault ended the connection.
+/// Returns `true` if the connection ended with an error.
 fn is_error(cause: CloseCause) -> bool {
     !matches!(cause, CloseCause::TransportClose | CloseCause::ShuttingDown)
 }

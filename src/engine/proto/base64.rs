@@ -1,4 +1,4 @@
-//! Binary where only text can go.
+//! Base64, for binary packets on transports that carry only text.
 
 use base64::{
     Engine as _,
@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::packet_error::PacketError;
 
-/// The standard alphabet with padding, as Engine.IO has it. On the way in padding may be missing, and the bits that it
-/// leaves over need not be zero, as clients differ.
+/// The standard alphabet with padding, as Engine.IO uses it. Decoding accepts missing padding and non-zero trailing bits,
+/// because some clients send them.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -17,16 +17,16 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Decodes whatever Node decodes without losing anything: white space, the URL alphabet, and any padding at the end.
+/// Decodes everything that Node decodes without loss: white space, the URL-safe alphabet, and any padding at the end.
 ///
-/// Node also passes over characters that are not base64, drops what follows the padding, and drops a last character that
-/// is not a whole byte. That would deliver other bytes than were sent: it is an error here.
+/// Node also skips characters that are not base64, ignores data after the padding, and drops an incomplete last byte. These
+/// are errors here, because the result would differ from what was sent.
 pub(super) fn decode(data: &[u8]) -> Result<Bytes, PacketError> {
     let decoded = BASE64.decode(data).ok().or_else(|| BASE64.decode(normalize(data)?).ok());
     decoded.map(Bytes::from).ok_or(PacketError::new("a binary packet is not valid base64"))
 }
 
-/// Base64 in the standard alphabet, without white space and padding. `None` if anything follows the padding.
+/// Converts to the standard alphabet, without white space and padding. Returns `None` if data follows the padding.
 fn normalize(data: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(data.len());
     let mut is_padded = false;
@@ -60,9 +60,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As Node 20 decodes them, by `Buffer.from(text, "base64")`.
+    /// The expected values are those of `Buffer.from(text, "base64")` in Node 20.
     #[test]
-    fn whatever_node_decodes_is_decoded() {
+    fn everything_that_node_decodes_is_decoded() {
         for (text, data) in [
             ("", &b""[..]),
             ("AQIDBA==", &[1, 2, 3, 4]),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_node_decodes_to_something_else_is_refused() {
+    fn text_that_node_decodes_with_loss_is_rejected() {
         for text in ["A", "AQIDB", "AQIDB===", "AQ!ID", "AQID*", "**", "AQéID", "AQ\0ID", "=AQID", "AQ=ID", "AQ==AQ=="]
         {
             assert!(decode(text.as_bytes()).is_err(), "{text:?}");
@@ -96,7 +96,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_way_to_write_data_is_read(
+        fn every_variant_of_base64_is_decoded(
             data in prop::collection::vec(any::<u8>(), 0..60), url: bool, pad: bool, space in "[ \r\n\t]{0,3}", every in 1usize..20
         ) {
             let mut text = Vec::new();

@@ -1,119 +1,122 @@
 use std::time::{Duration, Instant};
 
-use super::query::Protocol;
+use super::query::ProtocolVersion;
 
 /// The heartbeat of a session.
 ///
-/// Engine.IO protocol 4, section "Heartbeat": the server pings `interval` after the last pong, and the client answers
-/// within `timeout`. In revision 3 it is the client who pings every `interval`.
+/// Engine.IO protocol 4, section "Heartbeat": the server sends a ping `interval` after the last pong, and the client responds
+/// within `timeout`. In revision 3, the client sends a ping every `interval`.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     interval: Duration,
     timeout: Duration,
-    state: State,
+    state: HeartbeatState,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
-    /// The next ping is due.
+enum HeartbeatState {
+    /// The server sends the next ping at `ping_at`.
     Idle { ping_at: Instant },
-    /// A ping is out. Whatever arrives shows that the peer lives, and extends the deadline: a pong may be stuck behind a
-    /// large upload.
+    /// The server waits for a pong. Every packet extends the deadline, because a pong may be queued behind a large upload.
     Waiting { until: Instant },
-    /// The client pings; it is given up at this time. `heard`: other packets have arrived since the time was set.
+    /// The client sends the pings, and times out at `until`. `heard` is set if other packets arrived since `until` was set.
     Listening { until: Instant, heard: bool },
 }
 
-/// What became due.
+/// The result of [`Heartbeat::handle_timeout`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Beat {
+pub(super) enum HeartbeatAction {
     Nothing,
     Ping,
     Timeout,
 }
 
 impl Heartbeat {
-    pub(super) fn new(protocol: Protocol, now: Instant, interval: Duration, timeout: Duration) -> Self {
+    pub(super) fn new(protocol: ProtocolVersion, now: Instant, interval: Duration, timeout: Duration) -> Self {
         let state = match protocol {
-            Protocol::V3 => State::Listening { until: now + interval + timeout, heard: false },
-            Protocol::V4 => State::Idle { ping_at: now + interval },
+            ProtocolVersion::V3 => HeartbeatState::Listening { until: now + interval + timeout, heard: false },
+            ProtocolVersion::V4 => HeartbeatState::Idle { ping_at: now + interval },
         };
         Self { interval, timeout, state }
     }
 
-    /// Whether it is the client who pings.
-    pub(super) fn is_clients(&self) -> bool {
-        matches!(self.state, State::Listening { .. })
+    /// Returns `true` if the client sends the pings (revision 3).
+    pub(super) fn is_client_driven(&self) -> bool {
+        matches!(self.state, HeartbeatState::Listening { .. })
     }
 
     pub(super) fn deadline(&self) -> Instant {
         match self.state {
-            State::Idle { ping_at } => ping_at,
-            State::Waiting { until } | State::Listening { until, .. } => until,
+            HeartbeatState::Idle { ping_at } => ping_at,
+            HeartbeatState::Waiting { until } | HeartbeatState::Listening { until, .. } => until,
         }
     }
 
-    /// When the peer is given up if nothing arrives any more.
+    /// Returns the time at which the client times out if no further packet arrives.
     pub(super) fn expiry(&self) -> Instant {
         match self.state {
-            State::Idle { ping_at } => ping_at + self.timeout,
-            State::Waiting { until } | State::Listening { until, .. } => until,
+            HeartbeatState::Idle { ping_at } => ping_at + self.timeout,
+            HeartbeatState::Waiting { until } | HeartbeatState::Listening { until, .. } => until,
         }
     }
 
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Waiting { .. })
+        matches!(self.state, HeartbeatState::Waiting { .. })
     }
 
     pub(super) fn pong(&mut self, now: Instant) {
-        self.state = State::Idle { ping_at: now + self.interval };
+        self.state = HeartbeatState::Idle { ping_at: now + self.interval };
     }
 
-    /// The client has pinged.
+    /// Handles a ping from the client.
     pub(super) fn pinged(&mut self, now: Instant) {
-        self.state = State::Listening { until: now + self.interval + self.timeout, heard: false };
+        self.state = HeartbeatState::Listening { until: now + self.interval + self.timeout, heard: false };
     }
 
-    /// Another packet than a heartbeat has arrived. Returns whether [`extend`](Self::extend) should be called: where the client pings,
-    /// it is enough to note it.
+    /// Handles a packet other than a heartbeat. Returns whether the caller should call [`extend`](Self::extend), which needs the
+    /// time. In revision 3 it is enough to set a flag.
     pub(super) fn note_packet(&mut self) -> bool {
-        if let State::Listening { heard, .. } = &mut self.state {
+        if let HeartbeatState::Listening { heard, .. } = &mut self.state {
             *heard = true;
         }
         self.is_waiting()
     }
 
-    /// The server itself has not been reading: the peer's silence says nothing. Something is to be sent instead, now and
-    /// whenever another `timeout` has passed: if the connection is broken, writing fails.
-    pub(super) fn excuse(&mut self, now: Instant) -> bool {
+    /// Moves an expired deadline by `timeout`, because the server has not read from the connection and cannot know whether the
+    /// client is silent. Returns `true` if it did. The caller then sends a packet: writing fails if the connection is broken.
+    pub(super) fn defer_timeout(&mut self, now: Instant) -> bool {
         match &mut self.state {
-            State::Waiting { until } | State::Listening { until, .. } if now >= *until => {
+            HeartbeatState::Waiting { until } | HeartbeatState::Listening { until, .. } if now >= *until => {
                 *until = now + self.timeout;
                 true
             }
-            State::Idle { .. } | State::Waiting { .. } | State::Listening { .. } => false,
+            HeartbeatState::Idle { .. } | HeartbeatState::Waiting { .. } | HeartbeatState::Listening { .. } => false,
         }
     }
 
-    /// Gives the client another `timeout`: it has been heard, or could not be.
+    /// Moves the deadline to at least `timeout` from now.
     pub(super) fn extend(&mut self, now: Instant) {
-        if let State::Waiting { until } | State::Listening { until, .. } = &mut self.state {
+        if let HeartbeatState::Waiting { until } | HeartbeatState::Listening { until, .. } = &mut self.state {
             *until = (*until).max(now + self.timeout);
         }
     }
 
-    pub(super) fn tick(&mut self, now: Instant) -> Beat {
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> HeartbeatAction {
         match self.state {
-            State::Idle { ping_at } if now >= ping_at => {
-                self.state = State::Waiting { until: now + self.timeout };
-                Beat::Ping
+            HeartbeatState::Idle { ping_at } if now >= ping_at => {
+                self.state = HeartbeatState::Waiting { until: now + self.timeout };
+                HeartbeatAction::Ping
             }
-            State::Listening { until, heard: true } if now >= until => {
-                self.state = State::Listening { until: now + self.timeout, heard: false };
-                Beat::Nothing
+            HeartbeatState::Listening { until, heard: true } if now >= until => {
+                self.state = HeartbeatState::Listening { until: now + self.timeout, heard: false };
+                HeartbeatAction::Nothing
             }
-            State::Waiting { until } | State::Listening { until, .. } if now >= until => Beat::Timeout,
-            State::Idle { .. } | State::Waiting { .. } | State::Listening { .. } => Beat::Nothing,
+            HeartbeatState::Waiting { until } | HeartbeatState::Listening { until, .. } if now >= until => {
+                HeartbeatAction::Timeout
+            }
+            HeartbeatState::Idle { .. } | HeartbeatState::Waiting { .. } | HeartbeatState::Listening { .. } => {
+                HeartbeatAction::Nothing
+            }
         }
     }
 }

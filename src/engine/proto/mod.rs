@@ -1,4 +1,4 @@
-//! Packets, payloads, and the state machine of a session. Pure: bytes in, bytes out, time as an argument.
+//! Packets, payloads and the session state machine. Sans-io: bytes in, bytes out, time as an argument.
 
 mod base64;
 mod heartbeat;
@@ -8,7 +8,7 @@ mod packet;
 mod packet_error;
 mod payload;
 mod query;
-mod refusal;
+mod request_error;
 mod session;
 mod sid;
 mod transport;
@@ -17,17 +17,17 @@ mod wire_format;
 pub(crate) use self::{
     open_packet::OpenPacket,
     outbox::{Outbox, PacketQueue},
-    packet::MESSAGE_BYTE,
+    packet::V3_MESSAGE_TYPE,
     payload::{Payload, PayloadDecoder, encode_payload},
-    query::HandshakeQuery,
-    refusal::{Refusal, error_body},
-    session::{CloseCause, ProbeStep, Receipt, Session, Timing},
+    query::RequestQuery,
+    request_error::{RequestError, error_body},
+    session::{CloseCause, PacketOutcome, ProbeAction, Session, SessionConfig},
     sid::generate_id,
     wire_format::WireFormat,
 };
 pub use self::{
-    packet::{Packet, PacketKind, PacketPayload},
+    packet::{Frame, Packet, PacketType},
     packet_error::PacketError,
-    query::Protocol,
+    query::ProtocolVersion,
     transport::Transport,
 };

@@ -2,9 +2,9 @@ use serde::Serialize;
 
 use super::Packet;
 
-/// The handshake that the server sends first.
+/// The handshake, the first packet that the server sends.
 ///
-/// Engine.IO protocol 4, section "Handshake"; the order of the keys is Node's.
+/// Engine.IO protocol 4, section "Handshake". The keys are in the order in which Node sends them.
 #[derive(Debug)]
 pub(crate) struct OpenPacket<'a> {
     pub(crate) sid: &'a str,
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_keys_stand_in_the_order_of_the_reference() {
+    fn the_keys_are_in_the_order_of_the_reference() {
         let open = OpenPacket {
             sid: "L7DxU-lyJryW7j6lAAAA",
             upgrades: &["websocket"],

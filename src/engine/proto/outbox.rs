@@ -1,26 +1,26 @@
 use std::collections::VecDeque;
 
-use super::{Packet, PacketKind};
+use super::{Packet, PacketType};
 
-/// What waits to be sent to one client, bounded by bytes.
+/// The packets that wait to be sent to one client, bounded by bytes.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     queue: PacketQueue,
     bytes: usize,
     limit: usize,
-    /// How much of it does not count against the limit.
-    released: usize,
+    /// The part of `bytes` that does not count against `limit`.
+    unlimited: usize,
 }
 
-/// Packets in their order. One alone takes no memory of its own: an idle connection has none.
+/// A FIFO of packets. The first one is stored inline, so that an idle connection allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct PacketQueue {
-    /// There is one unless the queue is empty.
+    /// `None` if the queue is empty.
     first: Option<Packet>,
     rest: VecDeque<Packet>,
 }
 
-/// A queue grown by a burst is given back once it has been emptied.
+/// An empty queue with a larger capacity is deallocated: a burst must not keep memory.
 const KEPT_CAPACITY: usize = 4;
 
 impl PacketQueue {
@@ -64,18 +64,18 @@ impl Extend<Packet> for PacketQueue {
 }
 
 impl Outbox {
-    /// Each packet costs its entry in the queue too: many small packets are bounded as well.
+    /// The cost of a packet's entry in the queue. It bounds the number of small packets.
     pub(crate) const OVERHEAD: usize = size_of::<Packet>();
 
     pub(crate) fn new(limit: usize) -> Self {
-        Self { queue: PacketQueue::default(), bytes: 0, limit, released: 0 }
+        Self { queue: PacketQueue::default(), bytes: 0, limit, unlimited: 0 }
     }
 
-    /// Queues a packet and its attachments, which `add` adds and which [cost](Self::cost) so much, all or none.
+    /// Queues a packet and its attachments, all or none. `add` pushes them, and `cost` is their [cost](Self::cost).
     ///
-    /// An empty outbox takes anything: one packet larger than the limit is the sender's own decision.
+    /// An empty outbox accepts any packet, even one larger than the limit.
     pub(crate) fn push(&mut self, cost: usize, add: impl FnOnce(&mut PacketQueue)) -> Result<(), OutboxFull> {
-        if !self.queue.is_empty() && self.bytes - self.released + cost > self.limit {
+        if !self.queue.is_empty() && self.bytes - self.unlimited + cost > self.limit {
             return Err(OutboxFull);
         }
         self.bytes += cost;
@@ -83,31 +83,31 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a packet and its attachments that count against no limit.
-    pub(crate) fn push_released(&mut self, packets: &[Packet]) {
+    /// Queues a packet and its attachments without counting them against the limit.
+    pub(crate) fn push_unlimited(&mut self, packets: &[Packet]) {
         let cost = Self::cost(packets);
         self.bytes += cost;
-        self.released += cost;
+        self.unlimited += cost;
         self.queue.extend(packets.iter().cloned());
     }
 
-    /// What packets cost while they wait: their bytes, and their entries in the queue.
+    /// Returns the bytes that packets take in the queue, entries included.
     pub(crate) fn cost(packets: &[Packet]) -> usize {
         packets.iter().map(cost).sum()
     }
 
-    /// Queues a packet of the protocol itself, whatever the limit says.
+    /// Queues an Engine.IO control packet, regardless of the limit.
     pub(crate) fn push_control(&mut self, packet: Packet) {
         self.bytes += cost(&packet);
         self.queue.push(packet);
     }
 
-    /// Queues a heartbeat in front of everything else but the handshake: a backlog must not delay it until the peer gives up. If one
-    /// waits already, that is enough.
+    /// Queues a heartbeat before all packets but the handshake, so that a backlog does not delay it past the peer's timeout. Does
+    /// nothing if a heartbeat is already queued.
     pub(crate) fn push_heartbeat(&mut self, packet: Packet) {
-        match self.queue.first.as_ref().map(Packet::kind) {
-            Some(PacketKind::Ping | PacketKind::Pong | PacketKind::Noop) => {}
-            Some(PacketKind::Open) => self.push_control(packet),
+        match self.queue.first.as_ref().map(Packet::packet_type) {
+            Some(PacketType::Ping | PacketType::Pong | PacketType::Noop) => {}
+            Some(PacketType::Open) => self.push_control(packet),
             _ => {
                 self.bytes += cost(&packet);
                 self.queue.push_front(packet);
@@ -115,7 +115,7 @@ impl Outbox {
         }
     }
 
-    /// The packets that wait, in their order.
+    /// Iterates over the queued packets, in order.
     pub(crate) fn packets(&self) -> impl Iterator<Item = &Packet> {
         self.queue.iter()
     }
@@ -123,9 +123,9 @@ impl Outbox {
     pub(crate) fn pop(&mut self) -> Option<Packet> {
         let packet = self.queue.pop()?;
         self.bytes -= cost(&packet);
-        // What was released stands in front of everything else but heartbeats.
-        if self.released > 0 && packet.kind() == PacketKind::Message {
-            self.released = self.released.saturating_sub(cost(&packet));
+        // Unlimited packets are queued before all others but heartbeats.
+        if self.unlimited > 0 && packet.packet_type() == PacketType::Message {
+            self.unlimited = self.unlimited.saturating_sub(cost(&packet));
         }
         Some(packet)
     }
@@ -134,7 +134,7 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// Bytes waiting, queue entries included.
+    /// Returns the number of queued bytes, queue entries included.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -142,7 +142,7 @@ impl Outbox {
     pub(crate) fn clear(&mut self) {
         self.queue = PacketQueue::default();
         self.bytes = 0;
-        self.released = 0;
+        self.unlimited = 0;
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_past_the_limit_is_refused_whole_and_control_packets_always_fit() {
+    fn a_packet_over_the_limit_is_rejected_whole_and_control_packets_always_fit() {
         let mut outbox = Outbox::new(2 * OVERHEAD + 10);
         assert_eq!(push(&mut outbox, &[Packet::message("12345")]), Ok(()));
         let too_much = [Packet::message("1"), Packet::binary(&[0u8; 20][..])];
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn one_heartbeat_waits_at_most_and_the_handshake_precedes_it() {
+    fn at_most_one_heartbeat_is_queued_and_the_handshake_precedes_it() {
         let mut outbox = Outbox::new(1000);
         outbox.push_control(Packet::from_text("0{}").unwrap());
         outbox.push_heartbeat(Packet::pong());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_outbox_takes_a_packet_larger_than_its_limit() {
+    fn an_empty_outbox_accepts_a_packet_larger_than_its_limit() {
         let mut outbox = Outbox::new(4);
         assert_eq!(push(&mut outbox, &[Packet::message("a long one")]), Ok(()));
         assert_eq!(push(&mut outbox, &[Packet::message("")]), Err(OutboxFull));

@@ -14,17 +14,24 @@ use super::packet_error::PacketError;
 /// The type of an Engine.IO packet.
 ///
 /// Engine.IO protocol 4, section "Packet types".
+///
+/// ```
+/// use tower_socketio::engine::{Packet, PacketType};
+///
+/// assert_eq!(Packet::message("hello").packet_type(), PacketType::Message);
+/// assert_eq!(PacketType::from_char(b'4'), Some(PacketType::Message));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PacketKind {
-    /// `0`: the handshake, from the server.
+pub enum PacketType {
+    /// `0`: the handshake, sent by the server.
     Open,
     /// `1`: the sender closes the session.
     Close,
-    /// `2`: heartbeat, or the probe of an upgrade.
+    /// `2`: a heartbeat, or the probe of an upgrade.
     Ping,
-    /// `3`: answer to a ping.
+    /// `3`: the response to a ping.
     Pong,
-    /// `4`: payload of the layer above, here a Socket.IO packet or an attachment.
+    /// `4`: a message of the protocol above Engine.IO: with Socket.IO, a packet or an attachment.
     Message,
     /// `5`: the client completes an upgrade.
     Upgrade,
@@ -32,8 +39,8 @@ pub enum PacketKind {
     Noop,
 }
 
-impl PacketKind {
-    /// The kind that a type character stands for.
+impl PacketType {
+    /// Returns the type that a type character denotes, or `None` if it is unknown.
     #[must_use]
     pub fn from_char(byte: u8) -> Option<Self> {
         Some(match byte {
@@ -49,10 +56,19 @@ impl PacketKind {
     }
 }
 
-/// One Engine.IO packet, in the form in which a transport carries it.
+/// An Engine.IO packet, in the form in which a transport carries it.
 ///
-/// A text packet keeps its type character in front of its data, so that one buffer can go to every transport and to
-/// every recipient without a copy; a binary packet is always a message. Cloning is cheap: the bytes are shared.
+/// A text packet stores its type character before its data, so that one buffer serves every transport and every recipient. A
+/// binary packet is always a message. Cloning is cheap: clones share the buffer.
+///
+/// ```
+/// use tower_socketio::engine::{Frame, Packet};
+///
+/// let packet = Packet::from_text("4hello")?;
+/// assert_eq!(packet.data(), b"hello");
+/// assert_eq!(packet.into_frame(), Frame::Text("4hello".into()));
+/// # Ok::<(), tower_socketio::engine::PacketError>(())
+/// ```
 #[derive(Clone)]
 pub struct Packet {
     content: Content,
@@ -60,39 +76,41 @@ pub struct Packet {
 }
 
 #[derive(Clone)]
-// As wide as its neighbours: see `Kind`.
+// Without padding, as `packet::Kind`.
 #[repr(usize)]
 enum Content {
-    /// The type character and the data of a text packet.
+    /// Text from a peer, validated: the type character and the data.
     Text(ByteString),
-    /// The same, as it was encoded here: it is UTF-8 although nobody has checked it.
+    /// Text that this crate encoded. Known to be UTF-8, so it is not validated again.
     Encoded(Bytes),
     /// The data of a binary message.
     Binary(Bytes),
-    /// A binary message behind the type byte that revision 3 wants and revision 4 leaves out: one buffer for both.
-    Typed(Bytes),
+    /// A binary message with the revision 3 type byte in front. Revision 4 skips the byte, so both share one buffer.
+    BinaryV3(Bytes),
 }
 
 /// The type byte of a binary message in revision 3.
-pub(crate) const MESSAGE_BYTE: u8 = 4;
+pub(crate) const V3_MESSAGE_TYPE: u8 = 4;
 
-/// What a transport puts on the wire for a [`Packet`].
+/// A [`Packet`] as a transport of frames, such as a WebSocket, carries it.
+///
+/// Returned by [`Packet::into_frame`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PacketPayload {
-    /// A text frame: the type character and UTF-8 data.
+pub enum Frame {
+    /// A text frame: the type character and the data, which is UTF-8.
     Text(Bytes),
     /// A binary frame.
     Binary(Bytes),
 }
 
 impl Packet {
-    /// A text message (type `4`).
+    /// Creates a text message (type `4`).
     #[must_use]
     pub fn message(text: &str) -> Self {
         Self::text_of(b'4', text)
     }
 
-    /// A binary message.
+    /// Creates a binary message.
     #[must_use]
     pub fn binary(data: impl Into<Bytes>) -> Self {
         Self::new(Content::Binary(data.into()))
@@ -102,52 +120,52 @@ impl Packet {
         Self { content, uncompressed: false }
     }
 
-    /// A text packet that never changes.
+    /// Creates a text packet from a constant.
     const fn fixed(text: &'static str) -> Self {
         Self::new(Content::Text(ByteString::from_static(text)))
     }
 
-    /// A binary message that has [`MESSAGE_BYTE`] in front of its data.
-    pub(crate) fn typed(bytes: Bytes) -> Self {
-        debug_assert_eq!(bytes.first(), Some(&MESSAGE_BYTE));
-        Self::new(Content::Typed(bytes))
+    /// Creates a binary message from bytes that begin with [`V3_MESSAGE_TYPE`].
+    pub(crate) fn binary_v3(bytes: Bytes) -> Self {
+        debug_assert_eq!(bytes.first(), Some(&V3_MESSAGE_TYPE));
+        Self::new(Content::BinaryV3(bytes))
     }
 
-    /// Reads the packet of a text frame.
+    /// Decodes the packet of a text frame.
     ///
-    /// A first character `b` announces base64 and is decoded to a binary message, as over long-polling.
+    /// If the first character is `b`, the rest is base64, as over long-polling, and the packet is a binary message.
     ///
     /// # Errors
     ///
-    /// If the frame is empty, its first character is no packet type, its base64 is malformed, or it is not UTF-8.
+    /// Returns an error if the frame is empty, is not UTF-8, begins with an unknown type, or contains malformed base64.
     pub fn from_text(frame: impl Into<Bytes>) -> Result<Self, PacketError> {
         Self::from_utf8(frame.into().try_into().map_err(|_| PacketError::new("a text packet is not valid UTF-8"))?)
     }
 
-    /// As [`from_text`](Self::from_text), for a frame whose encoding has been checked.
+    /// Like [`from_text`](Self::from_text), for a frame that is known to be UTF-8.
     pub(crate) fn from_utf8(frame: ByteString) -> Result<Self, PacketError> {
         match frame.as_bytes().first() {
             Some(b'b') => super::base64::decode(&frame.as_bytes()[1..]).map(Self::binary),
-            Some(&byte) if PacketKind::from_char(byte).is_some() => Ok(Self::new(Content::Text(frame))),
+            Some(&byte) if PacketType::from_char(byte).is_some() => Ok(Self::new(Content::Text(frame))),
             Some(_) => Err(PacketError::new("unknown Engine.IO packet type")),
             None => Err(PacketError::new("an Engine.IO packet is empty")),
         }
     }
 
-    /// As [`from_utf8`](Self::from_utf8), in revision 3: the type follows the `b` of base64, and text may have been encoded
-    /// twice.
-    pub(crate) fn from_utf8_v3(frame: ByteString, twice: &EncodedTwice) -> Result<Self, PacketError> {
+    /// Like [`from_utf8`](Self::from_utf8), in revision 3: `b` is followed by the type before the base64, and text may have been
+    /// encoded twice.
+    pub(crate) fn from_utf8_v3(frame: ByteString, double_encoding: &DoubleEncoding) -> Result<Self, PacketError> {
         match &frame.as_bytes()[..] {
             [b'b', b'4', data @ ..] => super::base64::decode(data).map(Self::binary),
             [b'b', ..] => Err(PacketError::new("unknown Engine.IO packet type")),
-            _ => Self::from_utf8(twice.decode(&frame).map_or(frame, ByteString::from)),
+            _ => Self::from_utf8(double_encoding.decode(&frame).map_or(frame, ByteString::from)),
         }
     }
 
-    /// A text packet whose bytes are known to be well formed: a type character and UTF-8.
+    /// Creates a text packet from bytes that are known to be a type character and UTF-8.
     pub(crate) fn encoded(text: impl Into<Bytes>) -> Self {
         let text = text.into();
-        debug_assert!(text.first().is_some_and(|b| PacketKind::from_char(*b).is_some()));
+        debug_assert!(text.first().is_some_and(|b| PacketType::from_char(*b).is_some()));
         Self::new(Content::Encoded(text))
     }
 
@@ -171,31 +189,31 @@ impl Packet {
         Self::fixed("3probe")
     }
 
-    /// The type of the packet.
+    /// Returns the type of the packet.
     #[must_use]
-    pub fn kind(&self) -> PacketKind {
+    pub fn packet_type(&self) -> PacketType {
         match self.text() {
             Some(text) => {
-                text.first().and_then(|byte| PacketKind::from_char(*byte)).expect("a text packet begins with its type")
+                text.first().and_then(|byte| PacketType::from_char(*byte)).expect("a text packet begins with its type")
             }
-            None => PacketKind::Message,
+            None => PacketType::Message,
         }
     }
 
-    /// Whether this is a binary message.
+    /// Returns `true` if this is a binary message.
     #[must_use]
     pub fn is_binary(&self) -> bool {
-        matches!(self.content, Content::Binary(_) | Content::Typed(_))
+        matches!(self.content, Content::Binary(_) | Content::BinaryV3(_))
     }
 
-    /// The data without the type.
+    /// Returns the data, without the type.
     #[must_use]
     pub fn data(&self) -> &[u8] {
         let bytes = self.bytes();
         if matches!(self.content, Content::Binary(_)) { bytes } else { &bytes[1..] }
     }
 
-    /// Whether nothing else refers to the data.
+    /// Returns `true` if no other packet shares the buffer.
     pub(crate) fn is_unique(&self) -> bool {
         self.bytes().is_unique()
     }
@@ -203,25 +221,25 @@ impl Packet {
     fn bytes(&self) -> &Bytes {
         match &self.content {
             Content::Text(text) => text.as_bytes(),
-            Content::Encoded(bytes) | Content::Binary(bytes) | Content::Typed(bytes) => bytes,
+            Content::Encoded(bytes) | Content::Binary(bytes) | Content::BinaryV3(bytes) => bytes,
         }
     }
 
-    /// The bytes that this packet takes on a WebSocket of revision 4, frame header aside.
+    /// Returns the length of the packet in bytes, as a WebSocket frame of revision 4 without its header.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes().len() - usize::from(matches!(self.content, Content::Typed(_)))
+        self.bytes().len() - usize::from(matches!(self.content, Content::BinaryV3(_)))
     }
 
-    /// Whether [`len`](Self::len) is zero: an empty binary message.
+    /// Returns `true` if [`len`](Self::len) is zero, which is so for an empty binary message only.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Says whether a transport may compress this packet. Default: true.
+    /// Sets whether a transport may compress this packet. Default: `true`.
     ///
-    /// The answer to a poll is compressed, if it is at all, unless all its packets forbid it. See
+    /// The response to a poll is compressed unless this is `false` for all of its packets. See
     /// [`SocketRef::compress`](crate::SocketRef::compress).
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
@@ -229,90 +247,90 @@ impl Packet {
         self
     }
 
-    /// Whether a transport may compress this packet.
+    /// Returns `true` if a transport may compress this packet.
     #[must_use]
     pub fn may_be_compressed(&self) -> bool {
         !self.uncompressed
     }
 
-    /// The frame to put on the wire, as revision 4 has it.
+    /// Converts to the frame that revision 4 sends.
     #[must_use]
-    pub fn into_payload(self) -> PacketPayload {
+    pub fn into_frame(self) -> Frame {
         match self.content {
-            Content::Text(text) => PacketPayload::Text(text.into_bytes()),
-            Content::Encoded(text) => PacketPayload::Text(text),
-            Content::Binary(data) => PacketPayload::Binary(data),
-            Content::Typed(mut data) => {
+            Content::Text(text) => Frame::Text(text.into_bytes()),
+            Content::Encoded(text) => Frame::Text(text),
+            Content::Binary(data) => Frame::Binary(data),
+            Content::BinaryV3(mut data) => {
                 data.advance(1);
-                PacketPayload::Binary(data)
+                Frame::Binary(data)
             }
         }
     }
 
-    /// The frame to put on the wire, as revision 3 has it: a binary message begins with its type.
-    pub(crate) fn into_payload_v3(self) -> PacketPayload {
+    /// Converts to the frame that revision 3 sends: a binary message begins with its type.
+    pub(crate) fn into_frame_v3(self) -> Frame {
         match self.content {
-            Content::Binary(data) => PacketPayload::Binary([&[MESSAGE_BYTE], &data[..]].concat().into()),
-            Content::Typed(data) => PacketPayload::Binary(data),
-            Content::Text(_) | Content::Encoded(_) => self.into_payload(),
+            Content::Binary(data) => Frame::Binary([&[V3_MESSAGE_TYPE], &data[..]].concat().into()),
+            Content::BinaryV3(data) => Frame::Binary(data),
+            Content::Text(_) | Content::Encoded(_) => self.into_frame(),
         }
     }
 
-    /// The whole text of a text packet, type character included.
+    /// Returns the text of a text packet, type character included.
     pub(crate) fn text(&self) -> Option<&Bytes> {
         (!self.is_binary()).then(|| self.bytes())
     }
 
-    /// As [`text`](Self::text), by value.
+    /// Like [`text`](Self::text), by value.
     pub(crate) fn into_text(self) -> Option<ByteString> {
         match self.content {
             Content::Text(text) => Some(text),
             Content::Encoded(text) => text.try_into().ok(),
-            Content::Binary(_) | Content::Typed(_) => None,
+            Content::Binary(_) | Content::BinaryV3(_) => None,
         }
     }
 
-    /// As [`data`](Self::data), sharing the buffer.
+    /// Like [`data`](Self::data), sharing the buffer.
     pub(crate) fn data_bytes(&self) -> Bytes {
         self.clone().into_data()
     }
 
-    /// As [`data`](Self::data), by value.
+    /// Like [`data`](Self::data), by value.
     pub(crate) fn into_data(self) -> Bytes {
         let mut bytes = match self.content {
             Content::Binary(data) => return data,
             Content::Text(text) => text.into_bytes(),
-            Content::Encoded(bytes) | Content::Typed(bytes) => bytes,
+            Content::Encoded(bytes) | Content::BinaryV3(bytes) => bytes,
         };
         bytes.advance(1);
         bytes
     }
 
-    fn text_of(kind: u8, data: &str) -> Self {
+    fn text_of(type_char: u8, data: &str) -> Self {
         let mut text = Vec::with_capacity(1 + data.len());
-        text.push(kind);
+        text.push(type_char);
         text.extend_from_slice(data.as_bytes());
         Self::new(Content::Encoded(text.into()))
     }
 }
 
-/// Whether the text of a client of revision 3 may have been encoded twice, so that its characters are the bytes of UTF-8.
+/// Whether a client of revision 3 encodes text as UTF-8 twice.
 ///
-/// Clients of 1.x do that where they cannot send binary, those of 1.0 over WebSocket too; nothing in their requests says
-/// so. Text that cannot have been encoded twice shows that this client never does.
+/// Clients of 1.x do so where they cannot send binary, and those of 1.0 over WebSocket too. Their requests do not say so. A
+/// client that sends text which cannot be decoded twice is known to encode once.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct EncodedTwice {
-    /// What has been learned. `None` if the question does not arise.
+pub(crate) struct DoubleEncoding {
+    /// One of the constants below. `None` in revision 4.
     learned: Option<Arc<AtomicU8>>,
 }
 
-// Values of `EncodedTwice::learned`.
+// Values of `DoubleEncoding::learned`.
 const UNKNOWN: u8 = 0;
 const NEVER: u8 = 1;
 const LIKELY: u8 = 2;
 
-impl EncodedTwice {
-    /// For a client of which it is not known yet.
+impl DoubleEncoding {
+    /// The state for a client that has not sent text yet.
     pub(crate) fn unknown() -> Self {
         Self { learned: Some(Arc::new(AtomicU8::new(UNKNOWN))) }
     }
@@ -321,12 +339,12 @@ impl EncodedTwice {
         self.learned.as_ref().map_or(NEVER, |learned| learned.load(Ordering::Relaxed))
     }
 
-    /// Whether the client is known never to do that.
+    /// Returns `true` if the client is known to encode once.
     pub(super) fn is_never(&self) -> bool {
         self.learned() == NEVER
     }
 
-    /// Whether the client has sent text that looks as if it were encoded twice.
+    /// Returns `true` if the client has sent text that can be decoded twice.
     pub(super) fn is_likely(&self) -> bool {
         self.learned() == LIKELY
     }
@@ -343,7 +361,7 @@ impl EncodedTwice {
     }
 }
 
-/// Text of JavaScript's. Some clients encode half of a surrogate pair like any other character: it becomes U+FFFD.
+/// Decodes UTF-8 in which unpaired surrogates may be encoded, as some clients do. They become U+FFFD.
 fn from_wtf8(bytes: Vec<u8>) -> Option<String> {
     let mut bytes = match String::from_utf8(bytes) {
         Ok(text) => return Some(text),
@@ -357,20 +375,20 @@ fn from_wtf8(bytes: Vec<u8>) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// What a packet says, not how it is kept.
+/// Compares type and data, not the representation.
 impl PartialEq for Packet {
     fn eq(&self, other: &Self) -> bool {
-        (self.kind(), self.is_binary(), self.data()) == (other.kind(), other.is_binary(), other.data())
+        (self.packet_type(), self.is_binary(), self.data()) == (other.packet_type(), other.is_binary(), other.data())
     }
 }
 
 impl Eq for Packet {}
 
 impl fmt::Debug for Packet {
-    /// Shows the kind and the length, never the data.
+    /// Shows the type and the length, not the data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packet")
-            .field("kind", &self.kind())
+            .field("type", &self.packet_type())
             .field("binary", &self.is_binary())
             .field("len", &self.len())
             .finish()
@@ -382,7 +400,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_frame_that_begins_with_a_multi_byte_character_is_refused() {
+    fn a_text_frame_that_begins_with_a_multi_byte_character_is_rejected() {
         let error = Packet::from_text("é1234").unwrap_err();
         assert_eq!(error.to_string(), "unknown Engine.IO packet type");
     }
@@ -394,51 +412,51 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_message_has_its_type_in_front_in_revision_3_alone() {
-        for packet in [Packet::typed(Bytes::from_static(&[4, 1, 2])), Packet::binary(&[1u8, 2][..])] {
+    fn a_binary_message_begins_with_its_type_in_revision_3_only() {
+        for packet in [Packet::binary_v3(Bytes::from_static(&[4, 1, 2])), Packet::binary(&[1u8, 2][..])] {
             assert_eq!((packet.data(), packet.len(), &packet.data_bytes()[..]), (&[1u8, 2][..], 2, &[1u8, 2][..]));
-            assert_eq!(packet.clone().into_payload(), PacketPayload::Binary(Bytes::from_static(&[1, 2])));
-            assert_eq!(packet.into_payload_v3(), PacketPayload::Binary(Bytes::from_static(&[4, 1, 2])));
+            assert_eq!(packet.clone().into_frame(), Frame::Binary(Bytes::from_static(&[1, 2])));
+            assert_eq!(packet.into_frame_v3(), Frame::Binary(Bytes::from_static(&[4, 1, 2])));
         }
-        assert_eq!(Packet::typed(Bytes::from_static(&[4])), Packet::binary(Bytes::new()));
+        assert_eq!(Packet::binary_v3(Bytes::from_static(&[4])), Packet::binary(Bytes::new()));
     }
 
     #[test]
-    fn a_packet_is_no_larger_for_its_flag() {
+    fn the_compression_flag_does_not_enlarge_a_packet() {
         assert_eq!(size_of::<Packet>(), size_of::<Bytes>() + 2 * size_of::<usize>());
     }
 
     #[test]
-    fn half_an_emoji_that_was_encoded_twice_is_a_replacement_character() {
+    fn an_unpaired_surrogate_that_was_encoded_twice_becomes_a_replacement_character() {
         let twice = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
-        let client = EncodedTwice::unknown();
+        let client = DoubleEncoding::unknown();
         assert_eq!(client.decode(&twice(b"4\xed\xa0\xbdx\xed\xb8\x80")).as_deref(), Some("4\u{fffd}x\u{fffd}"));
         assert_eq!(client.decode(&twice("4😀é".as_bytes())).as_deref(), Some("4😀é"));
-        // What is garbled in any other way was not encoded twice.
+        // Other invalid UTF-8 was not encoded twice.
         assert_eq!(client.decode(&twice(b"4\xed\xa0")), None);
         assert_eq!(client.decode(&twice("4é".as_bytes())), None);
     }
 
     #[test]
-    fn an_empty_frame_and_an_unknown_type_are_refused() {
+    fn an_empty_frame_and_an_unknown_type_are_rejected() {
         assert!(Packet::from_text("").is_err());
         assert!(Packet::from_text("7").is_err());
         assert!(Packet::from_text(&b"4\xff"[..]).is_err());
     }
 
     #[test]
-    fn every_type_character_is_read() {
+    fn every_type_character_is_decoded() {
         for (text, kind) in [
-            ("0{}", PacketKind::Open),
-            ("1", PacketKind::Close),
-            ("2probe", PacketKind::Ping),
-            ("3", PacketKind::Pong),
-            ("4", PacketKind::Message),
-            ("5", PacketKind::Upgrade),
-            ("6", PacketKind::Noop),
+            ("0{}", PacketType::Open),
+            ("1", PacketType::Close),
+            ("2probe", PacketType::Ping),
+            ("3", PacketType::Pong),
+            ("4", PacketType::Message),
+            ("5", PacketType::Upgrade),
+            ("6", PacketType::Noop),
         ] {
             let packet = Packet::from_text(text).unwrap();
-            assert_eq!(packet.kind(), kind);
+            assert_eq!(packet.packet_type(), kind);
             assert_eq!(packet.data(), &text.as_bytes()[1..]);
         }
     }

@@ -1,22 +1,22 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Outbox, Packet, PacketKind,
-    heartbeat::{Beat, Heartbeat},
+    Outbox, Packet, PacketType,
+    heartbeat::{Heartbeat, HeartbeatAction},
     outbox::{OutboxFull, PacketQueue},
-    query::Protocol,
+    query::ProtocolVersion,
 };
 
-/// How long an orderly close waits for the client to fetch what is left.
+/// How long a graceful close waits for the client to fetch the queued packets.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After this many bytes the answer to a poll is full.
+/// The response to a poll ends after the packet that reaches this size.
 const MAX_BYTES_PER_POLL: usize = 1_000_000;
 
-/// The same in revision 3: browsers' clients of 1.x cannot read 100 kB at once.
+/// The same in revision 3: clients of 1.x fail in browsers at some 100 kB.
 const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 
-/// The Engine.IO session, without its IO.
+/// The state machine of an Engine.IO session, without IO.
 ///
 /// ```text
 ///                 ┌──────────── Open ─────────────┐
@@ -27,9 +27,9 @@ const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 ///                  Closing ── outbox sent ──▶ Closed
 /// ```
 ///
-/// A transport calls, in this order: `handle_*` and `poll_*` methods with what arrived, [`handle_timeout`] when
-/// [`deadline`] has passed, then [`poll_answer`] (long-polling) or [`pop`] (WebSocket) until nothing is left, then reads
-/// [`closed`]. Nothing here waits, and nothing is sent from here.
+/// A transport calls, in this order: the `handle_*` and `poll_*` methods with its input, [`handle_timeout`] when [`deadline`]
+/// has passed, [`poll_answer`] (long-polling) or [`pop`] (WebSocket) until there is no more output, then [`closed`]. No method
+/// blocks or performs IO.
 ///
 /// [`handle_timeout`]: Self::handle_timeout
 /// [`deadline`]: Self::deadline
@@ -39,17 +39,17 @@ const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 #[derive(Debug)]
 pub(crate) struct Session {
     carrier: Carrier,
-    state: State,
+    state: SessionState,
     heartbeat: Heartbeat,
     outbox: Outbox,
 }
 
-/// The transport that carries the session now.
+/// The transport that carries the session.
 #[derive(Debug)]
 enum Carrier {
     Polling(Polling),
-    WebSocket {
-        /// All that was taken out of the outbox has reached the kernel.
+    Stream {
+        /// Whether all packets taken from the outbox have been written.
         flushed: bool,
     },
 }
@@ -59,70 +59,70 @@ struct Polling {
     poll: Poll,
     posting: bool,
     probe: Probe,
-    /// The most packets in one answer.
+    /// The maximum number of packets in one response.
     max_packets: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Poll {
     Absent,
-    /// A GET waits for something to be sent.
+    /// A GET waits for a packet.
     Pending,
-    /// A GET waits, and is to be answered at once, with a noop if there is nothing else.
+    /// The response to the pending GET is due at once, with a noop if no packet is queued.
     Released,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Probe {
     None,
-    /// A WebSocket has been opened for this session.
+    /// A WebSocket has been opened for the upgrade.
     Opened,
-    /// It has proved that it works both ways.
+    /// The client's `2probe` has arrived on it.
     Confirmed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum SessionState {
     Open,
-    /// Closed by this side; what is left is still being sent.
+    /// The server has closed the session; queued packets are still being sent.
     Closing {
         until: Instant,
         cause: CloseCause,
     },
     Closed {
         cause: CloseCause,
-        /// What releases a poll that is still pending.
-        farewell: Farewell,
+        /// The packet that a pending poll gets.
+        final_packet: FinalPacket,
     },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Farewell {
+enum FinalPacket {
     Close,
     Noop,
 }
 
-/// Why a session has ended: who began it, and for the transport's and the parser's faults, what happened.
+/// Why a session has ended. The texts describe the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseCause {
-    /// No pong, or no ping, in time.
+    /// No pong (in revision 3, no ping) arrived in time.
     PingTimeout,
     /// The client closed the session or the connection.
     TransportClose,
-    /// The transport failed, or its rules were broken.
+    /// The transport failed, or the client violated its rules.
     TransportError(&'static str),
-    /// What arrived is no Engine.IO packet.
+    /// The client sent data that is not an Engine.IO packet.
     ParseError(&'static str),
-    /// This side closed it.
+    /// The server closed the session.
     Forced(&'static str),
-    /// More waits to be sent to this client than it may have waiting.
+    /// The client reads too slowly.
     SlowClient,
-    /// The whole server is closing.
+    /// The server is shutting down.
     ShuttingDown,
 }
 
 impl CloseCause {
-    /// The reason as Node's server names it.
+    /// Returns the reason in the words of Node's server.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::PingTimeout => "ping timeout",
@@ -136,238 +136,239 @@ impl CloseCause {
     }
 }
 
-/// What a packet means for the layer above.
+/// The result of [`Session::handle_packet`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Receipt {
-    /// Hand the message on.
-    Message,
-    /// It concerned the session alone.
-    Consumed,
+pub(crate) enum PacketOutcome {
+    /// The packet is a message for the protocol above.
+    Forward,
+    /// The session has handled the packet.
+    Handled,
 }
 
-/// What to do with a probing WebSocket after a packet of its own.
+/// What the probing WebSocket does next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum ProbeStep {
-    /// Send this, and go on.
-    Reply(Packet),
-    /// The WebSocket carries the session from now on.
-    Upgraded,
-    /// Close the WebSocket; the session stays where it is.
-    Fail,
+pub(crate) enum ProbeAction {
+    /// It sends this packet and continues to probe.
+    Send(Packet),
+    /// It carries the session from now on.
+    Upgrade,
+    /// It is closed. The session stays on long-polling.
+    Close,
 }
 
-/// Intervals of a session, and what it may have waiting.
+/// The intervals and limits of a session.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Timing {
+pub(crate) struct SessionConfig {
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) max_buffered_bytes: usize,
-    /// The most packets in the answer to one poll.
+    /// The maximum number of packets in the response to one poll.
     pub(crate) max_poll_packets: u32,
 }
 
 impl Session {
-    /// A session that begins with long-polling.
-    pub(crate) fn polling(protocol: Protocol, now: Instant, timing: Timing) -> Self {
+    /// Creates a session on long-polling.
+    pub(crate) fn polling(protocol: ProtocolVersion, now: Instant, config: SessionConfig) -> Self {
         let polling = Polling {
             poll: Poll::Absent,
             posting: false,
             probe: Probe::None,
-            max_packets: timing.max_poll_packets.max(1),
+            max_packets: config.max_poll_packets.max(1),
         };
-        Self::new(protocol, now, timing, Carrier::Polling(polling))
+        Self::new(protocol, now, config, Carrier::Polling(polling))
     }
 
-    /// A session that begins with a WebSocket.
-    pub(crate) fn websocket(protocol: Protocol, now: Instant, timing: Timing) -> Self {
-        Self::new(protocol, now, timing, Carrier::WebSocket { flushed: true })
+    /// Creates a session on a WebSocket or another stream.
+    pub(crate) fn websocket(protocol: ProtocolVersion, now: Instant, config: SessionConfig) -> Self {
+        Self::new(protocol, now, config, Carrier::Stream { flushed: true })
     }
 
-    fn new(protocol: Protocol, now: Instant, timing: Timing, carrier: Carrier) -> Self {
+    fn new(protocol: ProtocolVersion, now: Instant, config: SessionConfig, carrier: Carrier) -> Self {
         Self {
             carrier,
-            state: State::Open,
-            heartbeat: Heartbeat::new(protocol, now, timing.ping_interval, timing.ping_timeout),
-            outbox: Outbox::new(timing.max_buffered_bytes),
+            state: SessionState::Open,
+            heartbeat: Heartbeat::new(protocol, now, config.ping_interval, config.ping_timeout),
+            outbox: Outbox::new(config.max_buffered_bytes),
         }
     }
 
-    // What the layer above does.
+    // Methods for the protocol above.
 
-    /// Queues a packet with its attachments. What is sent to a closing session is dropped.
+    /// Queues a packet with its attachments. Drops them if the session is closing.
     #[inline]
     pub(crate) fn send(&mut self, packets: &[Packet]) -> Result<(), OutboxFull> {
-        self.send_costly(Outbox::cost(packets), |queue| match packets {
+        self.send_with(Outbox::cost(packets), |queue| match packets {
             [packet] => queue.push(packet.clone()),
             packets => queue.extend(packets.iter().cloned()),
         })
     }
 
-    /// As [`send`](Self::send), of what `add` adds; `cost` is what [`Outbox::cost`] says.
+    /// Like [`send`](Self::send), for packets that `add` pushes. `cost` is their [`Outbox::cost`].
     #[inline]
-    pub(crate) fn send_costly(&mut self, cost: usize, add: impl FnOnce(&mut PacketQueue)) -> Result<(), OutboxFull> {
+    pub(crate) fn send_with(&mut self, cost: usize, add: impl FnOnce(&mut PacketQueue)) -> Result<(), OutboxFull> {
         match self.state {
-            State::Open => self.outbox.push(cost, add),
-            State::Closing { .. } | State::Closed { .. } => Ok(()),
+            SessionState::Open => self.outbox.push(cost, add),
+            SessionState::Closing { .. } | SessionState::Closed { .. } => Ok(()),
         }
     }
 
-    /// Queues a packet that was held back, whatever the limit says: it was checked before. It does not take the room of
-    /// what follows.
-    pub(crate) fn release(&mut self, packets: &[Packet]) {
-        if self.state == State::Open {
-            self.outbox.push_released(packets);
+    /// Queues a packet regardless of the limit, because it was checked when it was buffered. It does not count against the limit.
+    pub(crate) fn send_unlimited(&mut self, packets: &[Packet]) {
+        if self.state == SessionState::Open {
+            self.outbox.push_unlimited(packets);
         }
     }
 
-    /// Queues a packet of the protocol itself, which always fits.
+    /// Queues a control packet, regardless of the limit.
     pub(crate) fn send_control(&mut self, packet: Packet) {
-        if self.state == State::Open {
+        if self.state == SessionState::Open {
             self.outbox.push_control(packet);
         }
     }
 
-    /// Whether a packet sent now would leave at once: what "volatile" asks.
+    /// Returns `true` if a packet that is sent now is written at once. Volatile packets are dropped otherwise.
     pub(crate) fn is_writable(&self) -> bool {
-        self.state == State::Open
+        self.state == SessionState::Open
             && self.outbox.is_empty()
             && match &self.carrier {
                 Carrier::Polling(polling) => polling.poll != Poll::Absent,
-                Carrier::WebSocket { flushed } => *flushed,
+                Carrier::Stream { flushed } => *flushed,
             }
     }
 
-    /// Whether everything sent so far has left this process.
+    /// Returns `true` if all packets have been written.
     pub(crate) fn is_drained(&self) -> bool {
-        self.outbox.is_empty() && !matches!(self.carrier, Carrier::WebSocket { flushed: false })
+        self.outbox.is_empty() && !matches!(self.carrier, Carrier::Stream { flushed: false })
     }
 
-    /// Bytes that wait to be sent.
+    /// Returns the number of queued bytes.
     pub(crate) fn buffered_bytes(&self) -> usize {
         self.outbox.bytes()
     }
 
-    /// The packets that wait to be sent.
+    /// Iterates over the queued packets.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Packet> {
         self.outbox.packets()
     }
 
-    /// Whether a GET of long-polling is pending.
+    /// Returns `true` if a GET is pending.
     pub(crate) fn has_poll(&self) -> bool {
         matches!(&self.carrier, Carrier::Polling(polling) if polling.poll != Poll::Absent)
     }
 
-    /// Closes in order: what is queued is sent first. Answers whether the close can leave at once.
+    /// Closes the session after the queued packets. Returns whether the close packet can be sent at once.
     pub(crate) fn close(&mut self, now: Instant, cause: CloseCause) -> bool {
-        if self.state != State::Open {
+        if self.state != SessionState::Open {
             return false;
         }
         let at_once = match &self.carrier {
             Carrier::Polling(polling) => polling.poll != Poll::Absent && self.outbox.is_empty(),
-            Carrier::WebSocket { .. } => true,
+            Carrier::Stream { .. } => true,
         };
         if at_once && self.is_polling() {
-            self.end(cause, Farewell::Close);
+            self.end(cause, FinalPacket::Close);
         } else {
-            // A client that has vanished is not waited for longer than its heartbeat would be.
+            // The client may be gone: do not wait for longer than the heartbeat does.
             let until = self.heartbeat.expiry().min(now + CLOSE_TIMEOUT);
-            self.state = State::Closing { until, cause };
+            self.state = SessionState::Closing { until, cause };
         }
         at_once
     }
 
-    /// Closes at once; what is queued is lost.
+    /// Closes the session at once. Drops queued packets.
     pub(crate) fn abort(&mut self, cause: CloseCause) {
         self.outbox.clear();
-        self.end(cause, Farewell::Close);
+        self.end(cause, FinalPacket::Close);
     }
 
-    // What every transport does.
+    // Methods for all transports.
 
     pub(crate) fn is_polling(&self) -> bool {
         matches!(self.carrier, Carrier::Polling(_))
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.state == State::Open
+        self.state == SessionState::Open
     }
 
-    /// Why the session has ended, once it has.
+    /// Returns why the session has ended, or `None` if it has not.
     pub(crate) fn closed(&self) -> Option<CloseCause> {
         match self.state {
-            State::Closed { cause, .. } => Some(cause),
-            State::Open | State::Closing { .. } => None,
+            SessionState::Closed { cause, .. } => Some(cause),
+            SessionState::Open | SessionState::Closing { .. } => None,
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    /// Returns the time at which [`handle_timeout`](Self::handle_timeout) must be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Open => Some(self.heartbeat.deadline()),
-            State::Closing { until, .. } => Some(until),
-            State::Closed { .. } => None,
+            SessionState::Open => Some(self.heartbeat.deadline()),
+            SessionState::Closing { until, .. } => Some(until),
+            SessionState::Closed { .. } => None,
         }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         match self.state {
-            State::Open => match self.heartbeat.tick(now) {
-                Beat::Nothing => {}
-                Beat::Ping => self.outbox.push_heartbeat(Packet::ping()),
-                Beat::Timeout => self.abort(CloseCause::PingTimeout),
+            SessionState::Open => match self.heartbeat.handle_timeout(now) {
+                HeartbeatAction::Nothing => {}
+                HeartbeatAction::Ping => self.outbox.push_heartbeat(Packet::ping()),
+                HeartbeatAction::Timeout => self.abort(CloseCause::PingTimeout),
             },
-            State::Closing { until, cause } if now >= until => self.abort(cause),
-            State::Closing { .. } | State::Closed { .. } => {}
+            SessionState::Closing { until, cause } if now >= until => self.abort(cause),
+            SessionState::Closing { .. } | SessionState::Closed { .. } => {}
         }
     }
 
-    /// This side is not reading, and so does not know whether the client is silent.
-    pub(crate) fn excuse_silence(&mut self, now: Instant) {
-        if self.state == State::Open && self.heartbeat.excuse(now) {
+    /// Defers the heartbeat's timeout if it is due, and queues a packet instead. Called while the server does not read from the
+    /// connection, and so cannot know whether the client is silent.
+    pub(crate) fn defer_timeout(&mut self, now: Instant) {
+        if self.state == SessionState::Open && self.heartbeat.defer_timeout(now) {
             // In revision 3 the server has no ping.
-            let sign = if self.heartbeat.is_clients() { Packet::noop() } else { Packet::ping() };
+            let sign = if self.heartbeat.is_client_driven() { Packet::noop() } else { Packet::ping() };
             self.outbox.push_heartbeat(sign);
         }
     }
 
-    /// Gives the client another timeout: this side reads again after a pause, or part of a message has arrived.
+    /// Restarts the heartbeat's timeout: the server reads again after a pause, or part of a message has arrived.
     pub(crate) fn extend_heartbeat(&mut self, now: Instant) {
         self.heartbeat.extend(now);
     }
 
-    /// Whether a packet concerns the layer above alone, so that [`handle_packet`](Self::handle_packet) would change nothing.
-    pub(crate) fn hands_on(&mut self, packet: &Packet) -> bool {
-        packet.kind() == PacketKind::Message && self.state == State::Open && !self.heartbeat.note_packet()
+    /// Fast path of [`handle_packet`](Self::handle_packet): returns `true` if the packet is a message that does not change the
+    /// session.
+    pub(crate) fn is_forwarded(&mut self, packet: &Packet) -> bool {
+        packet.packet_type() == PacketType::Message && self.state == SessionState::Open && !self.heartbeat.note_packet()
     }
 
-    /// Takes a packet from the transport that carries the session. The time is asked for only if it matters.
-    pub(crate) fn handle_packet(&mut self, now: impl FnOnce() -> Instant, packet: &Packet) -> Receipt {
-        if self.state != State::Open {
-            return Receipt::Consumed;
+    /// Handles a packet from the transport that carries the session. `now` is called only if the time is needed.
+    pub(crate) fn handle_packet(&mut self, now: impl FnOnce() -> Instant, packet: &Packet) -> PacketOutcome {
+        if self.state != SessionState::Open {
+            return PacketOutcome::Handled;
         }
-        let kind = packet.kind();
+        let kind = packet.packet_type();
         match kind {
-            PacketKind::Ping if self.heartbeat.is_clients() => {
+            PacketType::Ping if self.heartbeat.is_client_driven() => {
                 self.heartbeat.pinged(now());
                 self.outbox.push_heartbeat(Packet::pong());
             }
-            PacketKind::Pong if !self.heartbeat.is_clients() => self.heartbeat.pong(now()),
-            PacketKind::Ping | PacketKind::Pong => {
+            PacketType::Pong if !self.heartbeat.is_client_driven() => self.heartbeat.pong(now()),
+            PacketType::Ping | PacketType::Pong => {
                 self.abort(CloseCause::TransportError("invalid heartbeat direction"));
             }
-            PacketKind::Close => self.end(CloseCause::TransportClose, Farewell::Noop),
-            PacketKind::Message | PacketKind::Open | PacketKind::Upgrade | PacketKind::Noop => {
+            PacketType::Close => self.end(CloseCause::TransportClose, FinalPacket::Noop),
+            PacketType::Message | PacketType::Open | PacketType::Upgrade | PacketType::Noop => {
                 if self.heartbeat.note_packet() {
                     self.heartbeat.extend(now());
                 }
             }
         }
-        if kind == PacketKind::Message { Receipt::Message } else { Receipt::Consumed }
+        if kind == PacketType::Message { PacketOutcome::Forward } else { PacketOutcome::Handled }
     }
 
     // Long-polling.
 
-    /// A GET has arrived. Answers whether it may wait; if another one is pending, the session is over.
+    /// Begins a poll. Returns whether the GET may wait. If another one is pending, the session ends.
     pub(crate) fn poll_begin(&mut self) -> bool {
         let Carrier::Polling(polling) = &mut self.carrier else {
             return false;
@@ -376,12 +377,12 @@ impl Session {
             self.abort(CloseCause::TransportError("overlap from client"));
             return false;
         }
-        // The client shall leave long-polling: a poll that has nothing to deliver does not wait.
+        // The client is about to leave long-polling: an empty poll must not wait.
         polling.poll = if polling.probe == Probe::Confirmed { Poll::Released } else { Poll::Pending };
         true
     }
 
-    /// Whether a GET is pending that can be answered now.
+    /// Returns `true` if the response to the pending GET is due.
     pub(crate) fn poll_is_due(&self) -> bool {
         match &self.carrier {
             Carrier::Polling(polling) => match polling.poll {
@@ -389,25 +390,25 @@ impl Session {
                 Poll::Released => true,
                 Poll::Pending => self.has_output(),
             },
-            Carrier::WebSocket { .. } => true,
+            Carrier::Stream { .. } => true,
         }
     }
 
-    /// The packets that answer the pending GET, if it is to be answered.
+    /// Returns the packets for the pending GET, or `None` if its response is not due.
     pub(crate) fn poll_answer(&mut self) -> Option<Vec<Packet>> {
-        if let State::Closed { farewell, .. } = self.state {
-            return Some(vec![match farewell {
-                Farewell::Close => Packet::close(),
-                Farewell::Noop => Packet::noop(),
+        if let SessionState::Closed { final_packet, .. } = self.state {
+            return Some(vec![match final_packet {
+                FinalPacket::Close => Packet::close(),
+                FinalPacket::Noop => Packet::noop(),
             }]);
         }
         let (released, max_packets) = match &self.carrier {
             Carrier::Polling(polling) => (polling.poll == Poll::Released, polling.max_packets as usize),
-            Carrier::WebSocket { .. } => return Some(vec![Packet::noop()]),
+            Carrier::Stream { .. } => return Some(vec![Packet::noop()]),
         };
         let mut packets = Vec::new();
         let mut bytes = 0;
-        let max_bytes = if self.heartbeat.is_clients() { MAX_BYTES_PER_POLL_V3 } else { MAX_BYTES_PER_POLL };
+        let max_bytes = if self.heartbeat.is_client_driven() { MAX_BYTES_PER_POLL_V3 } else { MAX_BYTES_PER_POLL };
         while packets.len() < max_packets
             && bytes < max_bytes
             && let Some(packet) = self.outbox.pop()
@@ -416,8 +417,8 @@ impl Session {
             packets.push(packet);
         }
         if packets.is_empty() {
-            if let State::Closing { cause, .. } = self.state {
-                self.end(cause, Farewell::Close);
+            if let SessionState::Closing { cause, .. } = self.state {
+                self.end(cause, FinalPacket::Close);
                 packets.extend([Packet::noop(), Packet::close()]);
             } else if released {
                 packets.push(Packet::noop());
@@ -431,14 +432,14 @@ impl Session {
         Some(packets)
     }
 
-    /// The client has gone away while its GET was pending.
+    /// Handles the abort of the pending GET by the client.
     pub(crate) fn poll_aborted(&mut self) {
         if self.is_polling() {
             self.abort(CloseCause::TransportError("poll connection closed prematurely"));
         }
     }
 
-    /// A POST has arrived. Answers whether it may proceed; if another one is under way, the session is over.
+    /// Begins a POST. Returns whether it may proceed. If another one is in progress, the session ends.
     pub(crate) fn post_begin(&mut self) -> bool {
         let Carrier::Polling(polling) = &mut self.carrier else {
             return false;
@@ -459,40 +460,39 @@ impl Session {
 
     // The upgrade. Engine.IO protocol 4, section "Upgrade".
 
-    /// A WebSocket wants to carry this session. Answers whether it may try.
+    /// Begins a probe by a WebSocket. Returns whether it may proceed.
     pub(crate) fn probe_begin(&mut self) -> bool {
         match &mut self.carrier {
             Carrier::Polling(polling) if polling.probe == Probe::None => {
                 polling.probe = Probe::Opened;
-                !matches!(self.state, State::Closed { .. })
+                !matches!(self.state, SessionState::Closed { .. })
             }
-            Carrier::Polling(_) | Carrier::WebSocket { .. } => false,
+            Carrier::Polling(_) | Carrier::Stream { .. } => false,
         }
     }
 
-    /// Takes a packet from the probing WebSocket. Once that has proved that it works, polls that have nothing to deliver are
-    /// released.
-    pub(crate) fn probe_packet(&mut self, packet: &Packet) -> ProbeStep {
+    /// Handles a packet from the probing WebSocket. After `2probe`, empty polls are released.
+    pub(crate) fn probe_packet(&mut self, packet: &Packet) -> ProbeAction {
         let Carrier::Polling(polling) = &mut self.carrier else {
-            return ProbeStep::Fail;
+            return ProbeAction::Close;
         };
-        match packet.kind() {
-            PacketKind::Ping if packet.data() == b"probe" => {
+        match packet.packet_type() {
+            PacketType::Ping if packet.data() == b"probe" => {
                 polling.probe = Probe::Confirmed;
                 if polling.poll == Poll::Pending {
                     polling.poll = Poll::Released;
                 }
-                ProbeStep::Reply(Packet::pong_probe())
+                ProbeAction::Send(Packet::pong_probe())
             }
-            PacketKind::Upgrade if !matches!(self.state, State::Closed { .. }) => {
-                self.carrier = Carrier::WebSocket { flushed: true };
-                ProbeStep::Upgraded
+            PacketType::Upgrade if !matches!(self.state, SessionState::Closed { .. }) => {
+                self.carrier = Carrier::Stream { flushed: true };
+                ProbeAction::Upgrade
             }
-            _ => ProbeStep::Fail,
+            _ => ProbeAction::Close,
         }
     }
 
-    /// The probing WebSocket has gone; long-polling carries on.
+    /// Ends the probe. The session stays on long-polling.
     pub(crate) fn probe_end(&mut self) {
         if let Carrier::Polling(polling) = &mut self.carrier {
             polling.probe = Probe::None;
@@ -501,43 +501,43 @@ impl Session {
 
     // WebSocket.
 
-    /// The next packet for the wire. A closing session ends when the last one has been taken.
+    /// Takes the next packet to write. A closing session ends after the last one.
     pub(crate) fn pop(&mut self) -> Option<Packet> {
-        let Carrier::WebSocket { flushed } = &mut self.carrier else {
+        let Carrier::Stream { flushed } = &mut self.carrier else {
             return None;
         };
         let packet = self.outbox.pop();
         if packet.is_some() {
             *flushed = false;
-        } else if let State::Closing { cause, .. } = self.state {
-            self.end(cause, Farewell::Close);
+        } else if let SessionState::Closing { cause, .. } = self.state {
+            self.end(cause, FinalPacket::Close);
         }
         packet
     }
 
-    /// Whether something may be sent past the outbox. If so, it counts as taken.
-    pub(crate) fn passes_outbox(&mut self) -> bool {
-        let passes = self.state == State::Open && self.outbox.is_empty();
-        if let Carrier::WebSocket { flushed } = &mut self.carrier {
+    /// Returns `true` if a packet may bypass the outbox, because the outbox is empty. Counts the packet as taken.
+    pub(crate) fn try_bypass(&mut self) -> bool {
+        let passes = self.state == SessionState::Open && self.outbox.is_empty();
+        if let Carrier::Stream { flushed } = &mut self.carrier {
             *flushed &= !passes;
         }
         passes
     }
 
     pub(crate) fn has_output(&self) -> bool {
-        !self.outbox.is_empty() || matches!(self.state, State::Closing { .. })
+        !self.outbox.is_empty() || matches!(self.state, SessionState::Closing { .. })
     }
 
-    /// Everything that was taken has reached the kernel.
+    /// Records that all packets taken from the outbox have been written.
     pub(crate) fn flushed(&mut self) {
-        if let Carrier::WebSocket { flushed } = &mut self.carrier {
+        if let Carrier::Stream { flushed } = &mut self.carrier {
             *flushed = true;
         }
     }
 
-    fn end(&mut self, cause: CloseCause, farewell: Farewell) {
-        if !matches!(self.state, State::Closed { .. }) {
-            self.state = State::Closed { cause, farewell };
+    fn end(&mut self, cause: CloseCause, final_packet: FinalPacket) {
+        if !matches!(self.state, SessionState::Closed { .. }) {
+            self.state = SessionState::Closed { cause, final_packet };
             self.outbox.clear();
         }
     }

@@ -2,10 +2,9 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// A new random id: 15 random bytes, 20 characters of URL-safe base64.
+/// Returns a new random id: 15 bytes as 20 characters of URL-safe base64, the length that other Socket.IO software expects.
 ///
-/// Other Socket.IO software recognises ids by this length. The operating system's generator is asked each time: the
-/// engine's id is the only secret of a polling session.
+/// The bytes come from the operating system's generator, because the engine's id is the only secret of a polling session.
 pub(crate) fn generate_id() -> Arc<str> {
     let mut random = [0u8; 15];
     getrandom::fill(&mut random).expect("the operating system provides randomness");
@@ -17,7 +16,7 @@ pub(crate) fn generate_id() -> Arc<str> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn ids_have_twenty_characters_and_differ() {
+    fn ids_have_twenty_characters_and_are_unique() {
         let (a, b) = (super::generate_id(), super::generate_id());
         assert_eq!(a.len(), 20);
         assert_ne!(a, b);

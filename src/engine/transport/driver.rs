@@ -14,9 +14,9 @@ use tokio::{
 
 use crate::{
     engine::{
-        CloseCause, Connection, Direct, HeldInput, Packet, Protocol, Reader, Session,
-        connection::{Output, Rest, Turn},
-        observe::OutboxDepth,
+        CloseCause, Connection, Direct, HeldInput, Packet, ProtocolVersion, Reader, Session,
+        connection::{Output, Park, Turn},
+        observe::SendMeter,
     },
     util::now,
 };
@@ -26,76 +26,81 @@ use super::{
     packet_io::{CLOSE_TIMEOUT, PacketIo},
 };
 
-/// How many packets are read before what they led to is written, and other tasks run.
+/// How many packets are read before the output is flushed and other tasks run.
 pub(super) const READ_BATCH: usize = 64;
 
-/// How many bytes of packets are read before that. A packet that is larger has a turn by itself.
+/// How many bytes of packets are read before that. A larger packet gets its own turn.
 pub(super) const READ_BATCH_BYTES: usize = 16 * 1024;
 
-/// How long reading and handling them may take. The clock is looked at after 2, 4, 8, .. packets.
+/// How long a batch may take. The clock is read after 2, 4, 8, .. packets.
 const READ_BATCH_TIME: Duration = Duration::from_millis(1);
 
-/// How many packets are given to the transport before it is flushed.
+/// How many packets are passed to the transport before it is flushed.
 const SEND_BATCH: usize = 1024;
 
-/// How often the driver goes round, while it is not reading, before it lets other tasks run.
+/// How many iterations a poll makes before other tasks run.
 const ROUNDS: usize = 16;
 
-/// Drives a connection over a transport of frames: the one task that it has.
+/// The task of a connection over a stream.
 ///
-/// It reads what there is, handles it, writes everything that came of it, flushes once, and sleeps until the transport,
-/// the outbox or the clock wakes it.
+/// It reads and handles available packets, passes the output of each to the transport, flushes once, and parks until the
+/// transport, the outbox or the timer wakes it.
 #[pin_project(PinnedDrop)]
 pub(crate) struct Driver<T> {
-    /// The session is new, and has not been polled yet.
-    begins: bool,
+    /// The session is new, and the driver has not been polled.
+    is_new: bool,
     connection: Arc<Connection>,
     #[pin]
     transport: T,
-    /// Answers may be sent past the outbox: the transport can do that, and the client takes them as they are encoded.
-    sends_now: bool,
+    /// Whether responses may bypass the outbox. Requires support by the transport, and a client that needs no other encoding.
+    sends_direct: bool,
     reader: Option<Box<dyn Reader>>,
-    /// Something may have been read that has not been handled.
+    /// Whether unhandled input may exist.
     holds_input: bool,
-    /// Not all that has been taken out of the outbox is known to be written.
+    /// Set while packets taken from the outbox have not been flushed.
     unflushed: bool,
     #[pin]
     timer: Sleep,
     closing: Option<Closing>,
-    /// The timer limits how long closing takes.
+    /// The timer has been set to limit the time that closing takes.
     closing_is_timed: bool,
-    /// There is more to handle than fits into the first turn.
+    /// The connection's turn, if it has more input than fits into one batch.
     turn: Option<Turn>,
-    /// What has been read, and waits for a turn.
+    /// A packet that has been read and waits for a turn.
     held: Option<Box<Packet>>,
 }
 
-/// How far the end of the connection has come.
+/// The phase of closing a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closing {
-    /// The transport is being told.
-    Telling,
-    /// The peer has been told, and is heard out, so that its unread bytes do not cost it our last ones.
-    Waiting,
+    /// The transport sends its close.
+    SendingClose,
+    /// Input is read and dropped until the peer closes: unread input could make the kernel drop output.
+    Draining,
 }
 
-/// How reading a batch has ended, if not because there is nothing more.
+/// Why a batch ended, if not for lack of input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Batch {
-    /// It has as many packets as are read in one turn.
+    /// The batch has reached a limit.
     Full,
-    /// Something must be written first, or the session is over.
+    /// Output must be written first, or the session has ended.
     Stopped,
 }
 
-impl<T> Driver<T> {
-    pub(super) fn new(connection: Arc<Connection>, transport: T) -> Self
-    where
-        T: PacketIo,
-    {
+impl<T: PacketIo> Driver<T> {
+    /// Drives a new session. The first poll tells the handler that it is open.
+    pub(crate) fn start(connection: Arc<Connection>, transport: T) -> Self {
+        let mut driver = Self::new(connection, transport);
+        driver.is_new = true;
+        driver
+    }
+
+    /// Takes over a session from another transport.
+    pub(super) fn new(connection: Arc<Connection>, transport: T) -> Self {
         Self {
-            begins: false,
-            sends_now: T::CAN_SEND_NOW && connection.wire_format.protocol == Protocol::V4,
+            is_new: false,
+            sends_direct: T::CAN_SEND_DIRECT && connection.wire_format.protocol == ProtocolVersion::V4,
             connection,
             transport,
             reader: None,
@@ -110,18 +115,11 @@ impl<T> Driver<T> {
     }
 }
 
-/// Carries a new session over a transport of packets, until its end.
-pub(crate) fn carry<T: PacketIo>(connection: Arc<Connection>, transport: T) -> Driver<T> {
-    let mut driver = Driver::new(connection, transport);
-    driver.begins = true;
-    driver
-}
-
 impl<T: PacketIo> Future for Driver<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::take(self.as_mut().project().begins) {
+        if std::mem::take(self.as_mut().project().is_new) {
             self.connection.opened(cx);
         }
         for _ in 0..ROUNDS {
@@ -151,13 +149,13 @@ impl<T: PacketIo> Future for Driver<T> {
 }
 
 impl<T> Driver<T> {
-    /// Whether others are to be read first.
+    /// Returns `true` if other connections have their turn first.
     #[cold]
     fn waits_for_turn(&self, cx: &Context<'_>) -> bool {
         self.turn.as_ref().is_some_and(|turn| self.connection.engine.turnstile.is_waiting(turn, cx.waker()))
     }
 
-    /// A client that sends much has one turn among the others.
+    /// Queues the connection for another turn, after those of other connections.
     #[cold]
     fn begin_again(self: Pin<&mut Self>, cx: &Context<'_>) {
         let this = self.project();
@@ -174,7 +172,7 @@ impl<T> Driver<T> {
 }
 
 impl<T: PacketIo> Driver<T> {
-    /// Reads and handles a batch of packets. Ready if there may be more.
+    /// Reads and handles a batch of packets. Ready if more input may be available.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Batch> {
         let mut this = self.project();
         let reader = match this.reader {
@@ -182,12 +180,12 @@ impl<T: PacketIo> Driver<T> {
             // A POST may still be under way when the upgrade completes.
             None => match ready!(this.connection.poll_take_reader(cx)) {
                 Some(reader) => this.reader.insert(reader),
-                // The session is over.
+                // The session has ended.
                 None => return Poll::Ready(Batch::Stopped),
             },
         };
         let connection = &**this.connection;
-        // The largest part of the work is in proportion to the bytes: it is not begun before its turn.
+        // Decoding takes time in proportion to the bytes, so much input waits for a turn.
         let must_wait = match this.turn {
             Some(_) => connection.engine.is_shedding(),
             None => *this.holds_input && this.transport.unread_bytes() > READ_BATCH_BYTES,
@@ -223,8 +221,8 @@ impl<T: PacketIo> Driver<T> {
                     connection.engine.meters.received(connection.stream_transport(), &packet);
                     if connection.handle_packet(&packet, true) {
                         let (transport, unflushed) = (this.transport.as_mut(), &mut *this.unflushed);
-                        let mut send = send_now(connection, transport, unflushed);
-                        let mut direct = Direct::new(if *this.sends_now { Some(&mut send) } else { None });
+                        let mut send = try_send_direct(connection, transport, unflushed);
+                        let mut direct = Direct::new(if *this.sends_direct { Some(&mut send) } else { None });
                         reader.receive(packet, &mut direct, cx);
                         is_direct = direct.was_used();
                     }
@@ -232,8 +230,8 @@ impl<T: PacketIo> Driver<T> {
                 Some(Err(error)) => connection.abort(error.cause()),
                 None => connection.abort(CloseCause::TransportClose),
             }
-            // What it led to is given to the transport at once, while it is in the processor's cache. After a direct reply, packets that
-            // other tasks have queued are sent with the next packet, or before the driver rests.
+            // Pass the output to the transport at once, while it is in the CPU cache. After a direct response, packets that other tasks
+            // have queued are sent with the next packet, or before the driver parks.
             if !is_direct {
                 match poll_send(connection, this.transport.as_mut(), this.unflushed, cx) {
                     Poll::Ready(Ok(true)) => {}
@@ -253,8 +251,8 @@ impl<T: PacketIo> Driver<T> {
         }
     }
 
-    /// Writes what waits, flushes once, and goes to sleep. Ready if something is to be done first. `all_read` says whether everything
-    /// has been read that is there, or may be.
+    /// Writes queued packets, flushes and parks. Ready if there is more to do first. `all_read` is `true` if all available input has
+    /// been read.
     fn poll_write(mut self: Pin<&mut Self>, all_read: bool, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let mut this = self.as_mut().project();
@@ -270,19 +268,19 @@ impl<T: PacketIo> Driver<T> {
                 let input = all_read.then(|| held_input(&*this.transport, this.reader.as_deref()));
                 this.connection.note_pressure(flushed, this.transport.as_mut().take_written(), input);
             }
-            match this.connection.rest(cx.waker(), flushed) {
-                Rest::Over => {
+            match this.connection.park(cx.waker(), flushed) {
+                Park::Closed => {
                     self.begin_end();
                     return Poll::Ready(());
                 }
-                Rest::Not => {}
-                Rest::Until { deadline, known } => {
+                Park::HasOutput => {}
+                Park::Until { deadline, known } => {
                     if !known {
                         this.timer.as_mut().reset(Instant::from_std(deadline));
                     } else if !this.timer.is_elapsed() {
                         return Poll::Pending;
                     }
-                    // Whatever budget the task has left: `known` relies on it that the timer has seen the waker.
+                    // Polled outside of tokio's task budget: `known` is only valid if the timer has registered the current waker.
                     ready!(Pin::new(&mut unconstrained(this.timer.as_mut())).poll(cx));
                     if let Some(heard) = this.transport.take_heard() {
                         this.connection.update(|session| session.extend_heartbeat(heard));
@@ -294,7 +292,7 @@ impl<T: PacketIo> Driver<T> {
         Poll::Ready(())
     }
 
-    /// The session is over: its handlers run, and the transport is closed.
+    /// Finishes the connection after its session has ended, and begins to close the transport.
     fn begin_end(mut self: Pin<&mut Self>) {
         if self.turn.is_some() {
             self.as_mut().end_turn();
@@ -303,53 +301,52 @@ impl<T: PacketIo> Driver<T> {
         this.connection.finish();
         *this.reader = None;
         *this.held = None;
-        // Closing may take a while, and the peer's message is of no use any more.
+        // Closing may take a while. Do not keep the input meanwhile.
         if this.transport.unread_bytes() > READ_BATCH_BYTES {
             this.transport.as_mut().forget_unread();
         }
-        *this.closing = Some(Closing::Telling);
+        *this.closing = Some(Closing::SendingClose);
     }
 
     fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.as_mut().poll_close(cx).is_ready() {
             return Poll::Ready(());
         }
-        // Not before: mostly the peer is gone by now, and a timer may wake the thread that keeps the time.
+        // The timer is armed only now. Usually the peer has already closed, and arming a timer may wake tokio's time driver.
         let mut this = self.project();
         if !std::mem::replace(this.closing_is_timed, true) {
             this.timer.as_mut().reset(Instant::now() + CLOSE_TIMEOUT);
         }
-        // Whatever budget is left by a peer that goes on sending.
+        // Polled outside of tokio's task budget, which a peer that keeps sending may have used up.
         Pin::new(&mut unconstrained(this.timer)).poll(cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        if *this.closing == Some(Closing::Telling) {
+        if *this.closing == Some(Closing::SendingClose) {
             if ready!(this.transport.as_mut().poll_close(cx)).is_err() {
                 return Poll::Ready(());
             }
-            *this.closing = Some(Closing::Waiting);
+            *this.closing = Some(Closing::Draining);
         }
         for _ in 0..READ_BATCH {
             if !matches!(ready!(this.transport.as_mut().poll_next(cx)), Some(Ok(_))) {
                 return Poll::Ready(());
             }
         }
-        // The peer goes on sending: other tasks run first.
+        // The peer keeps sending: let other tasks run.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-/// Whether a batch has taken its time since this was first asked.
+/// Returns `true` if a batch has taken too long since the first call for it.
 #[inline(never)]
 fn takes_long(begin: &mut Option<Instant>) -> bool {
     begin.get_or_insert_with(Instant::now).elapsed() > READ_BATCH_TIME
 }
 
-/// What has been read and not been handled: part of a frame, a packet without all of its attachments, an event that may not start
-/// yet.
+/// Returns the unhandled input: part of a frame, a packet without all of its attachments, an event that cannot start yet.
 fn held_input<T: PacketIo>(transport: &T, reader: Option<&dyn Reader>) -> HeldInput {
     let unread = transport.unread_bytes();
     let mut held = reader.map_or(HeldInput::default(), |reader| reader.held());
@@ -358,30 +355,30 @@ fn held_input<T: PacketIo>(transport: &T, reader: Option<&dyn Reader>) -> HeldIn
     held
 }
 
-/// Returns a function that sends past the outbox, if nothing waits in it and the transport has room.
-fn send_now<'a, T: PacketIo>(
+/// Returns a function that bypasses the outbox if the outbox is empty and the transport has room.
+fn try_send_direct<'a, T: PacketIo>(
     connection: &'a Connection,
     mut transport: Pin<&'a mut T>,
     unflushed: &'a mut bool,
 ) -> impl FnMut(&[u8], &[Packet]) -> bool + 'a {
     move |text, attachments| {
-        let sent = connection.passes_outbox() && transport.as_mut().send_now(text, attachments);
+        let sent = connection.try_bypass() && transport.as_mut().try_send_direct(text, attachments);
         if sent {
             *unflushed = true;
-            OutboxDepth::passed(&connection.engine.meters, text, attachments);
+            SendMeter::bypassed(&connection.engine.meters, text, attachments);
         }
         sent
     }
 }
 
-/// Gives the transport what there is to send. Answers whether the session is open.
+/// Passes queued packets to the transport. Returns `false` if the session has ended.
 fn poll_send<T: PacketIo>(
     connection: &Connection,
     mut transport: Pin<&mut T>,
     unflushed: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, TransportError>> {
-    let mut taken = OutboxDepth::before(|| connection.inspect(Session::buffered_bytes));
+    let mut taken = SendMeter::before(|| connection.inspect(Session::buffered_bytes));
     for _ in 0..SEND_BATCH {
         ready!(transport.as_mut().poll_ready(cx))?;
         match connection.pop_output() {
@@ -394,20 +391,20 @@ fn poll_send<T: PacketIo>(
                 }
             }
             Output::Nothing => break,
-            Output::Over => return Poll::Ready(Ok(false)),
+            Output::Closed => return Poll::Ready(Ok(false)),
         }
     }
     Poll::Ready(Ok(true))
 }
 
-/// Gives the transport what there is to send, and has it written.
+/// Passes queued packets to the transport and flushes it.
 fn poll_flush<T: PacketIo>(
     connection: &Connection,
     mut transport: Pin<&mut T>,
     unflushed: &mut bool,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), TransportError>> {
-    // What has been given to the transport while packets were read is written first: mostly that was all.
+    // Flush what was already written while reading; usually the outbox is empty.
     if !*unflushed {
         ready!(poll_send(connection, transport.as_mut(), unflushed, cx))?;
     }
@@ -418,7 +415,7 @@ fn poll_flush<T: PacketIo>(
     Poll::Ready(Ok(()))
 }
 
-/// A task that is dropped, by a runtime that ends, leaves nothing behind.
+/// Ends the connection, also if the runtime drops the task.
 #[pinned_drop]
 impl<T> PinnedDrop for Driver<T> {
     fn drop(mut self: Pin<&mut Self>) {

@@ -1,6 +1,13 @@
 use crate::engine::CloseCause;
 
-/// Why a transport failed.
+/// Error of a transport that is passed to [`SocketIo::accept`](crate::SocketIo::accept).
+///
+/// ```
+/// use tower_socketio::TransportError;
+///
+/// let error = TransportError::new("the pipe is broken");
+/// assert_eq!(error.to_string(), "the pipe is broken");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct TransportError {
@@ -9,14 +16,14 @@ pub struct TransportError {
 }
 
 impl TransportError {
-    /// The connection broke, or the rules of the transport were broken: the sockets are disconnected with "transport
-    /// error" and this detail.
+    /// Creates the error of a failed connection. The client's sockets are disconnected with "transport error" and this detail.
     #[must_use]
     pub const fn new(detail: &'static str) -> Self {
         Self { detail, parse: false }
     }
 
-    /// What arrived is no Engine.IO packet: the sockets are disconnected with "parse error" and this detail.
+    /// Creates the error of data that is not an Engine.IO packet. The client's sockets are disconnected with "parse error" and this
+    /// detail.
     #[must_use]
     pub const fn parse(detail: &'static str) -> Self {
         Self { detail, parse: true }

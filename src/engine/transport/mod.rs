@@ -1,4 +1,4 @@
-//! The only code that awaits IO: it carries packets between a session and the wire, and decides nothing.
+//! Transports: they move packets between a session and the network. The only code of the engine that awaits IO.
 
 mod driver;
 mod error;
@@ -12,16 +12,16 @@ mod websocket;
 
 pub use self::error::TransportError;
 pub(crate) use self::{
-    driver::carry,
+    driver::Driver,
     packet_io::{CLOSE_TIMEOUT, Foreign},
-    polling::{PollFuture, PostFuture, watch},
+    polling::{PollFuture, PostFuture, keep_time},
     served::{Activity, InUse, ServedIo},
     upgrade::{WebSocketUpgrade, is_extended_connect, is_websocket_request},
 };
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz {
-    //! What the fuzz target of the WebSocket decoder needs.
+    //! Re-exports for the fuzz target of the WebSocket decoder.
 
     pub(crate) use super::websocket::fuzz::{Decoded, decode};
 }

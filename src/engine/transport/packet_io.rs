@@ -15,36 +15,36 @@ use super::error::TransportError;
 /// How long the peer may take to read the end of its connection.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A transport of packets, as a driver needs it.
+/// A transport that a [`Driver`](super::Driver) drives.
 pub(crate) trait PacketIo:
     Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>
 {
-    /// Whether [`send_now`](Self::send_now) may succeed.
-    const CAN_SEND_NOW: bool = false;
+    /// Whether [`try_send_direct`](Self::try_send_direct) may succeed.
+    const CAN_SEND_DIRECT: bool = false;
 
-    /// Sends a text and its attachments past the sink, all or none, if there is room. Returns whether it did.
-    fn send_now(self: Pin<&mut Self>, _text: &[u8], _attachments: &[Packet]) -> bool {
+    /// Writes a text and its attachments, all or none, bypassing the sink. Returns `false` if there is no room.
+    fn try_send_direct(self: Pin<&mut Self>, _text: &[u8], _attachments: &[Packet]) -> bool {
         false
     }
 
-    /// Bytes that have been read and not been taken: part of a message, unless more has been read than taken.
+    /// Returns the number of bytes that have been read, but not returned as packets.
     fn unread_bytes(&self) -> usize {
         0
     }
 
-    /// Returns when something that is no packet arrived last, if it did since the last call.
+    /// Returns when a frame that is not a packet, such as a WebSocket ping, last arrived since the previous call.
     fn take_heard(self: Pin<&mut Self>) -> Option<Instant> {
         None
     }
 
-    /// Drops what has been read and not been taken, and what follows it: the session is over.
+    /// Drops unread bytes, now and from now on, because the session has ended.
     fn forget_unread(self: Pin<&mut Self>) {}
 
     /// Returns whether anything has been written since the last call.
     fn take_written(self: Pin<&mut Self>) -> bool;
 }
 
-/// A transport that was given to [`SocketIo::accept`](crate::SocketIo::accept).
+/// A transport that was passed to [`SocketIo::accept`](crate::SocketIo::accept).
 #[pin_project]
 pub(crate) struct Foreign<T> {
     #[pin]

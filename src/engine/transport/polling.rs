@@ -1,4 +1,4 @@
-//! Long-polling: a GET that waits for packets, a POST that brings some.
+//! Long-polling: GET requests that wait for packets, and POST requests with packets.
 
 use std::{
     fmt,
@@ -19,23 +19,22 @@ use crate::{
         CloseCause, Connection, Direct, HeldInput, Payload, PayloadDecoder, Reader, Session, Transport,
         connection::{Turn, UNCOUNTED},
         encode_payload,
-        observe::OutboxDepth,
+        observe::SendMeter,
     },
     util::now,
 };
 
 use super::driver::{READ_BATCH, READ_BATCH_BYTES};
 
-/// Keeps the time of a session that is on long-polling, and ends it. The task ends when the session does, or moves to
-/// another transport.
-pub(crate) fn watch(connection: Arc<Connection>) -> impl Future<Output = ()> {
-    // Made before the first poll: a task may be dropped without one.
-    let guard = WatchGuard(connection);
+/// The timer task of a session on long-polling. It finishes the connection, and ends when the session ends or is upgraded.
+pub(crate) fn keep_time(connection: Arc<Connection>) -> impl Future<Output = ()> {
+    // Created before the first poll: a task may be dropped without being polled.
+    let guard = PollingGuard(connection);
     async move {
         let connection = &guard.0;
         let mut timer = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {
-            while let Some(deadline) = connection.rest_polling(cx.waker()) {
+            while let Some(deadline) = connection.park_polling(cx.waker()) {
                 timer.as_mut().reset(Instant::from_std(deadline));
                 ready!(timer.as_mut().poll(cx));
                 connection.handle_timeout(now(), true);
@@ -46,10 +45,10 @@ pub(crate) fn watch(connection: Arc<Connection>) -> impl Future<Output = ()> {
     }
 }
 
-/// Ends the connection with its task, unless another transport carries it.
-struct WatchGuard(Arc<Connection>);
+/// Ends the connection when its task ends, unless another transport carries it.
+struct PollingGuard(Arc<Connection>);
 
-impl Drop for WatchGuard {
+impl Drop for PollingGuard {
     fn drop(&mut self) {
         self.0.update(|session| {
             if session.is_polling() {
@@ -63,14 +62,14 @@ impl Drop for WatchGuard {
     }
 }
 
-/// A pending GET: waits until there is something to send.
+/// A pending GET: waits for packets to send.
 pub(crate) struct PollFuture {
     connection: Arc<Connection>,
     answered: bool,
 }
 
 impl PollFuture {
-    /// Begins a poll; fails if another one is pending, which ends the session.
+    /// Begins a poll. Fails if another one is pending, and ends the session.
     pub(crate) fn begin(connection: Arc<Connection>) -> Result<Self, StatusCode> {
         if connection.update(Session::poll_begin) {
             Ok(Self { connection, answered: false })
@@ -84,9 +83,9 @@ impl Future for PollFuture {
     type Output = Payload;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Payload> {
-        let depth = OutboxDepth::before(|| self.connection.inspect(Session::buffered_bytes));
+        let depth = SendMeter::before(|| self.connection.inspect(Session::buffered_bytes));
         let packets = ready!(self.connection.poll_answer(cx.waker()));
-        depth.taken_by_poll(&self.connection.engine.meters, &packets);
+        depth.polled(&self.connection.engine.meters, &packets);
         self.answered = true;
         Poll::Ready(encode_payload(&self.connection.wire_format, packets))
     }
@@ -106,9 +105,9 @@ impl fmt::Debug for PollFuture {
     }
 }
 
-/// A POST: reads the body, then handles its packets one after the other.
+/// A POST: reads the body, then handles its packets in order.
 ///
-/// If it is dropped before it has ended, the client has gone, and the session ends: packets might be missing.
+/// If it is dropped before it completes, the client has aborted the request. The session ends, because packets may be missing.
 #[pin_project(PinnedDrop)]
 pub(crate) struct PostFuture<B> {
     connection: Arc<Connection>,
@@ -116,19 +115,19 @@ pub(crate) struct PostFuture<B> {
     body: B,
     octet_stream: bool,
     received: BytesMut,
-    /// Of the body.
+    /// The length of the body.
     length: usize,
     packets: Option<PayloadDecoder>,
-    /// There is more to handle than fits into one turn.
+    /// The connection's turn, if the body has more packets than fit into one batch.
     turn: Option<Turn>,
     reader: Option<Box<dyn Reader>>,
-    /// What has arrived counts among what the connection holds.
+    /// Whether the body is charged as unhandled input.
     held: bool,
     done: bool,
 }
 
 impl<B> PostFuture<B> {
-    /// Begins a POST; fails if another one is under way, which ends the session.
+    /// Begins a POST. Fails if another one is in progress, and ends the session.
     pub(crate) fn begin(connection: Arc<Connection>, octet_stream: bool, body: B) -> Result<Self, StatusCode> {
         if !connection.update(Session::post_begin) {
             return Err(StatusCode::BAD_REQUEST);
@@ -150,9 +149,8 @@ impl<B> PostFuture<B> {
 }
 
 impl<B: Body> Future for PostFuture<B> {
-    /// 200: everything has been handled. 400: the payload is malformed, or the session has ended or moved to a WebSocket
-    /// before the payload was there. 413: the payload is too
-    /// large, and nothing of it has been handled.
+    /// 200 if all packets have been handled. 400 if the payload is malformed, or if the session has ended or been upgraded before
+    /// the payload was read. 413 if the payload is too large; then no packet has been handled.
     type Output = StatusCode;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<StatusCode> {
@@ -199,8 +197,8 @@ impl<B: Body> PostFuture<B> {
                         return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));
                     }
                     if this.received.is_empty() && this.body.is_end_stream() {
-                        // A copy in its final size: it is a part of the HTTP server's read buffer, which may be much
-                        // larger than what a handler keeps of it.
+                        // Copied, because it is a slice of the HTTP server's read buffer, which may be much larger than
+                        // what a handler keeps of it.
                         if data.chunk().len() == data.remaining() {
                             break Bytes::copy_from_slice(data.chunk());
                         }
@@ -254,7 +252,7 @@ impl<B: Body> PostFuture<B> {
                 return Poll::Pending;
             }
             if handled == READ_BATCH || bytes >= READ_BATCH_BYTES || handled > 0 && connection.engine.is_shedding() {
-                // A payload may hold as many packets as it has bytes.
+                // Other tasks run: the number of packets in a payload is limited by its bytes only.
                 *this.turn = Some(turnstile.again(this.turn.take(), cx.waker()));
                 return Poll::Pending;
             }

@@ -9,20 +9,19 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::time::sleep;
 
-use crate::engine::{Connection, Packet, ProbeStep, Transport};
+use crate::engine::{Connection, Packet, ProbeAction, Transport};
 
 use super::TransportError;
 
-/// Tries a WebSocket for a session that is on long-polling. Answers whether it carries the session from now on.
+/// Probes a WebSocket for a session on long-polling. Returns `true` if the session has been upgraded.
 ///
-/// Engine.IO protocol 4, section "Upgrade". Until the client's `5` nothing changes for the session, whatever happens
-/// here: the WebSocket may fail, fall silent or talk nonsense.
+/// Engine.IO protocol 4, section "Upgrade". The session does not change before the client's `5`, whatever the WebSocket does.
 pub(super) async fn probe<T>(connection: &Arc<Connection>, transport: &mut T) -> bool
 where
     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError> + Unpin,
 {
     let mut timeout = pin!(sleep(connection.engine.config.upgrade_timeout));
-    // The time is up, or the session has ended.
+    // The timeout has passed, or the session has ended.
     let mut is_over = |cx: &mut Context<'_>| connection.watch_probe(cx.waker()) || timeout.as_mut().poll(cx).is_ready();
     loop {
         let packet = poll_fn(|cx| match is_over(cx) {
@@ -33,7 +32,7 @@ where
             return false;
         };
         match connection.update(|session| session.probe_packet(&packet)) {
-            ProbeStep::Reply(reply) => {
+            ProbeAction::Send(reply) => {
                 let mut sending = pin!(send(transport, reply));
                 let sent = poll_fn(|cx| match is_over(cx) {
                     true => Poll::Ready(false),
@@ -43,7 +42,7 @@ where
                     return false;
                 }
             }
-            ProbeStep::Upgraded => {
+            ProbeAction::Upgrade => {
                 connection.engine.meters.upgraded(connection.wire_format.protocol);
                 connection.change_driver();
                 if let Some(peer) = connection.peer() {
@@ -51,7 +50,7 @@ where
                 }
                 return true;
             }
-            ProbeStep::Fail => return false,
+            ProbeAction::Close => return false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A TCP connection of our own HTTP server, which knows when it was last of use.
+//! The TCP connections of [`SocketIoService::serve`](crate::SocketIoService::serve), with the times of their last activity.
 
 use std::{
     io,
@@ -15,37 +15,37 @@ use tokio::{net::TcpStream, time::Instant};
 
 use crate::engine::ConnectionTimeouts;
 
-/// A TCP connection that tells its [`Activity`] what it does.
+/// A TCP connection that reports to its [`Activity`].
 #[derive(Debug)]
 pub(crate) struct ServedIo {
     io: TokioIo<TcpStream>,
     activity: Arc<Activity>,
 }
 
-/// What a connection is waiting for, and since when.
+/// What an HTTP connection waits for, and since when.
 ///
 /// ```text
-///   accepted ──▶ no request yet ──▶ request under way ◀──▶ idle
+///   accepted ──▶ no request yet ──▶ request in progress ◀──▶ idle
 ///                                                    bytes arrive │ ▲
-///                                                                 ▼ │ a request begins
-///                                                           head under way
+///                                                                 ▼ │ request begins
+///                                                          head in progress
 /// ```
 #[derive(Debug)]
 pub(crate) struct Activity {
-    state: Mutex<State>,
-    /// The task of the connection, which streams of HTTP/2 do not share.
+    state: Mutex<ActivityState>,
+    /// The task of the connection. Streams of HTTP/2 have other tasks.
     task: AtomicWaker,
 }
 
 #[derive(Debug)]
-struct State {
-    /// Requests that are being answered, and streams of HTTP/2 that have become WebSockets.
+struct ActivityState {
+    /// The number of requests in progress, and of HTTP/2 streams that have become WebSockets.
     in_use: usize,
     waiting: Waiting,
     since: Instant,
-    /// Since when the peer has taken nothing of what is to be written.
+    /// The time since which the peer accepts no bytes.
     blocked: Option<Instant>,
-    /// Over HTTP/2, bytes that arrive between two requests need not belong to a head.
+    /// Over HTTP/2, bytes between two requests need not belong to a head.
     is_http2: bool,
 }
 
@@ -57,34 +57,35 @@ enum Waiting {
     Request,
 }
 
-/// When a connection has been silent for too long.
+/// The time at which a silent connection is closed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     pub(crate) at: Instant,
-    /// It is between two requests, so that it can be closed in order.
+    /// The connection is between two requests, so that it can be shut down gracefully.
     pub(crate) is_idle: bool,
 }
 
-/// Something that a connection is needed for, as long as this exists.
+/// Marks the connection as in use until dropped.
 #[derive(Debug)]
 pub(crate) struct InUse(Arc<Activity>);
 
 impl Activity {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { in_use: 0, waiting: Waiting::Head, since: Instant::now(), blocked: None, is_http2: false };
+        let state =
+            ActivityState { in_use: 0, waiting: Waiting::Head, since: Instant::now(), blocked: None, is_http2: false };
         Arc::new(Self { state: Mutex::new(state), task: AtomicWaker::new() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ActivityState> {
         self.state.lock()
     }
 
-    /// Wakes the task when the connection is not in use any more.
+    /// Registers the task, which is woken when the connection is no longer in use.
     pub(crate) fn watch(&self, task: &Waker) {
         self.task.register(task);
     }
 
-    /// A request begins.
+    /// Records the beginning of a request.
     pub(crate) fn begin(self: &Arc<Self>, is_http2: bool) -> InUse {
         let mut state = self.state();
         state.in_use += 1;
@@ -92,7 +93,7 @@ impl Activity {
         InUse(self.clone())
     }
 
-    /// When the connection is to be closed if nothing happens until then. `None`: it is in use.
+    /// Returns the time at which the connection is closed if nothing happens before, or `None` if it is in use.
     pub(crate) fn deadline(&self, timeouts: &ConnectionTimeouts) -> Option<Deadline> {
         let state = self.state();
         match (state.blocked, state.waiting) {
@@ -196,7 +197,7 @@ mod tests {
         write: Duration::from_secs(100),
     };
 
-    /// How many seconds are left.
+    /// Returns the seconds that are left.
     fn left(activity: &Activity) -> Option<u64> {
         activity.deadline(&TIMEOUTS).map(|deadline| (deadline.at - Instant::now()).as_secs())
     }
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_waited_for_by_what_it_is_at() {
+    async fn the_timeout_depends_on_what_the_connection_waits_for() {
         let activity = Activity::new();
         activity.read();
         assert_eq!(left(&activity), Some(1));
@@ -221,7 +222,7 @@ mod tests {
         assert_eq!(left(&activity), Some(10));
         second().await;
         assert_eq!(left(&activity), Some(9));
-        // The time for a head begins with its first byte, and does not begin again with the others.
+        // The timeout for a head begins with its first byte, and is not restarted by the others.
         activity.read();
         assert_eq!(left(&activity), Some(1));
         second().await;
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_cannot_be_written_counts_from_the_last_byte_that_could() {
+    async fn the_write_timeout_begins_with_the_last_byte_that_was_written() {
         let activity = Activity::new();
         let _request = activity.begin(false);
         assert!(activity.wrote(Poll::<()>::Pending).is_pending());
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn between_two_requests_of_http_2_no_head_begins() {
+    async fn bytes_between_two_requests_of_http_2_are_not_a_head() {
         let activity = Activity::new();
         drop(activity.begin(true));
         second().await;

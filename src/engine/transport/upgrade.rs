@@ -1,4 +1,4 @@
-//! The opening handshake of WebSocket. RFC 6455, section 4.2; over HTTP/2, RFC 8441, section 5.
+//! The WebSocket opening handshake. RFC 6455, section 4.2; over HTTP/2, RFC 8441, section 5.
 
 use std::{
     future::Future,
@@ -13,24 +13,18 @@ use pin_project::pin_project;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    engine::{BadUpgrade, CloseCause, Connection, Session},
+    engine::{CloseCause, Connection, Session, UpgradeError},
     util::log,
 };
 
-use super::{
-    driver::{Driver, carry},
-    probe::probe,
-    served::InUse,
-    upgraded::UpgradedIo,
-    websocket::WebSocket,
-};
+use super::{driver::Driver, probe::probe, served::InUse, upgraded::UpgradedIo, websocket::WebSocket};
 
-/// Whether a request asks for a WebSocket.
+/// Returns `true` if a request asks for a WebSocket.
 pub(crate) fn is_websocket_request(parts: &Parts) -> bool {
     has_token(&parts.headers, &header::UPGRADE, "websocket") || is_extended_connect(parts)
 }
 
-/// Whether a request asks for a WebSocket in the manner of HTTP/2. RFC 8441, section 4.
+/// Returns `true` if a request is an extended CONNECT for a WebSocket. RFC 8441, section 4.
 #[cfg(feature = "http2")]
 pub(crate) fn is_extended_connect(parts: &Parts) -> bool {
     let protocol = parts.extensions.get::<hyper::ext::Protocol>();
@@ -42,64 +36,64 @@ pub(crate) fn is_extended_connect(_: &Parts) -> bool {
     false
 }
 
-/// Whether a header that is a list of tokens holds one, whatever its case.
+/// Returns `true` if a header that is a list of tokens contains `token`, ignoring case.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
-/// An opening handshake that has been checked, so that it can be accepted.
+/// A valid opening handshake, which can be accepted.
 #[derive(Debug)]
 pub(crate) struct WebSocketUpgrade {
     on_upgrade: OnUpgrade,
-    /// There is none over HTTP/2, where nothing is switched: the stream carries the WebSocket from the start.
+    /// `None` over HTTP/2, where the stream carries the WebSocket without switching protocols.
     accept_key: Option<HeaderValue>,
     subprotocol: Option<HeaderValue>,
-    /// Over HTTP/2, on our own server: the connection that the stream is a part of.
+    /// Over HTTP/2 with [`serve`](crate::SocketIoService::serve): keeps the connection of the stream open.
     in_use: Option<Arc<InUse>>,
 }
 
 impl WebSocketUpgrade {
-    /// Checks a request and takes the connection out of it.
-    pub(crate) fn check(parts: &mut Parts) -> Result<Self, BadUpgrade> {
-        let bad = |status, message| Err(BadUpgrade { status, message });
+    /// Validates a request and takes its `OnUpgrade` extension.
+    pub(crate) fn check(parts: &mut Parts) -> Result<Self, UpgradeError> {
+        let invalid = |status, message| Err(UpgradeError { status, message });
         let headers = &parts.headers;
         let is_switch = !is_extended_connect(parts);
         if is_switch && parts.method != Method::GET {
-            return bad(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake is a GET");
+            return invalid(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket handshake must be a GET request");
         }
         if is_switch && !has_token(headers, &header::CONNECTION, "upgrade") {
-            return bad(StatusCode::BAD_REQUEST, "the Connection header does not say upgrade");
+            return invalid(StatusCode::BAD_REQUEST, "the Connection header does not contain `upgrade`");
         }
         if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-            return bad(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Version is not 13");
+            return invalid(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Version is not 13");
         }
         let accept_key = match headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24) {
             _ if !is_switch => None,
             Some(key) => {
                 Some(HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value"))
             }
-            None => return bad(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key is missing or malformed"),
+            None => return invalid(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key is missing or malformed"),
         };
         let subprotocol = first_subprotocol(headers);
         let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
-            return bad(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded");
+            return invalid(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded");
         };
         let in_use = parts.extensions.remove::<Arc<InUse>>();
         Ok(Self { on_upgrade, accept_key, subprotocol, in_use })
     }
 
-    /// Opens a session on the WebSocket, and answers 101; over HTTP/2, 200.
+    /// Opens a session on the WebSocket. The response has status 101, or 200 over HTTP/2.
     pub(crate) fn open<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
         self.accept(connection, Purpose::Opening)
     }
 
-    /// Tries the WebSocket for a session that is on long-polling, and answers likewise.
+    /// Probes the WebSocket for a session on long-polling.
     pub(crate) fn probe<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
         self.accept(connection, Purpose::Probing)
     }
 
-    /// Responds with 101 and closes the WebSocket at once: its session has another one.
+    /// Responds with 101 and closes the WebSocket at once, because its session has another one.
     pub(crate) fn dismiss<B: Default>(self, connection: Arc<Connection>) -> Response<B> {
         self.accept(connection, Purpose::Dismissing)
     }
@@ -116,30 +110,30 @@ impl WebSocketUpgrade {
         if let Some(subprotocol) = self.subprotocol {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }
-        // Made before the first poll: a task may be dropped without one.
-        let begun = Begun { connection, purpose, in_use: self.in_use, over: false };
+        // Created before the first poll: a task may be dropped without being polled.
+        let begun = UpgradeGuard { connection, purpose, in_use: self.in_use, over: false };
         tokio::spawn(WebSocketTask::Waiting { on_upgrade: self.on_upgrade, begun });
         response
     }
 }
 
-/// Node's server takes the first subprotocol that is offered.
+/// Returns the first subprotocol that the client offers, as Node's server does.
 fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.as_bytes();
     let first = offered.split(|byte| *byte == b',').next()?.trim_ascii();
     HeaderValue::from_bytes(first).ok().filter(|first| !first.is_empty())
 }
 
-/// The task of a WebSocket connection. It is as large as its largest part: most connections are idle.
+/// The task of a WebSocket connection. The driver is stored inline, because nearly all tasks are in that state.
 #[expect(clippy::large_enum_variant, reason = "it is the driver for nearly all of its life")]
 #[pin_project(project = TaskProjection, project_replace = TaskReplaced)]
 enum WebSocketTask {
-    /// HTTP still has the connection.
+    /// The HTTP server still owns the connection.
     Waiting {
         on_upgrade: OnUpgrade,
-        begun: Begun,
+        begun: UpgradeGuard,
     },
-    /// The WebSocket is tried. Answers what it is, if it carries the session from now on.
+    /// The WebSocket is probed or closed. The future returns it if the session has been upgraded.
     Probing(Pin<Box<dyn Future<Output = Option<WebSocket<UpgradedIo>>> + Send>>, Arc<Connection>),
     Driving(#[pin] Driver<WebSocket<UpgradedIo>>),
     Over,
@@ -180,30 +174,30 @@ impl WebSocketTask {
     }
 }
 
-/// The largest message in bytes before the client has completed an upgrade. It has nothing longer to say than `2probe`.
+/// The maximum size of a message in bytes before the upgrade is complete. The longest valid one is `2probe`.
 const MAX_PROBE: usize = 64;
 
-/// What a task has begun, and ends if no driver takes over: the connection may never be upgraded.
-struct Begun {
+/// Reverts what the handshake has begun unless a driver takes over, because the HTTP server may never hand over the connection.
+struct UpgradeGuard {
     connection: Arc<Connection>,
     purpose: Purpose,
     in_use: Option<Arc<InUse>>,
     over: bool,
 }
 
-/// What a WebSocket is to its session.
+/// What a WebSocket is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    /// It carries the session from the start.
+    /// It carries a new session.
     Opening,
-    /// It is tried. If that fails, the session itself lives on.
+    /// It is probed. If that fails, the session stays open.
     Probing,
-    /// It is closed, and the session does not notice.
+    /// It is closed, without an effect on the session.
     Dismissing,
 }
 
-impl Begun {
-    /// A driver takes over.
+impl UpgradeGuard {
+    /// Disarms the guard: a driver takes over.
     fn hand_over(mut self) {
         self.over = true;
     }
@@ -215,7 +209,7 @@ impl Begun {
         if self.purpose == Purpose::Opening {
             let websocket = WebSocket::new(io, read, max_payload, connection.wire_format.clone());
             self.hand_over();
-            return WebSocketTask::Driving(carry(connection, websocket));
+            return WebSocketTask::Driving(Driver::start(connection, websocket));
         }
         let mut websocket = WebSocket::new(io, read, MAX_PROBE, connection.wire_format.clone());
         let probed = connection.clone();
@@ -233,7 +227,7 @@ impl Begun {
     }
 }
 
-impl Drop for Begun {
+impl Drop for UpgradeGuard {
     fn drop(&mut self) {
         match (self.over, self.purpose) {
             (true, _) | (false, Purpose::Dismissing) => {}
@@ -251,7 +245,7 @@ impl Drop for Begun {
 mod tests {
     use super::*;
 
-    /// Most of what an idle connection takes is here.
+    /// These types are most of the memory of an idle connection.
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<WebSocketTask>() <= 400, "{}", size_of::<WebSocketTask>());

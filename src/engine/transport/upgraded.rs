@@ -14,30 +14,30 @@ use tokio::{
 };
 
 use super::served::{InUse, ServedIo};
-/// The most that is written at once to what is not TCP. On a stream of HTTP/2, hyper copies two writes before it waits for the peer's
-/// window, and keeps them until the window opens or the HTTP/2 connection ends, even if the stream has been dropped.
+/// The maximum size of a write to a stream that is not TCP. On an HTTP/2 stream, hyper copies two writes before it waits for the
+/// peer's window, and keeps them until the window opens or the connection ends, even if the stream has been dropped.
 const OTHER_WRITE: usize = 16 * 1024;
 
-/// A connection after its upgrade.
+/// A connection that the HTTP server has handed over.
 #[derive(Debug)]
 pub(super) enum UpgradedIo {
-    /// Without the layers that HTTP needed.
+    /// Unwrapped from the types of the HTTP server.
     Tcp(TcpStream),
     Other(Box<Other>),
 }
 
-/// A stream of HTTP/2, or a connection of another server than hyper's.
+/// An HTTP/2 stream, or a connection of an unknown type.
 #[derive(Debug)]
 pub(super) struct Other {
     io: TokioIo<Upgraded>,
-    /// The connection that the stream is a part of is needed.
+    /// Keeps the HTTP/2 connection of the stream open.
     _in_use: Option<Arc<InUse>>,
 }
 
 impl UpgradedIo {
-    /// Takes the connection over from HTTP, with what has been read of it already.
+    /// Takes over a connection from the HTTP server. Also returns the bytes that have been read already.
     pub(super) fn new(upgraded: Upgraded, in_use: Option<Arc<InUse>>) -> (Self, Bytes) {
-        // As our own server has it, as axum's has it, and as hyper's has it.
+        // In turn: `SocketIoService::serve`, axum's server, and hyper's.
         let upgraded = match auto::upgrade::downcast::<ServedIo>(upgraded) {
             Ok(auto::upgrade::Parts { io, read_buf, .. }) => return (Self::Tcp(io.into_tcp()), read_buf),
             Err(upgraded) => upgraded,

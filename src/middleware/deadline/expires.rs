@@ -2,16 +2,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::util::now;
 
-/// The moment at which a socket's token expires.
+/// The time at which a socket's token expires.
 ///
-/// Made from a `SystemTime`, from an `Instant`, from the seconds of a token's `exp` claim ([`unix`](Self::unix)), or from the
-/// time that is left ([`after`](Self::after)). Times of the wall clock are taken as what is left of them now: a clock that is
-/// set later moves nothing. A time that no clock can count never comes.
+/// Created from the seconds of a token's `exp` claim ([`unix`](Self::unix)), from a duration ([`after`](Self::after)), from a
+/// `SystemTime` or from an `Instant`. Wall clock times are converted at once, so later changes of the clock have no effect. Times
+/// that the clock cannot represent never come.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use tower_socketio::middleware::Expires;
+///
+/// let from_claim = Expires::unix(1_900_000_000);
+/// let in_an_hour = Expires::after(Duration::from_secs(3600));
+/// let at: Expires = (SystemTime::now() + Duration::from_secs(3600)).into();
+/// # let _ = (from_claim, in_an_hour, at);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Expires(Option<Instant>);
 
 impl Expires {
-    /// So many seconds after the beginning of 1970, UTC: the `exp` claim of a JSON Web Token.
+    /// Creates the time from seconds since the Unix epoch, as in the `exp` claim of a JSON Web Token.
     #[must_use]
     pub fn unix(seconds: u64) -> Self {
         match SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) {
@@ -20,13 +30,13 @@ impl Expires {
         }
     }
 
-    /// After this time.
+    /// Creates the time that is a duration from now.
     #[must_use]
     pub fn after(time: Duration) -> Self {
         Self(now().checked_add(time))
     }
 
-    /// `None` if it never comes.
+    /// Returns the instant, or `None` if it never comes.
     pub(super) fn instant(self) -> Option<Instant> {
         self.0
     }
@@ -61,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_that_no_clock_can_count_never_come() {
+    fn times_that_the_clock_cannot_represent_never_come() {
         assert_eq!(Expires::unix(u64::MAX).instant(), None);
         assert_eq!(Expires::after(Duration::MAX).instant(), None);
         assert!(Expires::after(Duration::MAX).is_after(Expires::after(Duration::ZERO)));
@@ -69,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past_is_past() {
+    fn times_in_the_past_are_past() {
         let hour = Duration::from_secs(3600);
         assert!(Expires::unix(0).is_past());
         assert!(Expires::from(SystemTime::now() - hour).is_past());

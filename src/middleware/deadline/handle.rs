@@ -10,54 +10,54 @@ use crate::{SocketRef, server::Socket, util::log};
 
 use super::Expires;
 
-/// When a socket is disconnected. Cloning is cheap; it does not keep the socket.
+/// A handle to the deadline at which a socket is disconnected. Cloning is cheap. It does not keep the socket alive.
 ///
-/// [`DeadlineLayer`](super::DeadlineLayer) puts it on each socket: `Extension<Deadline>` extracts it in `on_connect` and in
-/// event handlers, and `socket.extensions().get::<Deadline>()` gives it elsewhere.
+/// [`DeadlineLayer`](super::DeadlineLayer) adds it to each socket. Use the extractor `Extension<DeadlineHandle>` in `on_connect`
+/// and event handlers, or `socket.extensions().get::<DeadlineHandle>()`.
 ///
-/// While there is a deadline the socket has a task with a timer, which ends with the socket; one that has none costs nothing.
+/// While a socket has a deadline, it has a timer task, which ends with the socket.
 #[derive(Clone)]
-pub struct Deadline(Arc<Shared>);
+pub struct DeadlineHandle(Arc<DeadlineTask>);
 
-struct Shared {
+struct DeadlineTask {
     socket: Weak<Socket>,
     event: Option<Arc<str>>,
-    state: Mutex<State>,
-    /// The timer has to look at the state again.
+    state: Mutex<DeadlineState>,
+    /// Wakes the timer task after a change of the state.
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct DeadlineState {
     expires: Option<Expires>,
-    /// The timer's task runs.
+    /// The timer task runs.
     timed: bool,
-    /// The deadline has passed, or the socket is gone.
+    /// The deadline has passed, or the socket has been closed.
     over: bool,
 }
 
-impl Deadline {
+impl DeadlineHandle {
     pub(super) fn new(socket: &SocketRef, event: Option<Arc<str>>) -> Self {
         let socket = Arc::downgrade(socket.inner());
-        Self(Arc::new(Shared { socket, event, state: Mutex::default(), changed: Notify::new() }))
+        Self(Arc::new(DeadlineTask { socket, event, state: Mutex::default(), changed: Notify::new() }))
     }
 
-    /// What ends the timer when it is dropped, to be kept on the socket.
+    /// Returns a guard that ends the timer when it is dropped. Attached to the socket.
     pub(super) fn guard(&self) -> Guard {
         Guard(self.0.clone())
     }
 
-    /// Sets the deadline, whatever it was before: earlier, later, or none.
+    /// Sets the deadline, replacing any previous one.
     ///
-    /// Answers whether that has an effect: not if the socket has been disconnected, by its deadline or otherwise.
+    /// Returns `false` if the socket has already been disconnected.
     pub fn set(&self, expires: impl Into<Expires>) -> bool {
         let expires = expires.into();
         self.change(|_| Some(expires))
     }
 
-    /// Moves the deadline to a later moment. An earlier one leaves it as it is; where there is none, it is set.
+    /// Sets the deadline if it is later than the current one, or if there is none.
     ///
-    /// Answers whether the socket still has time: not if it has been disconnected, by its deadline or otherwise.
+    /// Returns `false` if the socket has already been disconnected.
     pub fn extend_to(&self, expires: impl Into<Expires>) -> bool {
         let expires = expires.into();
         self.change(|before| match before {
@@ -66,12 +66,12 @@ impl Deadline {
         })
     }
 
-    /// Takes the deadline away.
+    /// Removes the deadline.
     pub fn clear(&self) {
         self.change(|_| None);
     }
 
-    /// The deadline, if there is one.
+    /// Returns the deadline, if there is one.
     #[must_use]
     pub fn expires(&self) -> Option<Expires> {
         self.0.state().expires
@@ -100,12 +100,12 @@ impl Deadline {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl DeadlineTask {
+    fn state(&self) -> MutexGuard<'_, DeadlineState> {
         self.state.lock()
     }
 
-    /// The timer: waits for the deadline, wherever it is moved to, until it comes or there is none any more.
+    /// The timer task: waits until the deadline has passed or has been removed.
     async fn time(self: Arc<Self>) {
         loop {
             let at = {
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Whether the deadline has come. If so, nobody can move it any more.
+    /// Returns `true` if the deadline has passed. It can then no longer be changed.
     fn is_due(&self) -> bool {
         let mut state = self.state();
         state.over |= state.expires.is_some_and(Expires::is_past);
@@ -134,20 +134,20 @@ impl Shared {
         let Some(socket) = self.socket.upgrade() else {
             return;
         };
-        log!(debug, namespace = %socket.namespace.name(), "the deadline of a socket has passed");
+        log!(debug, namespace = %socket.namespace.name(), "socket deadline has passed");
         let socket = SocketRef::from(socket);
         if let Some(event) = &self.event {
-            // If the client is gone or too slow, that has been dealt with.
+            // Errors of disconnected or slow clients have already been handled.
             let emit = || drop(socket.emit(event, &()));
-            // Whatever the user's observers do, the socket goes.
-            socket.inner().client.server.contain(emit);
+            // The socket must be disconnected even if an observer panics.
+            socket.inner().client.server.catch_panic(emit);
         }
         socket.disconnect();
     }
 }
 
 /// Ends the timer when the socket is closed.
-pub(super) struct Guard(Arc<Shared>);
+pub(super) struct Guard(Arc<DeadlineTask>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -159,8 +159,8 @@ impl Drop for Guard {
     }
 }
 
-impl fmt::Debug for Deadline {
+impl fmt::Debug for DeadlineHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Deadline").field(&self.expires()).finish()
+        f.debug_tuple("DeadlineHandle").field(&self.expires()).finish()
     }
 }

@@ -1,4 +1,4 @@
-//! Sockets that are disconnected when their token expires.
+//! Disconnects sockets when their token expires.
 
 mod expires;
 mod handle;
@@ -6,6 +6,6 @@ mod service;
 
 pub use self::{
     expires::Expires,
-    handle::Deadline,
-    service::{DeadlineLayer, DeadlineService},
+    handle::DeadlineHandle,
+    service::{Deadline, DeadlineLayer},
 };

@@ -7,29 +7,29 @@ use http::{Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{SocketRef, engine::ResponseBody, middleware::HttpResponseFuture, packet::is_reserved};
+use crate::{SocketRef, engine::ResponseBody, middleware::future::HttpResponseFuture, packet::is_reserved};
 
-use super::{super::http_future::Refusal, Deadline, Expires};
+use super::{super::http_future::ErrorResponse, DeadlineHandle, Expires};
 
 /// Disconnects a socket when its token expires.
 ///
-/// The layer that checks the token puts [`Expires`] on the CONNECT request; this one, within it, starts the timer. When it
-/// runs out, the client gets the event "expired", and the socket is disconnected from its namespace. A CONNECT that comes too
-/// late is refused with the message "expired".
+/// An outer layer that checks the token adds [`Expires`] to the CONNECT request, and this layer starts a timer. At the deadline,
+/// the client gets the event "expired", and the socket is disconnected from its namespace. A CONNECT with an expired token is
+/// rejected with the message "expired".
 ///
 /// ```
 /// use std::time::Duration;
 /// use axum::{extract::Request, middleware::{Next, from_fn}, response::Response};
-/// use tower_socketio::{Ack, Namespace, extract::{Data, Extension}, middleware::{Deadline, DeadlineLayer, Expires}};
+/// use tower_socketio::{Ack, Namespace, extract::{Data, Extension}, middleware::{DeadlineHandle, DeadlineLayer, Expires}};
 ///
 /// async fn check_token(mut request: Request, next: Next) -> Response {
-///     let exp: u64 = 4_000_000_000; // what the token says
+///     let exp: u64 = 4_000_000_000; // the claim of the token
 ///     request.extensions_mut().insert(Expires::unix(exp));
 ///     next.run(request).await
 /// }
 ///
-/// /// The client has a new token.
-/// async fn renew(Extension(deadline): Extension<Deadline>, Data(token): Data<String>) -> Result<Ack<bool>, &'static str> {
+/// /// The client sends a new token.
+/// async fn renew(Extension(deadline): Extension<DeadlineHandle>, Data(token): Data<String>) -> Result<Ack<bool>, &'static str> {
 ///     if token != "still welcome" {
 ///         return Err("wrong token");
 ///     }
@@ -43,34 +43,34 @@ use super::{super::http_future::Refusal, Deadline, Expires};
 /// # let _: Namespace = chat;
 /// ```
 ///
-/// Where nothing puts [`Expires`] on the request, the socket has no deadline until somebody sets one by its [`Deadline`]:
-/// `on_connect`, for instance, if that is what reads the token.
+/// Without [`Expires`] on the request, the socket has no deadline until one is set by its [`DeadlineHandle`], for example in an
+/// `on_connect` that reads the token.
 #[derive(Debug, Clone)]
 pub struct DeadlineLayer {
     event: Option<Arc<str>>,
 }
 
 impl DeadlineLayer {
-    /// A layer that tells clients by the event "expired".
+    /// Creates a layer that sends clients the event "expired".
     #[must_use]
     pub fn new() -> Self {
         Self { event: Some("expired".into()) }
     }
 
-    /// The event that a client gets before it is disconnected; it has no arguments. Default: "expired".
+    /// Sets the name of the event that a client gets before it is disconnected. Default: "expired". The event has no arguments.
     ///
     /// # Panics
     ///
-    /// If the name is reserved by the protocol.
+    /// Panics if the name is reserved by the protocol.
     #[must_use]
     #[track_caller]
     pub fn event(mut self, event: &str) -> Self {
-        assert!(!is_reserved(event.as_bytes()), "`{event}` belongs to the protocol: nobody can emit it");
+        assert!(!is_reserved(event.as_bytes()), "`{event}` is reserved by the protocol");
         self.event = Some(event.into());
         self
     }
 
-    /// Disconnects without an event before it.
+    /// Disconnects clients without sending an event.
     #[must_use]
     pub fn without_event(mut self) -> Self {
         self.event = None;
@@ -85,21 +85,21 @@ impl Default for DeadlineLayer {
 }
 
 impl<S> Layer<S> for DeadlineLayer {
-    type Service = DeadlineService<S>;
+    type Service = Deadline<S>;
 
-    fn layer(&self, inner: S) -> DeadlineService<S> {
-        DeadlineService { inner, event: self.event.clone() }
+    fn layer(&self, inner: S) -> Deadline<S> {
+        Deadline { inner, event: self.event.clone() }
     }
 }
 
-/// Disconnects a socket when its token expires. Made by [`DeadlineLayer`].
+/// Disconnects a socket when its token expires. Created by [`DeadlineLayer`].
 #[derive(Debug, Clone)]
-pub struct DeadlineService<S> {
+pub struct Deadline<S> {
     inner: S,
     event: Option<Arc<str>>,
 }
 
-impl<S, B, R> Service<Request<B>> for DeadlineService<S>
+impl<S, B, R> Service<Request<B>> for Deadline<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
 {
@@ -113,13 +113,13 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Some(socket) = request.extensions().get::<SocketRef>() else {
-            return HttpResponseFuture::refused(Refusal::not_a_connect());
+            return HttpResponseFuture::rejected(ErrorResponse::not_a_connect());
         };
         let expires = request.extensions().get::<Expires>().copied();
         if expires.is_some_and(Expires::is_past) {
-            return HttpResponseFuture::refused(Refusal::text(StatusCode::UNAUTHORIZED, "expired"));
+            return HttpResponseFuture::rejected(ErrorResponse::text(StatusCode::UNAUTHORIZED, "expired"));
         }
-        let deadline = Deadline::new(socket, self.event.clone());
+        let deadline = DeadlineHandle::new(socket, self.event.clone());
         socket.inner().keep(deadline.guard());
         if let Some(expires) = expires {
             deadline.set(expires);

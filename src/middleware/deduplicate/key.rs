@@ -1,8 +1,8 @@
-//! What identifies an event: a string or an integer among its arguments.
+//! The key that identifies an event: a string or an integer among its arguments.
 
 use crate::{Args, EventRequest, Value};
 
-/// The argument at this index.
+/// Returns the argument at an index.
 pub(super) fn argument(request: &mut EventRequest, index: usize) -> Option<String> {
     let argument = match index {
         0 => request.args().ok()?,
@@ -11,7 +11,7 @@ pub(super) fn argument(request: &mut EventRequest, index: usize) -> Option<Strin
     scalar(argument)
 }
 
-/// The field of this name of the first argument.
+/// Returns a field of the first argument.
 pub(super) fn field(request: &mut EventRequest, name: &str) -> Option<String> {
     match request.args().ok()? {
         Value::Object(mut fields) => scalar(fields.remove(name)?),

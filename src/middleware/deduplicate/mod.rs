@@ -1,7 +1,7 @@
-//! Events that clients send again are answered, but not handled again.
+//! Deduplicates events that clients retry.
 
+mod cache;
 mod key;
-mod memory;
 mod scopes;
 mod service;
 

@@ -10,20 +10,21 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::memory::Memory;
+use super::cache::ResponseCache;
 
-/// The memories of users, which outlive their sockets.
+/// The caches of users, which outlive their sockets.
 ///
-/// They lie in two generations. One that is used moves into the current one; when the generation is as old as an answer may
-/// get, or full, by number or by half of the bytes, it becomes the previous one, and what was not used since the change before is forgotten.
+/// There are two generations. A cache that is used moves to the current one. When that is as old as the maximum age, or full by
+/// number or by half of the bytes, it becomes the previous one, and caches that have not been used since the last change are
+/// dropped.
 #[derive(Debug, Default)]
 pub(super) struct Scopes {
     generations: Mutex<Generations>,
-    /// What they take together, in bytes.
+    /// The size of all caches in bytes.
     total: Arc<AtomicUsize>,
 }
 
-/// How much the users' memories may be together, and how long they live.
+/// The limits of all caches together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ScopeLimits {
     pub(super) capacity: usize,
@@ -33,18 +34,18 @@ pub(super) struct ScopeLimits {
 
 #[derive(Debug, Default)]
 struct Generations {
-    current: HashMap<String, Arc<Memory>>,
-    previous: HashMap<String, Arc<Memory>>,
-    /// What the previous ones took when the generation began, in bytes.
+    current: HashMap<String, Arc<ResponseCache>>,
+    previous: HashMap<String, Arc<ResponseCache>>,
+    /// The size of the previous generation in bytes, when it became the previous one.
     previous_bytes: usize,
     since: Option<Instant>,
 }
 
 impl Scopes {
-    pub(super) fn memory(&self, scope: String, limits: ScopeLimits, now: Instant) -> Arc<Memory> {
+    pub(super) fn cache(&self, scope: String, limits: ScopeLimits, now: Instant) -> Arc<ResponseCache> {
         let ScopeLimits { capacity, max_age, max_bytes } = limits;
         let mut forgotten = Vec::new();
-        let memory = {
+        let cache = {
             let mut generations = self.generations.lock();
             let age = now.saturating_duration_since(*generations.since.get_or_insert(now));
             if age >= max_age.saturating_mul(2) {
@@ -53,20 +54,20 @@ impl Scopes {
             if age >= max_age || generations.current_bytes(&self.total) > max_bytes / 2 {
                 forgotten.push(generations.turn(now));
             }
-            if let Some(memory) = generations.current.get(&scope) {
-                memory.clone()
+            if let Some(cache) = generations.current.get(&scope) {
+                cache.clone()
             } else {
                 if generations.current.len() >= capacity {
                     forgotten.push(generations.turn(now));
                 }
-                let new = || Arc::new(Memory::of_user(&self.total));
-                let memory = generations.previous.remove(&scope).unwrap_or_else(new);
-                generations.current.insert(scope, memory.clone());
-                memory
+                let new = || Arc::new(ResponseCache::of_user(&self.total));
+                let cache = generations.previous.remove(&scope).unwrap_or_else(new);
+                generations.current.insert(scope, cache.clone());
+                cache
             }
         };
         drop(forgotten);
-        memory
+        cache
     }
 }
 
@@ -75,17 +76,17 @@ impl Generations {
         total.load(Ordering::Relaxed).saturating_sub(self.previous_bytes)
     }
 
-    /// Begins a new generation, and gives what is forgotten by that.
-    fn turn(&mut self, now: Instant) -> HashMap<String, Arc<Memory>> {
+    /// Begins a new generation. Returns the caches that are dropped.
+    fn turn(&mut self, now: Instant) -> HashMap<String, Arc<ResponseCache>> {
         self.since = Some(now);
-        self.previous_bytes = self.current.values().map(|memory| memory.bytes()).sum();
+        self.previous_bytes = self.current.values().map(|cache| cache.bytes()).sum();
         mem::replace(&mut self.previous, mem::take(&mut self.current))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::memory::Claim, *};
+    use super::{super::cache::Lookup, *};
     use crate::EventResponse;
 
     const AGE: Duration = Duration::from_secs(60);
@@ -97,39 +98,39 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_in_use_stays_and_one_out_of_use_goes() {
+    fn used_caches_stay_and_unused_ones_are_dropped() {
         let (scopes, start) = (Scopes::default(), Instant::now());
-        let memory = |scope: &str, now| scopes.memory(scope.to_owned(), LIMITS, now);
-        let used = memory("used", start);
-        let _ = memory("unused", start);
+        let cache = |scope: &str, now| scopes.cache(scope.to_owned(), LIMITS, now);
+        let used = cache("used", start);
+        let _ = cache("unused", start);
         for step in 1..10 {
-            assert!(Arc::ptr_eq(&memory("used", start + AGE / 2 * step), &used));
+            assert!(Arc::ptr_eq(&cache("used", start + AGE / 2 * step), &used));
         }
         assert_eq!(len(&scopes), 1);
-        assert!(!Arc::ptr_eq(&memory("used", start + AGE * 100), &used));
+        assert!(!Arc::ptr_eq(&cache("used", start + AGE * 100), &used));
         assert_eq!(len(&scopes), 1);
     }
 
     #[test]
-    fn there_are_at_most_twice_as_many_as_the_capacity() {
+    fn there_are_at_most_twice_the_capacity() {
         let (scopes, now) = (Scopes::default(), Instant::now());
         for scope in 0..100 {
-            let _ = scopes.memory(scope.to_string(), LIMITS, now);
+            let _ = scopes.cache(scope.to_string(), LIMITS, now);
             assert!(len(&scopes) <= 20);
         }
     }
 
     #[test]
-    fn the_oldest_make_room_when_all_are_too_large_together() {
+    fn the_oldest_are_dropped_when_all_are_too_large_together() {
         let (scopes, now) = (Scopes::default(), Instant::now());
-        let limits = super::super::memory::Limits { capacity: 100, max_age: AGE, max_bytes: 2_000 };
+        let limits = super::super::cache::CacheLimits { capacity: 100, max_age: AGE, max_bytes: 2_000 };
         for scope in 0..100 {
-            let memory = scopes.memory(scope.to_string(), ScopeLimits { capacity: 1_000, ..LIMITS }, now);
+            let cache = scopes.cache(scope.to_string(), ScopeLimits { capacity: 1_000, ..LIMITS }, now);
             for key in 0..10 {
-                let Claim::Handle(ticket) = memory.claim(&key.to_string().into(), limits, now) else { panic!() };
+                let Lookup::Handle(ticket) = cache.look_up(&key.to_string().into(), limits, now) else { panic!() };
                 ticket.answer(&EventResponse::none());
             }
-            // The limit, and the memory that has gone past it.
+            // The limit, and the cache that has exceeded it.
             assert!(scopes.total.load(Ordering::Relaxed) <= 12_000, "{scopes:?}");
         }
     }

@@ -20,20 +20,19 @@ use crate::{
 };
 
 use super::{
-    super::EventResponseFuture,
+    super::future::EventResponseFuture,
+    cache::{CacheLimits, Lookup, ResponseCache, Ticket},
     key,
-    memory::{Claim, Limits, Memory, Ticket},
     scopes::{ScopeLimits, Scopes},
 };
 
-/// Keys that are longer, with the event's name before them, are not remembered.
+/// The maximum length of a key with the event's name. Events with longer keys are not deduplicated.
 const MAX_KEY: usize = 512;
 
-/// Answers an event that a client sends again, without handling it again.
+/// Handles an event that a client retries only once, and responds to retries with the first response.
 ///
-/// A client that does not see the ack of an event, because the network failed or the time was up, may send the event once
-/// more; the JavaScript client does so by itself with its options `retries` and `ackTimeout`. The packet does not tell that it
-/// is a repetition, so the client has to: by an id of its own choice among the arguments.
+/// A client that does not receive the ack of an event may send the event again. The JavaScript client does so with its options
+/// `retries` and `ackTimeout`. A retry is not marked in the protocol, so the client must send a unique id among the arguments:
 ///
 /// ```js
 /// const socket = io({ retries: 3, ackTimeout: 10000 });
@@ -56,41 +55,41 @@ const MAX_KEY: usize = 512;
 /// # let _: Namespace = shop;
 /// ```
 ///
-/// The first event of a key is handled. While it is, a repetition waits for its answer; later, a repetition gets the same
-/// answer at once, also if that came from an [`AckSender`](crate::extract::AckSender). An event that was handled without an
-/// answer is not handled again either. What is not remembered:
+/// The first event with a key is handled. A retry that arrives meanwhile waits for the response. Later retries get the same
+/// response at once, also if it was sent by an [`AckSender`](crate::extract::AckSender). An event that was handled without a
+/// response is not handled again either. The following are not cached:
 ///
-/// * errors, of the handler or of a layer within this one: whoever waits gets them, and what comes after that is handled;
-/// * events that were given up, by a panic or a timeout: the next repetition is handled, one that waits too.
+/// * errors of the handler or of an inner layer: retries that wait get the error, later ones are handled;
+/// * events whose handler was aborted, by a panic or a timeout: the next retry is handled, also one that waits.
 ///
-/// Events of different names, or in different namespaces, are never taken for one another.
+/// Keys are separate for each event name and namespace.
 ///
-/// # Whose events
+/// # Scope
 ///
-/// By default each socket has a memory of its own, which goes when the socket does. But a client that loses its connection
-/// comes back as a new socket, and then repeats what was not acknowledged: for that, give the memory to the user by
-/// [`scope`](Self::scope). The ids are the client's choice, so let nobody choose the scope: whoever knows another one's scope
-/// and id would get its answer. Clones of a layer share their memories; another process has its own.
+/// By default each socket has its own cache, which is dropped with the socket. A client that loses its connection reconnects as a
+/// new socket, and then retries events that have no ack. To cover that case, use one cache per user, by [`scope`](Self::scope).
+/// Clients choose their ids, so they must not be able to choose the scope: with another user's scope and id, a client would get
+/// that user's response. Clones of a layer share their caches. Caches are local to the process.
 ///
 /// # Limits
 ///
-/// A memory holds the last [`capacity`](Self::capacity) events, for [`max_age`](Self::max_age), with their answers, within
-/// [`max_bytes`](Self::max_bytes). The layer holds memories of [`max_scopes`](Self::max_scopes) users, within
-/// [`max_total_bytes`](Self::max_total_bytes). A key that is longer than 512 bytes, together with the event's name, counts
-/// as none.
+/// A cache contains the last [`capacity`](Self::capacity) events and their responses, for [`max_age`](Self::max_age) and up to
+/// [`max_bytes`](Self::max_bytes). The layer has caches for [`max_scopes`](Self::max_scopes) users, up to
+/// [`max_total_bytes`](Self::max_total_bytes). Events are not deduplicated if the key and the event's name together exceed 512
+/// bytes.
 #[derive(Clone)]
 pub struct DeduplicateLayer {
     id: LayerId,
     key: Arc<dyn Fn(&mut EventRequest) -> Option<String> + Send + Sync>,
     scope: Option<Arc<dyn Fn(&EventRequest) -> Option<String> + Send + Sync>>,
     scopes: Arc<Scopes>,
-    limits: Limits,
+    limits: CacheLimits,
     max_scopes: usize,
     max_total_bytes: usize,
 }
 
 impl DeduplicateLayer {
-    /// Asks a function for the key of an event. One for which it gives `None` is handled, whether it is a repetition or not.
+    /// Creates a layer with a function that returns the key of an event. Events for which it returns `None` are always handled.
     ///
     /// ```
     /// use tower_socketio::middleware::DeduplicateLayer;
@@ -112,27 +111,29 @@ impl DeduplicateLayer {
             key: Arc::new(move |request| key(request).map(|key| key.to_string())),
             scope: None,
             scopes: Arc::default(),
-            limits: Limits { capacity: 100, max_age: Duration::from_secs(120), max_bytes: 256 * 1024 },
+            limits: CacheLimits { capacity: 100, max_age: Duration::from_secs(120), max_bytes: 256 * 1024 },
             max_scopes: 10_000,
             max_total_bytes: 64 * 1024 * 1024,
         }
     }
 
-    /// The key is an argument, the first one being 0: a string or an integer. Anything else is no key.
+    /// Creates a layer that uses an argument as the key. The first argument has index 0. Events whose argument is neither a string
+    /// nor an integer have no key.
     #[must_use]
     pub fn by_argument(index: usize) -> Self {
         Self::new(move |request| key::argument(request, index))
     }
 
-    /// The key is a field of the first argument, which is an object: a string or an integer. Anything else is no key.
+    /// Creates a layer that uses a field of the first argument as the key. Events whose field is neither a string nor an integer have
+    /// no key.
     #[must_use]
     pub fn by_field(name: impl Into<String>) -> Self {
         let name = name.into();
         Self::new(move |request| key::field(request, &name))
     }
 
-    /// Remembers the events of a user, whatever socket they come by. Where the function gives `None`, those of the socket.
-    /// Default: those of each socket.
+    /// Sets a function that returns the scope of an event, such as the user. Events of one scope share a cache, in each namespace.
+    /// Events for which it returns `None` use the cache of their socket. Default: each socket has its own cache.
     #[must_use]
     pub fn scope<K: fmt::Display>(
         mut self,
@@ -145,55 +146,54 @@ impl DeduplicateLayer {
         self
     }
 
-    /// How many events are remembered for each socket, or user; the oldest makes room for a new one. Default: 100.
+    /// Sets the maximum number of events in a cache. The oldest one is evicted. Default: 100.
     ///
     /// # Panics
     ///
-    /// If it is 0.
+    /// Panics if the number is 0.
     #[must_use]
     #[track_caller]
     pub fn capacity(mut self, events: usize) -> Self {
-        assert!(events > 0, "a memory without room: let it hold one event at least");
+        assert!(events > 0, "a cache must have room for at least one event");
         self.limits.capacity = events;
         self
     }
 
-    /// How long an event is remembered, from its arrival on. Default: 2 minutes.
+    /// Sets how long an event is cached after its arrival. Default: 2 minutes.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.limits.max_age = age;
         self
     }
 
-    /// How many bytes are remembered for each socket, or user: keys and answers, and 192 bytes for each event besides.
-    /// Default: 256 KiB.
+    /// Sets the maximum size of a cache in bytes: keys, responses, and 192 bytes for each event. Default: 256 KiB.
     ///
-    /// The oldest events make room for a new one. An event whose answer alone is larger is not remembered: a repetition is
-    /// handled again.
+    /// The oldest events are evicted. An event whose response alone exceeds the limit is not cached.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.limits.max_bytes = bytes;
         self
     }
 
-    /// How many bytes are remembered for all users together. Default: 64 MiB.
+    /// Sets the maximum size of all users' caches in bytes. Default: 64 MiB.
     ///
-    /// Past it, those that emitted nothing for the longest time make room. The memories of single sockets do not count.
+    /// Caches that have not been used for longest are dropped. Caches of sockets do not count.
     #[must_use]
     pub fn max_total_bytes(mut self, bytes: usize) -> Self {
         self.max_total_bytes = bytes;
         self
     }
 
-    /// How many users are remembered, at least; at most twice as many are. Those that emitted nothing for the longest time
-    /// make room. Default: 10 000.
+    /// Sets the number of users with a cache. Default: 10,000.
+    ///
+    /// Up to twice as many may exist. Caches that have not been used for longest are dropped.
     #[must_use]
     pub fn max_scopes(mut self, scopes: usize) -> Self {
         self.max_scopes = scopes;
         self
     }
 
-    /// The key of an event, behind its name.
+    /// Returns the event's name and key.
     fn key(&self, request: &mut EventRequest) -> Option<Arc<str>> {
         if request.disconnect_reason().is_some() {
             return None;
@@ -203,13 +203,13 @@ impl DeduplicateLayer {
         (key.len() <= MAX_KEY).then(|| key.into())
     }
 
-    fn memory(&self, request: &EventRequest) -> Arc<Memory> {
+    fn cache(&self, request: &EventRequest) -> Arc<ResponseCache> {
         match self.scope.as_ref().and_then(|scope| scope(request)) {
             Some(scope) => {
                 let (capacity, max_age, max_bytes) = (self.max_scopes, self.limits.max_age, self.max_total_bytes);
-                self.scopes.memory(scope, ScopeLimits { capacity, max_age, max_bytes }, now())
+                self.scopes.cache(scope, ScopeLimits { capacity, max_age, max_bytes }, now())
             }
-            None => request.socket().inner().with_kept(self.id, Arc::<Memory>::default, |memory| memory.clone()),
+            None => request.socket().inner().with_kept(self.id, Arc::<ResponseCache>::default, |cache| cache.clone()),
         }
     }
 }
@@ -228,7 +228,7 @@ impl fmt::Debug for DeduplicateLayer {
     }
 }
 
-/// Answers events that are sent again. Made by [`DeduplicateLayer`].
+/// Deduplicates events. Created by [`DeduplicateLayer`].
 #[derive(Debug, Clone)]
 pub struct Deduplicate<S> {
     inner: S,
@@ -253,24 +253,24 @@ where
         let Some(key) = self.layer.key(&mut request) else {
             return DeduplicateFuture(Repr::Passed(EventResponseFuture::inner(self.inner.call(request))));
         };
-        let memory = self.layer.memory(&request);
+        let cache = self.layer.cache(&request);
         let fresh = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, fresh.clone());
-        let event = Event { memory, key, limits: self.layer.limits };
+        let event = Event { cache, key, limits: self.layer.limits };
         DeduplicateFuture(Repr::Keyed(Box::pin(event.handle(ready, fresh, request))))
     }
 }
 
-/// An event that has a key.
+/// An event with a key.
 struct Event {
-    memory: Arc<Memory>,
+    cache: Arc<ResponseCache>,
     key: Arc<str>,
-    limits: Limits,
+    limits: CacheLimits,
 }
 
 impl Event {
-    /// Calls the service that is ready, or a fresh one if that comes only after waiting: what makes a service ready may be
-    /// what somebody else waits for.
+    /// Calls `ready`, or a fresh clone after waiting for another event. The ready service is dropped before waiting, because it may
+    /// hold a permit that the other event needs.
     async fn handle<S>(self, ready: S, fresh: S, request: EventRequest) -> Result<EventResponse, S::Error>
     where
         S: Service<EventRequest>,
@@ -278,14 +278,14 @@ impl Event {
     {
         let mut ready = Some(ready);
         loop {
-            let ticket = match self.memory.claim(&self.key, self.limits, now()) {
-                Claim::Answered(response) => {
-                    log!(debug, event = %request.event(), "an event was sent again");
+            let ticket = match self.cache.look_up(&self.key, self.limits, now()) {
+                Lookup::Answered(response) => {
+                    log!(debug, event = %request.event(), "duplicate event");
                     return Ok(response);
                 }
-                Claim::Wait(mut answer) => {
+                Lookup::Wait(mut answer) => {
                     ready = None;
-                    // If whoever handled it has given up, it is to be handled once more.
+                    // Without a response, handling was aborted, and this event is handled instead.
                     if let Ok(answer) = answer.wait_for(Option::is_some).await
                         && let Some(response) = &*answer
                     {
@@ -293,7 +293,7 @@ impl Event {
                     }
                     continue;
                 }
-                Claim::Handle(ticket) => ticket,
+                Lookup::Handle(ticket) => ticket,
             };
             return match ready {
                 Some(mut service) => first(ticket, request, |request| service.call(request)).await,
@@ -303,7 +303,7 @@ impl Event {
     }
 }
 
-/// Handles the first event of a key.
+/// Handles the first event with a key.
 async fn first<F, R, E>(
     ticket: Arc<Ticket>,
     mut request: EventRequest,
@@ -324,7 +324,7 @@ where
     Ok(response)
 }
 
-/// The future of [`Deduplicate`].
+/// The response future of [`Deduplicate`](crate::middleware::Deduplicate).
 #[pin_project]
 pub struct DeduplicateFuture<F, E>(#[pin] Repr<F, E>);
 

@@ -43,14 +43,14 @@ const UNNAMED: DecodeError = DecodeError("illegal attachments: one is not named"
 pub(super) const UNKNOWN: DecodeError = DecodeError("illegal attachments: a placeholder without the number of one");
 
 /// The placeholders that have been found so far: no more than there are attachments.
-pub(super) struct Found {
+pub(super) struct Collector {
     pub(super) attachments: usize,
     /// The first key of the only one.
     pub(super) one: Option<usize>,
     pub(super) many: Vec<(usize, usize)>,
 }
 
-impl Found {
+impl Collector {
     /// Adds a placeholder, whose number is below that of the attachments.
     pub(super) fn add(&mut self, first_key: usize, number: usize) -> Result<(), DecodeError> {
         if self.attachments == 1 {

@@ -1,6 +1,6 @@
-//! Finding the placeholders of attachments in JSON.
+//! Finds the placeholders of attachments in JSON.
 //!
-//! Socket.IO protocol 5, section "Binary": a binary value stands in the JSON as `{"_placeholder":true,"num":N}`.
+//! Socket.IO protocol 5, section "Binary": a binary value is represented in JSON by `{"_placeholder":true,"num":N}`.
 
 mod found;
 mod plain;
@@ -8,23 +8,23 @@ mod scan;
 
 use super::DecodeError;
 
-use self::found::Found;
+use self::found::Collector;
 pub(super) use self::found::{LAST_ARGUMENT, PLACEHOLDER, Placeholders, keys};
 
 impl Placeholders {
-    /// Finds the placeholders in JSON. Each attachment must be named exactly once, as every known encoder does it: a client
-    /// that named one many times would have it copied as often.
+    /// Finds the placeholders in JSON. Each attachment must be named exactly once, as by all known encoders: otherwise a client could
+    /// have an attachment copied many times.
     ///
-    /// As in JavaScript, other keys in a placeholder do not matter, and of a key that is repeated the last value counts.
-    /// Keys that are written with escapes are not those of a placeholder: that tells an object that only looks like one, see
-    /// [`Extractor`](super::extractor::Extractor). In malformed JSON anything may be found.
+    /// As in JavaScript, other keys of a placeholder are ignored, and of duplicate keys the last one counts. Keys with escapes are
+    /// not those of a placeholder, so that encoders can escape objects that look like one; see
+    /// [`AttachmentWriter`](super::attachment_writer::AttachmentWriter). The result is unspecified for invalid JSON.
     ///
-    /// Allocates in proportion to the depth of the JSON and the number of attachments alone.
+    /// Allocates only in proportion to the depth of the JSON and the number of attachments.
     pub(super) fn find(json: &str, attachments: usize) -> Result<Self, DecodeError> {
         if attachments == 0 {
             return Ok(Self::None);
         }
-        let mut found = Found { attachments, one: None, many: Vec::new() };
+        let mut found = Collector { attachments, one: None, many: Vec::new() };
         if !plain::find(json.as_bytes(), &mut found)? {
             (found.one, found.many) = (None, Vec::new());
             scan::find(json.as_bytes(), &mut found)?;

@@ -1,16 +1,15 @@
-//! Placeholders as encoders write them: an object of the two keys, in either order. These are found without a look at
-//! anything else.
+//! Fast path: finds placeholders of the form that encoders write, an object of exactly the two keys. Reads nothing else.
 
 use super::{
     super::DecodeError,
-    found::{self, Found, NUMBER, PLACEHOLDER, keys},
+    found::{self, Collector, NUMBER, PLACEHOLDER, keys},
 };
 
-/// Finds the placeholders of valid JSON. Returns `false` if some cannot be found in this way.
-pub(super) fn find(json: &[u8], found: &mut Found) -> Result<bool, DecodeError> {
+/// Finds the placeholders of valid JSON. Returns `false` if the slow path is needed.
+pub(super) fn find(json: &[u8], found: &mut Collector) -> Result<bool, DecodeError> {
     for at in keys(json) {
         let (before, key) = (&json[..at], &json[at + PLACEHOLDER.len()..]);
-        // A string of its own, and not a part of one.
+        // A whole string, not a part of one.
         let (Some(before), Some(after)) = (before.strip_suffix(b"\""), key.strip_prefix(b"\"")) else { continue };
         if before.ends_with(b"\\") {
             continue;
@@ -25,7 +24,8 @@ pub(super) fn find(json: &[u8], found: &mut Found) -> Result<bool, DecodeError> 
     Ok(true)
 }
 
-/// The first key and the number of an object, given where [`PLACEHOLDER`] is, and what stands before and after that key.
+/// Returns the offset of the first key of an object and its number, given the offset of [`PLACEHOLDER`] and the JSON before and
+/// after that key.
 fn read(at: usize, before: &[u8], after: &[u8]) -> Option<(usize, usize)> {
     let after = strip(after, b"true")?;
     if let Some(after) = strip(after, b",") {
@@ -43,12 +43,12 @@ fn read(at: usize, before: &[u8], after: &[u8]) -> Option<(usize, usize)> {
     before.strip_suffix(b"\"")?.trim_ascii_end().ends_with(b"{").then_some((first_key, number))
 }
 
-/// What follows some bytes, which may have white space in front.
+/// Strips white space and a prefix.
 fn strip<'a>(json: &'a [u8], bytes: &[u8]) -> Option<&'a [u8]> {
     json.strip_prefix(bytes).or_else(|| json.trim_ascii_start().strip_prefix(bytes))
 }
 
-/// A number without a leading zero, and what follows it.
+/// Parses a number without leading zeros. Also returns the rest.
 fn digits(json: &[u8]) -> Option<(usize, &[u8])> {
     let json = json.trim_ascii_start();
     let (digits, after) = json.split_at(json.iter().take_while(|byte| byte.is_ascii_digit()).count());

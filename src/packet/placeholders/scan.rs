@@ -1,10 +1,10 @@
 use super::{
     super::{DecodeError, json::string_length},
-    found::{Found, NUMBER, PLACEHOLDER, UNKNOWN, number},
+    found::{Collector, NUMBER, PLACEHOLDER, UNKNOWN, number},
 };
 
-/// Finds the placeholders of valid JSON, whatever they look like.
-pub(super) fn find(json: &[u8], found: &mut Found) -> Result<(), DecodeError> {
+/// Slow path: finds all placeholders of valid JSON.
+pub(super) fn find(json: &[u8], found: &mut Collector) -> Result<(), DecodeError> {
     Scan { json, at: 0, open: Vec::new(), found }.run()
 }
 
@@ -12,13 +12,13 @@ struct Scan<'a> {
     json: &'a [u8],
     at: usize,
     open: Vec<Open>,
-    found: &'a mut Found,
+    found: &'a mut Collector,
 }
 
-/// An array or an object that has not ended.
+/// An array or an object whose end has not been reached.
 #[derive(Default)]
 struct Open {
-    /// Where the first key begins; `None` in an array, and if the key has escapes.
+    /// The offset of the first key. `None` in an array, or if the key has escapes.
     first_key: Option<usize>,
     is_object: bool,
     /// The next string is a value.
@@ -72,7 +72,7 @@ impl Scan<'_> {
         }
     }
 
-    /// A string that begins here: a key, or a value.
+    /// Handles a string: a key or a value.
     fn string(&mut self, start: usize) {
         let Some(open) = self.open.last_mut().filter(|open| open.is_object && !open.after_colon) else {
             return self.value(b"");
@@ -89,7 +89,7 @@ impl Scan<'_> {
         }
     }
 
-    /// The value of a key: a literal, or nothing that could stand in a placeholder.
+    /// Handles the value of a key. The literal is empty for a string, an array or an object.
     fn value(&mut self, literal: &[u8]) {
         let attachments = self.found.attachments;
         self.innermost(|open| match std::mem::take(&mut open.key) {

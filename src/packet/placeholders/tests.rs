@@ -1,9 +1,9 @@
 use super::{found::NUMBER, *};
 use proptest::prelude::*;
 
-/// The short way finds what the long way finds.
+/// Checks that the fast path agrees with the slow path.
 fn compare(json: &str, attachments: usize) {
-    let new = || Found { attachments, one: None, many: Vec::new() };
+    let new = || Collector { attachments, one: None, many: Vec::new() };
     let (mut short, mut long) = (new(), new());
     if attachments > 0 && plain::find(json.as_bytes(), &mut short) == Ok(true) {
         scan::find(json.as_bytes(), &mut long).unwrap();
@@ -24,10 +24,10 @@ fn numbers(json: &str, attachments: usize) -> Result<Vec<usize>, &'static str> {
 
 const UNNAMED: Result<Vec<usize>, &str> = Err("illegal attachments: one is not named");
 const TWICE: Result<Vec<usize>, &str> = Err("illegal attachments: one is named twice");
-const UNKNOWN: Result<Vec<usize>, &str> = Err("illegal attachments: a placeholder without the number of one");
+const UNKNOWN: Result<Vec<usize>, &str> = Err("illegal attachments: a placeholder has no valid number");
 
 #[test]
-fn placeholders_are_found_wherever_they_are() {
+fn placeholders_are_found_anywhere() {
     for json in [
         r#"["e",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#,
         r#"["e",[[{"a":{"num":1,"_placeholder":true}}]],{"_placeholder":true,"num":0}]"#,
@@ -41,7 +41,7 @@ fn placeholders_are_found_wherever_they_are() {
 }
 
 #[test]
-fn each_attachment_is_named_once() {
+fn each_attachment_must_be_named_once() {
     let placeholder = |number: &str| format!(r#"{{"_placeholder":true,"num":{number}}}"#);
     let event =
         |numbers: &[&str]| format!(r#"["e",{}]"#, numbers.iter().map(|n| placeholder(n)).collect::<Vec<_>>().join(","));
@@ -58,7 +58,7 @@ fn each_attachment_is_named_once() {
 }
 
 #[test]
-fn what_only_looks_like_a_placeholder_names_nothing() {
+fn objects_that_only_look_like_placeholders_are_ignored() {
     for json in [
         r#"["e",{"_placeholder":"true","num":0}]"#,
         r#"["e",{"_placeholder":[true],"num":0}]"#,
@@ -73,9 +73,9 @@ fn what_only_looks_like_a_placeholder_names_nothing() {
     }
 }
 
-/// The depth of the JSON has been checked before.
+/// The depth of the JSON is checked before.
 #[test]
-fn checking_allocates_nothing_in_proportion() {
+fn allocations_do_not_grow_with_the_json() {
     let many = format!(r#"["e",{}0]"#, r#"{"_placeholder":true,"num":0},"#.repeat(30_000));
     let deep = format!(r#"["e"{}"#, ",[1]".repeat(30_000));
     let objects =
@@ -86,7 +86,7 @@ fn checking_allocates_nothing_in_proportion() {
     }
 }
 
-/// The same by a tree.
+/// A reference implementation on a tree.
 fn search(value: &serde_json::Value, found: &mut Vec<Option<u64>>) {
     match value {
         serde_json::Value::Array(values) => values.iter().for_each(|value| search(value, found)),
@@ -110,7 +110,7 @@ fn json() -> impl Strategy<Value = String> {
     ];
     leaf.prop_recursive(4, 20, 4, move |inner| {
         let entries = prop::collection::vec((key.clone(), inner.clone()), 0..4).prop_map(|entries| {
-            // What stands in a value that another one replaces is found here, and not in the tree.
+            // Placeholders in a value that a duplicate key replaces are found here, but not in the tree.
             let is_nested = |value: &str| value.starts_with(['[', '{']);
             let (nested, plain): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(_, value)| is_nested(value));
             let nested: std::collections::BTreeMap<_, _> = nested.into_iter().collect();
@@ -127,7 +127,7 @@ fn json() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_found_is_what_javascript_finds(json in json(), attachments in 1usize..4) {
+    fn the_result_is_that_of_javascript(json in json(), attachments in 1usize..4) {
         let mut expected = Vec::new();
         search(&serde_json::from_str(&json).unwrap(), &mut expected);
         let mut all: Vec<_> = expected.iter().flatten().copied().collect();

@@ -8,14 +8,14 @@ use serde::{
 
 use super::super::arity::{Arity, arity, is_rest};
 
-/// Reads arguments from an array.
+/// Deserializes arguments from an array.
 pub(super) struct ArgsVisitor<T> {
     skip_name: bool,
     marker: PhantomData<fn() -> T>,
 }
 
 impl<T> ArgsVisitor<T> {
-    /// For an array that begins with the name of an event, which is to be skipped, or for one that does not.
+    /// With `skip_name`, the first element, which is the name of an event, is skipped.
     pub(super) fn new(skip_name: bool) -> Self {
         Self { skip_name, marker: PhantomData }
     }
@@ -50,14 +50,14 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ArgsVisitor<T> {
     }
 }
 
-/// The arguments that have not been read yet.
+/// The remaining arguments.
 struct Arguments<'a, A> {
     seq: &'a mut A,
     read: usize,
 }
 
 impl<'de, A: SeqAccess<'de>> Arguments<'_, A> {
-    /// The next argument. One that the client left out is what JavaScript calls undefined: `None`, `()` or null.
+    /// Returns the next argument. A missing one is deserialized from `undefined`, which matches `None`, `()` and null.
     fn next_or_missing<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         self.read += 1;
         let mut seed = Some(seed);
@@ -91,7 +91,7 @@ impl<'de, A: SeqAccess<'de>> Deserializer<'de> for &mut Arguments<'_, A> {
     }
 }
 
-/// Arguments of a tuple, which asks for as many as it has fields.
+/// The arguments of a tuple, padded with missing ones.
 struct Padded<'a, 'b, A>(&'a mut Arguments<'b, A>);
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Padded<'_, '_, A> {
@@ -105,7 +105,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Padded<'_, '_, A> {
     }
 }
 
-/// A seed that stays in its place if it is not used.
+/// A seed that is returned if it is not used.
 struct TakeSeed<'a, S>(&'a mut Option<S>);
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for TakeSeed<'_, S> {
@@ -117,7 +117,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for TakeSeed<'_, S> {
     }
 }
 
-/// An argument that is not there.
+/// The deserializer of a missing argument.
 struct Missing<E>(PhantomData<E>);
 
 impl<'de, E: serde::de::Error> Deserializer<'de> for Missing<E> {

@@ -1,4 +1,4 @@
-//! Reading arguments, and other JSON, as Rust types.
+//! Deserializes arguments and other JSON.
 
 mod arguments;
 
@@ -17,27 +17,26 @@ use self::arguments::ArgsVisitor;
 use super::{
     DecodeError, Value,
     arity::{Arity, arity},
+    attachment_resolver::AttachmentResolver,
     bytes::BinaryReader,
-    check_json,
     deep::{self, MAX_LEVELS, SHALLOW},
-    is_valid_json,
+    is_valid_json, is_within_depth,
     mend::mend,
     placeholders::{LAST_ARGUMENT, Placeholders},
-    resolver::Resolver,
     value::has_arbitrary_precision,
 };
 
-/// Why arguments could not be read.
+/// Why arguments cannot be deserialized.
 #[derive(Debug)]
 pub(crate) enum ArgsError {
-    /// The JSON, or a placeholder in it, is malformed: the end of the connection.
+    /// The JSON or a placeholder in it is invalid. The connection is closed.
     Malformed(&'static str),
-    /// The JSON does not fit the type.
+    /// The JSON does not match the type.
     Mismatch(serde_json::Error),
 }
 
 impl ArgsError {
-    /// The same, where nothing depends on which of them it is.
+    /// Converts to an error of `serde_json`.
     pub(crate) fn into_error(self) -> serde_json::Error {
         match self {
             Self::Mismatch(error) => error,
@@ -46,9 +45,8 @@ impl ArgsError {
     }
 }
 
-/// The only argument of an event, read from what follows the event's name. `None` if it is not as simple as that.
-///
-/// Nearly all events have one argument, and what is binary is mostly that argument itself.
+/// Fast path for events with one argument, which may be binary. `rest` is the JSON after the event's name. Returns `None` if the
+/// event needs the general path.
 pub(crate) fn read_only_arg<T: DeserializeOwned + 'static>(rest: &str, attachments: &[Bytes]) -> Option<T> {
     if arity::<T>() != Arity::One {
         return None;
@@ -67,7 +65,7 @@ pub(crate) fn read_only_arg<T: DeserializeOwned + 'static>(rest: &str, attachmen
     }
 }
 
-/// Binary as such: serde would copy `Bytes`, and collect a vector byte by byte.
+/// Returns binary as `Bytes`, or as a vector or slice. serde would copy `Bytes`, and build vectors byte by byte.
 fn share<T: 'static>(data: &Bytes) -> Option<T> {
     let wanted = TypeId::of::<T>();
     if wanted == TypeId::of::<Bytes>() {
@@ -85,9 +83,9 @@ fn cast<Known: 'static, T: 'static>(value: Known) -> Option<T> {
     (&mut Some(value) as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
 }
 
-/// Reads arguments from a packet's JSON array.
+/// Deserializes arguments from a packet's JSON array.
 ///
-/// An event's array begins with its name, which is skipped; an ack's does not. Each attachment must be named once.
+/// With `skip_name`, the first element, which is the name of an event, is skipped. Each attachment must be named once.
 pub(crate) fn read_args<T>(json: &str, attachments: &[Bytes], skip_name: bool) -> Result<T, ArgsError>
 where
     T: DeserializeOwned + Send + 'static,
@@ -100,7 +98,7 @@ where
     Source { json, attachments }.read(ArgsVisitor::new(skip_name))
 }
 
-/// The first argument, if it is binary and wanted as such.
+/// Returns the first argument if it is binary and `T` can share it.
 fn share_first_arg<T: 'static>(json: &str, attachments: &[Bytes], skip_name: bool) -> Result<Option<T>, ArgsError> {
     if ![TypeId::of::<Bytes>(), TypeId::of::<Vec<u8>>(), TypeId::of::<Box<[u8]>>()].contains(&TypeId::of::<T>()) {
         return Ok(None);
@@ -113,13 +111,13 @@ fn share_first_arg<T: 'static>(json: &str, attachments: &[Bytes], skip_name: boo
     }
 }
 
-/// Reads one value from JSON that is not an array of arguments.
+/// Deserializes one JSON value.
 pub(crate) fn read_json<T: DeserializeOwned + Send>(json: &[u8]) -> serde_json::Result<T> {
     let json = std::str::from_utf8(json).map_err(serde_json::Error::custom)?;
     Source { json, attachments: &[] }.read(Whole(PhantomData)).map_err(ArgsError::into_error)
 }
 
-/// Reads something from a deserialiser, more than once if need be.
+/// A deserialization that can be repeated.
 trait Read<T>: Copy + Send {
     fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error>;
 }
@@ -146,14 +144,14 @@ impl<T: DeserializeOwned> Read<T> for ArgsVisitor<T> {
     }
 }
 
-/// JSON, and the binary that belongs to it.
+/// JSON and its attachments.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     json: &'a str,
     attachments: &'a [Bytes],
 }
 
-/// What is different at the second attempt.
+/// The options of the second attempt.
 #[derive(Clone, Copy, Default)]
 struct Attempt {
     deep: bool,
@@ -161,7 +159,7 @@ struct Attempt {
 }
 
 impl Source<'_> {
-    /// Reads the JSON, which is walked once if all is well.
+    /// Deserializes the JSON. It is read once unless that fails.
     fn read<T: Send, R: Read<T>>(self, read: R) -> Result<T, ArgsError> {
         let first = self.attempt(read, Attempt::default())?;
         first.or_else(|error| self.recover(read, error))
@@ -177,24 +175,24 @@ impl Source<'_> {
         } else {
             let placeholders = Placeholders::find(self.json, self.attachments.len());
             let placeholders = placeholders.map_err(|DecodeError(detail)| ArgsError::Malformed(detail))?;
-            let resolver = Resolver::new(self.json, self.attachments, placeholders);
+            let resolver = AttachmentResolver::new(self.json, self.attachments, placeholders);
             read.read(resolver.thorough(attempt.thorough).wrap(&mut deserializer))
         };
         Ok(value.and_then(|value| deserializer.end().map(|()| value)))
     }
 
-    /// Reads again, if the reason of the failure may be that serde_json cannot read what JavaScript can.
+    /// Tries again if the first attempt may have failed because `serde_json` rejects JSON that JavaScript accepts.
     fn recover<T: Send, R: Read<T>>(self, read: R, error: serde_json::Error) -> Result<T, ArgsError> {
         if !is_valid_json(self.json) {
             return Err(ArgsError::Malformed("invalid JSON"));
         }
         let mended = mend(self.json);
         let attempt = Attempt {
-            deep: !check_json(self.json.as_bytes(), SHALLOW),
-            // At least the error is better: it does not speak of a map where the client sent binary.
+            deep: !is_within_depth(self.json.as_bytes(), SHALLOW),
+            // Also gives a better error, which does not mention a map where the client sent binary.
             thorough: !self.attachments.is_empty() || has_arbitrary_precision(),
         };
-        let is_too_deep = attempt.deep && !check_json(self.json.as_bytes(), MAX_LEVELS);
+        let is_too_deep = attempt.deep && !is_within_depth(self.json.as_bytes(), MAX_LEVELS);
         if is_too_deep || mended.is_none() && !attempt.deep && !attempt.thorough {
             return Err(ArgsError::Mismatch(error));
         }

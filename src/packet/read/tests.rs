@@ -28,7 +28,7 @@ fn mismatch<T: DeserializeOwned + Send + fmt::Debug + 'static>(json: &str) -> St
 }
 
 #[test]
-fn bytes_are_shared_where_they_are_the_only_argument() {
+fn bytes_are_shared_if_they_are_the_only_argument() {
     let attachments = [Bytes::from(vec![7; 100])];
     let rest = r#",{"_placeholder":true,"num":0}]"#;
     let shared: Bytes = read_only_arg(rest, &attachments).unwrap();
@@ -38,7 +38,7 @@ fn bytes_are_shared_where_they_are_the_only_argument() {
 }
 
 #[test]
-fn arguments_are_read_by_position() {
+fn arguments_are_deserialized_by_position() {
     assert_eq!(event::<String>(r#"["e","a",1]"#).unwrap(), "a");
     assert_eq!(event::<(String, u8)>(r#"["e","a",1]"#).unwrap(), ("a".to_owned(), 1));
     assert_eq!(event::<[u8; 2]>(r#"["e",[1,2]]"#).unwrap(), [1, 2]);
@@ -49,7 +49,7 @@ fn arguments_are_read_by_position() {
 }
 
 #[test]
-fn an_argument_that_is_left_out_is_none_or_an_error() {
+fn a_missing_argument_is_none_or_an_error() {
     assert_eq!(event::<Option<u8>>(r#"["e"]"#).unwrap(), None);
     assert_eq!(event::<(u8, Option<u8>)>(r#"["e",1]"#).unwrap(), (1, None));
     assert_eq!(event::<serde_json::Value>(r#"["e"]"#).unwrap(), serde_json::Value::Null);
@@ -57,7 +57,7 @@ fn an_argument_that_is_left_out_is_none_or_an_error() {
     assert_eq!(mismatch::<String>(r#"["e"]"#), "argument 1 is missing at line 1 column 5");
 }
 
-/// JavaScript prints a number with as many digits as it needs; none of them may be lost.
+/// JavaScript prints as many digits as a number needs. None of them may be lost.
 #[test]
 fn numbers_keep_their_last_digit() {
     for number in ["45e99", "0.30000000000000004", "1.7976931348623157e308", "5e-324"] {
@@ -73,7 +73,7 @@ fn acks_have_no_name() {
 }
 
 #[test]
-fn malformed_json_is_told_from_json_of_another_type() {
+fn invalid_json_differs_from_json_of_another_type() {
     assert!(mismatch::<u8>(r#"["e","a"]"#).contains("expected u8"));
     for json in [r#"["e",1"#, r#"["e" 1]"#, r#"["e",]"#, r#"["e",1]x"#, r#"["e",1,tru]"#] {
         assert!(matches!(event::<u8>(json), Err(ArgsError::Malformed("invalid JSON"))), "{json}");
@@ -90,7 +90,7 @@ fn pointers_to_tuples_are_several_arguments() {
 }
 
 #[test]
-fn the_rest_is_what_the_tuple_leaves() {
+fn rest_takes_the_remaining_arguments() {
     assert_eq!(event::<(u8, Rest<u8>)>(r#"["e",1,2,3]"#).unwrap(), (1, Rest(vec![2, 3])));
     assert_eq!(event::<(u8, Rest)>(r#"["e",1]"#).unwrap(), (1, Rest::default()));
     assert_eq!(event::<(Option<u8>, Rest)>(r#"["e"]"#).unwrap(), (None, Rest::default()));
@@ -103,7 +103,7 @@ fn the_rest_is_what_the_tuple_leaves() {
 }
 
 #[test]
-fn lists_keep_no_more_memory_than_they_need() {
+fn lists_have_no_spare_capacity() {
     let json = r#"["e",1,2,3,[1,2,3,4,5]]"#;
     let args = event::<Args>(json).unwrap();
     assert_eq!(args.capacity(), 4);
@@ -111,10 +111,10 @@ fn lists_keep_no_more_memory_than_they_need() {
     assert_eq!(event::<(u8, Rest)>(json).unwrap().1.capacity(), 3);
 }
 
-// Half of surrogate pairs, numbers.
+// Unpaired surrogates, numbers.
 
 #[test]
-fn half_an_emoji_is_a_replacement_character() {
+fn an_unpaired_surrogate_becomes_a_replacement_character() {
     let json = r#"["e","a\ud83d",{"\udc00":"\ud83d\ude00"}]"#;
     let (text, map) = event::<(String, HashMap<String, String>)>(json).unwrap();
     assert_eq!((&*text, &*map["\u{fffd}"]), ("a\u{fffd}", "😀"));
@@ -122,12 +122,12 @@ fn half_an_emoji_is_a_replacement_character() {
     assert_eq!(event::<serde_json::Value>(json).unwrap(), "a\u{fffd}");
     assert_eq!(event::<Args>(json).unwrap()[1]["\u{fffd}"], "😀");
     assert_eq!(event::<char>(r#"["e","\udfff"]"#).unwrap(), '\u{fffd}');
-    // Beside binary, too.
+    // Also with attachments.
     let attachments = [Bytes::from_static(b"x")];
     let json = r#"["e","\ud83d",{"_placeholder":true,"num":0}]"#;
     let (text, data) = read_args::<(String, Bytes)>(json, &attachments, true).unwrap();
     assert_eq!((&*text, &*data), ("\u{fffd}", &b"x"[..]));
-    // What a type ignores need not be mended.
+    // Ignored fields need not be mended.
     assert_eq!(event::<(u8, u8)>(r#"["e",1,2,"\ud83d"]"#).unwrap(), (1, 2));
     assert!(mismatch::<u8>(r#"["e","\ud83d"]"#).contains("expected u8"));
     assert!(matches!(event::<String>(r#"["e","\ud83d"#), Err(ArgsError::Malformed(_))));
@@ -135,7 +135,7 @@ fn half_an_emoji_is_a_replacement_character() {
 }
 
 #[test]
-fn numbers_beyond_a_double_are_the_nearest() {
+fn numbers_out_of_range_are_the_nearest() {
     let digits = "9".repeat(400);
     for (json, number) in [("1e400", f64::MAX), ("-1e400", f64::MIN), (&*digits, f64::MAX)] {
         let json = format!(r#"["e",{json}]"#);
@@ -170,9 +170,9 @@ struct Inner {
     sum: i64,
 }
 
-/// With `serde_json/arbitrary_precision` that is not a matter of course: `make serde-json` runs this with it.
+/// `serde_json/arbitrary_precision` may break this. `make serde-json` runs it with that feature.
 #[test]
-fn numbers_are_numbers_inside_of_untagged_enums_and_flattened_structs() {
+fn numbers_are_deserialized_in_untagged_enums_and_flattened_structs() {
     assert_eq!(event::<Untagged>(r#"["e",1.5]"#).unwrap(), Untagged::Number(1.5));
     assert_eq!(event::<Untagged>(r#"["e",[1.5,2]]"#).unwrap(), Untagged::List(vec![1.5, 2.0]));
     assert_eq!(event::<Untagged>(r#"["e",1e400]"#).unwrap(), Untagged::Number(f64::MAX));
@@ -186,7 +186,7 @@ fn numbers_are_numbers_inside_of_untagged_enums_and_flattened_structs() {
 }
 
 #[test]
-fn values_hold_numbers_whatever_serde_json_makes_of_them() {
+fn values_hold_numbers_with_any_features_of_serde_json() {
     let json = r#"["e",1.5,-0.5,18446744073709551616,1,-1,{"a":1.5}]"#;
     let args = event::<Args>(json).unwrap();
     assert!(args[..5].iter().all(Value::is_number), "{args:?}");
@@ -208,7 +208,7 @@ fn with_one<T: DeserializeOwned + Send + 'static>(argument: &str) -> Result<T, A
 const BINARY: &str = r#"{"_placeholder":true,"num":0}"#;
 
 #[test]
-fn binary_is_read_as_bytes_of_any_kind() {
+fn binary_is_deserialized_as_any_type_of_bytes() {
     #[derive(Deserialize)]
     struct Tuple(u8, u8, u8);
     #[derive(Deserialize)]
@@ -236,14 +236,14 @@ fn binary_is_read_as_bytes_of_any_kind() {
     assert_eq!(with_one::<Inside>(&format!(r#"{{"vec":{BINARY}}}"#)).unwrap().vec.unwrap(), b"abc");
     assert_eq!(with_one::<HashMap<u32, Vec<u8>>>(&format!(r#"{{"7":{BINARY},"8":[1]}}"#)).unwrap()[&7], b"abc");
     assert_eq!(with_one::<BTreeMap<bool, Bytes>>(&format!(r#"{{"true":{BINARY}}}"#)).unwrap()[&true], "abc");
-    // As do arrays of numbers, beside binary and without any.
+    // Also from arrays of numbers, with and without attachments.
     assert_eq!(with_one::<(Vec<u8>, Vec<u8>)>(&format!("[1,2],{BINARY}")).unwrap(), (vec![1, 2], b"abc".to_vec()));
     assert_eq!(event::<Vec<u8>>(r#"["e",[1,2]]"#).unwrap(), [1, 2]);
     assert_eq!(event::<Bytes>(r#"["e",[1,2]]"#).unwrap(), [1, 2][..]);
 }
 
 #[test]
-fn what_binary_is_not_is_told() {
+fn binary_of_another_type_is_an_error() {
     fn error<T: DeserializeOwned + Send + 'static>() -> String {
         let Err(ArgsError::Mismatch(error)) = with_one::<T>(BINARY) else { panic!("binary was read") };
         error.to_string()
@@ -268,7 +268,7 @@ fn what_binary_is_not_is_told() {
 }
 
 #[test]
-fn binary_is_shared_at_any_depth_of_a_value() {
+fn a_value_shares_binary_at_any_depth() {
     let data = Bytes::from(vec![7; 100_000]);
     let attachments = [data.clone()];
     let json = format!(r#"["e",{{"a":[{{"b":{BINARY}}}]}}]"#);
@@ -284,7 +284,7 @@ fn binary_is_shared_at_any_depth_of_a_value() {
     for value in &kept {
         assert_eq!(value["a"][0]["b"].as_binary().unwrap().as_ptr(), data.as_ptr());
     }
-    // As the only argument, however the placeholder is written, of an event or an ack.
+    // As the only argument of an event or an ack, with any form of placeholder.
     for placeholder in [BINARY, r#"{ "num" : 0 , "_placeholder" : true }"#] {
         let info = allocation_counter::measure(|| {
             let event: Bytes = read_args(&format!(r#"["e",{placeholder}]"#), &attachments, true).unwrap();
@@ -330,9 +330,9 @@ fn binary_that_must_be_copied_is_copied_once() {
     assert!(info.bytes_max < SIZE as u64 + 10_000, "{info:?}");
 }
 
-/// What stands in front of a placeholder, or looks like one, does not matter to how objects are read.
+/// Placeholders and objects that look like them do not affect other objects.
 #[test]
-fn objects_beside_binary_are_what_they_are() {
+fn objects_are_deserialized_with_attachments_as_without() {
     let json = format!(
         r#"["e",{{"num":{{"num":[{BINARY}]}},"_placeholder":false}},{{"_placeholder":{{"x":1}}}},{{"num":1.5}},{{}}]"#
     );
@@ -395,7 +395,7 @@ enum Tagged {
 }
 
 #[test]
-fn json_is_read_up_to_the_highest_limit() {
+fn json_is_deserialized_up_to_the_maximum_depth() {
     for levels in [SHALLOW - 1, SHALLOW, SHALLOW + 1, MAX_JSON_DEPTH] {
         let json = nested(levels, "[", "]");
         let value = event::<Value>(&json).unwrap();
@@ -413,9 +413,9 @@ fn json_is_read_up_to_the_highest_limit() {
     assert!(read_json::<Value>(nested(MAX_JSON_DEPTH, "[", "]").as_bytes()).is_ok());
 }
 
-/// The worst that serde makes: each level of an untagged enum is a buffer that is read, and binary is looked for in all of it.
+/// The worst case: serde buffers each level of an untagged enum, and binary is looked for in all of it.
 #[test]
-fn types_that_recurse_are_read_on_a_stack_of_their_own() {
+fn recursive_types_are_deserialized_on_a_separate_stack() {
     let small_stack = |work: &(dyn Fn() + Sync)| {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(1 << 20);
@@ -442,7 +442,7 @@ fn types_that_recurse_are_read_on_a_stack_of_their_own() {
 }
 
 #[test]
-fn a_panic_on_the_stack_of_its_own_is_a_panic_of_the_reader() {
+fn a_panic_on_the_separate_stack_is_propagated() {
     #[derive(Debug)]
     struct Panics;
 
@@ -458,7 +458,7 @@ fn a_panic_on_the_stack_of_its_own_is_a_panic_of_the_reader() {
 }
 
 #[test]
-fn what_is_read_is_mended_however_deep_it_is() {
+fn json_is_mended_at_any_depth() {
     let json = nested(500, "[", "]").replace('1', r#""\ud83d",1e400"#);
     let (mut value, mut depth) = (event::<Value>(&json).unwrap(), 0);
     while value[0].is_array() {

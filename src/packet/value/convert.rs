@@ -1,4 +1,4 @@
-//! From other types, and to `serde_json::Value`.
+//! Conversions from other types, and from and to `serde_json::Value`.
 
 use std::borrow::Cow;
 
@@ -44,14 +44,14 @@ macro_rules! from_numbers {
 from_numbers!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
 
 impl From<f64> for Value {
-    /// What is infinite or not a number becomes null, as in JSON.
+    /// Infinite numbers and NaN become null, as in JSON.
     fn from(float: f64) -> Self {
         Number::from_f64(float).map_or(Self::Null, Self::Number)
     }
 }
 
 impl From<f32> for Value {
-    /// What is infinite or not a number becomes null, as in JSON.
+    /// Infinite numbers and NaN become null, as in JSON.
     fn from(float: f32) -> Self {
         f64::from(float).into()
     }
@@ -64,7 +64,7 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 }
 
 impl<T: Into<Self>> From<Vec<T>> for Value {
-    /// An array; also of numbers, if it holds bytes. [`Bytes`] become binary.
+    /// Converts to an array. A vector of `u8` becomes an array of numbers; use [`Bytes`] for binary.
     fn from(values: Vec<T>) -> Self {
         values.into_iter().collect()
     }
@@ -100,9 +100,9 @@ impl From<serde_json::Value> for Value {
     }
 }
 
-/// A value holds binary, which `serde_json::Value` cannot.
+/// Error returned when a [`Value`] that contains binary is converted to `serde_json::Value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the value holds binary, for which JSON has no form")]
+#[error("the value contains binary, which JSON cannot represent")]
 pub struct BinaryInJson(());
 
 impl TryFrom<Value> for serde_json::Value {
@@ -110,7 +110,7 @@ impl TryFrom<Value> for serde_json::Value {
 
     /// # Errors
     ///
-    /// If there is binary in it. (`serde_json::to_value` makes an array of numbers of that.)
+    /// Returns an error if the value contains binary. (`serde_json::to_value` converts binary to an array of numbers.)
     fn try_from(value: Value) -> Result<Self, BinaryInJson> {
         json::from_value(value).ok_or(BinaryInJson(()))
     }

@@ -1,6 +1,8 @@
 use super::{Map, Value};
 
-/// What [`Value::get`] finds a value by: the index in an array, or the key in an object.
+/// An index of [`Value::get`]: the index in an array, or the key in an object.
+///
+/// This trait is sealed.
 pub trait Index: sealed::Sealed {
     #[doc(hidden)]
     fn get<'a>(&self, value: &'a Value) -> Option<&'a Value>;
@@ -48,7 +50,7 @@ impl Index for usize {
     fn get_or_insert<'a>(&self, value: &'a mut Value) -> &'a mut Value {
         match value {
             Value::Array(values) => &mut values[*self],
-            other => panic!("there is no index {self} in what is not an array: {other:?}"),
+            other => panic!("cannot index into a value that is not an array: {other:?}[{self}]"),
         }
     }
 }
@@ -68,7 +70,7 @@ impl Index for str {
         }
         match value {
             Value::Object(entries) => entries.get_or_insert(self),
-            other => panic!("there is no key {self:?} in what is not an object: {other:?}"),
+            other => panic!("cannot access a key of a value that is not an object: {other:?}[{self:?}]"),
         }
     }
 }
@@ -104,7 +106,7 @@ impl<T: Index + ?Sized> Index for &T {
 impl<I: Index> std::ops::Index<I> for Value {
     type Output = Self;
 
-    /// The entry, or null if there is none.
+    /// Returns the entry, or null if it does not exist.
     fn index(&self, index: I) -> &Self {
         const NULL: &Value = &Value::Null;
         index.get(self).unwrap_or(NULL)
@@ -112,11 +114,11 @@ impl<I: Index> std::ops::Index<I> for Value {
 }
 
 impl<I: Index> std::ops::IndexMut<I> for Value {
-    /// The entry, which is added to an object if it is missing. Null becomes an object.
+    /// Returns the entry. A missing key is added to an object, and null becomes an object.
     ///
     /// # Panics
     ///
-    /// If the value is not an array or an object, or the index is out of the array's bounds.
+    /// Panics if the value is not an array or an object, or if the index is out of bounds.
     fn index_mut(&mut self, index: I) -> &mut Self {
         index.get_or_insert(self)
     }

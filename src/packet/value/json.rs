@@ -1,4 +1,4 @@
-//! Between values and those of `serde_json`, without recursion: a thousand levels of the latter would take a lot of stack.
+//! Conversions from and to `serde_json::Value`. Without recursion, because a thousand levels would need much stack.
 
 use std::vec;
 
@@ -6,10 +6,10 @@ use serde_json::{Map as JsonMap, Value as Json, map::IntoIter as JsonEntries};
 
 use super::{IntoIter, Map, Value};
 
-/// An array or an object of which some elements have been converted.
+/// An array or an object that is partly converted.
 enum ToJson {
     Array(vec::IntoIter<Value>, Vec<Json>),
-    /// With the key of the value that is being converted.
+    /// Has the key of the value that is being converted.
     Object(IntoIter, JsonMap<String, Json>, String),
 }
 
@@ -39,7 +39,7 @@ impl ToJson {
     }
 }
 
-/// `None` if there is binary in the value.
+/// Returns `None` if the value contains binary.
 pub(super) fn from_value(value: Value) -> Option<Json> {
     let mut open: Vec<ToJson> = Vec::new();
     let mut value = value;
@@ -74,7 +74,7 @@ pub(super) fn from_value(value: Value) -> Option<Json> {
     }
 }
 
-/// As [`ToJson`], in the other direction.
+/// Like [`ToJson`], for the other direction.
 enum FromJson {
     Array(vec::IntoIter<Json>, Vec<Value>),
     Object(JsonEntries, Vec<(Box<str>, Value)>, Box<str>),

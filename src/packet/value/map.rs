@@ -4,18 +4,17 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{Entry, Map, Value};
 
-/// Up to here all keys are compared with each other.
+/// Up to this number of entries, duplicates are found by comparing all keys.
 const FEW: usize = 16;
 
 impl Map {
-    /// A map without entries. It does not allocate.
+    /// Creates an empty map. Does not allocate.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes a map of entries, with the semantics of JavaScript for keys that are repeated. Gives back what the vector has
-    /// too much.
+    /// Creates a map from entries. Duplicate keys have the semantics of JavaScript. Frees the spare capacity of the vector.
     pub(crate) fn from_entries(mut entries: Vec<Entry>) -> Self {
         if entries.len() > FEW || has_duplicate(&entries) {
             unify(&mut entries);
@@ -23,13 +22,13 @@ impl Map {
         Self { entries: entries.into_boxed_slice() }
     }
 
-    /// The number of entries.
+    /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are no entries.
+    /// Returns `true` if there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -39,25 +38,25 @@ impl Map {
         self.entries.iter().position(|(known, _)| **known == *key)
     }
 
-    /// Whether there is an entry with this key.
+    /// Returns `true` if the map contains a key.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         self.position(key).is_some()
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.position(key).map(|place| &self.entries[place].1)
     }
 
-    /// The value of a key, to be changed.
+    /// Returns a mutable reference to the value of a key.
     #[must_use]
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         self.position(key).map(|place| &mut self.entries[place].1)
     }
 
-    /// Sets the value of a key, and returns the one before. A new key comes last.
+    /// Sets the value of a key. Returns the previous value. A new key is added at the end.
     pub fn insert(&mut self, key: impl Into<Box<str>>, value: impl Into<Value>) -> Option<Value> {
         let (key, value) = (key.into(), value.into());
         if let Some(known) = self.get_mut(&key) {
@@ -78,13 +77,13 @@ impl Map {
         &mut self.entries[place].1
     }
 
-    /// Removes a key, and returns its value. The order of the others stays.
+    /// Removes a key and returns its value. Keeps the order of the others.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let place = self.position(key)?;
         Some(self.change(|entries| entries.remove(place)).1)
     }
 
-    /// Keeps the entries for which the function returns `true`.
+    /// Keeps only the entries for which the function returns `true`.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Value) -> bool) {
         self.change(|entries| entries.retain_mut(|(key, value)| keep(key, value)));
     }
@@ -101,35 +100,35 @@ impl Map {
         result
     }
 
-    /// The entries, in their order.
+    /// Iterates over the entries, in order.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
         Iter(self.entries.iter())
     }
 
-    /// The entries, in their order, with values to be changed.
+    /// Iterates over the entries with mutable values, in order.
     pub fn iter_mut(&mut self) -> IterMut<'_> {
         IterMut(self.entries.iter_mut())
     }
 
-    /// The keys, in their order.
+    /// Iterates over the keys, in order.
     #[must_use]
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
         self.entries.iter().map(|(key, _)| &**key)
     }
 
-    /// The values, in the order of their keys.
+    /// Iterates over the values, in order.
     #[must_use]
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &Value> + ExactSizeIterator {
         self.entries.iter().map(|(_, value)| value)
     }
 
-    /// The values, in the order of their keys, to be changed.
+    /// Iterates over mutable values, in order.
     pub fn values_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Value> + ExactSizeIterator {
         self.entries.iter_mut().map(|(_, value)| value)
     }
 
-    /// The entries by their keys' order as text.
+    /// Returns the entries sorted by their keys.
     fn sorted(&self) -> Vec<&Entry> {
         let mut entries: Vec<&Entry> = self.entries.iter().collect();
         entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -141,7 +140,7 @@ fn has_duplicate(entries: &[Entry]) -> bool {
     entries.iter().enumerate().any(|(place, (key, _))| entries[..place].iter().any(|(other, _)| other == key))
 }
 
-/// Gives each key its last value, in its first place. Takes `n log n` steps, whatever a client makes of the keys.
+/// Removes duplicate keys: each keeps its first position and its last value. Takes O(n log n) for any keys.
 fn unify(entries: &mut Vec<Entry>) {
     let mut order: Vec<usize> = (0..entries.len()).collect();
     order.sort_unstable_by(|one, other| entries[*one].0.cmp(&entries[*other].0).then(one.cmp(other)));
@@ -237,7 +236,7 @@ impl<K: Into<Box<str>>, V: Into<Value>, const N: usize> From<[(K, V); N]> for Ma
 }
 
 impl<K: Into<Box<str>>, V: Into<Value>> Extend<(K, V)> for Map {
-    /// Sets the values of keys; new keys come last.
+    /// Sets the values of keys. New keys are added at the end.
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, more: I) {
         let more = more.into_iter().map(|(key, value)| (key.into(), value.into()));
         *self = Self::from_entries(std::mem::take(self).into_iter().chain(more).collect());
@@ -249,7 +248,7 @@ impl std::ops::Index<&str> for Map {
 
     /// # Panics
     ///
-    /// If there is no such key.
+    /// Panics if the map does not contain the key.
     fn index(&self, key: &str) -> &Value {
         self.get(key).expect("no entry with this key")
     }
@@ -258,7 +257,7 @@ impl std::ops::Index<&str> for Map {
 impl std::ops::IndexMut<&str> for Map {
     /// # Panics
     ///
-    /// If there is no such key.
+    /// Panics if the map does not contain the key.
     fn index_mut(&mut self, key: &str) -> &mut Value {
         self.get_mut(key).expect("no entry with this key")
     }
@@ -294,14 +293,14 @@ macro_rules! iterator {
     };
 }
 
-iterator!(Iter<'a> slice::Iter<'a, Entry>, (&'a str, &'a Value), |(key, value)| (&**key, value), "The entries of a [`Map`].");
+iterator!(Iter<'a> slice::Iter<'a, Entry>, (&'a str, &'a Value), |(key, value)| (&**key, value), "An iterator over the entries of a [`Map`].");
 iterator!(
     IterMut<'a> slice::IterMut<'a, Entry>,
     (&'a str, &'a mut Value),
     |(key, value)| (&**key, value),
-    "The entries of a [`Map`], with values to be changed."
+    "An iterator over the entries of a [`Map`] with mutable values."
 );
-iterator!(IntoIter<> vec::IntoIter<Entry>, Entry, |entry| entry, "The entries of a [`Map`], by value.");
+iterator!(IntoIter<> vec::IntoIter<Entry>, Entry, |entry| entry, "An owning iterator over the entries of a [`Map`].");
 
 impl<'a> IntoIterator for &'a Map {
     type Item = (&'a str, &'a Value);

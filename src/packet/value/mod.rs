@@ -1,4 +1,4 @@
-//! Any argument as a tree.
+//! [`Value`]: an argument of any type.
 
 mod convert;
 mod depth;
@@ -26,10 +26,10 @@ pub(super) use self::{
     reader::{KeyReader, visit_number},
 };
 
-/// Any argument: JSON, or binary.
+/// An argument of any type: JSON or binary.
 ///
-/// Unlike `serde_json::Value`, it can hold the attachments of a binary event, at any depth, without a copy; an object keeps
-/// the order of its keys; and it is small: 24 bytes, and 40 for each entry of an object beside the text of its key.
+/// Unlike `serde_json::Value`, it can contain the attachments of a binary event, at any depth and without a copy, and keeps the
+/// order of an object's keys. It takes 24 bytes, and 40 bytes for each entry of an object plus the key.
 ///
 /// ```
 /// use tower_socketio::Value;
@@ -48,33 +48,33 @@ pub(super) use self::{
 ///
 /// # Order and equality
 ///
-/// The entries of an object are in the order of arrival. If a client repeats a key, its first place and its last value
-/// count, as in JavaScript. Two objects are equal if they have the same entries, in whatever order.
+/// The entries of an object are in order of arrival. A duplicate key keeps its first position and its last value, as in
+/// JavaScript. Two objects are equal if they have the same entries in any order.
 ///
 /// # Numbers
 ///
-/// A number of JSON beyond the range of a double is the nearest finite one.
+/// A number in JSON that is out of the range of a double becomes the nearest finite one.
 ///
 /// # Memory
 ///
-/// Binary shares the memory in which it arrived: with msgpack, that of the whole packet. Copy what is to be kept for long, with
-/// `Bytes::copy_from_slice`.
+/// Binary shares the buffer in which it arrived; with msgpack, that is the whole packet. Use `Bytes::copy_from_slice` for data
+/// that is kept for long.
 #[derive(Default)]
 pub enum Value {
-    /// JSON null; also an argument that was left out.
+    /// Null in JSON, or a missing argument.
     #[default]
     Null,
     /// A boolean.
     Bool(bool),
     /// A number.
     Number(Number),
-    /// A string. Half of a surrogate pair, which JavaScript's strings may hold, arrives as U+FFFD.
+    /// A string. Unpaired surrogates, which are valid in JavaScript, become U+FFFD.
     String(Box<str>),
     /// An array.
     Array(Vec<Self>),
     /// An object.
     Object(Map),
-    /// A binary attachment. It shares the memory in which it arrived.
+    /// A binary attachment. It shares the buffer in which it arrived.
     Binary(Box<Bytes>),
 }
 
@@ -108,13 +108,13 @@ macro_rules! accessors {
     ($(
         $is:ident $as:ident $as_mut:ident $variant:ident $ty:ty: $what:literal
     )*) => {$(
-        #[doc = concat!("Whether this is ", $what, ".")]
+        #[doc = concat!("Returns `true` if this is ", $what, ".")]
         #[must_use]
         pub fn $is(&self) -> bool {
             matches!(self, Self::$variant(_))
         }
 
-        #[doc = concat!("The value, if this is ", $what, ".")]
+        #[doc = concat!("Returns the value if this is ", $what, ".")]
         #[must_use]
         pub fn $as(&self) -> Option<&$ty> {
             match self {
@@ -123,7 +123,7 @@ macro_rules! accessors {
             }
         }
 
-        #[doc = concat!("The value, if this is ", $what, ", to be changed.")]
+        #[doc = concat!("Returns a mutable reference to the value if this is ", $what, ".")]
         #[must_use]
         pub fn $as_mut(&mut self) -> Option<&mut $ty> {
             match self {
@@ -142,43 +142,43 @@ impl Value {
         is_binary as_binary as_binary_mut Binary Bytes: "binary"
     }
 
-    /// Whether this is null.
+    /// Returns `true` if this is null.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// Whether this is a boolean.
+    /// Returns `true` if this is a boolean.
     #[must_use]
     pub fn is_boolean(&self) -> bool {
         matches!(self, Self::Bool(_))
     }
 
-    /// Whether this is a number.
+    /// Returns `true` if this is a number.
     #[must_use]
     pub fn is_number(&self) -> bool {
         matches!(self, Self::Number(_))
     }
 
-    /// Whether this is an integer between `i64::MIN` and `i64::MAX`.
+    /// Returns `true` if this is an integer between `i64::MIN` and `i64::MAX`.
     #[must_use]
     pub fn is_i64(&self) -> bool {
         self.as_i64().is_some()
     }
 
-    /// Whether this is an integer between 0 and `u64::MAX`.
+    /// Returns `true` if this is an integer between 0 and `u64::MAX`.
     #[must_use]
     pub fn is_u64(&self) -> bool {
         self.as_u64().is_some()
     }
 
-    /// Whether this is a number that was not written as an integer.
+    /// Returns `true` if this is a number that was not written as an integer.
     #[must_use]
     pub fn is_f64(&self) -> bool {
         self.as_number().is_some_and(|number| number.is_f64())
     }
 
-    /// The boolean, if this is one.
+    /// Returns the boolean if this is one.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         match self {
@@ -187,7 +187,7 @@ impl Value {
         }
     }
 
-    /// The number, if this is one.
+    /// Returns the number if this is one.
     #[must_use]
     pub fn as_number(&self) -> Option<Number> {
         match self {
@@ -196,39 +196,39 @@ impl Value {
         }
     }
 
-    /// The integer, if this is one between `i64::MIN` and `i64::MAX`.
+    /// Returns the integer if this is one between `i64::MIN` and `i64::MAX`.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         self.as_number()?.as_i64()
     }
 
-    /// The integer, if this is one between 0 and `u64::MAX`.
+    /// Returns the integer if this is one between 0 and `u64::MAX`.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         self.as_number()?.as_u64()
     }
 
-    /// The number as a double, if this is a number.
+    /// Returns the number as a double if this is a number.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         self.as_number()?.as_f64()
     }
 
-    /// `Some(())` if this is null.
+    /// Returns `Some(())` if this is null.
     #[must_use]
     pub fn as_null(&self) -> Option<()> {
         self.is_null().then_some(())
     }
 
-    /// Takes the value, and leaves null in its place.
+    /// Takes the value and leaves null in its place.
     #[must_use]
     pub fn take(&mut self) -> Self {
         std::mem::take(self)
     }
 }
 
-// What follows recurses. Clients make values that are nested a thousand levels deep where `max_json_depth` allows it, so
-// each level is one frame, or few, and small: see the tests.
+// The following implementations recurse. If `max_json_depth` allows it, clients can create values that are a thousand levels
+// deep, so each level must take few and small stack frames. The tests check that.
 
 impl Clone for Value {
     fn clone(&self) -> Self {

@@ -8,9 +8,17 @@ use serde::{Serialize, Serializer};
 
 use super::super::is_valid_json;
 
-/// A number: an integer of 64 bits, or a finite double.
+/// A number: a 64-bit integer or a finite double.
 ///
-/// It is the same whatever features of `serde_json` other crates switch on.
+/// Unlike `serde_json::Number`, it does not depend on the features of `serde_json` that other crates enable.
+///
+/// ```
+/// use tower_socketio::value::Number;
+///
+/// assert_eq!(Number::from(-1).as_i64(), Some(-1));
+/// assert_eq!(Number::from_f64(0.5).map(|number| number.to_string()), Some("0.5".to_owned()));
+/// assert_eq!(Number::from_f64(f64::NAN), None);
+/// ```
 #[derive(Clone, Copy, PartialEq)]
 pub struct Number(Repr);
 
@@ -23,43 +31,43 @@ enum Repr {
 }
 
 impl Number {
-    /// A number from a double; `None` if it is infinite or not a number.
+    /// Converts a double. Returns `None` if it is infinite or NaN.
     #[must_use]
     pub fn from_f64(float: f64) -> Option<Self> {
         float.is_finite().then_some(Self(Repr::Float(float)))
     }
 
-    /// The number that a text of JSON stands for: the nearest that there is.
+    /// Parses a JSON number. Returns the nearest number that can be represented.
     pub(in super::super) fn from_json(text: &str) -> Option<Self> {
         if !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) || !is_valid_json(text) {
             return None;
         }
-        // Negative zero is a double.
+        // Negative zero is not an integer.
         let integer = Some(text).filter(|text| *text != "-0");
         let natural = integer.and_then(|text| text.parse::<u64>().ok()).map(Self::from);
         let integer = natural.or_else(|| integer?.parse::<i64>().ok().map(Self::from));
         integer.or_else(|| Self::from_f64(text.parse::<f64>().ok()?.clamp(f64::MIN, f64::MAX)))
     }
 
-    /// Whether it is an integer between `i64::MIN` and `i64::MAX`.
+    /// Returns `true` if this is an integer between `i64::MIN` and `i64::MAX`.
     #[must_use]
     pub fn is_i64(&self) -> bool {
         self.as_i64().is_some()
     }
 
-    /// Whether it is an integer between 0 and `u64::MAX`.
+    /// Returns `true` if this is an integer between 0 and `u64::MAX`.
     #[must_use]
     pub fn is_u64(&self) -> bool {
         self.as_u64().is_some()
     }
 
-    /// Whether it was not written as an integer.
+    /// Returns `true` if this was not written as an integer.
     #[must_use]
     pub fn is_f64(&self) -> bool {
         matches!(self.0, Repr::Float(_))
     }
 
-    /// The integer, if it is one between `i64::MIN` and `i64::MAX`.
+    /// Returns the integer if this is one between `i64::MIN` and `i64::MAX`.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match self.0 {
@@ -69,7 +77,7 @@ impl Number {
         }
     }
 
-    /// The integer, if it is one between 0 and `u64::MAX`.
+    /// Returns the integer if this is one between 0 and `u64::MAX`.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match self.0 {
@@ -78,7 +86,7 @@ impl Number {
         }
     }
 
-    /// The nearest double. Always `Some`, as with `serde_json`'s default features.
+    /// Returns the nearest double. Always `Some`, as with the default features of `serde_json`.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         Some(match self.0 {
@@ -108,7 +116,7 @@ macro_rules! from_integers {
 from_integers!(u8 u16 u32 u64 usize; i8 i16 i32 i64 isize);
 
 impl From<serde_json::Number> for Number {
-    /// Beyond the range of a double, the nearest finite one.
+    /// A number out of the range of a double becomes the nearest finite one.
     fn from(number: serde_json::Number) -> Self {
         if let Some(number) = number.as_u64() {
             return number.into();
@@ -117,7 +125,7 @@ impl From<serde_json::Number> for Number {
             return number.into();
         }
         let float = number.as_f64().and_then(Self::from_f64);
-        // With `arbitrary_precision` it may be anything.
+        // With `arbitrary_precision` it may be any number.
         float.or_else(|| Self::from_json(&number.to_string())).unwrap_or(Self(Repr::Natural(0)))
     }
 }
@@ -139,14 +147,14 @@ impl Hash for Number {
         match self.0 {
             Repr::Natural(number) => number.hash(state),
             Repr::Negative(number) => number.hash(state),
-            // The two zeros are equal.
+            // 0.0 and -0.0 are equal.
             Repr::Float(number) => (number + 0.0).to_bits().hash(state),
         }
     }
 }
 
 impl fmt::Display for Number {
-    /// As in JSON.
+    /// Formats the number as JSON.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Repr::Natural(number) => number.fmt(f),
@@ -172,11 +180,11 @@ impl Serialize for Number {
     }
 }
 
-/// The only key of the map as which `serde_json` shows a number, if `arbitrary_precision` is switched on, to whoever asks
-/// for anything. It is private to `serde_json`, but all of its readers depend on it.
+/// With `arbitrary_precision`, `serde_json` deserializes a number as a map with this key if any value is requested. The key is
+/// private to `serde_json`, but all of its deserializers depend on it.
 pub(in super::super) const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 
-/// Whether some crate has switched on `serde_json/arbitrary_precision`.
+/// Returns `true` if a crate has enabled `serde_json/arbitrary_precision`.
 pub(in super::super) fn has_arbitrary_precision() -> bool {
     static FOUND: LazyLock<bool> = LazyLock::new(|| serde_json::from_str::<serde_json::Number>("1e999").is_ok());
     *FOUND

@@ -1,4 +1,4 @@
-//! A value as a deserialiser.
+//! Deserializes from a [`Value`].
 
 use std::{borrow::Cow, slice};
 
@@ -32,7 +32,7 @@ impl Value {
     }
 }
 
-/// Reads a value as another type.
+/// Deserializes a value.
 fn read<T: DeserializeOwned + Send>(value: &Value) -> Result<T, Error> {
     if value.is_within(SHALLOW, &mut 0) {
         return T::deserialize(ValueReader(value));
@@ -101,7 +101,7 @@ impl<'de> Deserializer<'de> for ValueReader<'de> {
                 let entries = Entries { rest: entries.iter(), value: None };
                 MapAccessDeserializer::new(entries).deserialize_enum(name, variants, visitor)
             }
-            Value::Object(_) => Err(Error::custom("an object with one key is expected, which names the variant")),
+            Value::Object(_) => Err(Error::custom("expected an object with one key, the name of the variant")),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -159,7 +159,7 @@ impl<'de> SeqAccess<'de> for Values<'de> {
 
 struct Entries<'de> {
     rest: Iter<'de>,
-    /// That of the key that has been read last.
+    /// The value of the key that was read last.
     value: Option<&'de Value>,
 }
 
@@ -184,7 +184,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 }
 
-/// The key of a map, which may be read as whatever `serde_json` reads keys as: numbers and booleans too.
+/// Deserializes the key of a map, also as a number or boolean, like `serde_json`.
 pub(in super::super) struct KeyReader<'de>(pub(in super::super) Cow<'de, str>);
 
 macro_rules! numeric {

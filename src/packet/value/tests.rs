@@ -25,7 +25,7 @@ fn hash(value: &Value) -> u64 {
 }
 
 #[test]
-fn a_value_is_small_and_may_be_shared() {
+fn a_value_is_small_send_and_sync() {
     fn shared<T: Send + Sync + Unpin>() {}
     shared::<(Value, Map, Number, Args, super::super::Rest, Iter<'_>, IterMut<'_>, IntoIter)>();
     assert_eq!(size_of::<Value>(), 24);
@@ -40,7 +40,7 @@ fn keys_keep_their_order() {
 }
 
 #[test]
-fn a_key_that_is_repeated_has_its_first_place_and_its_last_value() {
+fn a_duplicate_key_has_its_first_position_and_its_last_value() {
     assert_eq!(
         serde_json::to_string(&parse(r#"{"a":1,"b":2,"a":3,"c":4,"b":5,"a":6}"#)).unwrap(),
         r#"{"a":6,"b":5,"c":4}"#
@@ -53,7 +53,7 @@ fn a_key_that_is_repeated_has_its_first_place_and_its_last_value() {
     );
 }
 
-/// A hundred thousand keys of a client's choice are a matter of milliseconds, not of minutes.
+/// A hundred thousand keys take milliseconds, not minutes, whatever they are.
 #[test]
 fn many_keys_do_not_take_quadratic_time() {
     let object = |key: &dyn Fn(usize) -> String| {
@@ -72,13 +72,13 @@ fn many_keys_do_not_take_quadratic_time() {
         let value = parse(&json);
         assert_eq!(value.as_object().map(Map::len), Some(length));
         assert!(value == value.clone() && hash(&value) == hash(&value.clone()));
-        // Quadratic time would be a hundred times as long.
+        // Quadratic time would take a hundred times as long.
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     }
 }
 
 #[test]
-fn objects_are_equal_in_whatever_order_their_entries_are() {
+fn objects_are_equal_in_any_order_of_entries() {
     let (one, other) = (parse(r#"{"a":[1,{"x":1,"y":2}],"b":2}"#), parse(r#"{"b":2,"a":[1,{"y":2,"x":1}]}"#));
     assert_eq!(one, other);
     assert_eq!(hash(&one), hash(&other));
@@ -114,14 +114,14 @@ fn entries_are_found_changed_and_removed() {
 }
 
 #[test]
-#[should_panic(expected = "no index 0 in what is not an array")]
+#[should_panic(expected = "cannot index into a value that is not an array")]
 fn an_index_cannot_be_set_in_an_object() {
     let mut value = parse("{}");
     value[0] = Value::Null;
 }
 
 #[test]
-fn values_are_made_of_other_types() {
+fn other_types_are_converted_to_values() {
     let binary = Bytes::from_static(b"x");
     for (value, json) in [
         (Value::from("a"), json!("a")),
@@ -148,13 +148,13 @@ fn values_are_made_of_other_types() {
     assert_eq!(value.as_object().unwrap()["a"][0].as_binary().unwrap(), "x");
     assert_eq!(
         serde_json::Value::try_from(value.clone()).unwrap_err().to_string(),
-        "the value holds binary, for which JSON has no form"
+        "the value contains binary, which JSON cannot represent"
     );
     assert_eq!(serde_json::to_value(&value).unwrap(), json!({"a": [[120]]}));
 }
 
 #[test]
-fn values_compare_with_what_they_hold() {
+fn values_compare_with_other_types() {
     let values = [Value::from("a"), 1.into(), (-1).into(), true.into()];
     let [text, one, minus_one, yes] = &values;
     let owned = String::from("a");
@@ -166,7 +166,7 @@ fn values_compare_with_what_they_hold() {
 }
 
 #[test]
-fn accessors_tell_what_a_value_is() {
+fn accessors_return_the_type_of_a_value() {
     let values = [
         Value::Null,
         true.into(),
@@ -218,7 +218,7 @@ enum Kind {
 }
 
 #[test]
-fn a_value_is_read_as_another_type() {
+fn a_value_is_deserialized() {
     let content = Bytes::from(vec![7; 100]);
     let upload = |kind: serde_json::Value| {
         let mut value = Value::from(json!({
@@ -257,7 +257,7 @@ fn a_value_is_read_as_another_type() {
 }
 
 #[test]
-fn a_value_is_made_of_what_serialises() {
+fn a_value_is_serialized() {
     #[derive(Serialize)]
     struct File {
         name: &'static str,
@@ -278,7 +278,7 @@ fn a_value_is_made_of_what_serialises() {
 }
 
 #[test]
-fn numbers_are_the_nearest() {
+fn numbers_are_rounded_to_the_nearest() {
     for (json, number) in
         [("-0", -0.0), ("1e400", f64::MAX), ("-1e400", f64::MIN), ("18446744073709551616", 18446744073709551616.0)]
     {
@@ -301,16 +301,16 @@ fn numbers_are_the_nearest() {
     assert!(serde_json::from_str::<Number>("true").is_err());
 }
 
-/// As deep as clients can make it where the limit is as high as can be: arrays, and objects in turn.
+/// A value of the maximum depth that clients can send: arrays and objects in turn.
 fn deepest() -> Value {
     (0..MAX_LEVELS).fold(Value::Null, |inner, level| {
         if level % 2 == 0 { vec![inner].into() } else { Value::from_iter([("key", inner)]) }
     })
 }
 
-/// Half of what a thread has: a handler does not begin at the bottom of its stack.
+/// Half of a thread's stack, because a handler does not begin at its bottom.
 #[test]
-fn what_is_done_with_the_deepest_value_takes_no_more_than_a_megabyte_of_stack() {
+fn operations_on_the_deepest_value_take_at_most_a_megabyte_of_stack() {
     fn on_small_stack(work: impl FnOnce() + Send) {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(1 << 20);
@@ -341,7 +341,7 @@ fn what_is_done_with_the_deepest_value_takes_no_more_than_a_megabyte_of_stack() 
 }
 
 #[test]
-fn what_is_deeper_than_clients_can_make_it_is_not_read() {
+fn a_value_beyond_the_maximum_depth_is_not_deserialized() {
     let value = Value::from(vec![deepest()]);
     assert!(value.to::<Value>().is_err());
     assert!(!value.is_within(MAX_LEVELS, &mut 0) && value.is_within(MAX_LEVELS + 1, &mut 0));
@@ -349,7 +349,7 @@ fn what_is_deeper_than_clients_can_make_it_is_not_read() {
 
 proptest! {
     #[test]
-    fn a_map_is_what_javascript_makes_of_its_entries(entries in prop::collection::vec(("[a-e]{0,2}", any::<u8>()), 0..60)) {
+    fn duplicate_keys_have_the_semantics_of_javascript(entries in prop::collection::vec(("[a-e]{0,2}", any::<u8>()), 0..60)) {
         let mut order = Vec::new();
         let mut values = HashMap::new();
         for (key, value) in &entries {
@@ -365,16 +365,16 @@ proptest! {
     }
 }
 
-/// The memory that is held afterwards, and at most meanwhile, for each byte of the text.
+/// Returns the memory that is used afterwards, and at most meanwhile, per byte of the text.
 fn cost<T>(text: usize, read: impl FnOnce() -> T) -> (f64, f64) {
     let mut kept = None;
     let info = allocation_counter::measure(|| kept = Some(read()));
     (info.bytes_current as f64 / text as f64, info.bytes_max as f64 / text as f64)
 }
 
-/// `[{"":0},{"":0},..]` of 0.94 MB costs most. The bounds are generous; `docs/limits.md` has the figures that this prints.
+/// `[{"":0},{"":0},..]` of 0.94 MB is the worst case. The bounds are generous; this prints the numbers in `docs/limits.md`.
 #[test]
-fn a_value_takes_few_bytes_for_each_byte_of_its_text() {
+fn a_value_takes_few_bytes_per_byte_of_its_text() {
     let objects = vec![r#"{"":0}"#; 134_285].join(",");
     let json = format!(r#"["e",[{objects}]]"#);
     let args = format!(r#"["e",{objects}]"#);

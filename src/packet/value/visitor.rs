@@ -1,4 +1,4 @@
-//! Reading a value from anything that describes itself.
+//! Deserializes a [`Value`] from any self-describing format.
 
 use std::fmt;
 
@@ -103,7 +103,7 @@ fn read_entries<'de, A: MapAccess<'de>>(mut map: A) -> Result<Vec<(Box<str>, Val
     Ok(entries)
 }
 
-/// The number that `serde_json` may show as a map.
+/// Returns the number if the map is one in the representation of `serde_json`.
 fn as_number(entries: &[(Box<str>, Value)]) -> Option<Number> {
     match entries {
         [(key, Value::String(number))] if **key == *NUMBER_TOKEN && has_arbitrary_precision() => {

@@ -1,4 +1,4 @@
-//! A value as JSON, written without recursion: it is what clients send with a parser.
+//! Writes a [`Value`] as JSON. Without recursion, because clients of custom parsers choose the depth.
 
 use std::{io::Write, vec};
 
@@ -6,23 +6,23 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        extractor::{ESCAPED, write_placeholder},
+        attachment_writer::{ESCAPED, write_placeholder},
         placeholders::PLACEHOLDER,
     },
     IntoIter, Value,
 };
 
-/// What becomes of binary in JSON.
+/// How binary is written to JSON.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Binary {
-    /// Each is an array of numbers, as `serde_json` has it.
+    /// As arrays of numbers, like `serde_json`.
     Numbers,
-    /// Attachments. If there are any, an object that looks like a placeholder is written so that it is not one.
+    /// As attachments. With `any`, there are some, and objects that look like placeholders are escaped.
     Attachments { any: bool },
 }
 
 impl Value {
-    /// Appends the value as JSON, and its binary to the attachments. What has been written is dropped.
+    /// Appends the value as JSON, and binary to the attachments. Drops the value while writing.
     pub(crate) fn write_json(self, text: &mut Vec<u8>, binary: Binary, attachments: &mut Vec<Bytes>) {
         let mut writer = Writer { text, binary, attachments };
         let mut open: Vec<Children> = Vec::new();
@@ -52,7 +52,7 @@ impl Value {
     }
 }
 
-/// What has not been written of an array or an object.
+/// The remaining children of an array or an object.
 enum Children {
     Array(vec::IntoIter<Value>),
     Object(IntoIter),
@@ -83,7 +83,7 @@ struct Writer<'a> {
 const INFALLIBLE: &str = "writing to a vector cannot fail";
 
 impl Writer<'_> {
-    /// Writes what stands in front of a value in an array, or in an object with a key.
+    /// Writes the comma and the key before a value.
     fn before(&mut self, key: Option<&str>) {
         if !matches!(self.text.last(), Some(b'[' | b'{')) {
             self.text.push(b',');

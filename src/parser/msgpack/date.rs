@@ -1,10 +1,10 @@
-/// The milliseconds of a day.
+/// Milliseconds per day.
 const DAY: i64 = 86_400_000;
 
-/// The furthest that a date of JavaScript's can be from 1970.
+/// The maximum distance of a JavaScript date from the Unix epoch, in milliseconds.
 const FURTHEST: u64 = 8_640_000_000_000_000;
 
-/// A date as JSON has it: what `toISOString` makes of these milliseconds since 1970. `None`: it is no date.
+/// Formats milliseconds since the Unix epoch like JavaScript's `toISOString`. Returns `None` if they are out of range.
 pub(super) fn iso_string(millis: i64) -> Option<String> {
     if millis.unsigned_abs() > FURTHEST {
         return None;
@@ -20,7 +20,8 @@ pub(super) fn iso_string(millis: i64) -> Option<String> {
     Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"))
 }
 
-/// Year, month and day of a day since 1970, in the Gregorian calendar: years that begin in March, in eras of 400.
+/// Converts days since the Unix epoch to year, month and day of the Gregorian calendar. Computes with years that begin in March,
+/// in eras of 400 years.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));

@@ -1,4 +1,4 @@
-//! What notepack 2.2 writes, and msgpack in general as far as JavaScript has values for it.
+//! Decodes msgpack: the output of notepack 2.2, and other msgpack whose values exist in JavaScript.
 
 use bytes::Bytes;
 use rmp::Marker;
@@ -6,7 +6,7 @@ use rmp::Marker;
 use crate::packet::value::{Map, Value};
 
 use super::{
-    super::{Limits, ParserError, SocketPacket, SocketPacketKind},
+    super::{Limits, ParserError, SocketIoPacket, SocketIoPacketType},
     date::iso_string,
 };
 
@@ -15,17 +15,17 @@ type Result<T> = std::result::Result<T, ParserError>;
 const TOO_DEEP: ParserError = ParserError::new("the data is nested deeper than max_json_depth");
 const TRUNCATED: ParserError = ParserError::new("the msgpack is truncated");
 
-/// Reads a packet: a map, by the rules of `socket.io-msgpack-parser`. Keys that mean nothing are passed over.
-pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<SocketPacket> {
+/// Decodes a packet according to the rules of `socket.io-msgpack-parser`. Unknown keys are ignored.
+pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<SocketIoPacket> {
     let mut input = Reader { message, at: 0, announced: 0 };
     let marker = input.marker()?;
     let Some(entries) = input.map_length(marker)? else {
-        return Err(ParserError::new("a msgpack message is no map"));
+        return Err(ParserError::new("a msgpack message is not a map"));
     };
     let (mut kind, mut namespace, mut id, mut data) = (None, None, None, None);
     for _ in 0..entries {
         let key = input.key()?;
-        // The arguments stand in an array.
+        // The array of the arguments does not count.
         let value = input.value(limits.depth.saturating_add(1))?;
         match &*key {
             "type" => kind = value,
@@ -36,9 +36,9 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<SocketPacket> {
         }
     }
     if input.at < message.len() {
-        return Err(ParserError::new("trailing bytes behind the msgpack"));
+        return Err(ParserError::new("trailing bytes after the msgpack"));
     }
-    let kind = kind.as_ref().and_then(integer).and_then(SocketPacketKind::from_number);
+    let kind = kind.as_ref().and_then(integer).and_then(SocketIoPacketType::from_number);
     let kind = kind.ok_or(ParserError::new("invalid packet type"))?;
     let Some(Value::String(namespace)) = namespace else {
         return Err(ParserError::new("invalid namespace"));
@@ -47,10 +47,10 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<SocketPacket> {
         None => None,
         Some(id) => Some(integer(&id).ok_or(ParserError::new("invalid packet id"))?),
     };
-    Ok(SocketPacket { kind, namespace: namespace.into(), id, data })
+    Ok(SocketIoPacket { packet_type: kind, namespace: namespace.into(), id, data })
 }
 
-/// A natural number, however it was written.
+/// Converts a number to an integer. Accepts floats without a fraction.
 fn integer(value: &Value) -> Option<u64> {
     let Value::Number(number) = value else { return None };
     number.as_u64().or_else(|| {
@@ -63,21 +63,22 @@ fn integer(value: &Value) -> Option<u64> {
 struct Reader<'a> {
     message: &'a Bytes,
     at: usize,
-    /// The elements of all arrays and maps so far. Each is a byte of its own at least, so that there are never more than bytes.
+    /// The announced elements of all arrays and maps so far. Each takes at least one byte, so they cannot exceed the message's
+    /// length.
     announced: usize,
 }
 
 /// The beginning of a value.
 enum Begin {
-    /// All of it; `None` is undefined.
+    /// A complete value. `None` is `undefined`.
     Whole(Option<Value>),
     Array(usize),
     Map(usize),
 }
 
-/// An array or a map that has not ended.
+/// An array or a map that is incomplete.
 struct Open {
-    /// How many values are missing.
+    /// The number of missing values.
     missing: usize,
     content: Content,
 }
@@ -86,7 +87,7 @@ enum Content {
     Array(Vec<Value>),
     Map {
         entries: Vec<(Box<str>, Value)>,
-        /// That of the value that comes next.
+        /// The key of the next value.
         key: Box<str>,
     },
 }
@@ -96,7 +97,7 @@ impl Open {
         self.missing -= 1;
         match &mut self.content {
             Content::Array(values) => values.push(value.unwrap_or_default()),
-            // As in JSON, what is undefined has no entry.
+            // As in JSON, `undefined` has no entry.
             Content::Map { entries, key } => entries.extend(value.map(|value| (std::mem::take(key), value))),
         }
     }
@@ -142,7 +143,7 @@ impl<'a> Reader<'a> {
         usize::try_from(u32::from_be_bytes(self.array()?)).map_err(|_| TRUNCATED)
     }
 
-    /// The length that a marker announces, if it is that of a string.
+    /// Reads the length if the marker is that of a string.
     fn str_length(&mut self, marker: Marker) -> Result<Option<usize>> {
         Ok(Some(match marker {
             Marker::FixStr(length) => length.into(),
@@ -194,12 +195,12 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    /// As Node's decoder, this takes a string that is not UTF-8 for one with replacement characters.
+    /// Reads a string. Invalid UTF-8 is replaced, as in Node.
     fn string(&mut self, length: usize) -> Result<Box<str>> {
         self.take(length).map(|text| String::from_utf8_lossy(text).into())
     }
 
-    /// The key of a map. One that is a number is its digits, as in JavaScript.
+    /// Reads the key of a map. Numbers become strings, as in JavaScript.
     fn key(&mut self) -> Result<Box<str>> {
         let marker = self.marker()?;
         if let Some(length) = self.str_length(marker)? {
@@ -207,7 +208,7 @@ impl<'a> Reader<'a> {
         }
         match self.number(marker)? {
             Some(Value::Number(number)) => Ok(number.to_string().into()),
-            _ => Err(ParserError::new("a key of a map is no string")),
+            _ => Err(ParserError::new("a key of a map is not a string")),
         }
     }
 
@@ -229,7 +230,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    /// A value that may nest so many levels deep; `None` is undefined. It is read without recursion.
+    /// Reads a value that is nested at most `levels` deep, without recursion. `None` is `undefined`.
     fn value(&mut self, levels: usize) -> Result<Option<Value>> {
         let mut open: Vec<Open> = Vec::new();
         loop {
@@ -262,7 +263,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The beginning of a value that may nest so many levels deep.
+    /// Reads the beginning of a value that is nested at most `levels` deep.
     fn begin(&mut self, levels: usize) -> Result<Begin> {
         let marker = self.marker()?;
         if let Some(number) = self.number(marker)? {
@@ -291,10 +292,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks an array or a map of this length, which has so many elements.
+    /// Checks the length of an array or a map before memory is reserved for it.
     ///
-    /// Memory may be reserved for it then: whatever is announced inside of one another, no more of it in all than a packet of
-    /// this size may take.
+    /// The elements that nested arrays and maps announce are limited together, so that a message cannot reserve more than a valid
+    /// message of its size needs.
     fn begin_nested(&mut self, levels: usize, length: usize, elements: usize) -> Result<usize> {
         if levels == 0 {
             return Err(TOO_DEEP);
@@ -308,7 +309,7 @@ impl<'a> Reader<'a> {
         Ok(self.message.slice_ref(data).into())
     }
 
-    /// notepack's own extensions have type 0: undefined, dates, and typed arrays. Any other is its type and its data.
+    /// Reads an extension. Those of notepack have type 0: `undefined`, dates and typed arrays. Others become an array of type and data.
     fn extension(&mut self, marker: Marker, length: usize, levels: usize) -> Result<Option<Value>> {
         let kind = i8::from_be_bytes(self.array()?);
         match (marker, kind) {

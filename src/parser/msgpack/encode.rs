@@ -5,14 +5,14 @@ use rmp::encode::{
 
 use crate::packet::value::{Number, Value};
 
-use super::super::{ParserError, SocketPacket};
+use super::super::{ParserError, SocketIoPacket};
 
-/// Writes a packet as a map. What is undefined has no key.
-pub(super) fn encode(packet: &SocketPacket) -> Result<Vec<u8>, ParserError> {
+/// Encodes a packet as a map. Undefined fields are omitted.
+pub(super) fn encode(packet: &SocketIoPacket) -> Result<Vec<u8>, ParserError> {
     let mut out = Writer(Vec::new());
     out.map(2 + usize::from(packet.data.is_some()) + usize::from(packet.id.is_some()))?;
     out.str("type")?;
-    out.uint(packet.kind as u64);
+    out.uint(packet.packet_type as u64);
     if let Some(data) = &packet.data {
         out.str("data")?;
         out.value(data)?;
@@ -31,7 +31,7 @@ struct Writer(Vec<u8>);
 const INFALLIBLE: &str = "writing to a vector cannot fail";
 
 fn length(length: usize) -> Result<u32, ParserError> {
-    u32::try_from(length).map_err(|_| ParserError::new("a value is larger than msgpack can say"))
+    u32::try_from(length).map_err(|_| ParserError::new("a value is too large for msgpack"))
 }
 
 impl Writer {

@@ -1,5 +1,5 @@
-//! The form of `socket.io-msgpack-parser`: each packet is one binary message, a map of `type`, `data`, `nsp` and `id`, with
-//! what notepack makes of JavaScript's values.
+//! The encoding of `socket.io-msgpack-parser`: each packet is one binary message, a map of `type`, `data`, `nsp` and `id`, with
+//! JavaScript values as encoded by notepack.
 
 mod date;
 mod decode;
@@ -7,9 +7,9 @@ mod encode;
 
 use crate::engine::Packet;
 
-use super::{Decoder, Limits, Parser, ParserError, SocketPacket};
+use super::{Decoder, Limits, Parser, ParserError, SocketIoPacket};
 
-/// The parser for clients with `socket.io-msgpack-parser`. With the feature `msgpack`.
+/// A parser for clients with `socket.io-msgpack-parser`. Requires the feature `msgpack`.
 ///
 /// ```
 /// use tower_socketio::{SocketIoConfig, parser::MsgpackParser};
@@ -18,9 +18,8 @@ use super::{Decoder, Limits, Parser, ParserError, SocketPacket};
 /// # let _ = config;
 /// ```
 ///
-/// Binary travels among the other values, without a message of its own: [`max_payload`] bounds it, [`max_attachments`] and
-/// [`max_attachment_bytes`] do not. Dates arrive as strings, as they do in JSON. A text
-/// message, or anything else that is no packet, closes the connection.
+/// Binary is part of the message: [`max_payload`] limits it, [`max_attachments`] and [`max_attachment_bytes`] do not apply. Dates
+/// arrive as strings, as in JSON. A text message, or a binary one that is not a packet, closes the connection.
 ///
 /// [`max_attachments`]: crate::SocketIoConfig::max_attachments
 /// [`max_attachment_bytes`]: crate::SocketIoConfig::max_attachment_bytes
@@ -29,7 +28,7 @@ use super::{Decoder, Limits, Parser, ParserError, SocketPacket};
 pub struct MsgpackParser;
 
 impl Parser for MsgpackParser {
-    fn encode(&self, packet: &SocketPacket) -> Result<Vec<Packet>, ParserError> {
+    fn encode(&self, packet: &SocketIoPacket) -> Result<Vec<Packet>, ParserError> {
         Ok(vec![Packet::binary(encode::encode(packet)?)])
     }
 
@@ -38,13 +37,13 @@ impl Parser for MsgpackParser {
     }
 }
 
-/// Each message is a packet: there is nothing to remember.
+/// Stateless, because each message is a packet.
 struct MsgpackDecoder(Limits);
 
 impl Decoder for MsgpackDecoder {
-    fn decode(&mut self, message: &Packet) -> Result<Option<SocketPacket>, ParserError> {
+    fn decode(&mut self, message: &Packet) -> Result<Option<SocketIoPacket>, ParserError> {
         if !message.is_binary() {
-            return Err(ParserError::new("a text message where msgpack is spoken"));
+            return Err(ParserError::new("expected a binary message with msgpack, got text"));
         }
         decode::decode(&message.data_bytes(), self.0).map(Some)
     }

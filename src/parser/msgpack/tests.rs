@@ -3,12 +3,12 @@ use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { attachments: 0, depth: 2 };
 
-fn read(message: &[u8]) -> Result<SocketPacket> {
+fn read(message: &[u8]) -> Result<SocketIoPacket> {
     decode(&Bytes::copy_from_slice(message), LIMITS)
 }
 
-/// An event whose only argument is written like this.
-fn event(argument: &[u8]) -> Result<SocketPacket> {
+/// Decodes an event with one argument.
+fn event(argument: &[u8]) -> Result<SocketIoPacket> {
     let message = [b"\x83\xa4type\x02\xa4data\x92\xa1e", argument, b"\xa3nsp\xa1/"].concat();
     read(&message)
 }
@@ -33,20 +33,20 @@ fn binary(data: &'static [u8]) -> Value {
 }
 
 #[test]
-fn what_the_client_sends_is_read() {
+fn packets_of_the_javascript_client_are_decoded() {
     let connect = read(b"\x83\xa4type\x00\xa4data\x81\xa1a\x01\xa3nsp\xa1/").unwrap();
     let auth = Value::from_iter([("a", 1)]);
-    let kind = SocketPacketKind::Connect;
-    assert_eq!(connect, SocketPacket { kind, namespace: "/".to_owned(), id: None, data: Some(auth) });
+    let packet_type = SocketIoPacketType::Connect;
+    assert_eq!(connect, SocketIoPacket { packet_type, namespace: "/".to_owned(), id: None, data: Some(auth) });
     let bare = read(b"\x83\xa4type\x00\xa4data\xd4\x00\x00\xa3nsp\xa6/admin").unwrap();
-    assert_eq!(bare, SocketPacket { kind, namespace: "/admin".to_owned(), id: None, data: None });
+    assert_eq!(bare, SocketIoPacket { packet_type, namespace: "/admin".to_owned(), id: None, data: None });
     let with_options =
         b"\x85\xa4type\x02\xa4data\x91\xa1e\xa7options\x81\xa8compress\xc3\xa2id\xcd\x01\x00\xa3nsp\xa1/";
     assert_eq!(read(with_options).unwrap().id, Some(256));
 }
 
 #[test]
-fn every_kind_of_value_is_read() {
+fn every_type_of_value_is_decoded() {
     for (bytes, value) in [
         (&b"\xc0"[..], Value::Null),
         (b"\xc2", Value::Bool(false)),
@@ -88,9 +88,9 @@ fn every_kind_of_value_is_read() {
 }
 
 #[test]
-fn what_is_no_packet_is_refused() {
+fn invalid_packets_are_rejected() {
     assert_eq!(error(b""), "the msgpack is truncated");
-    assert_eq!(error(b"\x01"), "a msgpack message is no map");
+    assert_eq!(error(b"\x01"), "a msgpack message is not a map");
     assert_eq!(error(b"\x81\xa3nsp\xa1/"), "invalid packet type");
     for kind in [&b"\x05"[..], b"\xff", b"\xa1\x32", b"\xc0", b"\xcb\x3f\xe0\x00\x00\x00\x00\x00\x00"] {
         assert_eq!(error(&[b"\x82\xa4type", kind, b"\xa3nsp\xa1/"].concat()), "invalid packet type");
@@ -100,34 +100,34 @@ fn what_is_no_packet_is_refused() {
     for id in [&b"\xff"[..], b"\xa1\x32", b"\xc0", b"\xcb\x3f\xe0\x00\x00\x00\x00\x00\x00"] {
         assert_eq!(error(&[b"\x83\xa4type\x02\xa3nsp\xa1/\xa2id", id].concat()), "invalid packet id");
     }
-    assert_eq!(error(b"\x82\xa4type\x01\xa3nsp\xa1/\xc0"), "trailing bytes behind the msgpack");
-    assert_eq!(error(b"\x81\xc3\x01"), "a key of a map is no string");
+    assert_eq!(error(b"\x82\xa4type\x01\xa3nsp\xa1/\xc0"), "trailing bytes after the msgpack");
+    assert_eq!(error(b"\x81\xc3\x01"), "a key of a map is not a string");
     assert_eq!(event(b"\xc1").unwrap_err().to_string(), "not msgpack");
 }
 
 #[test]
-fn an_integer_may_be_written_as_a_float() {
+fn integers_may_be_encoded_as_floats() {
     let packet =
         read(b"\x83\xa4type\xcb\x40\x00\x00\x00\x00\x00\x00\x00\xa3nsp\xa1/\xa2id\xca\x40\x40\x00\x00").unwrap();
-    assert_eq!((packet.kind, packet.id), (SocketPacketKind::Event, Some(3)));
+    assert_eq!((packet.packet_type, packet.id), (SocketIoPacketType::Event, Some(3)));
 }
 
 #[test]
-fn depth_is_bounded_and_binary_is_not() {
+fn depth_is_limited_and_binary_is_not() {
     event(b"\x91\x91\x01").unwrap();
     event(b"\x91\x81\xa1a\x01").unwrap();
     for nested in [&b"\x91\x91\x91\x01"[..], b"\x91\x91\x80", b"\x91\x91\xd4\x05\x07"] {
         let error = event(nested).unwrap_err().to_string();
         assert_eq!(error, "the data is nested deeper than max_json_depth", "{nested:x?}");
     }
-    // Keys that are passed over are no way around it.
+    // Also in ignored keys.
     assert!(read(&[&b"\x81\xa1x"[..], &[0x91; 100_000]].concat()).is_err());
     event(b"\x94\xc4\x00\xc4\x00\xc4\x00\xc7\x00\x00").unwrap();
 }
 
-/// Four billion of anything are announced, and are not there.
+/// Announces four billion elements that are missing.
 #[test]
-fn nothing_is_allocated_for_what_is_announced() {
+fn announced_elements_are_not_allocated() {
     for marker in [0xdd, 0xdf, 0xdb, 0xc6, 0xc9] {
         let announced = [marker, 0xff, 0xff, 0xff, 0xff, 0];
         let info = allocation_counter::measure(|| assert_eq!(event(&announced).unwrap_err(), TRUNCATED));
@@ -135,9 +135,9 @@ fn nothing_is_allocated_for_what_is_announced() {
     }
 }
 
-/// In an array that is announced in an array, and so on, each with as many elements as there are bytes left.
+/// Nests arrays, each of which announces as many elements as there are bytes left.
 #[test]
-fn what_is_announced_in_one_another_is_bounded_together() {
+fn nested_announcements_are_limited_together() {
     let mut message = b"\x83\xa4type\x02\xa3nsp\xa1/\xa4data".to_vec();
     for _ in 0..100 {
         message.extend(b"\xdd\x00\x01\x00\x00");
@@ -171,25 +171,25 @@ fn value() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(namespace in "/[a-zé]{0,40}", id in any::<Option<u64>>(), data in prop::option::of(value())) {
-        let packet = SocketPacket { kind: SocketPacketKind::Event, namespace, id, data };
+    fn encoded_packets_are_decoded(namespace in "/[a-zé]{0,40}", id in any::<Option<u64>>(), data in prop::option::of(value())) {
+        let packet = SocketIoPacket { packet_type: SocketIoPacketType::Event, namespace, id, data };
         let limits = Limits { attachments: usize::MAX, depth: 10 };
         prop_assert_eq!(decode(&encode(&packet).unwrap().into(), limits), Ok(packet));
     }
 
     #[test]
-    fn reading_never_panics(message in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn decoding_never_panics(message in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = read(&message);
         let _ = event(&message);
     }
 }
 
-/// A packet on its way from msgpack to a handler is one tree at a time. The bound is generous.
+/// Between msgpack and a handler there is one tree at a time. The bound is generous.
 #[test]
-fn a_packet_takes_few_bytes_for_each_byte_of_msgpack() {
+fn a_packet_takes_few_bytes_per_byte_of_msgpack() {
     use crate::{
         packet::{Args, read_args},
-        parser::{MsgpackParser, Reading},
+        parser::{DecoderState, MsgpackParser},
     };
 
     for (name, element, peak_bound, held_bound) in [
@@ -204,7 +204,7 @@ fn a_packet_takes_few_bytes_for_each_byte_of_msgpack() {
         let length = message.len() as f64;
         let message = crate::engine::Packet::binary(message);
         let mut assembled = None;
-        let mut reading = Reading::new(std::sync::Arc::new(MsgpackParser));
+        let mut reading = DecoderState::new(std::sync::Arc::new(MsgpackParser));
         let receive = allocation_counter::measure(|| assembled = reading.receive(&message, LIMITS, || {}).unwrap());
         let assembled = assembled.unwrap();
         let read = allocation_counter::measure(|| {

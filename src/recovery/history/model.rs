@@ -14,7 +14,7 @@ use std::{
 use http::Extensions;
 
 use crate::{
-    engine::Protocol,
+    engine::ProtocolVersion,
     packet::{Encoded, Target, encode_event},
     room::{Registry, Room, Selection, SocketId},
 };
@@ -382,7 +382,7 @@ impl World {
         self.next_id += 1;
         let name: Arc<str> = format!("s{}", self.next_id).into();
         let session = Session {
-            id: SocketId::new(Protocol::V3, &name, "/"),
+            id: SocketId::new(ProtocolVersion::V3, &name, "/"),
             private_id: name,
             begun: 0,
             seen: 0,

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use proptest::prelude::*;
 
 use crate::{
-    engine::Protocol,
+    engine::ProtocolVersion,
     packet::{Target, encode_event},
     room::Selection,
 };
@@ -28,7 +28,7 @@ impl Bench {
 
     fn join(&mut self, name: &str) -> SessionKey {
         let name: Arc<str> = name.into();
-        let id = SocketId::new(Protocol::V3, &name, "/");
+        let id = SocketId::new(ProtocolVersion::V3, &name, "/");
         self.history.join(id, name, None).expect("it is new").0
     }
 

@@ -1,4 +1,4 @@
-//! A registry against maps of sets: what the property test and the fuzz target run.
+//! Compares a registry with a model of maps and sets. Run by the property test and the fuzz target.
 
 use std::{
     cell::Cell,
@@ -32,7 +32,7 @@ impl Handle for Guest {
     }
 }
 
-/// The numbers of the selected members, in order.
+/// Returns the numbers of the selected members, in order.
 pub(super) fn selected(registry: &Registry<Guest>, to: &[&str], except: &[&str], sender: Option<MemberId>) -> Vec<u32> {
     let rooms = |names: &[&str]| names.iter().map(|name| Room::from(*name)).collect();
     let selection = Selection { rooms: rooms(to), except: rooms(except) };
@@ -41,7 +41,7 @@ pub(super) fn selected(registry: &Registry<Guest>, to: &[&str], except: &[&str],
     numbers
 }
 
-/// Rooms that single operations choose from. Bulk operations use others too.
+/// The rooms of single operations. Bulk operations also use others.
 const ROOMS: u32 = 6;
 
 fn room(number: u32) -> Room {
@@ -57,7 +57,7 @@ struct Model {
 
 const MAX_MEMBERS: u32 = 300;
 
-/// More operations find nothing that these do not.
+/// The maximum number of operations. More do not find further bugs.
 const MAX_OPERATIONS: usize = 100;
 
 /// Interprets bytes as operations, and compares the registry with the model.
@@ -86,7 +86,7 @@ impl Model {
         }
     }
 
-    /// Many members come to a room, or one member to many rooms.
+    /// Many members join a room, or one member joins many rooms.
     fn crowd(&mut self, first: u32, second: u32) {
         if second.is_multiple_of(2) {
             for _ in 0..(first / 4).min(MAX_MEMBERS.saturating_sub(self.members.len() as u32)) {
@@ -98,7 +98,7 @@ impl Model {
         }
     }
 
-    /// Most members leave a room, one member most of its rooms, or most members everything.
+    /// Most members leave a room, one member leaves most of its rooms, or most members are removed.
     fn exodus(&mut self, first: u32, second: u32) {
         let stays = |number: u32| number % 16 == first % 16;
         let members: Vec<u32> = self.members.keys().copied().filter(|number| !stays(*number)).collect();
@@ -109,7 +109,7 @@ impl Model {
         }
     }
 
-    /// The number of an existing member.
+    /// Returns the number of an existing member.
     fn pick(&self, number: u32) -> Option<u32> {
         let index = number as usize % self.members.len().max(1);
         self.members.keys().copied().nth(index)
@@ -154,8 +154,8 @@ impl Model {
         assert_eq!(self.registry.leave(guest.id(), room), rooms.remove(room));
     }
 
-    /// What is allocated is in proportion to what is there. Hash maps know their capacity roughly, because of the traces that
-    /// removed entries leave.
+    /// Checks that allocations are proportional to the contents. The capacity of hash maps is approximate, because removed entries
+    /// leave tombstones.
     fn check_capacities(&self) {
         for (len, capacity) in self.registry.capacities() {
             assert!(capacity <= 32 || capacity < 10 * (len + 1), "{len} of {capacity}");

@@ -28,7 +28,7 @@ fn a_member_of_several_target_rooms_is_selected_once() {
 }
 
 #[test]
-fn everyone_is_in_the_room_of_its_own_name_and_others_may_join_it() {
+fn each_member_is_in_the_room_of_its_own_name_and_others_may_join_it() {
     let (mut registry, guests) = registry(&["a", "b"]);
     assert_eq!(selected(&registry, &["a"], &[], None), [1]);
     assert!(registry.join(guests[1].id(), &"a".into()).is_some());
@@ -73,13 +73,13 @@ fn members_of_a_room_share_its_name() {
 }
 
 #[test]
-fn what_a_crowd_needed_is_given_back() {
+fn memory_is_freed_after_most_members_have_left() {
     let names: Vec<String> = (0..10_000).map(|number| format!("m{number}")).collect();
     let (mut registry, guests) = registry(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    // The last one stays, which has the last place everywhere.
+    // The last one stays, which has the last index everywhere.
     let last = &guests[9_999];
     for (number, guest) in guests.iter().enumerate() {
-        registry.join(guest.id(), &"everyone".into());
+        registry.join(guest.id(), &"all".into());
         registry.join(guest.id(), &format!("room {number}").into());
         registry.join(last.id(), &format!("room {number}").into());
     }
@@ -87,7 +87,7 @@ fn what_a_crowd_needed_is_given_back() {
     assert!(largest(&registry) > Some(10_000));
     for (number, guest) in guests[..9_999].iter().enumerate() {
         registry.leave(last.id(), &format!("room {number}"));
-        registry.leave(guest.id(), "everyone");
+        registry.leave(guest.id(), "all");
     }
     // Each room still has a member, and each member a room.
     assert!(largest(&registry) <= Some(16));
@@ -96,7 +96,7 @@ fn what_a_crowd_needed_is_given_back() {
     assert!(registry.capacities().all(|(_, capacity)| capacity <= 16));
     let own = format!("room {}", 9_999);
     assert_eq!(selected(&registry, &[&own], &[], None), [10_000]);
-    assert_eq!(selected(&registry, &["everyone", "m9999"], &[], None), [10_000]);
+    assert_eq!(selected(&registry, &["all", "m9999"], &[], None), [10_000]);
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! The payload of a long-polling request or response: several packets in one body.
+//! Payloads: the packets in the body of a long-polling request or response.
 
 mod jsonp;
 mod part;
@@ -7,32 +7,32 @@ mod v4;
 
 use bytes::Bytes;
 
-use super::{packet::Packet, packet_error::PacketError, query::Protocol, wire_format::WireFormat};
+use super::{packet::Packet, packet_error::PacketError, query::ProtocolVersion, wire_format::WireFormat};
 
-/// The body of a poll's answer.
+/// The body of the response to a poll.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Payload {
     pub(crate) body: Bytes,
     pub(crate) content_type: &'static str,
-    /// Whether a packet allows that it is compressed.
+    /// Whether one of the packets may be compressed.
     #[cfg(feature = "compression")]
     pub(crate) compress: bool,
 }
 
-/// Encodes packets into the answer to a poll.
+/// Encodes packets into the response to a poll.
 pub(crate) fn encode_payload(wire_format: &WireFormat, packets: Vec<Packet>) -> Payload {
     const TEXT: &str = "text/plain; charset=UTF-8";
     #[cfg(feature = "compression")]
     let compress = packets.iter().any(Packet::may_be_compressed);
     let (mut body, mut content_type) = match wire_format.protocol {
-        Protocol::V4 => (v4::encode(packets), TEXT),
-        Protocol::V3 if wire_format.answers_in_bytes(&packets) => {
+        ProtocolVersion::V4 => (v4::encode(packets), TEXT),
+        ProtocolVersion::V3 if wire_format.responds_in_binary(&packets) => {
             (v3::encode_binary(&packets), "application/octet-stream")
         }
-        Protocol::V3 => (v3::encode_text(&packets, wire_format.twice.is_likely()), TEXT),
+        ProtocolVersion::V3 => (v3::encode_text(&packets, wire_format.double_encoding.is_likely()), TEXT),
     };
     if let Some(index) = &wire_format.jsonp {
-        // Not text/plain, as Node says: a browser that is told not to sniff would not run it.
+        // Node sends text/plain, which a browser does not run with `nosniff`.
         (body, content_type) = (jsonp::encode(index, &body), "text/javascript; charset=UTF-8");
     }
     Payload {
@@ -43,9 +43,9 @@ pub(crate) fn encode_payload(wire_format: &WireFormat, packets: Vec<Packet>) -> 
     }
 }
 
-/// Takes the packets out of a POST's body, one by one.
+/// Decodes the packets of a POST's body, one by one.
 ///
-/// Packets in front of a malformed one are yielded: Node delivers them too.
+/// Packets before a malformed one are yielded, as in Node.
 #[derive(Debug)]
 pub(crate) struct PayloadDecoder(Decoder);
 
@@ -58,16 +58,16 @@ enum Decoder {
 }
 
 impl PayloadDecoder {
-    /// `octet_stream`: what the request's content type says.
+    /// Creates a decoder. `octet_stream` is `true` if that is the content type of the request.
     ///
     /// # Errors
     ///
-    /// If the body is not UTF-8 where it must be, or is binary where it must not be.
+    /// Returns an error if a textual payload is not UTF-8, or if a payload of revision 4 is binary.
     pub(crate) fn new(wire_format: &WireFormat, octet_stream: bool, body: Bytes) -> Result<Self, PacketError> {
         if octet_stream {
             return match wire_format.protocol {
-                Protocol::V3 => Ok(Self(Decoder::V3Binary(v3::BinaryDecoder::new(body)))),
-                Protocol::V4 => Err(PacketError::new("binary payloads belong to revision 3")),
+                ProtocolVersion::V3 => Ok(Self(Decoder::V3Binary(v3::BinaryDecoder::new(body)))),
+                ProtocolVersion::V4 => Err(PacketError::new("binary payloads belong to revision 3")),
             };
         }
         let body = match &wire_format.jsonp {
@@ -78,8 +78,8 @@ impl PayloadDecoder {
             },
         };
         Ok(Self(match wire_format.protocol {
-            Protocol::V4 => Decoder::V4(v4::Decoder::new(body)?),
-            Protocol::V3 => Decoder::V3Text(v3::TextDecoder::new(body, wire_format.twice.clone())?),
+            ProtocolVersion::V4 => Decoder::V4(v4::Decoder::new(body)?),
+            ProtocolVersion::V3 => Decoder::V3Text(v3::TextDecoder::new(body, wire_format.double_encoding.clone())?),
         }))
     }
 }

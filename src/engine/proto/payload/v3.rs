@@ -1,7 +1,7 @@
-//! Revision 3. Engine.IO protocol 3, section "Payload".
+//! Payloads of revision 3. Engine.IO protocol 3, section "Payload".
 //!
-//! As text, each packet follows its length in UTF-16 code units and a colon. As bytes, a marker for text or binary, the
-//! digits of the length in bytes, and `ff` stand in front of each packet; that form is for clients that can take it.
+//! In text, each packet is preceded by its length in UTF-16 code units and a colon. In bytes, each is preceded by a marker for
+//! text or binary, the digits of its length in bytes, and `ff`. The latter is for clients that accept binary responses.
 
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use super::{
     super::{
         base64,
-        packet::{EncodedTwice, MESSAGE_BYTE, Packet},
+        packet::{DoubleEncoding, Packet, V3_MESSAGE_TYPE},
         packet_error::PacketError,
     },
     part::part_of,
@@ -19,7 +19,7 @@ const END_OF_LENGTH: u8 = 0xff;
 const TEXT: u8 = 0;
 const BINARY: u8 = 1;
 
-/// More digits than any length that is accepted has.
+/// The largest number of digits in a length. No accepted payload is that long.
 const MAX_DIGITS: usize = 10;
 
 pub(super) fn encode_binary(packets: &[Packet]) -> Bytes {
@@ -33,7 +33,7 @@ pub(super) fn encode_binary(packets: &[Packet]) -> Bytes {
         match packet.text() {
             Some(text) => body.extend_from_slice(text),
             None => {
-                body.push(MESSAGE_BYTE);
+                body.push(V3_MESSAGE_TYPE);
                 body.extend_from_slice(packet.data());
             }
         }
@@ -43,12 +43,12 @@ pub(super) fn encode_binary(packets: &[Packet]) -> Bytes {
 
 /// Encodes packets as text, with binary as base64.
 ///
-/// `twice` is for clients that decode the UTF-8 of text twice: each byte becomes a character.
-pub(super) fn encode_text(packets: &[Packet], twice: bool) -> Bytes {
+/// With `double_encoding`, each byte of UTF-8 becomes a character, for clients that decode text twice.
+pub(super) fn encode_text(packets: &[Packet], double_encoding: bool) -> Bytes {
     let mut body = Vec::with_capacity(packets.iter().map(|packet| packet.len() * 4 / 3 + 12).sum());
     for packet in packets {
         match packet.text() {
-            Some(text) if twice && !text.is_ascii() => {
+            Some(text) if double_encoding && !text.is_ascii() => {
                 write_length(&mut body, text.len());
                 body.extend(text.iter().copied().map(char::from).collect::<String>().into_bytes());
             }
@@ -78,27 +78,26 @@ fn utf16_len(text: &[u8]) -> usize {
     std::str::from_utf8(text).expect("a text packet is UTF-8").encode_utf16().count()
 }
 
-/// Takes packets out of a textual payload.
+/// Decodes the packets of a textual payload.
 #[derive(Debug)]
 pub(super) struct TextDecoder {
     body: ByteString,
     at: usize,
     begun: bool,
-    twice: EncodedTwice,
+    double_encoding: DoubleEncoding,
 }
 
 impl TextDecoder {
     /// # Errors
     ///
-    /// If the body is not UTF-8.
-    pub(super) fn new(body: Bytes, twice: EncodedTwice) -> Result<Self, PacketError> {
+    /// Returns an error if the body is not UTF-8.
+    pub(super) fn new(body: Bytes, double_encoding: DoubleEncoding) -> Result<Self, PacketError> {
         let body = body.try_into().map_err(|_| PacketError::new("a payload is not valid UTF-8"))?;
-        Ok(Self { body, at: 0, begun: false, twice })
+        Ok(Self { body, at: 0, begun: false, double_encoding })
     }
 
-    /// The next packet, as it stands in the payload.
+    /// Splits the text of the next packet off the payload.
     fn split(&mut self) -> Result<ByteString, PacketError> {
-        // No length has more digits.
         let digits = &self.body.as_bytes()[self.at..(self.at + MAX_DIGITS + 1).min(self.body.len())];
         let colon = memchr::memchr(b':', digits).ok_or(MALFORMED)?;
         let units = parse_length(digits[..colon].iter().map(|byte| byte.wrapping_sub(b'0')))?;
@@ -122,7 +121,7 @@ impl Iterator for TextDecoder {
                     }
                     continue;
                 }
-                Ok(packet) => Packet::from_utf8_v3(packet, &self.twice),
+                Ok(packet) => Packet::from_utf8_v3(packet, &self.double_encoding),
                 Err(error) => Err(error),
             };
             if packet.is_err() {
@@ -134,11 +133,11 @@ impl Iterator for TextDecoder {
     }
 }
 
-/// Takes packets out of a binary payload.
+/// Decodes the packets of a binary payload.
 #[derive(Debug)]
 pub(super) struct BinaryDecoder {
     rest: Bytes,
-    /// The length of the payload.
+    /// The length of the whole payload.
     length: usize,
 }
 
@@ -159,8 +158,8 @@ impl BinaryDecoder {
         match (marker, packet.first()) {
             (TEXT, _) if packet.len() < self.length / 2 => Packet::from_text(Bytes::copy_from_slice(&packet)),
             (TEXT, _) => Packet::from_text(packet),
-            // A copy: it may be kept for long, and is a part of the whole payload.
-            (BINARY, Some(&MESSAGE_BYTE)) => Ok(Packet::binary(Bytes::copy_from_slice(&packet[1..]))),
+            // Copied, because a handler may keep it for long, and the whole payload with it.
+            (BINARY, Some(&V3_MESSAGE_TYPE)) => Ok(Packet::binary(Bytes::copy_from_slice(&packet[1..]))),
             _ => Err(MALFORMED),
         }
     }
@@ -183,7 +182,7 @@ impl Iterator for BinaryDecoder {
 
 const MALFORMED: PacketError = PacketError::new("a payload of revision 3 is malformed");
 
-/// Reads a length from its digits, 0 to 9 each.
+/// Parses a length from its digits, each from 0 to 9.
 fn parse_length(digits: impl ExactSizeIterator<Item = u8>) -> Result<usize, PacketError> {
     if !(1..=MAX_DIGITS).contains(&digits.len()) {
         return Err(MALFORMED);
@@ -198,7 +197,8 @@ fn parse_length(digits: impl ExactSizeIterator<Item = u8>) -> Result<usize, Pack
     usize::try_from(length).map_err(|_| MALFORMED)
 }
 
-/// How many bytes the first UTF-16 code units of a text take, if there are so many and none is half a character.
+/// Returns the length in bytes of the first `units` UTF-16 code units of a text. Returns `None` if the text is shorter, or if
+/// they end within a surrogate pair.
 fn utf16_prefix(text: &str, mut units: usize) -> Option<usize> {
     if text.len() >= units && text.as_bytes()[..units].is_ascii() {
         return Some(units);
@@ -219,7 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(body: &str) -> Result<Vec<Packet>, PacketError> {
-        TextDecoder::new(Bytes::copy_from_slice(body.as_bytes()), EncodedTwice::unknown())?.collect()
+        TextDecoder::new(Bytes::copy_from_slice(body.as_bytes()), DoubleEncoding::unknown())?.collect()
     }
 
     fn binary(body: &[u8]) -> Result<Vec<Packet>, PacketError> {
@@ -247,7 +247,7 @@ mod tests {
         assert!(!packets.iter().any(|packet| is_inside(&body, packet)));
         let body = Bytes::from_static(b"2:4a10:4large one");
         let packets: Vec<_> =
-            TextDecoder::new(body.clone(), EncodedTwice::unknown()).unwrap().collect::<Result<_, _>>().unwrap();
+            TextDecoder::new(body.clone(), DoubleEncoding::unknown()).unwrap().collect::<Result<_, _>>().unwrap();
         assert_eq!(packets, [Packet::message("a"), Packet::message("large one")]);
         assert!(!is_inside(&body, &packets[0]) && is_inside(&body, &packets[1]));
     }
@@ -259,23 +259,23 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_text_is_refused_behind_the_packets_that_precede_it() {
+    fn packets_before_malformed_text_are_yielded() {
         for body in ["", "1", ":", "a:4", "3:4a", "-1:4", "2:4😀", "1:7", "4:b5AA", "2:b*", "99999999999:4", "1:45"] {
             assert!(text(body).is_err(), "{body:?}");
         }
-        let mut packets = TextDecoder::new(Bytes::from_static(b"2:4a9:4"), EncodedTwice::unknown()).unwrap();
+        let mut packets = TextDecoder::new(Bytes::from_static(b"2:4a9:4"), DoubleEncoding::unknown()).unwrap();
         assert_eq!(packets.next(), Some(Ok(Packet::message("a"))));
         assert!(packets.next().unwrap().is_err());
         assert!(packets.next().is_none());
     }
 
     #[test]
-    fn text_that_was_encoded_twice_is_understood() {
+    fn text_that_was_encoded_twice_is_decoded_twice() {
         let twice: String = "4\"é😀\"".bytes().map(char::from).collect();
         let (once, never) = ("4\"é€\"", "4\"Ã©\"");
         let body: String = [&twice, once, never].map(|p| format!("{}:{p}", p.encode_utf16().count())).concat();
-        let packets: Result<Vec<_>, _> = TextDecoder::new(body.into(), EncodedTwice::unknown()).unwrap().collect();
-        // A client that encodes once does so always.
+        let packets: Result<Vec<_>, _> = TextDecoder::new(body.into(), DoubleEncoding::unknown()).unwrap().collect();
+        // A client that encoded text once is known to do so always.
         assert_eq!(packets.unwrap(), ["\"é😀\"", "\"é€\"", "\"Ã©\""].map(Packet::message));
     }
 

@@ -1,5 +1,6 @@
-//! Revision 4. Engine.IO protocol 4, section "HTTP long-polling": packets are joined with the record separator; a binary packet is
-//! the letter `b` and base64.
+//! Payloads of revision 4. Engine.IO protocol 4, section "HTTP long-polling".
+//!
+//! Packets are joined with the record separator. A binary packet is the letter `b` and base64.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -7,20 +8,20 @@ use bytestring::ByteString;
 use super::{
     super::{
         base64,
-        packet::{Packet, PacketPayload},
+        packet::{Frame, Packet},
         packet_error::PacketError,
     },
     part::part_of,
 };
 
-/// Joins the packets of a payload.
+/// The record separator, between two packets.
 const SEPARATOR: u8 = 0x1e;
 
-/// Encodes packets into the body of a poll's answer.
+/// Encodes packets into the body of the response to a poll.
 pub(super) fn encode(mut packets: Vec<Packet>) -> Bytes {
     if let [packet] = &*packets
         && !packet.is_binary()
-        && let Some(PacketPayload::Text(text)) = packets.pop().map(Packet::into_payload)
+        && let Some(Frame::Text(text)) = packets.pop().map(Packet::into_frame)
     {
         return text;
     }
@@ -40,20 +41,18 @@ pub(super) fn encode(mut packets: Vec<Packet>) -> Bytes {
     body.into()
 }
 
-/// Takes the packets out of a request's body, one by one.
-///
-/// Packets in front of a malformed one are yielded: Node delivers them too.
+/// Decodes the packets of a request's body, one by one. Packets before a malformed one are yielded.
 #[derive(Debug)]
 pub(super) struct Decoder {
     body: ByteString,
-    /// Where the next packet begins; `None` if there is none.
+    /// The offset of the next packet, or `None` after the last one.
     at: Option<usize>,
 }
 
 impl Decoder {
     /// # Errors
     ///
-    /// If the body is not UTF-8.
+    /// Returns an error if the body is not UTF-8.
     pub(super) fn new(body: Bytes) -> Result<Self, PacketError> {
         match body.try_into() {
             Ok(body) => Ok(Self { body, at: Some(0) }),
@@ -73,7 +72,7 @@ impl Iterator for Decoder {
                 self.at = Some(begin + end + 1);
                 part_of(&self.body, &rest[..end])
             }
-            // Most payloads are one packet.
+            // Most payloads are a single packet.
             None if begin == 0 => std::mem::take(&mut self.body),
             None => part_of(&self.body, rest),
         };
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_without_padding_is_read() {
+    fn base64_without_padding_is_decoded() {
         assert_eq!(decode(b"bAQIDBA")[0], Ok(Packet::binary(&[1u8, 2, 3, 4][..])));
         assert!(decode(b"b*")[0].is_err());
     }

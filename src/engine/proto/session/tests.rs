@@ -1,11 +1,15 @@
-//! The machine against a virtual clock: no runtime, no network.
+//! Tests of the state machine with a virtual clock, without a runtime or a network.
 
 use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(25);
 const TIMEOUT: Duration = Duration::from_secs(20);
-const TIMING: Timing =
-    Timing { ping_interval: INTERVAL, ping_timeout: TIMEOUT, max_buffered_bytes: 1000, max_poll_packets: u32::MAX };
+const CONFIG: SessionConfig = SessionConfig {
+    ping_interval: INTERVAL,
+    ping_timeout: TIMEOUT,
+    max_buffered_bytes: 1000,
+    max_poll_packets: u32::MAX,
+};
 
 /// A session and a clock.
 struct Bench {
@@ -16,27 +20,28 @@ struct Bench {
 impl Bench {
     fn polling() -> Self {
         let now = Instant::now();
-        Self { now, session: Session::polling(Protocol::V4, now, TIMING) }
+        Self { now, session: Session::polling(ProtocolVersion::V4, now, CONFIG) }
     }
 
     fn polling_in_pieces(max_poll_packets: u32) -> Self {
         let now = Instant::now();
-        Self { now, session: Session::polling(Protocol::V4, now, Timing { max_poll_packets, ..TIMING }) }
+        Self { now, session: Session::polling(ProtocolVersion::V4, now, SessionConfig { max_poll_packets, ..CONFIG }) }
     }
 
     fn websocket() -> Self {
         let now = Instant::now();
-        Self { now, session: Session::websocket(Protocol::V4, now, TIMING) }
+        Self { now, session: Session::websocket(ProtocolVersion::V4, now, CONFIG) }
     }
 
     /// Sessions of revision 3, whose clients ping.
     fn of_revision_3() -> [Self; 2] {
         let now = Instant::now();
-        let sessions = [Session::polling(Protocol::V3, now, TIMING), Session::websocket(Protocol::V3, now, TIMING)];
+        let sessions =
+            [Session::polling(ProtocolVersion::V3, now, CONFIG), Session::websocket(ProtocolVersion::V3, now, CONFIG)];
         sessions.map(|session| Self { now, session })
     }
 
-    /// Lets time pass, and the timers run.
+    /// Advances the clock, and runs the timers.
     fn after(&mut self, time: Duration) -> &mut Self {
         let end = self.now + time;
         while let Some(deadline) = self.session.deadline().filter(|deadline| *deadline <= end) {
@@ -47,23 +52,23 @@ impl Bench {
         self
     }
 
-    fn receive(&mut self, packet: &'static str) -> Receipt {
+    fn receive(&mut self, packet: &'static str) -> PacketOutcome {
         let now = self.now;
         self.session.handle_packet(|| now, &text(packet))
     }
 
-    /// What a pending poll is answered with.
+    /// Returns the response to the pending poll.
     fn answer(&mut self) -> Option<Vec<String>> {
         self.session.poll_answer().map(|packets| packets.iter().map(show).collect())
     }
 
-    /// Polls, and gives the answer if there is one at once.
+    /// Polls, and returns the response if it is due at once.
     fn poll(&mut self) -> Option<Vec<String>> {
         assert!(self.session.poll_begin(), "the poll may wait");
         self.answer()
     }
 
-    /// Everything that goes out over a WebSocket.
+    /// Returns all packets that the WebSocket sends.
     fn sent(&mut self) -> Vec<String> {
         let sent = std::iter::from_fn(|| self.session.pop()).map(|packet| show(&packet)).collect();
         self.session.flushed();
@@ -98,7 +103,7 @@ fn list(packets: &[&str]) -> Option<Vec<String>> {
 const FORCED: Option<CloseCause> = Some(CloseCause::Forced("test"));
 
 #[test]
-fn a_ping_goes_out_an_interval_after_the_last_pong() {
+fn a_ping_is_sent_an_interval_after_the_last_pong() {
     let mut bench = Bench::websocket();
     assert!(bench.after(INTERVAL - Duration::from_millis(1)).sent().is_empty());
     assert_eq!(bench.after(Duration::from_millis(1)).sent(), ["2"]);
@@ -108,7 +113,7 @@ fn a_ping_goes_out_an_interval_after_the_last_pong() {
 }
 
 #[test]
-fn without_a_pong_the_session_ends_after_interval_and_timeout_and_not_before() {
+fn without_a_pong_the_session_ends_after_interval_and_timeout() {
     for mut bench in [Bench::websocket(), Bench::polling()] {
         bench.after(INTERVAL + TIMEOUT - Duration::from_millis(1));
         assert_eq!(bench.closed(), None);
@@ -118,34 +123,34 @@ fn without_a_pong_the_session_ends_after_interval_and_timeout_and_not_before() {
 }
 
 #[test]
-fn whatever_arrives_extends_the_wait_for_a_pong() {
+fn every_packet_extends_the_wait_for_a_pong() {
     let mut bench = Bench::websocket();
     bench.after(INTERVAL + TIMEOUT - Duration::from_secs(1));
-    assert_eq!(bench.receive("4upload"), Receipt::Message);
+    assert_eq!(bench.receive("4upload"), PacketOutcome::Forward);
     bench.after(TIMEOUT - Duration::from_secs(1));
     assert_eq!(bench.closed(), None);
     bench.receive("4more");
     bench.after(TIMEOUT - Duration::from_secs(1));
     assert_eq!(bench.closed(), None);
-    // A part of a message.
+    // Part of a message.
     bench.session.extend_heartbeat(bench.now);
     assert_eq!(bench.after(TIMEOUT - Duration::from_millis(1)).closed(), None);
     assert_eq!(bench.after(Duration::from_millis(1)).closed(), Some(CloseCause::PingTimeout));
 }
 
 #[test]
-fn the_servers_own_pause_does_not_count_as_the_peers_silence() {
+fn the_timeout_is_deferred_while_the_server_does_not_read() {
     let mut bench = Bench::websocket();
     assert_eq!(bench.after(INTERVAL).sent(), ["2"]);
     for _ in 0..3 {
         bench.after(TIMEOUT - Duration::from_secs(1));
-        bench.session.excuse_silence(bench.now);
+        bench.session.defer_timeout(bench.now);
         assert!(bench.sent().is_empty(), "not before the time is up");
         bench.now += Duration::from_secs(1);
-        bench.session.excuse_silence(bench.now);
+        bench.session.defer_timeout(bench.now);
         assert_eq!(bench.sent(), ["2"], "writing it tells whether the connection is broken");
     }
-    // It reads again: the pong is given its time.
+    // The server reads again: the client gets another timeout for its pong.
     bench.after(TIMEOUT - Duration::from_secs(1));
     bench.session.extend_heartbeat(bench.now);
     assert_eq!(bench.after(TIMEOUT - Duration::from_secs(1)).closed(), None);
@@ -153,11 +158,11 @@ fn the_servers_own_pause_does_not_count_as_the_peers_silence() {
 }
 
 #[test]
-fn in_revision_3_the_servers_own_pause_does_not_count_either() {
+fn in_revision_3_the_timeout_is_deferred_while_the_server_does_not_read() {
     for mut bench in Bench::of_revision_3() {
         bench.after(INTERVAL);
         bench.now += TIMEOUT;
-        bench.session.excuse_silence(bench.now);
+        bench.session.defer_timeout(bench.now);
         let sign = if bench.session.is_polling() { bench.poll().unwrap() } else { bench.sent() };
         assert_eq!(sign, ["6"]);
         assert_eq!(bench.after(TIMEOUT).closed(), Some(CloseCause::PingTimeout));
@@ -165,7 +170,7 @@ fn in_revision_3_the_servers_own_pause_does_not_count_either() {
 }
 
 #[test]
-fn an_unsolicited_pong_moves_the_next_ping() {
+fn an_unsolicited_pong_delays_the_next_ping() {
     let mut bench = Bench::websocket();
     bench.after(Duration::from_secs(20)).receive("3");
     assert!(bench.after(Duration::from_secs(24)).sent().is_empty());
@@ -175,7 +180,7 @@ fn an_unsolicited_pong_moves_the_next_ping() {
 #[test]
 fn a_ping_from_the_client_ends_the_session() {
     let mut bench = Bench::websocket();
-    assert_eq!(bench.receive("2"), Receipt::Consumed);
+    assert_eq!(bench.receive("2"), PacketOutcome::Handled);
     assert_eq!(bench.closed(), Some(CloseCause::TransportError("invalid heartbeat direction")));
 }
 
@@ -183,7 +188,7 @@ fn a_ping_from_the_client_ends_the_session() {
 fn open_upgrade_and_noop_from_the_client_are_ignored() {
     let mut bench = Bench::websocket();
     for packet in ["0{}", "5", "6"] {
-        assert_eq!(bench.receive(packet), Receipt::Consumed);
+        assert_eq!(bench.receive(packet), PacketOutcome::Handled);
     }
     assert_eq!(bench.closed(), None);
 }
@@ -200,7 +205,7 @@ fn a_poll_waits_until_there_is_something_to_send() {
 }
 
 #[test]
-fn a_poll_is_answered_with_all_that_waits_up_to_a_number_of_bytes() {
+fn a_poll_gets_all_queued_packets_up_to_a_number_of_bytes() {
     let mut bench = Bench::polling();
     for _ in 0..20 {
         bench.send("4a");
@@ -216,7 +221,7 @@ fn a_poll_is_answered_with_all_that_waits_up_to_a_number_of_bytes() {
 }
 
 #[test]
-fn a_client_that_wants_few_packets_gets_them_in_pieces() {
+fn a_poll_gets_no_more_packets_than_its_client_accepts() {
     let mut bench = Bench::polling_in_pieces(16);
     for _ in 0..20 {
         bench.send("4a");
@@ -226,7 +231,7 @@ fn a_client_that_wants_few_packets_gets_them_in_pieces() {
 }
 
 #[test]
-fn a_heartbeat_precedes_what_waits() {
+fn a_heartbeat_precedes_queued_packets() {
     for mut bench in [Bench::websocket(), Bench::polling()] {
         bench.send("4a");
         bench.send("4b");
@@ -271,7 +276,7 @@ fn a_close_from_the_client_releases_its_poll_with_a_noop() {
 }
 
 #[test]
-fn a_close_with_a_poll_pending_is_told_at_once() {
+fn a_close_with_a_pending_poll_is_sent_at_once() {
     let mut bench = Bench::polling();
     assert_eq!(bench.poll(), None);
     assert!(bench.close());
@@ -289,7 +294,7 @@ fn a_close_without_a_poll_waits_for_the_next_one() {
 }
 
 #[test]
-fn a_close_lets_what_is_queued_be_fetched_first() {
+fn a_close_follows_the_queued_packets() {
     let mut bench = Bench::polling();
     bench.send("4a");
     assert!(!bench.close());
@@ -300,7 +305,7 @@ fn a_close_lets_what_is_queued_be_fetched_first() {
 }
 
 #[test]
-fn a_close_that_is_not_fetched_is_over_after_thirty_seconds() {
+fn a_close_that_is_not_fetched_ends_after_thirty_seconds() {
     let mut bench = Bench::polling();
     bench.close();
     assert_eq!(bench.after(Duration::from_secs(29)).closed(), None);
@@ -323,7 +328,7 @@ fn a_close_does_not_wait_for_a_client_whose_heartbeat_has_stopped() {
 }
 
 #[test]
-fn a_closing_websocket_sends_what_is_queued_and_ends() {
+fn a_closing_websocket_sends_queued_packets_and_ends() {
     let mut bench = Bench::websocket();
     bench.send("4a");
     assert!(bench.close());
@@ -333,7 +338,7 @@ fn a_closing_websocket_sends_what_is_queued_and_ends() {
 }
 
 #[test]
-fn an_abort_drops_what_is_queued() {
+fn an_abort_drops_queued_packets() {
     let mut bench = Bench::websocket();
     bench.send("4a");
     bench.session.abort(CloseCause::SlowClient);
@@ -344,14 +349,14 @@ fn an_abort_drops_what_is_queued() {
 }
 
 #[test]
-fn an_upgrade_moves_the_session_and_what_is_queued() {
+fn an_upgrade_moves_the_session_and_its_queued_packets() {
     let mut bench = Bench::polling();
     assert_eq!(bench.poll(), None);
     assert!(bench.session.probe_begin());
-    assert_eq!(bench.session.probe_packet(&text("2probe")), ProbeStep::Reply(text("3probe")));
+    assert_eq!(bench.session.probe_packet(&text("2probe")), ProbeAction::Send(text("3probe")));
     assert_eq!(bench.answer(), list(&["6"]), "the pending poll is released");
     bench.send("4a");
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Upgraded);
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Upgrade);
     bench.session.probe_end();
     assert!(!bench.session.is_polling());
     assert_eq!(bench.sent(), ["4a"]);
@@ -359,7 +364,7 @@ fn an_upgrade_moves_the_session_and_what_is_queued() {
 }
 
 #[test]
-fn while_a_probe_is_under_way_polling_goes_on() {
+fn polling_continues_during_a_probe() {
     let mut bench = Bench::polling();
     bench.session.probe_begin();
     assert_eq!(bench.poll(), None);
@@ -367,24 +372,24 @@ fn while_a_probe_is_under_way_polling_goes_on() {
     bench.session.probe_packet(&text("2probe"));
     bench.send("4a");
     assert_eq!(bench.answer(), list(&["4a"]), "a poll that has something delivers it");
-    assert_eq!(bench.receive("4b"), Receipt::Message);
+    assert_eq!(bench.receive("4b"), PacketOutcome::Forward);
     assert_eq!(bench.poll(), list(&["6"]), "the next poll does not wait: the client shall leave");
 }
 
 #[test]
-fn a_probe_that_ends_leaves_the_session_for_another_one() {
+fn after_a_failed_probe_another_one_may_begin() {
     let mut bench = Bench::polling();
     assert!(bench.session.probe_begin());
     assert!(!bench.session.probe_begin(), "one at a time");
-    assert_eq!(bench.session.probe_packet(&text("4nonsense")), ProbeStep::Fail);
+    assert_eq!(bench.session.probe_packet(&text("4nonsense")), ProbeAction::Close);
     bench.session.probe_end();
     assert!(bench.session.probe_begin());
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Upgraded, "a probe packet is not required");
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Upgrade, "a probe packet is not required");
     assert!(!bench.session.probe_begin(), "and then never again");
 }
 
 #[test]
-fn an_upgrade_keeps_the_deadline_of_a_ping_that_is_out() {
+fn an_upgrade_keeps_the_deadline_of_a_pending_pong() {
     let mut bench = Bench::polling();
     bench.after(INTERVAL);
     assert_eq!(bench.poll(), list(&["2"]));
@@ -394,12 +399,12 @@ fn an_upgrade_keeps_the_deadline_of_a_ping_that_is_out() {
 }
 
 #[test]
-fn an_upgrade_of_a_closing_session_sends_what_is_left_and_ends() {
+fn an_upgrade_of_a_closing_session_sends_queued_packets_and_ends() {
     let mut bench = Bench::polling();
     bench.send("4a");
     bench.session.probe_begin();
     bench.close();
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Upgraded);
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Upgrade);
     assert_eq!(bench.sent(), ["4a"]);
     assert_eq!(bench.closed(), FORCED);
 }
@@ -409,7 +414,7 @@ fn a_probe_of_a_session_that_has_ended_fails() {
     let mut bench = Bench::polling();
     bench.session.probe_begin();
     bench.session.abort(CloseCause::TransportClose);
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Fail);
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Close);
 }
 
 #[test]
@@ -433,7 +438,7 @@ fn volatile_packets_leave_at_once_or_not_at_all() {
 }
 
 #[test]
-fn a_poll_that_is_broken_off_ends_the_session() {
+fn a_poll_that_the_client_aborts_ends_the_session() {
     let mut bench = Bench::polling();
     bench.poll();
     bench.session.poll_aborted();
@@ -444,7 +449,7 @@ fn a_poll_that_is_broken_off_ends_the_session() {
 fn in_revision_3_the_client_pings() {
     for mut bench in Bench::of_revision_3() {
         bench.after(INTERVAL + TIMEOUT - Duration::from_millis(1));
-        assert_eq!(bench.receive("2"), Receipt::Consumed);
+        assert_eq!(bench.receive("2"), PacketOutcome::Handled);
         let answer = if bench.session.is_polling() { bench.poll().unwrap() } else { bench.sent() };
         assert_eq!(answer, ["3"]);
         bench.after(INTERVAL + TIMEOUT - Duration::from_millis(1));
@@ -455,11 +460,11 @@ fn in_revision_3_the_client_pings() {
 }
 
 #[test]
-fn in_revision_3_other_packets_are_signs_of_life_too() {
+fn in_revision_3_other_packets_extend_the_timeout() {
     for mut bench in Bench::of_revision_3() {
         bench.after(INTERVAL);
         let packet = text("4a");
-        assert!(bench.session.hands_on(&packet));
+        assert!(bench.session.is_forwarded(&packet));
         bench.after(TIMEOUT);
         assert_eq!(bench.closed(), None);
         assert_eq!(bench.after(TIMEOUT).closed(), Some(CloseCause::PingTimeout));
@@ -467,7 +472,7 @@ fn in_revision_3_other_packets_are_signs_of_life_too() {
 }
 
 #[test]
-fn in_revision_3_a_pong_of_the_clients_ends_the_session() {
+fn in_revision_3_a_pong_from_the_client_ends_the_session() {
     for mut bench in Bench::of_revision_3() {
         bench.receive("3");
         assert_eq!(bench.closed(), Some(CloseCause::TransportError("invalid heartbeat direction")));
@@ -479,8 +484,8 @@ fn in_revision_3_the_deadline_survives_an_upgrade() {
     let [mut bench, _] = Bench::of_revision_3();
     bench.after(INTERVAL);
     assert!(bench.session.probe_begin());
-    assert_eq!(bench.session.probe_packet(&text("2probe")), ProbeStep::Reply(text("3probe")));
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeStep::Upgraded);
+    assert_eq!(bench.session.probe_packet(&text("2probe")), ProbeAction::Send(text("3probe")));
+    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Upgrade);
     bench.after(TIMEOUT - Duration::from_millis(1));
     assert_eq!(bench.closed(), None);
     bench.after(Duration::from_millis(1));
@@ -488,7 +493,7 @@ fn in_revision_3_the_deadline_survives_an_upgrade() {
 }
 
 #[test]
-fn in_revision_3_a_poll_is_not_answered_with_more_than_old_browsers_can_read() {
+fn in_revision_3_the_response_to_a_poll_is_short_enough_for_old_browsers() {
     let [mut bench, _] = Bench::of_revision_3();
     for _ in 0..3 {
         bench.session.send_control(Packet::binary(vec![0; MAX_BYTES_PER_POLL_V3]));

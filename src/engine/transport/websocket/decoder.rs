@@ -1,4 +1,4 @@
-//! Frames of a client's, read from bytes. RFC 6455, section 5.
+//! Decodes frames from the client. RFC 6455, section 5.
 
 use std::cell::Cell;
 
@@ -6,17 +6,17 @@ use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-/// The frames of one client, put together to messages.
+/// Decodes the frames of one client, and assembles fragmented messages.
 #[derive(Debug)]
 pub(super) struct Decoder {
-    /// What has arrived and has not been decoded. Nothing is allocated while it is empty.
+    /// Bytes that have not been decoded. Not allocated while empty.
     unread: BytesMut,
-    /// How much memory what was taken out of `unread` keeps.
+    /// Capacity of the allocation that frames split from `unread` share.
     chunk: usize,
-    /// The beginning of a message whose end has not arrived.
+    /// The fragments of an incomplete message.
     fragments: Option<Box<Fragments>>,
     max_payload: usize,
-    /// `next` has stopped after many frames that mean nothing by themselves.
+    /// `next` has stopped after [`MAX_FRAMES`] without a message.
     paused: bool,
 }
 
@@ -26,20 +26,20 @@ struct Fragments {
     data: BytesMut,
 }
 
-/// A message, or a control frame that means something.
+/// A message or a control frame.
 #[derive(Debug, PartialEq, Eq)]
-// As wide as its neighbours: see `Kind`.
+// Without padding, as `packet::Kind`.
 #[repr(usize)]
 pub(super) enum Message {
     Text(ByteString),
     Binary(Bytes),
     Ping(Box<[u8]>),
     Pong,
-    /// The peer closes, with this code, or without one.
+    /// The peer closes, optionally with a code.
     Close(Option<CloseCode>),
 }
 
-/// A rule has been broken: the end of the connection.
+/// A violation of the protocol. It ends the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
     pub(super) code: CloseCode,
@@ -53,19 +53,19 @@ pub(super) const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 pub(super) const PONG: u8 = 0xa;
 
-/// How many fragments and pongs are read at a time.
+/// How many fragments and pongs are decoded before other tasks run.
 const MAX_FRAMES: usize = 64;
 
-/// A control frame has no more than this.
+/// The maximum length of a control frame's payload.
 const MAX_CONTROL: u64 = 125;
 
-/// What a frame says before its payload.
+/// The header of a frame.
 #[derive(Debug, Clone, Copy)]
-struct Header {
+struct FrameHeader {
     is_final: bool,
     opcode: u8,
     mask: [u8; 4],
-    /// Of the header itself.
+    /// The size of the header.
     size: usize,
     length: u64,
 }
@@ -74,8 +74,8 @@ const fn protocol(rule: &'static str) -> Violation {
     Violation { code: CloseCode::Protocol, rule }
 }
 
-impl Header {
-    /// Reads a header, if all of it is there.
+impl FrameHeader {
+    /// Decodes a header. Returns `None` if it is incomplete.
     fn read(bytes: &[u8]) -> Result<Option<Self>, Violation> {
         let [first, second, rest @ ..] = bytes else {
             return Ok(None);
@@ -120,29 +120,29 @@ impl Decoder {
         self.max_payload = max_payload;
     }
 
-    /// The bytes that are kept of frames and of messages that are not complete.
+    /// Returns the number of buffered bytes, including fragments.
     pub(super) fn unread_bytes(&self) -> usize {
         self.unread.len() + self.fragments.as_ref().map_or(0, |fragments| fragments.data.len())
     }
 
-    /// What is allocated.
+    /// Returns the capacity of the buffer.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.unread.capacity()
     }
 
-    /// Takes what has been read into a large buffer. If it is much, it is not copied.
-    pub(super) fn take(&mut self, read: &mut BytesMut) {
+    /// Adds the contents of the read buffer. Splits them off instead of copying them if they are large.
+    pub(super) fn push_chunk(&mut self, read: &mut BytesMut) {
         if self.unread.is_empty() && read.len() > SPARE_SIZE {
             self.chunk = read.capacity();
             self.unread = read.split();
         } else {
-            self.feed(read);
+            self.push(read);
         }
     }
 
-    /// Takes what has arrived.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    /// Adds bytes by copying them.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -155,16 +155,16 @@ impl Decoder {
         }
     }
 
-    /// Whether the last call of `next` has stopped although it could go on: other tasks run first.
+    /// Returns `true` if the last call of `next` stopped early to let other tasks run.
     pub(super) fn is_paused(&self) -> bool {
         self.paused
     }
 
-    /// The next message, if all of it has arrived.
+    /// Returns the next message, or `None` if it is incomplete.
     pub(super) fn next(&mut self) -> Result<Option<Message>, Violation> {
         self.paused = false;
         let mut frames = 0;
-        while let Some(header) = Header::read(&self.unread)? {
+        while let Some(header) = FrameHeader::read(&self.unread)? {
             let fragments = self.fragments.as_ref().map_or(0, |fragments| fragments.data.len());
             let Some(length) = usize::try_from(header.length).ok().filter(|length| {
                 fragments.checked_add(*length).is_some_and(|whole| whole <= self.max_payload) || header.opcode >= CLOSE
@@ -184,21 +184,21 @@ impl Decoder {
                 return Ok(None);
             }
         }
-        // A little that waits for more does not keep a large buffer.
+        // A short rest must not keep a large buffer.
         if self.chunk > SPARE_SIZE && self.unread.len() < self.chunk / 2 {
             let rest = std::mem::take(&mut self.unread);
-            self.feed(&rest);
+            self.push(&rest);
         }
         Ok(None)
     }
 
-    /// Takes a frame that is there out of the buffer.
-    fn take_frame(&mut self, header: Header, length: usize) -> BytesMut {
+    /// Splits a complete frame off the buffer, and returns its payload.
+    fn take_frame(&mut self, header: FrameHeader, length: usize) -> BytesMut {
         let mut frame = self.unread.split_to(header.size + length);
         if self.unread.is_empty() {
             let rest = std::mem::take(&mut self.unread);
             if self.chunk <= SPARE_SIZE {
-                SPARE.set(rest);
+                SPARE_BUFFER.set(rest);
             }
         }
         frame.advance(header.size);
@@ -206,10 +206,10 @@ impl Decoder {
         frame
     }
 
-    /// What has been taken out of a buffer, in memory of its own if it is a small part of it.
+    /// Copies a payload if it is a small slice of a large buffer.
     ///
-    /// Binary may be kept for long, and does not keep much more memory than its own. Text is kept for a while at most.
-    fn own(&self, payload: BytesMut, is_text: bool) -> BytesMut {
+    /// Handlers may keep binary for long, and it must not keep much more memory than its own. Text is kept briefly only.
+    fn detach(&self, payload: BytesMut, is_text: bool) -> BytesMut {
         let kept = if is_text { SPARE_SIZE } else { 0 };
         match self.chunk > kept && payload.len() < self.chunk / 2 {
             true => BytesMut::from(&payload[..]),
@@ -217,13 +217,13 @@ impl Decoder {
         }
     }
 
-    /// What a frame means. `None`: nothing yet.
-    fn message(&mut self, header: Header, payload: BytesMut) -> Result<Option<Message>, Violation> {
+    /// Handles a frame. Returns `None` if it does not complete a message.
+    fn message(&mut self, header: FrameHeader, payload: BytesMut) -> Result<Option<Message>, Violation> {
         let is_text = header.opcode == TEXT;
         let (is_text, data) = match (header.opcode, self.fragments.take()) {
             (TEXT | BINARY, Some(_)) => return Err(protocol("a WebSocket message begins within another one")),
             (CONTINUATION, None) => return Err(protocol("a WebSocket message has no beginning")),
-            (TEXT | BINARY, None) if header.is_final => (is_text, self.own(payload, is_text)),
+            (TEXT | BINARY, None) if header.is_final => (is_text, self.detach(payload, is_text)),
             (TEXT | BINARY, None) => (is_text, BytesMut::from(&payload[..])),
             (CONTINUATION, Some(mut fragments)) => {
                 fragments.data.extend_from_slice(&payload);
@@ -252,20 +252,20 @@ impl Decoder {
     }
 }
 
-/// The largest buffer that a thread keeps. What is small may be kept for a while together with all of its buffer.
+/// The size of the buffer that a thread keeps. Slices of such a buffer are not copied.
 const SPARE_SIZE: usize = 4 * 1024;
 
 thread_local! {
-    /// The end of a buffer. Once all that was taken out of it is gone, it is used again from its beginning on.
-    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
+    /// Tail of a buffer, kept for reuse: once all frames split from it are dropped, `try_reclaim` recovers the whole allocation.
+    static SPARE_BUFFER: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
-/// A buffer for so many bytes, and how many it has in all.
+/// Returns a buffer for `length` bytes, and the capacity of its allocation.
 fn buffer(length: usize) -> (BytesMut, usize) {
     if length > SPARE_SIZE {
         return (BytesMut::with_capacity(length), length);
     }
-    let mut spare = SPARE.take();
+    let mut spare = SPARE_BUFFER.take();
     if !spare.try_reclaim(length) {
         spare = BytesMut::with_capacity(SPARE_SIZE);
     }

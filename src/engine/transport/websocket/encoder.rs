@@ -1,4 +1,4 @@
-//! Frames of the server's, on their way out. RFC 6455, section 5.
+//! Encodes and writes frames of the server. RFC 6455, section 5.
 
 use std::{
     cell::Cell,
@@ -10,26 +10,26 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-/// What is gathered before it is written, unless it is flushed first.
+/// The size at which the buffer must be written before another frame is added.
 const WRITE_BUFFER: usize = 32 * 1024;
 
-/// How much is written before other tasks run.
+/// How many bytes of a large payload are written before other tasks run.
 const WRITE_TURN: usize = 128 * 1024;
 
-/// A payload of this size is not copied behind the others.
+/// Payloads of this size are not copied to the buffer.
 pub(super) const LARGE_PAYLOAD: usize = 16 * 1024;
 
-/// Frames that wait to be written.
+/// Frames that have not been written.
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
-    /// Borrowed from the thread while there is something in it.
+    /// Taken from the thread while it is not empty.
     buffer: Vec<u8>,
-    /// How much of it has been written.
+    /// The number of bytes of `buffer` that have been written.
     written: usize,
-    /// A payload that follows the buffer; nothing can be added before it has been written.
+    /// A large payload that follows the buffer. No frame can be added before it has been written.
     large: Option<Box<Bytes>>,
     blocked: bool,
-    /// Something has been written since the driver asked last.
+    /// Bytes have been written since the last call of `take_written`.
     has_written: bool,
 }
 
@@ -53,7 +53,7 @@ impl Encoder {
     fn header(&mut self, opcode: u8, length: usize) {
         debug_assert!(self.large.is_none(), "a frame was added without room");
         if self.buffer.capacity() == 0 {
-            self.buffer = SPARE.take();
+            self.buffer = SPARE_BUFFER.take();
         }
         let first = 0x80 | opcode;
         match length {
@@ -69,22 +69,22 @@ impl Encoder {
         }
     }
 
-    /// Whether another frame can be added before something is written.
+    /// Returns `true` if another frame can be added.
     pub(super) fn has_room(&self) -> bool {
         self.buffer.len() < WRITE_BUFFER && self.large.is_none()
     }
 
-    /// Returns whether something has been written since the last call.
+    /// Returns `true` if bytes have been written since the last call.
     pub(super) fn take_written(&mut self) -> bool {
         std::mem::take(&mut self.has_written)
     }
 
-    /// Whether the last attempt to write has left something.
+    /// Returns `true` if the last write was incomplete.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
     }
 
-    /// Writes everything, in turns with other tasks if it is much.
+    /// Writes all frames. Lets other tasks run in between if they are large.
     pub(super) fn poll_write<Io: AsyncWrite + Unpin>(
         &mut self,
         io: &mut Io,
@@ -93,7 +93,7 @@ impl Encoder {
         self.blocked = true;
         while self.written < self.buffer.len() {
             let rest = &self.buffer[self.written..];
-            self.written += some(ready!(Pin::new(&mut *io).poll_write(cx, rest))?)?;
+            self.written += nonzero_write(ready!(Pin::new(&mut *io).poll_write(cx, rest))?)?;
             self.has_written = true;
         }
         let mut turn = 0;
@@ -103,7 +103,7 @@ impl Encoder {
                 return Poll::Pending;
             }
             let part = &large[..large.len().min(WRITE_TURN)];
-            let written = some(ready!(Pin::new(&mut *io).poll_write(cx, part))?)?;
+            let written = nonzero_write(ready!(Pin::new(&mut *io).poll_write(cx, part))?)?;
             turn += written;
             large.advance(written);
             self.has_written = true;
@@ -113,24 +113,24 @@ impl Encoder {
         }
         self.blocked = false;
         if self.written > 0 {
-            self.give_back();
+            self.recycle();
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the buffer back to the thread.
-    fn give_back(&mut self) {
+    /// Returns the buffer to the thread.
+    fn recycle(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
         self.written = 0;
         if buffer.capacity() <= 2 * WRITE_BUFFER {
             buffer.clear();
-            SPARE.set(buffer);
+            SPARE_BUFFER.set(buffer);
         }
     }
 }
 
-/// What a writer that takes nothing means.
-fn some(written: usize) -> io::Result<usize> {
+/// Turns a write of 0 bytes into an error.
+fn nonzero_write(written: usize) -> io::Result<usize> {
     match written {
         0 => Err(io::ErrorKind::WriteZero.into()),
         written => Ok(written),
@@ -138,6 +138,6 @@ fn some(written: usize) -> io::Result<usize> {
 }
 
 thread_local! {
-    /// A buffer that nobody needs.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// A buffer for reuse.
+    static SPARE_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }

@@ -1,11 +1,11 @@
-//! The decoder as its fuzz target sees it.
+//! The interface of the decoder for its fuzz target.
 
 use super::{
     decoder::{Decoder, Message},
     with_scratch,
 };
 
-/// A message, or a control frame that means something.
+/// A message or a control frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Decoded {
     Text(String),
@@ -15,7 +15,7 @@ pub(crate) enum Decoded {
 }
 
 impl Decoded {
-    /// `None` for a pong, which says nothing.
+    /// Returns `None` for a pong, which has no effect.
     fn new(message: Message) -> Option<Self> {
         match message {
             Message::Text(text) => Some(Self::Text(text.to_string())),
@@ -27,14 +27,14 @@ impl Decoded {
     }
 }
 
-/// Decodes bytes that arrive in pieces. Returns the messages up to a close frame, and whether a rule has been broken.
+/// Decodes bytes that arrive in pieces. Returns the messages up to a close frame, and whether the protocol was violated.
 pub(crate) fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Decoded>, bool) {
     let mut decoder = Decoder::new(limit);
     let mut messages = Vec::new();
     for piece in pieces {
         with_scratch(|scratch| {
             scratch.extend_from_slice(piece);
-            decoder.take(scratch);
+            decoder.push_chunk(scratch);
         });
         loop {
             match decoder.next() {

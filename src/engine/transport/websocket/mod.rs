@@ -1,7 +1,7 @@
-//! Engine.IO packets over a WebSocket: a frame each.
+//! Engine.IO packets over a WebSocket, one message each.
 //!
-//! The framing is our own: tungstenite's keeps a read buffer for each connection and clears it before each read, which was
-//! most of what an event cost (`docs/performance.md`).
+//! This is not tungstenite's codec, which keeps a read buffer for each connection and clears it before each read. That was most
+//! of the cost of an event (`docs/performance.md`).
 
 mod decoder;
 mod encoder;
@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::io::poll_read_buf;
 
 use crate::{
-    engine::{CLOSE_TIMEOUT, Packet, PacketPayload, WireFormat},
+    engine::{CLOSE_TIMEOUT, Frame, Packet, WireFormat},
     util::now,
 };
 
@@ -36,51 +36,51 @@ use self::{
 };
 use super::{error::TransportError, packet_io::PacketIo};
 
-/// The most that is read at once, into a buffer of the thread's.
+/// The size of the thread's read buffer.
 const READ_SIZE: usize = 64 * 1024;
 
-/// How many control frames of a peer that never stops sending are read before other tasks run.
+/// How many control frames are read before other tasks run.
 const READ_ROUNDS: usize = 64;
 
-/// How many bytes of a message that has not arrived whole are read before that.
+/// How many bytes of an incomplete message are read before other tasks run.
 const READ_TURN: usize = READ_SIZE;
 
-/// Engine.IO packets over a WebSocket.
+/// A WebSocket that carries Engine.IO packets.
 ///
-/// Buffers exist while something is in them: an idle connection has none.
+/// An idle connection has no buffers.
 #[derive(Debug)]
 pub(super) struct WebSocket<Io> {
     io: Io,
     wire_format: WireFormat,
     decoder: Decoder,
     encoder: Encoder,
-    /// What the last ping said that has not been answered.
+    /// The payload of the last ping without a pong.
     ping: Option<Box<[u8]>>,
-    /// An answer to a ping has been encoded, and is to be written.
+    /// A pong has been encoded, and must be written.
     pong_waits: bool,
     ended: Option<Ended>,
     close_sent: bool,
-    /// When a ping or a pong has arrived.
+    /// The time of the last ping or pong.
     heard: Option<Instant>,
 }
 
-/// Nothing is decoded any more.
+/// Why frames are no longer decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ended {
-    /// The peer has closed: it gets its own code back.
+    /// The peer has sent a close frame. Its code is returned.
     ByPeer(Option<CloseCode>),
-    /// The peer has broken a rule, and is told by this code.
+    /// The peer has violated the protocol. It gets this code.
     ByViolation(CloseCode),
-    /// The session is over, and what the peer sends is not kept any more.
+    /// The session has ended, and input is dropped.
     Here,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
-    /// `read` is what has been read already. It is not kept: it may be a small part of a large buffer.
-    #[expect(clippy::needless_pass_by_value, reason = "so that nobody keeps it")]
+    /// `read` are the bytes that have been read already. They are copied, because they may be a small slice of a large buffer.
+    #[expect(clippy::needless_pass_by_value, reason = "the buffer is freed")]
     pub(super) fn new(io: Io, read: Bytes, max_payload: usize, wire_format: WireFormat) -> Self {
         let mut decoder = Decoder::new(max_payload);
-        decoder.feed(&read);
+        decoder.push(&read);
         Self {
             io,
             wire_format,
@@ -94,12 +94,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         }
     }
 
-    /// Changes how long messages may be, from the next one on.
+    /// Sets the maximum size of messages, from the next one on.
     pub(super) fn set_max_payload(&mut self, max_payload: usize) {
         self.decoder.set_max_payload(max_payload);
     }
 
-    /// Closes a WebSocket that carries no session, and hears the peer out for a while.
+    /// Closes a WebSocket that does not carry a session, and waits for the peer to close its side.
     pub(super) async fn close(mut self) {
         let end = poll_fn(|cx| {
             if ready!(Pin::new(&mut self).poll_close(cx)).is_err() {
@@ -112,21 +112,21 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             }
             come_back(cx)
         });
-        // Whoever does not close its side is cut off.
+        // Then the connection is dropped.
         let _ = timeout(CLOSE_TIMEOUT, end).await;
     }
 
-    /// Reads what has arrived. Answers how much it was; nothing is the end.
+    /// Reads from the connection. Returns the number of bytes; 0 means end of stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         with_scratch(|scratch| {
             let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, scratch))?;
-            self.decoder.take(scratch);
+            self.decoder.push_chunk(scratch);
             Poll::Ready(Ok(read))
         })
     }
 
-    /// Reads to the end of the connection after a failure. If it were closed with bytes unread, the peer's kernel would
-    /// throw away the close frame that says what was wrong.
+    /// Reads and drops input until the end of the stream. Closing with unread input would make the kernel reset the connection, and
+    /// the peer could lose the close frame.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         with_scratch(|scratch| {
             for _ in 0..READ_ROUNDS {
@@ -139,7 +139,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         })
     }
 
-    /// Answers a ping before whatever follows it is handled. If there is no room, the last one is answered later.
+    /// Encodes the pong for a ping. If there is no room, only the last ping gets a pong, later.
     fn take_ping(&mut self, payload: Box<[u8]>) {
         if self.close_sent {
             return;
@@ -152,7 +152,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         }
     }
 
-    /// Writes the answers to pings. If the connection is blocked, a later call goes on.
+    /// Writes pongs. If the connection is blocked, a later call continues.
     fn write_pongs(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.encoder.poll_write(&mut self.io, cx)?.is_ready() {
             let Some(payload) = self.ping.take() else {
@@ -165,7 +165,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         Ok(())
     }
 
-    /// What a message of the peer's means to the session. `None`: it does not concern it.
+    /// Converts a message to a packet. Returns `None` for messages that are not for the session.
     fn read(&mut self, message: Message) -> Option<Result<Packet, TransportError>> {
         let packet = match message {
             Message::Text(text) => self.wire_format.read_text(text),
@@ -208,7 +208,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
                 Ok(None) if self.decoder.is_paused() || bytes >= READ_TURN => break,
                 Ok(None) => {
                     if self.pong_waits || self.ping.is_some() || self.encoder.is_blocked() {
-                        self.write_pongs(cx).map_err(|_| BROKEN)?;
+                        self.write_pongs(cx).map_err(|_| CONNECTION_FAILED)?;
                     }
                     match ready!(self.poll_read(cx)) {
                         Ok(read @ 1..) => bytes += read,
@@ -226,9 +226,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
-    const CAN_SEND_NOW: bool = true;
+    const CAN_SEND_DIRECT: bool = true;
 
-    fn send_now(mut self: Pin<&mut Self>, text: &[u8], attachments: &[Packet]) -> bool {
+    fn try_send_direct(mut self: Pin<&mut Self>, text: &[u8], attachments: &[Packet]) -> bool {
         let size = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
         if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.wire_format.base64 {
             return false;
@@ -256,7 +256,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
     }
 }
 
-/// Lets other tasks run, and is polled again afterwards.
+/// Returns pending and wakes the task, so that other tasks run.
 fn come_back<T>(cx: &Context<'_>) -> Poll<T> {
     cx.waker().wake_by_ref();
     Poll::Pending
@@ -269,17 +269,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
         let Self { encoder, io, .. } = &mut *self;
         match encoder.has_room() {
             true => Poll::Ready(Ok(())),
-            false => encoder.poll_write(io, cx).map_err(|_| BROKEN),
+            false => encoder.poll_write(io, cx).map_err(|_| CONNECTION_FAILED),
         }
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
         match packet.text() {
-            // Framed alike in every wire_format.
+            // The same in every wire format.
             Some(text) => self.encoder.message(TEXT, text),
             None => match self.wire_format.write_binary(packet) {
-                PacketPayload::Text(text) => self.encoder.message(TEXT, &text),
-                PacketPayload::Binary(data) => self.encoder.message(BINARY, &data),
+                Frame::Text(text) => self.encoder.message(TEXT, &text),
+                Frame::Binary(data) => self.encoder.message(BINARY, &data),
             },
         }
         Ok(())
@@ -287,11 +287,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         let Self { encoder, io, .. } = &mut *self;
-        ready!(encoder.poll_write(io, cx)).map_err(|_| BROKEN)?;
-        Pin::new(io).poll_flush(cx).map_err(|_| BROKEN)
+        ready!(encoder.poll_write(io, cx)).map_err(|_| CONNECTION_FAILED)?;
+        Pin::new(io).poll_flush(cx).map_err(|_| CONNECTION_FAILED)
     }
 
-    /// Sends a close frame, without a code unless the peer sent one or broke a rule of WebSocket's.
+    /// Sends a close frame. It has a code only if the peer sent one or violated the protocol.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         if !self.close_sent {
             ready!(self.as_mut().poll_ready(cx))?;
@@ -308,24 +308,24 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
             self.encoder.frame(CLOSE, code.as_ref().map_or(&[], |code| code));
         }
         ready!(self.as_mut().poll_flush(cx))?;
-        // Nothing follows: the peer sees the end at once.
-        Pin::new(&mut self.io).poll_shutdown(cx).map_err(|_| BROKEN)
+        // No frame follows: the peer sees the end at once.
+        Pin::new(&mut self.io).poll_shutdown(cx).map_err(|_| CONNECTION_FAILED)
     }
 }
 
-const BROKEN: TransportError = TransportError::new("the connection failed");
+const CONNECTION_FAILED: TransportError = TransportError::new("the connection failed");
 
 thread_local! {
     static SCRATCH: RefCell<Option<BytesMut>> = const { RefCell::new(None) };
 }
 
-/// Lends the thread's buffer for reading, empty. An `Io` that reads another one meanwhile has one of its own.
+/// Lends the thread's read buffer, empty. A nested call, by an `Io` that reads another WebSocket, gets a new buffer.
 fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
         Ok(mut scratch) => {
             let scratch = scratch.get_or_insert_with(BytesMut::new);
             scratch.clear();
-            // What has been split off may be gone by now.
+            // Slices that were split off may have been dropped.
             if scratch.capacity() < READ_SIZE && !scratch.try_reclaim(READ_SIZE) {
                 *scratch = BytesMut::with_capacity(READ_SIZE);
             }

@@ -21,9 +21,9 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use super::*;
-use crate::engine::Protocol;
+use crate::engine::ProtocolVersion;
 
-/// A client's frame, as tungstenite writes it.
+/// A frame of a client, encoded by tungstenite.
 fn frame(is_final: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader { is_final, opcode, mask: Some([1, 2, 3, 4]), ..FrameHeader::default() };
     let mut bytes = Vec::new();
@@ -37,14 +37,14 @@ const MORE: OpCode = OpCode::Data(Data::Continue);
 const PING_FRAME: OpCode = OpCode::Control(Control::Ping);
 const CLOSE_FRAME: OpCode = OpCode::Control(Control::Close);
 
-/// What a decoder makes of bytes that arrive in these pieces.
+/// Decodes bytes that arrive in pieces.
 fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Message>, Violation> {
     let mut decoder = Decoder::new(limit);
     let mut messages = Vec::new();
     for piece in pieces {
         with_scratch(|scratch| {
             scratch.extend_from_slice(piece);
-            decoder.take(scratch);
+            decoder.push_chunk(scratch);
         });
         loop {
             match decoder.next()? {
@@ -67,7 +67,7 @@ fn text(text: &'static str) -> Message {
 }
 
 #[test]
-fn a_message_is_put_together_from_fragments_with_control_frames_between_them() {
+fn fragments_are_assembled_with_control_frames_between_them() {
     let bytes = [
         frame(false, TEXT_FRAME, "42[\"é".as_bytes()),
         frame(true, PING_FRAME, b"p"),
@@ -88,7 +88,7 @@ fn a_message_is_put_together_from_fragments_with_control_frames_between_them() {
 }
 
 #[test]
-fn the_limit_is_that_of_the_whole_message_and_known_from_the_header() {
+fn the_limit_applies_to_the_whole_message_and_is_checked_by_the_header() {
     let size = (1009, "max payload size exceeded");
     assert!(decode(10, [&frame(true, TEXT_FRAME, &[b'x'; 10])[..]]).is_ok());
     assert_eq!(violation(10, &[frame(true, TEXT_FRAME, &[b'x'; 11])]), size);
@@ -96,12 +96,12 @@ fn the_limit_is_that_of_the_whole_message_and_known_from_the_header() {
     assert_eq!(violation(10, &[frame(false, TEXT_FRAME, &[b'x'; 6]), frame(true, MORE, &[b'x'; 5])]), size);
     let longest = [&[0x82, 0xff][..], &[0xff; 8], &[0; 4]].concat();
     assert_eq!(violation(usize::MAX, &[frame(false, BINARY_FRAME, b"x"), [&[0x80][..], &longest[1..]].concat()]), size);
-    // A control frame does not count.
+    // Control frames do not count.
     assert!(decode(1, [&frame(true, PING_FRAME, &[b'x'; 125])[..]]).is_ok());
 }
 
 #[test]
-fn each_rule_has_its_code() {
+fn each_violation_has_its_code() {
     let mut reserved = frame(true, TEXT_FRAME, b"4");
     reserved[0] |= 0x20;
     for (frames, code) in [
@@ -124,19 +124,19 @@ fn each_rule_has_its_code() {
 }
 
 #[test]
-fn a_decoder_keeps_no_memory_for_what_it_has_decoded() {
+fn a_decoder_frees_memory_once_frames_are_decoded() {
     let mut decoder = Decoder::new(100_000);
     let bytes = [frame(true, TEXT_FRAME, &[b'x'; 50_000]), frame(true, BINARY_FRAME, b"kept")].concat();
-    decoder.feed(&bytes);
+    decoder.push(&bytes);
     decoder.next().unwrap();
     let Some(Message::Binary(data)) = decoder.next().unwrap() else { panic!("no binary") };
-    // A small part of what arrived is a copy, so that it does not keep the rest.
+    // A small payload is copied, so that it does not keep the whole buffer.
     assert!(data.is_unique());
     assert_eq!(decoder.next(), Ok(None));
     assert_eq!(decoder.capacity(), 0);
 }
 
-/// A buffer of the thread's, with these frames in it.
+/// The thread's read buffer, with these frames in it.
 fn large_read(frames: &[Vec<u8>]) -> BytesMut {
     let mut read = BytesMut::with_capacity(READ_SIZE);
     frames.iter().for_each(|frame| read.extend_from_slice(frame));
@@ -144,36 +144,36 @@ fn large_read(frames: &[Vec<u8>]) -> BytesMut {
 }
 
 #[test]
-fn the_buffer_for_reading_is_free_again_once_it_has_been_decoded() {
+fn the_read_buffer_is_reusable_once_its_frames_are_decoded() {
     let mut decoder = Decoder::new(100_000);
     let last = frame(true, TEXT_FRAME, b"last");
     let mut read =
         large_read(&[frame(true, TEXT_FRAME, &[b'x'; 9_000]), frame(true, BINARY_FRAME, b"kept"), last[..5].to_vec()]);
-    decoder.take(&mut read);
+    decoder.push_chunk(&mut read);
     let messages = [decoder.next().unwrap().unwrap(), decoder.next().unwrap().unwrap()];
     assert_eq!(messages[1], Message::Binary(Bytes::from_static(b"kept")));
     assert!(!read.try_reclaim(READ_SIZE));
     assert_eq!(decoder.next(), Ok(None));
     assert!(read.try_reclaim(READ_SIZE));
-    decoder.feed(&last[5..]);
+    decoder.push(&last[5..]);
     assert_eq!(decoder.next(), Ok(Some(text("last"))));
 }
 
 #[test]
-fn fragments_have_memory_of_their_own() {
+fn fragments_are_copied() {
     let mut decoder = Decoder::new(100_000);
     let mut read = large_read(&[frame(true, TEXT_FRAME, &[b'x'; 9_000]), frame(false, BINARY_FRAME, b"begin")]);
-    decoder.take(&mut read);
+    decoder.push_chunk(&mut read);
     decoder.next().unwrap();
     assert_eq!(decoder.next(), Ok(None));
     assert!(read.try_reclaim(READ_SIZE));
-    decoder.feed(&frame(true, MORE, &[7; 2_000]));
+    decoder.push(&frame(true, MORE, &[7; 2_000]));
     let Ok(Some(Message::Binary(data))) = decoder.next() else { panic!("no binary") };
     assert_eq!(data.len(), 2_005);
     assert!(data.try_into_mut().unwrap().capacity() < 2 * 2_005);
 }
 
-/// A connection that takes a few bytes at a time, and nothing at all while it is blocked.
+/// A connection that accepts a few bytes at a time, and none while it is blocked.
 struct Narrow {
     incoming: Cursor<Vec<u8>>,
     outgoing: Vec<u8>,
@@ -216,10 +216,10 @@ impl AsyncWrite for Narrow {
 
 fn over(incoming: Vec<u8>, room: usize) -> WebSocket<Narrow> {
     let io = Narrow { incoming: Cursor::new(incoming), outgoing: Vec::new(), room };
-    WebSocket::new(io, Bytes::new(), 1_000_000, WireFormat::plain(Protocol::V4))
+    WebSocket::new(io, Bytes::new(), 1_000_000, WireFormat::default_for(ProtocolVersion::V4))
 }
 
-/// What a client reads, as tungstenite reads it.
+/// Decodes bytes by tungstenite, as a client.
 fn read_by_client(bytes: Vec<u8>) -> Vec<tungstenite::Message> {
     let mut stream = Cursor::new(bytes);
     let mut client = WebSocketContext::new(Role::Client, Some(WebSocketConfig::default()));
@@ -231,7 +231,7 @@ fn context() -> Context<'static> {
 }
 
 #[test]
-fn of_the_pings_that_arrive_while_nothing_can_be_written_the_last_is_answered() {
+fn only_the_last_ping_gets_a_pong_if_the_connection_is_blocked() {
     let mut websocket = over(frame(true, PING_FRAME, b"1"), 0);
     assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
     let pings = [frame(true, PING_FRAME, b"2"), frame(true, PING_FRAME, b"3")];
@@ -245,11 +245,11 @@ fn of_the_pings_that_arrive_while_nothing_can_be_written_the_last_is_answered() 
 }
 
 #[test]
-fn a_ping_is_answered_before_what_follows_it() {
+fn a_pong_precedes_responses_to_later_messages() {
     let frames = [frame(true, PING_FRAME, b"p"), frame(true, TEXT_FRAME, b"4a"), frame(true, TEXT_FRAME, b"4b")];
     let mut websocket = over(frames.concat(), 1_000_000);
     assert!(matches!(Pin::new(&mut websocket).poll_next(&mut context()), Poll::Ready(Some(Ok(_)))));
-    assert!(Pin::new(&mut websocket).send_now(b"4answer", &[]));
+    assert!(Pin::new(&mut websocket).try_send_direct(b"4answer", &[]));
     assert!(matches!(Pin::new(&mut websocket).poll_next(&mut context()), Poll::Ready(Some(Ok(_)))));
     assert!(Pin::new(&mut websocket).poll_next(&mut context()).is_pending());
     let answers = [tungstenite::Message::Pong("p".into()), tungstenite::Message::text("4answer")];
@@ -257,7 +257,7 @@ fn a_ping_is_answered_before_what_follows_it() {
 }
 
 #[test]
-fn a_close_is_answered_with_its_own_code_behind_what_is_queued() {
+fn the_code_of_a_close_is_returned_after_queued_packets() {
     let mut websocket = over(frame(true, CLOSE_FRAME, &4000u16.to_be_bytes()), 1_000_000);
     let large = Packet::message(&"x".repeat(100_000));
     Pin::new(&mut websocket).start_send(large).unwrap();
@@ -269,7 +269,7 @@ fn a_close_is_answered_with_its_own_code_behind_what_is_queued() {
 }
 
 #[test]
-fn a_ping_is_not_answered_behind_a_close_frame() {
+fn no_pong_is_sent_after_a_close_frame() {
     let frames = [frame(true, TEXT_FRAME, b"1"), frame(true, PING_FRAME, b"p")];
     let mut websocket = over(frames.concat(), 1_000_000);
     assert!(matches!(Pin::new(&mut websocket).poll_next(&mut context()), Poll::Ready(Some(Ok(_)))));
@@ -279,7 +279,7 @@ fn a_ping_is_not_answered_behind_a_close_frame() {
 }
 
 #[test]
-fn a_peer_that_sends_nothing_but_fragments_or_pongs_is_read_in_turns() {
+fn a_peer_that_sends_only_fragments_or_pongs_is_read_in_turns() {
     let pong = frame(true, OpCode::Control(Control::Pong), b"");
     let fragments = [frame(false, TEXT_FRAME, b"4"), frame(false, MORE, b"2").repeat(10_000)].concat();
     for bytes in [pong.repeat(10_000), fragments] {
@@ -311,7 +311,7 @@ fn a_large_payload_is_written_in_turns() {
 }
 
 #[test]
-fn what_has_arrived_in_part_is_dropped_with_the_session() {
+fn an_incomplete_message_is_dropped_when_the_session_ends() {
     let half = frame(true, BINARY_FRAME, &[7; 900_000])[..800_000].to_vec();
     let mut websocket = over(half, usize::MAX);
     for _ in 0..5 {
@@ -336,19 +336,19 @@ impl Wake for CountWakes {
 }
 
 #[test]
-fn nothing_is_allocated_before_something_arrives() {
+fn an_idle_connection_allocates_nothing() {
     let websocket = over(Vec::new(), 0);
     assert_eq!(websocket.decoder.capacity(), 0);
 }
 
 proptest! {
     #[test]
-    fn decoding_never_panics_and_ends(bytes in prop::collection::vec(any::<u8>(), 0..300), piece in 1usize..50) {
+    fn decoding_terminates_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), piece in 1usize..50) {
         let _ = decode(1000, bytes.chunks(piece));
     }
 
     #[test]
-    fn what_a_client_sends_arrives_however_it_is_cut(
+    fn messages_from_tungstenite_are_decoded_in_any_pieces(
         messages in prop::collection::vec((any::<bool>(), "[ -~é]{0,300}", 1usize..60), 0..8),
         cuts in prop::collection::vec(1usize..200, 1..10),
         piece in prop_oneof![1usize..500, 4_000usize..READ_SIZE],
@@ -372,7 +372,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_sent_arrives_however_narrow_the_connection_is(
+    fn messages_are_decoded_by_tungstenite_for_any_write_size(
         sizes in prop::collection::vec(prop_oneof![0usize..300, 16_000usize..17_000, 60_000usize..70_000], 0..8),
         rooms in prop::collection::vec(0usize..40_000, 1..20),
     ) {

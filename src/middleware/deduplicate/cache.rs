@@ -12,63 +12,63 @@ use tokio::sync::watch;
 
 use crate::EventResponse;
 
-/// The events of one socket, or of one user, and how they were answered.
+/// The events of one socket or user, and their responses.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    entries: Mutex<Entries>,
-    /// What all users' memories of the layer take together; `None` for that of a socket.
+pub(super) struct ResponseCache {
+    entries: Mutex<CacheEntries>,
+    /// The size of all users' caches of the layer. `None` for the cache of a socket.
     total: Option<Arc<AtomicUsize>>,
 }
 
 #[derive(Debug, Default)]
-struct Entries {
-    by_key: HashMap<Arc<str>, Entry>,
-    /// What all entries cost.
+struct CacheEntries {
+    by_key: HashMap<Arc<str>, CacheEntry>,
+    /// The cost of all entries.
     bytes: usize,
-    /// Every entry once, the oldest first. One whose number is not that of its key any more is out of date.
+    /// All entries, oldest first. An entry is stale if its number differs from the current one of its key.
     order: VecDeque<(Instant, u64, Arc<str>)>,
     next: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CacheEntry {
     number: u64,
-    state: State,
+    state: EntryState,
     cost: usize,
 }
 
-/// What an entry costs besides its key and its answer, in bytes.
+/// The cost of an entry in bytes, without its key and response.
 const OVERHEAD: usize = 192;
 
 #[derive(Debug)]
-enum State {
-    Running(Answer),
+enum EntryState {
+    Running(PendingResponse),
     Answered(EventResponse),
 }
 
-/// The answer of an event that is being handled. If its sender is gone without one, it was given up.
-pub(super) type Answer = watch::Receiver<Option<EventResponse>>;
+/// The response of an event that is being handled. The channel is closed without a response if handling was aborted.
+pub(super) type PendingResponse = watch::Receiver<Option<EventResponse>>;
 
-/// How much is remembered, and how long.
+/// The limits of a cache.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct CacheLimits {
     pub(super) capacity: usize,
     pub(super) max_age: Duration,
-    /// Of keys and answers, and what each entry costs besides.
+    /// The maximum cost of all entries.
     pub(super) max_bytes: usize,
 }
 
-/// What is to be done with an event.
-pub(super) enum Claim {
-    /// It is new.
+/// The result of [`ResponseCache::look_up`].
+pub(super) enum Lookup {
+    /// The event is new and must be handled.
     Handle(Arc<Ticket>),
-    /// It is being handled.
-    Wait(Answer),
+    /// The event is being handled.
+    Wait(PendingResponse),
     Answered(EventResponse),
 }
 
-impl Memory {
-    /// The memory of a user, which is counted in this total.
+impl ResponseCache {
+    /// Creates the cache of a user, whose size is added to `total`.
     pub(super) fn of_user(total: &Arc<AtomicUsize>) -> Self {
         Self { entries: Mutex::default(), total: Some(total.clone()) }
     }
@@ -77,8 +77,8 @@ impl Memory {
         self.entries.lock().bytes
     }
 
-    /// Changes the entries, and counts what that changes in the total.
-    fn change<R>(&self, change: impl FnOnce(&mut Entries) -> R) -> R {
+    /// Changes the entries, and updates the total.
+    fn change<R>(&self, change: impl FnOnce(&mut CacheEntries) -> R) -> R {
         let mut entries = self.entries.lock();
         let before = entries.bytes;
         let result = change(&mut entries);
@@ -90,12 +90,12 @@ impl Memory {
         result
     }
 
-    pub(super) fn claim(self: &Arc<Self>, key: &Arc<str>, limits: Limits, now: Instant) -> Claim {
+    pub(super) fn look_up(self: &Arc<Self>, key: &Arc<str>, limits: CacheLimits, now: Instant) -> Lookup {
         let new = self.change(|entries| {
             entries.forget_old(limits.max_age, now);
             match entries.by_key.get(key).map(|entry| &entry.state) {
-                Some(State::Running(answer)) => return Err(Claim::Wait(answer.clone())),
-                Some(State::Answered(response)) => return Err(Claim::Answered(response.clone())),
+                Some(EntryState::Running(answer)) => return Err(Lookup::Wait(answer.clone())),
+                Some(EntryState::Answered(response)) => return Err(Lookup::Answered(response.clone())),
                 None => {}
             }
             entries.make_room(limits.capacity - 1, limits.max_bytes);
@@ -107,13 +107,13 @@ impl Memory {
             Err(known) => return known,
         };
         let (settled, handled) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (memory, key, max_bytes) = (self.clone(), key.clone(), limits.max_bytes);
-        Claim::Handle(Arc::new(Ticket { memory, key, number, max_bytes, sender, settled, handled }))
+        let (cache, key, max_bytes) = (self.clone(), key.clone(), limits.max_bytes);
+        Lookup::Handle(Arc::new(Ticket { cache, key, number, max_bytes, sender, settled, handled }))
     }
 
-    /// Keeps the answer of an event, or forgets the event: also if the answer alone is larger than the memory.
+    /// Stores the response of an event. Removes the event if there is no response, or if it is larger than the cache.
     fn settle(&self, key: &str, number: u64, answer: Option<EventResponse>, max_bytes: usize) {
-        // What is forgotten is dropped while nothing is locked.
+        // Dropped without a lock if it is too large.
         let answer = answer.filter(|answer| OVERHEAD + key.len() + answer.len() <= max_bytes);
         self.change(|entries| {
             let Some(entry) = entries.by_key.get_mut(key).filter(|entry| entry.number == number) else {
@@ -123,7 +123,7 @@ impl Memory {
                 Some(response) => {
                     entry.cost += response.len();
                     entries.bytes += response.len();
-                    entry.state = State::Answered(response);
+                    entry.state = EntryState::Answered(response);
                     entries.make_room(usize::MAX, max_bytes);
                 }
                 None => entries.forget(key, number),
@@ -132,7 +132,7 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for ResponseCache {
     fn drop(&mut self) {
         if let Some(total) = &self.total {
             total.fetch_sub(self.entries.get_mut().bytes, Ordering::Relaxed);
@@ -140,18 +140,18 @@ impl Drop for Memory {
     }
 }
 
-impl Entries {
-    fn add(&mut self, key: Arc<str>, answer: Answer, now: Instant) -> u64 {
+impl CacheEntries {
+    fn add(&mut self, key: Arc<str>, answer: PendingResponse, now: Instant) -> u64 {
         let number = self.next;
         self.next += 1;
         let cost = OVERHEAD + key.len();
         self.bytes += cost;
         self.order.push_back((now, number, key.clone()));
-        self.by_key.insert(key, Entry { number, state: State::Running(answer), cost });
+        self.by_key.insert(key, CacheEntry { number, state: EntryState::Running(answer), cost });
         number
     }
 
-    /// Forgets the oldest entries, until there are no more than these, and no more bytes.
+    /// Evicts the oldest entries until the limits are met.
     fn make_room(&mut self, entries: usize, bytes: usize) {
         while !self.order.is_empty() && (self.order.len() > entries || self.bytes > bytes) {
             self.forget_first();
@@ -166,7 +166,7 @@ impl Entries {
 
     fn forget(&mut self, key: &str, number: u64) {
         self.remove(key, number);
-        // They stand in the order of their numbers.
+        // `order` is sorted by number.
         if let Ok(place) = self.order.binary_search_by_key(&number, |(_, number, _)| *number) {
             self.order.remove(place);
         }
@@ -187,13 +187,13 @@ impl Entries {
     }
 }
 
-/// An event that is being handled, held by whoever may still answer it.
+/// An event that is being handled. Shared by all that may respond to it.
 ///
-/// Dropped without an answer it is forgotten, so that the next one to come is handled; unless it was handled to its end: then
-/// it is one that is not answered.
+/// If it is dropped without a response, the event is removed, so that a retry is handled; unless the handler has finished, which
+/// means that the event has no response.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    memory: Arc<Memory>,
+    cache: Arc<ResponseCache>,
     key: Arc<str>,
     number: u64,
     max_bytes: usize,
@@ -203,16 +203,16 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// The event has been answered. Those that wait get any answer; one that is an error is not remembered.
+    /// Stores the response, unless it is an error, and sends it to retries that wait.
     pub(super) fn answer(&self, response: &EventResponse) {
         if !self.settled.swap(true, Ordering::Relaxed) {
             let remembered = response.error().is_none().then(|| response.detached());
-            self.memory.settle(&self.key, self.number, remembered, self.max_bytes);
+            self.cache.settle(&self.key, self.number, remembered, self.max_bytes);
             self.sender.send_replace(Some(response.clone()));
         }
     }
 
-    /// The handler has ended without an answer. An `AckSender` may still give one.
+    /// Records that the handler has finished without a response. An `AckSender` may still send one.
     pub(super) fn handled(&self) {
         self.handled.store(true, Ordering::Release);
     }
@@ -223,7 +223,7 @@ impl Drop for Ticket {
         if *self.handled.get_mut() {
             self.answer(&EventResponse::none());
         } else if !*self.settled.get_mut() {
-            self.memory.settle(&self.key, self.number, None, self.max_bytes);
+            self.cache.settle(&self.key, self.number, None, self.max_bytes);
         }
     }
 }
@@ -233,92 +233,92 @@ mod tests {
     use super::*;
     use crate::{Ack, EventError, IntoEventResponse};
 
-    const LIMITS: Limits = Limits { capacity: 2, max_age: Duration::from_secs(60), max_bytes: 10_000 };
+    const LIMITS: CacheLimits = CacheLimits { capacity: 2, max_age: Duration::from_secs(60), max_bytes: 10_000 };
 
-    fn claim(memory: &Arc<Memory>, key: &str, now: Instant) -> Claim {
-        memory.claim(&key.into(), LIMITS, now)
+    fn look_up(cache: &Arc<ResponseCache>, key: &str, now: Instant) -> Lookup {
+        cache.look_up(&key.into(), LIMITS, now)
     }
 
-    fn handle(memory: &Arc<Memory>, key: &str, now: Instant) -> Arc<Ticket> {
-        match claim(memory, key, now) {
-            Claim::Handle(ticket) => ticket,
-            Claim::Wait(_) | Claim::Answered(_) => panic!("`{key}` is not new"),
+    fn handle(cache: &Arc<ResponseCache>, key: &str, now: Instant) -> Arc<Ticket> {
+        match look_up(cache, key, now) {
+            Lookup::Handle(ticket) => ticket,
+            Lookup::Wait(_) | Lookup::Answered(_) => panic!("`{key}` is not new"),
         }
     }
 
-    fn answered(memory: &Arc<Memory>, key: &str, now: Instant) -> bool {
-        matches!(claim(memory, key, now), Claim::Answered(_))
+    fn answered(cache: &Arc<ResponseCache>, key: &str, now: Instant) -> bool {
+        matches!(look_up(cache, key, now), Lookup::Answered(_))
     }
 
     #[test]
-    fn what_was_answered_is_remembered_up_to_the_capacity_and_the_age() {
-        let (memory, now) = (Arc::new(Memory::default()), Instant::now());
+    fn responses_are_cached_up_to_the_capacity_and_the_age() {
+        let (cache, now) = (Arc::new(ResponseCache::default()), Instant::now());
         for key in ["a", "b"] {
-            handle(&memory, key, now).answer(&Ack(1).into_event_response());
+            handle(&cache, key, now).answer(&Ack(1).into_event_response());
         }
-        assert!(answered(&memory, "a", now) && answered(&memory, "b", now));
-        handle(&memory, "c", now).answer(&Ack(1).into_event_response());
-        assert!(answered(&memory, "b", now) && answered(&memory, "c", now));
+        assert!(answered(&cache, "a", now) && answered(&cache, "b", now));
+        handle(&cache, "c", now).answer(&Ack(1).into_event_response());
+        assert!(answered(&cache, "b", now) && answered(&cache, "c", now));
         let later = now + LIMITS.max_age;
-        drop(handle(&memory, "c", later));
-        let entries = memory.entries.lock();
+        drop(handle(&cache, "c", later));
+        let entries = cache.entries.lock();
         assert_eq!((entries.by_key.len(), entries.order.len(), entries.bytes), (0, 0, 0));
     }
 
     #[test]
-    fn what_failed_or_was_given_up_is_forgotten() {
-        let (memory, now) = (Arc::new(Memory::default()), Instant::now());
+    fn failed_and_aborted_events_are_removed() {
+        let (cache, now) = (Arc::new(ResponseCache::default()), Instant::now());
         for _ in 0..10 {
-            drop(handle(&memory, "a", now));
-            handle(&memory, "a", now).answer(&EventError::new("no").into());
+            drop(handle(&cache, "a", now));
+            handle(&cache, "a", now).answer(&EventError::new("no").into());
         }
-        assert!(memory.entries.lock().order.len() <= 2);
-        let ticket = handle(&memory, "a", now);
+        assert!(cache.entries.lock().order.len() <= 2);
+        let ticket = handle(&cache, "a", now);
         ticket.handled();
-        assert!(matches!(claim(&memory, "a", now), Claim::Wait(_)));
+        assert!(matches!(look_up(&cache, "a", now), Lookup::Wait(_)));
         drop(ticket);
-        assert!(answered(&memory, "a", now));
+        assert!(answered(&cache, "a", now));
     }
 
     #[test]
-    fn an_event_that_was_crowded_out_does_not_answer_for_its_successor() {
-        let (memory, now) = (Arc::new(Memory::default()), Instant::now());
-        let first = handle(&memory, "a", now);
-        let _others = [handle(&memory, "b", now), handle(&memory, "c", now)];
-        let _second = handle(&memory, "a", now);
+    fn an_evicted_event_does_not_respond_for_its_successor() {
+        let (cache, now) = (Arc::new(ResponseCache::default()), Instant::now());
+        let first = handle(&cache, "a", now);
+        let _others = [handle(&cache, "b", now), handle(&cache, "c", now)];
+        let _second = handle(&cache, "a", now);
         first.answer(&Ack(1).into_event_response());
-        assert!(matches!(claim(&memory, "a", now), Claim::Wait(_)));
+        assert!(matches!(look_up(&cache, "a", now), Lookup::Wait(_)));
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_by_bytes() {
+    fn the_cache_is_limited_in_bytes() {
         let (total, now) = (Arc::default(), Instant::now());
-        let memory = Arc::new(Memory::of_user(&total));
-        let limits = Limits { capacity: 1000, ..LIMITS };
+        let cache = Arc::new(ResponseCache::of_user(&total));
+        let limits = CacheLimits { capacity: 1000, ..LIMITS };
         let answer = |key: &str, length: usize| {
-            let Claim::Handle(ticket) = memory.claim(&key.into(), limits, now) else { panic!("`{key}` is not new") };
+            let Lookup::Handle(ticket) = cache.look_up(&key.into(), limits, now) else { panic!("`{key}` is not new") };
             ticket.answer(&Ack("x".repeat(length)).into_event_response());
-            let bytes = memory.entries.lock().bytes;
+            let bytes = cache.entries.lock().bytes;
             assert!(bytes <= limits.max_bytes && total.load(Ordering::Relaxed) == bytes, "{bytes}");
         };
         let remembered = |key: &str| {
-            let entries = memory.entries.lock();
-            matches!(entries.by_key.get(key), Some(Entry { state: State::Answered(_), .. }))
+            let entries = cache.entries.lock();
+            matches!(entries.by_key.get(key), Some(CacheEntry { state: EntryState::Answered(_), .. }))
         };
         answer("a", 4000);
         answer("b", 4000);
         assert!(remembered("a") && remembered("b"));
         answer("c", 4000);
         assert!(!remembered("a") && remembered("b") && remembered("c"));
-        // One that is larger than the memory pushes nothing out.
+        // A response that is larger than the cache evicts nothing.
         answer("d", 10_000);
         assert!(remembered("b") && remembered("c") && !remembered("d"));
         // Keys count too.
         for number in 0..1000 {
             answer(&format!("{number:0400}"), 0);
         }
-        assert!(!remembered("c") && memory.entries.lock().order.len() < 20);
-        drop(memory);
+        assert!(!remembered("c") && cache.entries.lock().order.len() < 20);
+        drop(cache);
         assert_eq!(total.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,42 +1,42 @@
-//! Attachments on their way out.
+//! Moves bytes out of the JSON into attachments, when a packet is encoded.
 
 use std::io;
 
-use crate::engine::{MESSAGE_BYTE, Packet};
+use crate::engine::{Packet, V3_MESSAGE_TYPE};
 
 use super::placeholders::{PLACEHOLDER, keys};
 
-/// The formatter that moves bytes out of the JSON into attachments.
+/// A JSON formatter that writes placeholders for bytes, and collects the bytes as attachments.
 #[derive(Debug)]
-pub(super) struct Extractor<'a> {
+pub(super) struct AttachmentWriter<'a> {
     attachments: &'a mut Vec<Packet>,
-    /// Each placeholder is marked, for [`disambiguate`].
+    /// Writes [`MARK`] before each placeholder, for [`disambiguate`].
     marking: bool,
 }
 
-/// Stands in front of each placeholder. No JSON contains it.
+/// Precedes each placeholder. It cannot occur in JSON.
 const MARK: &[u8] = b"\x01";
 
-/// The key of a placeholder, in a way in which it is not one's. To JSON it is the same key, but not to
-/// [`Placeholders`](super::placeholders::Placeholders).
+/// The escaped key of an object that is not a placeholder. It is the same key in JSON, but
+/// [`Placeholders`](super::placeholders::Placeholders) ignores it.
 pub(super) const ESCAPED: &str = r"\u005fplaceholder";
 
-impl<'a> Extractor<'a> {
+impl<'a> AttachmentWriter<'a> {
     pub(super) fn new(attachments: &'a mut Vec<Packet>, marking: bool) -> Self {
         Self { attachments, marking }
     }
 }
 
-impl serde_json::ser::Formatter for Extractor<'_> {
+impl serde_json::ser::Formatter for AttachmentWriter<'_> {
     fn write_byte_array<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
         if self.marking {
             writer.write_all(MARK)?;
         }
         write_placeholder(writer, self.attachments.len())?;
         let mut message = Vec::with_capacity(1 + value.len());
-        message.push(MESSAGE_BYTE);
+        message.push(V3_MESSAGE_TYPE);
         message.extend_from_slice(value);
-        self.attachments.push(Packet::typed(message.into()));
+        self.attachments.push(Packet::binary_v3(message.into()));
         Ok(())
     }
 }
@@ -47,14 +47,14 @@ pub(super) fn write_placeholder<W: ?Sized + io::Write>(writer: &mut W, number: u
     writer.write_all(b"}")
 }
 
-/// Whether something else than the placeholders of so many attachments may look like one.
+/// Returns `true` if the JSON may contain objects that look like placeholders, besides those of the attachments.
 pub(super) fn is_ambiguous(json: &[u8], attachments: usize) -> bool {
     /// The length of `{"_placeholder":true,"num":0}`.
     const LENGTH: usize = 29;
     json.len() >= attachments * LENGTH + PLACEHOLDER.len() && keys(json).nth(attachments).is_some()
 }
 
-/// Escapes what only looks like the key of a placeholder, from this place on. The placeholders are marked, and lose their marks.
+/// Escapes keys that look like those of a placeholder, from `start` on. Removes the marks of the actual placeholders.
 pub(super) fn disambiguate(json: &mut Vec<u8>, start: usize) {
     let marked = json.split_off(start);
     let mut copied = 0;

@@ -1,37 +1,37 @@
 use http::StatusCode;
 
-/// Why the engine refuses an HTTP request, as the client is told.
+/// The error with which the engine rejects an HTTP request.
 ///
-/// Engine.IO protocol 4, section "Handshake": the body is `{"code":c,"message":m}`.
+/// The body of the response is `{"code":c,"message":m}`, as in Node. The protocol does not define the codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum RequestError {
     /// Code 0: the transport is unknown or disabled.
     UnknownTransport,
     /// Code 1: no session has this id.
     UnknownSession,
-    /// Code 2: a handshake is a GET.
+    /// Code 2: the method of a handshake is not GET.
     BadHandshakeMethod,
-    /// Code 3: everything else that is malformed; and what that is.
+    /// Code 3: the request is invalid in another way, which the text describes.
     BadRequest(&'static str),
-    /// Code 4: the request comes from a page of a foreign origin.
+    /// Code 4: the origin of the request is not allowed.
     Forbidden,
-    /// Code 5: the protocol revision is not served.
+    /// Code 5: the revision of the protocol is not supported.
     UnsupportedProtocol,
-    /// Code 4, with a status that says that trying later may help.
+    /// Code 4: the server accepts no sessions at the moment.
     Overloaded(&'static str),
-    /// Code 4: the client's address has as many sessions as it may have.
+    /// Code 4: the client's address has reached its limit of sessions.
     TooManySessions,
-    /// Code 2: a session takes GET and POST.
+    /// Code 2: the method of a request in a session is neither GET nor POST.
     MethodNotAllowed,
-    /// Code 3: the target and the headers are larger than the server allows.
+    /// Code 3: the target and the headers exceed `max_head_bytes`.
     HeadTooLarge,
-    /// Code 3: the body of a POST is larger than the server allows.
+    /// Code 3: the body of a POST exceeds `max_payload`.
     PayloadTooLarge,
-    /// Code 3: a user callback failed, and which.
+    /// Code 3: a callback of the user panicked, which the text names.
     Internal(&'static str),
 }
 
-impl Refusal {
+impl RequestError {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::UnknownTransport => 0,
@@ -60,7 +60,7 @@ impl Refusal {
         }
     }
 
-    /// What exactly is wrong, for this side.
+    /// Returns a description for the server's log. The client does not see it.
     pub(crate) fn context(&self) -> &str {
         match self {
             Self::UnknownTransport => "the transport is unknown or turned off",
@@ -94,13 +94,13 @@ impl Refusal {
         }
     }
 
-    /// The JSON body.
+    /// Returns the JSON body of the response.
     pub(crate) fn body(&self) -> String {
         error_body(self.code(), self.message())
     }
 }
 
-/// The JSON body of a response that refuses a request.
+/// Returns the JSON body of an error response.
 pub(crate) fn error_body(code: u8, message: &str) -> String {
     #[derive(serde::Serialize)]
     struct Body<'a> {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_body_is_what_node_sends() {
-        assert_eq!(Refusal::UnknownTransport.body(), r#"{"code":0,"message":"Transport unknown"}"#);
-        assert_eq!(Refusal::UnsupportedProtocol.body(), r#"{"code":5,"message":"Unsupported protocol version"}"#);
+        assert_eq!(RequestError::UnknownTransport.body(), r#"{"code":0,"message":"Transport unknown"}"#);
+        assert_eq!(RequestError::UnsupportedProtocol.body(), r#"{"code":5,"message":"Unsupported protocol version"}"#);
     }
 }

@@ -1,6 +1,6 @@
-//! Attachments inside of serde types.
+//! Deserializes bytes from attachments.
 //!
-//! [`Resolver`] wraps a deserialiser so that bytes are taken from the attachments, also inside of untagged enums and
+//! [`AttachmentResolver`] wraps a deserializer and replaces placeholders by their attachments, also in untagged enums and
 //! flattened structs.
 
 use std::{borrow::Cow, fmt};
@@ -19,22 +19,22 @@ use super::{
 
 /// Finds attachments by their placeholders.
 #[derive(Debug)]
-pub(super) struct Resolver<'a> {
-    /// The text that is deserialised. A placeholder is known by the address of its first key.
+pub(super) struct AttachmentResolver<'a> {
+    /// The text that is deserialized. A placeholder is identified by the address of its first key.
     json: &'a str,
     attachments: &'a [Bytes],
     placeholders: Placeholders,
-    /// Looks for binary also where a number is wanted, and shows numbers as such where `serde_json` may show maps.
+    /// Also looks for binary if a number is requested, and converts numbers that `serde_json` represents as maps.
     thorough: bool,
 }
 
-impl<'a> Resolver<'a> {
-    /// For a text in which the placeholders have been found.
+impl<'a> AttachmentResolver<'a> {
+    /// Creates a resolver for a text and its placeholders.
     pub(super) fn new(json: &'a str, attachments: &'a [Bytes], placeholders: Placeholders) -> Self {
         Self { json, attachments, placeholders, thorough: false }
     }
 
-    /// For an attempt after one that has failed. A type that wants digits that no double has does not get them then.
+    /// Sets the thorough mode of a second attempt. It loses digits that do not fit into a double.
     pub(super) fn thorough(self, thorough: bool) -> Self {
         Self { thorough, ..self }
     }
@@ -43,22 +43,22 @@ impl<'a> Resolver<'a> {
         Resolve { inner, resolver: self }
     }
 
-    /// The attachment for which an object stands that begins with this key.
+    /// Returns the attachment of the placeholder with this first key.
     fn attachment(&self, first_key: &str) -> Option<&'a Bytes> {
         let offset = first_key.as_ptr().addr().checked_sub(self.json.as_ptr().addr())?;
         self.placeholders.number(offset).map(|number| &self.attachments[number])
     }
 
-    /// Whether it is `serde_json` that says that a map is a number, and not the text.
+    /// Returns `true` if a map is a number in the representation of `serde_json`, and not an object of the text.
     fn is_number(&self, first_key: &str) -> bool {
         first_key == NUMBER_TOKEN && !self.json.as_bytes().as_ptr_range().contains(&first_key.as_ptr())
     }
 }
 
-/// Something of serde's, wrapped so that everything below it resolves placeholders.
+/// Wraps a type of serde, such as a deserializer or a visitor, so that all nested values resolve placeholders.
 pub(super) struct Resolve<'r, T> {
     inner: T,
-    resolver: &'r Resolver<'r>,
+    resolver: &'r AttachmentResolver<'r>,
 }
 
 macro_rules! forward_deserialize {
@@ -69,8 +69,7 @@ macro_rules! forward_deserialize {
     };
 }
 
-/// Requests for which JSON's objects must be looked at: they may be placeholders. To `serde_json` each is what
-/// `deserialize_any` is.
+/// Implements methods for which objects may be placeholders. `serde_json` treats each like `deserialize_any`.
 macro_rules! look_for_binary {
     ($($wanted:ident: $($method:ident ( $($ty:ty),* ))*;)*) => {
         $($(fn $method<V: Visitor<'de>>(self, $(_: $ty,)* visitor: V) -> Result<V::Value, D::Error> {
@@ -232,19 +231,19 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Resolve<'_, A> {
     }
 }
 
-/// A visitor of anything: an object may turn out to be a placeholder.
+/// A visitor that checks if an object is a placeholder.
 struct MaybeBinary<'r, V> {
     visitor: Resolve<'r, V>,
     wanted: Wanted,
 }
 
-/// What a type asks for.
+/// What a type requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Any,
     Bytes,
     Seq,
-    /// Nothing that binary could be. Text, for one, may be made of bytes, but was not sent.
+    /// A type that binary must not be converted to, such as text.
     Other,
 }
 
@@ -315,7 +314,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for MaybeBinary<'_, V> {
     }
 }
 
-/// A key as it stands in the text, if it has no escapes.
+/// A key. Borrowed from the text if it has no escapes.
 struct Key<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -341,7 +340,7 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
-/// A map of which the first key has been read already.
+/// A map whose first key has already been read.
 struct Replay<'de, A> {
     first: Option<Key<'de>>,
     map: A,
