@@ -56,7 +56,7 @@ impl Events {
             Self::Router(router) => {
                 let (cost, share) = (event.cost(), event.share);
                 let request = EventRequest::new(socket.clone(), event.payload, event.ack);
-                start(socket, request, cost, share, |request| router.route(request), direct, cx);
+                start(socket, request, &cost, share, |request| router.route(request), direct, cx);
                 None
             }
             Self::Layered(route) => start_layered(socket, route.clone(), event, direct, cx),
@@ -117,7 +117,7 @@ fn call_layered(
     match route {
         // A layer may look at the arguments, or let no handler read them.
         Some(_) if !request.is_well_formed() => {}
-        Some(route) => start(socket, request, cost, share, |request| route.call_ready(request), direct, cx),
+        Some(route) => start(socket, request, &cost, share, |request| route.call_ready(request), direct, cx),
         None => {
             let mut watch = watch(&request);
             let response = panicked(socket, &mut watch);
@@ -131,7 +131,7 @@ fn call_layered(
 fn start(
     socket: &Arc<Socket>,
     request: EventRequest,
-    cost: EventCost,
+    cost: &EventCost,
     share: Option<Box<Share>>,
     call: impl FnOnce(EventRequest) -> EventFuture,
     direct: &mut Direct<'_>,
