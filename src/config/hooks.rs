@@ -34,7 +34,7 @@ impl SocketIoConfig {
     }
 
     /// Sets a callback for clients that are too slow. It is called once for each, with one of its sockets; with
-    /// [`SlowClientPolicy::DropPacket`] once more if the client has caught up in the meantime.
+    /// [`SlowClientPolicy::DropPacket`](crate::SlowClientPolicy::DropPacket) once more if the client has caught up in the meantime.
     ///
     /// It runs in a task, soon after the packet was refused, and must not block.
     pub fn on_slow_client<F>(mut self, hook: F) -> Self

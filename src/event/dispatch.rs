@@ -2,8 +2,9 @@
 
 use std::{
     borrow::Cow,
-    future::poll_fn,
+    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
@@ -56,7 +57,7 @@ impl Events {
             Self::Router(router) => {
                 let (cost, share) = (event.cost(), event.share);
                 let request = EventRequest::new(socket.clone(), event.payload, event.ack);
-                start(socket, request, cost, share, |request| router.route(request), direct, cx);
+                start(socket, request, &cost, share, |request| router.route(request), direct, cx);
                 None
             }
             Self::Layered(route) => start_layered(socket, route.clone(), event, direct, cx),
@@ -80,19 +81,36 @@ fn start_layered(
             call_layered(socket, is_ready.then_some(route), event, direct, cx);
             None
         }
-        Poll::Pending => {
-            let (socket, mut waiting) = (socket.clone(), Some((route, event)));
-            Some(Box::pin(poll_fn(move |cx| {
-                let Some((route, _)) = &mut waiting else {
-                    return Poll::Ready(());
-                };
-                let is_ready = ready!(poll_layers(route, cx));
-                if let Some((route, event)) = waiting.take() {
-                    call_layered(&socket, is_ready.then_some(route), event, &mut Direct::unavailable(), cx);
-                }
-                Poll::Ready(())
-            })))
+        Poll::Pending => Some(Box::pin(WaitingLayers { socket: socket.clone(), waiting: Some((route, event)) })),
+    }
+}
+
+/// Starts an event as soon as its layers are ready.
+struct WaitingLayers {
+    socket: Arc<Socket>,
+    waiting: Option<(EventRoute, Event)>,
+}
+
+impl Future for WaitingLayers {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((route, _)) = &mut self.waiting else {
+            return Poll::Ready(());
+        };
+        let is_ready = ready!(poll_layers(route, cx));
+        if let Some((route, event)) = self.waiting.take() {
+            call_layered(&self.socket, is_ready.then_some(route), event, &mut Direct::unavailable(), cx);
         }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for WaitingLayers {
+    /// The reader drops it at the end of the socket: the layers are the user's.
+    fn drop(&mut self) {
+        let waiting = self.waiting.take();
+        self.socket.client.server.contain(|| drop(waiting));
     }
 }
 
@@ -117,7 +135,7 @@ fn call_layered(
     match route {
         // A layer may look at the arguments, or let no handler read them.
         Some(_) if !request.is_well_formed() => {}
-        Some(route) => start(socket, request, cost, share, |request| route.call_ready(request), direct, cx),
+        Some(route) => start(socket, request, &cost, share, |request| route.call_ready(request), direct, cx),
         None => {
             let mut watch = watch(&request);
             let response = panicked(socket, &mut watch);
@@ -131,7 +149,7 @@ fn call_layered(
 fn start(
     socket: &Arc<Socket>,
     request: EventRequest,
-    cost: EventCost,
+    cost: &EventCost,
     share: Option<Box<Share>>,
     call: impl FnOnce(EventRequest) -> EventFuture,
     direct: &mut Direct<'_>,

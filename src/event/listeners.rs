@@ -20,7 +20,7 @@ use crate::{
 
 use super::route::EventRoute;
 
-/// Names a listener, so that [`SocketRef::off`] can remove it.
+/// Names a listener, so that [`SocketRef::off`](crate::SocketRef::off) can remove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(u64);
 
@@ -178,7 +178,7 @@ impl Listeners {
     }
 }
 
-/// An event on its way to a client, as [`SocketRef::on_any_outgoing`] shows it.
+/// An event on its way to a client, as [`SocketRef::on_any_outgoing`](crate::SocketRef::on_any_outgoing) shows it.
 pub struct OutgoingEvent {
     event: EventPayload,
 }

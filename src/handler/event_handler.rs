@@ -19,7 +19,7 @@ use crate::{
 /// An async function that handles an event.
 ///
 /// It is implemented for functions and closures of up to sixteen arguments that are [extractors](crate::extract) and
-/// whose result is an [`IntoEventResponse`]: `()`, [`Ack`], or a `Result` of these.
+/// whose result is an [`IntoEventResponse`]: `()`, [`Ack`](crate::Ack), or a `Result` of these.
 ///
 /// ```
 /// use tower_socketio::{Ack, Namespace, SocketRef, extract::{Data, State}};

@@ -8,13 +8,13 @@ use crate::{
     socket::{BroadcastOperator, SocketRef},
 };
 
-/// A namespace of a running server. Made by [`SocketIo::of`].
+/// A namespace of a running server. Made by [`SocketIo::of`](super::SocketIo::of).
 #[derive(Clone)]
 pub struct NamespaceRef {
     state: Arc<NamespaceState>,
 }
 
-/// All namespaces of a pattern that exist now. Made by [`SocketIo::of_pattern`].
+/// All namespaces of a pattern that exist now. Made by [`SocketIo::of_pattern`](super::SocketIo::of_pattern).
 #[derive(Debug, Clone)]
 pub struct PatternRef {
     pub(super) namespaces: Vec<NamespaceRef>,

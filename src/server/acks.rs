@@ -24,7 +24,7 @@ struct Table {
     closed: bool,
 }
 
-#[expect(clippy::box_collection, reason = "most sockets wait for no ack")]
+/// Boxed: most sockets wait for no ack.
 type Waiting = Box<HashMap<u64, Waiter, RandomState>>;
 
 /// A table that has room for more is not used again.

@@ -11,7 +11,7 @@ pub enum SlowClientPolicy {
     /// The client is disconnected, so that it can connect again and catch up.
     #[default]
     Disconnect,
-    /// The packet is dropped, and [`on_slow_client`](SocketIoConfig::on_slow_client) is told.
+    /// The packet is dropped, and [`on_slow_client`](crate::SocketIoConfig::on_slow_client) is told.
     DropPacket,
 }
 

@@ -42,7 +42,7 @@ impl SocketIoService {
     /// ```no_run
     /// # use tower_socketio::{SocketIoConfig, SocketIoService};
     /// # async fn doc() -> std::io::Result<()> {
-    /// SocketIoService::new(SocketIoConfig::new()).listen("127.0.0.1:3000").await
+    /// SocketIoService::new(crate::SocketIoConfig::new()).listen("127.0.0.1:3000").await
     /// # }
     /// ```
     ///
@@ -56,13 +56,13 @@ impl SocketIoService {
     /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
     ///
     /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, and closes connections that are silent: see
-    /// [`http_header_timeout`](SocketIoConfig::http_header_timeout), [`http_idle_timeout`](SocketIoConfig::http_idle_timeout)
-    /// and [`http_write_timeout`](SocketIoConfig::http_write_timeout). The heads of requests are limited to
-    /// [`max_head_bytes`](SocketIoConfig::max_head_bytes).
+    /// [`http_header_timeout`](crate::SocketIoConfig::http_header_timeout), [`http_idle_timeout`](crate::SocketIoConfig::http_idle_timeout)
+    /// and [`http_write_timeout`](crate::SocketIoConfig::http_write_timeout). The heads of requests are limited to
+    /// [`max_head_bytes`](crate::SocketIoConfig::max_head_bytes).
     ///
     /// Connections are accepted in a separate task, which runs on one of tokio's workers wherever this is called. When the
     /// future is dropped, nothing is accepted any more, idle connections are closed, and others once their requests have been
-    /// answered. WebSockets live on, until [`SocketIo::close`] or [`SocketIo::drain`] ends them.
+    /// answered. WebSockets live on, until [`SocketIo::close`](crate::SocketIo::close) or [`SocketIo::drain`](crate::SocketIo::drain) ends them.
     ///
     /// # Errors
     ///

@@ -251,6 +251,6 @@ mod tests {
         assert!(size_of::<WebSocketTask>() <= 400, "{}", size_of::<WebSocketTask>());
         assert!(size_of::<Connection>() <= 528, "{}", size_of::<Connection>());
         assert!(size_of::<crate::server::Client>() <= 104, "{}", size_of::<crate::server::Client>());
-        assert!(size_of::<crate::server::Socket>() <= 336, "{}", size_of::<crate::server::Socket>());
+        assert!(size_of::<crate::server::Socket>() <= 240, "{}", size_of::<crate::server::Socket>());
     }
 }
