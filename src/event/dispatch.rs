@@ -110,7 +110,7 @@ impl Drop for WaitingLayers {
     /// The reader drops it at the end of the socket: the layers are the user's.
     fn drop(&mut self) {
         let waiting = self.waiting.take();
-        self.socket.client.server.contain(|| drop(waiting));
+        self.socket.client.server.catch_panic(|| drop(waiting));
     }
 }
 

@@ -29,5 +29,5 @@ pub use self::{
     packet::{Frame, Packet, PacketType},
     packet_error::PacketError,
     query::ProtocolVersion,
-    transport::Transport,
+    transport::{ParseTransportError, Transport},
 };
