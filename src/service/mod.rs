@@ -84,7 +84,8 @@ impl SocketIoService {
 
     /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
     ///
-    /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, and closes connections that are silent: see
+    /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, limits what the kernel takes for a client that does not
+    /// read (`TCP_NOTSENT_LOWAT`, on Linux and Android), and closes connections that are silent: see
     /// [`http_header_timeout`](SocketIoConfig::http_header_timeout), [`http_idle_timeout`](SocketIoConfig::http_idle_timeout)
     /// and [`http_write_timeout`](SocketIoConfig::http_write_timeout). The heads of requests are limited to
     /// [`max_head_bytes`](SocketIoConfig::max_head_bytes).

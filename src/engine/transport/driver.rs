@@ -29,6 +29,9 @@ pub(super) const READ_BATCH: usize = 64;
 /// How many bytes of packets are read before that. A packet that is larger has a turn by itself.
 pub(super) const READ_BATCH_BYTES: usize = 16 * 1024;
 
+/// How many bytes are sent in reply to them before that. One packet may lead to more, and is then the last of its turn.
+const SENT_BATCH_BYTES: usize = 32 * 1024;
+
 /// How long reading and handling them may take. The clock is looked at after 2, 4, 8, .. packets.
 const READ_BATCH_TIME: Duration = Duration::from_millis(1);
 
@@ -185,7 +188,7 @@ impl<T: PacketIo> Driver<T> {
         if must_wait {
             return Poll::Ready(Batch::Full);
         }
-        let (mut batch, mut bytes, mut begin) = (0_usize, 0, None);
+        let (mut batch, mut bytes, mut sent, mut begin) = (0_usize, 0, 0, None);
         loop {
             if connection.poll_reader_ready(&mut **reader, cx).is_pending() {
                 *this.holds_input = true;
@@ -225,7 +228,7 @@ impl<T: PacketIo> Driver<T> {
             // What it led to is given to the transport at once, while it is in the processor's cache. After a direct reply, packets that
             // other tasks have queued are sent with the next packet, or before the driver rests.
             if !is_direct {
-                match poll_send(connection, this.transport.as_mut(), this.unflushed, cx) {
+                match poll_send(connection, this.transport.as_mut(), this.unflushed, &mut sent, cx) {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) => return Poll::Ready(Batch::Stopped),
                     Poll::Ready(Err(error)) => connection.abort(error.cause()),
@@ -236,7 +239,10 @@ impl<T: PacketIo> Driver<T> {
                 }
             }
             batch += 1;
-            let is_full = batch == READ_BATCH || bytes >= READ_BATCH_BYTES || connection.engine.is_shedding();
+            let is_full = batch == READ_BATCH
+                || bytes >= READ_BATCH_BYTES
+                || sent >= SENT_BATCH_BYTES
+                || connection.engine.is_shedding();
             if is_full || batch > 1 && batch.is_power_of_two() && takes_long(&mut begin) {
                 return Poll::Ready(Batch::Full);
             }
@@ -369,6 +375,7 @@ fn poll_send<T: PacketIo>(
     connection: &Connection,
     mut transport: Pin<&mut T>,
     unflushed: &mut bool,
+    sent: &mut usize,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, TransportError>> {
     let mut taken = OutboxDepth::before(connection);
@@ -378,6 +385,7 @@ fn poll_send<T: PacketIo>(
             Output::Packet { packet, more } => {
                 taken.take(connection, &packet);
                 *unflushed = true;
+                *sent += packet.len();
                 transport.as_mut().start_send(packet)?;
                 if !more {
                     break;
@@ -399,7 +407,7 @@ fn poll_flush<T: PacketIo>(
 ) -> Poll<Result<(), TransportError>> {
     // What has been given to the transport while packets were read is written first: mostly that was all.
     if !*unflushed {
-        ready!(poll_send(connection, transport.as_mut(), unflushed, cx))?;
+        ready!(poll_send(connection, transport.as_mut(), unflushed, &mut 0, cx))?;
     }
     if *unflushed {
         ready!(transport.poll_flush(cx))?;
