@@ -14,7 +14,7 @@ use std::{
 use hyper::Request;
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
-use tower_socketio::{ClientAddress, Namespace, Recovery, SocketIoConfig, SocketIoService};
+use tower_socketio::{ClientAddress, Namespace, Recovery, SocketIoConfig, SocketIoService, SocketRef};
 
 use crate::support::*;
 
@@ -304,19 +304,23 @@ async fn turn() {
     .await;
 }
 
-/// Counts the events that a handler gets, and the most of them between two turns of another task of the same thread.
-async fn most_between_two_turns(flood: impl AsyncFnOnce(SocketAddr)) -> usize {
+/// Counts the events that a handler gets, and the most of them between two turns of another task of the same thread. The handler emits a
+/// text of `reply` bytes, if that is not 0.
+async fn most_between_two_turns(events: usize, reply: usize, flood: impl AsyncFnOnce(SocketAddr)) -> usize {
     let handled = Arc::new(AtomicUsize::new(0));
     let count = handled.clone();
-    let namespace = Namespace::new().on("n", move || {
+    let namespace = Namespace::new().on("n", move |socket: SocketRef| {
         count.fetch_add(1, Ordering::Relaxed);
+        if reply > 0 {
+            socket.emit("reply", &"x".repeat(reply)).unwrap();
+        }
         async {}
     });
     let server = serve_namespace(namespace.with_state(())).await;
     let observed = handled.clone();
     let observer = tokio::spawn(async move {
         let (mut most, mut last) = (0, 0);
-        while last < EVENTS {
+        while last < events {
             turn().await;
             let now = observed.load(Ordering::Relaxed);
             most = most.max(now - last);
@@ -330,13 +334,23 @@ async fn most_between_two_turns(flood: impl AsyncFnOnce(SocketAddr)) -> usize {
 
 const EVENTS: usize = 10_000;
 
+/// Sends the same message many times, all in one write.
+async fn send_at_once(client: &mut WebSocket, message: &str, times: usize) {
+    let mut frame = match u8::try_from(message.len()) {
+        Ok(length @ 0..126) => vec![0x81, 0x80 | length],
+        _ => [&[0x81, 0x80 | 126][..], &(message.len() as u16).to_be_bytes()].concat(),
+    };
+    // Masked with zeros.
+    frame.extend([0; 4]);
+    frame.extend(message.as_bytes());
+    soon(client.stream.get_mut().write_all(&frame.repeat(times))).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_flood_of_events_over_websocket_lets_others_have_their_turn() {
-    let most = most_between_two_turns(async |address| {
+    let most = most_between_two_turns(EVENTS, 0, async |address| {
         let (mut client, _) = WebSocket::join(address, "40").await;
-        // Masked with zeros, so that all of it is written at once.
-        let frame = [&[0x81, 0x80 | 7, 0, 0, 0, 0], &br#"42["n"]"#[..]].concat();
-        soon(client.stream.get_mut().write_all(&frame.repeat(EVENTS))).await.unwrap();
+        send_at_once(&mut client, r#"42["n"]"#, EVENTS).await;
         client.is_quiet().await;
     });
     let most = most.await;
@@ -344,8 +358,31 @@ async fn a_flood_of_events_over_websocket_lets_others_have_their_turn() {
 }
 
 #[tokio::test]
+async fn a_flood_of_large_events_has_a_turn_for_each() {
+    let most = most_between_two_turns(100, 0, async |address| {
+        let (mut client, _) = WebSocket::join(address, "40").await;
+        send_at_once(&mut client, &format!(r#"42["n","{}"]"#, "x".repeat(20_000)), 100).await;
+        client.is_quiet().await;
+    });
+    assert_eq!(most.await, 1);
+}
+
+/// A few bytes of a client may ask for much.
+#[tokio::test]
+async fn events_that_lead_to_much_have_a_turn_for_each() {
+    let most = most_between_two_turns(100, 40_000, async |address| {
+        let (mut client, _) = WebSocket::join(address, "40").await;
+        send_at_once(&mut client, r#"42["n"]"#, 100).await;
+        for _ in 0..100 {
+            assert!(client.text().await.starts_with(r#"42["reply","x"#));
+        }
+    });
+    assert_eq!(most.await, 1);
+}
+
+#[tokio::test]
 async fn a_post_of_many_events_lets_others_have_their_turn() {
-    let most = most_between_two_turns(async |address| {
+    let most = most_between_two_turns(EVENTS, 0, async |address| {
         let client = Polling::join(address).await;
         client.say(&vec![r#"42["n"]"#; EVENTS].join("\x1e")).await;
     });

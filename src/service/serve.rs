@@ -19,6 +19,8 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
 use pin_project::pin_project;
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     sync::watch,
@@ -33,6 +35,12 @@ use crate::{
 };
 
 use super::{SocketIoService, future::ResponseFuture};
+
+/// How many bytes the kernel takes for a client before it sends them. The memory of all send buffers is limited
+/// (`net.ipv4.tcp_mem`); when clients that do not read have used it up, packets of the others are dropped. What has been sent and not
+/// been acknowledged is not among these bytes, so a fast network is not slowed down.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT_BYTES: u32 = 128 * 1024;
 
 type Http = auto::Builder<TokioExecutor>;
 
@@ -55,7 +63,8 @@ impl SocketIoService {
 
     /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
     ///
-    /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, and closes connections that are silent: see
+    /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, limits what the kernel takes for a client that does not
+    /// read (`TCP_NOTSENT_LOWAT`, on Linux and Android), and closes connections that are silent: see
     /// [`http_header_timeout`](crate::SocketIoConfig::http_header_timeout), [`http_idle_timeout`](crate::SocketIoConfig::http_idle_timeout)
     /// and [`http_write_timeout`](crate::SocketIoConfig::http_write_timeout). The heads of requests are limited to
     /// [`max_head_bytes`](crate::SocketIoConfig::max_head_bytes).
@@ -84,6 +93,7 @@ async fn serve(service: SocketIoService, listener: TcpListener) -> io::Result<()
 }
 
 async fn accept(service: SocketIoService, listener: TcpListener) -> Infallible {
+    limit_unsent(&listener);
     let http = Arc::new(http(&service.server.engine.config));
     // Connections end in order when this is dropped.
     let (_stop, stopped) = watch::channel(());
@@ -112,7 +122,7 @@ async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((tcp, address)) => {
-                // Packets are written as a whole. To wait for more of them only delays them.
+                // Packets are written as a whole. Waiting for more of them only delays them.
                 if let Err(error) = tcp.set_nodelay(true) {
                     log!(debug, error = %error, "TCP_NODELAY was not set");
                 }
@@ -124,6 +134,16 @@ async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+}
+
+/// Limits what the kernel takes for a client, for all sockets that the listener accepts: they inherit its options.
+fn limit_unsent(listener: &TcpListener) {
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    let _ = listener;
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Err(error) = SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        log!(debug, error = %error, "TCP_NOTSENT_LOWAT was not set");
     }
 }
 
@@ -298,11 +318,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn packets_do_not_wait_for_one_another() {
+    async fn the_sockets_have_their_options() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        limit_unsent(&listener);
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (accepted, client) = tokio::join!(next(&listener), client);
         assert!(accepted.0.nodelay().unwrap());
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        assert_eq!(SockRef::from(&accepted.0).tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
         assert_eq!(accepted.1, client.unwrap().local_addr().unwrap());
     }
 }

@@ -32,6 +32,9 @@ pub(super) const READ_BATCH: usize = 64;
 /// How many bytes of packets are read before that. A larger packet gets its own turn.
 pub(super) const READ_BATCH_BYTES: usize = 16 * 1024;
 
+/// How many bytes of output a batch may lead to. A packet that leads to more is the last of its batch.
+const SENT_BATCH_BYTES: usize = 32 * 1024;
+
 /// How long a batch may take. The clock is read after 2, 4, 8, .. packets.
 const READ_BATCH_TIME: Duration = Duration::from_millis(1);
 
@@ -193,7 +196,7 @@ impl<T: PacketIo> Driver<T> {
         if must_wait {
             return Poll::Ready(Batch::Full);
         }
-        let (mut batch, mut bytes, mut begin) = (0_usize, 0, None);
+        let (mut batch, mut bytes, mut sent, mut begin) = (0_usize, 0, 0, None);
         loop {
             if connection.poll_reader_ready(&mut **reader, cx).is_pending() {
                 *this.holds_input = true;
@@ -233,7 +236,7 @@ impl<T: PacketIo> Driver<T> {
             // Pass the output to the transport at once, while it is in the CPU cache. After a direct response, packets that other tasks
             // have queued are sent with the next packet, or before the driver parks.
             if !is_direct {
-                match poll_send(connection, this.transport.as_mut(), this.unflushed, cx) {
+                match poll_send(connection, this.transport.as_mut(), this.unflushed, &mut sent, cx) {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) => return Poll::Ready(Batch::Stopped),
                     Poll::Ready(Err(error)) => connection.abort(error.cause()),
@@ -244,7 +247,10 @@ impl<T: PacketIo> Driver<T> {
                 }
             }
             batch += 1;
-            let is_full = batch == READ_BATCH || bytes >= READ_BATCH_BYTES || connection.engine.is_shedding();
+            let is_full = batch == READ_BATCH
+                || bytes >= READ_BATCH_BYTES
+                || sent >= SENT_BATCH_BYTES
+                || connection.engine.is_shedding();
             if is_full || batch > 1 && batch.is_power_of_two() && takes_long(&mut begin) {
                 return Poll::Ready(Batch::Full);
             }
@@ -376,6 +382,7 @@ fn poll_send<T: PacketIo>(
     connection: &Connection,
     mut transport: Pin<&mut T>,
     unflushed: &mut bool,
+    sent: &mut usize,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, TransportError>> {
     let mut taken = SendMeter::before(|| connection.inspect(Session::buffered_bytes));
@@ -385,6 +392,7 @@ fn poll_send<T: PacketIo>(
             Output::Packet { packet, more } => {
                 taken.take(&connection.engine.meters, connection.stream_transport(), &packet);
                 *unflushed = true;
+                *sent += packet.len();
                 transport.as_mut().start_send(packet)?;
                 if !more {
                     break;
@@ -406,7 +414,7 @@ fn poll_flush<T: PacketIo>(
 ) -> Poll<Result<(), TransportError>> {
     // Flush what was already written while reading; usually the outbox is empty.
     if !*unflushed {
-        ready!(poll_send(connection, transport.as_mut(), unflushed, cx))?;
+        ready!(poll_send(connection, transport.as_mut(), unflushed, &mut 0, cx))?;
     }
     if *unflushed {
         ready!(transport.poll_flush(cx))?;
