@@ -15,6 +15,7 @@ GUNGRAUN := $(CURDIR)/benches/.tools/gungraun-$(GUNGRAUN_VERSION)
 COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
 	$(CARGO) bench --bench instructions -- --output-format=json --parallel=auto
 
+BUILD := $(CARGO) build --workspace --all-features --bins --test tests
 SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
@@ -22,16 +23,18 @@ MINUTES ?= 3
 
 # The chat, in the browser.
 demo: client
-	$(CARGO) run --example chat -- $(ADDRESS)
+	$(CARGO) run -p example-chat -- $(ADDRESS)
 
 # Everything that must hold before a change lands.
 test: client lint unit doc features serde-json typescript interop instructions
 
 lint:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets --all-features -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 
+# The tests start the examples. They are built together, so that what both depend on is compiled once.
 unit: client
+	$(BUILD)
 	$(CARGO) test --all-features
 
 doc:
@@ -49,14 +52,14 @@ serde-json: client
 
 # TypeScript's compiler, over what a server exports.
 typescript: tests/typescript/node_modules/.package-lock.json
-	$(CARGO) build --all-features --examples
+	$(BUILD)
 	$(CARGO) test --all-features --test typescript
 
 # Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine. RECOVERY_RUNS says
 # how often a client is cut off and comes back, RECOVERY_SEED with which random numbers it begins.
 interop: client tests/interop/node_modules/.package-lock.json tests/msgpack/node_modules/.package-lock.json tests/interop/.venv/done \
 		tests/interop/.venv-eio3/done $(CHROMIUM)
-	$(CARGO) build --all-features --examples
+	$(BUILD)
 	$(CARGO) test --all-features --test interop -- --test-threads=1
 
 # Real clients behind a network that breaks for so many MINUTES, with an account of every event; then the attacks. SEED says with
