@@ -1,8 +1,9 @@
 mod edge;
 
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use crate::{
+    client_bundle::ClientFiles,
     cluster::{ClusterAdapter, Handler, ServerSideEvent},
     engine::{EngineIoConfig, engine_settings},
     extract::Rejected,
@@ -26,16 +27,6 @@ pub enum SlowClientPolicy {
     Disconnect,
     /// The packet is dropped, and [`on_slow_client`](SocketIoConfig::on_slow_client) is told.
     DropPacket,
-}
-
-/// Where the files of the JavaScript client come from.
-#[derive(Debug, Clone, Default)]
-pub(crate) enum ClientFiles {
-    /// Those that were built into this crate.
-    #[default]
-    Embedded,
-    Directory(PathBuf),
-    Off,
 }
 
 /// What a [`SocketIoLayer`](crate::SocketIoLayer) serves, and within which limits.
@@ -373,13 +364,19 @@ impl SocketIoConfig {
     }
 
     /// Whether the files of the JavaScript client are served beneath the path. Default: true.
+    ///
+    /// Without the feature `client-source-maps`, their source maps are not among them.
+    #[cfg(feature = "client")]
     pub fn serve_client(mut self, serve: bool) -> Self {
         self.settings.client_files = if serve { ClientFiles::Embedded } else { ClientFiles::Off };
         self
     }
 
     /// Serves the files of the JavaScript client from a directory instead of those built into the crate.
-    pub fn client_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+    ///
+    /// A compressed copy of a file, with `.br` or `.gz` behind its name, is served to clients that accept it.
+    #[cfg(feature = "client-directory")]
+    pub fn client_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
         self.settings.client_files = ClientFiles::Directory(directory.into());
         self
     }

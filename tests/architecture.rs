@@ -34,7 +34,6 @@ const ORDER: &[&str] = &[
 
 /// Imports that run upwards. This list may only become shorter.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    ("client_bundle", "config"),
     ("cluster", "io"),
     ("cluster", "server"),
     ("cluster", "socket"),
@@ -58,7 +57,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 ];
 
 /// The number of files in the largest circle of imports. It may only become smaller.
-const LARGEST_CIRCLE: usize = 39;
+const LARGEST_CIRCLE: usize = 38;
 
 #[test]
 fn a_module_imports_only_those_below_it() {

@@ -1,9 +1,8 @@
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use ::http::{Extensions, HeaderMap, HeaderValue, request::Parts};
-use cookie::Cookie;
 
-use super::{ClientAddress, HttpHooks, Origins, Packet, Timing, Transport, http::network};
+use super::{ClientAddress, HttpHooks, Origins, Packet, SessionCookie, Timing, Transport, http::network};
 use crate::engine::engine_settings;
 
 /// How long a connection to [`SocketIoService::serve`](crate::SocketIoService::serve) may be silent.
@@ -39,7 +38,7 @@ pub struct EngineIoConfig {
     pub(crate) trailing_slash: bool,
     pub(crate) allow_eio3: bool,
     pub(crate) origins: Option<Origins>,
-    pub(crate) cookie: Option<Cookie<'static>>,
+    pub(crate) cookie: Option<SessionCookie>,
     pub(crate) generate_id: Option<Arc<dyn Fn(&Parts) -> String + Send + Sync>>,
     pub(crate) initial_packet: Option<Packet>,
     pub(crate) ping_interval: Duration,
@@ -86,10 +85,7 @@ impl EngineIoConfig {
 
     /// The `Set-Cookie` header for a new session.
     pub(crate) fn session_cookie(&self, id: &str) -> Option<HeaderValue> {
-        let mut cookie = self.cookie.clone()?;
-        cookie.set_value(id.to_owned());
-        let header = HeaderValue::try_from(cookie.encoded().to_string());
-        Some(header.expect("the cookie was checked, and its value is percent-encoded"))
+        self.cookie.as_ref().map(|cookie| cookie.header(id))
     }
 
     /// The address of a client, for its limits: an IPv4 address, or the network of an IPv6 address.

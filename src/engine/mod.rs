@@ -34,7 +34,7 @@ pub use self::{
     config::EngineIoConfig,
     connection::ConnectionRequest,
     handler::{CloseReason, Handler, Message, SessionHandler},
-    http::{ClientAddress, ConnectionError, NotFound, Origins, ResponseBody},
+    http::{ClientAddress, ConnectionError, NotFound, Origins, ResponseBody, SameSite, SessionCookie},
     layer::{EngineIo, EngineIoFuture, EngineIoLayer, EngineIoService},
     proto::{Packet, PacketError, PacketKind, PacketPayload, Protocol, Transport},
     socket::{EngineSendError, EngineSocket},

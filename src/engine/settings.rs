@@ -67,23 +67,15 @@ macro_rules! engine_settings {
             /// For load balancers that send all requests of a session to one node. Node's server, asked for its cookie, sends
             ///
             /// ```
-            /// use tower_socketio::{SocketIoConfig, cookie::{Cookie, SameSite}};
+            /// use tower_socketio::{SocketIoConfig, engine::{SameSite, SessionCookie}};
             ///
-            /// let cookie = Cookie::build("io").path("/").http_only(true).same_site(SameSite::Lax);
+            /// let cookie = SessionCookie::new("io").path("/").http_only(true).same_site(SameSite::Lax);
             /// let config = SocketIoConfig::new().cookie(cookie);
             /// # let _ = config;
             /// ```
             ///
             /// but over long-polling only; here it is on the answer that opens a WebSocket too.
-            ///
-            /// # Panics
-            ///
-            /// If the cookie's name or one of its attributes cannot stand in a header.
-            #[track_caller]
-            pub fn cookie(mut $self, cookie: impl Into<cookie::Cookie<'static>>) -> Self {
-                let cookie = cookie.into();
-                let header = http::HeaderValue::try_from(cookie.encoded().to_string());
-                assert!(header.is_ok(), "the cookie cannot stand in a header: `{cookie}`");
+            pub fn cookie(mut $self, cookie: crate::engine::SessionCookie) -> Self {
                 $engine.cookie = Some(cookie);
                 $self
             }

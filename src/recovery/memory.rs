@@ -382,7 +382,7 @@ impl fmt::Debug for Memory {
     }
 }
 
-#[cfg(all(test, feature = "test"))]
+#[cfg(all(test, feature = "test-util"))]
 mod tests {
     use serde_json::json;
 

@@ -84,7 +84,7 @@ impl SocketIoService {
 
     /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
     ///
-    /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, and closes connections that are silent: see
+    /// It speaks HTTP/1.1, and HTTP/2 with the feature `http2`, sets `TCP_NODELAY` on each connection, and closes connections that are silent: see
     /// [`http_header_timeout`](SocketIoConfig::http_header_timeout), [`http_idle_timeout`](SocketIoConfig::http_idle_timeout)
     /// and [`http_write_timeout`](SocketIoConfig::http_write_timeout). The heads of requests are limited to
     /// [`max_head_bytes`](SocketIoConfig::max_head_bytes).
@@ -142,8 +142,8 @@ where
 /// Answers a request under the path: with a file of the client bundle, or by the engine.
 fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> Answer<B> {
     let file = server.engine.config.file_of(request.uri().path());
-    match file.and_then(|file| server.client_bundle.find(file)) {
-        Some(file) => Answer::Other(server.client_bundle.serve(file, &request)),
+    match file.and_then(|file| server.client_bundle.serve(file, &request)) {
+        Some(response) => Answer::Other(response),
         None => server.engine.handle(request),
     }
 }

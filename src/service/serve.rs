@@ -15,7 +15,6 @@ use axum::{BoxError, extract::ConnectInfo};
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
 use pin_project::pin_project;
@@ -65,9 +64,11 @@ fn http(config: &EngineIoConfig) -> Http {
     let mut http = auto::Builder::new(TokioExecutor::new());
     // The watchdog has the time of all that hyper could time.
     http.http1().header_read_timeout(None).max_buf_size(head);
-    http.http2().max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX));
     #[cfg(feature = "http2")]
-    http.http2().enable_connect_protocol();
+    http.http2().max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX)).enable_connect_protocol();
+    // Another crate may switch HTTP/2 on in hyper, without the limit.
+    #[cfg(not(feature = "http2"))]
+    let http = http.http1_only();
     http
 }
 
@@ -217,7 +218,7 @@ impl hyper::service::Service<Request<Incoming>> for Served {
 #[pin_project]
 struct ServedFuture {
     #[pin]
-    future: ResponseFuture<std::future::Ready<Result<Response<Empty<Bytes>>, Infallible>>, Incoming>,
+    future: ResponseFuture<std::future::Ready<Result<Response<String>, Infallible>>, Incoming>,
     in_use: Option<Arc<InUse>>,
 }
 
@@ -235,7 +236,7 @@ impl Future for ServedFuture {
 #[pin_project]
 struct ServedBody {
     #[pin]
-    body: ResponseBody<Empty<Bytes>>,
+    body: ResponseBody<String>,
     /// Dropped with the body, when it has been handed over.
     _in_use: Option<Arc<InUse>>,
 }

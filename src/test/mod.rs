@@ -1,4 +1,4 @@
-//! A client in the same process, to test handlers without a network. Needs the feature `test`.
+//! A client in the same process, to test handlers without a network. Needs the feature `test-util`.
 //!
 //! A [`TestClient`] speaks the real protocol with a server, over a transport in memory: namespaces and their layers,
 //! extractors, rooms, acks, limits and heartbeats work as over a WebSocket. Nothing listens on a port, and with tokio's

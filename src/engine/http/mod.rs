@@ -4,6 +4,7 @@ mod body;
 mod client_address;
 #[cfg(feature = "compression")]
 mod compression;
+mod cookie;
 mod error;
 mod future;
 mod hooks;
@@ -19,5 +20,10 @@ pub(crate) use self::{
     hooks::HttpHooks,
 };
 pub use self::{
-    body::ResponseBody, client_address::ClientAddress, error::ConnectionError, not_found::NotFound, origins::Origins,
+    body::ResponseBody,
+    client_address::ClientAddress,
+    cookie::{SameSite, SessionCookie},
+    error::ConnectionError,
+    not_found::NotFound,
+    origins::Origins,
 };

@@ -4,9 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Empty;
 use tower_service::Service;
 
 /// The service within a [`SocketIoService`](crate::SocketIoService) that stands alone: answers 404.
@@ -14,7 +12,7 @@ use tower_service::Service;
 pub struct NotFound;
 
 impl<B> Service<Request<B>> for NotFound {
-    type Response = Response<Empty<Bytes>>;
+    type Response = Response<String>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -23,7 +21,7 @@ impl<B> Service<Request<B>> for NotFound {
     }
 
     fn call(&mut self, _: Request<B>) -> Self::Future {
-        let mut response = Response::new(Empty::new());
+        let mut response = Response::new(String::new());
         *response.status_mut() = StatusCode::NOT_FOUND;
         ready(Ok(response))
     }
