@@ -9,7 +9,7 @@ pub mod limits {}
 #[doc = include_str!("../docs/recovery.md")]
 pub mod recovery {}
 
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 

@@ -42,16 +42,21 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `client` | yes | the JavaScript client, which the server hands out |
+//! | `client-directory` | no | [`client_directory`](SocketIoConfig::client_directory): the JavaScript client from a directory |
+//! | `client-source-maps` | no | its source maps, for the developer tools of browsers |
 //! | `compression` | no | answers to polls compressed with gzip or deflate |
-//! | `http2` | no | WebSocket over HTTP/2, where the [server allows it](SocketIoService#http2) |
+//! | `http2` | no | HTTP/2, and WebSocket over it where the [server allows it](SocketIoService#http2) |
 //! | `metrics` | no | [figures](guide::observability) through the `metrics` crate: connections, events, bytes, latencies |
 //! | `msgpack` | no | `parser::MsgpackParser`, for clients with `socket.io-msgpack-parser` |
-//! | `test` | no | `test::TestClient`: a client in the same process, to test handlers without a network |
+//! | `test-util` | no | `test::TestClient`: a client in the same process, to test handlers without a network |
 //! | `tracing` | no | [spans and events](guide::observability) of the `tracing` crate: connections, events, refusals |
 //! | `typed` | no | [typed events](guide), and their TypeScript |
 //!
 //! [Socket.IO]: https://socket.io
 //! [tower]: https://docs.rs/tower
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client_bundle;
 mod cluster;
@@ -76,7 +81,7 @@ mod room;
 mod server;
 mod service;
 mod socket;
-#[cfg(feature = "test")]
+#[cfg(feature = "test-util")]
 pub mod test;
 #[cfg(feature = "typed")]
 pub mod typed;
@@ -87,9 +92,6 @@ mod util;
 pub mod value {
     pub use crate::packet::value::{BinaryInJson, Index, IntoIter, Iter, IterMut, Map, Number, Value};
 }
-
-/// The crate that makes the [session cookie](SocketIoConfig::cookie).
-pub use cookie;
 
 pub use self::{
     cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, ServerSideArgs},

@@ -73,7 +73,7 @@ async fn chat() {
 #[cfg(feature = "typed")]
 #[tokio::test]
 async fn typed_events() {
-    // What the client imports is what the server prints: `cargo run --example typed-events --features typed -- --export`.
+    // What the client imports is what the server prints: `cargo run -p example-typed-events -- --export`.
     assert_eq!(
         Example::output("typed-events", &["--export"]).await,
         include_str!("../examples/typed-events/events.ts")

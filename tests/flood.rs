@@ -121,7 +121,7 @@ async fn a_transport_of_the_users_makes_room_too() {
 
 /// What has been given back is not pushed out a second time.
 #[tokio::test]
-async fn a_place_that_was_left_is_anothers() {
+async fn a_place_that_was_left_is_free() {
     let server = serve_config(SocketIoConfig::new().max_idle_sessions(2)).await;
     for _ in 0..10 {
         let leaves = Polling::open(server.address).await;

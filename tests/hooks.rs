@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use hyper::http::{HeaderMap, HeaderValue, request::Parts};
-use tower_socketio::{ConnectionError, SocketIoConfig, cookie::Cookie};
+use tower_socketio::{ConnectionError, SocketIoConfig, engine::SessionCookie};
 
 use crate::support::*;
 
@@ -162,7 +162,7 @@ async fn on_headers_sees_every_successful_answer_and_on_initial_headers_the_firs
 async fn cookies_of_hooks_stand_behind_the_sessions() {
     // Whether they are appended or set.
     let config = SocketIoConfig::new()
-        .cookie(Cookie::new("io", ""))
+        .cookie(SessionCookie::new("io"))
         .generate_id(|_| "id".into())
         .on_initial_headers(|headers, _| {
             headers.insert("set-cookie", HeaderValue::from_static("first=1"));

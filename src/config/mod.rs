@@ -3,7 +3,7 @@ mod hooks;
 mod limits;
 mod namespaces;
 
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use crate::{
     client_bundle::ClientFiles,
@@ -112,13 +112,19 @@ impl SocketIoConfig {
     }
 
     /// Whether the files of the JavaScript client are served beneath the path. Default: true.
+    ///
+    /// Source maps are not among them without the feature `client-source-maps`.
+    #[cfg(feature = "client")]
     pub fn serve_client(mut self, serve: bool) -> Self {
         self.client_files = if serve { ClientFiles::Embedded } else { ClientFiles::Off };
         self
     }
 
     /// Serves the files of the JavaScript client from a directory instead of those built into the crate.
-    pub fn client_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+    ///
+    /// A compressed copy of a file, with `.br` or `.gz` appended to its name, is served to clients that accept it.
+    #[cfg(feature = "client-directory")]
+    pub fn client_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
         self.client_files = ClientFiles::Directory(directory.into());
         self
     }

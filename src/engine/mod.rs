@@ -24,7 +24,7 @@ mod socket;
 mod transport;
 
 pub use self::{
-    config::{ClientAddress, ConnectionError, EngineIoConfig, Origins},
+    config::{ClientAddress, ConnectionError, EngineIoConfig, Origins, SameSite, SessionCookie},
     connection::ConnectionRequest,
     handler::{CloseReason, Handler, SessionHandler},
     http::{NotFound, ResponseBody},

@@ -229,7 +229,7 @@ impl Drop for Memory {
     }
 }
 
-#[cfg(all(test, feature = "test"))]
+#[cfg(all(test, feature = "test-util"))]
 mod tests {
     use serde_json::json;
 

@@ -107,8 +107,8 @@ where
 /// Answers a request under the path: with a file of the client bundle, or by the engine.
 fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> EngineFuture<B> {
     let file = server.engine.config.strip_path(request.uri().path());
-    match file.and_then(|file| server.client_bundle.find(file)) {
-        Some(file) => EngineFuture::Other(server.client_bundle.serve(file, &request)),
+    match file.and_then(|file| server.client_bundle.serve(file, &request)) {
+        Some(response) => EngineFuture::Other(response),
         None => server.engine.handle(request),
     }
 }

@@ -15,7 +15,6 @@ use axum::{BoxError, extract::ConnectInfo};
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
 use pin_project::pin_project;
@@ -63,7 +62,7 @@ impl SocketIoService {
 
     /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
     ///
-    /// It speaks HTTP/1.1 and HTTP/2, sets `TCP_NODELAY` on each connection, limits what the kernel takes for a client that does not
+    /// It speaks HTTP/1.1, and HTTP/2 with the feature `http2`, sets `TCP_NODELAY` on each connection, limits what the kernel takes for a client that does not
     /// read (`TCP_NOTSENT_LOWAT`, on Linux and Android), and closes connections that are silent: see
     /// [`http_header_timeout`](crate::SocketIoConfig::http_header_timeout), [`http_idle_timeout`](crate::SocketIoConfig::http_idle_timeout)
     /// and [`http_write_timeout`](crate::SocketIoConfig::http_write_timeout). The heads of requests are limited to
@@ -111,9 +110,11 @@ fn http(config: &EngineIoConfig) -> Http {
     let mut http = auto::Builder::new(TokioExecutor::new());
     // The watchdog has the time of all that hyper could time.
     http.http1().header_read_timeout(None).max_buf_size(head);
-    http.http2().max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX));
     #[cfg(feature = "http2")]
-    http.http2().enable_connect_protocol();
+    http.http2().max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX)).enable_connect_protocol();
+    // Another crate may switch HTTP/2 on in hyper, without the limit.
+    #[cfg(not(feature = "http2"))]
+    let http = http.http1_only();
     http
 }
 
@@ -273,7 +274,7 @@ impl hyper::service::Service<Request<Incoming>> for Served {
 #[pin_project]
 struct ServedFuture {
     #[pin]
-    future: ResponseFuture<std::future::Ready<Result<Response<Empty<Bytes>>, Infallible>>, Incoming>,
+    future: ResponseFuture<std::future::Ready<Result<Response<String>, Infallible>>, Incoming>,
     in_use: Option<Arc<InUse>>,
 }
 
@@ -291,7 +292,7 @@ impl Future for ServedFuture {
 #[pin_project]
 struct ServedBody {
     #[pin]
-    body: ResponseBody<Empty<Bytes>>,
+    body: ResponseBody<String>,
     /// Dropped with the body, when it has been handed over.
     _in_use: Option<Arc<InUse>>,
 }

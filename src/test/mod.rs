@@ -1,4 +1,4 @@
-//! An in-process client, to test handlers without a network. Requires the feature `test`.
+//! An in-process client, to test handlers without a network. Requires the feature `test-util`.
 //!
 //! A [`TestClient`] speaks the protocol with a server over an in-memory transport. Namespaces and their layers, extractors, rooms,
 //! acks, limits and heartbeats work as over a WebSocket. No port is opened, and with tokio's paused clock, timers take no time.

@@ -129,7 +129,7 @@ fn read_module(source: &Path, file: &Path, module: Module, modules: &mut BTreeMa
     }
 }
 
-/// Whether an item exists only in tests. `feature = "test"` is not one of those.
+/// Whether an item exists only in tests. `feature = "test-util"` is not one of those.
 fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let text = match &attribute.meta {

@@ -17,8 +17,8 @@ pub struct Example {
 impl Example {
     fn command(name: &str) -> Command {
         let here = std::env::current_exe().unwrap();
-        let binary = here.ancestors().nth(2).unwrap().join("examples").join(name);
-        assert!(binary.exists(), "build the examples first: cargo build --examples");
+        let binary = here.ancestors().nth(2).unwrap().join(format!("example-{name}"));
+        assert!(binary.exists(), "build the examples first: cargo build --workspace --all-features");
         Command::new(binary)
     }
 

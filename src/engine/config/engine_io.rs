@@ -1,6 +1,5 @@
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
-use cookie::Cookie;
 use http::{Extensions, HeaderMap, HeaderValue, request::Parts};
 
 use crate::engine::{Packet, SessionConfig, Transport};
@@ -10,6 +9,7 @@ use super::{
     engine_settings,
     hooks::HttpHooks,
     origins::Origins,
+    session_cookie::SessionCookie,
 };
 
 /// Timeouts of HTTP connections to [`SocketIoService::serve`](crate::SocketIoService::serve).
@@ -48,7 +48,7 @@ pub struct EngineIoConfig {
     pub(crate) trailing_slash: bool,
     pub(crate) allow_eio3: bool,
     pub(crate) origins: Option<Origins>,
-    pub(crate) cookie: Option<Cookie<'static>>,
+    pub(crate) cookie: Option<SessionCookie>,
     pub(crate) generate_id: Option<Arc<dyn Fn(&Parts) -> String + Send + Sync>>,
     pub(crate) initial_packet: Option<Packet>,
     pub(crate) ping_interval: Duration,
@@ -95,10 +95,7 @@ impl EngineIoConfig {
 
     /// Returns the `Set-Cookie` header for a new session, if a cookie is configured.
     pub(crate) fn session_cookie(&self, id: &str) -> Option<HeaderValue> {
-        let mut cookie = self.cookie.clone()?;
-        cookie.set_value(id.to_owned());
-        let header = HeaderValue::try_from(cookie.encoded().to_string());
-        Some(header.expect("the cookie was checked, and its value is percent-encoded"))
+        self.cookie.as_ref().map(|cookie| cookie.header(id))
     }
 
     /// Returns the address to which a client's limits apply: an IPv4 address, or the network of an IPv6 address.

@@ -5,10 +5,15 @@ mod connection_error;
 mod engine_io;
 mod hooks;
 mod origins;
+mod session_cookie;
 mod setters;
 
 pub use self::{
-    client_address::ClientAddress, connection_error::ConnectionError, engine_io::EngineIoConfig, origins::Origins,
+    client_address::ClientAddress,
+    connection_error::ConnectionError,
+    engine_io::EngineIoConfig,
+    origins::Origins,
+    session_cookie::{SameSite, SessionCookie},
 };
 pub(crate) use self::{
     connection_error::{Rejection, UpgradeError},

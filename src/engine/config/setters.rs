@@ -74,21 +74,13 @@ macro_rules! engine_settings {
             /// server, which sends it over long-polling only. This server sends it in the response that opens a WebSocket, too.
             ///
             /// ```
-            /// use tower_socketio::{SocketIoConfig, cookie::{Cookie, SameSite}};
+            /// use tower_socketio::{SocketIoConfig, engine::{SameSite, SessionCookie}};
             ///
-            /// let cookie = Cookie::build("io").path("/").http_only(true).same_site(SameSite::Lax);
+            /// let cookie = SessionCookie::new("io").path("/").http_only(true).same_site(SameSite::Lax);
             /// let config = SocketIoConfig::new().cookie(cookie);
             /// # let _ = config;
             /// ```
-            ///
-            /// # Panics
-            ///
-            /// Panics if the cookie's name or an attribute is not valid in a header.
-            #[track_caller]
-            pub fn cookie(mut $self, cookie: impl Into<cookie::Cookie<'static>>) -> Self {
-                let cookie = cookie.into();
-                let header = http::HeaderValue::try_from(cookie.encoded().to_string());
-                assert!(header.is_ok(), "the cookie is not valid in a header: `{cookie}`");
+            pub fn cookie(mut $self, cookie: crate::engine::SessionCookie) -> Self {
                 $engine.cookie = Some(cookie);
                 $self
             }

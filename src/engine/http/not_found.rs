@@ -4,9 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Empty;
 use tower_service::Service;
 
 /// A service that responds with 404.
@@ -17,7 +15,7 @@ use tower_service::Service;
 pub struct NotFound;
 
 impl<B> Service<Request<B>> for NotFound {
-    type Response = Response<Empty<Bytes>>;
+    type Response = Response<String>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -26,7 +24,7 @@ impl<B> Service<Request<B>> for NotFound {
     }
 
     fn call(&mut self, _: Request<B>) -> Self::Future {
-        let mut response = Response::new(Empty::new());
+        let mut response = Response::new(String::new());
         *response.status_mut() = StatusCode::NOT_FOUND;
         ready(Ok(response))
     }

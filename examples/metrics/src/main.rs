@@ -1,4 +1,4 @@
-//! Figures for Prometheus on `/metrics`: `cargo run --example metrics --features metrics [ADDRESS]`.
+//! Figures for Prometheus on `/metrics`: `cargo run -p example-metrics [-- ADDRESS]`.
 
 use std::time::Duration;
 

@@ -1,12 +1,12 @@
 //! A namespace for those who have logged in, guarded by axum-login as a route would be:
-//! `cargo run --example auth [ADDRESS]`.
+//! `cargo run -p example-auth [-- ADDRESS]`.
 //!
 //! `POST /login` with `{"name":"ada","password":"lovelace"}` sets the cookie that opens `/members`.
 
 use axum::{Json, Router, http::StatusCode, routing::post};
 use axum_login::{AuthManagerLayerBuilder, AuthSession, AuthUser, AuthnBackend, login_required};
 use serde::Deserialize;
-use tower_sessions_0_14::{MemoryStore, SessionManagerLayer};
+use tower_sessions::{MemoryStore, SessionManagerLayer};
 use tower_socketio::{Ack, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::FromHandshake};
 
 #[derive(Debug, Clone)]

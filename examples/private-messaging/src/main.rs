@@ -1,4 +1,4 @@
-//! Private messages between users: `cargo run --example private-messaging [ADDRESS]`, then open the address in two
+//! Private messages between users: `cargo run -p example-private-messaging [-- ADDRESS]`, then open the address in two
 //! browsers.
 //!
 //! A user is a session, not a socket: the client keeps a secret session id and shows it when it connects again, in as many
@@ -192,7 +192,7 @@ async fn main() -> std::io::Result<()> {
     let namespace =
         Namespace::new().on_connect(joined).on("message", message).on_disconnect(left).with_state(Users::default());
     let layer = SocketIoLayer::new(SocketIoConfig::new().namespace("/", namespace));
-    let app = Router::new().route("/", get(|| async { Html(include_str!("index.html")) })).layer(layer);
+    let app = Router::new().route("/", get(|| async { Html(include_str!("../index.html")) })).layer(layer);
 
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:3000".into());
     let listener = tokio::net::TcpListener::bind(address).await?;

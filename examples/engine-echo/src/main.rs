@@ -1,6 +1,6 @@
 //! An Engine.IO server without Socket.IO: it sends each message back.
 //!
-//! `cargo run --example engine-echo`, then, with `npm install engine.io-client`:
+//! `cargo run -p example-engine-echo`, then, with `npm install engine.io-client`:
 //!
 //! ```js
 //! import { Socket } from "engine.io-client";

@@ -1,4 +1,4 @@
-//! A counter that nobody misses a tick of: `cargo run --example recovery [ADDRESS]`, then open the address, and cut the
+//! A counter that nobody misses a tick of: `cargo run -p example-recovery [-- ADDRESS]`, then open the address, and cut the
 //! connection with the button.
 //!
 //! A client that is back within two minutes is the socket that it was, in its rooms, and gets the ticks in between.
@@ -30,7 +30,7 @@ async fn main() -> std::io::Result<()> {
     let config = SocketIoConfig::new().recovery(recovery).namespace("/", Namespace::new().on_connect(joined));
     let layer = SocketIoLayer::new(config);
     tokio::spawn(count(layer.io()));
-    let app = Router::new().route("/", get(|| async { Html(include_str!("index.html")) })).layer(layer);
+    let app = Router::new().route("/", get(|| async { Html(include_str!("../index.html")) })).layer(layer);
 
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:3000".into());
     let listener = tokio::net::TcpListener::bind(address).await?;

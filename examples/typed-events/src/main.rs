@@ -1,4 +1,4 @@
-//! Events that are declared once: `cargo run --example typed-events --features typed [ADDRESS]`.
+//! Events that are declared once: `cargo run -p example-typed-events [-- ADDRESS]`.
 //!
 //! With `--export` it prints the TypeScript that `client.ts` imports as `events.ts`.
 

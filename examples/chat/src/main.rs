@@ -1,4 +1,4 @@
-//! A chat with rooms: `cargo run --example chat [ADDRESS]`, then open the address in two browsers.
+//! A chat with rooms: `cargo run -p example-chat [-- ADDRESS]`, then open the address in two browsers.
 //!
 //! A name is chosen by a form and kept in a session cookie; the namespace `/chat` is guarded by ordinary tower layers that
 //! read it.
@@ -34,7 +34,7 @@ const MAX_MESSAGE: usize = 2_000;
 // HTTP: the page, and the name.
 
 async fn page() -> Html<&'static str> {
-    Html(include_str!("index.html"))
+    Html(include_str!("../index.html"))
 }
 
 async fn login(session: Session, Json(Name(name)): Json<Name>) -> Result<Json<Name>, (StatusCode, &'static str)> {

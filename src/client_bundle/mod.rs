@@ -1,0 +1,71 @@
+//! Serves the files of the JavaScript client.
+
+#[cfg(feature = "client-directory")]
+mod directory;
+#[cfg(feature = "client")]
+mod embedded;
+#[cfg(any(feature = "client", feature = "client-directory"))]
+mod response;
+
+use std::{fmt, future::Future, pin::Pin};
+
+use axum::{body::Body, response::Response};
+use http::Request;
+
+/// Where the files of the JavaScript client come from.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum ClientFiles {
+    /// Those that are built into this crate.
+    #[cfg(feature = "client")]
+    #[default]
+    Embedded,
+    #[cfg(feature = "client-directory")]
+    Directory(std::path::PathBuf),
+    #[cfg_attr(not(feature = "client"), default)]
+    Off,
+}
+
+/// The files of the client, or where to look for them.
+pub(crate) enum ClientBundle {
+    #[cfg(feature = "client")]
+    Embedded,
+    #[cfg(feature = "client-directory")]
+    Directory(tower_http::services::ServeDir),
+    Off,
+}
+
+type FileFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+impl ClientBundle {
+    pub(crate) fn new(files: &ClientFiles) -> Self {
+        match files {
+            #[cfg(feature = "client")]
+            ClientFiles::Embedded => Self::Embedded,
+            #[cfg(feature = "client-directory")]
+            ClientFiles::Directory(path) => Self::Directory(directory::open(path)),
+            ClientFiles::Off => Self::Off,
+        }
+    }
+
+    pub(crate) fn is_served(&self) -> bool {
+        !matches!(self, Self::Off)
+    }
+
+    /// Answers a request for a file, if it is one of the client's. Any other is the engine's.
+    #[cfg_attr(not(any(feature = "client", feature = "client-directory")), expect(unused_variables))]
+    pub(crate) fn serve<B>(&self, name: &str, request: &Request<B>) -> Option<FileFuture> {
+        match self {
+            #[cfg(feature = "client")]
+            Self::Embedded => embedded::serve(name, request),
+            #[cfg(feature = "client-directory")]
+            Self::Directory(directory) => directory::serve(directory, name, request),
+            Self::Off => None,
+        }
+    }
+}
+
+impl fmt::Debug for ClientBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBundle").finish_non_exhaustive()
+    }
+}
