@@ -731,6 +731,50 @@ async fn an_event_service_that_is_not_ready_stops_the_reading() {
     second.expect("430[]").await;
 }
 
+#[tokio::test]
+async fn a_layer_that_panics_as_it_is_dropped_ends_its_event_alone() {
+    /// Is never ready, and panics when it is dropped after it was asked.
+    struct Explosive {
+        count: Arc<AtomicUsize>,
+        asked: bool,
+    }
+    impl Clone for Explosive {
+        fn clone(&self) -> Self {
+            Self { count: self.count.clone(), asked: false }
+        }
+    }
+    impl tower::Service<EventRequest> for Explosive {
+        type Response = tower_socketio::EventResponse;
+        type Error = std::convert::Infallible;
+        type Future = std::future::Pending<Result<Self::Response, Self::Error>>;
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+            self.asked = true;
+            self.count.fetch_add(1, Ordering::SeqCst);
+            std::task::Poll::Pending
+        }
+        fn call(&mut self, _: EventRequest) -> Self::Future {
+            std::future::pending()
+        }
+    }
+    impl Drop for Explosive {
+        fn drop(&mut self) {
+            assert!(!self.asked, "dropped while it was not ready");
+        }
+    }
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let layer = tower::layer::layer_fn(move |_| Explosive { count: count.clone(), asked: false });
+    let (server, mut client) = joined(Namespace::new().event_layer(layer).with_state(())).await;
+    client.say(r#"420["event"]"#).await;
+    client.say("40/behind").await;
+    until(|| asked.load(Ordering::SeqCst) > 0).await;
+    server.io.disconnect_sockets(false);
+    client.expect("41").await;
+    // The connection is read again.
+    client.expect(r#"44/behind,{"message":"Invalid namespace"}"#).await;
+    assert_eq!(server.io.stats().panics, 1);
+}
+
 /// What a handler emits precedes its answer, and answers keep their order, however large they are and whatever is in them.
 #[tokio::test]
 async fn answers_follow_what_was_emitted_before_them() {

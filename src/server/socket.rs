@@ -120,6 +120,7 @@ impl Socket {
     pub(crate) fn recovered(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.recovered)
     }
+
     // What it carries.
 
     /// What came with CONNECT, as JSON. `None` once the socket has left.

@@ -49,7 +49,7 @@ impl SocketIoService {
     /// ```no_run
     /// # use tower_socketio::{SocketIoConfig, SocketIoService};
     /// # async fn doc() -> std::io::Result<()> {
-    /// SocketIoService::new(crate::SocketIoConfig::new()).listen("127.0.0.1:3000").await
+    /// SocketIoService::new(SocketIoConfig::new()).listen("127.0.0.1:3000").await
     /// # }
     /// ```
     ///
