@@ -46,7 +46,7 @@ async fn origins_refuse_foreign_pages_over_both_transports() {
 }
 
 #[tokio::test]
-async fn origins_answer_what_browsers_ask() {
+async fn origins_respond_to_preflights() {
     let app = Router::new().route("/page", on_get(|| async { "page" }));
     let server = serve_app(app, SocketIoConfig::new().origins("https://good.example")).await;
     let reply = from_page(&server, "https://good.example").await;
@@ -89,13 +89,13 @@ async fn origins_are_not_gone_round_by_jsonp() {
 }
 
 #[test]
-#[should_panic(expected = "the cookie cannot stand in a header")]
+#[should_panic(expected = "the cookie is not valid in a header")]
 fn a_cookie_that_cannot_be_sent_is_refused_at_once() {
     let _ = SocketIoConfig::new().cookie(Cookie::build("io").path("/\n"));
 }
 
 #[tokio::test]
-async fn everyone_is_everyone_and_sends_no_credentials() {
+async fn an_asterisk_allows_all_origins_without_credentials() {
     let server = serve_config(SocketIoConfig::new().origins("*")).await;
     for (target, headers) in [
         (SESSION.to_owned(), &[("origin", "https://anywhere.example")][..]),
@@ -174,7 +174,7 @@ async fn the_servers_own_host_may_connect() {
 }
 
 #[tokio::test]
-async fn a_predicate_that_panics_allows_no_origin_and_is_counted() {
+async fn a_panicking_origin_predicate_rejects_and_is_counted() {
     let origins = Origins::predicate(|_, _| panic!("on purpose"));
     let server = serve_config(SocketIoConfig::new().origins(origins)).await;
     from_page(&server, "https://good.example").await.refused(403, 4, "Forbidden");
