@@ -56,7 +56,7 @@ async fn heartbeats_go_over_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_takes_its_sockets_with_it() {
+async fn a_client_that_disconnects_closes_its_sockets() {
     let io = service().io();
     let client = Memory::join(&io).await;
     assert_eq!(io.stats().sockets, 1);
@@ -180,7 +180,7 @@ impl Sink<Packet> for Talkative {
 
 /// On one thread: the connection lets others run, while it lives and while it ends.
 #[tokio::test]
-async fn a_stream_that_is_always_ready_lets_other_tasks_run_and_ends() {
+async fn a_stream_that_is_always_ready_yields_to_other_tasks() {
     let io = service().io();
     let (request, ()) = http::Request::new(()).into_parts();
     let accepting = io.clone();

@@ -18,7 +18,7 @@ async fn joined() -> (TestServer, WebSocket, SocketRef) {
 }
 
 #[tokio::test]
-async fn an_answer_is_read_as_the_type_that_was_asked_for() {
+async fn an_ack_is_deserialized_as_the_requested_type() {
     let (_server, mut client, socket) = joined().await;
     let answer = tokio::spawn(socket.emit_with_ack::<(String, Option<u8>)>("ask", &(1, "a")));
     client.expect(r#"420["ask",1,"a"]"#).await;
@@ -66,7 +66,7 @@ async fn the_default_timeout_is_the_configured_one() {
 }
 
 #[tokio::test]
-async fn an_ack_that_nobody_waits_for_leaves_the_table() {
+async fn an_ack_whose_future_is_dropped_leaves_the_table() {
     let (_server, mut client, socket) = joined().await;
     let answer = socket.emit_with_ack::<()>("ask", &());
     assert_eq!(socket.pending_acks(), 1);
@@ -113,7 +113,7 @@ async fn an_ack_that_on_connect_asks_for_comes_after_the_acceptance() {
 }
 
 #[tokio::test]
-async fn a_broadcast_collects_answers_and_names_who_did_not_answer() {
+async fn a_broadcast_collects_acks_and_reports_recipients_without_one() {
     let (server, mut a, _) = joined().await;
     let (mut b, id_b) = WebSocket::join(server.address, "40").await;
     let (mut c, id_c) = WebSocket::join(server.address, "40").await;
@@ -143,7 +143,7 @@ async fn a_broadcast_collects_answers_and_names_who_did_not_answer() {
 }
 
 #[tokio::test]
-async fn a_broadcast_to_nobody_has_no_answers() {
+async fn a_broadcast_without_recipients_has_no_acks() {
     let (server, _client, _) = joined().await;
     let answers = soon(server.io.to("nowhere").emit_with_ack::<()>("ask", &()).unwrap().responses()).await;
     assert!(answers.answers.is_empty() && answers.missing.is_empty());
@@ -179,7 +179,7 @@ async fn only_the_first_answer_to_an_ack_is_sent() {
 
 /// The price of back-pressure: what is not read cannot be answered.
 #[tokio::test(start_paused = true)]
-async fn an_ack_behind_an_event_that_is_held_is_not_read() {
+async fn an_ack_after_a_held_event_is_not_read() {
     let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
     let ask = move |socket: SocketRef| {
         let sender = sender.clone();

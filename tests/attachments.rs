@@ -108,7 +108,7 @@ async fn a_placeholder_may_be_written_in_any_way() {
 
 /// Over WebSocket, from a text of a million bytes: an unhandled event, and one of each kind of handler.
 #[test]
-fn an_attachment_that_is_named_thirty_thousand_times_costs_no_memory() {
+fn an_attachment_that_is_named_thirty_thousand_times_takes_no_memory() {
     let placeholders = vec![PLACEHOLDER; 30_000].join(",");
     let attachment = vec![7; 950_000];
     for event in ["nobody", "none", "first", "all"] {
@@ -134,7 +134,7 @@ fn an_attachment_that_is_named_thirty_thousand_times_costs_no_memory() {
 
 /// What a handler keeps of a megabyte is that megabyte.
 #[test]
-fn binary_is_shared_with_what_arrived() {
+fn binary_shares_the_received_buffer() {
     const SIZE: usize = 900_000;
     let kept: Arc<Mutex<Vec<Value>>> = Arc::default();
     let keep = kept.clone();

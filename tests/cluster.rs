@@ -60,7 +60,7 @@ fn cluster_of(config: impl Fn() -> SocketIoConfig) -> (SocketIo, SocketIo, Bus) 
 }
 
 #[tokio::test]
-async fn what_is_for_no_socket_is_not_published() {
+async fn messages_without_recipients_are_not_published() {
     let (a, b, bus) = cluster();
     let _client = Memory::join(&b).await;
     let none = a.to(Vec::<String>::new());
@@ -118,7 +118,7 @@ async fn sockets_of_other_nodes_join_leave_and_are_disconnected() {
 }
 
 #[tokio::test]
-async fn what_another_node_garbles_reaches_no_client() {
+async fn malformed_messages_of_other_nodes_are_ignored() {
     for config in [SocketIoConfig::new, || SocketIoConfig::new().recovery(Recovery::new())] {
         nothing_garbled_arrives(cluster_of(config)).await;
     }
@@ -223,7 +223,7 @@ async fn servers_emit_to_one_another() {
 
 /// A server of another kind writes what JavaScript has, and Rust has not.
 #[tokio::test]
-async fn what_rust_has_no_values_for_is_read_between_servers_too() {
+async fn json_of_other_servers_is_mended() {
     let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let bus = Bus::default();
     let config = SocketIoConfig::new().adapter(Member { bus: bus.clone(), place: 0 }).on_server_side(
@@ -259,7 +259,7 @@ async fn what_rust_has_no_values_for_is_read_between_servers_too() {
 }
 
 #[tokio::test]
-async fn a_server_that_stands_alone_asks_nobody() {
+async fn a_server_without_a_cluster_gets_no_responses() {
     let io = SocketIoService::new(SocketIoConfig::new()).io();
     io.server_side_emit("note", &()).unwrap();
     let acks = io.server_side_emit_with_ack::<()>("note", &(), Duration::from_secs(60)).unwrap();

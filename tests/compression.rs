@@ -47,7 +47,7 @@ fn is_plain(reply: &Reply, expected: &str) {
 }
 
 #[tokio::test]
-async fn a_long_answer_is_compressed_as_the_client_likes_it() {
+async fn a_long_response_is_compressed_as_the_client_prefers() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::join(server.address).await;
     for (accept, encoding) in [("gzip, deflate", "gzip"), ("gzip;q=0.5, deflate", "deflate"), ("*", "gzip")] {
@@ -99,7 +99,7 @@ async fn the_first_answer_is_compressed_too() {
 }
 
 #[tokio::test]
-async fn compress_false_leaves_an_answer_as_it_is() {
+async fn compress_false_disables_compression_of_a_response() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::join(server.address).await;
     let (io, socket) = (&server.io, &server.io.sockets()[0]);
@@ -175,7 +175,7 @@ impl ClusterAdapter for Record {
 }
 
 #[tokio::test]
-async fn other_nodes_are_told() {
+async fn other_nodes_are_notified() {
     let record = Record::default();
     let server = serve_config(SocketIoConfig::new().adapter(record.clone())).await;
     server.io.compress(false).emit("n", &Bytes::from_static(b"x")).unwrap();

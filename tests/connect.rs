@@ -23,7 +23,7 @@ use tower_socketio::{
 use crate::support::*;
 
 #[tokio::test]
-async fn an_empty_namespace_admits_everyone() {
+async fn a_namespace_without_handlers_accepts_all_clients() {
     let server = serve_config(SocketIoConfig::new().namespace("/a", Namespace::new())).await;
     let (mut client, root) = WebSocket::join(server.address, "40").await;
     let named = client.connect("40/a,").await;
@@ -133,7 +133,7 @@ where
 }
 
 #[tokio::test]
-async fn the_answer_becomes_the_refusal() {
+async fn the_response_becomes_the_connect_error() {
     assert_eq!(refusal(|| StatusCode::FORBIDDEN).await, json!({"message": "Forbidden"}));
     assert_eq!(refusal(|| (StatusCode::FORBIDDEN, "no entry")).await, json!({"message": "no entry"}));
     let body = json!({"message": "no entry", "data": {"code": 7}});
@@ -151,7 +151,7 @@ async fn the_answer_becomes_the_refusal() {
 }
 
 #[tokio::test]
-async fn a_panic_in_on_connect_refuses_the_client_and_nothing_else() {
+async fn a_panic_in_on_connect_rejects_only_its_client() {
     async fn joined() {
         panic!("on purpose");
     }
@@ -164,7 +164,7 @@ async fn a_panic_in_on_connect_refuses_the_client_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn connect_comes_first_then_what_was_emitted_meanwhile() {
+async fn connect_precedes_events_emitted_by_on_connect() {
     async fn layer(socket: SocketRef, request: Request, next: Next) -> Response {
         socket.emit("from-layer", &1).unwrap();
         socket.join("from-layer");
@@ -194,7 +194,7 @@ async fn connect_comes_first_then_what_was_emitted_meanwhile() {
 }
 
 #[tokio::test]
-async fn what_a_refused_socket_emitted_and_joined_is_undone() {
+async fn emits_and_joins_of_a_rejected_socket_are_reverted() {
     async fn joined(socket: SocketRef) -> StatusCode {
         socket.emit("hello", &1).unwrap();
         socket.join("room");
@@ -210,7 +210,7 @@ async fn what_a_refused_socket_emitted_and_joined_is_undone() {
 }
 
 #[tokio::test]
-async fn handlers_of_the_disconnection_are_not_called_for_who_was_not_accepted() {
+async fn disconnection_handlers_do_not_run_for_rejected_clients() {
     let (sender, mut calls) = mpsc::unbounded_channel();
     let note = move |what: &'static str| {
         let sender = sender.clone();
@@ -233,7 +233,7 @@ async fn handlers_of_the_disconnection_are_not_called_for_who_was_not_accepted()
 }
 
 #[tokio::test]
-async fn a_slow_admission_holds_the_client_and_lets_others_through() {
+async fn a_slow_on_connect_delays_only_its_client() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let slow = Namespace::new()
@@ -251,7 +251,7 @@ async fn a_slow_admission_holds_the_client_and_lets_others_through() {
 }
 
 #[tokio::test]
-async fn an_admission_ends_with_its_connection() {
+async fn services_are_cancelled_with_their_connection() {
     struct Dropped(mpsc::UnboundedSender<()>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -330,7 +330,7 @@ async fn packets_for_a_namespace_that_is_not_joined_close_the_connection() {
 }
 
 #[tokio::test]
-async fn a_violation_on_polling_is_told_by_the_next_poll() {
+async fn a_violation_over_polling_ends_the_next_poll() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::open(server.address).await;
     client.say("42[\"a\"]").await;
@@ -340,7 +340,7 @@ async fn a_violation_on_polling_is_told_by_the_next_poll() {
 }
 
 #[tokio::test]
-async fn a_client_can_leave_a_namespace_and_come_back() {
+async fn a_client_can_leave_a_namespace_and_rejoin() {
     let server = serve_config(SocketIoConfig::new().namespace("/a", Namespace::new())).await;
     let (mut client, first) = WebSocket::join(server.address, "40/a").await;
     client.say("41/a,").await;
@@ -350,7 +350,7 @@ async fn a_client_can_leave_a_namespace_and_come_back() {
 }
 
 #[tokio::test]
-async fn a_layer_that_answers_with_success_by_itself_admits_nobody() {
+async fn a_success_response_of_a_layer_does_not_accept_a_client() {
     async fn short_cut(_: Request, _: Next) -> StatusCode {
         StatusCode::OK
     }
@@ -424,7 +424,7 @@ async fn namespaces_of_a_pattern_can_be_kept() {
 }
 
 #[tokio::test]
-async fn a_predicate_serves_what_nothing_else_matches() {
+async fn a_predicate_is_asked_after_names_and_patterns() {
     async fn joined(socket: SocketRef) {
         socket.emit("via", socket.namespace()).unwrap();
     }
@@ -498,7 +498,7 @@ async fn the_handshake_tells_how_a_socket_came_to_be() {
 }
 
 #[tokio::test]
-async fn what_on_connect_emits_may_fill_the_buffer() {
+async fn events_from_on_connect_may_fill_the_buffer() {
     async fn joined(socket: SocketRef) {
         socket.emit("state", &"x".repeat(150_000)).unwrap();
         assert!(socket.emit("more", &"x".repeat(150_000)).is_err());
@@ -606,7 +606,7 @@ async fn auth_payloads_are_bounded_for_a_connection() {
 }
 
 #[tokio::test]
-async fn who_keeps_a_socket_that_has_left_does_not_keep_its_auth() {
+async fn a_reference_to_a_closed_socket_does_not_keep_its_auth() {
     let gate = Arc::new(tokio::sync::Notify::new());
     let (waiting, seen) = (gate.clone(), Arc::new(Mutex::new(Vec::new())));
     let see = seen.clone();

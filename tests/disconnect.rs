@@ -179,7 +179,7 @@ async fn handlers_that_hang_or_panic_leak_nothing() {
 }
 
 #[tokio::test]
-async fn a_handler_that_disconnects_everyone_from_within_is_harmless() {
+async fn a_disconnection_handler_may_disconnect_all_sockets() {
     let namespace = Namespace::new()
         .on_connect(|socket: SocketRef| async move { socket.join("room") })
         .on_disconnecting(|io: SocketIo| async move { io.to("room").disconnect_sockets(false) })
@@ -217,7 +217,7 @@ fn a_runtime_that_ends_takes_everything_with_it() {
 }
 
 #[test]
-fn a_task_that_was_never_run_leaves_no_session_behind() {
+fn a_task_that_is_dropped_before_its_first_poll_ends_its_session() {
     let service = SocketIoService::new(SocketIoConfig::new());
     let io = service.io();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -246,7 +246,7 @@ async fn a_websocket_connection_is_one_task() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_is_disconnected_may_come_back_as_soon_as_it_hears_of_it() {
+async fn a_disconnected_client_may_reconnect_at_once() {
     let slow = || async { std::thread::sleep(Duration::from_millis(200)) };
     let server = serve_namespace(Namespace::new().on_disconnecting(slow).with_state(())).await;
     let (mut client, id) = WebSocket::join(server.address, "40").await;
@@ -258,7 +258,7 @@ async fn a_client_that_is_disconnected_may_come_back_as_soon_as_it_hears_of_it()
 
 /// Packets that were on their way when the server closed a namespace are ignored: the client could not know.
 #[tokio::test]
-async fn what_arrives_for_a_namespace_that_the_server_has_closed_is_ignored() {
+async fn packets_for_a_namespace_that_the_server_has_closed_are_ignored() {
     let server = serve_config(SocketIoConfig::new().namespace("/chat", echo().0).namespace("/", echo().0)).await;
     let mut client = WebSocket::open(server.address).await;
     client.connect("40").await;
@@ -322,7 +322,7 @@ fn waiting() -> (Namespace, Arc<Semaphore>, mpsc::UnboundedReceiver<String>) {
 
 /// Whatever `on_connect` has told others, the handlers of the disconnection can take back.
 #[tokio::test]
-async fn who_leaves_while_on_connect_runs_is_told_to_the_handlers_of_the_disconnection() {
+async fn disconnection_handlers_run_for_a_client_that_leaves_during_on_connect() {
     async fn told(notes: &mut mpsc::UnboundedReceiver<String>, reason: &str) {
         assert_eq!(soon(notes.recv()).await.unwrap(), format!("disconnecting {reason} 1"));
         assert_eq!(soon(notes.recv()).await.unwrap(), format!("disconnect {reason} 0"));
@@ -361,7 +361,7 @@ async fn who_leaves_while_on_connect_runs_is_told_to_the_handlers_of_the_disconn
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_cuts_on_connect_off_is_told_to_the_handlers_of_the_disconnection() {
+async fn disconnection_handlers_run_if_a_layer_cancels_on_connect() {
     let (namespace, _gate, mut notes) = waiting();
     let namespace = namespace.layer(tower::timeout::TimeoutLayer::new(Duration::from_secs(1)));
     let io = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace)).io();

@@ -25,7 +25,7 @@ async fn opened(io: &SocketIo) -> Memory {
 }
 
 #[tokio::test]
-async fn a_predicate_may_take_its_time_and_look_at_who_asks() {
+async fn a_predicate_may_be_async_and_read_the_request() {
     let accepts = async |request: NamespaceRequest| {
         tokio::task::yield_now().await;
         let auth: Value = request.auth().unwrap();
@@ -71,7 +71,7 @@ fn waiting() -> (SocketIo, Arc<Semaphore>) {
 }
 
 #[tokio::test]
-async fn clients_that_ask_at_a_time_get_one_namespace() {
+async fn concurrent_connects_create_one_namespace() {
     let (io, permits) = waiting();
     let (mut a, mut b) = (opened(&io).await, opened(&io).await);
     for client in [&mut a, &mut b] {
@@ -123,7 +123,7 @@ async fn a_predicate_that_panics_accepts_nothing() {
 }
 
 #[tokio::test]
-async fn a_hook_hears_of_new_namespaces() {
+async fn a_callback_is_called_for_new_namespaces() {
     let made = Arc::new(Mutex::new(Vec::new()));
     let log = made.clone();
     let config = SocketIoConfig::new().namespace("/room/{id}", namespace()).on_namespace(move |new: &NamespaceRef| {

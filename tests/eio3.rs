@@ -194,7 +194,7 @@ async fn a_session_joins_the_default_namespace_by_itself() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_the_message_or_its_data() {
+async fn a_rejection_is_the_message_or_its_data() {
     async fn refuse(Json(auth): Json<Value>) -> Result<(), (StatusCode, Json<Value>)> {
         match auth["with"].as_str() {
             Some("data") => Err((StatusCode::FORBIDDEN, Json(json!({"message": "no", "data": {"code": 7}})))),
@@ -333,7 +333,7 @@ async fn clients_that_cannot_take_binary_get_text_and_base64() {
 }
 
 #[tokio::test]
-async fn binary_goes_both_ways_over_polling() {
+async fn binary_is_sent_in_both_directions_over_polling() {
     let server = server().await;
     let client = Old::join(server.address, "").await;
     let mut payload = framed(0, PLACEHOLDER.as_bytes());
@@ -428,7 +428,7 @@ async fn text_over_a_websocket_is_escaped_only_for_clients_that_may_decode_it_tw
 }
 
 #[tokio::test]
-async fn it_is_the_client_who_pings() {
+async fn the_client_sends_the_pings() {
     let server = server().await;
     let client = Old::join(server.address, "").await;
     client.say("1:2").await;

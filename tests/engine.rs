@@ -256,7 +256,7 @@ async fn a_handler_that_is_not_ready_slows_its_client_down() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_client_is_bounded() {
+async fn send_buffers_are_limited() {
     let (sender, mut sockets) = mpsc::unbounded_channel();
     let (handler, _notes) = noting();
     let handler = move |socket: EngineSocket| {

@@ -205,7 +205,7 @@ async fn every_extractor_extracts() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_changes_no_answer_to_a_rejection() {
+async fn a_callback_that_panics_does_not_change_the_ack_of_a_rejection() {
     let namespace = Namespace::new().on("number", |Data(number): Data<u8>| async move { Ack(number) });
     let config =
         SocketIoConfig::new().namespace("/", namespace).on_rejection(|rejected| panic!("{}", rejected.message()));
@@ -294,7 +294,7 @@ async fn an_ack_is_sent_once() {
 }
 
 #[tokio::test]
-async fn an_ack_may_be_answered_long_after_the_handler() {
+async fn an_ack_may_be_sent_long_after_the_handler() {
     let (sender, mut acks) = mpsc::unbounded_channel();
     let namespace = Namespace::new().on("later", move |ack: AckSender| {
         let sender = sender.clone();
@@ -353,7 +353,7 @@ async fn on_any_sees_every_event_before_its_handler() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_the_event_and_nothing_else() {
+async fn a_panic_in_a_handler_ends_only_its_event() {
     async fn at_once() {
         panic!("on purpose");
     }
@@ -436,7 +436,7 @@ async fn answers_and_emits_leave_in_the_order_in_which_handlers_spoke() {
 
 /// The answer finds the outbox empty; nobody else may come too late for the same flight.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_thread_emits_beside_an_answer_is_sent_too() {
+async fn events_from_another_thread_are_sent_with_an_ack() {
     let (wanted, emitter) = std::sync::mpsc::channel::<(SocketRef, u32)>();
     let emitter = std::thread::spawn(move || {
         for (socket, number) in emitter {
@@ -465,7 +465,7 @@ async fn what_another_thread_emits_beside_an_answer_is_sent_too() {
 }
 
 #[tokio::test]
-async fn at_most_so_many_events_of_a_socket_are_under_way() {
+async fn running_events_of_a_socket_are_limited() {
     let gate = Arc::new(Notify::new());
     let running = Arc::new(AtomicUsize::new(0));
     let (waiting, count) = (gate.clone(), running.clone());
@@ -503,7 +503,7 @@ async fn at_most_so_many_events_of_a_socket_are_under_way() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_not_read_is_not_a_silent_one() {
+async fn the_heartbeat_pauses_while_a_connection_is_not_read() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let namespace = Namespace::new().on("wait", move || {
@@ -563,7 +563,7 @@ async fn a_client_that_leaves_while_it_is_not_read_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_gone_keeps_no_permit_of_a_layer() {
+async fn a_closed_socket_releases_the_permits_of_layers() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let namespace = Namespace::new()
@@ -595,7 +595,7 @@ async fn a_socket_that_is_gone_keeps_no_permit_of_a_layer() {
 }
 
 #[tokio::test]
-async fn a_panic_of_a_layer_ends_the_event_and_nothing_else() {
+async fn a_panic_in_a_layer_ends_only_its_event() {
     #[derive(Clone)]
     struct NeverReady<S>(S);
     impl<S: tower::Service<EventRequest>> tower::Service<EventRequest> for NeverReady<S> {
@@ -631,7 +631,7 @@ async fn a_panic_of_a_layer_ends_the_event_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_handler_of_all_events_holds_up_no_answer_and_breaks_none() {
+async fn on_any_neither_delays_nor_breaks_responses() {
     let namespace = Namespace::new()
         .on_any(|EventName(name): EventName| async move {
             assert_eq!(name, "hang", "on purpose");

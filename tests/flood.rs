@@ -37,7 +37,7 @@ async fn open_sessions(address: SocketAddr, sessions: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_handshakes_over_eight_connections_lock_nobody_out() {
+async fn ten_thousand_handshakes_over_eight_connections_do_not_lock_clients_out() {
     let server = serve_config(SocketIoConfig::new()).await;
     let floods: Vec<_> = (0..8).map(|_| tokio::spawn(open_sessions(server.address, 1_250))).collect();
     for flood in floods {
@@ -56,7 +56,7 @@ async fn ten_thousand_handshakes_over_eight_connections_lock_nobody_out() {
 }
 
 #[tokio::test]
-async fn the_oldest_session_without_a_namespace_makes_room_for_a_new_one() {
+async fn the_oldest_session_without_a_namespace_is_closed_for_a_new_one() {
     let server = serve_config(SocketIoConfig::new().max_idle_sessions(2)).await;
     let oldest = Polling::open(server.address).await;
     let joined = Polling::join(server.address).await;
@@ -71,7 +71,7 @@ async fn the_oldest_session_without_a_namespace_makes_room_for_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_poll_of_a_session_that_makes_room_is_answered_with_a_close() {
+async fn the_poll_of_an_evicted_session_gets_a_close() {
     let service = SocketIoService::new(SocketIoConfig::new().max_idle_sessions(1));
     let get = |target: &str| service.clone().oneshot(Request::get(target).body(Body::default()).unwrap());
     let text = async |response: hyper::Response<_>| {
@@ -88,7 +88,7 @@ async fn a_poll_of_a_session_that_makes_room_is_answered_with_a_close() {
 }
 
 #[tokio::test]
-async fn websockets_that_never_join_lock_nobody_out() {
+async fn websockets_that_never_join_do_not_lock_clients_out() {
     let server = serve_config(SocketIoConfig::new().max_idle_sessions(100)).await;
     let mut idle = Vec::new();
     for _ in 0..300 {
@@ -108,7 +108,7 @@ async fn websockets_that_never_join_lock_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_transport_of_the_users_makes_room_too() {
+async fn a_custom_transport_counts_as_an_idle_session() {
     let io = SocketIoService::new(SocketIoConfig::new().max_idle_sessions(1)).io();
     let mut first = Memory::open(&io);
     assert!(first.text().await.starts_with("0{"));
@@ -141,7 +141,7 @@ async fn a_place_that_was_left_is_anothers() {
 
 /// A session that joins nothing goes when its time is up, and not half a minute later.
 #[tokio::test]
-async fn a_session_that_joins_nothing_goes_after_the_connect_timeout() {
+async fn a_session_without_a_namespace_is_closed_after_the_connect_timeout() {
     let server = serve_config(SocketIoConfig::new().connect_timeout(Duration::from_millis(100))).await;
     let _polling = Polling::open(server.address).await;
     let mut websocket = WebSocket::open(server.address).await;
@@ -180,7 +180,7 @@ async fn one_address_pushes_out_its_own_sessions_alone() {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_sessions_and_no_more() {
+async fn sessions_are_limited_for_each_address() {
     let server = serve_config(SocketIoConfig::new().max_sessions_per_address(2)).await;
     let first = Polling::join(server.address).await;
     let (mut second, _) = WebSocket::join(server.address, "40").await;
@@ -331,7 +331,7 @@ async fn most_between_two_turns(flood: impl AsyncFnOnce(SocketAddr)) -> usize {
 const EVENTS: usize = 10_000;
 
 #[tokio::test]
-async fn a_flood_of_events_over_websocket_lets_others_have_their_turn() {
+async fn a_flood_of_events_over_websocket_does_not_delay_others() {
     let most = most_between_two_turns(async |address| {
         let (mut client, _) = WebSocket::join(address, "40").await;
         // Masked with zeros, so that all of it is written at once.
@@ -344,7 +344,7 @@ async fn a_flood_of_events_over_websocket_lets_others_have_their_turn() {
 }
 
 #[tokio::test]
-async fn a_post_of_many_events_lets_others_have_their_turn() {
+async fn a_post_of_many_events_does_not_delay_others() {
     let most = most_between_two_turns(async |address| {
         let client = Polling::join(address).await;
         client.say(&vec![r#"42["n"]"#; EVENTS].join("\x1e")).await;

@@ -70,7 +70,7 @@ async fn an_empty_sid_opens_a_session_and_the_last_of_two_parameters_counts() {
 }
 
 #[tokio::test]
-async fn any_path_beneath_the_prefix_is_ours_and_nothing_else_is() {
+async fn all_paths_under_the_prefix_are_served_and_no_others() {
     let server = serve_config(SocketIoConfig::new()).await;
     assert_eq!(get(server.address, "/socket.io/foo/bar/?EIO=4&transport=polling").await.status, 200);
     for target in ["/socket.io?EIO=4&transport=polling", "/socket.iox/?EIO=4&transport=polling", "/Socket.io/"] {
@@ -115,7 +115,7 @@ async fn a_transport_that_is_switched_off_is_unknown() {
 }
 
 #[tokio::test]
-async fn what_a_session_cannot_do_is_said() {
+async fn unsupported_methods_of_a_session_are_rejected() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::join(server.address).await;
     for method in [Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {

@@ -47,7 +47,7 @@ fn refusals(config: SocketIoConfig) -> (SocketIoConfig, Told) {
 }
 
 #[tokio::test]
-async fn on_connection_error_hears_of_each_refused_request() {
+async fn on_connection_error_is_called_for_each_rejected_request() {
     let config = SocketIoConfig::new()
         .origins("https://good.example")
         .generate_id(|request| request.headers.get("x-id").map_or("taken", |id| id.to_str().unwrap()).to_owned());
@@ -105,7 +105,7 @@ async fn on_connection_error_hears_of_each_refused_request() {
 }
 
 #[tokio::test]
-async fn on_connection_error_hears_of_limits_and_of_upgrades() {
+async fn on_connection_error_is_called_for_limits_and_upgrades() {
     let config = SocketIoConfig::new().max_sessions_per_address(1).max_head_bytes(1000).allow_upgrades(false);
     let (config, told) = refusals(config);
     let server = serve_config(config).await;
@@ -159,7 +159,7 @@ async fn on_headers_sees_every_successful_answer_and_on_initial_headers_the_firs
 }
 
 #[tokio::test]
-async fn cookies_of_hooks_stand_behind_the_sessions() {
+async fn cookies_of_callbacks_follow_that_of_the_session() {
     // Whether they are appended or set.
     let config = SocketIoConfig::new()
         .cookie(Cookie::new("io", ""))
@@ -200,7 +200,7 @@ async fn hooks_may_use_the_server() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_costs_no_packets() {
+async fn a_callback_that_panics_loses_no_packets() {
     let config = SocketIoConfig::new()
         .on_headers(|_, request| assert_ne!(request.method, Method::GET))
         .on_initial_headers(|_, _| panic!("a bad hook"))

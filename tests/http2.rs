@@ -176,7 +176,7 @@ async fn a_session_moves_from_long_polling_to_a_stream() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_is_refused() {
+async fn an_invalid_websocket_request_is_rejected() {
     let server = serve_config(echo().origins("http://localhost")).await;
     let mut http2 = Http2::connect(server.address).await;
     let sid = http2.open().await;
@@ -225,7 +225,7 @@ async fn serve_hyper(extended_connect: bool) -> (SocketAddr, SocketIo, JoinHandl
 }
 
 #[tokio::test]
-async fn hypers_server_serves_it_if_it_is_told_to() {
+async fn hypers_server_supports_it_if_enabled() {
     let (address, io, task) = serve_hyper(true).await;
     let mut client = Http2::connect(address).await.websocket(WEBSOCKET).await;
     assert!(client.text().await.starts_with(r#"0{"sid":""#));

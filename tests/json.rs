@@ -57,7 +57,7 @@ fn io() -> SocketIo {
 }
 
 #[tokio::test]
-async fn half_an_emoji_is_delivered() {
+async fn an_unpaired_surrogate_is_delivered() {
     let io = io();
     let mut client = Memory::join(&io).await;
     for (event, answer) in [
@@ -99,7 +99,7 @@ async fn half_an_emoji_is_delivered() {
 }
 
 #[tokio::test]
-async fn numbers_beyond_a_double_are_the_nearest() {
+async fn numbers_out_of_range_become_the_nearest() {
     let mut client = Memory::join(&io()).await;
     let digits = "9".repeat(400);
     let max = "1.7976931348623157e308";
@@ -235,7 +235,7 @@ async fn every_transport_and_revision_delivers_half_an_emoji() {
 }
 
 #[tokio::test]
-async fn what_is_emitted_is_shown_as_it_is_read() {
+async fn observers_get_events_as_they_are_read() {
     let io = io();
     let client = Memory::join(&io).await;
     let socket = io.sockets().remove(0);
@@ -400,7 +400,7 @@ async fn msgpack_is_echoed_as_deep_as_the_limit_allows() {
 }
 
 #[tokio::test]
-async fn what_is_kept_about_a_socket_may_be_as_deep_as_an_argument() {
+async fn stored_data_of_a_socket_may_be_as_deep_as_an_argument() {
     let io = io();
     let _client = Memory::join(&io).await;
     let socket = io.sockets().remove(0);

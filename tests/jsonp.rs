@@ -81,7 +81,7 @@ async fn the_limit_counts_the_form_as_it_is_sent() {
 }
 
 #[tokio::test]
-async fn nothing_that_a_script_element_gets_is_to_be_sniffed() {
+async fn responses_to_script_elements_must_not_be_sniffed() {
     let server = serve_config(SocketIoConfig::new().origins("https://good.example").max_payload(1000)).await;
     let nosniff = |reply: &Reply| assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{reply:?}");
     let target = "/socket.io/?EIO=4&transport=polling&j=0";

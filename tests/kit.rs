@@ -53,7 +53,7 @@ async fn panics(test: impl Future<Output = ()>) -> String {
 }
 
 #[tokio::test]
-async fn events_and_acks_go_both_ways() {
+async fn events_and_acks_are_sent_in_both_directions() {
     let io = with(chat());
     let (mut ada, mut grace) = (TestClient::connect(&io).await.unwrap(), TestClient::connect(&io).await.unwrap());
     assert_eq!(ada.id(), &**ada.socket().unwrap().id());
@@ -212,7 +212,7 @@ async fn time_may_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_come_as_expected_is_told() {
+async fn unexpected_packets_are_reported() {
     let io = with(chat());
     let mut client = TestClient::connect(&io).await.unwrap();
     let socket = client.socket().unwrap();

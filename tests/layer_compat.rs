@@ -196,7 +196,7 @@ async fn without_shedding_a_concurrency_limit_makes_others_wait() {
 }
 
 #[tokio::test]
-async fn a_buffer_with_a_rate_limit_lets_so_many_through() {
+async fn a_buffer_with_a_rate_limit_limits_connects() {
     let layer =
         ServiceBuilder::new().load_shed().layer(BufferLayer::new(1)).layer(RateLimitLayer::new(1, PATIENCE * 9));
     let server = serve_namespace(Namespace::new().layer(layer).with_state(())).await;

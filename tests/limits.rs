@@ -538,7 +538,7 @@ const RAW_TARGET: &str = "/socket.io/?EIO=4&transport=websocket";
 
 /// The HTTP server's read buffer has 8 KiB at least. Nothing of it is kept, under axum's default features.
 #[test]
-fn an_idle_connection_keeps_nothing_of_what_http_has_read() {
+fn an_idle_connection_does_not_keep_the_http_read_buffer() {
     const CLIENTS: usize = 50;
     let kept = kept_by(SocketIoConfig::new(), &async |server: &TestServer| {
         raw_websockets(server.address, CLIENTS, RAW_TARGET, "").await
@@ -570,7 +570,7 @@ fn keeper() -> Namespace {
 
 /// An event that waits keeps nothing of what came with it in the same POST.
 #[test]
-fn an_event_that_waits_keeps_nothing_of_the_post_that_brought_it() {
+fn a_pending_event_does_not_keep_its_post() {
     for (query, separator) in [("EIO=4", "\u{1e}"), ("EIO=3&b64=1", "")] {
         let config = SocketIoConfig::new().allow_eio3(true).max_concurrent_events(1_000).namespace("/", keeper());
         let kept = kept_by(config, &async |server: &TestServer| {
@@ -605,7 +605,7 @@ fn an_event_that_waits_keeps_nothing_of_the_post_that_brought_it() {
 
 /// Neither does one that came alone keep the buffer into which HTTP has read it.
 #[test]
-fn an_event_that_waits_keeps_nothing_of_the_buffer_that_it_was_read_into() {
+fn a_pending_event_does_not_keep_the_read_buffer() {
     const EVENTS: i64 = 150;
     let config = SocketIoConfig::new().max_concurrent_events(1_000).namespace("/", keeper());
     let kept = kept_by(config, &async |server: &TestServer| {

@@ -144,7 +144,7 @@ async fn msgpack_carries_binary_among_the_other_values() {
 }
 
 #[tokio::test]
-async fn msgpack_keeps_what_only_looks_like_a_placeholder() {
+async fn msgpack_preserves_objects_that_look_like_placeholders() {
     let io = msgpack();
     let mut client = join(&io).await;
     let lookalike = b"\x82\xac_placeholder\xc3\xa3num\x00";
@@ -192,7 +192,7 @@ async fn msgpack_sockets_leave_and_are_disconnected() {
 }
 
 #[tokio::test]
-async fn what_is_no_packet_of_msgpack_closes_the_connection() {
+async fn an_invalid_msgpack_packet_closes_the_connection() {
     let io = msgpack();
     for message in [
         &b""[..],
@@ -242,7 +242,7 @@ async fn the_limit_on_depth_holds_for_msgpack_and_that_on_attachments_does_not()
 }
 
 #[tokio::test]
-async fn msgpack_goes_over_polling_and_websocket() {
+async fn msgpack_works_over_polling_and_websocket() {
     let server = serve_config(config().parser(MsgpackParser)).await;
     let mut client = WebSocket::open(server.address).await;
     client.say_binary(b"\x82\xa4type\x00\xa3nsp\xa1/").await;
@@ -364,7 +364,7 @@ async fn join_shouting(io: &SocketIo) -> Memory {
 }
 
 #[tokio::test]
-async fn a_parser_of_the_users_own_is_spoken() {
+async fn a_custom_parser_is_used() {
     let parser = Shout::default();
     let encoded = parser.encoded.clone();
     let io = SocketIoService::new(config().parser(parser)).io();
@@ -385,7 +385,7 @@ async fn a_parser_of_the_users_own_is_spoken() {
 }
 
 #[tokio::test]
-async fn what_a_parser_cannot_encode_is_told_to_whoever_emits() {
+async fn an_encode_error_of_a_parser_is_returned_by_emit() {
     let namespace = Namespace::new()
         .on("ack", |Data(text): Data<String>| async move { Ack(text) })
         .on("sender", |ack: AckSender| async move { assert!(ack.send("unspeakable").unwrap_err().is_encode()) });
@@ -417,7 +417,7 @@ async fn what_a_parser_cannot_encode_is_told_to_whoever_emits() {
 }
 
 #[tokio::test]
-async fn what_a_decoder_refuses_or_panics_at_closes_the_connection() {
+async fn an_error_or_panic_of_a_decoder_closes_the_connection() {
     let io = SocketIoService::new(config().parser(Shout::default())).io();
     for message in ["4what!", "4panic"] {
         let mut client = join_shouting(&io).await;

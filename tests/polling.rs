@@ -55,7 +55,7 @@ async fn binary_travels_as_base64() {
 }
 
 #[tokio::test]
-async fn base64_may_be_written_in_many_ways() {
+async fn variants_of_base64_are_decoded() {
     let (server, _) = echo_server().await;
     let client = Polling::join(server.address).await;
     let event = "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]";
@@ -157,7 +157,7 @@ async fn a_second_post_ends_the_session() {
 }
 
 #[tokio::test]
-async fn octet_stream_is_no_content_type_of_this_revision() {
+async fn octet_stream_is_rejected_in_revision_4() {
     let (server, mut reasons) = echo_server().await;
     let client = Polling::join(server.address).await;
     let mut http = HttpClient::connect(server.address).await;
@@ -241,7 +241,7 @@ async fn a_close_packet_ends_the_session_and_releases_the_poll() {
 }
 
 #[tokio::test]
-async fn a_poll_that_is_broken_off_ends_the_session() {
+async fn a_poll_that_the_client_aborts_ends_the_session() {
     let (server, mut reasons) = echo_server().await;
     let client = Polling::join(server.address).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -254,7 +254,7 @@ async fn a_poll_that_is_broken_off_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_post_that_is_broken_off_ends_the_session() {
+async fn a_post_that_the_client_aborts_ends_the_session() {
     let (server, mut reasons) = echo_server().await;
     let client = Polling::join(server.address).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -285,7 +285,7 @@ async fn three_pings_are_answered_and_the_fourth_is_not() {
 }
 
 #[tokio::test]
-async fn old_internet_explorers_are_told_not_to_filter() {
+async fn the_xss_filter_of_internet_explorer_is_disabled() {
     let (server, _) = echo_server().await;
     let mut http = HttpClient::connect(server.address).await;
     for (agent, filtered) in [
@@ -394,7 +394,7 @@ impl Direct {
 const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
 
 #[tokio::test(start_paused = true)]
-async fn a_session_whose_client_has_vanished_goes_with_its_timeouts() {
+async fn a_session_whose_client_is_gone_is_closed_after_its_timeouts() {
     let service = SocketIoService::new(SocketIoConfig::new());
     for joins in [true, false] {
         let client = Direct::open(&service).await;
@@ -444,7 +444,7 @@ async fn a_body_that_arrives_bit_by_bit_is_a_sign_of_life() {
 
 /// A POST of a hundred thousand events holds up no other task of its thread.
 #[tokio::test]
-async fn a_post_of_many_packets_lets_other_tasks_run() {
+async fn a_post_of_many_packets_yields_to_other_tasks() {
     const EVENTS: usize = 20_000;
     let rounds = Arc::new(AtomicUsize::new(0));
     let (seen, handled) = (rounds.clone(), Arc::new(Mutex::new(BTreeSet::new())));

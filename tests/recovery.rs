@@ -93,7 +93,7 @@ async fn is_away(io: &SocketIo) {
 }
 
 #[tokio::test]
-async fn a_client_comes_back_with_its_id_its_rooms_its_data_and_what_it_missed() {
+async fn a_client_recovers_its_id_rooms_data_and_missed_events() {
     let io = server();
     let (mut client, ids) = connect(&io).await;
     client.say(r#"42["join","a"]"#);
@@ -127,7 +127,7 @@ async fn a_client_comes_back_with_its_id_its_rooms_its_data_and_what_it_missed()
 }
 
 #[tokio::test]
-async fn connect_precedes_what_was_missed_and_what_on_connect_says() {
+async fn connect_precedes_missed_events_and_those_of_on_connect() {
     async fn joined(socket: SocketRef, io: SocketIo) {
         socket.emit("n", &"to it").unwrap();
         io.emit("n", &"to all").unwrap();
@@ -151,7 +151,7 @@ async fn connect_precedes_what_was_missed_and_what_on_connect_says() {
 }
 
 #[tokio::test]
-async fn a_client_that_received_no_event_yet_comes_back_too() {
+async fn a_client_that_has_received_no_event_is_recovered() {
     let io = server();
     io.emit("before", &()).unwrap();
     let (client, ids) = connect(&io).await;
@@ -182,7 +182,7 @@ async fn a_session_is_claimed_once() {
 }
 
 #[tokio::test]
-async fn a_half_open_predecessor_makes_room_for_its_successor() {
+async fn a_half_open_predecessor_is_closed() {
     let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
     let namespace = Namespace::new().on_disconnect(move |reason: DisconnectReason| {
         sender.send(reason).unwrap();
@@ -201,7 +201,7 @@ async fn a_half_open_predecessor_makes_room_for_its_successor() {
 }
 
 #[tokio::test]
-async fn who_leaves_on_purpose_or_is_unknown_does_not_come_back() {
+async fn intentionally_disconnected_and_unknown_clients_are_not_recovered() {
     let io = server();
     let (client, ids) = connect(&io).await;
     client.say("41");
@@ -248,7 +248,7 @@ async fn events_and_sessions_are_kept_for_a_while() {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_bounded() {
+async fn stored_events_and_sessions_are_limited() {
     for recovery in [Recovery::new().max_packets(2), Recovery::new().max_bytes(300)] {
         let io = served(recovery, namespace());
         let (mut client, ids) = connect(&io).await;
@@ -278,7 +278,7 @@ async fn what_is_kept_is_bounded() {
 }
 
 #[tokio::test]
-async fn layers_may_be_skipped_and_what_they_added_stays() {
+async fn layers_may_be_skipped_and_their_extensions_are_kept() {
     #[derive(Clone)]
     struct User(String);
     async fn admit(socket: SocketRef, Json(auth): Json<Value>) -> Result<(), StatusCode> {
@@ -334,7 +334,7 @@ async fn layers_may_be_skipped_and_what_they_added_stays() {
 
 /// The task that forgets ends with its runtime, and another one begins.
 #[test]
-fn what_is_remembered_is_forgotten_on_a_second_runtime_too() {
+fn eviction_continues_on_a_second_runtime() {
     let io = served(Recovery::new().max_disconnection(Duration::from_millis(10)), namespace());
     for is_last in [false, true] {
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -352,7 +352,7 @@ fn what_is_remembered_is_forgotten_on_a_second_runtime_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_of_a_pattern_waits_for_those_who_may_come_back() {
+async fn a_namespace_of_a_pattern_is_kept_while_clients_may_be_recovered() {
     let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
     let mut client = say_connect(&io, "40/room/1,").await;
     let ids = Ids::read(&client.text().await);
@@ -403,7 +403,7 @@ async fn lose(io: &SocketIo, client: Memory, ids: &Ids, offset: &str) -> (Memory
 }
 
 #[tokio::test]
-async fn a_client_gets_what_was_said_in_a_room_while_it_was_in_it() {
+async fn a_client_gets_the_events_of_a_room_while_it_was_a_member() {
     let io = server();
     let (client, ids, seen) = connect_and_see(&io).await;
     let say = |n: u32| io.to("a").emit("n", &n).unwrap();
@@ -437,7 +437,7 @@ async fn a_client_gets_what_was_said_in_a_room_while_it_was_in_it() {
 }
 
 #[tokio::test]
-async fn an_exception_is_for_those_who_were_in_the_room_at_the_time() {
+async fn except_excludes_the_members_at_the_time_of_the_event() {
     let io = server();
     let (client, ids, seen) = connect_and_see(&io).await;
     let socket = io.socket(&ids.sid).unwrap();
@@ -460,7 +460,7 @@ async fn an_exception_is_for_those_who_were_in_the_room_at_the_time() {
 }
 
 #[tokio::test]
-async fn what_a_socket_says_to_the_others_is_not_for_it_later_either() {
+async fn a_recovered_socket_does_not_get_its_own_broadcasts() {
     let io = server();
     let (client, ids, seen) = connect_and_see(&io).await;
     let old = io.socket(&ids.sid).unwrap();
@@ -604,7 +604,7 @@ async fn a_client_of_which_something_is_forgotten_while_it_is_admitted_begins_an
 }
 
 #[tokio::test]
-async fn what_is_emitted_to_a_socket_that_may_come_back_is_kept() {
+async fn an_emit_to_a_socket_that_may_be_recovered_is_stored() {
     let io = server();
     let (client, ids, seen) = connect_and_see(&io).await;
     let socket = io.socket(&ids.sid).unwrap();
@@ -633,7 +633,7 @@ async fn what_is_emitted_to_a_socket_that_may_come_back_is_kept() {
 }
 
 #[tokio::test]
-async fn what_is_emitted_to_a_socket_that_does_not_come_back_fails() {
+async fn an_emit_to_a_socket_that_cannot_be_recovered_fails() {
     for (recovery, on_purpose) in [(false, false), (true, true)] {
         let config = SocketIoConfig::new().namespace("/", namespace());
         let config = if recovery { config.recovery(Recovery::new()) } else { config };
@@ -651,7 +651,7 @@ async fn what_is_emitted_to_a_socket_that_does_not_come_back_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_emitted_to_a_socket_that_has_been_forgotten_fails() {
+async fn an_emit_to_an_evicted_session_fails() {
     let recovery = Recovery::new().max_disconnection(Duration::from_secs(60)).max_sessions(1);
     let io = served(recovery, namespace());
     let (client, ids) = connect(&io).await;
@@ -686,7 +686,7 @@ async fn what_is_emitted_to_a_socket_that_has_been_forgotten_fails() {
 }
 
 #[tokio::test]
-async fn an_emit_that_finds_no_room_is_kept_where_the_client_may_come_back() {
+async fn an_event_that_does_not_fit_is_stored_if_the_client_may_be_recovered() {
     for policy in [SlowClientPolicy::Disconnect, SlowClientPolicy::DropPacket] {
         let config = SocketIoConfig::new().max_buffered_bytes(10_000).slow_client_policy(policy);
         let io = SocketIoService::new(config.recovery(Recovery::new()).namespace("/", namespace())).io();
@@ -712,7 +712,7 @@ async fn an_emit_that_finds_no_room_is_kept_where_the_client_may_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_to_which_nothing_was_said_for_long_may_lose_what_is_said_then() {
+async fn a_client_without_events_for_long_may_miss_the_next_ones() {
     let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
     let (client, ids, seen) = connect_and_see(&io).await;
     for _ in 0..10 {
@@ -730,7 +730,7 @@ async fn a_client_to_which_nothing_was_said_for_long_may_lose_what_is_said_then(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_offset_from_before_the_session_says_that_nothing_of_it_was_seen() {
+async fn an_offset_of_an_older_session_means_that_no_event_was_received() {
     let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
     let (other, _, before) = connect_and_see(&io).await;
     drop(other);
@@ -761,7 +761,7 @@ async fn an_offset_that_was_not_sent_to_the_client_is_none_of_its() {
 }
 
 #[tokio::test]
-async fn a_client_that_changes_rooms_faster_than_is_remembered_comes_back_from_where_that_is_known() {
+async fn a_client_that_changes_rooms_often_is_recovered_from_the_oldest_stored_change() {
     let io = server();
     let (mut client, ids, seen) = connect_and_see(&io).await;
     let socket = io.socket(&ids.sid).unwrap();
@@ -780,7 +780,7 @@ async fn a_client_that_changes_rooms_faster_than_is_remembered_comes_back_from_w
 }
 
 #[tokio::test]
-async fn a_session_that_is_claimed_in_vain_is_dropped_outside_of_the_lock() {
+async fn a_session_whose_claim_fails_is_dropped_without_the_lock() {
     #[derive(Clone)]
     struct Farewell(#[expect(dead_code, reason = "it is dropped")] Arc<Emits>);
     struct Emits(SocketIo);
@@ -800,7 +800,7 @@ async fn a_session_that_is_claimed_in_vain_is_dropped_outside_of_the_lock() {
 }
 
 #[tokio::test]
-async fn what_is_emitted_while_a_socket_ends_is_not_lost() {
+async fn events_emitted_while_a_socket_closes_are_not_lost() {
     async fn farewell(socket: SocketRef) {
         socket.io().emit("bye", &()).unwrap();
     }
@@ -816,7 +816,7 @@ async fn what_is_emitted_while_a_socket_ends_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_too_slow_gets_what_found_no_room() {
+async fn a_recovered_slow_client_gets_the_events_that_did_not_fit() {
     let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(Recovery::new());
     let io = SocketIoService::new(config).io();
     let (mut client, ids) = connect(&io).await;
@@ -850,7 +850,7 @@ async fn a_client_may_come_back_while_its_socket_is_leaving() {
 }
 
 #[tokio::test]
-async fn an_offset_of_another_server_says_that_nothing_was_seen_of_this_one() {
+async fn an_offset_of_another_server_means_that_no_event_was_received() {
     let (io, other) = (server(), server());
     let (mut client, _) = connect(&other).await;
     other.emit("n", &0).unwrap();
@@ -866,7 +866,7 @@ async fn an_offset_of_another_server_says_that_nothing_was_seen_of_this_one() {
 }
 
 #[tokio::test]
-async fn what_a_layer_emits_arrives_once() {
+async fn events_from_a_layer_arrive_once() {
     async fn hello(
         socket: SocketRef,
         request: axum::extract::Request,
@@ -895,7 +895,7 @@ async fn what_a_layer_emits_arrives_once() {
 }
 
 #[tokio::test]
-async fn what_was_missed_leaves_room_for_what_follows() {
+async fn missed_events_do_not_count_against_the_send_buffer() {
     let namespace = Namespace::new().on("go", |socket: SocketRef| async move { socket.emit("went", &()).unwrap() });
     let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(Recovery::new());
     let io = SocketIoService::new(config.namespace("/", namespace.with_state(()))).io();
@@ -1017,7 +1017,7 @@ async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lo
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_was_let_go_but_not_sent_away_comes_back() {
+async fn clients_that_lost_their_connection_are_recovered() {
     let config = SocketIoConfig::new().recovery(Recovery::new()).max_buffered_bytes(10_000).namespace("/", namespace());
     let io = SocketIoService::new(config).io();
     let mut client = TestClient::connect(&io).await.unwrap();
@@ -1060,7 +1060,7 @@ async fn whoever_was_let_go_but_not_sent_away_comes_back() {
 }
 
 #[tokio::test]
-async fn what_was_said_in_a_room_before_it_was_joined_is_not_for_everyone_to_hear() {
+async fn events_of_a_room_before_it_was_joined_are_not_recovered() {
     let io = server();
     let (client, ids) = connect(&io).await;
     io.to("a").emit("before", &()).unwrap();

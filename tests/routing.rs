@@ -38,7 +38,7 @@ async fn works(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn routes_that_catch_everything_do_not_catch_ours() {
+async fn fallback_routes_do_not_get_engine_requests() {
     async fn spa() -> &'static str {
         "spa"
     }
@@ -122,7 +122,7 @@ async fn a_service_can_stand_alone() {
 }
 
 #[tokio::test]
-async fn layers_around_ours_see_our_responses() {
+async fn outer_layers_get_the_responses() {
     use tower_http::{compression::CompressionLayer, cors::CorsLayer, trace::TraceLayer};
     let layer = SocketIoLayer::new(config());
     let io = layer.io();
@@ -161,7 +161,7 @@ impl Service<Request<Body>> for Inner {
 }
 
 #[test]
-fn a_request_that_is_not_ours_passes_through_without_an_allocation() {
+fn requests_of_other_routes_pass_without_an_allocation() {
     let mut service = SocketIoLayer::new(config()).layer(Inner);
     let request = Request::get("/elsewhere?x=1").body(Body::empty()).unwrap();
     let mut response = None;

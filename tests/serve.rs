@@ -75,7 +75,7 @@ async fn a_connection_that_sends_no_head_in_time_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_kept_alive_in_vain_is_closed() {
+async fn an_idle_keep_alive_connection_is_closed() {
     let (address, io, _serving) =
         listen(SocketIoConfig::new().http_idle_timeout(SHORT).http_header_timeout(LONG)).await;
     // What is in use is not idle: a poll that is pending, and a WebSocket.
@@ -153,7 +153,7 @@ async fn heads_are_limited_as_they_are_read() {
 }
 
 #[tokio::test]
-async fn a_server_that_ends_answers_what_it_was_asked() {
+async fn a_server_that_closes_responds_to_pending_questions() {
     let (address, io, serving) = listen(SocketIoConfig::new()).await;
     let client = Polling::join(address).await;
     let (mut websocket, _) = WebSocket::join(address, "40").await;

@@ -22,7 +22,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn closing_the_server_disconnects_everyone_and_takes_new_clients() {
+async fn closing_the_server_disconnects_all_clients_and_accepts_new_ones() {
     let (namespace, mut notes) = noting();
     let server = serve_namespace(namespace).await;
     let (mut websocket, id) = WebSocket::join(server.address, "40").await;
@@ -43,7 +43,7 @@ async fn closing_the_server_disconnects_everyone_and_takes_new_clients() {
 }
 
 #[tokio::test]
-async fn who_does_not_fetch_the_end_is_cut_off() {
+async fn a_client_that_does_not_fetch_its_close_is_aborted() {
     let server = serve_config(SocketIoConfig::new()).await;
     let _polling = Polling::join(server.address).await;
     server.io.close().await;
@@ -52,7 +52,7 @@ async fn who_does_not_fetch_the_end_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_is_drained_bit_by_bit_and_takes_nobody_in() {
+async fn a_draining_server_disconnects_gradually_and_rejects_new_clients() {
     let io = SocketIoService::new(SocketIoConfig::new()).io();
     let mut clients = Vec::new();
     for _ in 0..4 {

@@ -81,7 +81,7 @@ async fn a_client_that_stops_reading_is_disconnected_and_the_others_do_not_notic
 }
 
 #[tokio::test]
-async fn packets_can_be_dropped_instead_and_the_caller_is_told() {
+async fn packets_can_be_dropped_and_the_caller_gets_an_error() {
     let config = SocketIoConfig::new().max_buffered_bytes(LIMIT).slow_client_policy(SlowClientPolicy::DropPacket);
     let server = serve_config(config).await;
     let mut stream = deaf(&server).await;
@@ -173,7 +173,7 @@ async fn a_polling_client_that_does_not_poll_is_bounded_too() {
 }
 
 #[tokio::test]
-async fn a_broadcast_reports_who_was_slow() {
+async fn a_broadcast_reports_slow_recipients() {
     for config in [SocketIoConfig::new().recovery(Recovery::new()), SocketIoConfig::new()]
         .map(|with| with.max_buffered_bytes(1000).slow_client_policy(SlowClientPolicy::DropPacket))
     {
@@ -269,7 +269,7 @@ async fn a_poll_carries_a_whole_backlog() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_is_not_queued_behind_a_backlog() {
+async fn a_ping_precedes_queued_packets() {
     let config = SocketIoConfig::new().slow_client_timeout(Duration::from_secs(60));
     let io = SocketIoService::new(config).io();
     let mut client = TestClient::builder(&io).answer_pings(false).connect().await.unwrap();
@@ -464,7 +464,7 @@ async fn on_slow_client_is_called_once_while_on_connect_runs() {
 
 /// The budget is that of all clients together: those go for whom something has waited for the longest time.
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_all_clients_together_is_bounded_and_the_slowest_go_first() {
+async fn send_buffers_are_limited_together_and_the_slowest_are_closed_first() {
     let config = SocketIoConfig::new().memory_budget(2_000_000).slow_client_timeout(Duration::MAX);
     let io = SocketIoService::new(config).io();
     let mut clients = Vec::new();

@@ -70,7 +70,7 @@ async fn a_poll_that_is_pending_is_released_by_the_probe() {
 }
 
 #[tokio::test]
-async fn polling_goes_on_while_a_probe_is_under_way() {
+async fn polling_continues_during_a_probe() {
     let server = server().await;
     let client = Polling::join(server.address).await;
     let mut websocket = probe(&client).await;
@@ -161,7 +161,7 @@ async fn a_second_websocket_is_refused_while_the_first_one_probes_and_closed_aft
 }
 
 #[tokio::test]
-async fn a_session_that_ends_takes_its_probe_with_it() {
+async fn the_end_of_a_session_ends_its_probe() {
     let server = server().await;
     let client = Polling::join(server.address).await;
     let mut websocket = probe(&client).await;
@@ -183,7 +183,7 @@ async fn upgrades_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_or_reordered_by_an_upgrade_in_full_flow() {
+async fn an_upgrade_under_load_loses_and_reorders_nothing() {
     let server = server().await;
     let client = Polling::join(server.address).await;
     let socket = server.io.sockets()[0].clone();
@@ -230,7 +230,7 @@ async fn a_post_that_an_upgrade_overtakes_is_answered() {
 }
 
 #[tokio::test]
-async fn a_probe_that_reads_nothing_is_given_up_in_time() {
+async fn a_probe_whose_client_does_not_read_times_out() {
     let server = server_with(SocketIoConfig::new().upgrade_timeout(Duration::from_secs(2))).await;
     let client = Polling::join(server.address).await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -256,7 +256,7 @@ async fn a_probe_that_reads_nothing_is_given_up_in_time() {
 
 /// The POST that goes on after the upgrade is not what carries the connection: emits wake the WebSocket.
 #[tokio::test]
-async fn what_is_emitted_while_a_post_is_still_handled_goes_over_the_websocket() {
+async fn events_emitted_during_a_post_are_sent_over_the_upgraded_websocket() {
     let gate = Arc::new(Semaphore::new(0));
     let started = Arc::new(AtomicUsize::new(0));
     let (waiting, count) = (gate.clone(), started.clone());

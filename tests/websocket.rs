@@ -66,7 +66,7 @@ async fn a_message_of_the_limit_is_taken_and_one_byte_more_closes_with_1009() {
 }
 
 #[tokio::test]
-async fn what_is_no_packet_closes_without_a_code() {
+async fn an_invalid_packet_closes_without_a_code() {
     for frame in ["é1234", "", "x", "7", "b*"] {
         let (server, mut client, mut reasons) = joined().await;
         client.say(frame).await;
@@ -103,7 +103,7 @@ async fn a_connection_that_is_cut_is_a_transport_close() {
 }
 
 #[tokio::test]
-async fn packets_that_mean_nothing_here_are_ignored() {
+async fn packets_without_a_meaning_are_ignored() {
     let (_server, mut client, _) = joined().await;
     for packet in ["0{}", "5", "6", "3"] {
         client.say(packet).await;
@@ -188,7 +188,7 @@ async fn the_first_subprotocol_is_taken() {
 }
 
 #[tokio::test]
-async fn garbage_behind_the_handshake_harms_nobody() {
+async fn garbage_after_the_handshake_is_harmless() {
     let server = serve_config(SocketIoConfig::new()).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: h\r\nupgrade: websocket\r\nconnection: \
@@ -253,7 +253,7 @@ async fn a_frame_that_arrives_bit_by_bit_is_a_sign_of_life() {
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_before_what_arrived_with_it() {
+async fn a_pong_precedes_responses_to_packets_that_arrived_with_the_ping() {
     let (namespace, _) = echo();
     let server = serve_namespace(namespace).await;
     let (mut client, _) = WebSocket::join(server.address, "40").await;
@@ -273,7 +273,7 @@ async fn a_ping_is_answered_before_what_arrived_with_it() {
 
 /// Clients whose WebSocket library keeps the line alive by itself are there, whatever else they do.
 #[tokio::test(start_paused = true)]
-async fn frames_that_are_no_packets_are_signs_of_life() {
+async fn frames_that_are_not_packets_extend_the_heartbeat() {
     let (namespace, mut reasons) = echo();
     let service = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace));
     let mut client = WebSocket::open_in_memory(service).await;

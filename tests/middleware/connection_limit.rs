@@ -33,7 +33,7 @@ async fn is_free(io: &SocketIo, user: &str) -> Memory {
 }
 
 #[tokio::test]
-async fn so_many_sockets_of_a_key_and_no_more() {
+async fn sockets_are_limited_for_each_key() {
     let io = server(limited(2));
     let _first = joined(&io, "ann").await;
     let _second = joined(&io, "ann").await;
@@ -67,7 +67,7 @@ async fn a_place_is_free_again_however_the_socket_goes() {
 }
 
 #[tokio::test]
-async fn whoever_keeps_a_socket_keeps_no_place() {
+async fn a_reference_to_a_closed_socket_holds_no_permit() {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = kept.clone();
     // What came with the request is kept too.

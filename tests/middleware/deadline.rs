@@ -62,7 +62,7 @@ async fn next(client: &mut Memory) -> (u64, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_is_told_and_disconnected_when_its_token_expires() {
+async fn a_socket_is_notified_and_disconnected_when_its_token_expires() {
     let reasons = Arc::new(Mutex::new(Vec::new()));
     let seen = reasons.clone();
     let namespace = expiring(DeadlineLayer::new()).on_disconnect(move |reason: DisconnectReason| {
@@ -130,7 +130,7 @@ async fn a_deadline_may_go_and_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_connect_may_set_it_where_no_layer_does() {
+async fn on_connect_may_set_the_deadline() {
     let namespace = Namespace::new()
         .on_connect(|Extension(deadline): Extension<DeadlineHandle>| async move {
             assert!(deadline.set(SystemTime::now() + MINUTE));
@@ -145,7 +145,7 @@ async fn on_connect_may_set_it_where_no_layer_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_expires_during_on_connect_is_refused() {
+async fn a_token_that_expires_during_on_connect_is_rejected() {
     let namespace = Namespace::new()
         .on_connect(|| tokio::time::sleep(MINUTE / 6))
         .layer(DeadlineLayer::new())
@@ -183,7 +183,7 @@ async fn timers_are_there_for_sockets_with_a_deadline_alone_and_go_with_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panics_keeps_nobody_connected() {
+async fn a_panicking_observer_does_not_prevent_a_disconnection() {
     let io = server(expiring(DeadlineLayer::new()));
     let mut client = joined(&io, "10").await;
     io.sockets()[0].on_any_outgoing(|_| panic!("on purpose"));

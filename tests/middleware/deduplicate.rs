@@ -39,7 +39,7 @@ async fn talk(client: &mut Memory, lines: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn a_repetition_gets_the_answer_of_the_first() {
+async fn a_retry_gets_the_response_of_the_first() {
     let io = server(counting().event_layer(DeduplicateLayer::by_argument(0)));
     let mut client = joined(&io, "").await;
     let lines = [
@@ -64,7 +64,7 @@ async fn a_repetition_gets_the_answer_of_the_first() {
 }
 
 #[tokio::test]
-async fn the_key_may_be_any_argument_a_field_or_what_a_function_says() {
+async fn the_key_may_be_an_argument_a_field_or_computed() {
     let layers: [(DeduplicateLayer, &str); 3] = [
         (DeduplicateLayer::by_argument(1), r#""x","a""#),
         (DeduplicateLayer::by_field("id"), r#"{"id":"a"},"x""#),
@@ -238,7 +238,7 @@ async fn sockets_do_not_share_a_memory_unless_they_are_one_users() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_gets_what_its_lost_socket_asked_for() {
+async fn a_recovered_client_gets_events_emitted_to_its_lost_socket() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let namespace = Namespace::new()
@@ -264,7 +264,7 @@ async fn a_client_that_comes_back_gets_what_its_lost_socket_asked_for() {
 }
 
 #[tokio::test]
-async fn events_and_namespaces_are_told_apart() {
+async fn events_and_namespaces_have_separate_keys() {
     let once = DeduplicateLayer::by_argument(0).scope(user);
     let answers = |name: &'static str| move || async move { Ack(name) };
     let (a, b) = (answers("a").layer(once.clone()), answers("b").layer(once.clone()));

@@ -316,7 +316,7 @@ async fn handlers_run_inside_of_their_spans_wherever_they_are_polled() {
 }
 
 #[tokio::test]
-async fn what_failed_says_so() {
+async fn failures_are_reported() {
     let (keeper, _guard) = Keeper::listen(all);
     let namespace = Namespace::new()
         .on_connect(async |socket: SocketRef| {
@@ -414,7 +414,7 @@ async fn a_connection_is_a_root_that_follows_from_its_request() {
 }
 
 #[tokio::test]
-async fn without_spans_of_events_what_handlers_log_belongs_to_the_connection() {
+async fn without_event_spans_handlers_log_in_the_connection_span() {
     let (keeper, _guard) = Keeper::listen(|target| target != "tower_socketio::event" && all(target));
     let namespace = Namespace::new()
         .on("wait", async || {
@@ -436,7 +436,7 @@ async fn without_spans_of_events_what_handlers_log_belongs_to_the_connection() {
 }
 
 #[tokio::test]
-async fn nothing_secret_is_told() {
+async fn secrets_are_not_logged() {
     let (keeper, _guard) = Keeper::listen(all);
     let namespace = Namespace::new()
         .on_connect(async |socket: SocketRef| {
