@@ -1,4 +1,4 @@
-//! Acks that the server waits for.
+//! Acks that the server awaits.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn an_ack_whose_future_is_dropped_leaves_the_table() {
     drop(answer);
     assert_eq!(socket.pending_acks(), 0);
     client.expect(r#"420["ask"]"#).await;
-    // Unknown ids, and acks without one, are ignored.
+    // Acks with an unknown id or without one are ignored.
     for packet in ["430[]", "4399[1]", "43[1]"] {
         client.say(packet).await;
     }
@@ -99,7 +99,7 @@ async fn an_ack_that_on_connect_asks_for_comes_after_the_acceptance() {
         let impatient = socket.timeout(Duration::from_millis(10));
         let error: AckError = impatient.emit_with_ack::<()>("in vain", &()).await.unwrap_err();
         assert!(error.to_string().contains("on_connect"), "{error}");
-        // The way to do it.
+        // A spawned task may await the ack.
         let answer = socket.emit_with_ack::<String>("who?", &());
         tokio::spawn(async move { socket.emit("hello", &answer.await.unwrap()).unwrap() });
     }
@@ -177,7 +177,7 @@ async fn only_the_first_answer_to_an_ack_is_sent() {
     client.is_quiet().await;
 }
 
-/// The price of back-pressure: what is not read cannot be answered.
+/// The effect of back-pressure: an ack that is not read does not complete its request.
 #[tokio::test(start_paused = true)]
 async fn an_ack_after_a_held_event_is_not_read() {
     let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();

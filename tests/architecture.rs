@@ -1,4 +1,4 @@
-//! The modules form a hierarchy: each imports only those below it.
+//! The modules form a hierarchy: each module imports only modules below it.
 
 mod graph;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use graph::{Graph, largest_circle};
 
-/// The modules of the crate, from the bottom to the top.
+/// The modules of the crate, from bottom to top.
 const ORDER: &[&str] = &[
     "util",
     "engine",
@@ -32,7 +32,7 @@ const ORDER: &[&str] = &[
     "guide",
 ];
 
-/// Imports that run upwards. This list may only become shorter.
+/// Imports that point upwards. This list may only become shorter.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("client_bundle", "config"),
     ("cluster", "io"),
@@ -57,7 +57,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("socket", "namespace"),
 ];
 
-/// The number of files in the largest circle of imports. It may only become smaller.
+/// The number of files in the largest import cycle. It may only become smaller.
 const LARGEST_CIRCLE: usize = 39;
 
 #[test]

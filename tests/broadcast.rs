@@ -1,4 +1,4 @@
-//! Rooms, and emitting to many.
+//! Rooms, and emits to several sockets.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use tower_socketio::{EmitReport, Namespace, SocketIoConfig, SocketIoService, Soc
 
 use crate::support::*;
 
-/// A namespace whose clients choose their rooms themselves.
+/// A namespace whose clients choose their own rooms.
 fn rooms() -> Namespace {
     Namespace::new()
         .on("join", |socket: SocketRef, Data(rooms): Data<Vec<String>>| async move { socket.join(rooms) })
@@ -126,7 +126,7 @@ async fn an_empty_list_of_rooms_selects_no_socket() {
         empty.disconnect_sockets(true);
     }
     assert_eq!((io.stats().sockets, io.to("joined").sockets().len()), (3, 0));
-    // One room is enough, and an empty list of exceptions excepts no socket.
+    // One matching room is enough, and an empty list of exceptions excludes no socket.
     io.to(none.clone()).to(&*id_a).emit("one", &()).unwrap();
     a.expect(r#"42["one"]"#).await;
     for everyone in [io.all(), root.all(), socket.all(), socket.volatile().all(), io.except(none.clone())] {

@@ -1,4 +1,4 @@
-//! What stands behind a socket: its client, its connection and its request.
+//! The client, the connection and the request of a socket.
 
 use tower_socketio::{DisconnectReason, Namespace, ProtocolVersion, SocketIoConfig, Transport};
 

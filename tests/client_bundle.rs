@@ -1,4 +1,4 @@
-//! The files of the JavaScript client, which `make client` puts into the crate.
+//! The files of the JavaScript client, which `make client` copies into the crate.
 
 use hyper::Method;
 use tower_socketio::SocketIoConfig;

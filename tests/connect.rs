@@ -1,4 +1,4 @@
-//! Who is admitted to a namespace, and what a client is told.
+//! Admission to namespaces, and what the client receives.
 
 use std::{
     net::SocketAddr,
@@ -113,7 +113,7 @@ async fn an_extractor_that_rejects_refuses_the_client() {
     server.is_empty().await;
 }
 
-/// The refusal of a namespace whose `on_connect` answers so.
+/// Returns the refusal by a namespace whose `on_connect` returns this value.
 async fn refusal<R>(answer: impl Fn() -> R + Clone + Send + Sync + 'static) -> Value
 where
     R: IntoResponse + Send + 'static,
@@ -318,7 +318,7 @@ async fn packets_for_a_namespace_that_is_not_joined_close_the_connection() {
         let mut client = WebSocket::open(server.address).await;
         client.say(packet).await;
         client.expect_close().await;
-        // The same while the admission is under way.
+        // The same while the admission is pending.
         let namespace = Namespace::new().on_connect(std::future::pending::<()>);
         let server = serve_namespace(namespace.with_state(())).await;
         let mut client = WebSocket::open(server.address).await;
@@ -381,7 +381,7 @@ async fn a_layers_extension_stays_on_the_socket_without_holding_it() {
     client.expect(r#"430["ada"]"#).await;
     drop(client);
     server.is_empty().await;
-    // The layer's own copy, and ours: the socket's are gone.
+    // The layer and this test hold one reference each. Those of the socket have been dropped.
     until(|| Arc::strong_count(&name) == 2).await;
 }
 
@@ -528,14 +528,14 @@ async fn a_socket_that_is_disconnected_while_it_is_admitted_is_refused_once() {
     client.is_quiet().await;
     gate.notify_one();
     client.expect(r#"44{"message":"disconnected by the server"}"#).await;
-    // The place is free again.
+    // The namespace may be joined again.
     client.say("40").await;
     gate.notify_one();
     client.expect(r#"44{"message":"disconnected by the server"}"#).await;
     server.has_sockets(0).await;
 }
 
-/// A guard for all namespaces but one, by the path that it sees.
+/// A layer that allows one namespace and rejects all others by their path.
 #[tokio::test]
 async fn a_guard_by_path_is_not_passed_by_a_long_query() {
     async fn guard(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
@@ -552,7 +552,7 @@ async fn a_guard_by_path_is_not_passed_by_a_long_query() {
         .namespace("/tenant/{id}", guarded());
     let server = serve_config(config).await;
     let base = "/socket.io/?EIO=4&transport=polling&x=";
-    // The longest target there can be, and some that leave room for parts of the names.
+    // The longest possible target, and some that leave room for a part of the name.
     for length in [65_534, 65_530, 65_528, 65_510] {
         let client = Polling::open_with(server.address, &format!("&x={}", "x".repeat(length - base.len()))).await;
         for name in ["/admin", "/tenant/7"] {
@@ -593,7 +593,7 @@ async fn auth_payloads_are_bounded_for_a_connection() {
         client.say(&format!("40{name},{}", auth(401))).await;
         client.expect(&too_much(name)).await;
     }
-    // What was refused does not count, nor what has left.
+    // Neither payloads that were refused nor sockets that have left are counted.
     for _ in 0..10 {
         client.say(&format!("40/b,{}", auth(400))).await;
         client.expect(r#"44/b,{"message":"Forbidden"}"#).await;
@@ -614,7 +614,7 @@ async fn a_reference_to_a_closed_socket_does_not_keep_its_auth() {
         let (gate, seen) = (waiting.clone(), see.clone());
         async move {
             gate.notified().await;
-            // The last one who may ask.
+            // The last handler that may read the payload.
             seen.lock().unwrap().push(socket.handshake().auth::<Value>().unwrap());
         }
     });

@@ -1,4 +1,4 @@
-//! Events: their handlers, extractors, answers and order.
+//! Events: handlers, extractors, answers and order.
 
 use std::{
     borrow::Cow,
@@ -92,7 +92,7 @@ async fn a_pointer_to_a_tuple_is_several_arguments_like_the_tuple() {
         client.expect(r#"42["n",1,"a"]"#).await;
     }
     client.expect(r#"42["n","1"]"#).await;
-    // Of a list of pairs, or an optional one, there is one.
+    // A list of pairs is one argument, and so is an optional pair.
     server.io.emit("n", &Box::new([pair])).unwrap();
     client.expect(r#"42["n",[[1,"a"]]]"#).await;
     server.io.emit("n", &Some(pair)).unwrap();
@@ -140,14 +140,14 @@ async fn binary_arguments_are_taken_from_their_attachments() {
     client.say_binary(b"abc").await;
     client.expect(r#"461-0[{"name":"n","content":{"_placeholder":true,"num":0}}]"#).await;
     client.expect_binary(b"abc").await;
-    // Placeholders are resolved by their number, not by their order.
+    // Placeholders are resolved by their number, not by their position.
     client.say(r#"452-1["swap",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#).await;
     client.say_binary(b"zero").await;
     client.say_binary(b"one").await;
     client.expect(r#"462-1[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#).await;
     client.expect_binary(b"zero").await;
     client.expect_binary(b"one").await;
-    // In an event without attachments a placeholder is an object like any other.
+    // In an event without attachments, a placeholder is an ordinary object.
     client.say(r#"422["plain",{"_placeholder":true,"num":0}]"#).await;
     client.expect(r#"432[{"_placeholder":true,"num":0}]"#).await;
 }
@@ -402,7 +402,7 @@ async fn ten_thousand_events_start_in_order_with_slow_and_fast_handlers_mixed() 
     assert!(started.lock().unwrap().iter().copied().eq(0..EVENTS));
 }
 
-/// Whatever goes past the outbox, and whatever does not fit there.
+/// Covers packets that bypass the outbox and packets that do not fit into it.
 #[tokio::test]
 async fn answers_and_emits_leave_in_the_order_in_which_handlers_spoke() {
     let namespace = Namespace::new()
@@ -434,7 +434,7 @@ async fn answers_and_emits_leave_in_the_order_in_which_handlers_spoke() {
     }
 }
 
-/// The answer finds the outbox empty; nobody else may come too late for the same flight.
+/// The answer finds the outbox empty. An emit by another thread must still be sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_from_another_thread_are_sent_with_an_ack() {
     let (wanted, emitter) = std::sync::mpsc::channel::<(SocketRef, u32)>();
@@ -491,7 +491,7 @@ async fn running_events_of_a_socket_are_limited() {
     gate.notify_one();
     client.expect(r#"44/quiet?,{"message":"Invalid namespace"}"#).await;
     until(|| running.load(Ordering::SeqCst) == 2).await;
-    // The same on long-polling: the POST is answered when its events have started.
+    // Over long-polling, the response to the POST is sent after its events have been started.
     let client = Polling::join(server.address).await;
     let (post, ()) = tokio::join!(client.post("42[\"wait\"]\x1e42[\"wait\"]\x1e42[\"wait\"]"), async {
         until(|| running.load(Ordering::SeqCst) == 4).await;
@@ -522,7 +522,7 @@ async fn the_heartbeat_pauses_while_a_connection_is_not_read() {
     let (mut client, _) = WebSocket::join(server.address, "40").await;
     client.say(r#"420["wait"]"#).await;
     client.say(r#"421["wait"]"#).await;
-    // The pong is not read, but pings go on: if they could not be written, the client would be gone.
+    // The pong is not read, but pings are still sent. If they could not be written, the session would be closed.
     for _ in 0..3 {
         skip(PATIENCE).await;
         client.expect("2").await;
@@ -551,7 +551,7 @@ async fn a_client_that_leaves_while_it_is_not_read_is_noticed() {
     skip(PATIENCE).await;
     client.expect_within(3, "2").await;
     drop(client);
-    // The kernel takes the first ping after that, and refuses one of the next.
+    // The kernel accepts the first ping after that, and rejects one of the next.
     for _ in 0..100 {
         skip(PATIENCE).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -583,7 +583,7 @@ async fn a_closed_socket_releases_the_permits_of_layers() {
     let kept = server.io.socket(&id).unwrap();
     a.say(r#"420["wait"]"#).await;
     a.is_quiet().await;
-    // Waits for the permit, which the first one has: nothing behind it is read.
+    // Waits for the permit that the first event holds: no packet after it is read.
     b.say(r#"420["wait"]"#).await;
     kept.disconnect_all();
     server.has_sockets(1).await;
@@ -731,7 +731,7 @@ async fn an_event_service_that_is_not_ready_stops_the_reading() {
     second.expect("430[]").await;
 }
 
-/// What a handler emits precedes its answer, and answers keep their order, however large they are and whatever is in them.
+/// An event that a handler emits precedes its answer, and answers keep their order, for all sizes and contents.
 #[tokio::test]
 async fn answers_follow_what_was_emitted_before_them() {
     let namespace = Namespace::new()
@@ -771,6 +771,6 @@ async fn answers_follow_what_was_emitted_before_them() {
     client.expect("435[1]").await;
     client.expect("436[0]").await;
     client.expect("41").await;
-    // What it said before it knew that it had left is ignored.
+    // What the client sent before it received the DISCONNECT is ignored.
     client.is_quiet().await;
 }

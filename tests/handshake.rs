@@ -1,4 +1,4 @@
-//! How a session is opened, and which requests are refused how.
+//! How a session is opened, and how requests are refused.
 
 use tower_socketio::{SocketIoConfig, Transport};
 
@@ -129,7 +129,7 @@ async fn unsupported_methods_of_a_session_are_rejected() {
 #[tokio::test]
 async fn a_handshake_with_a_large_head_is_refused() {
     let server = serve_config(SocketIoConfig::new()).await;
-    // What hyper's client adds: `host: localhost`.
+    // The header that hyper's client adds: `host: localhost`.
     let base = SESSION.len() + "host".len() + "localhost".len() + 4;
     let head = |bytes: usize| "x".repeat(bytes - base - "x-large".len() - 4);
     let with = |bytes: usize| {
@@ -147,7 +147,7 @@ async fn a_handshake_with_a_large_head_is_refused() {
     let large = [("x-large", &*head(20_000))];
     assert!(WebSocket::raw(server.address, "/socket.io/?EIO=4&transport=websocket", &large).await.is_err());
     assert_eq!(server.io.stats().connections, 1);
-    // The requests of a session are not kept.
+    // Later requests of a session are not stored.
     let client = Polling::open(server.address).await;
     let reply = send(server.address, Method::POST, &client.target(), &[("x-large", &head(30_000))], "40").await;
     reply.is(200, "ok");
@@ -164,7 +164,7 @@ async fn a_function_that_panics_makes_no_session() {
     assert!(WebSocket::raw(server.address, "/socket.io/?EIO=4&transport=websocket", &[]).await.is_err());
     assert_eq!((server.io.stats().panics, server.io.stats().connections), (2, 0));
     assert_eq!(get(server.address, &format!("{SESSION}&good=1")).await.status, 200);
-    // Nor over a transport of the user's.
+    // The same over a custom transport.
     assert_eq!(Memory::open(&server.io).packet().await, None);
     assert_eq!(server.io.stats().panics, 3);
 }

@@ -1,4 +1,4 @@
-//! Listeners of single sockets.
+//! Listeners on single sockets.
 
 use std::sync::{Arc, Mutex};
 
@@ -185,7 +185,7 @@ async fn malformed_arguments_reach_no_listener() {
     assert_eq!(*heard.lock().unwrap(), 0);
 }
 
-/// A panic in one observer takes the event from none of the others, and does not end the task that emits.
+/// A panic in one observer affects neither the other observers nor the emitting task.
 #[tokio::test]
 async fn a_panic_in_an_observer_is_contained() {
     let io = service(Namespace::new().on_connect(|socket: SocketRef| async move {

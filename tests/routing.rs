@@ -1,4 +1,4 @@
-//! The layer in a stack: what it takes, and what it lets through.
+//! The layer in a stack: which requests it handles, and which it passes on.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ fn config() -> SocketIoConfig {
     SocketIoConfig::new().namespace("/", namespace)
 }
 
-/// Polling, WebSocket and their events work here.
+/// Checks polling, WebSocket and their events.
 async fn works(server: &TestServer) {
     let client = Polling::join(server.address).await;
     client.say(r#"420["echo",1]"#).await;
@@ -78,7 +78,7 @@ async fn a_nested_router_serves_under_its_prefix() {
         (StatusCode::NOT_FOUND, "missing")
     }
     let hello = || Router::new().route("/hello", on_get(|| async { "hello" }));
-    // axum's `nest` hands on only what a route or a fallback of the inner router takes.
+    // axum's `nest` passes on only requests that a route or a fallback of the inner router accepts.
     let layer = SocketIoLayer::new(config());
     let io = layer.io();
     let nested = Router::new().nest("/api", hello().fallback(missing).layer(layer));
@@ -141,7 +141,7 @@ async fn outer_layers_get_the_responses() {
     assert_eq!(client.response.headers()["access-control-allow-origin"], "*");
 }
 
-/// A service that answers at once, to watch what reaches it.
+/// A service that responds at once, and shows which requests reach it.
 #[derive(Clone)]
 struct Inner;
 
@@ -230,10 +230,10 @@ async fn a_service_listens_on_a_port_of_its_own() {
     client.expect("430[1]").await;
     assert!(io.socket(&id).unwrap().handshake().address().is_some());
     assert_eq!(support::get(address, "/elsewhere").await.status, 404);
-    // An address that is taken cannot be listened on.
+    // An address that is in use cannot be bound.
     let error = soon(service.listen(address)).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
-    // The end of the future is the end of the server.
+    // Dropping the future ends the server.
     serving.abort();
     soon(async {
         while TcpListener::bind(address).await.is_err() {

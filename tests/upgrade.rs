@@ -29,7 +29,7 @@ async fn server_with(config: SocketIoConfig) -> TestServer {
     serve_config(config.namespace("/", namespace)).await
 }
 
-/// A WebSocket for a session that is on long-polling.
+/// Opens a WebSocket for a session that uses long-polling.
 async fn probe(client: &Polling) -> WebSocket {
     let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
     WebSocket::raw(client.address, &target, &[]).await.expect("the session may be upgraded")
@@ -112,9 +112,9 @@ async fn a_probe_that_fails_leaves_the_session_as_it_was() {
         client.say(r#"42["echo",1]"#).await;
         client.expect(r#"42["echo",1]"#).await;
     }
-    // And one that is simply abandoned.
+    // One that is dropped without a close frame.
     drop(probe(&client).await);
-    // The server sees the end of the connection a moment later.
+    // The server notices the end of the connection a moment later.
     let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
     let mut websocket = retry(async || WebSocket::raw(client.address, &target, &[]).await.ok()).await;
     websocket.say("2probe").await;
@@ -144,7 +144,7 @@ async fn a_second_websocket_is_refused_while_the_first_one_probes_and_closed_aft
     assert!(WebSocket::raw(server.address, &target, &[]).await.is_err());
     websocket.say("5").await;
     websocket.is_quiet().await;
-    // As Node does. The session does not notice, whatever the second one says.
+    // The response is 101, as with Node.js. The session ignores the second WebSocket, whatever it sends.
     for said in [None, Some("2probe"), Some("5"), Some("1")] {
         let mut second = WebSocket::raw(server.address, &target, &[]).await.expect("it is answered 101");
         if let Some(said) = said {
@@ -153,7 +153,7 @@ async fn a_second_websocket_is_refused_while_the_first_one_probes_and_closed_aft
         second.expect_close().await;
         websocket.is_quiet().await;
     }
-    // So is one that names a session which began with a WebSocket.
+    // The same for a WebSocket that names a session which was opened over WebSocket.
     let (mut first, _) = WebSocket::join(server.address, "40").await;
     let mut second = WebSocket::raw(server.address, &target.replace(&client.sid, &first.sid), &[]).await.unwrap();
     second.expect_close().await;
@@ -242,7 +242,7 @@ async fn a_probe_whose_client_does_not_read_times_out() {
         client.sid
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // Pings, until their pongs fill every buffer; then the probe, which cannot be answered.
+    // Pings fill every buffer with their pongs. Then the probe cannot be answered.
     let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
     ping.extend_from_slice(&[b'x'; 125]);
     let mut flood = ping.repeat(50_000);
@@ -254,7 +254,7 @@ async fn a_probe_whose_client_does_not_read_times_out() {
     again.expect("3probe").await;
 }
 
-/// The POST that goes on after the upgrade is not what carries the connection: emits wake the WebSocket.
+/// A POST that is pending after the upgrade does not carry the connection: emits wake the WebSocket.
 #[tokio::test]
 async fn events_emitted_during_a_post_are_sent_over_the_upgraded_websocket() {
     let gate = Arc::new(Semaphore::new(0));

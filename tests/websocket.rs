@@ -140,7 +140,7 @@ async fn three_pings_are_answered_and_the_fourth_is_not() {
     server.is_empty().await;
 }
 
-/// Sends an opening handshake by hand, and gives the head of the answer.
+/// Sends an opening handshake, and returns the head of the response.
 async fn opening(server: &TestServer, lines: &str) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(format!("{lines}\r\n\r\n").as_bytes()).await.unwrap();
@@ -203,7 +203,7 @@ async fn garbage_after_the_handshake_is_harmless() {
 
 #[tokio::test]
 async fn frames_that_break_the_rules_close_with_the_right_code() {
-    // Unmasked text; a reserved bit; a fragmented ping; text that is no UTF-8, masked with zeros.
+    // Unmasked text, a reserved bit, a fragmented ping, and text that is not UTF-8, masked with zeros.
     for (frame, code) in [
         (&[0x81, 0x01, b'2'][..], 1002u16),
         (&[0xc1, 0x81, 0, 0, 0, 0, b'3'], 1002),
@@ -230,14 +230,14 @@ async fn frames_that_break_the_rules_close_with_the_right_code() {
     }
 }
 
-/// On a slow line, a large message takes longer than the client is given to answer a ping.
+/// On a slow connection, a large message may take longer than the heartbeat allows.
 #[tokio::test(start_paused = true)]
 async fn a_frame_that_arrives_bit_by_bit_is_a_sign_of_life() {
     let (namespace, mut reasons) = echo();
     let config = SocketIoConfig::new().namespace("/", namespace);
     let mut client = WebSocket::open_in_memory(SocketIoService::new(config)).await;
     client.connect("40").await;
-    // Masked with zeros. The ping comes while the frame is under way, and cannot be answered.
+    // Masked with zeros. The ping arrives within the frame, and cannot be answered before its end.
     let text = format!(r#"420["ack","{}"]"#, "x".repeat(1000));
     let [high, low] = (text.len() as u16).to_be_bytes();
     let frame = [&[0x81, 0xfe, high, low, 0, 0, 0, 0], text.as_bytes()].concat();
@@ -271,7 +271,7 @@ async fn a_pong_precedes_responses_to_packets_that_arrived_with_the_ping() {
     }
 }
 
-/// Clients whose WebSocket library keeps the line alive by itself are there, whatever else they do.
+/// A client whose WebSocket library sends pings or pongs is alive, even without packets.
 #[tokio::test(start_paused = true)]
 async fn frames_that_are_not_packets_extend_the_heartbeat() {
     let (namespace, mut reasons) = echo();
@@ -286,6 +286,6 @@ async fn frames_that_are_not_packets_extend_the_heartbeat() {
     }
     assert!(reasons.try_recv().is_err());
     client.expect("2").await;
-    // Nothing more arrives.
+    // No further data arrives.
     assert_eq!(reasons.recv().await, Some(DisconnectReason::PingTimeout));
 }

@@ -20,7 +20,7 @@ use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A token that expires after so many seconds, as the query says; none if it does not.
+/// A token that expires after the number of seconds in the query, or never if there is none.
 async fn token(mut request: Request, next: Next) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let seconds = query.split('&').find_map(|pair| pair.strip_prefix("user="));
@@ -48,7 +48,7 @@ fn expiring(layer: DeadlineLayer) -> Namespace {
     namespace.layer(layer).layer(from_fn(token))
 }
 
-/// Waits until something else than a ping comes, and says how many seconds that took.
+/// Waits for a packet other than a ping, and returns it with the elapsed seconds.
 async fn next(client: &mut Memory) -> (u64, String) {
     let start = tokio::time::Instant::now();
     loop {
@@ -107,7 +107,7 @@ async fn a_handler_moves_the_deadline() {
     tokio::time::advance(Duration::from_secs(9)).await;
     client.say(r#"420["extend",100]"#);
     client.expect("430[true]").await;
-    // Not to an earlier moment, unless it is set.
+    // `extend` never moves the deadline to an earlier time, but `set` does.
     client.say(r#"421["extend",5]"#);
     client.expect("431[true]").await;
     tokio::time::advance(Duration::from_secs(10)).await;
@@ -140,7 +140,7 @@ async fn on_connect_may_set_the_deadline() {
     let mut client = joined(&io, "").await;
     let (seconds, event) = next(&mut client).await;
     assert_eq!(event, r#"2["expired"]"#);
-    // The wall clock does not pause.
+    // The paused clock does not affect the system clock.
     assert!((50..=60).contains(&seconds), "{seconds}");
 }
 
@@ -171,7 +171,7 @@ async fn timers_are_there_for_sockets_with_a_deadline_alone_and_go_with_them() {
     let without = [joined(&io, "").await, joined(&io, "").await];
     let before = tasks();
     let with = joined(&io, "3600").await;
-    // Its connection is a task too.
+    // The connection is a task too.
     assert_eq!(tasks(), before + 2);
     let deadline: DeadlineHandle = kept.lock().unwrap()[2].extensions().get().unwrap();
     assert!(deadline.expires().is_some());
