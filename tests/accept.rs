@@ -1,4 +1,4 @@
-//! Connections over transports of the user's own.
+//! Connections over transports that the user implements.
 
 use std::{
     pin::Pin,
@@ -56,7 +56,7 @@ async fn heartbeats_go_over_it() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_takes_its_sockets_with_it() {
+async fn a_client_that_disconnects_closes_its_sockets() {
     let io = service().io();
     let client = Memory::join(&io).await;
     assert_eq!(io.stats().sockets, 1);
@@ -93,7 +93,7 @@ async fn a_crowd_that_disconnects_one_another_from_handlers_does_not_end_with_th
     assert_eq!(io.stats().sockets, 0);
 }
 
-/// A client that takes no notice of its end: it goes on talking, and perhaps cannot be closed.
+/// A transport that ignores its close: it keeps yielding packets, and its close may never complete.
 struct Deaf {
     packets: Interval,
     said: usize,
@@ -145,7 +145,7 @@ async fn a_client_that_does_not_notice_its_end_is_dropped_after_five_seconds() {
     }
 }
 
-/// A client that says something whenever it is asked, and takes no notice of its end.
+/// A transport that yields a packet at each poll and ignores its close.
 struct Talkative(usize);
 
 impl Stream for Talkative {
@@ -178,9 +178,9 @@ impl Sink<Packet> for Talkative {
     }
 }
 
-/// On one thread: the connection lets others run, while it lives and while it ends.
+/// On one thread, the connection yields to other tasks, both while it is open and while it closes.
 #[tokio::test]
-async fn a_stream_that_is_always_ready_lets_other_tasks_run_and_ends() {
+async fn a_stream_that_is_always_ready_yields_to_other_tasks() {
     let io = service().io();
     let (request, ()) = http::Request::new(()).into_parts();
     let accepting = io.clone();

@@ -1,4 +1,4 @@
-//! Acks that the server waits for.
+//! Acks that the server awaits.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn joined() -> (TestServer, WebSocket, SocketRef) {
 }
 
 #[tokio::test]
-async fn an_answer_is_read_as_the_type_that_was_asked_for() {
+async fn an_ack_is_deserialized_as_the_requested_type() {
     let (_server, mut client, socket) = joined().await;
     let answer = tokio::spawn(socket.emit_with_ack::<(String, Option<u8>)>("ask", &(1, "a")));
     client.expect(r#"420["ask",1,"a"]"#).await;
@@ -66,14 +66,14 @@ async fn the_default_timeout_is_the_configured_one() {
 }
 
 #[tokio::test]
-async fn an_ack_that_nobody_waits_for_leaves_the_table() {
+async fn an_ack_whose_future_is_dropped_leaves_the_table() {
     let (_server, mut client, socket) = joined().await;
     let answer = socket.emit_with_ack::<()>("ask", &());
     assert_eq!(socket.pending_acks(), 1);
     drop(answer);
     assert_eq!(socket.pending_acks(), 0);
     client.expect(r#"420["ask"]"#).await;
-    // Unknown ids, and acks without one, are ignored.
+    // Acks with an unknown id or without one are ignored.
     for packet in ["430[]", "4399[1]", "43[1]"] {
         client.say(packet).await;
     }
@@ -99,7 +99,7 @@ async fn an_ack_that_on_connect_asks_for_comes_after_the_acceptance() {
         let impatient = socket.timeout(Duration::from_millis(10));
         let error: AckError = impatient.emit_with_ack::<()>("in vain", &()).await.unwrap_err();
         assert!(error.to_string().contains("on_connect"), "{error}");
-        // The way to do it.
+        // A spawned task may await the ack.
         let answer = socket.emit_with_ack::<String>("who?", &());
         tokio::spawn(async move { socket.emit("hello", &answer.await.unwrap()).unwrap() });
     }
@@ -113,7 +113,7 @@ async fn an_ack_that_on_connect_asks_for_comes_after_the_acceptance() {
 }
 
 #[tokio::test]
-async fn a_broadcast_collects_answers_and_names_who_did_not_answer() {
+async fn a_broadcast_collects_acks_and_reports_recipients_without_one() {
     let (server, mut a, _) = joined().await;
     let (mut b, id_b) = WebSocket::join(server.address, "40").await;
     let (mut c, id_c) = WebSocket::join(server.address, "40").await;
@@ -143,7 +143,7 @@ async fn a_broadcast_collects_answers_and_names_who_did_not_answer() {
 }
 
 #[tokio::test]
-async fn a_broadcast_to_nobody_has_no_answers() {
+async fn a_broadcast_without_recipients_has_no_acks() {
     let (server, _client, _) = joined().await;
     let answers = soon(server.io.to("nowhere").emit_with_ack::<()>("ask", &()).unwrap().responses()).await;
     assert!(answers.answers.is_empty() && answers.missing.is_empty());
@@ -177,9 +177,9 @@ async fn only_the_first_answer_to_an_ack_is_sent() {
     client.is_quiet().await;
 }
 
-/// The price of back-pressure: what is not read cannot be answered.
+/// The effect of back-pressure: an ack that is not read does not complete its request.
 #[tokio::test(start_paused = true)]
-async fn an_ack_behind_an_event_that_is_held_is_not_read() {
+async fn an_ack_after_a_held_event_is_not_read() {
     let (sender, mut answers) = tokio::sync::mpsc::unbounded_channel();
     let ask = move |socket: SocketRef| {
         let sender = sender.clone();

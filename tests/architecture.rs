@@ -1,4 +1,4 @@
-//! The modules form a hierarchy: each imports only those below it.
+//! The modules form a hierarchy: each module imports only modules below it.
 
 mod graph;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use graph::{Graph, circles};
 
-/// The modules of the crate, from the bottom to the top.
+/// The modules of the crate, from bottom to top.
 const ORDER: &[&str] = &[
     "util",
     "engine",

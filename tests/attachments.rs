@@ -1,4 +1,4 @@
-//! Binary arguments: each attachment is named once, and none is copied without need.
+//! Binary arguments: each attachment is referenced once, and none is copied unnecessarily.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use crate::support::*;
 
 const PLACEHOLDER: &str = r#"{"_placeholder":true,"num":0}"#;
 
-/// Handlers that take all of the arguments, some of them, or none.
+/// Handlers that extract all of the arguments, some of them, or none.
 fn handlers() -> Namespace {
     Namespace::new()
         .on("all", |Data(args): Data<Args>| async move { Ack(args) })
@@ -25,7 +25,7 @@ fn handlers() -> Namespace {
         .with_state(())
 }
 
-/// The same, and why clients leave.
+/// The same namespace, which also reports why clients disconnect.
 fn server() -> (SocketIo, mpsc::UnboundedReceiver<DisconnectReason>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let namespace = handlers().on_disconnect(move |reason: DisconnectReason| {
@@ -75,7 +75,7 @@ async fn an_attachment_is_named_exactly_once() {
             assert_eq!(detail(&mut reasons).await, expected, "{event} {args}");
             while client.packet().await.is_some() {}
         }
-        // An ack, whoever waits for it.
+        // An ack, whether it is awaited or not.
         for id in [0, 7] {
             let client = Memory::join(&io).await;
             let answer = io.sockets()[0].emit_with_ack::<Args>("ask", &());
@@ -101,14 +101,14 @@ async fn a_placeholder_may_be_written_in_any_way() {
         client.expect(&format!("461-0[{PLACEHOLDER}]")).await;
         assert_eq!(client.packet().await, Some(Packet::binary("x")));
     }
-    // Where there are no attachments, there are no placeholders.
+    // Without attachments, an object that looks like a placeholder is an ordinary object.
     client.say(&format!(r#"420["all",{PLACEHOLDER},{PLACEHOLDER}]"#));
     client.expect(&format!("430[{PLACEHOLDER},{PLACEHOLDER}]")).await;
 }
 
-/// Over WebSocket, from a text of a million bytes: an unhandled event, and one of each kind of handler.
+/// Over WebSocket, with a text of one million bytes: an unhandled event, and one event for each kind of handler.
 #[test]
-fn an_attachment_that_is_named_thirty_thousand_times_costs_no_memory() {
+fn an_attachment_that_is_named_thirty_thousand_times_takes_no_memory() {
     let placeholders = vec![PLACEHOLDER; 30_000].join(",");
     let attachment = vec![7; 950_000];
     for event in ["nobody", "none", "first", "all"] {
@@ -124,17 +124,17 @@ fn an_attachment_that_is_named_thirty_thousand_times_costs_no_memory() {
                 server.is_empty().await;
             });
         };
-        // Tables and buffers that are made once.
+        // Allocates the tables and buffers that are made only once.
         play();
         let info = measure(play);
-        // The client has the text twice and the attachment, and so has the server.
+        // The client holds the text twice, and the attachment. So does the server.
         assert!(info.bytes_max < 10_000_000, "{event}: {info:?}");
     }
 }
 
-/// What a handler keeps of a megabyte is that megabyte.
+/// A handler that keeps one megabyte of an event keeps no more than that alive.
 #[test]
-fn binary_is_shared_with_what_arrived() {
+fn binary_shares_the_received_buffer() {
     const SIZE: usize = 900_000;
     let kept: Arc<Mutex<Vec<Value>>> = Arc::default();
     let keep = kept.clone();
@@ -241,7 +241,7 @@ async fn a_vector_of_bytes_takes_binary_and_an_array_of_numbers() {
     client.expect(r#"430["n",5,1,2]"#).await;
     client.say(&format!("420{}", upload("[5]", "null", "[1,2]")));
     client.expect(r#"430["n",5,null,2]"#).await;
-    // What does not fit is told in terms of what was sent.
+    // A type error names the types that were sent.
     for (event, error) in [
         (format!(r#"451-0["array",{PLACEHOLDER}]"#), "invalid length 1"),
         (format!(r#"451-0["struct",{PLACEHOLDER}]"#), "invalid type: byte array, expected struct Upload"),
@@ -251,7 +251,7 @@ async fn a_vector_of_bytes_takes_binary_and_an_array_of_numbers() {
         let answer = client.text().await;
         assert!(answer.contains(error), "{answer}");
     }
-    // Acks that the server waits for.
+    // Acks that the server awaits.
     let socket = io.sockets().remove(0);
     let answer = socket.emit_with_ack::<(Vec<u8>, Option<Vec<u8>>)>("ask", &());
     client.expect(r#"420["ask"]"#).await;

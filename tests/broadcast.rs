@@ -1,4 +1,4 @@
-//! Rooms, and emitting to many.
+//! Rooms, and emits to several sockets.
 
 use std::{
     collections::HashSet,
@@ -14,7 +14,7 @@ use tower_socketio::{EmitReport, Namespace, SocketIoConfig, SocketIoService, Soc
 
 use crate::support::*;
 
-/// A namespace whose clients choose their rooms themselves.
+/// A namespace whose clients choose their own rooms.
 fn rooms() -> Namespace {
     Namespace::new()
         .on("join", |socket: SocketRef, Data(rooms): Data<Vec<String>>| async move { socket.join(rooms) })
@@ -43,7 +43,7 @@ async fn three() -> (TestServer, [(WebSocket, String); 3]) {
 }
 
 #[tokio::test]
-async fn a_sender_is_left_out_unless_it_is_meant() {
+async fn a_broadcast_excludes_its_sender_except_within() {
     let (_server, [(mut a, _), (mut b, _), (mut c, _)]) = three().await;
     a.say(r#"42["join",["x","y"]]"#).await;
     b.say(r#"42["join",["x","y"]]"#).await;
@@ -67,7 +67,7 @@ async fn a_sender_is_left_out_unless_it_is_meant() {
 }
 
 #[tokio::test]
-async fn the_server_emits_to_rooms_ids_and_everyone() {
+async fn the_server_emits_to_rooms_ids_and_all_sockets() {
     let (server, [(mut a, id_a), (mut b, _), (mut c, id_c)]) = three().await;
     let io = &server.io;
     io.socket(&id_a).unwrap().join(["x", "y"]);
@@ -126,7 +126,7 @@ async fn an_empty_list_of_rooms_selects_no_socket() {
         empty.disconnect_sockets(true);
     }
     assert_eq!((io.stats().sockets, io.to("joined").sockets().len()), (3, 0));
-    // One room is enough, and an empty list of exceptions excepts no socket.
+    // One matching room is enough, and an empty list of exceptions excludes no socket.
     io.to(none.clone()).to(&*id_a).emit("one", &()).unwrap();
     a.expect(r#"42["one"]"#).await;
     for everyone in [io.all(), root.all(), socket.all(), socket.volatile().all(), io.except(none.clone())] {
@@ -159,7 +159,7 @@ async fn operators_can_be_kept_and_branch() {
 }
 
 #[tokio::test]
-async fn binary_reaches_everyone_over_every_transport() {
+async fn binary_reaches_all_clients_over_every_transport() {
     let (server, [(mut a, _), (mut b, _), _]) = three().await;
     let polling = Polling::join(server.address).await;
     server.io.emit("bin", &(Bytes::from_static(&[1, 2, 3]), "text")).unwrap();
@@ -188,7 +188,7 @@ async fn namespaces_do_not_hear_each_other() {
 }
 
 #[tokio::test]
-async fn volatile_events_leave_at_once_or_not_at_all() {
+async fn volatile_events_are_sent_at_once_or_dropped() {
     let server = serve_namespace(rooms()).await;
     let client = Polling::join(server.address).await;
     let socket = server.io.sockets()[0].clone();
@@ -218,7 +218,7 @@ async fn volatile_events_leave_at_once_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_encoded_or_is_reserved_reaches_the_caller() {
+async fn errors_of_encoding_and_reserved_names_are_returned() {
     let (server, [(mut a, id), ..]) = three().await;
     let socket = server.io.socket(&id).unwrap();
     let unspeakable = std::collections::HashMap::from([((1, 2), 3)]);
@@ -256,7 +256,7 @@ async fn sockets_are_found_and_fetched() {
 }
 
 #[tokio::test]
-async fn a_broadcast_in_slices_lets_other_tasks_run_and_keeps_the_order_of_its_sender() {
+async fn a_broadcast_in_slices_yields_to_other_tasks_and_keeps_the_order_of_its_sender() {
     let io = SocketIoService::new(SocketIoConfig::new()).io();
     let mut clients = Vec::new();
     for _ in 0..2_500 {

@@ -1,4 +1,4 @@
-//! Where this server differs from Node's on purpose, item by item.
+//! The deliberate differences from the Node.js server, item by item.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ async fn item_4_what_is_refused_is_refused_before_the_101_and_says_why() {
     };
     open("EIO=3", &[]).await.refused(400, 5, "Unsupported protocol version");
     open("EIO=4", &[("origin", "https://bad.example")]).await.refused(403, 4, "Forbidden");
-    // The id that was made is empty.
+    // The function that generates ids returns an empty one.
     open("EIO=4", &[]).await.refused(400, 3, "Bad request");
     open("EIO=4&sid=abc", &[]).await.refused(400, 1, "Session ID unknown");
 }
@@ -74,10 +74,10 @@ async fn item_5_what_does_not_fit_is_not_taken() {
     let slow = Namespace::new().on_connect(async move || waiting.notified().await);
     let config = SocketIoConfig::new().allow_eio3(true).namespace("/slow", slow.with_state(()));
     let server = serve_config(config).await;
-    // A session keeps its revision.
+    // A session keeps its protocol version.
     let client = Polling::join(server.address).await;
     get(server.address, &client.target().replace("EIO=4", "EIO=3")).await.refused(400, 3, "Bad request");
-    // No attachments, an id that is no number, a second CONNECT while the first is decided.
+    // A binary event without attachments, an id that is not a number, and a second CONNECT while the first is pending.
     for packets in [&[r#"450-["a"]"#][..], &[r#"421e3["a"]"#], &["40/slow", "40/slow"]] {
         let (mut client, _) = WebSocket::join(server.address, "40").await;
         for packet in packets {
@@ -129,7 +129,7 @@ async fn item_9_a_recovered_session_is_claimed_once_and_its_predecessor_is_close
     first.say("40");
     let ids = json(&first.text().await);
     let connect = format!("40{}", serde_json::json!({"pid": ids["pid"]}));
-    // The first is still there, half-open; and it has received no event yet.
+    // The first connection is half-open, and has received no event.
     let mut second = Memory::open(&io);
     second.text().await;
     second.say(&connect);
@@ -143,7 +143,7 @@ async fn item_9_a_recovered_session_is_claimed_once_and_its_predecessor_is_close
     assert_ne!(json(&third.text().await)["sid"], ids["sid"]);
 }
 
-// Item 10 is about cluster backends, which do not exist yet.
+// Item 10 is about cluster adapters, none of which exists yet.
 
 #[tokio::test]
 async fn item_11_queues_are_bounded_and_reasons_have_details() {

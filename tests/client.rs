@@ -1,4 +1,4 @@
-//! What stands behind a socket: its client, its connection and its request.
+//! The client, the connection and the request of a socket.
 
 use tower_socketio::{DisconnectReason, Namespace, ProtocolVersion, SocketIoConfig, Transport};
 
@@ -41,7 +41,7 @@ async fn a_client_is_disconnected_from_all_namespaces() {
 }
 
 #[tokio::test]
-async fn a_connection_is_closed_when_what_is_queued_has_been_sent() {
+async fn a_connection_is_closed_after_its_queued_packets() {
     let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
     let namespace = Namespace::new().on_disconnect(move |reason: DisconnectReason| {
         sender.send(reason).unwrap();

@@ -66,7 +66,7 @@ async fn files_are_sent_compressed_or_in_part() {
 }
 
 #[tokio::test]
-async fn nothing_else_is_served() {
+async fn other_files_are_not_served() {
     let server = serve_config(SocketIoConfig::new()).await;
     for file in ["", "socket.io.js.gz", "socket.io.esm.js", "../Cargo.toml", "%2e%2e/Cargo.toml", "socket.io.js/"] {
         fetch(&server, file, &[]).await.refused(400, 0, "Transport unknown");

@@ -1,4 +1,4 @@
-//! Servers that are nodes of a cluster, here of one process.
+//! Servers that are nodes of a cluster within one process.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,7 +12,7 @@ use tower_socketio::{
 
 use crate::support::*;
 
-/// Carries messages from each node to all others, and keeps a record.
+/// Delivers each message to all other nodes, and records it.
 #[derive(Clone, Default)]
 struct Bus {
     nodes: Arc<Mutex<Vec<ClusterNode>>>,
@@ -44,7 +44,7 @@ impl ClusterAdapter for Member {
     }
 }
 
-/// Two servers that know each other.
+/// Two servers in one cluster.
 fn cluster() -> (SocketIo, SocketIo, Bus) {
     cluster_of(SocketIoConfig::new)
 }
@@ -60,7 +60,7 @@ fn cluster_of(config: impl Fn() -> SocketIoConfig) -> (SocketIo, SocketIo, Bus) 
 }
 
 #[tokio::test]
-async fn what_is_for_no_socket_is_not_published() {
+async fn messages_without_recipients_are_not_published() {
     let (a, b, bus) = cluster();
     let _client = Memory::join(&b).await;
     let none = a.to(Vec::<String>::new());
@@ -70,7 +70,7 @@ async fn what_is_for_no_socket_is_not_published() {
     none.sockets_leave("room");
     none.disconnect_sockets(true);
     assert!(bus.record.lock().unwrap().is_empty());
-    // To other nodes, an empty list is everyone.
+    // For the other nodes, an empty list of rooms addresses all sockets.
     a.all().sockets_join("x");
     assert_eq!((bus.record.lock().unwrap().len(), b.to("x").sockets().len()), (1, 1));
 }
@@ -82,11 +82,11 @@ async fn a_broadcast_reaches_the_rooms_of_all_nodes() {
     a.to("room").emit("n", &1).unwrap();
     on_a.expect(r#"42["n",1]"#).await;
     on_b.expect(r#"42["n",1]"#).await;
-    // The sender is left out where it is, and is nowhere else.
+    // The sender is excluded on its own node, where its socket exists.
     a.sockets()[0].to("room").emit("n", &bytes::Bytes::from_static(&[1])).unwrap();
     on_b.expect(r#"451-["n",{"_placeholder":true,"num":0}]"#).await;
     assert_eq!(on_b.packet().await, Some(Packet::binary(&[1u8][..])));
-    // Exceptions hold everywhere; a room of one socket is found wherever it is.
+    // Exceptions apply on all nodes, and the room of a single socket is found on whichever node it is on.
     b.except(a.sockets()[0].id()).emit("n", &2).unwrap();
     on_b.expect(r#"42["n",2]"#).await;
     b.to(a.sockets()[0].id()).emit("n", &3).unwrap();
@@ -118,7 +118,7 @@ async fn sockets_of_other_nodes_join_leave_and_are_disconnected() {
 }
 
 #[tokio::test]
-async fn what_another_node_garbles_reaches_no_client() {
+async fn malformed_messages_of_other_nodes_are_ignored() {
     for config in [SocketIoConfig::new, || SocketIoConfig::new().recovery(Recovery::new())] {
         nothing_garbled_arrives(cluster_of(config)).await;
     }
@@ -171,7 +171,7 @@ async fn a_node_does_not_keep_its_server_alive() {
     let config = SocketIoConfig::new().adapter(third).namespace("/", namespace.with_state(()));
     drop(SocketIoService::new(config));
     assert_eq!(Arc::strong_count(&kept), 1);
-    // What is published reaches those that are there.
+    // A message is delivered to the nodes that exist when it is published.
     let mut on_b = Memory::join(&b).await;
     drop(a);
     b.emit("n", &1).unwrap();
@@ -199,7 +199,7 @@ async fn servers_emit_to_one_another() {
         SocketIoService::new(config).io()
     };
     let nodes = [node(0), node(1), node(2)];
-    // Servers begin to work with their first connection.
+    // A server starts its work with its first connection.
     let clients = [Memory::join(&nodes[0]).await, Memory::join(&nodes[1]).await, Memory::join(&nodes[2]).await];
     nodes[0].server_side_emit("note", &("hi", bytes::Bytes::from_static(&[1]))).unwrap();
     let mut notes = [soon(heard.recv()).await.unwrap(), soon(heard.recv()).await.unwrap()];
@@ -211,7 +211,7 @@ async fn servers_emit_to_one_another() {
     let mut responses = soon(acks.responses()).await;
     responses.answers.sort_unstable();
     assert_eq!((responses.answers, responses.missing), (vec![(0, 1), (2, 1)], 0));
-    // Who panics, or has no handler, does not answer.
+    // A node whose handler panics, or that has none, does not answer.
     let short = Duration::from_millis(100);
     let acks = nodes[1].server_side_emit_with_ack::<(usize, usize)>("place", &8, short).unwrap();
     assert_eq!(soon(acks.responses()).await.missing, 2);
@@ -221,9 +221,9 @@ async fn servers_emit_to_one_another() {
     drop(clients);
 }
 
-/// A server of another kind writes what JavaScript has, and Rust has not.
+/// Servers in other languages may send JSON that JavaScript accepts and serde does not.
 #[tokio::test]
-async fn what_rust_has_no_values_for_is_read_between_servers_too() {
+async fn json_of_other_servers_is_mended() {
     let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let bus = Bus::default();
     let config = SocketIoConfig::new().adapter(Member { bus: bus.clone(), place: 0 }).on_server_side(
@@ -249,7 +249,7 @@ async fn what_rust_has_no_values_for_is_read_between_servers_too() {
     assert_eq!(soon(heard.recv()).await.unwrap(), Ok(("a\u{fffd}".to_owned(), f64::MIN, b"x".to_vec())));
     say(r#"["a",1,{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#);
     assert_eq!(soon(heard.recv()).await.unwrap().unwrap_err(), "illegal attachments: one is named twice");
-    // An event for clients goes to them as it is.
+    // An event for clients is forwarded unchanged.
     message.command = ClusterCommand::Emit {
         packets: vec![Packet::from_text(r#"42["n","\ud83d",1e400]"#).unwrap()],
         volatile: false,
@@ -259,7 +259,7 @@ async fn what_rust_has_no_values_for_is_read_between_servers_too() {
 }
 
 #[tokio::test]
-async fn a_server_that_stands_alone_asks_nobody() {
+async fn a_server_without_a_cluster_gets_no_responses() {
     let io = SocketIoService::new(SocketIoConfig::new()).io();
     io.server_side_emit("note", &()).unwrap();
     let acks = io.server_side_emit_with_ack::<()>("note", &(), Duration::from_secs(60)).unwrap();
@@ -267,7 +267,7 @@ async fn a_server_that_stands_alone_asks_nobody() {
     assert_eq!((responses.answers.len(), responses.missing), (0, 0));
 }
 
-/// What is the adapter's fault costs this node's sockets nothing, nor the task that emits.
+/// An adapter that panics affects neither the sockets of this node nor the emitting task.
 #[tokio::test]
 async fn an_adapter_that_panics_is_counted() {
     struct Broken;
@@ -296,7 +296,7 @@ async fn an_adapter_that_panics_is_counted() {
     assert_eq!(io.stats().panics, 5);
 }
 
-/// A thread without a runtime may wait for the answers of other servers.
+/// A thread without a runtime may await the answers of other servers.
 #[test]
 fn answers_of_other_servers_may_be_awaited_without_a_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -305,7 +305,7 @@ fn answers_of_other_servers_may_be_awaited_without_a_runtime() {
         let acks = a.server_side_emit_with_ack::<()>("nobody listens", &(), Duration::from_millis(10)).unwrap();
         block_on(acks.responses()).missing
     };
-    // No connection has been opened yet: there is nothing that keeps the time.
+    // No connection has been opened yet, so no task keeps the time.
     assert_eq!(ask(), 1);
     let _client = runtime.block_on(Memory::join(&a));
     assert_eq!(ask(), 1);

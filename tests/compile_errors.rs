@@ -1,4 +1,4 @@
-//! What the compiler says of a wrong handler is part of the API.
+//! The compiler's messages for handlers that do not compile are part of the API.
 
 #[test]
 fn mistakes_are_explained() {

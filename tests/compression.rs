@@ -1,4 +1,4 @@
-//! Answers to polls are compressed, if the client can read that.
+//! Responses to polls are compressed if the client accepts that.
 
 use std::io::Read;
 
@@ -10,7 +10,7 @@ use crate::support::*;
 
 const GZIP: &[(&str, &str)] = &[("accept-encoding", "gzip, deflate")];
 
-/// Text that can be compressed, and is longer than the threshold.
+/// Text that compresses well and is longer than the threshold.
 fn text() -> String {
     "compress me ".repeat(200)
 }
@@ -24,7 +24,7 @@ async fn poll(client: &Polling, headers: &[(&str, &str)]) -> Reply {
     send(client.address, Method::GET, &client.target(), headers, "").await
 }
 
-/// Checks that a reply is compressed, and what it says.
+/// Checks that a response is compressed, and checks its text.
 #[track_caller]
 fn is_compressed(reply: &Reply, encoding: &str, expected: &str) {
     assert_eq!((reply.status.as_u16(), reply.header("content-encoding")), (200, Some(encoding)));
@@ -47,7 +47,7 @@ fn is_plain(reply: &Reply, expected: &str) {
 }
 
 #[tokio::test]
-async fn a_long_answer_is_compressed_as_the_client_likes_it() {
+async fn a_long_response_is_compressed_as_the_client_prefers() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::join(server.address).await;
     for (accept, encoding) in [("gzip, deflate", "gzip"), ("gzip;q=0.5, deflate", "deflate"), ("*", "gzip")] {
@@ -70,7 +70,7 @@ async fn an_answer_below_the_threshold_is_not_compressed() {
         let reply = poll(&client, GZIP).await;
         assert_eq!(reply.header("content-encoding").is_some(), compressed, "{length}");
     }
-    // Neither is that of a POST.
+    // The response to a POST is not compressed either.
     let reply = send(client.address, Method::POST, &client.target(), GZIP, "42[\"n\"]").await;
     is_plain(&reply, "ok");
 }
@@ -99,7 +99,7 @@ async fn the_first_answer_is_compressed_too() {
 }
 
 #[tokio::test]
-async fn compress_false_leaves_an_answer_as_it_is() {
+async fn compress_false_disables_compression_of_a_response() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::join(server.address).await;
     let (io, socket) = (&server.io, &server.io.sockets()[0]);
@@ -117,7 +117,7 @@ async fn compress_false_leaves_an_answer_as_it_is() {
     socket.join("room");
     for emit in emits {
         for compress in [false, true] {
-            // A volatile event needs a poll that waits.
+            // A volatile event is sent only if a poll is pending.
             let (reply, ()) = tokio::join!(poll(&client, GZIP), async {
                 until(|| socket.writable()).await;
                 emit(compress);
@@ -159,7 +159,7 @@ async fn attachments_and_acks_carry_the_flag() {
     drop(acks);
 }
 
-/// Gives the other nodes' messages to nobody, and keeps them.
+/// An adapter that delivers nothing, and keeps the messages of its node.
 #[derive(Clone, Default)]
 struct Record(std::sync::Arc<std::sync::Mutex<Vec<ClusterMessage>>>);
 
@@ -175,7 +175,7 @@ impl ClusterAdapter for Record {
 }
 
 #[tokio::test]
-async fn other_nodes_are_told() {
+async fn other_nodes_are_notified() {
     let record = Record::default();
     let server = serve_config(SocketIoConfig::new().adapter(record.clone())).await;
     server.io.compress(false).emit("n", &Bytes::from_static(b"x")).unwrap();

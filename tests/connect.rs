@@ -1,4 +1,4 @@
-//! Who is admitted to a namespace, and what a client is told.
+//! Admission to namespaces, and what the client receives.
 
 use std::{
     net::SocketAddr,
@@ -23,7 +23,7 @@ use tower_socketio::{
 use crate::support::*;
 
 #[tokio::test]
-async fn an_empty_namespace_admits_everyone() {
+async fn a_namespace_without_handlers_accepts_all_clients() {
     let server = serve_config(SocketIoConfig::new().namespace("/a", Namespace::new())).await;
     let (mut client, root) = WebSocket::join(server.address, "40").await;
     let named = client.connect("40/a,").await;
@@ -113,7 +113,7 @@ async fn an_extractor_that_rejects_refuses_the_client() {
     server.is_empty().await;
 }
 
-/// The refusal of a namespace whose `on_connect` answers so.
+/// Returns the refusal by a namespace whose `on_connect` returns this value.
 async fn refusal<R>(answer: impl Fn() -> R + Clone + Send + Sync + 'static) -> Value
 where
     R: IntoResponse + Send + 'static,
@@ -133,7 +133,7 @@ where
 }
 
 #[tokio::test]
-async fn the_answer_becomes_the_refusal() {
+async fn the_response_becomes_the_connect_error() {
     assert_eq!(refusal(|| StatusCode::FORBIDDEN).await, json!({"message": "Forbidden"}));
     assert_eq!(refusal(|| (StatusCode::FORBIDDEN, "no entry")).await, json!({"message": "no entry"}));
     let body = json!({"message": "no entry", "data": {"code": 7}});
@@ -151,7 +151,7 @@ async fn the_answer_becomes_the_refusal() {
 }
 
 #[tokio::test]
-async fn a_panic_in_on_connect_refuses_the_client_and_nothing_else() {
+async fn a_panic_in_on_connect_rejects_only_its_client() {
     async fn joined() {
         panic!("on purpose");
     }
@@ -164,7 +164,7 @@ async fn a_panic_in_on_connect_refuses_the_client_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn connect_comes_first_then_what_was_emitted_meanwhile() {
+async fn connect_precedes_events_emitted_by_on_connect() {
     async fn layer(socket: SocketRef, request: Request, next: Next) -> Response {
         socket.emit("from-layer", &1).unwrap();
         socket.join("from-layer");
@@ -194,7 +194,7 @@ async fn connect_comes_first_then_what_was_emitted_meanwhile() {
 }
 
 #[tokio::test]
-async fn what_a_refused_socket_emitted_and_joined_is_undone() {
+async fn emits_and_joins_of_a_rejected_socket_are_reverted() {
     async fn joined(socket: SocketRef) -> StatusCode {
         socket.emit("hello", &1).unwrap();
         socket.join("room");
@@ -210,7 +210,7 @@ async fn what_a_refused_socket_emitted_and_joined_is_undone() {
 }
 
 #[tokio::test]
-async fn handlers_of_the_disconnection_are_not_called_for_who_was_not_accepted() {
+async fn disconnection_handlers_do_not_run_for_rejected_clients() {
     let (sender, mut calls) = mpsc::unbounded_channel();
     let note = move |what: &'static str| {
         let sender = sender.clone();
@@ -233,7 +233,7 @@ async fn handlers_of_the_disconnection_are_not_called_for_who_was_not_accepted()
 }
 
 #[tokio::test]
-async fn a_slow_admission_holds_the_client_and_lets_others_through() {
+async fn a_slow_on_connect_delays_only_its_client() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let slow = Namespace::new()
@@ -251,7 +251,7 @@ async fn a_slow_admission_holds_the_client_and_lets_others_through() {
 }
 
 #[tokio::test]
-async fn an_admission_ends_with_its_connection() {
+async fn services_are_cancelled_with_their_connection() {
     struct Dropped(mpsc::UnboundedSender<()>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -318,7 +318,7 @@ async fn packets_for_a_namespace_that_is_not_joined_close_the_connection() {
         let mut client = WebSocket::open(server.address).await;
         client.say(packet).await;
         client.expect_close().await;
-        // The same while the admission is under way.
+        // The same while the admission is pending.
         let namespace = Namespace::new().on_connect(std::future::pending::<()>);
         let server = serve_namespace(namespace.with_state(())).await;
         let mut client = WebSocket::open(server.address).await;
@@ -330,7 +330,7 @@ async fn packets_for_a_namespace_that_is_not_joined_close_the_connection() {
 }
 
 #[tokio::test]
-async fn a_violation_on_polling_is_told_by_the_next_poll() {
+async fn a_violation_over_polling_ends_the_next_poll() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::open(server.address).await;
     client.say("42[\"a\"]").await;
@@ -340,7 +340,7 @@ async fn a_violation_on_polling_is_told_by_the_next_poll() {
 }
 
 #[tokio::test]
-async fn a_client_can_leave_a_namespace_and_come_back() {
+async fn a_client_can_leave_a_namespace_and_rejoin() {
     let server = serve_config(SocketIoConfig::new().namespace("/a", Namespace::new())).await;
     let (mut client, first) = WebSocket::join(server.address, "40/a").await;
     client.say("41/a,").await;
@@ -350,7 +350,7 @@ async fn a_client_can_leave_a_namespace_and_come_back() {
 }
 
 #[tokio::test]
-async fn a_layer_that_answers_with_success_by_itself_admits_nobody() {
+async fn a_success_response_of_a_layer_does_not_accept_a_client() {
     async fn short_cut(_: Request, _: Next) -> StatusCode {
         StatusCode::OK
     }
@@ -381,7 +381,7 @@ async fn a_layers_extension_stays_on_the_socket_without_holding_it() {
     client.expect(r#"430["ada"]"#).await;
     drop(client);
     server.is_empty().await;
-    // The layer's own copy, and ours: the socket's are gone.
+    // The layer and this test hold one reference each. Those of the socket have been dropped.
     until(|| Arc::strong_count(&name) == 2).await;
 }
 
@@ -424,7 +424,7 @@ async fn namespaces_of_a_pattern_can_be_kept() {
 }
 
 #[tokio::test]
-async fn a_predicate_serves_what_nothing_else_matches() {
+async fn a_predicate_is_asked_after_names_and_patterns() {
     async fn joined(socket: SocketRef) {
         socket.emit("via", socket.namespace()).unwrap();
     }
@@ -498,7 +498,7 @@ async fn the_handshake_tells_how_a_socket_came_to_be() {
 }
 
 #[tokio::test]
-async fn what_on_connect_emits_may_fill_the_buffer() {
+async fn events_from_on_connect_may_fill_the_buffer() {
     async fn joined(socket: SocketRef) {
         socket.emit("state", &"x".repeat(150_000)).unwrap();
         assert!(socket.emit("more", &"x".repeat(150_000)).is_err());
@@ -528,14 +528,14 @@ async fn a_socket_that_is_disconnected_while_it_is_admitted_is_refused_once() {
     client.is_quiet().await;
     gate.notify_one();
     client.expect(r#"44{"message":"disconnected by the server"}"#).await;
-    // The place is free again.
+    // The namespace may be joined again.
     client.say("40").await;
     gate.notify_one();
     client.expect(r#"44{"message":"disconnected by the server"}"#).await;
     server.has_sockets(0).await;
 }
 
-/// A guard for all namespaces but one, by the path that it sees.
+/// A layer that allows one namespace and rejects all others by their path.
 #[tokio::test]
 async fn a_guard_by_path_is_not_passed_by_a_long_query() {
     async fn guard(request: axum::extract::Request, next: axum::middleware::Next) -> axum::response::Response {
@@ -552,7 +552,7 @@ async fn a_guard_by_path_is_not_passed_by_a_long_query() {
         .namespace("/tenant/{id}", guarded());
     let server = serve_config(config).await;
     let base = "/socket.io/?EIO=4&transport=polling&x=";
-    // The longest target there can be, and some that leave room for parts of the names.
+    // The longest possible target, and some that leave room for a part of the name.
     for length in [65_534, 65_530, 65_528, 65_510] {
         let client = Polling::open_with(server.address, &format!("&x={}", "x".repeat(length - base.len()))).await;
         for name in ["/admin", "/tenant/7"] {
@@ -593,7 +593,7 @@ async fn auth_payloads_are_bounded_for_a_connection() {
         client.say(&format!("40{name},{}", auth(401))).await;
         client.expect(&too_much(name)).await;
     }
-    // What was refused does not count, nor what has left.
+    // Neither payloads that were refused nor sockets that have left are counted.
     for _ in 0..10 {
         client.say(&format!("40/b,{}", auth(400))).await;
         client.expect(r#"44/b,{"message":"Forbidden"}"#).await;
@@ -606,7 +606,7 @@ async fn auth_payloads_are_bounded_for_a_connection() {
 }
 
 #[tokio::test]
-async fn who_keeps_a_socket_that_has_left_does_not_keep_its_auth() {
+async fn a_reference_to_a_closed_socket_does_not_keep_its_auth() {
     let gate = Arc::new(tokio::sync::Notify::new());
     let (waiting, seen) = (gate.clone(), Arc::new(Mutex::new(Vec::new())));
     let see = seen.clone();
@@ -614,7 +614,7 @@ async fn who_keeps_a_socket_that_has_left_does_not_keep_its_auth() {
         let (gate, seen) = (waiting.clone(), see.clone());
         async move {
             gate.notified().await;
-            // The last one who may ask.
+            // The last handler that may read the payload.
             seen.lock().unwrap().push(socket.handshake().auth::<Value>().unwrap());
         }
     });

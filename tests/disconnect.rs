@@ -1,4 +1,4 @@
-//! How sockets leave, and that nothing of them stays.
+//! How sockets leave, and that no state of theirs remains.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,7 +15,7 @@ use tower_socketio::{
 
 use crate::support::*;
 
-/// A namespace that notes the end of its sockets, with their rooms.
+/// A namespace that records the end of its sockets, with their rooms.
 pub fn noting() -> (Namespace, mpsc::UnboundedReceiver<String>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let note = move |what: &'static str| {
@@ -64,7 +64,7 @@ async fn the_server_disconnects_a_socket_from_its_namespace() {
     client.expect("41").await;
     expect(&mut notes, "server namespace disconnect").await;
     client.is_quiet().await;
-    // What it is still asked to do is refused, or does nothing.
+    // Later calls return an error or have no effect.
     assert!(socket.emit("late", &()).unwrap_err().is_disconnected());
     socket.join("room");
     socket.disconnect();
@@ -179,7 +179,7 @@ async fn handlers_that_hang_or_panic_leak_nothing() {
 }
 
 #[tokio::test]
-async fn a_handler_that_disconnects_everyone_from_within_is_harmless() {
+async fn a_disconnection_handler_may_disconnect_all_sockets() {
     let namespace = Namespace::new()
         .on_connect(|socket: SocketRef| async move { socket.join("room") })
         .on_disconnecting(|io: SocketIo| async move { io.to("room").disconnect_sockets(false) })
@@ -217,11 +217,11 @@ fn a_runtime_that_ends_takes_everything_with_it() {
 }
 
 #[test]
-fn a_task_that_was_never_run_leaves_no_session_behind() {
+fn a_task_that_is_dropped_before_its_first_poll_ends_its_session() {
     let service = SocketIoService::new(SocketIoConfig::new());
     let io = service.io();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // The answer is ready before the session's task has been polled, and then the runtime ends.
+    // The response is ready before the session's task is first polled. Then the runtime is dropped.
     let request = Request::get("/socket.io/?EIO=4&transport=polling").body(Body::empty()).unwrap();
     let response = runtime.block_on(service.oneshot(request)).unwrap();
     assert_eq!((response.status(), io.stats().connections), (StatusCode::OK, 1));
@@ -246,7 +246,7 @@ async fn a_websocket_connection_is_one_task() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_is_disconnected_may_come_back_as_soon_as_it_hears_of_it() {
+async fn a_disconnected_client_may_reconnect_at_once() {
     let slow = || async { std::thread::sleep(Duration::from_millis(200)) };
     let server = serve_namespace(Namespace::new().on_disconnecting(slow).with_state(())).await;
     let (mut client, id) = WebSocket::join(server.address, "40").await;
@@ -256,9 +256,9 @@ async fn a_client_that_is_disconnected_may_come_back_as_soon_as_it_hears_of_it()
     client.connect("40").await;
 }
 
-/// Packets that were on their way when the server closed a namespace are ignored: the client could not know.
+/// Packets that were in flight when the server closed a namespace are ignored, because the client could not know of it.
 #[tokio::test]
-async fn what_arrives_for_a_namespace_that_the_server_has_closed_is_ignored() {
+async fn packets_for_a_namespace_that_the_server_has_closed_are_ignored() {
     let server = serve_config(SocketIoConfig::new().namespace("/chat", echo().0).namespace("/", echo().0)).await;
     let mut client = WebSocket::open(server.address).await;
     client.connect("40").await;
@@ -277,7 +277,7 @@ async fn what_arrives_for_a_namespace_that_the_server_has_closed_is_ignored() {
         client.say(r#"421["ack",1]"#).await;
         client.expect("431[1]").await;
     }
-    // It has left by itself: then the rules are as ever.
+    // After the client leaves by itself, such a packet violates the protocol.
     client.connect("40/chat").await;
     client.say("41/chat,").await;
     client.say(r#"42/chat,["echo",1]"#).await;
@@ -296,7 +296,7 @@ async fn text_between_the_attachments_of_an_ignored_packet_breaks_the_rules() {
     client.expect_close().await;
 }
 
-/// A namespace whose `on_connect` joins a room and waits until it is let go.
+/// A namespace whose `on_connect` joins a room and waits for a permit.
 fn waiting() -> (Namespace, Arc<Semaphore>, mpsc::UnboundedReceiver<String>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let gate = Arc::new(Semaphore::new(0));
@@ -320,9 +320,9 @@ fn waiting() -> (Namespace, Arc<Semaphore>, mpsc::UnboundedReceiver<String>) {
     (namespace.with_state(()), gate, receiver)
 }
 
-/// Whatever `on_connect` has told others, the handlers of the disconnection can take back.
+/// The disconnection handlers can undo what `on_connect` has done.
 #[tokio::test]
-async fn who_leaves_while_on_connect_runs_is_told_to_the_handlers_of_the_disconnection() {
+async fn disconnection_handlers_run_for_a_client_that_leaves_during_on_connect() {
     async fn told(notes: &mut mpsc::UnboundedReceiver<String>, reason: &str) {
         assert_eq!(soon(notes.recv()).await.unwrap(), format!("disconnecting {reason} 1"));
         assert_eq!(soon(notes.recv()).await.unwrap(), format!("disconnect {reason} 0"));
@@ -330,27 +330,27 @@ async fn who_leaves_while_on_connect_runs_is_told_to_the_handlers_of_the_disconn
     let (namespace, gate, mut notes) = waiting();
     let config = SocketIoConfig::new().connect_timeout(PATIENCE).namespace("/", namespace);
     let server = serve_config(config).await;
-    // The client goes.
+    // The client closes its connection.
     let mut client = WebSocket::open(server.address).await;
     client.say("40").await;
     server.has_sockets(1).await;
     drop(client);
     told(&mut notes, "transport close").await;
-    // The server disconnects it.
+    // The server disconnects the socket.
     let mut client = WebSocket::open(server.address).await;
     client.say("40").await;
     server.has_sockets(1).await;
     server.io.sockets()[0].disconnect();
     told(&mut notes, "server namespace disconnect").await;
     drop(client);
-    // It takes longer than `connect_timeout`.
+    // `on_connect` exceeds `connect_timeout`.
     let mut client = WebSocket::open(server.address).await;
     client.say("40").await;
     server.has_sockets(1).await;
     skip(PATIENCE).await;
     client.expect_close().await;
     told(&mut notes, "forced close").await;
-    // `on_connect` refuses it: then there is nothing to tell.
+    // `on_connect` refuses the socket: then no handler runs.
     gate.add_permits(1);
     let mut client = WebSocket::open(server.address).await;
     client.say("40").await;
@@ -361,7 +361,7 @@ async fn who_leaves_while_on_connect_runs_is_told_to_the_handlers_of_the_disconn
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_that_cuts_on_connect_off_is_told_to_the_handlers_of_the_disconnection() {
+async fn disconnection_handlers_run_if_a_layer_cancels_on_connect() {
     let (namespace, _gate, mut notes) = waiting();
     let namespace = namespace.layer(tower::timeout::TimeoutLayer::new(Duration::from_secs(1)));
     let io = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace)).io();
@@ -395,17 +395,17 @@ async fn a_socket_that_holds_itself_is_dropped_with_its_connection() {
     drop(client);
     server.is_empty().await;
     until(|| late.extensions().get::<Held>().is_none()).await;
-    // Nor is it kept by what is set when it has gone.
+    // Extensions that are inserted after the end are dropped.
     late.extensions().insert(held);
     assert!(late.extensions().get::<Held>().is_none());
     drop(late);
     assert_eq!(server.io.stats().panics, 0);
-    // The namespace goes with the server, and its sender with it.
+    // The namespace and its sender are dropped with the server.
     drop(server);
     soon(async { while dropped.recv().await.is_some() {} }).await;
 }
 
-/// A layer disconnects it and lets it through: then its extensions come after its end.
+/// The layer disconnects the socket and then calls the inner service, so that the extensions are inserted after its end.
 #[tokio::test]
 async fn a_refused_socket_does_not_hold_itself_either() {
     #[derive(Clone)]
@@ -434,7 +434,7 @@ async fn a_refused_socket_does_not_hold_itself_either() {
     soon(async { while dropped.recv().await.is_some() {} }).await;
 }
 
-/// A server outlives the runtime on which its first clients were: handlers run where the connection is driven.
+/// A server outlives the runtime of its first clients, because handlers run on the runtime that drives their connection.
 #[test]
 fn a_second_runtime_may_follow_the_first() {
     let (sender, mut ends) = mpsc::unbounded_channel();
@@ -460,7 +460,7 @@ fn a_second_runtime_may_follow_the_first() {
             client.disconnect().await;
             assert_eq!(soon(ends.recv()).await, Some(DisconnectReason::ClientNamespaceDisconnect));
         });
-        // From a thread that is in no runtime.
+        // From a thread without a runtime.
         let client = runtime.block_on(TestClient::connect(&io)).unwrap();
         let socket = client.socket().unwrap();
         socket.disconnect();

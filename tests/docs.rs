@@ -1,8 +1,8 @@
-//! What the documents say of the tests.
+//! The documents agree with the tests.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// `module::test`, as the tables write it.
+/// Matches `module::test`, as the tables of the documents write it.
 fn named_tests(document: &str) -> BTreeSet<(String, String)> {
     let is_name = |text: &str| {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -51,7 +51,7 @@ fn every_test_that_a_document_names_exists() {
 #[test]
 fn every_row_of_the_server_api_names_a_test() {
     let document = fs::read_to_string(folder().join("docs/server-api.md")).unwrap();
-    // The table of the options follows later: some do not exist here, and say why.
+    // Skip the table of options below: it gives a reason where an option of Node.js does not exist.
     let members = document.split("## Server").next().unwrap();
     let rows: Vec<&str> = members.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| -")).collect();
     assert!(rows.len() > 30, "{} rows", rows.len());

@@ -1,4 +1,4 @@
-//! Namespaces that exist because somebody asked for them.
+//! Namespaces that are created when a client asks for them.
 
 use std::sync::{Arc, Mutex};
 
@@ -25,7 +25,7 @@ async fn opened(io: &SocketIo) -> Memory {
 }
 
 #[tokio::test]
-async fn a_predicate_may_take_its_time_and_look_at_who_asks() {
+async fn a_predicate_may_be_async_and_read_the_request() {
     let accepts = async |request: NamespaceRequest| {
         tokio::task::yield_now().await;
         let auth: Value = request.auth().unwrap();
@@ -45,11 +45,11 @@ async fn a_predicate_may_take_its_time_and_look_at_who_asks() {
         let name = connect[2..].split(',').next().unwrap();
         client.expect(&format!(r#"44{name},{{"message":"Invalid namespace"}}"#)).await;
     }
-    // That the namespace is there by now does not open it to everyone.
+    // The predicate is asked for each client, even after the namespace exists.
     let mut other = opened(&io).await;
     other.say(r#"40/tenant/1,{"token":"wrong"}"#);
     other.expect(r#"44/tenant/1,{"message":"Invalid namespace"}"#).await;
-    // Whoever was added behind it is asked behind it.
+    // Predicates are asked in the order in which they were added.
     client.say("40/z");
     assert!(client.text().await.starts_with("40/z,{"));
     client.say("41/tenant/1");
@@ -71,12 +71,12 @@ fn waiting() -> (SocketIo, Arc<Semaphore>) {
 }
 
 #[tokio::test]
-async fn clients_that_ask_at_a_time_get_one_namespace() {
+async fn concurrent_connects_create_one_namespace() {
     let (io, permits) = waiting();
     let (mut a, mut b) = (opened(&io).await, opened(&io).await);
     for client in [&mut a, &mut b] {
         client.say("40/x");
-        // The default namespace need not wait for it.
+        // The default namespace does not wait for the predicate.
         client.say("40");
         assert!(client.text().await.starts_with("40{"));
     }
@@ -96,7 +96,7 @@ async fn a_name_that_is_being_asked_for_counts() {
     }
     client.say("40/c");
     client.expect(r#"44/c,{"message":"too many namespaces on this connection"}"#).await;
-    // A second CONNECT for it ends the connection, and that the question.
+    // A second CONNECT for the same namespace closes the connection, which cancels the predicate.
     let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     client.say("40/a");
     assert_eq!(client.packet().await, None);
@@ -123,7 +123,7 @@ async fn a_predicate_that_panics_accepts_nothing() {
 }
 
 #[tokio::test]
-async fn a_hook_hears_of_new_namespaces() {
+async fn a_callback_is_called_for_new_namespaces() {
     let made = Arc::new(Mutex::new(Vec::new()));
     let log = made.clone();
     let config = SocketIoConfig::new().namespace("/room/{id}", namespace()).on_namespace(move |new: &NamespaceRef| {
@@ -163,7 +163,7 @@ async fn all_namespaces_of_a_pattern_are_emitted_to() {
     assert!(io.of_pattern("/hall").is_none());
 }
 
-/// axum's router would take some of these names for something else, or not take them at all.
+/// axum's router would interpret some of these names differently, or reject them.
 #[tokio::test]
 async fn patterns_may_have_odd_names() {
     async fn id(axum::extract::Path(id): axum::extract::Path<String>, socket: SocketRef) {

@@ -1,4 +1,4 @@
-//! Clients of Engine.IO 3: Socket.IO 1.x and 2.x, byte by byte.
+//! Clients of Engine.IO protocol 3 (Socket.IO 1.x and 2.x), byte by byte.
 
 use std::{
     net::SocketAddr,
@@ -29,21 +29,21 @@ async fn server() -> TestServer {
     serve_config(config()).await
 }
 
-/// A client of revision 3 on long-polling.
+/// A client of protocol 3 over long-polling.
 struct Old {
     address: SocketAddr,
     target: String,
     sid: String,
-    /// It is one of 1.0 to 1.3, which gets all as bytes.
+    /// Whether it is a client of 1.0 to 1.3, which receives all packets as bytes.
     takes_bytes: bool,
 }
 
-/// The stamp of clients of 1.0 to 1.3, and that of later ones.
+/// The timestamp that clients of 1.0 to 1.3 send, and that of later clients.
 const STAMP_OF_1_0: &str = "&t=1428941345332-0";
 const YEAST: &str = "&t=PxZ1-_a.0";
 
 impl Old {
-    /// Opens a session, which joins the default namespace by itself.
+    /// Opens a session, which joins the default namespace without a CONNECT.
     async fn join(address: SocketAddr, query: &str) -> Self {
         let client = Self::open(address, query).await;
         client.expect(&["40"]).await;
@@ -66,7 +66,7 @@ impl Old {
         client
     }
 
-    /// The packets of a payload that holds no binary.
+    /// Returns the packets of a payload without binary.
     async fn packets(&self) -> Vec<String> {
         let reply = self.poll().await;
         assert_eq!(reply.status, 200);
@@ -124,7 +124,7 @@ impl Old {
     }
 }
 
-/// A packet in a payload of bytes.
+/// Encodes a packet for a payload of bytes.
 fn framed(marker: u8, data: &[u8]) -> Vec<u8> {
     let mut packet = vec![marker];
     packet.extend(data.len().to_string().bytes().map(|digit| digit - b'0'));
@@ -155,13 +155,13 @@ async fn old_clients_are_refused_unless_they_are_allowed() {
     let target = "/socket.io/?EIO=3&transport=polling";
     get(server.address, target).await.refused(400, 5, "Unsupported protocol version");
     assert!(WebSocket::raw(server.address, "/socket.io/?EIO=3&transport=websocket", &[]).await.is_err());
-    // Neither revision: the protocol's texts want a refusal.
+    // Neither protocol version: the protocol requires an error.
     let server = self::server().await;
     for eio in ["EIO=1&", "EIO=x&", ""] {
         let target = format!("/socket.io/?{eio}transport=polling");
         get(server.address, &target).await.refused(400, 5, "Unsupported protocol version");
     }
-    // The browsers' build of 1.0 says 2, and means 3.
+    // The browser bundle of 1.0 sends 2 but speaks protocol 3.
     assert_eq!(get(server.address, "/socket.io/?EIO=2&transport=polling").await.status, 200);
 }
 
@@ -184,7 +184,7 @@ async fn a_session_joins_the_default_namespace_by_itself() {
     client.expect(&["40"]).await;
     assert_eq!(server.io.sockets()[0].id().as_str(), client.sid);
     assert_eq!(server.io.sockets()[0].handshake().auth::<Value>().unwrap(), json!({}));
-    // So a CONNECT for it is the second.
+    // A CONNECT for it is therefore the second one.
     client.say("2:40").await;
     client.expect(&["6", "1"]).await;
     server.is_empty().await;
@@ -194,7 +194,7 @@ async fn a_session_joins_the_default_namespace_by_itself() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_the_message_or_its_data() {
+async fn a_rejection_is_the_message_or_its_data() {
     async fn refuse(Json(auth): Json<Value>) -> Result<(), (StatusCode, Json<Value>)> {
         match auth["with"].as_str() {
             Some("data") => Err((StatusCode::FORBIDDEN, Json(json!({"message": "no", "data": {"code": 7}})))),
@@ -251,7 +251,7 @@ async fn lengths_over_polling_count_utf_16_code_units() {
     client.expect(&[r#"42["echo","a\u20ac"]"#, r#"42["echo","a\ud83d\ude00"]"#]).await;
 }
 
-/// Clients of 1.0 to 1.3 that can take bytes throw text away.
+/// Clients of 1.0 to 1.3 that support binary ignore text.
 #[tokio::test]
 async fn a_client_of_1_0_to_1_3_gets_bytes() {
     let server = server().await;
@@ -264,7 +264,7 @@ async fn a_client_of_1_0_to_1_3_gets_bytes() {
     let client = Old::join(server.address, STAMP_OF_1_0).await;
     client.say(r#"13:42["echo",12]"#).await;
     client.expect_bytes(&framed(0, br#"42["echo",12]"#)).await;
-    // Unless it cannot.
+    // They receive text if they do not support binary.
     let client = Old::open(server.address, "&b64=1&t=1428941345332-0").await;
     client.poll().await.is(200, "2:40");
     let script = get(server.address, "/socket.io/?EIO=3&transport=polling&j=0&t=1428941345332-0").await;
@@ -301,7 +301,7 @@ async fn text_that_is_not_ascii_is_bytes() {
     client.expect_bytes(&framed(0, "40/été,".as_bytes())).await;
 }
 
-/// Nor can those of 1.4 to 1.7 read long text in browsers.
+/// Clients of 1.4 to 1.7 cannot read long text in browsers.
 #[tokio::test]
 async fn long_text_is_bytes() {
     let server = server().await;
@@ -320,7 +320,7 @@ async fn long_text_is_bytes() {
 async fn clients_that_cannot_take_binary_get_text_and_base64() {
     let server = server().await;
     let client = Old::join(server.address, "&b64=1").await;
-    // As 2.x sends it, and as 1.x does: with each byte of UTF-8 as a character.
+    // As 2.x sends it, and as 1.x does: each byte of the UTF-8 is sent as a character.
     let once = r#"18:42["echo","hé€😀"]"#;
     let twice: String = r#"42["echo","hé€😀"]"#.bytes().map(char::from).collect();
     let twice = format!("{}:{twice}", twice.encode_utf16().count());
@@ -333,14 +333,14 @@ async fn clients_that_cannot_take_binary_get_text_and_base64() {
 }
 
 #[tokio::test]
-async fn binary_goes_both_ways_over_polling() {
+async fn binary_is_sent_in_both_directions_over_polling() {
     let server = server().await;
     let client = Old::join(server.address, "").await;
     let mut payload = framed(0, PLACEHOLDER.as_bytes());
     payload.extend([1, 5, 0xff, 4, 1, 2, 3, 4]);
     client.say_bytes(&payload).await.is(200, "ok");
     client.expect_bytes(&payload).await;
-    // Text may come in the form of bytes too, and binary as base64 among text.
+    // Text may also arrive as bytes, and binary as base64 within text.
     client.say_bytes(&framed(0, r#"42["echo","é"]"#.as_bytes())).await.is(200, "ok");
     client.expect(&[r#"42["echo","\u00e9"]"#]).await;
     client.say(&format!("42:{PLACEHOLDER}10:b4AQIDBA==")).await;
@@ -367,7 +367,7 @@ async fn a_binary_frame_of_a_websocket_begins_with_its_type() {
     let server = server().await;
     let mut client = joined_websocket(server.address, "").await;
     client.say(PLACEHOLDER).await;
-    client.say_binary(&[9, 1]).await; // Means nothing.
+    client.say_binary(&[9, 1]).await; // ignored: the packet has no meaning
     client.say_binary(&[]).await;
     client.say_binary(&[4, 1, 2, 3]).await;
     client.expect(PLACEHOLDER).await;
@@ -383,14 +383,14 @@ async fn a_binary_frame_of_a_websocket_begins_with_its_type() {
     client.expect("b4AQIDBA==").await;
 }
 
-/// Clients of 1.0 decode the UTF-8 of a WebSocket's text twice, and encode it twice.
+/// Clients of 1.0 decode and encode the UTF-8 of WebSocket text twice.
 #[tokio::test]
 async fn text_over_a_websocket_is_escaped_only_for_clients_that_may_decode_it_twice() {
     let server = server().await;
     let once = r#"42["echo","hé€😀"]"#;
     let twice: String = once.bytes().map(char::from).collect();
     let escaped = r#"42["echo","h\u00e9\u20ac\ud83d\ude00"]"#;
-    // The client of 1.0 for Node.js makes its keys from the time, and offers no extension.
+    // The Node.js client of 1.0 derives its key from the time, and offers no extension.
     let target = "/socket.io/?EIO=3&transport=websocket";
     let mut client =
         WebSocket::raw(server.address, target, &[("sec-websocket-key", "MTMtMTQyODk0MTM0NTMzMg==")]).await.unwrap();
@@ -400,7 +400,7 @@ async fn text_over_a_websocket_is_escaped_only_for_clients_that_may_decode_it_tw
     client.expect(r#"42["\u00e9"]"#).await;
     client.say("1").await;
     server.is_empty().await;
-    // Another one is taken for a newer client, until it sends text in the manner of 1.0.
+    // Any other client is treated as a newer one until it sends text as 1.0 does.
     let mut client = joined_websocket(server.address, "").await;
     server.io.emit("é", &()).unwrap();
     client.expect(r#"42["é"]"#).await;
@@ -408,14 +408,14 @@ async fn text_over_a_websocket_is_escaped_only_for_clients_that_may_decode_it_tw
         client.say(text).await;
         client.expect(expected).await;
     }
-    // The browsers' build of 1.0 says 2.
+    // The browser bundle of 1.0 sends 2.
     let target = "/socket.io/?EIO=2&transport=websocket";
     let mut client = WebSocket::raw(server.address, target, &[]).await.unwrap();
     assert!(client.text().await.starts_with("0{"));
     client.expect("40").await;
     client.say(&twice).await;
     client.expect(escaped).await;
-    // After an upgrade, the stamp of the handshake tells.
+    // After an upgrade, the timestamp of the handshake identifies the client.
     for (query, expected) in [(YEAST, r#"42["é"]"#), ("", r#"42["é"]"#), (STAMP_OF_1_0, r#"42["\u00e9"]"#)] {
         let server = self::server().await;
         let client = Old::join(server.address, query).await;
@@ -428,7 +428,7 @@ async fn text_over_a_websocket_is_escaped_only_for_clients_that_may_decode_it_tw
 }
 
 #[tokio::test]
-async fn it_is_the_client_who_pings() {
+async fn the_client_sends_the_pings() {
     let server = server().await;
     let client = Old::join(server.address, "").await;
     client.say("1:2").await;
@@ -498,7 +498,7 @@ async fn the_ends_of_a_session_are_framed() {
     server.is_empty().await;
 }
 
-/// Counts how often it is encoded.
+/// Counts how often it is serialized.
 struct Counted(Arc<AtomicUsize>);
 
 impl Serialize for Counted {
@@ -527,7 +527,7 @@ async fn both_generations_share_rooms_and_a_broadcast_is_encoded_once() {
     polling.expect_bytes(&payload).await;
 }
 
-/// A client that has shown that it encodes once is believed.
+/// A client that has sent text encoded once is treated as one that encodes once.
 #[tokio::test]
 async fn text_that_looks_as_if_it_were_encoded_twice_is_left_alone() {
     let server = server().await;
@@ -542,7 +542,7 @@ async fn text_that_looks_as_if_it_were_encoded_twice_is_left_alone() {
 async fn a_payload_of_many_small_packets_is_read_at_once() {
     let server = server().await;
     let client = Old::join(server.address, "&b64=1").await;
-    // As many as fit: reading them takes time in proportion.
+    // The largest number of packets in a payload. Decoding takes linear time.
     client.say(&"2:6é".repeat(190_000)).await;
     client.say("1:2").await;
     client.poll().await.is(200, "1:3");

@@ -58,7 +58,7 @@ fn sid(open: &str) -> String {
     json(open.trim_start_matches(|c: char| c != '{'))["sid"].as_str().unwrap().to_owned()
 }
 
-/// Opens a session on long-polling, and returns its target.
+/// Opens a session over long-polling, and returns its target.
 async fn open_polling(address: SocketAddr) -> String {
     let reply = get(address, POLLING).await;
     format!("{POLLING}&sid={}", sid(reply.text()))
@@ -70,7 +70,7 @@ async fn open_websocket(address: SocketAddr) -> WebSocket {
     client
 }
 
-/// Sends each message back, and notes what happens.
+/// Echoes each message, and records what happens.
 struct Noting {
     socket: EngineSocket,
     notes: mpsc::UnboundedSender<String>,
@@ -119,7 +119,7 @@ async fn messages_go_both_ways_over_long_polling() {
     post(server.address, &target, "1").await.is(200, "ok");
     expect(&mut notes, "closed transport close None false").await;
     server.is_empty().await;
-    // Other requests belong to the router.
+    // All other requests are passed to the router.
     get(server.address, "/").await.is(200, "page");
     assert_eq!(get(server.address, "/socket.io/?EIO=4&transport=polling").await.status, 404);
     get(server.address, "/engine.io/?EIO=4&transport=pigeon").await.refused(400, 0, "Transport unknown");
@@ -165,10 +165,10 @@ async fn clients_of_revision_3_are_served() {
     let open = get(server.address, target).await;
     let target = format!("{target}&sid={}", sid(open.text()));
     expect(&mut notes, "opened polling true").await;
-    // Nothing else than the handshake has been sent: there is no namespace.
+    // Only the handshake has been sent, because there is no namespace.
     post(server.address, &target, "6:4first7:4second").await.is(200, "ok");
     get(server.address, &target).await.is(200, "6:4first7:4second");
-    // Without binary, clients of 1.x encode and decode the UTF-8 of polled text twice; those of 2.x do not.
+    // Clients of 1.x that do not support binary encode and decode the UTF-8 of polled text twice. Those of 2.x do not.
     let target = "/engine.io/?EIO=3&transport=polling&b64=1";
     let target = format!("{target}&sid={}", sid(get(server.address, target).await.text()));
     let twice: String = "4hé€😀".bytes().map(char::from).collect();
@@ -200,7 +200,7 @@ async fn a_handler_that_panics_ends_its_session_alone() {
     assert_eq!((server.io.panics(), server.io.connections()), (1, 1));
 }
 
-/// Takes messages only while its gate is open.
+/// Accepts messages only while its gate is open.
 struct Gated {
     gate: Arc<Gate>,
     received: mpsc::UnboundedSender<Message>,
@@ -235,7 +235,7 @@ async fn a_handler_that_is_not_ready_slows_its_client_down() {
     };
     let server = serve(EngineIoConfig::new(), handler).await;
     let target = open_polling(server.address).await;
-    // The POST is answered when its messages have been taken.
+    // The response to a POST is sent after its messages have been accepted.
     let posting = tokio::spawn({
         let (address, target) = (server.address, target.clone());
         async move { post(address, &target, "4a\x1e4b").await }
@@ -256,7 +256,7 @@ async fn a_handler_that_is_not_ready_slows_its_client_down() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_client_is_bounded() {
+async fn send_buffers_are_limited() {
     let (sender, mut sockets) = mpsc::unbounded_channel();
     let (handler, _notes) = noting();
     let handler = move |socket: EngineSocket| {
@@ -301,7 +301,7 @@ async fn the_settings_of_the_engine_hold_without_socket_io() {
     assert!(matches!(client.frame().await, Frame::Close(Some(1009))));
 }
 
-/// A client that never says anything.
+/// A client that never sends a packet.
 struct Silent;
 
 impl Stream for Silent {
@@ -359,7 +359,7 @@ async fn an_engine_is_closed_and_drained() {
     get(server.address, POLLING).await.refused(503, 4, "The server is shutting down");
 }
 
-/// What Node calls `bind`.
+/// The equivalent of `bind` in Node.js.
 #[tokio::test]
 async fn socket_io_takes_the_settings_of_an_engine() {
     let engine = EngineIoConfig::new().path("/socket.io").max_payload(1_234).ping_interval(Duration::from_secs(7));

@@ -1,4 +1,4 @@
-//! Events: their handlers, extractors, answers and order.
+//! Events: handlers, extractors, answers and order.
 
 use std::{
     borrow::Cow,
@@ -92,7 +92,7 @@ async fn a_pointer_to_a_tuple_is_several_arguments_like_the_tuple() {
         client.expect(r#"42["n",1,"a"]"#).await;
     }
     client.expect(r#"42["n","1"]"#).await;
-    // Of a list of pairs, or an optional one, there is one.
+    // A list of pairs is one argument, and so is an optional pair.
     server.io.emit("n", &Box::new([pair])).unwrap();
     client.expect(r#"42["n",[[1,"a"]]]"#).await;
     server.io.emit("n", &Some(pair)).unwrap();
@@ -140,14 +140,14 @@ async fn binary_arguments_are_taken_from_their_attachments() {
     client.say_binary(b"abc").await;
     client.expect(r#"461-0[{"name":"n","content":{"_placeholder":true,"num":0}}]"#).await;
     client.expect_binary(b"abc").await;
-    // Placeholders are resolved by their number, not by their order.
+    // Placeholders are resolved by their number, not by their position.
     client.say(r#"452-1["swap",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#).await;
     client.say_binary(b"zero").await;
     client.say_binary(b"one").await;
     client.expect(r#"462-1[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#).await;
     client.expect_binary(b"zero").await;
     client.expect_binary(b"one").await;
-    // In an event without attachments a placeholder is an object like any other.
+    // In an event without attachments, a placeholder is an ordinary object.
     client.say(r#"422["plain",{"_placeholder":true,"num":0}]"#).await;
     client.expect(r#"432[{"_placeholder":true,"num":0}]"#).await;
 }
@@ -205,7 +205,7 @@ async fn every_extractor_extracts() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_changes_no_answer_to_a_rejection() {
+async fn a_callback_that_panics_does_not_change_the_ack_of_a_rejection() {
     let namespace = Namespace::new().on("number", |Data(number): Data<u8>| async move { Ack(number) });
     let config =
         SocketIoConfig::new().namespace("/", namespace).on_rejection(|rejected| panic!("{}", rejected.message()));
@@ -294,7 +294,7 @@ async fn an_ack_is_sent_once() {
 }
 
 #[tokio::test]
-async fn an_ack_may_be_answered_long_after_the_handler() {
+async fn an_ack_may_be_sent_long_after_the_handler() {
     let (sender, mut acks) = mpsc::unbounded_channel();
     let namespace = Namespace::new().on("later", move |ack: AckSender| {
         let sender = sender.clone();
@@ -353,7 +353,7 @@ async fn on_any_sees_every_event_before_its_handler() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_the_event_and_nothing_else() {
+async fn a_panic_in_a_handler_ends_only_its_event() {
     async fn at_once() {
         panic!("on purpose");
     }
@@ -402,7 +402,7 @@ async fn ten_thousand_events_start_in_order_with_slow_and_fast_handlers_mixed() 
     assert!(started.lock().unwrap().iter().copied().eq(0..EVENTS));
 }
 
-/// Whatever goes past the outbox, and whatever does not fit there.
+/// Covers packets that bypass the outbox and packets that do not fit into it.
 #[tokio::test]
 async fn answers_and_emits_leave_in_the_order_in_which_handlers_spoke() {
     let namespace = Namespace::new()
@@ -434,9 +434,9 @@ async fn answers_and_emits_leave_in_the_order_in_which_handlers_spoke() {
     }
 }
 
-/// The answer finds the outbox empty; nobody else may come too late for the same flight.
+/// The answer finds the outbox empty. An emit by another thread must still be sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_thread_emits_beside_an_answer_is_sent_too() {
+async fn events_from_another_thread_are_sent_with_an_ack() {
     let (wanted, emitter) = std::sync::mpsc::channel::<(SocketRef, u32)>();
     let emitter = std::thread::spawn(move || {
         for (socket, number) in emitter {
@@ -465,7 +465,7 @@ async fn what_another_thread_emits_beside_an_answer_is_sent_too() {
 }
 
 #[tokio::test]
-async fn at_most_so_many_events_of_a_socket_are_under_way() {
+async fn running_events_of_a_socket_are_limited() {
     let gate = Arc::new(Notify::new());
     let running = Arc::new(AtomicUsize::new(0));
     let (waiting, count) = (gate.clone(), running.clone());
@@ -491,7 +491,7 @@ async fn at_most_so_many_events_of_a_socket_are_under_way() {
     gate.notify_one();
     client.expect(r#"44/quiet?,{"message":"Invalid namespace"}"#).await;
     until(|| running.load(Ordering::SeqCst) == 2).await;
-    // The same on long-polling: the POST is answered when its events have started.
+    // Over long-polling, the response to the POST is sent after its events have been started.
     let client = Polling::join(server.address).await;
     let (post, ()) = tokio::join!(client.post("42[\"wait\"]\x1e42[\"wait\"]\x1e42[\"wait\"]"), async {
         until(|| running.load(Ordering::SeqCst) == 4).await;
@@ -503,7 +503,7 @@ async fn at_most_so_many_events_of_a_socket_are_under_way() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_not_read_is_not_a_silent_one() {
+async fn the_heartbeat_pauses_while_a_connection_is_not_read() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let namespace = Namespace::new().on("wait", move || {
@@ -522,7 +522,7 @@ async fn a_connection_that_is_not_read_is_not_a_silent_one() {
     let (mut client, _) = WebSocket::join(server.address, "40").await;
     client.say(r#"420["wait"]"#).await;
     client.say(r#"421["wait"]"#).await;
-    // The pong is not read, but pings go on: if they could not be written, the client would be gone.
+    // The pong is not read, but pings are still sent. If they could not be written, the session would be closed.
     for _ in 0..3 {
         skip(PATIENCE).await;
         client.expect("2").await;
@@ -551,7 +551,7 @@ async fn a_client_that_leaves_while_it_is_not_read_is_noticed() {
     skip(PATIENCE).await;
     client.expect_within(3, "2").await;
     drop(client);
-    // The kernel takes the first ping after that, and refuses one of the next.
+    // The kernel accepts the first ping after that, and rejects one of the next.
     for _ in 0..100 {
         skip(PATIENCE).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -563,7 +563,7 @@ async fn a_client_that_leaves_while_it_is_not_read_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_gone_keeps_no_permit_of_a_layer() {
+async fn a_closed_socket_releases_the_permits_of_layers() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let namespace = Namespace::new()
@@ -583,7 +583,7 @@ async fn a_socket_that_is_gone_keeps_no_permit_of_a_layer() {
     let kept = server.io.socket(&id).unwrap();
     a.say(r#"420["wait"]"#).await;
     a.is_quiet().await;
-    // Waits for the permit, which the first one has: nothing behind it is read.
+    // Waits for the permit that the first event holds: no packet after it is read.
     b.say(r#"420["wait"]"#).await;
     kept.disconnect_all();
     server.has_sockets(1).await;
@@ -595,7 +595,7 @@ async fn a_socket_that_is_gone_keeps_no_permit_of_a_layer() {
 }
 
 #[tokio::test]
-async fn a_panic_of_a_layer_ends_the_event_and_nothing_else() {
+async fn a_panic_in_a_layer_ends_only_its_event() {
     #[derive(Clone)]
     struct NeverReady<S>(S);
     impl<S: tower::Service<EventRequest>> tower::Service<EventRequest> for NeverReady<S> {
@@ -631,7 +631,7 @@ async fn a_panic_of_a_layer_ends_the_event_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_handler_of_all_events_holds_up_no_answer_and_breaks_none() {
+async fn on_any_neither_delays_nor_breaks_responses() {
     let namespace = Namespace::new()
         .on_any(|EventName(name): EventName| async move {
             assert_eq!(name, "hang", "on purpose");
@@ -775,7 +775,7 @@ async fn a_layer_that_panics_as_it_is_dropped_ends_its_event_alone() {
     assert_eq!(server.io.stats().panics, 1);
 }
 
-/// What a handler emits precedes its answer, and answers keep their order, however large they are and whatever is in them.
+/// An event that a handler emits precedes its answer, and answers keep their order, for all sizes and contents.
 #[tokio::test]
 async fn answers_follow_what_was_emitted_before_them() {
     let namespace = Namespace::new()
@@ -815,6 +815,6 @@ async fn answers_follow_what_was_emitted_before_them() {
     client.expect("435[1]").await;
     client.expect("436[0]").await;
     client.expect("41").await;
-    // What it said before it knew that it had left is ignored.
+    // What the client sent before it received the DISCONNECT is ignored.
     client.is_quiet().await;
 }

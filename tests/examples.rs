@@ -1,4 +1,4 @@
-//! The examples, run as a user would run them.
+//! Runs the examples as a user would.
 
 use hyper::Method;
 use serde_json::{Value, json as value};
@@ -73,7 +73,7 @@ async fn chat() {
 #[cfg(feature = "typed")]
 #[tokio::test]
 async fn typed_events() {
-    // What the client imports is what the server prints: `cargo run -p example-typed-events -- --export`.
+    // The file that the client imports is the output of `cargo run -p example-typed-events -- --export`.
     assert_eq!(
         Example::output("typed-events", &["--export"]).await,
         include_str!("../examples/typed-events/events.ts")
@@ -92,7 +92,7 @@ async fn typed_events() {
     client.expect("439[7]").await;
 }
 
-/// Joins as a user; gives what the client is told first: its session, and who is there.
+/// Joins as a user. Returns the session and the list of users that the client receives first.
 async fn visit(example: &Example, auth: Value) -> (WebSocket, Value, Value) {
     let (mut client, _) = WebSocket::join(example.address, &format!("40{auth}")).await;
     let session = json(&client.text().await);
@@ -121,11 +121,11 @@ async fn private_messaging() {
     };
     let presence = |text: String| json(&text);
     assert_eq!(presence(ada.text().await), json(&is("Grace", grace_id, true)));
-    // A second tab, by the session: the same user, whom nobody is told of again.
+    // A second tab joins with the session: it is the same user, and other users are not notified again.
     let (mut tab, again, _) = visit(&example, value!({"session": grace_session["session"]})).await;
     assert_eq!(again, grace_session);
 
-    // A message reaches every tab of the recipient's, and the other tabs of the sender's.
+    // A message reaches all tabs of the recipient, and the sender's other tabs.
     ada.say(&format!("420{}", value!(["message", grace_id, "hi"]))).await;
     ada.expect("430[true]").await;
     let hi = value!(["message", {"from": ada_id, "to": grace_id, "text": "hi"}]);
@@ -140,7 +140,7 @@ async fn private_messaging() {
         ada.expect(&format!("432{}", value!([{"error": {"message": error}}]))).await;
     }
 
-    // Grace is away when her last tab is closed; what is sent to her then waits for her.
+    // The user is away after the last tab closes. Messages that are sent meanwhile are stored.
     drop(grace);
     tab.is_quiet().await;
     drop(tab);
@@ -157,7 +157,7 @@ async fn private_messaging() {
         assert_eq!(json(&grace.text().await), kept);
     }
     assert_eq!(presence(ada.text().await), json(&is("Grace", grace_id, true)));
-    // Once.
+    // They are delivered once.
     let (mut tab, ..) = visit(&example, value!({"session": grace_session["session"]})).await;
     tab.is_quiet().await;
 }
@@ -174,7 +174,7 @@ async fn recovery() {
     let first = json(&client.text().await);
     assert_eq!(first[0], "tick");
     drop(client);
-    // Somebody who is there sees two ticks that the other one misses.
+    // A client that stays connected receives two ticks that the other one misses.
     let (mut other, _) = WebSocket::join(example.address, "40").await;
     assert!(example.line().await.ends_with("recovered: false"));
     let missed = [json(&other.text().await), json(&other.text().await)];
@@ -182,7 +182,7 @@ async fn recovery() {
     client.say(&format!("40{}", value!({"pid": ids["pid"], "offset": first[2]}))).await;
     assert_eq!(json(&client.text().await), ids);
     assert_eq!(example.line().await, printed(true));
-    // What it missed, in its order, and at least one tick that it did not miss.
+    // The recovered client receives the missed ticks in order, and then at least one new tick.
     let last_missed = missed[1][1].as_u64().unwrap();
     for expected in first[1].as_u64().unwrap() + 1..=last_missed + 1 {
         assert_eq!(json(&client.text().await)[1], expected);

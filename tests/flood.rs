@@ -1,4 +1,4 @@
-//! Many handshakes, and clients that take room and do nothing with it.
+//! Many handshakes, and clients that occupy resources without using them.
 
 use std::{
     future::poll_fn,
@@ -37,7 +37,7 @@ async fn open_sessions(address: SocketAddr, sessions: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_handshakes_over_eight_connections_lock_nobody_out() {
+async fn ten_thousand_handshakes_over_eight_connections_do_not_lock_clients_out() {
     let server = serve_config(SocketIoConfig::new()).await;
     let floods: Vec<_> = (0..8).map(|_| tokio::spawn(open_sessions(server.address, 1_250))).collect();
     for flood in floods {
@@ -47,7 +47,7 @@ async fn ten_thousand_handshakes_over_eight_connections_lock_nobody_out() {
     let client = Polling::join(server.address).await;
     let (mut websocket, _) = WebSocket::join(server.address, "40").await;
     websocket.is_quiet().await;
-    // More of them push one another out, and nobody who has joined.
+    // Further idle sessions evict one another, but no session that has joined a namespace.
     open_sessions(server.address, 100).await;
     until(|| server.io.stats().connections == 10_002).await;
     client.say("40/quiet?").await;
@@ -56,7 +56,7 @@ async fn ten_thousand_handshakes_over_eight_connections_lock_nobody_out() {
 }
 
 #[tokio::test]
-async fn the_oldest_session_without_a_namespace_makes_room_for_a_new_one() {
+async fn the_oldest_session_without_a_namespace_is_closed_for_a_new_one() {
     let server = serve_config(SocketIoConfig::new().max_idle_sessions(2)).await;
     let oldest = Polling::open(server.address).await;
     let joined = Polling::join(server.address).await;
@@ -71,7 +71,7 @@ async fn the_oldest_session_without_a_namespace_makes_room_for_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_poll_of_a_session_that_makes_room_is_answered_with_a_close() {
+async fn the_poll_of_an_evicted_session_gets_a_close() {
     let service = SocketIoService::new(SocketIoConfig::new().max_idle_sessions(1));
     let get = |target: &str| service.clone().oneshot(Request::get(target).body(Body::default()).unwrap());
     let text = async |response: hyper::Response<_>| {
@@ -88,7 +88,7 @@ async fn a_poll_of_a_session_that_makes_room_is_answered_with_a_close() {
 }
 
 #[tokio::test]
-async fn websockets_that_never_join_lock_nobody_out() {
+async fn websockets_that_never_join_do_not_lock_clients_out() {
     let server = serve_config(SocketIoConfig::new().max_idle_sessions(100)).await;
     let mut idle = Vec::new();
     for _ in 0..300 {
@@ -96,7 +96,7 @@ async fn websockets_that_never_join_lock_nobody_out() {
     }
     let (mut client, _) = WebSocket::join(server.address, "40").await;
     client.is_quiet().await;
-    // One place was the client's before it joined.
+    // The client was one of the idle sessions before it joined.
     until(|| server.io.stats().connections == 100).await;
     for mut evicted in idle.drain(..201) {
         evicted.expect_close().await;
@@ -108,7 +108,7 @@ async fn websockets_that_never_join_lock_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_transport_of_the_users_makes_room_too() {
+async fn a_custom_transport_counts_as_an_idle_session() {
     let io = SocketIoService::new(SocketIoConfig::new().max_idle_sessions(1)).io();
     let mut first = Memory::open(&io);
     assert!(first.text().await.starts_with("0{"));
@@ -119,7 +119,7 @@ async fn a_transport_of_the_users_makes_room_too() {
     assert!(second.text().await.starts_with("40{"));
 }
 
-/// What has been given back is not pushed out a second time.
+/// A place that was released is not evicted a second time.
 #[tokio::test]
 async fn a_place_that_was_left_is_free() {
     let server = serve_config(SocketIoConfig::new().max_idle_sessions(2)).await;
@@ -139,9 +139,9 @@ async fn a_place_that_was_left_is_free() {
     }
 }
 
-/// A session that joins nothing goes when its time is up, and not half a minute later.
+/// A session that joins no namespace is closed at the timeout, not at the next ping.
 #[tokio::test]
-async fn a_session_that_joins_nothing_goes_after_the_connect_timeout() {
+async fn a_session_without_a_namespace_is_closed_after_the_connect_timeout() {
     let server = serve_config(SocketIoConfig::new().connect_timeout(Duration::from_millis(100))).await;
     let _polling = Polling::open(server.address).await;
     let mut websocket = WebSocket::open(server.address).await;
@@ -172,7 +172,7 @@ async fn one_address_pushes_out_its_own_sessions_alone() {
     for stays in [&other, &last] {
         stays.say("40").await;
     }
-    // Those of one IPv6 network are one host's.
+    // Addresses within one IPv6 network count as one host.
     for last in 1..20 {
         let _ = open(&format!("[2001:db8::{last}]:4711")).await;
     }
@@ -180,13 +180,13 @@ async fn one_address_pushes_out_its_own_sessions_alone() {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_sessions_and_no_more() {
+async fn sessions_are_limited_for_each_address() {
     let server = serve_config(SocketIoConfig::new().max_sessions_per_address(2)).await;
     let first = Polling::join(server.address).await;
     let (mut second, _) = WebSocket::join(server.address, "40").await;
     get(server.address, SESSION).await.refused(429, 4, "Too many sessions from this address");
     assert!(WebSocket::raw(server.address, "/socket.io/?EIO=4&transport=websocket", &[]).await.is_err());
-    // Also if somebody holds on to its socket.
+    // The session ends even if a task holds its socket.
     let held = server.io.sockets();
     first.say("1").await;
     let _third = retry(async || (get(server.address, SESSION).await.status == 200).then_some(())).await;
@@ -238,7 +238,7 @@ async fn a_connection_has_its_share_of_dynamic_namespaces() {
         client.say(&format!("40{name}")).await;
         client.expect(&format!(r#"44{name},{{"message":"too many dynamic namespaces on this connection"}}"#)).await;
     }
-    // Those that always exist do not count, and those that were left no longer do.
+    // Namespaces that were registered by name do not count, nor do those that the client has left.
     client.connect("40/exact").await;
     client.say("41/asked/1").await;
     client.connect("40/room/2").await;
@@ -260,10 +260,10 @@ async fn namespaces_that_are_kept_without_sockets_make_room() {
     client.connect("40/room/5").await;
     let exists = |number: u8| server.io.of(&format!("/room/{number}")).is_some();
     assert!((0..6).all(exists));
-    // The one that has been empty for the longest time goes first.
+    // The namespace that has been empty for the longest time is removed first.
     client.connect("40/room/6").await;
     assert!(!exists(2) && exists(1));
-    // One that is joined again is empty no longer.
+    // A namespace that is joined again is no longer empty.
     client.connect("40/room/1").await;
     client.say("40/room/7").await;
     client.expect(r#"44/room/7,{"message":"too many namespaces on this server"}"#).await;
@@ -285,13 +285,13 @@ async fn namespaces_of_clients_that_may_come_back_make_room() {
     let (mut client, _) = WebSocket::join(server.address, "40/room/mine").await;
     assert!(server.io.of("/room/0").is_none() && server.io.of("/room/1").is_some());
     client.is_quiet().await;
-    // Nothing is left of it, its clock neither.
+    // Neither its state nor its timer remains.
     drop(client);
     server.has_sockets(0).await;
     until(|| tokio::runtime::Handle::current().metrics().num_alive_tasks() <= tasks).await;
 }
 
-/// Lets the tasks run that are ready now. (`tokio::task::yield_now` lets the runtime look for input first.)
+/// Runs the tasks that are ready now. (`tokio::task::yield_now` polls the driver first.)
 async fn turn() {
     let mut is_over = false;
     poll_fn(|cx| {
@@ -304,7 +304,7 @@ async fn turn() {
     .await;
 }
 
-/// Counts the events that a handler gets, and the most of them between two turns of another task of the same thread. The handler emits a
+/// Counts the events that a handler receives, and the most of them between two polls of another task on the same thread. The handler emits a
 /// text of `reply` bytes, if that is not 0.
 async fn most_between_two_turns(events: usize, reply: usize, flood: impl AsyncFnOnce(SocketAddr)) -> usize {
     let handled = Arc::new(AtomicUsize::new(0));
@@ -347,7 +347,7 @@ async fn send_at_once(client: &mut WebSocket, message: &str, times: usize) {
 }
 
 #[tokio::test]
-async fn a_flood_of_events_over_websocket_lets_others_have_their_turn() {
+async fn a_flood_of_events_over_websocket_does_not_delay_others() {
     let most = most_between_two_turns(EVENTS, 0, async |address| {
         let (mut client, _) = WebSocket::join(address, "40").await;
         send_at_once(&mut client, r#"42["n"]"#, EVENTS).await;
@@ -381,7 +381,7 @@ async fn events_that_lead_to_much_have_a_turn_for_each() {
 }
 
 #[tokio::test]
-async fn a_post_of_many_events_lets_others_have_their_turn() {
+async fn a_post_of_many_events_does_not_delay_others() {
     let most = most_between_two_turns(EVENTS, 0, async |address| {
         let client = Polling::join(address).await;
         client.say(&vec![r#"42["n"]"#; EVENTS].join("\x1e")).await;

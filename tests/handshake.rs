@@ -1,4 +1,4 @@
-//! How a session is opened, and which requests are refused how.
+//! How a session is opened, and how requests are refused.
 
 use tower_socketio::{SocketIoConfig, Transport};
 
@@ -70,7 +70,7 @@ async fn an_empty_sid_opens_a_session_and_the_last_of_two_parameters_counts() {
 }
 
 #[tokio::test]
-async fn any_path_beneath_the_prefix_is_ours_and_nothing_else_is() {
+async fn all_paths_under_the_prefix_are_served_and_no_others() {
     let server = serve_config(SocketIoConfig::new()).await;
     assert_eq!(get(server.address, "/socket.io/foo/bar/?EIO=4&transport=polling").await.status, 200);
     for target in ["/socket.io?EIO=4&transport=polling", "/socket.iox/?EIO=4&transport=polling", "/Socket.io/"] {
@@ -115,7 +115,7 @@ async fn a_transport_that_is_switched_off_is_unknown() {
 }
 
 #[tokio::test]
-async fn what_a_session_cannot_do_is_said() {
+async fn unsupported_methods_of_a_session_are_rejected() {
     let server = serve_config(SocketIoConfig::new()).await;
     let client = Polling::join(server.address).await;
     for method in [Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
@@ -129,7 +129,7 @@ async fn what_a_session_cannot_do_is_said() {
 #[tokio::test]
 async fn a_handshake_with_a_large_head_is_refused() {
     let server = serve_config(SocketIoConfig::new()).await;
-    // What hyper's client adds: `host: localhost`.
+    // The header that hyper's client adds: `host: localhost`.
     let base = SESSION.len() + "host".len() + "localhost".len() + 4;
     let head = |bytes: usize| "x".repeat(bytes - base - "x-large".len() - 4);
     let with = |bytes: usize| {
@@ -147,7 +147,7 @@ async fn a_handshake_with_a_large_head_is_refused() {
     let large = [("x-large", &*head(20_000))];
     assert!(WebSocket::raw(server.address, "/socket.io/?EIO=4&transport=websocket", &large).await.is_err());
     assert_eq!(server.io.stats().connections, 1);
-    // The requests of a session are not kept.
+    // Later requests of a session are not stored.
     let client = Polling::open(server.address).await;
     let reply = send(server.address, Method::POST, &client.target(), &[("x-large", &head(30_000))], "40").await;
     reply.is(200, "ok");
@@ -164,7 +164,7 @@ async fn a_function_that_panics_makes_no_session() {
     assert!(WebSocket::raw(server.address, "/socket.io/?EIO=4&transport=websocket", &[]).await.is_err());
     assert_eq!((server.io.stats().panics, server.io.stats().connections), (2, 0));
     assert_eq!(get(server.address, &format!("{SESSION}&good=1")).await.status, 200);
-    // Nor over a transport of the user's.
+    // The same over a custom transport.
     assert_eq!(Memory::open(&server.io).packet().await, None);
     assert_eq!(server.io.stats().panics, 3);
 }

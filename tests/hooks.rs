@@ -1,4 +1,4 @@
-//! User code that hears of the HTTP exchanges beneath connections.
+//! Callbacks that observe the HTTP exchanges of connections.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::support::*;
 const SESSION: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// What hooks have been told.
+/// The calls that the hooks have received.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -23,7 +23,7 @@ impl Told {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
-    /// A hook that notes a request, and puts a header on the response.
+    /// A hook that records a request, and inserts a header into the response.
     fn headers(&self, name: &'static str) -> impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static {
         let told = self.clone();
         move |headers, request| {
@@ -47,7 +47,7 @@ fn refusals(config: SocketIoConfig) -> (SocketIoConfig, Told) {
 }
 
 #[tokio::test]
-async fn on_connection_error_hears_of_each_refused_request() {
+async fn on_connection_error_is_called_for_each_rejected_request() {
     let config = SocketIoConfig::new()
         .origins("https://good.example")
         .generate_id(|request| request.headers.get("x-id").map_or("taken", |id| id.to_str().unwrap()).to_owned());
@@ -97,7 +97,7 @@ async fn on_connection_error_hears_of_each_refused_request() {
         assert!(!reply.status.is_success());
         assert_eq!(told.take(), [expected]);
     }
-    // What a session does wrong is no refused request, and what goes well is none.
+    // Neither an error within a session nor a successful request is a refused handshake.
     let target = "/socket.io/?EIO=4&transport=polling&sid=taken";
     post(server.address, target, "garbage").await.refused(400, 3, "Bad request");
     assert_eq!(get(server.address, SESSION).await.status, 200);
@@ -105,7 +105,7 @@ async fn on_connection_error_hears_of_each_refused_request() {
 }
 
 #[tokio::test]
-async fn on_connection_error_hears_of_limits_and_of_upgrades() {
+async fn on_connection_error_is_called_for_limits_and_upgrades() {
     let config = SocketIoConfig::new().max_sessions_per_address(1).max_head_bytes(1000).allow_upgrades(false);
     let (config, told) = refusals(config);
     let server = serve_config(config).await;
@@ -150,7 +150,7 @@ async fn on_headers_sees_every_successful_answer_and_on_initial_headers_the_firs
     assert_eq!(has(websocket.response.headers()), (true, true));
     assert_eq!(told.take(), ["x-first GET 5", "x-each GET 5"]);
 
-    // Errors are not meant.
+    // Responses with an error are not passed to the hook.
     for (method, target) in [(Method::GET, "/socket.io/"), (Method::PUT, &*target), (Method::POST, &*target)] {
         let reply = send(server.address, method, target, &[("x-request", "6")], "garbage").await;
         assert_eq!((reply.status.is_success(), has(&reply.headers)), (false, (false, false)));
@@ -159,8 +159,8 @@ async fn on_headers_sees_every_successful_answer_and_on_initial_headers_the_firs
 }
 
 #[tokio::test]
-async fn cookies_of_hooks_stand_behind_the_sessions() {
-    // Whether they are appended or set.
+async fn cookies_of_callbacks_follow_that_of_the_session() {
+    // Whether the hook appends or inserts them.
     let config = SocketIoConfig::new()
         .cookie(SessionCookie::new("io"))
         .generate_id(|_| "id".into())
@@ -200,7 +200,7 @@ async fn hooks_may_use_the_server() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_costs_no_packets() {
+async fn a_callback_that_panics_loses_no_packets() {
     let config = SocketIoConfig::new()
         .on_headers(|_, request| assert_ne!(request.method, Method::GET))
         .on_initial_headers(|_, _| panic!("a bad hook"))
@@ -211,6 +211,6 @@ async fn a_hook_that_panics_costs_no_packets() {
     client.expect(r#"42["n",1]"#).await;
     WebSocket::join(server.address, "40").await;
     get(server.address, "/socket.io/").await.refused(400, 0, "Transport unknown");
-    // Two for each handshake, one for each poll, and the refusal.
+    // Two for each handshake, one for each poll, and one for the refused request.
     assert_eq!(server.io.stats().panics, 2 * 2 + 2 + 1);
 }

@@ -29,7 +29,7 @@ use crate::support::*;
 const SESSION: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// A client's one connection.
+/// The one connection of a client.
 #[derive(Clone)]
 struct Http2 {
     sender: SendRequest<Full<Bytes>>,
@@ -47,7 +47,7 @@ impl Http2 {
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let mut client = Self { sender };
-        // The server has told its settings when it has answered anything.
+        // The server's settings have arrived when it has answered a request.
         client.send(Method::GET, "/other", "").await;
         client
     }
@@ -64,7 +64,7 @@ impl Http2 {
         json(reply.text().strip_prefix('0').unwrap())["sid"].as_str().unwrap().to_owned()
     }
 
-    /// Asks for a stream of a protocol; gives the stream, or the answer that refuses it.
+    /// Requests a stream for a protocol. Returns the stream, or the response that refuses it.
     async fn extended(
         &mut self,
         protocol: &'static str,
@@ -127,7 +127,7 @@ async fn a_websocket_opens_on_a_stream() {
     client.say_binary(&large).await;
     client.expect(r#"451-["echo",{"_placeholder":true,"num":0}]"#).await;
     client.expect_binary(&large).await;
-    // Others share the connection.
+    // Other requests share the connection.
     let mut other = http2.websocket(WEBSOCKET).await;
     other.text().await;
     other.connect("40").await;
@@ -176,19 +176,19 @@ async fn a_session_moves_from_long_polling_to_a_stream() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_is_refused() {
+async fn an_invalid_websocket_request_is_rejected() {
     let server = serve_config(echo().origins("http://localhost")).await;
     let mut http2 = Http2::connect(server.address).await;
     let sid = http2.open().await;
     let upgrade = format!("{WEBSOCKET}&sid={sid}");
-    // Another protocol than WebSocket.
+    // A protocol other than WebSocket.
     let reply = http2.extended("connect-udp", WEBSOCKET, "13").await.err().unwrap();
     reply.refused(400, 2, "Bad handshake method");
     let reply = http2.extended("connect-udp", &upgrade, "13").await.err().unwrap();
     reply.refused(400, 3, "Bad request");
-    // None at all.
+    // No protocol.
     http2.send(Method::GET, WEBSOCKET, "").await.refused(400, 3, "Bad request");
-    // A WebSocket that says it is something else, or is of another version, or of no session.
+    // A WebSocket whose query names another transport, one of another version, and one for an unknown session.
     let reply = http2.extended("websocket", SESSION, "13").await.err().unwrap();
     reply.refused(400, 3, "Bad request");
     let reply = http2.extended("websocket", WEBSOCKET, "8").await.err().unwrap();
@@ -196,7 +196,7 @@ async fn what_is_no_websocket_is_refused() {
     assert_eq!(reply.header("sec-websocket-version"), Some("13"));
     let reply = http2.extended("websocket", &format!("{WEBSOCKET}&sid=none"), "13").await.err().unwrap();
     reply.refused(400, 1, "Session ID unknown");
-    // The session is as it was.
+    // The session is unchanged.
     let mut client = http2.websocket(&upgrade).await;
     client.say("2probe").await;
     client.expect("3probe").await;
@@ -225,7 +225,7 @@ async fn serve_hyper(extended_connect: bool) -> (SocketAddr, SocketIo, JoinHandl
 }
 
 #[tokio::test]
-async fn hypers_server_serves_it_if_it_is_told_to() {
+async fn hypers_server_supports_it_if_enabled() {
     let (address, io, task) = serve_hyper(true).await;
     let mut client = Http2::connect(address).await.websocket(WEBSOCKET).await;
     assert!(client.text().await.starts_with(r#"0{"sid":""#));
@@ -246,7 +246,7 @@ async fn long_polling_works_on_any_server() {
     let target = format!("{SESSION}&sid={}", http2.open().await);
     http2.send(Method::POST, &target, "40").await.is(200, "ok");
     assert!(http2.send(Method::GET, &target, "").await.text().starts_with("40{"));
-    // A poll that waits and a POST share the connection.
+    // A pending poll and a POST share the connection.
     let mut second = http2.clone();
     let (poll, post) =
         tokio::join!(http2.send(Method::GET, &target, ""), second.send(Method::POST, &target, r#"42["echo",1]"#));
@@ -255,7 +255,7 @@ async fn long_polling_works_on_any_server() {
     task.abort();
 }
 
-/// hyper keeps a stream to whose client it cannot write until the HTTP/2 connection ends. What it keeps is small.
+/// hyper keeps a stream that cannot be written until its HTTP/2 connection ends. The memory that it keeps is small.
 #[test]
 fn a_stream_whose_window_stays_closed_keeps_little() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -276,21 +276,21 @@ fn a_stream_whose_window_stays_closed_keeps_little() {
                 server.io.emit("data", &"x".repeat(1_000_000)).unwrap();
             }
             server.is_empty().await;
-            // The driver gives the closing up after five seconds.
+            // The driver gives up the close after five seconds.
             tokio::time::pause();
             tokio::time::sleep(std::time::Duration::from_secs(6)).await;
             tokio::time::resume();
-            // The client keeps it, and does not read.
+            // The client keeps the stream and does not read it.
             streams.push(websocket.stream.into_inner());
         });
     };
-    // Tables and buffers that are made once.
+    // Allocates the tables and buffers that are made only once.
     play();
     let kept = allocation_counter::measure(play).bytes_current;
     assert!(kept < 100_000, "{kept} bytes were kept");
 }
 
-/// HTTP/2 has no `Host` header. Layers around a namespace that look for one find it.
+/// HTTP/2 has no `Host` header. Layers of a namespace that need one find it.
 #[tokio::test]
 async fn the_host_is_known_to_layers_of_a_namespace() {
     async fn joined(headers: hyper::HeaderMap, socket: SocketRef) {
@@ -301,12 +301,12 @@ async fn the_host_is_known_to_layers_of_a_namespace() {
     let mut client = Http2::connect(server.address).await.websocket(WEBSOCKET).await;
     assert!(client.text().await.starts_with("0{"));
     client.say("40").await;
-    // Its origin is the server's own.
+    // The request comes from the server's own origin.
     assert!(client.text().await.starts_with("40{"));
     client.expect(r#"42["host","localhost"]"#).await;
 }
 
-/// Streams that have become WebSockets keep their connection, whatever else it does.
+/// Streams that have become WebSockets keep their connection open.
 #[tokio::test]
 async fn a_connection_without_streams_is_closed_by_our_own_server() {
     let config = echo().http_idle_timeout(Duration::from_secs(1)).http_header_timeout(Duration::from_secs(3600));
@@ -318,7 +318,7 @@ async fn a_connection_without_streams_is_closed_by_our_own_server() {
     let mut websocket = used.websocket(WEBSOCKET).await;
     assert!(websocket.text().await.starts_with("0{"));
     websocket.connect("40").await;
-    // A poll that is pending is a stream, too.
+    // A pending poll is also an open stream.
     let mut polling = Http2::connect(address).await;
     let sid = polling.open().await;
     let target: &'static str = format!("{SESSION}&sid={sid}").leak();
@@ -336,7 +336,7 @@ async fn a_connection_without_streams_is_closed_by_our_own_server() {
     used.send(Method::GET, "/other", "").await;
     polling.send(Method::POST, target, r#"42["echo",2]"#).await.is(200, "ok");
     poll.await.unwrap().is(200, r#"42["echo",2]"#);
-    // Once they have ended, it goes.
+    // The connection is closed after they have ended.
     websocket.say("1").await;
     websocket.expect_close().await;
     until(|| used.sender.is_closed() && polling.sender.is_closed()).await;

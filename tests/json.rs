@@ -1,5 +1,4 @@
-//! What JavaScript writes as JSON: text with half of a surrogate pair, numbers beyond a double, keys in their order, and any
-//! depth.
+//! JSON as JavaScript writes it: unpaired surrogates, numbers beyond the range of a double, ordered keys, and any depth.
 
 use std::{
     collections::HashMap,
@@ -30,7 +29,7 @@ enum Either {
     Text(String),
 }
 
-/// Answers with what it was given, as it was read.
+/// Answers with its arguments, as they were deserialized.
 fn namespace() -> Namespace {
     Namespace::new()
         .on("string", |Data(text): Data<String>| async move { Ack(text) })
@@ -57,7 +56,7 @@ fn io() -> SocketIo {
 }
 
 #[tokio::test]
-async fn half_an_emoji_is_delivered() {
+async fn an_unpaired_surrogate_is_delivered() {
     let io = io();
     let mut client = Memory::join(&io).await;
     for (event, answer) in [
@@ -76,10 +75,10 @@ async fn half_an_emoji_is_delivered() {
         client.say(&format!("421{event}"));
         client.expect(&format!("431{answer}")).await;
     }
-    // In the name of an event, escaped in other ways too.
+    // In the name of an event, also with other escapes.
     client.say(r#"42["n\u00e9\ud83d"]"#);
     client.expect("42[\"named\",\"né\u{fffd}\"]").await;
-    // Beside binary.
+    // Together with binary.
     client.say(r#"451-0["args","\ud83d",{"_placeholder":true,"num":0}]"#);
     client.send(tower_socketio::Packet::binary("x"));
     client.expect("461-0[\"\u{fffd}\",{\"_placeholder\":true,\"num\":0}]").await;
@@ -99,7 +98,7 @@ async fn half_an_emoji_is_delivered() {
 }
 
 #[tokio::test]
-async fn numbers_beyond_a_double_are_the_nearest() {
+async fn numbers_out_of_range_become_the_nearest() {
     let mut client = Memory::join(&io()).await;
     let digits = "9".repeat(400);
     let max = "1.7976931348623157e308";
@@ -126,12 +125,12 @@ async fn numbers_beyond_a_double_are_the_nearest() {
     }
     client.say(r#"421["json",1.5,{"a":0.1}]"#);
     client.expect("431[1.5]").await;
-    // What is too small is zero, and not an error.
+    // A number that is too small becomes zero.
     client.say(r#"421["number",1e-400]"#);
     client.expect("431[0.0]").await;
 }
 
-/// Joins with an auth payload: the socket gets what each reader of it makes of it.
+/// Joins with an auth payload. Returns the payload as each of its readers sees it.
 async fn auth_of(config: SocketIoConfig, auth: &str) -> (String, String, String) {
     let asked: Arc<Mutex<String>> = Arc::default();
     let ask = asked.clone();
@@ -201,7 +200,7 @@ async fn every_transport_and_revision_delivers_half_an_emoji() {
     let (mut client, _) = WebSocket::join(address, "40").await;
     client.say(packet).await;
     is_echo(&client.text().await, "\u{fffd}");
-    // Revision 3.
+    // Protocol version 3.
     let target = "/socket.io/?EIO=3&transport=websocket";
     let mut client = WebSocket::raw(address, target, &[]).await.unwrap();
     client.text().await;
@@ -235,14 +234,14 @@ async fn every_transport_and_revision_delivers_half_an_emoji() {
 }
 
 #[tokio::test]
-async fn what_is_emitted_is_shown_as_it_is_read() {
+async fn observers_get_events_as_they_are_read() {
     let io = io();
     let client = Memory::join(&io).await;
     let socket = io.sockets().remove(0);
     let shown: Arc<Mutex<Vec<Args>>> = Arc::default();
     let log = shown.clone();
     socket.on_any_outgoing(move |event: &OutgoingEvent| log.lock().unwrap().push(event.args().unwrap()));
-    // As a relay of another server's text may have it, and deeper than serde_json reads at once.
+    // As a server that relays another server's JSON may emit it. It is deeper than serde_json's limit.
     let deep = (0..1024).fold(Value::from(1), |inner, _| vec![inner].into());
     socket.emit("n", &(&deep, "é")).unwrap();
     assert_eq!(shown.lock().unwrap()[0], [deep, "é".into()].into());
@@ -294,7 +293,7 @@ fn nested_objects(levels: usize) -> String {
     format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))
 }
 
-/// On threads with the stack that tokio gives them, in a debug build.
+/// On threads with tokio's default stack size, in a debug build.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn json_is_echoed_as_deep_as_the_limit_allows() {
     let config = SocketIoConfig::new().max_json_depth(1024).namespace("/", namespace());
@@ -322,7 +321,7 @@ async fn json_is_echoed_as_deep_as_the_limit_allows() {
             client.expect_binary(b"x").await;
         }
     }
-    // Acks: the array of the answers does not count.
+    // For acks, the array of the arguments does not count.
     let socket = server.io.socket(&id).unwrap();
     let answer = tokio::spawn(socket.emit_with_ack::<Value>("ask", &()));
     client.expect(r#"420["ask"]"#).await;
@@ -335,7 +334,7 @@ async fn json_is_echoed_as_deep_as_the_limit_allows() {
     }
 }
 
-/// The limit cannot be set higher than what is safe.
+/// The limit cannot be set above a safe value.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_limit_on_depth_has_a_limit() {
     let config = SocketIoConfig::new().max_json_depth(usize::MAX).namespace("/", namespace());
@@ -353,7 +352,7 @@ async fn the_auth_payload_counts_its_object() {
     let auth = format!(r#"{{"a":{}}}"#, nested(100));
     let (by_axum, by_handshake, by_predicate) = auth_of(config(), &auth).await;
     assert_eq!((&by_axum, &by_handshake, &by_predicate), (&auth, &auth, &auth));
-    // What axum does not read is read by the handshake.
+    // `Handshake::auth` reads a payload that axum's extractor does not.
     async fn joined(socket: SocketRef) {
         socket.emit("auth", &socket.handshake().auth::<Value>().unwrap()).unwrap();
     }
@@ -400,7 +399,7 @@ async fn msgpack_is_echoed_as_deep_as_the_limit_allows() {
 }
 
 #[tokio::test]
-async fn what_is_kept_about_a_socket_may_be_as_deep_as_an_argument() {
+async fn stored_data_of_a_socket_may_be_as_deep_as_an_argument() {
     let io = io();
     let _client = Memory::join(&io).await;
     let socket = io.sockets().remove(0);

@@ -1,4 +1,4 @@
-//! Polling by script elements and forms, in both revisions.
+//! Polling by script elements and forms, in both protocol versions.
 
 use tower_socketio::{Args, Namespace, SocketIoConfig, SocketRef, extract::Data};
 
@@ -10,7 +10,7 @@ async fn server() -> TestServer {
     serve_config(SocketIoConfig::new().allow_eio3(true).namespace("/", namespace)).await
 }
 
-/// What a script passes to the function.
+/// Returns the argument that a script passes to its function.
 fn payload(reply: &Reply, index: &str) -> String {
     assert_eq!(reply.header("content-type"), Some("text/javascript; charset=UTF-8"));
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
@@ -46,7 +46,7 @@ async fn revision_4() {
 #[tokio::test]
 async fn revision_3() {
     let server = server().await;
-    // The function is the one that the handshake named, and its name is reduced to digits.
+    // The function is the one of the handshake, and its name is reduced to digits.
     let target = "/socket.io/?EIO=3&transport=polling&b64=1&j=1a2";
     let open = payload(&get(server.address, target).await, "12");
     let (_, open) = open.split_once(":0").unwrap();
@@ -81,14 +81,14 @@ async fn the_limit_counts_the_form_as_it_is_sent() {
 }
 
 #[tokio::test]
-async fn nothing_that_a_script_element_gets_is_to_be_sniffed() {
+async fn responses_to_script_elements_must_not_be_sniffed() {
     let server = serve_config(SocketIoConfig::new().origins("https://good.example").max_payload(1000)).await;
     let nosniff = |reply: &Reply| assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{reply:?}");
     let target = "/socket.io/?EIO=4&transport=polling&j=0";
     let referer = [("referer", "https://good.example/page")];
     let reply = send(server.address, Method::GET, target, &referer, "").await;
     let sid = json(&payload(&reply, "0"))["sid"].as_str().unwrap().to_owned();
-    // With and without the parameter: the session is the one of a script element.
+    // With and without the parameter, because the session was opened by a script element.
     for session in [format!("{target}&sid={sid}"), format!("/socket.io/?EIO=4&transport=polling&sid={sid}")] {
         let posted = form(&server, &session, "d=6").await;
         posted.is(200, "ok");
@@ -108,7 +108,7 @@ async fn nothing_that_a_script_element_gets_is_to_be_sniffed() {
         assert_eq!(reply.status, status, "{target}");
         nosniff(&reply);
     }
-    // Other answers go without.
+    // Other responses do not have the header.
     let reply = get(server.address, "/socket.io/?EIO=4&transport=polling").await;
     assert_eq!((reply.status.as_u16(), reply.header("x-content-type-options")), (200, None));
 }

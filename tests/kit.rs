@@ -1,4 +1,4 @@
-//! The client that users test their handlers with.
+//! The client with which users test their handlers.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -46,14 +46,14 @@ fn chat() -> Namespace {
         .with_state(())
 }
 
-/// The text of a panic.
+/// Returns the text of a panic.
 async fn panics(test: impl Future<Output = ()>) -> String {
     let panic = AssertUnwindSafe(test).catch_unwind().await.expect_err("a panic");
     panic.downcast_ref::<String>().cloned().unwrap_or_else(|| (*panic.downcast_ref::<&str>().unwrap()).to_owned())
 }
 
 #[tokio::test]
-async fn events_and_acks_go_both_ways() {
+async fn events_and_acks_are_sent_in_both_directions() {
     let io = with(chat());
     let (mut ada, mut grace) = (TestClient::connect(&io).await.unwrap(), TestClient::connect(&io).await.unwrap());
     assert_eq!(ada.id(), &**ada.socket().unwrap().id());
@@ -62,7 +62,7 @@ async fn events_and_acks_go_both_ways() {
     assert_eq!((&*name, &*text), ("somebody", "hi"));
     let answer: String = ada.emit_with_ack("message", &("lobby", "ho")).await.unwrap();
     assert_eq!(answer, "delivered");
-    // Events keep their place while an ack is waited for, and acks do not need one.
+    // Events keep their order while an ack is awaited, and acks do not depend on them.
     let first = ada.emit_with_ack::<Args<u8>>("echo", &(1, 2));
     let second: u8 = ada.emit_with_ack("echo", &3).await.unwrap();
     assert_eq!((second, first.await.unwrap()), (3, Args(vec![1, 2])));
@@ -103,7 +103,7 @@ async fn the_server_may_ask_for_acks() {
     assert_eq!((event.name(), event.needs_ack(), event.data::<bool>()), ("who are you?", true, true));
     event.ack(&("Ada", Bytes::from_static(b"x")));
     assert_eq!(asked.await.unwrap().unwrap(), ("Ada".to_owned(), Bytes::from_static(b"x")));
-    // One that is not answered times out at once, on a clock that is paused.
+    // On a paused clock, an event that is not answered times out at once.
     assert!(socket.emit_with_ack::<u8>("n", &()).await.unwrap_err().is_timeout());
     let error = client.emit_with_ack::<u8>("nothing", &()).await.unwrap_err();
     assert!(error.is_timeout());
@@ -157,7 +157,7 @@ async fn a_refusal_says_why() {
     assert_eq!((other.message(), other.data::<u8>()), ("Invalid namespace", None));
     let bug = TestClient::builder(&io).auth(value!({"token": 1})).connect().await.unwrap_err();
     assert_eq!(bug.message(), "Internal Server Error");
-    // The server lets go of whoever does not join in time.
+    // The server closes a connection that does not join in time.
     let waiting = TestClient::builder(&io).auth(value!({"token": true}));
     assert!(waiting.clone().connect().await.unwrap_err().is_closed());
     assert!(waiting.timeout(Duration::from_secs(9)).connect().await.unwrap_err().is_timeout());
@@ -179,7 +179,7 @@ async fn both_sides_may_end_it() {
     assert!(closed.emit_with_ack::<u8>("close", &()).await.unwrap_err().is_closed());
     assert_eq!(closed.expect_disconnect().await, Disconnected::ConnectionClosed);
     assert_eq!(reasons.recv().await.unwrap().as_str(), "forced close");
-    // The handlers of the disconnection have run when these return.
+    // The handlers of the disconnection have run when these methods return.
     TestClient::connect(&io).await.unwrap().disconnect().await;
     assert_eq!(reasons.try_recv(), Ok(DisconnectReason::ClientNamespaceDisconnect));
     TestClient::connect(&io).await.unwrap().lose_connection().await;
@@ -212,7 +212,7 @@ async fn time_may_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_come_as_expected_is_told() {
+async fn unexpected_packets_are_reported() {
     let io = with(chat());
     let mut client = TestClient::connect(&io).await.unwrap();
     let socket = client.socket().unwrap();
@@ -319,7 +319,7 @@ async fn a_client_may_be_recovered() {
     client.socket().unwrap().disconnect();
     client = client.reconnect().await.unwrap();
     assert!(!client.is_recovered() && client.id() != id);
-    // Where nothing is recovered, it is a new client.
+    // Without recovery, it is a new client.
     let io = with(chat());
     let client = TestClient::connect(&io).await.unwrap();
     assert!(!client.reconnect().await.unwrap().is_recovered());

@@ -1,4 +1,4 @@
-//! Whatever layers on an axum router layers on a namespace, unchanged, and does there what it does on HTTP.
+//! A layer for an axum router also layers a namespace, without changes, and has the same effect there.
 
 use std::{
     sync::{
@@ -53,7 +53,7 @@ use tower_socketio::{Ack, Namespace, SocketIoConfig, SocketRef};
 
 use crate::support::*;
 
-/// What a client is told by a namespace: nothing if it is admitted, or the message of the refusal.
+/// Returns the message of the refusal, or an empty text if the client is admitted.
 async fn told(namespace: Namespace) -> Option<String> {
     told_with(namespace, &[], "40").await
 }
@@ -78,7 +78,7 @@ fn refused(message: &str) -> Option<String> {
     Some(message.to_owned())
 }
 
-/// Layers that leave an ordinary CONNECT alone: they must fit, and let it through.
+/// Layers that do not change an ordinary CONNECT: they must compile, and call the inner service.
 macro_rules! lets_through {
     ($($name:ident: $layer:expr;)*) => {
         $(
@@ -196,13 +196,13 @@ async fn without_shedding_a_concurrency_limit_makes_others_wait() {
 }
 
 #[tokio::test]
-async fn a_buffer_with_a_rate_limit_lets_so_many_through() {
+async fn a_buffer_with_a_rate_limit_limits_connects() {
     let layer =
         ServiceBuilder::new().load_shed().layer(BufferLayer::new(1)).layer(RateLimitLayer::new(1, PATIENCE * 9));
     let server = serve_namespace(Namespace::new().layer(layer).with_state(())).await;
     let mut client = WebSocket::open(server.address).await;
     assert_eq!(connects(&mut client, "40").await, None);
-    // The buffer takes one more, which waits; the next is shed.
+    // The buffer holds one more request, which waits. The next one is shed.
     let mut waiting = WebSocket::open(server.address).await;
     waiting.say("40").await;
     waiting.is_quiet().await;
@@ -380,7 +380,7 @@ async fn the_last_layer_added_is_the_outermost() {
 }
 
 mod sessions {
-    //! Sessions and logins of other crates.
+    //! Session and authentication layers of other crates.
 
     use axum::{
         Router,
@@ -395,7 +395,7 @@ mod sessions {
 
     use super::*;
 
-    /// The cookie that a reply sets.
+    /// Returns the cookie that a response sets.
     fn cookie(reply: &Reply) -> String {
         reply.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
     }

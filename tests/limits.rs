@@ -1,4 +1,4 @@
-//! What a hostile client can send: each has an exact answer, and nothing of it stays in memory.
+//! What a hostile client can send: each test checks the exact response, and that no memory remains in use.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +21,7 @@ use tower_socketio::{Ack, Args, EventRequest, EventResponse, Namespace, SocketIo
 
 use crate::support::*;
 
-/// What may be kept after a scene: a table that has grown, for the next client.
+/// The memory that may remain in use after a scene: a table that has grown, for example.
 const KEPT: i64 = 16 * 1024;
 
 fn echo() -> Namespace {
@@ -31,7 +31,7 @@ fn echo() -> Namespace {
         .with_state(())
 }
 
-/// Plays a scene, on one thread with the server, and checks that memory returns to where it was.
+/// Plays a scene on one thread with the server, and checks that the memory in use returns to its initial size.
 fn costs_nothing(config: SocketIoConfig, scene: impl AsyncFn(SocketAddr)) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(serve_config(config.namespace("/", echo())));
@@ -43,14 +43,14 @@ fn costs_nothing(config: SocketIoConfig, scene: impl AsyncFn(SocketAddr)) {
             until(|| Handle::current().metrics().num_alive_tasks() <= tasks).await;
         });
     };
-    // Tables and buffers that are made once.
+    // Allocates the tables and buffers that are made only once.
     play();
     play();
     let kept = measure(play).bytes_current;
     assert!(kept < KEPT, "{kept} bytes were kept");
 }
 
-/// A message over WebSocket after which the server closes.
+/// A message over WebSocket for which the server closes the connection.
 fn closes(message: &'static str) {
     costs_nothing(SocketIoConfig::new(), async |address| {
         let (mut client, _) = WebSocket::join(address, "40").await;
@@ -164,9 +164,9 @@ fn json_nested_up_to_the_limit_is_read_and_one_level_more_is_not() {
 #[test]
 fn attachments_out_of_turn_or_beyond_the_limits() {
     for (text, binary, closing) in [
-        // Text where an attachment is due.
+        // Text while an attachment is expected.
         (r#"451-["none",{"_placeholder":true,"num":0}]"#, None, r#"42["none"]"#),
-        // Binary where none is due.
+        // Binary while none is expected.
         (r#"42["none"]"#, Some(b"x"), ""),
     ] {
         costs_nothing(SocketIoConfig::new(), async |address| {
@@ -209,7 +209,7 @@ fn attachments_that_never_come() {
         for _ in 0..9 {
             client.say_binary(&vec![0; 500_000]).await;
         }
-        // Packets of the engine may stand in between.
+        // Packets of the engine may arrive in between.
         client.say("3").await;
         client.say_binary(b"").await;
         client.say("40/quiet?").await;
@@ -237,7 +237,7 @@ fn a_payload_one_byte_over_the_limit() {
 fn two_gets_at_once() {
     costs_nothing(SocketIoConfig::new(), async |address| {
         let client = Polling::join(address).await;
-        // Whichever arrives second is refused, and the other is told.
+        // The poll that arrives second is refused, and the first one receives the close packet.
         let (a, b) = tokio::join!(client.poll(), client.poll());
         let (told, refused) = if a.status == 200 { (a, b) } else { (b, a) };
         told.is(200, "1");
@@ -345,7 +345,7 @@ fn attachments_for_a_namespace_that_is_not_joined() {
     });
 }
 
-/// Frames, attachments and bodies that stand still are given up, over each transport.
+/// Frames, attachments and bodies that make no progress time out, over each transport.
 #[test]
 fn messages_that_do_not_arrive_whole_in_time() {
     let config = || SocketIoConfig::new().receive_timeout(Duration::from_millis(100));
@@ -377,7 +377,7 @@ fn messages_that_do_not_arrive_whole_in_time() {
         assert_eq!(&answer, b"HTTP/1.1 400");
         client.is_gone().await;
     });
-    // What arrives in time is not disturbed, and a handler may take as long as it likes.
+    // The timeout applies neither to messages that arrive in time nor to running handlers.
     let gate = Arc::new(Semaphore::new(0));
     let waits = gate.clone();
     let namespace = Namespace::new().on("wait", async move || waits.acquire().await.unwrap().forget());
@@ -399,7 +399,7 @@ fn messages_that_do_not_arrive_whole_in_time() {
     });
 }
 
-/// Connections that each hold a part of a message are closed, the one that began first before the others.
+/// Connections that each hold an incomplete message are closed. The one whose message is oldest is closed first.
 #[test]
 fn parts_of_messages_are_bounded_over_all_connections() {
     let config = SocketIoConfig::new().max_payload(100_000).memory_budget(0);
@@ -412,13 +412,13 @@ fn parts_of_messages_are_bounded_over_all_connections() {
             client.stream.get_mut().write_all(&part).await.unwrap();
             clients.push(client);
         }
-        // Four times `max_payload` are five parts.
+        // Five of these parts exceed four times `max_payload`.
         for client in &mut clients[..5] {
             client.expect_close().await;
         }
         for client in &mut clients[5..] {
             client.stream.get_mut().write_all(&vec![0; 98_304 + 14 - 80_000]).await.unwrap();
-            // Binary where none is due.
+            // The completed frame is binary, while none is expected.
             client.expect_close().await;
         }
     });
@@ -439,14 +439,14 @@ async fn events_under_way_are_bounded_in_bytes_for_each_connection_and_for_the_s
             })
             .with_state(())
     };
-    // Small ones, in one connection.
+    // Small events, over one connection.
     let server = serve_config(SocketIoConfig::new().max_event_bytes(10_000).namespace("/", namespace())).await;
     let (mut client, _) = WebSocket::join(server.address, "40").await;
     for _ in 0..20 {
         client.say(r#"42["wait",1]"#).await;
     }
     until(|| running.load(Ordering::SeqCst) == 10).await;
-    // A map of many entries takes more memory than its text.
+    // A map with many entries takes more memory than its text.
     gate.add_permits(20);
     client.is_quiet().await;
     until(|| running.load(Ordering::SeqCst) == 0).await;
@@ -457,7 +457,7 @@ async fn events_under_way_are_bounded_in_bytes_for_each_connection_and_for_the_s
     assert_eq!(server.io.sockets()[0].running_events(), 1);
     gate.add_permits(2);
     client.is_quiet().await;
-    // Large ones, in several connections: the budget is four times `max_payload`.
+    // Large events, over several connections. The budget is four times `max_payload`.
     let config = SocketIoConfig::new().max_payload(100_000).memory_budget(0).namespace("/", namespace());
     let server = serve_config(config).await;
     let mut clients = Vec::new();
@@ -467,7 +467,7 @@ async fn events_under_way_are_bounded_in_bytes_for_each_connection_and_for_the_s
         clients.push(client);
     }
     until(|| running.load(Ordering::SeqCst) == 4).await;
-    // Those that wait do not keep small ones from being handled.
+    // Events that wait for the budget do not delay small ones.
     let (mut small, _) = WebSocket::join(server.address, "40").await;
     small.say(r#"42["wait",1]"#).await;
     until(|| running.load(Ordering::SeqCst) == 5).await;
@@ -478,7 +478,7 @@ async fn events_under_way_are_bounded_in_bytes_for_each_connection_and_for_the_s
     until(|| running.load(Ordering::SeqCst) == 0).await;
 }
 
-/// Limits that belong together move together.
+/// A larger `max_payload` also raises the limit on attachments.
 #[tokio::test]
 async fn a_larger_payload_is_allowed_as_an_attachment_too() {
     let server = serve_config(SocketIoConfig::new().max_payload(30_000_000).namespace("/", echo())).await;
@@ -489,13 +489,14 @@ async fn a_larger_payload_is_allowed_as_an_attachment_too() {
     client.expect_binary(&vec![7; 20_000_000]).await;
 }
 
-/// How many bytes a scene leaves behind, on one thread with the server; what it returns is kept meanwhile.
+/// Returns how many bytes a scene leaves in use, on one thread with the server. The value that it returns is kept
+/// meanwhile.
 fn kept_by<T>(config: SocketIoConfig, scene: &impl AsyncFn(&TestServer) -> T) -> i64 {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    // Behind a router, which puts the original target on each request.
+    // Inside a router, which adds the original target to each request.
     let app = axum::Router::new().route("/page", axum::routing::get(|| async {}));
     let server = runtime.block_on(serve_app(app, config));
-    // Tables and buffers that are made once.
+    // Allocates the tables and buffers that are made only once.
     runtime.block_on(async {
         Polling::join(server.address).await.say("1").await;
         drop(WebSocket::join(server.address, "40").await);
@@ -507,7 +508,7 @@ fn kept_by<T>(config: SocketIoConfig, scene: &impl AsyncFn(&TestServer) -> T) ->
     bytes
 }
 
-/// As a WebSocket client that reads and writes raw bytes, which takes no memory of its own.
+/// Opens WebSockets whose clients read and write raw bytes, and take no memory themselves.
 async fn raw_websockets(address: SocketAddr, count: usize, target: &str, headers: &str) -> Vec<TcpStream> {
     let mut clients = Vec::with_capacity(count);
     for _ in 0..count {
@@ -519,11 +520,11 @@ async fn raw_websockets(address: SocketAddr, count: usize, target: &str, headers
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut answer = [0; 1024];
         let mut read = 0;
-        // The handshake of the session is the end of the answer.
+        // The response ends with the handshake of the session.
         while !answer[..read].ends_with(b"}") {
             read += soon(stream.read(&mut answer[read..])).await.unwrap();
         }
-        // "40", masked with zeros; its answer ends with a brace as well.
+        // "40", masked with zeros. The response to it ends with a brace as well.
         stream.write_all(b"\x81\x82\x00\x00\x00\x0040").await.unwrap();
         let mut read = 0;
         while !answer[..read].ends_with(b"}") {
@@ -536,9 +537,9 @@ async fn raw_websockets(address: SocketAddr, count: usize, target: &str, headers
 
 const RAW_TARGET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// The HTTP server's read buffer has 8 KiB at least. Nothing of it is kept, under axum's default features.
+/// The HTTP server's read buffer has at least 8 KiB. With axum's default features, no part of it is kept.
 #[test]
-fn an_idle_connection_keeps_nothing_of_what_http_has_read() {
+fn an_idle_connection_does_not_keep_the_http_read_buffer() {
     const CLIENTS: usize = 50;
     let kept = kept_by(SocketIoConfig::new(), &async |server: &TestServer| {
         raw_websockets(server.address, CLIENTS, RAW_TARGET, "").await
@@ -558,7 +559,7 @@ fn a_connection_keeps_no_more_of_a_large_head_than_its_text() {
     assert!(each < 14_000 + 4_000, "{each} bytes for each connection");
 }
 
-/// Keeps all events, as they came.
+/// Keeps all events, in their original form.
 fn keeper() -> Namespace {
     let keep = tower::service_fn(|event: EventRequest| async move {
         std::future::pending::<()>().await;
@@ -568,9 +569,9 @@ fn keeper() -> Namespace {
     Namespace::new().event_layer(tower::layer::layer_fn(move |_| keep))
 }
 
-/// An event that waits keeps nothing of what came with it in the same POST.
+/// A pending event does not keep other packets of the same POST alive.
 #[test]
-fn an_event_that_waits_keeps_nothing_of_the_post_that_brought_it() {
+fn a_pending_event_does_not_keep_its_post() {
     for (query, separator) in [("EIO=4", "\u{1e}"), ("EIO=3&b64=1", "")] {
         let config = SocketIoConfig::new().allow_eio3(true).max_concurrent_events(1_000).namespace("/", keeper());
         let kept = kept_by(config, &async |server: &TestServer| {
@@ -586,7 +587,7 @@ fn an_event_that_waits_keeps_nothing_of_the_post_that_brought_it() {
                 post(address, &target, "40").await.is(200, "ok");
             }
             for _ in 0..15 {
-                // Events with and without binary, and something large that is of no interest.
+                // Events with and without binary, and a large packet that is ignored.
                 let binary = framed(r#"451-["wait",{"_placeholder":true,"num":0}]"#);
                 let attachment = match separator {
                     "" => framed("b4AQIDBA=="),
@@ -598,14 +599,14 @@ fn an_event_that_waits_keeps_nothing_of_the_post_that_brought_it() {
                 post(address, &target, packets.join(separator)).await.is(200, "ok");
             }
         });
-        // Of 7.5 MB that were sent; some of the last is on its way out.
+        // 7.5 MB were sent. A part of the last POST is still in flight.
         assert!(kept < 2_000_000, "{query}: {kept} bytes for 30 events");
     }
 }
 
-/// Neither does one that came alone keep the buffer into which HTTP has read it.
+/// An event that arrived alone does not keep the buffer into which HTTP has read it.
 #[test]
-fn an_event_that_waits_keeps_nothing_of_the_buffer_that_it_was_read_into() {
+fn a_pending_event_does_not_keep_the_read_buffer() {
     const EVENTS: i64 = 150;
     let config = SocketIoConfig::new().max_concurrent_events(1_000).namespace("/", keeper());
     let kept = kept_by(config, &async |server: &TestServer| {
@@ -614,7 +615,7 @@ fn an_event_that_waits_keeps_nothing_of_the_buffer_that_it_was_read_into() {
             client.say(r#"42["wait"]"#).await;
         }
     });
-    // The buffer has 8 KiB at least.
+    // The buffer has at least 8 KiB.
     assert!(kept < EVENTS * 4_000, "{kept} bytes");
 }
 

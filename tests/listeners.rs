@@ -1,4 +1,4 @@
-//! Listeners of single sockets.
+//! Listeners on single sockets.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ fn service(namespace: Namespace) -> SocketIo {
 }
 
 #[tokio::test]
-async fn a_socket_has_listeners_of_its_own() {
+async fn listeners_can_be_added_to_one_socket() {
     async fn joined(socket: SocketRef) {
         let id = socket.id().clone();
         socket.on("who", async move || Ack(id.to_string()));
@@ -31,7 +31,7 @@ async fn a_socket_has_listeners_of_its_own() {
 }
 
 #[tokio::test]
-async fn several_listen_in_order_and_one_answers() {
+async fn several_listeners_run_in_order_and_the_first_responds() {
     let notes = Arc::new(Mutex::new(Vec::new()));
     let note = |what: &'static str| {
         let notes = notes.clone();
@@ -72,7 +72,7 @@ async fn several_listen_in_order_and_one_answers() {
 }
 
 #[tokio::test]
-async fn listeners_can_be_removed_and_go_with_their_socket() {
+async fn listeners_can_be_removed_and_are_dropped_with_their_socket() {
     let io = service(Namespace::new());
     let mut client = Memory::join(&io).await;
     let socket = io.sockets().remove(0);
@@ -109,7 +109,7 @@ async fn listeners_can_be_removed_and_go_with_their_socket() {
 }
 
 #[tokio::test]
-async fn what_leaves_is_shown() {
+async fn outgoing_events_are_observed() {
     let io = service(Namespace::new().on("ask", async || Ack(1)).with_state(()));
     let mut client = Memory::join(&io).await;
     let socket = io.sockets().remove(0);
@@ -185,7 +185,7 @@ async fn malformed_arguments_reach_no_listener() {
     assert_eq!(*heard.lock().unwrap(), 0);
 }
 
-/// A panic in one observer takes the event from none of the others, and does not end the task that emits.
+/// A panic in one observer affects neither the other observers nor the emitting task.
 #[tokio::test]
 async fn a_panic_in_an_observer_is_contained() {
     let io = service(Namespace::new().on_connect(|socket: SocketRef| async move {
@@ -217,7 +217,7 @@ async fn a_panic_in_an_observer_is_contained() {
 }
 
 #[tokio::test]
-async fn what_an_observer_emits_is_not_observed() {
+async fn events_from_an_observer_are_not_observed() {
     let io = service(Namespace::new().on_connect(|socket: SocketRef, io: SocketIo| async move {
         socket.on_any_outgoing(move |event| io.emit("copy", event.name()).unwrap());
     }));

@@ -1,4 +1,4 @@
-//! The promises to the user, one module each, over a real server and clients that speak raw frames.
+//! The documented behaviour, one module per topic, tested over a real server with clients that send raw frames.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! What a server tells of itself.
+//! Metrics and traces.
 
 #[cfg(feature = "metrics")]
 mod figures;

@@ -1,4 +1,4 @@
-//! Options of the configuration that no other module is about, each by its effect from the outside.
+//! Options of the configuration that have no module of their own, each tested by its visible effect.
 
 use std::sync::{
     Arc,
@@ -23,7 +23,7 @@ use crate::support::*;
 const SESSION: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// Asks for a session as a page of an origin does.
+/// Requests a session as a page of an origin does.
 async fn from_page(server: &TestServer, origin: &str) -> Reply {
     send(server.address, Method::GET, SESSION, &[("origin", origin)], "").await
 }
@@ -40,13 +40,13 @@ async fn origins_refuse_foreign_pages_over_both_transports() {
         let error = WebSocket::raw(server.address, WEBSOCKET, &[("origin", origin)]).await.err().unwrap();
         assert!(error.to_string().contains("403"), "{error}");
     }
-    // What comes from no page has no origin.
+    // A request that does not come from a page has no origin.
     assert_eq!(get(server.address, SESSION).await.status, 200);
     assert!(WebSocket::raw(server.address, WEBSOCKET, &[]).await.is_ok());
 }
 
 #[tokio::test]
-async fn origins_answer_what_browsers_ask() {
+async fn origins_respond_to_preflights() {
     let app = Router::new().route("/page", on_get(|| async { "page" }));
     let server = serve_app(app, SocketIoConfig::new().origins("https://good.example")).await;
     let reply = from_page(&server, "https://good.example").await;
@@ -63,20 +63,20 @@ async fn origins_answer_what_browsers_ask() {
     assert_eq!(preflight.header("access-control-allow-origin"), Some("https://good.example"));
     assert_eq!(preflight.header("access-control-allow-headers"), Some("x-a"));
     assert_eq!(preflight.header("access-control-allow-methods"), Some("GET,POST"));
-    // Errors are shown to a page that may see them, and to no other.
+    // Only pages of an allowed origin may read an error.
     let target = "/socket.io/?EIO=4&transport=polling&sid=abc";
     let error = send(server.address, Method::GET, target, &headers[..1], "").await;
     error.refused(400, 1, "Session ID unknown");
     assert_eq!(error.header("access-control-allow-origin"), Some("https://good.example"));
     assert_eq!(from_page(&server, "https://bad.example").await.header("access-control-allow-origin"), None);
-    // The client's files too; the routes beside us are not our business.
+    // The files of the client have the headers too. Other routes do not.
     let file = send(server.address, Method::GET, "/socket.io/socket.io.js", &headers[..1], "").await;
     assert_eq!(file.header("access-control-allow-origin"), Some("https://good.example"));
     let page = send(server.address, Method::GET, "/page", &headers[..1], "").await;
     assert_eq!((page.text(), page.header("access-control-allow-origin")), ("page", None));
 }
 
-/// Script elements send no `Origin`, but cookies.
+/// Script elements send cookies, but no `Origin`.
 #[tokio::test]
 async fn origins_are_not_gone_round_by_jsonp() {
     let server = serve_config(SocketIoConfig::new().origins(["https://good.example"])).await;
@@ -95,13 +95,13 @@ fn a_cookie_that_cannot_be_sent_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn everyone_is_everyone_and_sends_no_credentials() {
+async fn an_asterisk_allows_all_origins_without_credentials() {
     let server = serve_config(SocketIoConfig::new().origins("*")).await;
     for (target, headers) in [
         (SESSION.to_owned(), &[("origin", "https://anywhere.example")][..]),
         (SESSION.to_owned(), &[("origin", "null")]),
         (SESSION.to_owned(), &[]),
-        // A script element whose page does not say where it is.
+        // A script element on a page that sends no referrer.
         (format!("{SESSION}&j=0"), &[]),
         (format!("{SESSION}&j=0"), &[("referer", "garbage")]),
     ] {
@@ -150,7 +150,7 @@ async fn web_views_and_extensions_match_as_they_are_listed() {
     }
 }
 
-/// Clients without pages send the server's own host as their origin.
+/// Clients outside of browsers send the server's own host as their origin.
 #[tokio::test]
 async fn the_servers_own_host_may_connect() {
     let server = serve_config(SocketIoConfig::new().origins(["https://good.example"])).await;
@@ -174,12 +174,12 @@ async fn the_servers_own_host_may_connect() {
 }
 
 #[tokio::test]
-async fn a_predicate_that_panics_allows_no_origin_and_is_counted() {
+async fn a_panicking_origin_predicate_rejects_and_is_counted() {
     let origins = Origins::predicate(|_, _| panic!("on purpose"));
     let server = serve_config(SocketIoConfig::new().origins(origins)).await;
     from_page(&server, "https://good.example").await.refused(403, 4, "Forbidden");
     assert!(WebSocket::raw(server.address, WEBSOCKET, &[("origin", "https://good.example")]).await.is_err());
-    // For the headers of CORS, and for the handshake.
+    // Once for the CORS headers, and once for the handshake.
     assert_eq!(server.io.stats().panics, 2 * 2);
     assert_eq!(get(server.address, SESSION).await.status, 200);
 }
@@ -277,7 +277,7 @@ fn the_handle_reads_settings_back() {
     assert!(io.origins().is_some() && io.adapter().is_some());
 }
 
-/// What Node calls `allowRequest`: any layer around Socket.IO's, which looks at what it likes.
+/// The equivalent of `allowRequest` in Node.js: any layer around the Socket.IO layer.
 #[tokio::test]
 async fn a_layer_outside_may_refuse_handshakes() {
     async fn guard(request: Request, next: Next) -> Result<Response, StatusCode> {
@@ -296,7 +296,7 @@ async fn a_layer_outside_may_refuse_handshakes() {
     assert!(WebSocket::raw(server.address, WEBSOCKET, &[("x-key", "1")]).await.is_ok());
 }
 
-/// Every option is tried in some test: this one finds those that are forgotten.
+/// Every option is set in at least one test. This test finds the options that are not.
 #[test]
 fn every_option_has_a_test() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! Packets that are not JSON: msgpack, and a parser of the user's own.
+//! Parsers other than JSON: msgpack, and one that a user implements.
 
 use std::sync::{
     Arc,
@@ -117,7 +117,7 @@ async fn msgpack_events_and_acks_go_both_ways() {
         .await;
     client.say_bytes(b"\x84\xa4type\x02\xa4data\x92\xa6number\x07\xa2id\xcd\x01\x00\xa3nsp\xa1/");
     client.expect_bytes(b"\x84\xa4type\x03\xa4data\x91\x07\xa3nsp\xa1/\xa2id\xcd\x01\x00").await;
-    // What does not fit is told, and the connection lives on.
+    // A type error is answered, and the connection stays open.
     client.say_bytes(b"\x84\xa4type\x02\xa4data\x92\xa6number\xa1x\xa2id\x01\xa3nsp\xa1/");
     let refusal = client.bytes().await;
     assert!(refusal.starts_with(b"\x84\xa4type\x03\xa4data\x91\x81\xa5error\x81\xa7message"), "{refusal:?}");
@@ -136,7 +136,7 @@ async fn msgpack_carries_binary_among_the_other_values() {
     let ack = [&b"\x84\xa4type\x03\xa4data\x92\x01"[..], file, b"\xa3nsp\xa1/\xa2id\x03"].concat();
     client.say_bytes(&event(file));
     client.expect_bytes(&ack).await;
-    // As a typed array is sent.
+    // Encoded as a typed array.
     client.say_bytes(&event(b"\x82\xa4name\xa1n\xa7content\xc7\x02\x00\x01\x02"));
     client.expect_bytes(&ack).await;
     client.say_bytes(b"\x83\xa4type\x02\xa4data\x93\xa4echo\xc4\x01\x07\x91\xc4\x00\xa3nsp\xa1/");
@@ -144,7 +144,7 @@ async fn msgpack_carries_binary_among_the_other_values() {
 }
 
 #[tokio::test]
-async fn msgpack_keeps_what_only_looks_like_a_placeholder() {
+async fn msgpack_preserves_objects_that_look_like_placeholders() {
     let io = msgpack();
     let mut client = join(&io).await;
     let lookalike = b"\x82\xac_placeholder\xc3\xa3num\x00";
@@ -152,7 +152,7 @@ async fn msgpack_keeps_what_only_looks_like_a_placeholder() {
     let event = event(&[&b"\xc4\x01x"[..], lookalike, b"\x82\xa1z\xc4\x00\xa1a\x81\xac_placeholder\xc3"].concat());
     client.say_bytes(&event);
     client.expect_bytes(&event).await;
-    // Emitted by the server, too.
+    // Also if the server emits it.
     let object =
         Value::Object([("_placeholder".to_owned(), true.into()), ("num".to_owned(), 0.into())].into_iter().collect());
     io.emit("n", &(object, Bytes::from_static(b"x"))).unwrap();
@@ -192,7 +192,7 @@ async fn msgpack_sockets_leave_and_are_disconnected() {
 }
 
 #[tokio::test]
-async fn what_is_no_packet_of_msgpack_closes_the_connection() {
+async fn an_invalid_msgpack_packet_closes_the_connection() {
     let io = msgpack();
     for message in [
         &b""[..],
@@ -242,7 +242,7 @@ async fn the_limit_on_depth_holds_for_msgpack_and_that_on_attachments_does_not()
 }
 
 #[tokio::test]
-async fn msgpack_goes_over_polling_and_websocket() {
+async fn msgpack_works_over_polling_and_websocket() {
     let server = serve_config(config().parser(MsgpackParser)).await;
     let mut client = WebSocket::open(server.address).await;
     client.say_binary(b"\x82\xa4type\x00\xa3nsp\xa1/").await;
@@ -271,11 +271,11 @@ async fn msgpack_clients_recover_their_connections() {
     let mut client = open(&io).await;
     client.say_bytes(b"\x82\xa4type\x00\xa3nsp\xa1/");
     let answer = client.bytes().await.to_vec();
-    // The ids are 20 characters of base64 each: a marker stands in front of them, which is no such character.
+    // Each id has 20 characters of base64, after a marker byte that is not one of them.
     let id = |key: &str| String::from_utf8(answer[find(&answer, key) + key.len() + 1..][..20].to_vec()).unwrap();
     let (sid, pid) = (id("sid"), id("pid"));
     io.emit("n", &1).unwrap();
-    // Ten characters: what all offsets of a server begin with, and a number.
+    // Ten characters: the prefix that all offsets of a server share, and a number.
     let event = client.bytes().await.to_vec();
     let stamp = find(&event, "\u{1}") + 2;
     let offset = event[stamp..stamp + 10].to_vec();
@@ -297,13 +297,13 @@ fn find(bytes: &[u8], text: &str) -> usize {
     bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap()
 }
 
-/// A header in one text, JSON with an exclamation mark in another. Counts what it encodes.
+/// Encodes the header as one text, and the JSON as another that ends with an exclamation mark. Counts its calls.
 #[derive(Default)]
 struct Shout {
     encoded: Arc<AtomicUsize>,
 }
 
-/// Puts lines together until one ends in an exclamation mark.
+/// Joins lines until one ends with an exclamation mark.
 #[derive(Default)]
 struct Listener {
     kept: String,
@@ -364,7 +364,7 @@ async fn join_shouting(io: &SocketIo) -> Memory {
 }
 
 #[tokio::test]
-async fn a_parser_of_the_users_own_is_spoken() {
+async fn a_custom_parser_is_used() {
     let parser = Shout::default();
     let encoded = parser.encoded.clone();
     let io = SocketIoService::new(config().parser(parser)).io();
@@ -373,7 +373,7 @@ async fn a_parser_of_the_users_own_is_spoken() {
     client.say(r#"4["number",3]!"#);
     client.expect("43 / 7").await;
     client.expect("4[3]!").await;
-    // Once for all recipients.
+    // A broadcast is encoded once for all recipients.
     let mut other = join_shouting(&io).await;
     let before = encoded.load(Ordering::Relaxed);
     io.emit("n", &"all").unwrap();
@@ -385,7 +385,7 @@ async fn a_parser_of_the_users_own_is_spoken() {
 }
 
 #[tokio::test]
-async fn what_a_parser_cannot_encode_is_told_to_whoever_emits() {
+async fn an_encode_error_of_a_parser_is_returned_by_emit() {
     let namespace = Namespace::new()
         .on("ack", |Data(text): Data<String>| async move { Ack(text) })
         .on("sender", |ack: AckSender| async move { assert!(ack.send("unspeakable").unwrap_err().is_encode()) });
@@ -399,7 +399,7 @@ async fn what_a_parser_cannot_encode_is_told_to_whoever_emits() {
         assert!(socket.emit_with_ack::<()>("n", text).await.is_err());
         assert!(io.to("room").emit_with_ack::<()>("n", text).is_err());
     }
-    // Deeper than can be read again.
+    // Nested deeper than the decoder allows.
     let deep = (0..1200).fold(value!(1), |inner, _| value!([inner]));
     assert!(socket.emit("n", &deep).unwrap_err().is_encode());
     client.say("42 / 1");
@@ -412,19 +412,19 @@ async fn what_a_parser_cannot_encode_is_told_to_whoever_emits() {
     client.say(r#"4["ack","fine"]!"#);
     client.expect("43 / 3").await;
     client.expect(r#"4["fine"]!"#).await;
-    // One for each of the three that emitted it.
+    // One panic for each of the three emits.
     assert_eq!(io.stats().panics, 3);
 }
 
 #[tokio::test]
-async fn what_a_decoder_refuses_or_panics_at_closes_the_connection() {
+async fn an_error_or_panic_of_a_decoder_closes_the_connection() {
     let io = SocketIoService::new(config().parser(Shout::default())).io();
     for message in ["4what!", "4panic"] {
         let mut client = join_shouting(&io).await;
         client.say(message);
         client.is_closed().await;
     }
-    // What breaks the rules of packets is refused, whatever the decoder thinks.
+    // A packet that violates the protocol is refused, even if the decoder accepts it.
     for (header, data) in
         [("42 / ", r#"4{"a":1}!"#), ("44 / ", r#"4"x"!"#), ("42 a ", r#"4["e"]!"#), ("40 /a ", "4[]!")]
     {

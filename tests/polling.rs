@@ -55,7 +55,7 @@ async fn binary_travels_as_base64() {
 }
 
 #[tokio::test]
-async fn base64_may_be_written_in_many_ways() {
+async fn variants_of_base64_are_decoded() {
     let (server, _) = echo_server().await;
     let client = Polling::join(server.address).await;
     let event = "451-[\"echo\",{\"_placeholder\":true,\"num\":0}]";
@@ -74,13 +74,13 @@ async fn base64_may_be_written_in_many_ways() {
         client.say(&format!("{event}\x1eb{written}")).await;
         client.expect(&format!("{event}\x1eb{data}")).await;
     }
-    // What Node would decode to something else than was sent.
+    // Base64 that Node.js would decode to other bytes than were sent.
     for written in ["AQ*ID", "AQ\0ID", "AQIDB", "AQ==AQ==", "AQéID"] {
         let client = Polling::join(server.address).await;
         client.post(format!("{event}\x1eb{written}")).await.is(400, r#"{"code":3,"message":"Bad request"}"#);
         client.is_gone().await;
     }
-    // Over a WebSocket it is decoded by the same rules.
+    // The same rules apply over a WebSocket.
     let (mut client, _) = WebSocket::join(server.address, "40").await;
     client.say(event).await;
     client.say("bAQ\nI-").await;
@@ -99,7 +99,7 @@ async fn a_pending_poll_is_answered_when_something_is_emitted() {
     reply.is(200, r#"42["late"]"#);
 }
 
-/// Waits until the only client's poll is pending.
+/// Waits until the poll of the only client is pending.
 async fn poll_is_pending(server: &TestServer) {
     let socket = server.io.sockets()[0].clone();
     until(move || socket.writable()).await;
@@ -129,11 +129,11 @@ fn request(method: &str, target: &str, body: &'static str) -> hyper::Request<Bod
 async fn a_second_post_ends_the_session() {
     let (server, mut reasons) = echo_server().await;
     let client = Polling::join(server.address).await;
-    // A POST whose body does not come.
+    // A POST without its body.
     let mut first = TcpStream::connect(server.address).await.unwrap();
     let head = format!("POST {} HTTP/1.1\r\nhost: h\r\ncontent-length: 10\r\n\r\n42", client.target());
     first.write_all(head.as_bytes()).await.unwrap();
-    // It is under way as soon as another one is refused.
+    // It is pending as soon as another one is refused.
     let mut refused = false;
     for _ in 0..100 {
         let reply = client.post("42[\"echo\"]").await;
@@ -157,7 +157,7 @@ async fn a_second_post_ends_the_session() {
 }
 
 #[tokio::test]
-async fn octet_stream_is_no_content_type_of_this_revision() {
+async fn octet_stream_is_rejected_in_revision_4() {
     let (server, mut reasons) = echo_server().await;
     let client = Polling::join(server.address).await;
     let mut http = HttpClient::connect(server.address).await;
@@ -241,7 +241,7 @@ async fn a_close_packet_ends_the_session_and_releases_the_poll() {
 }
 
 #[tokio::test]
-async fn a_poll_that_is_broken_off_ends_the_session() {
+async fn a_poll_that_the_client_aborts_ends_the_session() {
     let (server, mut reasons) = echo_server().await;
     let client = Polling::join(server.address).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -254,7 +254,7 @@ async fn a_poll_that_is_broken_off_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_post_that_is_broken_off_ends_the_session() {
+async fn a_post_that_the_client_aborts_ends_the_session() {
     let (server, mut reasons) = echo_server().await;
     let client = Polling::join(server.address).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -285,7 +285,7 @@ async fn three_pings_are_answered_and_the_fourth_is_not() {
 }
 
 #[tokio::test]
-async fn old_internet_explorers_are_told_not_to_filter() {
+async fn the_xss_filter_of_internet_explorer_is_disabled() {
     let (server, _) = echo_server().await;
     let mut http = HttpClient::connect(server.address).await;
     for (agent, filtered) in [
@@ -301,7 +301,7 @@ async fn old_internet_explorers_are_told_not_to_filter() {
     }
 }
 
-/// A server with handlers that wait until the gate opens, one at a time.
+/// A server whose handlers each wait for one permit of the gate.
 async fn gated() -> (TestServer, Arc<Notify>) {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
@@ -326,7 +326,7 @@ async fn a_client_whose_post_is_held_up_is_not_a_silent_one() {
     let polls = async {
         let mut pings = 0;
         while pings < 4 {
-            // Less than the post waits for its answer, all together.
+            // In total, less than the time for which the POST may wait.
             skip(PATIENCE / 5).await;
             pings += client.poll().await.text().split('\x1e').filter(|packet| *packet == "2").count();
         }
@@ -357,7 +357,7 @@ async fn a_post_that_is_held_up_is_released_with_its_socket_or_its_session() {
     }
 }
 
-/// A client on long-polling whose requests go to the service itself, so that time is virtual.
+/// A client over long-polling that calls the service directly, so that the clock can be paused.
 struct Direct {
     service: SocketIoService,
     target: String,
@@ -394,7 +394,7 @@ impl Direct {
 const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
 
 #[tokio::test(start_paused = true)]
-async fn a_session_whose_client_has_vanished_goes_with_its_timeouts() {
+async fn a_session_whose_client_is_gone_is_closed_after_its_timeouts() {
     let service = SocketIoService::new(SocketIoConfig::new());
     for joins in [true, false] {
         let client = Direct::open(&service).await;
@@ -408,7 +408,7 @@ async fn a_session_whose_client_has_vanished_goes_with_its_timeouts() {
         assert_eq!(service.io().stats().connections, 0);
         assert_eq!(client.poll().await, (400, UNKNOWN.to_owned()));
     }
-    // Also if the server closes it in the meantime.
+    // The same if the server closes the session meanwhile.
     let client = Direct::open(&service).await;
     client.post("40").await;
     client.poll().await;
@@ -418,7 +418,7 @@ async fn a_session_whose_client_has_vanished_goes_with_its_timeouts() {
     assert_eq!(client.poll().await, (400, UNKNOWN.to_owned()));
 }
 
-/// On a slow line, a large message takes longer than the client is given to answer a ping.
+/// On a slow connection, a large message may take longer than the heartbeat allows.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_arrives_bit_by_bit_is_a_sign_of_life() {
     let (namespace, mut reasons) = echo();
@@ -438,13 +438,13 @@ async fn a_body_that_arrives_bit_by_bit_is_a_sign_of_life() {
     assert_eq!(client.send(Method::POST, StreamBody::new(Box::pin(parts))).await, (200, "ok".to_owned()));
     let (status, answer) = client.poll().await;
     assert_eq!((status, answer.split('\u{1e}').next_back().unwrap().len()), (200, 19 * 1000 + 7));
-    // Nothing more arrives.
+    // No further data arrives.
     assert!(matches!(reasons.recv().await, Some(DisconnectReason::PingTimeout)));
 }
 
-/// A POST of a hundred thousand events holds up no other task of its thread.
+/// A POST of one hundred thousand events does not block other tasks of its thread.
 #[tokio::test]
-async fn a_post_of_many_packets_lets_other_tasks_run() {
+async fn a_post_of_many_packets_yields_to_other_tasks() {
     const EVENTS: usize = 20_000;
     let rounds = Arc::new(AtomicUsize::new(0));
     let (seen, handled) = (rounds.clone(), Arc::new(Mutex::new(BTreeSet::new())));

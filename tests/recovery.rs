@@ -1,4 +1,4 @@
-//! Clients that were cut off come back as the sockets that they were.
+//! Recovery: clients that lose their connection come back with the same sockets.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ fn server() -> SocketIo {
     served(Recovery::new(), namespace())
 }
 
-/// What CONNECT answers: the public and the private id.
+/// The public and the private id, which the answer to CONNECT contains.
 #[derive(Debug, Clone, PartialEq)]
 struct Ids {
     sid: String,
@@ -44,7 +44,7 @@ impl Ids {
     }
 }
 
-/// Opens a connection and says this; nothing of the answer is read.
+/// Opens a connection and sends a CONNECT. The answer is not read.
 async fn say_connect(io: &SocketIo, connect: &str) -> Memory {
     let mut client = Memory::open(io);
     assert!(client.text().await.starts_with("0{"));
@@ -58,7 +58,7 @@ async fn connect(io: &SocketIo) -> (Memory, Ids) {
     (client, ids)
 }
 
-/// Comes back; gives what was missed, and the ids.
+/// Comes back. Returns the missed events and the ids.
 async fn come_back(io: &SocketIo, ids: &Ids, offset: Option<&str>) -> (Memory, Vec<String>, Ids) {
     let auth = match offset {
         Some(offset) => value!({"pid": ids.pid, "offset": offset}),
@@ -70,7 +70,7 @@ async fn come_back(io: &SocketIo, ids: &Ids, offset: Option<&str>) -> (Memory, V
     (client, missed, again)
 }
 
-/// What has been sent to a client and it has not read: everything in front of an event that has no offset.
+/// Returns the packets that were sent and that the client has not read, up to an event without an offset.
 async fn received(io: &SocketIo, ids: &Ids, client: &mut Memory) -> Vec<String> {
     drop(io.socket(&ids.sid).unwrap().emit_with_ack::<()>("no more", &()));
     let mut texts = Vec::new();
@@ -83,7 +83,7 @@ async fn received(io: &SocketIo, ids: &Ids, client: &mut Memory) -> Vec<String> 
     }
 }
 
-/// The last argument of an event.
+/// Returns the last argument of an event.
 fn offset(event: &str) -> String {
     json(event).as_array().unwrap().last().unwrap().as_str().unwrap().to_owned()
 }
@@ -93,7 +93,7 @@ async fn is_away(io: &SocketIo) {
 }
 
 #[tokio::test]
-async fn a_client_comes_back_with_its_id_its_rooms_its_data_and_what_it_missed() {
+async fn a_client_recovers_its_id_rooms_data_and_missed_events() {
     let io = server();
     let (mut client, ids) = connect(&io).await;
     client.say(r#"42["join","a"]"#);
@@ -127,7 +127,7 @@ async fn a_client_comes_back_with_its_id_its_rooms_its_data_and_what_it_missed()
 }
 
 #[tokio::test]
-async fn connect_precedes_what_was_missed_and_what_on_connect_says() {
+async fn connect_precedes_missed_events_and_those_of_on_connect() {
     async fn joined(socket: SocketRef, io: SocketIo) {
         socket.emit("n", &"to it").unwrap();
         io.emit("n", &"to all").unwrap();
@@ -151,7 +151,7 @@ async fn connect_precedes_what_was_missed_and_what_on_connect_says() {
 }
 
 #[tokio::test]
-async fn a_client_that_received_no_event_yet_comes_back_too() {
+async fn a_client_that_has_received_no_event_is_recovered() {
     let io = server();
     io.emit("before", &()).unwrap();
     let (client, ids) = connect(&io).await;
@@ -162,7 +162,7 @@ async fn a_client_that_received_no_event_yet_comes_back_too() {
     assert_eq!((missed.len(), &again), (1, &ids));
     drop(client);
     is_away(&io).await;
-    // Nothing happened: that is no reason to fail either.
+    // Recovery also succeeds if no event was missed.
     let (_client, missed, again) = come_back(&io, &ids, Some(&offset(&missed[0]))).await;
     assert_eq!((missed.len(), again), (0, ids));
 }
@@ -182,7 +182,7 @@ async fn a_session_is_claimed_once() {
 }
 
 #[tokio::test]
-async fn a_half_open_predecessor_makes_room_for_its_successor() {
+async fn a_half_open_predecessor_is_closed() {
     let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
     let namespace = Namespace::new().on_disconnect(move |reason: DisconnectReason| {
         sender.send(reason).unwrap();
@@ -201,7 +201,7 @@ async fn a_half_open_predecessor_makes_room_for_its_successor() {
 }
 
 #[tokio::test]
-async fn who_leaves_on_purpose_or_is_unknown_does_not_come_back() {
+async fn intentionally_disconnected_and_unknown_clients_are_not_recovered() {
     let io = server();
     let (client, ids) = connect(&io).await;
     client.say("41");
@@ -216,7 +216,7 @@ async fn who_leaves_on_purpose_or_is_unknown_does_not_come_back() {
     let unknown = Ids { sid: String::new(), pid: "unknown".into() };
     let (client, _, _) = come_back(&io, &unknown, Some("0")).await;
     drop(client);
-    // Wrong types are no claim.
+    // A payload with the wrong types claims no session.
     let mut client = say_connect(&io, r#"40{"pid":1,"offset":{}}"#).await;
     Ids::read(&client.text().await);
 }
@@ -231,7 +231,7 @@ async fn events_and_sessions_are_kept_for_a_while() {
     tokio::time::sleep(Duration::from_secs(59)).await;
     let (client, missed, again) = come_back(&io, &ids, None).await;
     assert_eq!((missed.len(), &again), (1, &ids));
-    // As long as it is there its offset may grow old: whoever has seen everything comes back.
+    // While the client is connected its offset may expire: a client that has received all events is recovered.
     for _ in 0..24 {
         tokio::time::sleep(Duration::from_secs(25)).await;
         client.say("3");
@@ -248,7 +248,7 @@ async fn events_and_sessions_are_kept_for_a_while() {
 }
 
 #[tokio::test]
-async fn what_is_kept_is_bounded() {
+async fn stored_events_and_sessions_are_limited() {
     for recovery in [Recovery::new().max_packets(2), Recovery::new().max_bytes(300)] {
         let io = served(recovery, namespace());
         let (mut client, ids) = connect(&io).await;
@@ -278,11 +278,11 @@ async fn what_is_kept_is_bounded() {
 }
 
 #[tokio::test]
-async fn layers_may_be_skipped_and_what_they_added_stays() {
+async fn layers_may_be_skipped_and_their_extensions_are_kept() {
     #[derive(Clone)]
     struct User(String);
     async fn admit(socket: SocketRef, Json(auth): Json<Value>) -> Result<(), StatusCode> {
-        // Stands for a layer that looks at a token.
+        // Stands for a layer that checks a token.
         let name = auth["name"].as_str().ok_or(StatusCode::UNAUTHORIZED)?;
         socket.extensions().insert(User(name.to_owned()));
         Ok(())
@@ -308,7 +308,7 @@ async fn layers_may_be_skipped_and_what_they_added_stays() {
         let hello = client.text().await;
         drop(client);
         is_away(&io).await;
-        // Without a token this time.
+        // The client sends no token this time.
         let auth = value!({"pid": ids.pid, "offset": offset(&hello)});
         let mut client = say_connect(&io, &format!("40{auth}")).await;
         if skip {
@@ -316,7 +316,7 @@ async fn layers_may_be_skipped_and_what_they_added_stays() {
             assert!(client.text().await.starts_with(r#"42["hello","ada",""#));
         } else {
             client.expect(r#"44{"message":"Unauthorized"}"#).await;
-            // The refusal has not used up the session.
+            // The refusal does not consume the session.
             client.say(&format!("40{}", value!({"pid": ids.pid, "offset": offset(&hello), "name": "bob"})));
             assert_eq!(Ids::read(&client.text().await), ids);
             assert!(client.text().await.starts_with(r#"42["hello","bob",""#));
@@ -332,9 +332,9 @@ async fn layers_may_be_skipped_and_what_they_added_stays() {
     assert_eq!(io.socket(&ids.sid).unwrap().extensions().get::<User>().unwrap().0, "eve");
 }
 
-/// The task that forgets ends with its runtime, and another one begins.
+/// The task that evicts sessions ends with its runtime, and a new one is started.
 #[test]
-fn what_is_remembered_is_forgotten_on_a_second_runtime_too() {
+fn eviction_continues_on_a_second_runtime() {
     let io = served(Recovery::new().max_disconnection(Duration::from_millis(10)), namespace());
     for is_last in [false, true] {
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -352,7 +352,7 @@ fn what_is_remembered_is_forgotten_on_a_second_runtime_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_of_a_pattern_waits_for_those_who_may_come_back() {
+async fn a_namespace_of_a_pattern_is_kept_while_clients_may_be_recovered() {
     let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
     let mut client = say_connect(&io, "40/room/1,").await;
     let ids = Ids::read(&client.text().await);
@@ -380,12 +380,12 @@ async fn clients_of_revision_3_are_left_alone() {
     assert!(new.text().await.starts_with(r#"42["n",1,""#));
 }
 
-/// The numbers of events.
+/// Returns the numbers of events.
 fn numbers(texts: &[String]) -> Vec<u64> {
     texts.iter().map(|text| json(text)[1].as_u64().unwrap_or_else(|| panic!("no number in {text}"))).collect()
 }
 
-/// A client that has seen one event, whose offset is the last value.
+/// Connects a client that receives one event. The last value is the offset of that event.
 async fn connect_and_see(io: &SocketIo) -> (Memory, Ids, String) {
     let (mut client, ids) = connect(io).await;
     io.to(&*ids.sid).emit("n", &0).unwrap();
@@ -393,7 +393,7 @@ async fn connect_and_see(io: &SocketIo) -> (Memory, Ids, String) {
     (client, ids, seen)
 }
 
-/// Loses the connection, and comes back with an offset. Gives the numbers of what was missed.
+/// Drops the connection and comes back with an offset. Returns the numbers of the missed events.
 async fn lose(io: &SocketIo, client: Memory, ids: &Ids, offset: &str) -> (Memory, Vec<u64>) {
     drop(client);
     is_away(io).await;
@@ -403,7 +403,7 @@ async fn lose(io: &SocketIo, client: Memory, ids: &Ids, offset: &str) -> (Memory
 }
 
 #[tokio::test]
-async fn a_client_gets_what_was_said_in_a_room_while_it_was_in_it() {
+async fn a_client_gets_the_events_of_a_room_while_it_was_a_member() {
     let io = server();
     let (client, ids, seen) = connect_and_see(&io).await;
     let say = |n: u32| io.to("a").emit("n", &n).unwrap();
@@ -426,7 +426,7 @@ async fn a_client_gets_what_was_said_in_a_room_while_it_was_in_it() {
     say(8);
     let (client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
     assert_eq!(numbers(&missed), [2, 4, 6, 7, 8]);
-    // It may have lost a part of that too; and then it is as it was.
+    // The client may lose some of these events again. They are sent again.
     say(9);
     io.socket(&ids.sid).unwrap().leave("a");
     say(10);
@@ -437,7 +437,7 @@ async fn a_client_gets_what_was_said_in_a_room_while_it_was_in_it() {
 }
 
 #[tokio::test]
-async fn an_exception_is_for_those_who_were_in_the_room_at_the_time() {
+async fn except_excludes_the_members_at_the_time_of_the_event() {
     let io = server();
     let (client, ids, seen) = connect_and_see(&io).await;
     let socket = io.socket(&ids.sid).unwrap();
@@ -460,7 +460,7 @@ async fn an_exception_is_for_those_who_were_in_the_room_at_the_time() {
 }
 
 #[tokio::test]
-async fn what_a_socket_says_to_the_others_is_not_for_it_later_either() {
+async fn a_recovered_socket_does_not_get_its_own_broadcasts() {
     let io = server();
     let (client, ids, seen) = connect_and_see(&io).await;
     let old = io.socket(&ids.sid).unwrap();
@@ -477,7 +477,7 @@ async fn what_a_socket_says_to_the_others_is_not_for_it_later_either() {
     say(&old, 20);
     let (client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
     assert_eq!(numbers(&missed), [13, 23]);
-    // Whoever holds the old handle still speaks for the same client.
+    // The old handle still emits to and excludes the same client.
     say(&old, 30);
     let (mut client, missed) = lose(&io, client, &ids, &offset(&missed[1])).await;
     assert_eq!(missed, [33]);
@@ -561,7 +561,8 @@ async fn a_return_that_is_refused_is_undone() {
     }
     let (_client, missed, again) = come_back(&io, &ids, Some(&seen)).await;
     assert_eq!(again, ids);
-    // Of each refused one, what was said to `a` and to its own room; of the last one, what it said to itself, and to `b`.
+    // From each refused attempt, the events to `a` and to its own room. From the last attempt, also the event to itself and
+    // that to `b`.
     let own = ids.sid.len() as u64;
     assert_eq!(numbers(&missed), [7, 1, own, 1, own, 100, 1, own]);
 }
@@ -593,7 +594,7 @@ async fn a_client_of_which_something_is_forgotten_while_it_is_admitted_begins_an
     io.emit("n", &1).unwrap();
     let claim = format!("40{}", value!({"pid": ids.pid, "offset": seen}));
     let mut client = say_connect(&io, &claim).await;
-    // It has claimed its session, in which nothing is missing yet.
+    // The client has claimed its session, in which no event is missing yet.
     soon(asked.recv()).await;
     (2..5).for_each(|n| io.emit("n", &n).unwrap());
     gate.add_permits(2);
@@ -604,7 +605,7 @@ async fn a_client_of_which_something_is_forgotten_while_it_is_admitted_begins_an
 }
 
 #[tokio::test]
-async fn what_is_emitted_to_a_socket_that_may_come_back_is_kept() {
+async fn an_emit_to_a_socket_that_may_be_recovered_is_stored() {
     let io = server();
     let (client, ids, seen) = connect_and_see(&io).await;
     let socket = io.socket(&ids.sid).unwrap();
@@ -614,26 +615,26 @@ async fn what_is_emitted_to_a_socket_that_may_come_back_is_kept() {
     socket.emit("n", &1).unwrap();
     io.to(socket.id()).emit("n", &2).unwrap();
     socket.emit("n", &3).unwrap();
-    // As ever, what is volatile is not, and nobody can answer.
+    // As usual, volatile events are not stored, and no ack can arrive.
     socket.volatile().emit("n", &4).unwrap();
     assert!(socket.emit_with_ack::<()>("n", &5).await.unwrap_err().is_disconnected());
     let (client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
     assert_eq!(numbers(&missed), [1, 2, 3]);
-    // The handle is that of a socket that has ended; what is emitted to it reaches the client all the same, once.
+    // The socket of this handle has ended, but its events still reach the client, once.
     assert!(!socket.connected());
     socket.emit("n", &6).unwrap();
     let (mut client, missed) = lose(&io, client, &ids, &offset(&missed[2])).await;
     assert_eq!(missed, [6]);
     socket.emit("n", &7).unwrap();
     assert_eq!(numbers(&received(&io, &ids, &mut client).await), [7]);
-    // Until somebody wants it to end.
+    // This holds until the client is disconnected on purpose.
     io.socket(&ids.sid).unwrap().disconnect();
     assert!(socket.emit("n", &8).unwrap_err().is_disconnected());
     assert!(socket.volatile().emit("n", &9).unwrap_err().is_disconnected());
 }
 
 #[tokio::test]
-async fn what_is_emitted_to_a_socket_that_does_not_come_back_fails() {
+async fn an_emit_to_a_socket_that_cannot_be_recovered_fails() {
     for (recovery, on_purpose) in [(false, false), (true, true)] {
         let config = SocketIoConfig::new().namespace("/", namespace());
         let config = if recovery { config.recovery(Recovery::new()) } else { config };
@@ -651,7 +652,7 @@ async fn what_is_emitted_to_a_socket_that_does_not_come_back_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_emitted_to_a_socket_that_has_been_forgotten_fails() {
+async fn an_emit_to_an_evicted_session_fails() {
     let recovery = Recovery::new().max_disconnection(Duration::from_secs(60)).max_sessions(1);
     let io = served(recovery, namespace());
     let (client, ids) = connect(&io).await;
@@ -662,7 +663,7 @@ async fn what_is_emitted_to_a_socket_that_has_been_forgotten_fails() {
     socket.emit("n", &1).unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(socket.emit("n", &2).unwrap_err().is_disconnected());
-    // The same if others take its place.
+    // The same if the session is evicted by others.
     let (client, ids) = connect(&io).await;
     let socket = io.socket(&ids.sid).unwrap();
     drop(client);
@@ -671,7 +672,7 @@ async fn what_is_emitted_to_a_socket_that_has_been_forgotten_fails() {
     drop(other);
     is_away(&io).await;
     assert!(socket.emit("n", &3).unwrap_err().is_disconnected());
-    // One that was never accepted has nothing to come back to.
+    // A socket that was never accepted cannot be recovered.
     let (sender, mut lost) = tokio::sync::mpsc::unbounded_channel();
     let refuses = Namespace::new().on_connect(move |socket: SocketRef| {
         sender.send(socket).unwrap();
@@ -686,14 +687,14 @@ async fn what_is_emitted_to_a_socket_that_has_been_forgotten_fails() {
 }
 
 #[tokio::test]
-async fn an_emit_that_finds_no_room_is_kept_where_the_client_may_come_back() {
+async fn an_event_that_does_not_fit_is_stored_if_the_client_may_be_recovered() {
     for policy in [SlowClientPolicy::Disconnect, SlowClientPolicy::DropPacket] {
         let config = SocketIoConfig::new().max_buffered_bytes(10_000).slow_client_policy(policy);
         let io = SocketIoService::new(config.recovery(Recovery::new()).namespace("/", namespace())).io();
         let (client, ids, seen) = connect_and_see(&io).await;
         let socket = io.socket(&ids.sid).unwrap();
         let big = "x".repeat(9_800);
-        // Nothing of it leaves before the test waits.
+        // Nothing is written before the test awaits.
         socket.emit("n", &(1, &big)).unwrap();
         let second = socket.emit("n", &(2, &big));
         let third = socket.emit("n", &3);
@@ -712,7 +713,7 @@ async fn an_emit_that_finds_no_room_is_kept_where_the_client_may_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_to_which_nothing_was_said_for_long_may_lose_what_is_said_then() {
+async fn a_client_without_events_for_long_may_miss_the_next_ones() {
     let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
     let (client, ids, seen) = connect_and_see(&io).await;
     for _ in 0..10 {
@@ -720,7 +721,7 @@ async fn a_client_to_which_nothing_was_said_for_long_may_lose_what_is_said_then(
         client.say("3");
         io.to("others").emit("n", &1).unwrap();
     }
-    // It does not read that any more.
+    // The client does not read these events.
     io.emit("n", &2).unwrap();
     io.emit("n", &3).unwrap();
     let (client, missed) = lose(&io, client, &ids, &seen).await;
@@ -730,7 +731,7 @@ async fn a_client_to_which_nothing_was_said_for_long_may_lose_what_is_said_then(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_offset_from_before_the_session_says_that_nothing_of_it_was_seen() {
+async fn an_offset_of_an_older_session_means_that_no_event_was_received() {
     let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
     let (other, _, before) = connect_and_see(&io).await;
     drop(other);
@@ -742,7 +743,7 @@ async fn an_offset_from_before_the_session_says_that_nothing_of_it_was_seen() {
         client.say("3");
         io.to("others").emit("n", &2).unwrap();
     }
-    // The client has it from the session before.
+    // This offset belongs to the previous session.
     let (_client, missed) = lose(&io, client, &ids, &before).await;
     assert!(missed.is_empty());
 }
@@ -761,7 +762,7 @@ async fn an_offset_that_was_not_sent_to_the_client_is_none_of_its() {
 }
 
 #[tokio::test]
-async fn a_client_that_changes_rooms_faster_than_is_remembered_comes_back_from_where_that_is_known() {
+async fn a_client_that_changes_rooms_often_is_recovered_from_the_oldest_stored_change() {
     let io = server();
     let (mut client, ids, seen) = connect_and_see(&io).await;
     let socket = io.socket(&ids.sid).unwrap();
@@ -780,7 +781,7 @@ async fn a_client_that_changes_rooms_faster_than_is_remembered_comes_back_from_w
 }
 
 #[tokio::test]
-async fn a_session_that_is_claimed_in_vain_is_dropped_outside_of_the_lock() {
+async fn a_session_whose_claim_fails_is_dropped_without_the_lock() {
     #[derive(Clone)]
     struct Farewell(#[expect(dead_code, reason = "it is dropped")] Arc<Emits>);
     struct Emits(SocketIo);
@@ -800,7 +801,7 @@ async fn a_session_that_is_claimed_in_vain_is_dropped_outside_of_the_lock() {
 }
 
 #[tokio::test]
-async fn what_is_emitted_while_a_socket_ends_is_not_lost() {
+async fn events_emitted_while_a_socket_closes_are_not_lost() {
     async fn farewell(socket: SocketRef) {
         socket.io().emit("bye", &()).unwrap();
     }
@@ -816,13 +817,13 @@ async fn what_is_emitted_while_a_socket_ends_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_too_slow_gets_what_found_no_room() {
+async fn a_recovered_slow_client_gets_the_events_that_did_not_fit() {
     let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(Recovery::new());
     let io = SocketIoService::new(config).io();
     let (mut client, ids) = connect(&io).await;
     io.emit("n", &1).unwrap();
     let seen = offset(&client.text().await);
-    // Nothing of it leaves before the test waits.
+    // Nothing is written before the test awaits.
     io.emit("big", &"x".repeat(9_800)).unwrap();
     io.emit("n", &"y".repeat(500)).unwrap();
     io.emit("n", &3).unwrap();
@@ -850,7 +851,7 @@ async fn a_client_may_come_back_while_its_socket_is_leaving() {
 }
 
 #[tokio::test]
-async fn an_offset_of_another_server_says_that_nothing_was_seen_of_this_one() {
+async fn an_offset_of_another_server_means_that_no_event_was_received() {
     let (io, other) = (server(), server());
     let (mut client, _) = connect(&other).await;
     other.emit("n", &0).unwrap();
@@ -866,7 +867,7 @@ async fn an_offset_of_another_server_says_that_nothing_was_seen_of_this_one() {
 }
 
 #[tokio::test]
-async fn what_a_layer_emits_arrives_once() {
+async fn events_from_a_layer_arrive_once() {
     async fn hello(
         socket: SocketRef,
         request: axum::extract::Request,
@@ -881,7 +882,7 @@ async fn what_a_layer_emits_arrives_once() {
     drop(client);
     is_away(&io).await;
     let (mut client, sent, again) = come_back(&io, &ids, Some(&seen)).await;
-    // What the layer said this time.
+    // What the layer inserted this time.
     assert_eq!((sent.len(), &again), (1, &ids));
     let hello = &sent[0];
     assert!(hello.starts_with(r#"42["hello",""#));
@@ -895,7 +896,7 @@ async fn what_a_layer_emits_arrives_once() {
 }
 
 #[tokio::test]
-async fn what_was_missed_leaves_room_for_what_follows() {
+async fn missed_events_do_not_count_against_the_send_buffer() {
     let namespace = Namespace::new().on("go", |socket: SocketRef| async move { socket.emit("went", &()).unwrap() });
     let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(Recovery::new());
     let io = SocketIoService::new(config.namespace("/", namespace.with_state(()))).io();
@@ -953,7 +954,7 @@ async fn a_namespace_that_is_emitted_to_is_dropped_all_the_same() {
     assert!(io.of("/room/1").is_none());
 }
 
-/// Kills a client's connection again and again while events flow: each arrives once and in order.
+/// Drops the connection of a client repeatedly while events are emitted. Each event arrives once and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lost() {
     const EVENTS: u64 = 1000;
@@ -968,7 +969,7 @@ async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lo
     };
     client.say(r#"42["join","room"]"#).await;
     until(|| io.to("room").sockets().len() == 1).await;
-    // Two threads emit, a few events for each loss of the connection, in no order of theirs.
+    // Two threads emit, a few events for each loss of the connection, in no fixed order between them.
     let permits = [Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0))];
     let emit = |from: u64| {
         let (io, permits) = (io.clone(), permits[from as usize].clone());
@@ -986,7 +987,7 @@ async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lo
     let mut random = 7u64;
     for kill in 0..KILLS {
         permits.iter().for_each(|permits| permits.add_permits((EVENTS / KILLS / 2 + 1) as usize));
-        // At any moment: behind some events, with others on their way.
+        // The connection is lost at a random moment: after some events, while others are in flight.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         for _ in 0..(random >> 62) {
             if received.len() as u64 >= kill * EVENTS / KILLS {
@@ -1017,12 +1018,12 @@ async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lo
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_was_let_go_but_not_sent_away_comes_back() {
+async fn clients_that_lost_their_connection_are_recovered() {
     let config = SocketIoConfig::new().recovery(Recovery::new()).max_buffered_bytes(10_000).namespace("/", namespace());
     let io = SocketIoService::new(config).io();
     let mut client = TestClient::connect(&io).await.unwrap();
     client.emit("join", "room").await;
-    // A slow client gets everything in the end, past what may wait for it otherwise.
+    // A slow client receives all events in the end, also beyond the limit of its buffer.
     client.stop_reading();
     let socket = client.socket().unwrap();
     let text = "x".repeat(1000);
@@ -1041,7 +1042,8 @@ async fn whoever_was_let_go_but_not_sent_away_comes_back() {
     for number in 0..all {
         assert_eq!(client.next::<u32>("n").await, number);
     }
-    // So does whoever was closed with its connection, or with the server; not whoever was disconnected.
+    // A client that is closed with its connection or with the server is recovered. One that is disconnected on purpose is
+    // not.
     client.socket().unwrap().conn().close();
     client = client.reconnect().await.unwrap();
     assert!(client.is_recovered());
@@ -1051,7 +1053,7 @@ async fn whoever_was_let_go_but_not_sent_away_comes_back() {
     client.socket().unwrap().disconnect_all();
     client = client.reconnect().await.unwrap();
     assert!(!client.is_recovered());
-    // Those who wait for an ack are told; the event is not sent again.
+    // A pending ack fails, and its event is not sent again.
     let asked = client.socket().unwrap().emit_with_ack::<u8>("asked", &());
     client = client.reconnect().await.unwrap();
     assert!(asked.await.unwrap_err().is_disconnected());
@@ -1060,7 +1062,7 @@ async fn whoever_was_let_go_but_not_sent_away_comes_back() {
 }
 
 #[tokio::test]
-async fn what_was_said_in_a_room_before_it_was_joined_is_not_for_everyone_to_hear() {
+async fn events_of_a_room_before_it_was_joined_are_not_recovered() {
     let io = server();
     let (client, ids) = connect(&io).await;
     io.to("a").emit("before", &()).unwrap();
@@ -1069,11 +1071,11 @@ async fn what_was_said_in_a_room_before_it_was_joined_is_not_for_everyone_to_hea
     drop(client);
     is_away(&io).await;
     io.to("a").emit("after", &()).unwrap();
-    // As a client claims that has received nothing yet.
+    // The offset that a client without any event sends.
     let (client, missed, _) = come_back(&io, &ids, None).await;
     assert_eq!(missed.len(), 1, "{missed:?}");
     assert!(missed[0].starts_with(r#"42["after","#));
-    // It holds for the next time too.
+    // The next recovery gives the same result.
     drop(client);
     is_away(&io).await;
     let (_client, missed, _) = come_back(&io, &ids, None).await;

@@ -1,4 +1,4 @@
-//! The layer in a stack: what it takes, and what it lets through.
+//! The layer in a stack: which requests it handles, and which it passes on.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ fn config() -> SocketIoConfig {
     SocketIoConfig::new().namespace("/", namespace)
 }
 
-/// Polling, WebSocket and their events work here.
+/// Checks polling, WebSocket and their events.
 async fn works(server: &TestServer) {
     let client = Polling::join(server.address).await;
     client.say(r#"420["echo",1]"#).await;
@@ -38,7 +38,7 @@ async fn works(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn routes_that_catch_everything_do_not_catch_ours() {
+async fn fallback_routes_do_not_get_engine_requests() {
     async fn spa() -> &'static str {
         "spa"
     }
@@ -78,7 +78,7 @@ async fn a_nested_router_serves_under_its_prefix() {
         (StatusCode::NOT_FOUND, "missing")
     }
     let hello = || Router::new().route("/hello", on_get(|| async { "hello" }));
-    // axum's `nest` hands on only what a route or a fallback of the inner router takes.
+    // axum's `nest` passes on only requests that a route or a fallback of the inner router accepts.
     let layer = SocketIoLayer::new(config());
     let io = layer.io();
     let nested = Router::new().nest("/api", hello().fallback(missing).layer(layer));
@@ -122,7 +122,7 @@ async fn a_service_can_stand_alone() {
 }
 
 #[tokio::test]
-async fn layers_around_ours_see_our_responses() {
+async fn outer_layers_get_the_responses() {
     use tower_http::{compression::CompressionLayer, cors::CorsLayer, trace::TraceLayer};
     let layer = SocketIoLayer::new(config());
     let io = layer.io();
@@ -141,7 +141,7 @@ async fn layers_around_ours_see_our_responses() {
     assert_eq!(client.response.headers()["access-control-allow-origin"], "*");
 }
 
-/// A service that answers at once, to watch what reaches it.
+/// A service that responds at once, and shows which requests reach it.
 #[derive(Clone)]
 struct Inner;
 
@@ -161,7 +161,7 @@ impl Service<Request<Body>> for Inner {
 }
 
 #[test]
-fn a_request_that_is_not_ours_passes_through_without_an_allocation() {
+fn requests_of_other_routes_pass_without_an_allocation() {
     let mut service = SocketIoLayer::new(config()).layer(Inner);
     let request = Request::get("/elsewhere?x=1").body(Body::empty()).unwrap();
     let mut response = None;
@@ -230,10 +230,10 @@ async fn a_service_listens_on_a_port_of_its_own() {
     client.expect("430[1]").await;
     assert!(io.socket(&id).unwrap().handshake().address().is_some());
     assert_eq!(support::get(address, "/elsewhere").await.status, 404);
-    // An address that is taken cannot be listened on.
+    // An address that is in use cannot be bound.
     let error = soon(service.listen(address)).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
-    // The end of the future is the end of the server.
+    // Dropping the future ends the server.
     serving.abort();
     soon(async {
         while TcpListener::bind(address).await.is_err() {

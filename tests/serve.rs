@@ -1,4 +1,4 @@
-//! The server that comes with the crate: what is silent does not stay.
+//! The server that comes with the crate closes connections that are idle.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,7 +16,7 @@ const SESSION: &str = "/socket.io/?EIO=4&transport=polling";
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Serves until the handle is aborted.
+/// Serves until the task is aborted.
 async fn listen(config: SocketIoConfig) -> (SocketAddr, SocketIo, JoinHandle<()>) {
     let namespace = Namespace::new().on("echo", |socket: SocketRef, Data(text): Data<String>| async move {
         socket.emit("echo", &text).unwrap();
@@ -29,22 +29,22 @@ async fn listen(config: SocketIoConfig) -> (SocketAddr, SocketIo, JoinHandle<()>
     (address, io, serving)
 }
 
-/// Sends these bytes on a connection of its own.
+/// Sends bytes on a new connection.
 async fn say(address: SocketAddr, bytes: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes.as_bytes()).await.unwrap();
     stream
 }
 
-/// Reads to the end of the connection, which comes soon.
+/// Reads to the end of the connection, which must come soon.
 async fn end(mut stream: TcpStream) -> String {
     let mut read = Vec::new();
-    // A connection that is cut with bytes unread is reset.
+    // A connection that is closed with unread bytes is reset.
     let _ = soon(stream.read_to_end(&mut read)).await;
     String::from_utf8_lossy(&read).into_owned()
 }
 
-/// The head of a response, and as much of its body as has come with it.
+/// Reads the head of a response, and the part of its body that arrived with it.
 async fn head(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
     while !read.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
@@ -60,14 +60,14 @@ async fn a_connection_that_sends_no_head_in_time_is_closed() {
         "",
         "G",
         "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: h\r\nx-half: ",
-        // HTTP/2: half of a preface, and a whole one without any stream behind it.
+        // HTTP/2: half of a preface, and a complete one without any stream.
         "PRI * HT",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
     ] {
         let closed = end(say(address, said).await).await;
         assert!(!closed.starts_with("HTTP/1.1 200"), "{said:?}: {closed}");
     }
-    // Half of a second head as well.
+    // Half of a second head.
     let mut stream = say(address, "GET / HTTP/1.1\r\nhost: h\r\n\r\n").await;
     assert!(head(&mut stream).await.starts_with("HTTP/1.1 404"));
     stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
@@ -75,10 +75,10 @@ async fn a_connection_that_sends_no_head_in_time_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_kept_alive_in_vain_is_closed() {
+async fn an_idle_keep_alive_connection_is_closed() {
     let (address, io, _serving) =
         listen(SocketIoConfig::new().http_idle_timeout(SHORT).http_header_timeout(LONG)).await;
-    // What is in use is not idle: a poll that is pending, and a WebSocket.
+    // Connections with a pending poll or a WebSocket are not idle.
     let client = Polling::join(address).await;
     let target = client.target();
     let mut poll = say(address, &format!("GET {target} HTTP/1.1\r\nhost: h\r\n\r\n")).await;
@@ -91,19 +91,19 @@ async fn a_connection_that_is_kept_alive_in_vain_is_closed() {
     io.emit("late", &()).unwrap();
     assert!(head(&mut poll).await.ends_with("42[\"late\"]"));
     websocket.expect(r#"42["late"]"#).await;
-    // And then it is.
+    // The connection is idle after the response.
     assert_eq!(end(poll).await, "");
     websocket.is_quiet().await;
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_its_response_is_cut_off() {
-    // Long enough for the look at the tasks below.
+    // Long enough for the checks of the task count below.
     let config = SocketIoConfig::new().http_write_timeout(10 * SHORT).max_buffered_bytes(usize::MAX);
     let (address, io, _serving) = listen(config).await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let client = Polling::join(address).await;
-    // The server has two tasks, the session has one, and the connections of its requests have gone.
+    // The server has two tasks and the session has one. The connections of its requests have ended.
     until(|| tasks() == 3).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -111,7 +111,7 @@ async fn a_client_that_does_not_read_its_response_is_cut_off() {
     io.emit("large", &"x".repeat(20_000_000)).unwrap();
     stream.write_all(format!("GET {} HTTP/1.1\r\nhost: h\r\n\r\n", client.target()).as_bytes()).await.unwrap();
     assert!(head(&mut stream).await.starts_with("HTTP/1.1 200"));
-    // The task of the connection ends, although nothing else has happened.
+    // The task of the connection ends without any further I/O.
     assert_eq!(tasks(), 4);
     until(|| tasks() == 3).await;
     assert!(end(stream).await.len() < 20_000_000);
@@ -139,21 +139,21 @@ async fn heads_are_limited_as_they_are_read() {
     let refused = head(&mut say(address, &with(17_000)).await).await;
     assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
     assert!(refused.ends_with(r#"{"code":3,"message":"The request head exceeds max_head_bytes"}"#), "{refused}");
-    // What is larger by far is not even read.
+    // A head that is much larger is not read to its end.
     for mut stream in [say(address, &with(100_000)).await, say(address, &with(1_000_000)[..200_000]).await] {
         let refused = head(&mut stream).await;
         assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
         end(stream).await;
     }
     assert_eq!(io.stats().connections, 0);
-    // A body is no head.
+    // The limit does not apply to bodies.
     let client = Polling::join(address).await;
     client.say(&format!(r#"42["echo","{}"]"#, "x".repeat(900_000))).await;
     assert_eq!(client.poll().await.body.len(), 900_000 + 13);
 }
 
 #[tokio::test]
-async fn a_server_that_ends_answers_what_it_was_asked() {
+async fn a_server_that_closes_responds_to_pending_questions() {
     let (address, io, serving) = listen(SocketIoConfig::new()).await;
     let client = Polling::join(address).await;
     let (mut websocket, _) = WebSocket::join(address, "40").await;
@@ -169,7 +169,7 @@ async fn a_server_that_ends_answers_what_it_was_asked() {
     let answer = head(&mut poll).await;
     assert!(answer.ends_with("42[\"last\"]"), "{answer}");
     assert_eq!(end(poll).await, "");
-    // WebSockets are no requests: they end when the user says so.
+    // WebSockets are not requests: they stay open until the user closes them.
     websocket.expect(r#"42["last"]"#).await;
     websocket.say(r#"42["echo","x"]"#).await;
     websocket.expect(r#"42["echo","x"]"#).await;

@@ -1,4 +1,4 @@
-//! The end of a server: `SocketIo::close` and `SocketIo::drain`.
+//! The shutdown of a server: `SocketIo::close` and `SocketIo::drain`.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn closing_the_server_disconnects_everyone_and_takes_new_clients() {
+async fn closing_the_server_disconnects_all_clients_and_accepts_new_ones() {
     let (namespace, mut notes) = noting();
     let server = serve_namespace(namespace).await;
     let (mut websocket, id) = WebSocket::join(server.address, "40").await;
@@ -43,7 +43,7 @@ async fn closing_the_server_disconnects_everyone_and_takes_new_clients() {
 }
 
 #[tokio::test]
-async fn who_does_not_fetch_the_end_is_cut_off() {
+async fn a_client_that_does_not_fetch_its_close_is_aborted() {
     let server = serve_config(SocketIoConfig::new()).await;
     let _polling = Polling::join(server.address).await;
     server.io.close().await;
@@ -52,7 +52,7 @@ async fn who_does_not_fetch_the_end_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_is_drained_bit_by_bit_and_takes_nobody_in() {
+async fn a_draining_server_disconnects_gradually_and_rejects_new_clients() {
     let io = SocketIoService::new(SocketIoConfig::new()).io();
     let mut clients = Vec::new();
     for _ in 0..4 {
@@ -69,7 +69,7 @@ async fn a_server_is_drained_bit_by_bit_and_takes_nobody_in() {
     }
     draining.await.unwrap();
     for mut client in clients {
-        // No DISCONNECT: it shall come back, elsewhere.
+        // No DISCONNECT is sent, so that the client connects again, to another server.
         assert_eq!(client.packet().await, None);
     }
 }
@@ -87,7 +87,7 @@ async fn a_drain_ends_when_all_have_left() {
     drop(clients);
     draining.await.unwrap();
     assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
-    // Nobody is taken in by another door either.
+    // Connections by `accept` are refused as well.
     let mut late = Memory::open(&io);
     assert_eq!(late.packet().await, None);
     assert_eq!(io.stats().connections, 0);
@@ -117,7 +117,7 @@ async fn a_drained_server_ends_with_axums_graceful_shutdown() {
     stop.send(()).unwrap();
     websocket.expect_close().await;
     soon(beginning).await.unwrap();
-    // The routes go on; sessions are opened elsewhere.
+    // Other routes still respond. Handshakes are refused.
     get(address, "/").await.is(200, "page");
     get(address, "/socket.io/?EIO=4&transport=polling").await.refused(503, 4, "The server is shutting down");
     assert!(WebSocket::raw(address, "/socket.io/?EIO=4&transport=websocket", &[]).await.is_err());
@@ -130,7 +130,7 @@ fn serve(namespace: Namespace) -> SocketIo {
     SocketIoService::new(SocketIoConfig::new().namespace("/", namespace)).io()
 }
 
-/// Runs a test of `close`, and of `drain`.
+/// Runs a test of `close`, and then of `drain`.
 async fn end_each(test: impl AsyncFn(bool)) {
     test(true).await;
     test(false).await;
@@ -174,7 +174,7 @@ async fn handlers_that_run_may_answer_before_their_connection_is_closed() {
             async move { end(&io, close).await }
         });
         sleep(SECOND).await;
-        // Events do not start any more; acks arrive.
+        // New events are not handled, but acks are.
         client.emit("late", &()).await;
         question.ack("yes");
         assert_eq!(ask.await.unwrap(), "yes");
@@ -197,7 +197,7 @@ async fn handlers_of_disconnections_are_waited_for() {
         };
         let io = serve(Namespace::new().on_disconnect(handler).with_state(()));
         let _stays = TestClient::connect(&io).await.unwrap();
-        // This one leaves before the server ends, and its connection has ended by then.
+        // This client leaves before the shutdown, and its connection has ended by then.
         TestClient::connect(&io).await.unwrap().lose_connection().await;
         until(|| io.stats().connections == 1).await;
         let begin = Instant::now();
@@ -229,7 +229,7 @@ async fn handlers_that_do_not_end_hold_a_server_up_for_a_bounded_time() {
     .await;
 }
 
-/// A server may be told to close by one of its events.
+/// A handler may close its own server.
 #[tokio::test(start_paused = true)]
 async fn a_handler_may_close_its_own_server_in_a_task() {
     let io = serve(
@@ -245,7 +245,7 @@ async fn a_handler_may_close_its_own_server_in_a_task() {
     expect_end(&mut client, true).await;
 }
 
-/// How long it takes to end a server with so many connections, each of which has joined a namespace.
+/// Measures how long it takes to close a server with so many connections, each of which has joined a namespace.
 async fn time_to_end(connections: usize, end: impl AsyncFn(&SocketIo)) -> Duration {
     let io = SocketIoService::new(SocketIoConfig::new()).io();
     let mut clients = Vec::new();
@@ -258,13 +258,13 @@ async fn time_to_end(connections: usize, end: impl AsyncFn(&SocketIo)) -> Durati
     time_on_processor() - begin
 }
 
-/// How long this thread has run, whatever else the machine does.
+/// Returns the CPU time of this thread.
 fn time_on_processor() -> Duration {
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(statistics.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// It would be 64 times the time if each connection looked at all others.
+/// With quadratic time, the ratio would be 64.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_server_takes_time_in_proportion_to_its_connections() {
     let drain = async |io: &SocketIo| {
@@ -278,12 +278,12 @@ async fn the_end_of_a_server_takes_time_in_proportion_to_its_connections() {
     assert!(many < few * 8 * 3, "{few:?} for 2,500, and {many:?} for 20,000");
 }
 
-/// Whoever ends a server may be on a thread without a runtime.
+/// A server may be closed from a thread without a runtime.
 #[test]
 fn a_server_may_be_ended_on_a_thread_without_a_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let io = SocketIoService::new(SocketIoConfig::new()).io();
-    // There is no connection yet, and no runtime.
+    // There is neither a connection nor a runtime yet.
     block_on(io.close());
     let mut client = runtime.block_on(Memory::join(&io));
     block_on(io.close());

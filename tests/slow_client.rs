@@ -1,4 +1,4 @@
-//! A client that does not read costs what it may cost, and nobody else notices.
+//! A client that does not read has bounded cost, and does not affect other clients.
 
 use std::{
     cell::Cell,
@@ -28,7 +28,7 @@ use crate::support::*;
 
 const LIMIT: usize = 100_000;
 
-/// A client that joins and then reads nothing.
+/// Connects a client that joins a namespace and then reads nothing.
 async fn deaf(server: &TestServer) -> TcpStream {
     let before = server.io.stats().sockets;
     let socket = TcpSocket::new_v4().unwrap();
@@ -81,7 +81,7 @@ async fn a_client_that_stops_reading_is_disconnected_and_the_others_do_not_notic
 }
 
 #[tokio::test]
-async fn packets_can_be_dropped_instead_and_the_caller_is_told() {
+async fn packets_can_be_dropped_and_the_caller_gets_an_error() {
     let config = SocketIoConfig::new().max_buffered_bytes(LIMIT).slow_client_policy(SlowClientPolicy::DropPacket);
     let server = serve_config(config).await;
     let mut stream = deaf(&server).await;
@@ -98,7 +98,7 @@ async fn packets_can_be_dropped_instead_and_the_caller_is_told() {
     };
     assert!(error.is_slow_client());
     assert!(socket.connected());
-    // What was taken arrives.
+    // The packets that were accepted arrive.
     let last = format!(r#"42["data",{},"#, taken - 1);
     let mut received = Vec::new();
     let mut buffer = vec![0; 65536];
@@ -173,12 +173,12 @@ async fn a_polling_client_that_does_not_poll_is_bounded_too() {
 }
 
 #[tokio::test]
-async fn a_broadcast_reports_who_was_slow() {
+async fn a_broadcast_reports_slow_recipients() {
     for config in [SocketIoConfig::new().recovery(Recovery::new()), SocketIoConfig::new()]
         .map(|with| with.max_buffered_bytes(1000).slow_client_policy(SlowClientPolicy::DropPacket))
     {
         let server = serve_config(config).await;
-        // It polls once, for its CONNECT, and then no more.
+        // The client polls once, for its CONNECT, and then no more.
         let slow = Polling::join(server.address).await;
         let slow_id = server.io.sockets()[0].id().clone();
         let (mut fast, _) = WebSocket::join(server.address, "40").await;
@@ -193,7 +193,7 @@ async fn a_broadcast_reports_who_was_slow() {
     }
 }
 
-/// A namespace that emits a burst from one handler, before the transport can write anything of it.
+/// A namespace that emits a burst from one handler, before the transport can write any of it.
 fn bursting() -> Namespace {
     async fn burst(socket: SocketRef, Data((count, size)): Data<(u32, usize)>) {
         let payload = "x".repeat(size);
@@ -243,14 +243,14 @@ async fn a_burst_of_on_connect_arrives_whole() {
     assert_eq!(server.io.stats().slow_clients, 0);
 }
 
-/// At a round trip of 80 ms, 16 packets for each poll are 200 a second.
+/// With a round trip of 80 ms, 16 packets per poll would be 200 per second.
 #[tokio::test]
 async fn a_poll_carries_a_whole_backlog() {
     let server = serve_namespace(bursting()).await;
     let client = Polling::join(server.address).await;
     client.say(r#"42["burst",2000,100]"#).await;
     assert_eq!(client.poll().await.text().split('\u{1e}').count(), 2000);
-    // Python's client refuses more than 16.
+    // The Python client refuses more than 16 packets.
     for agent in ["python-requests/2.32.3", "Python/3.11 aiohttp/3.9.5"] {
         let target = "/socket.io/?EIO=4&transport=polling";
         let open = send(server.address, Method::GET, target, &[("user-agent", agent)], "").await;
@@ -269,7 +269,7 @@ async fn a_poll_carries_a_whole_backlog() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_is_not_queued_behind_a_backlog() {
+async fn a_ping_precedes_queued_packets() {
     let config = SocketIoConfig::new().slow_client_timeout(Duration::from_secs(60));
     let io = SocketIoService::new(config).io();
     let mut client = TestClient::builder(&io).answer_pings(false).connect().await.unwrap();
@@ -286,7 +286,7 @@ async fn a_ping_is_not_queued_behind_a_backlog() {
     assert!(before <= 1, "{before} packets precede the ping");
 }
 
-/// A transport that takes one packet each time it is allowed to.
+/// A transport that writes one packet for each permit.
 struct Drip {
     from_client: mpsc::UnboundedReceiver<Packet>,
     permits: PollSemaphore,
@@ -342,7 +342,7 @@ async fn a_client_is_slow_when_nothing_has_been_written_to_it_for_ten_seconds() 
     for number in 0..100 {
         socket.emit("n", &number).unwrap();
     }
-    // Each packet that leaves gives it another ten seconds.
+    // Each written packet extends the timeout by ten seconds.
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_secs(9)).await;
         assert!(socket.connected());
@@ -361,7 +361,7 @@ async fn a_websocket_that_is_not_read_is_slow_although_little_waits() {
     let config = SocketIoConfig::new().slow_client_timeout(Duration::from_millis(50)).namespace("/", namespace);
     let server = serve_config(config).await;
     let _stream = deaf(&server).await;
-    // More than the kernel takes, less than the limit.
+    // More than the kernel's buffers hold, and less than the limit.
     for _ in 0..10 {
         server.io.emit("n", &"x".repeat(1_000_000)).unwrap();
     }
@@ -378,7 +378,7 @@ async fn a_client_that_reads_everything_is_never_slow() {
         assert_eq!(client.next::<i32>("n").await, number);
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
-    // Nothing waits for one that does not read.
+    // A client that does not read is not slow while no packet waits for it.
     client.stop_reading();
     tokio::time::sleep(Duration::from_secs(10)).await;
     client.resume_reading();
@@ -391,7 +391,7 @@ async fn a_polling_client_is_slow_when_it_does_not_poll_while_much_waits() {
     let (namespace, mut reasons) = echo();
     let config = SocketIoConfig::new().slow_client_timeout(Duration::from_millis(50)).namespace("/", namespace);
     let server = serve_config(config).await;
-    // A little may wait until the heartbeat ends the session.
+    // A small backlog may wait until the heartbeat closes the session.
     let little = Polling::join(server.address).await;
     server.io.emit("n", &"x".repeat(1000)).unwrap();
     let much = Polling::join(server.address).await;
@@ -422,7 +422,7 @@ async fn on_slow_client_is_called_once_for_each_client_and_never_inside_of_an_em
         .on_slow_client(move |_| {
             assert!(!EMITTING.get(), "the hook runs inside of an emit");
             count.fetch_add(1, Ordering::SeqCst);
-            // Both clients are slow: inside of the emit, this would have no end.
+            // Both clients are slow, so that this would recurse without end if it ran inside of the emit.
             emits.get().unwrap().emit("slow", &"x".repeat(500)).unwrap();
         });
     let io = io.get_or_init(|| SocketIoService::new(config).io());
@@ -462,9 +462,9 @@ async fn on_slow_client_is_called_once_while_on_connect_runs() {
     assert_eq!((server.io.stats().slow_clients, server.io.stats().panics), (1, 0));
 }
 
-/// The budget is that of all clients together: those go for whom something has waited for the longest time.
+/// The budget is shared by all clients. Those whose packets have waited for the longest time are closed first.
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_all_clients_together_is_bounded_and_the_slowest_go_first() {
+async fn send_buffers_are_limited_together_and_the_slowest_are_closed_first() {
     let config = SocketIoConfig::new().memory_budget(2_000_000).slow_client_timeout(Duration::MAX);
     let io = SocketIoService::new(config).io();
     let mut clients = Vec::new();
@@ -473,7 +473,7 @@ async fn what_waits_for_all_clients_together_is_bounded_and_the_slowest_go_first
         client.stop_reading();
         clients.push(client);
     }
-    // What is shared counts once.
+    // Data that clients share counts once.
     for _ in 0..5 {
         io.emit("n", &"x".repeat(150_000)).unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -488,6 +488,6 @@ async fn what_waits_for_all_clients_together_is_bounded_and_the_slowest_go_first
     tokio::time::sleep(Duration::from_millis(10)).await;
     let connected = sockets.iter().filter(|socket| socket.connected()).count();
     assert!((1..=12).contains(&connected), "{connected} are left");
-    // Those that have gone are the first of all.
+    // The closed clients are the first ones.
     assert!(sockets[20 - connected..].iter().all(|socket| socket.connected()));
 }

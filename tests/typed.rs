@@ -77,7 +77,7 @@ async fn an_event_is_emitted_by_everything_that_emits() {
 async fn its_fields_are_its_arguments() {
     let io = service(Namespace::new(), ());
     let mut client = Memory::join(&io).await;
-    // A tuple within is one argument.
+    // A nested tuple is one argument.
     io.emit_event(&Moved { from: (1, 2), to: Point { x: 3, y: 4 } }).unwrap();
     client.expect(r#"42["moved",[1,2],{"x":3,"y":4}]"#).await;
     io.emit_event(&Reset).unwrap();
@@ -173,7 +173,7 @@ async fn an_ack_may_be_answered_later_without_a_check() {
     client.expect("437[]").await;
 }
 
-/// Declared by hand: it borrows, and takes as many arguments as there are.
+/// A type with a manual implementation: it borrows, and takes a variable number of arguments.
 struct Log<'a>(&'a [&'a str]);
 
 impl Event for Log<'_> {
@@ -276,7 +276,7 @@ fn types_are_declared_with_all_that_they_use() {
     assert_eq!(text.matches("export type").count(), 4, "{text}");
 }
 
-/// A set by hand, with what needs care in it.
+/// A set with a manual implementation and unusual types.
 struct Odd;
 
 impl Event for Odd {

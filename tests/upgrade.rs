@@ -29,7 +29,7 @@ async fn server_with(config: SocketIoConfig) -> TestServer {
     serve_config(config.namespace("/", namespace)).await
 }
 
-/// A WebSocket for a session that is on long-polling.
+/// Opens a WebSocket for a session that uses long-polling.
 async fn probe(client: &Polling) -> WebSocket {
     let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
     WebSocket::raw(client.address, &target, &[]).await.expect("the session may be upgraded")
@@ -70,7 +70,7 @@ async fn a_poll_that_is_pending_is_released_by_the_probe() {
 }
 
 #[tokio::test]
-async fn polling_goes_on_while_a_probe_is_under_way() {
+async fn polling_continues_during_a_probe() {
     let server = server().await;
     let client = Polling::join(server.address).await;
     let mut websocket = probe(&client).await;
@@ -112,9 +112,9 @@ async fn a_probe_that_fails_leaves_the_session_as_it_was() {
         client.say(r#"42["echo",1]"#).await;
         client.expect(r#"42["echo",1]"#).await;
     }
-    // And one that is simply abandoned.
+    // One that is dropped without a close frame.
     drop(probe(&client).await);
-    // The server sees the end of the connection a moment later.
+    // The server notices the end of the connection a moment later.
     let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
     let mut websocket = retry(async || WebSocket::raw(client.address, &target, &[]).await.ok()).await;
     websocket.say("2probe").await;
@@ -144,7 +144,7 @@ async fn a_second_websocket_is_refused_while_the_first_one_probes_and_closed_aft
     assert!(WebSocket::raw(server.address, &target, &[]).await.is_err());
     websocket.say("5").await;
     websocket.is_quiet().await;
-    // As Node does. The session does not notice, whatever the second one says.
+    // The response is 101, as with Node.js. The session ignores the second WebSocket, whatever it sends.
     for said in [None, Some("2probe"), Some("5"), Some("1")] {
         let mut second = WebSocket::raw(server.address, &target, &[]).await.expect("it is answered 101");
         if let Some(said) = said {
@@ -153,7 +153,7 @@ async fn a_second_websocket_is_refused_while_the_first_one_probes_and_closed_aft
         second.expect_close().await;
         websocket.is_quiet().await;
     }
-    // So is one that names a session which began with a WebSocket.
+    // The same for a WebSocket that names a session which was opened over WebSocket.
     let (mut first, _) = WebSocket::join(server.address, "40").await;
     let mut second = WebSocket::raw(server.address, &target.replace(&client.sid, &first.sid), &[]).await.unwrap();
     second.expect_close().await;
@@ -161,7 +161,7 @@ async fn a_second_websocket_is_refused_while_the_first_one_probes_and_closed_aft
 }
 
 #[tokio::test]
-async fn a_session_that_ends_takes_its_probe_with_it() {
+async fn the_end_of_a_session_ends_its_probe() {
     let server = server().await;
     let client = Polling::join(server.address).await;
     let mut websocket = probe(&client).await;
@@ -183,7 +183,7 @@ async fn upgrades_can_be_switched_off() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_or_reordered_by_an_upgrade_in_full_flow() {
+async fn an_upgrade_under_load_loses_and_reorders_nothing() {
     let server = server().await;
     let client = Polling::join(server.address).await;
     let socket = server.io.sockets()[0].clone();
@@ -230,7 +230,7 @@ async fn a_post_that_an_upgrade_overtakes_is_answered() {
 }
 
 #[tokio::test]
-async fn a_probe_that_reads_nothing_is_given_up_in_time() {
+async fn a_probe_whose_client_does_not_read_times_out() {
     let server = server_with(SocketIoConfig::new().upgrade_timeout(Duration::from_secs(2))).await;
     let client = Polling::join(server.address).await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -242,7 +242,7 @@ async fn a_probe_that_reads_nothing_is_given_up_in_time() {
         client.sid
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // Pings, until their pongs fill every buffer; then the probe, which cannot be answered.
+    // Pings fill every buffer with their pongs. Then the probe cannot be answered.
     let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
     ping.extend_from_slice(&[b'x'; 125]);
     let mut flood = ping.repeat(50_000);
@@ -254,9 +254,9 @@ async fn a_probe_that_reads_nothing_is_given_up_in_time() {
     again.expect("3probe").await;
 }
 
-/// The POST that goes on after the upgrade is not what carries the connection: emits wake the WebSocket.
+/// A POST that is pending after the upgrade does not carry the connection: emits wake the WebSocket.
 #[tokio::test]
-async fn what_is_emitted_while_a_post_is_still_handled_goes_over_the_websocket() {
+async fn events_emitted_during_a_post_are_sent_over_the_upgraded_websocket() {
     let gate = Arc::new(Semaphore::new(0));
     let started = Arc::new(AtomicUsize::new(0));
     let (waiting, count) = (gate.clone(), started.clone());

@@ -66,7 +66,7 @@ async fn a_message_of_the_limit_is_taken_and_one_byte_more_closes_with_1009() {
 }
 
 #[tokio::test]
-async fn what_is_no_packet_closes_without_a_code() {
+async fn an_invalid_packet_closes_without_a_code() {
     for frame in ["é1234", "", "x", "7", "b*"] {
         let (server, mut client, mut reasons) = joined().await;
         client.say(frame).await;
@@ -103,7 +103,7 @@ async fn a_connection_that_is_cut_is_a_transport_close() {
 }
 
 #[tokio::test]
-async fn packets_that_mean_nothing_here_are_ignored() {
+async fn packets_without_a_meaning_are_ignored() {
     let (_server, mut client, _) = joined().await;
     for packet in ["0{}", "5", "6", "3"] {
         client.say(packet).await;
@@ -140,7 +140,7 @@ async fn three_pings_are_answered_and_the_fourth_is_not() {
     server.is_empty().await;
 }
 
-/// Sends an opening handshake by hand, and gives the head of the answer.
+/// Sends an opening handshake, and returns the head of the response.
 async fn opening(server: &TestServer, lines: &str) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(format!("{lines}\r\n\r\n").as_bytes()).await.unwrap();
@@ -188,7 +188,7 @@ async fn the_first_subprotocol_is_taken() {
 }
 
 #[tokio::test]
-async fn garbage_behind_the_handshake_harms_nobody() {
+async fn garbage_after_the_handshake_is_harmless() {
     let server = serve_config(SocketIoConfig::new()).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: h\r\nupgrade: websocket\r\nconnection: \
@@ -203,7 +203,7 @@ async fn garbage_behind_the_handshake_harms_nobody() {
 
 #[tokio::test]
 async fn frames_that_break_the_rules_close_with_the_right_code() {
-    // Unmasked text; a reserved bit; a fragmented ping; text that is no UTF-8, masked with zeros.
+    // Unmasked text, a reserved bit, a fragmented ping, and text that is not UTF-8, masked with zeros.
     for (frame, code) in [
         (&[0x81, 0x01, b'2'][..], 1002u16),
         (&[0xc1, 0x81, 0, 0, 0, 0, b'3'], 1002),
@@ -230,14 +230,14 @@ async fn frames_that_break_the_rules_close_with_the_right_code() {
     }
 }
 
-/// On a slow line, a large message takes longer than the client is given to answer a ping.
+/// On a slow connection, a large message may take longer than the heartbeat allows.
 #[tokio::test(start_paused = true)]
 async fn a_frame_that_arrives_bit_by_bit_is_a_sign_of_life() {
     let (namespace, mut reasons) = echo();
     let config = SocketIoConfig::new().namespace("/", namespace);
     let mut client = WebSocket::open_in_memory(SocketIoService::new(config)).await;
     client.connect("40").await;
-    // Masked with zeros. The ping comes while the frame is under way, and cannot be answered.
+    // Masked with zeros. The ping arrives within the frame, and cannot be answered before its end.
     let text = format!(r#"420["ack","{}"]"#, "x".repeat(1000));
     let [high, low] = (text.len() as u16).to_be_bytes();
     let frame = [&[0x81, 0xfe, high, low, 0, 0, 0, 0], text.as_bytes()].concat();
@@ -253,7 +253,7 @@ async fn a_frame_that_arrives_bit_by_bit_is_a_sign_of_life() {
 }
 
 #[tokio::test]
-async fn a_ping_is_answered_before_what_arrived_with_it() {
+async fn a_pong_precedes_responses_to_packets_that_arrived_with_the_ping() {
     let (namespace, _) = echo();
     let server = serve_namespace(namespace).await;
     let (mut client, _) = WebSocket::join(server.address, "40").await;
@@ -271,9 +271,9 @@ async fn a_ping_is_answered_before_what_arrived_with_it() {
     }
 }
 
-/// Clients whose WebSocket library keeps the line alive by itself are there, whatever else they do.
+/// A client whose WebSocket library sends pings or pongs is alive, even without packets.
 #[tokio::test(start_paused = true)]
-async fn frames_that_are_no_packets_are_signs_of_life() {
+async fn frames_that_are_not_packets_extend_the_heartbeat() {
     let (namespace, mut reasons) = echo();
     let service = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace));
     let mut client = WebSocket::open_in_memory(service).await;
@@ -286,6 +286,6 @@ async fn frames_that_are_no_packets_are_signs_of_life() {
     }
     assert!(reasons.try_recv().is_err());
     client.expect("2").await;
-    // Nothing more arrives.
+    // No further data arrives.
     assert_eq!(reasons.recv().await, Some(DisconnectReason::PingTimeout));
 }

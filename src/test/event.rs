@@ -60,7 +60,7 @@ impl TestEvent {
     /// Panics if the server did not request an ack, or if the arguments cannot be encoded.
     #[track_caller]
     pub fn ack<T: Serialize + ?Sized>(self, args: &T) {
-        let Some(id) = self.message.id else { panic!("the server did not request an ack of {self:?}") };
+        let Some(id) = self.message.id else { panic!("no ack was requested for {self:?}") };
         let args = encode_args(args).unwrap_or_else(|error| panic!("the ack cannot be encoded: {error}"));
         let packet = encode_ack(Target { namespace: &self.message.namespace, id: Some(id) }, args);
         self.wire.send(packet.packets().iter().cloned());

@@ -1,4 +1,4 @@
-//! Which file of the crate imports which, read from the sources.
+//! Which file of the crate imports which, parsed from the sources.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,30 +12,30 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// The path of a module: `["engine", "packet"]`. The root of the crate is empty.
+/// The path of a module: `["engine", "packet"]`. The path of the crate root is empty.
 type Module = Vec<String>;
 
-/// For each file, those whose items it names.
+/// For each file, the files whose items it uses.
 pub type Edges = BTreeMap<String, BTreeSet<String>>;
 
 pub struct Graph {
     pub files: Edges,
 }
 
-/// What a module has: its children, the names that it re-exports, and the paths that its code names.
+/// The contents of a module: its children, the names that it re-exports, and the paths that its code uses.
 #[derive(Default)]
 struct Contents {
     file: PathBuf,
     children: BTreeSet<String>,
-    /// A name, and the absolute path that it stands for.
+    /// The absolute path of each imported name.
     imports: BTreeMap<String, Vec<String>>,
-    /// Imports that are only handed on, unless the code names them too.
+    /// Imports that are only re-exported, unless the code uses them too.
     reexports: BTreeSet<String>,
-    /// Modules that are re-exported as a whole: `pub use x::*`.
+    /// Modules of which all items are re-exported: `pub use x::*`.
     globs: Vec<Vec<String>>,
-    /// Absolute paths that the code names.
+    /// Absolute paths that the code uses.
     paths: BTreeSet<Vec<String>>,
-    /// Identifiers that the code names first in a path.
+    /// Identifiers that are the first segment of a path in the code.
     names: BTreeSet<String>,
 }
 
@@ -59,7 +59,7 @@ impl Graph {
             for path in imports.map(|(_, path)| path).chain(&contents.paths) {
                 if let Some(target) = resolve(&modules, path, 0).filter(|target| target != module) {
                     let target = name(&modules[&target]);
-                    // The root only gathers the names of the others.
+                    // The crate root only re-exports items.
                     if target != own && target != "lib.rs" && own != "lib.rs" {
                         uses.insert(target);
                     }
@@ -69,7 +69,7 @@ impl Graph {
         Self { files }
     }
 
-    /// For each module of the top level, those that it imports.
+    /// Returns, for each top-level module, the top-level modules that it imports.
     pub fn modules(&self) -> Edges {
         let mut modules = Edges::new();
         for (file, uses) in &self.files {
@@ -96,7 +96,7 @@ impl Graph {
     }
 }
 
-/// The module of the top level that a file is in.
+/// Returns the top-level module of a file.
 pub fn top(file: &str) -> String {
     file.split('/').next().unwrap_or(file).trim_end_matches(".rs").to_owned()
 }
@@ -129,7 +129,7 @@ fn read_module(source: &Path, file: &Path, module: Module, modules: &mut BTreeMa
     }
 }
 
-/// Whether an item exists only in tests. `feature = "test-util"` is not one of those.
+/// Whether an item exists only in tests. Items with `feature = "test-util"` do not.
 fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let text = match &attribute.meta {
@@ -152,7 +152,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The absolute form of a path that begins with `crate`, `self` or `super`.
+    /// Returns the absolute form of a path that begins with `crate`, `self` or `super`.
     fn absolute(&self, path: &[String]) -> Option<Vec<String>> {
         let (first, rest) = path.split_first()?;
         let mut base = match &**first {
@@ -268,9 +268,9 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-/// The module that defines what an absolute path names. `None` if it is not of this crate.
+/// Returns the module that defines the item of an absolute path, or `None` if it is not in this crate.
 fn resolve(modules: &BTreeMap<Module, Contents>, path: &[String], depth: usize) -> Option<Module> {
-    // A circle of re-exports would not compile; this is for names that only look alike.
+    // Cyclic re-exports do not compile. The limit handles distinct items with the same name.
     if depth > 16 {
         return None;
     }
@@ -288,7 +288,7 @@ fn resolve(modules: &BTreeMap<Module, Contents>, path: &[String], depth: usize) 
     Some(module)
 }
 
-/// All sets of two and more that import one another.
+/// Returns all sets of at least two files that import one another, directly or indirectly.
 pub fn circles(edges: &Edges) -> Vec<BTreeSet<String>> {
     let reachable: BTreeMap<&str, BTreeSet<&str>> =
         edges.keys().map(|from| (&**from, reachable(edges, from))).collect();

@@ -14,11 +14,11 @@ async fn a_slow_client_is_seen() -> Result<(), TestError> {
     assert!(socket.writable());
 
     client.stop_reading();
-    socket.emit("n", &0).unwrap(); // waits: the transport is stuck
+    socket.emit("n", &0).unwrap(); // queued: the transport is blocked
     tokio::task::yield_now().await;
     assert!(!socket.writable());
     let waiting = socket.buffered_bytes();
-    socket.volatile().emit("position", &(1, 2)).unwrap(); // dropped: no error
+    socket.volatile().emit("position", &(1, 2)).unwrap(); // dropped without an error
     assert_eq!(socket.buffered_bytes(), waiting);
 
     let dropped = (1..).find_map(|number| socket.emit("n", &number).err()).unwrap();

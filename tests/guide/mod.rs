@@ -1,4 +1,4 @@
-//! The programs of `docs` that a reader is shown whole, without what a doctest would need.
+//! The programs that the pages of `docs` show in full, without the code that a doctest would need.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ mod limits;
 mod recovery;
 mod testing;
 
-/// Lines, whatever space is in them.
+/// Returns the lines without their leading and trailing white space.
 fn lines(text: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.filter(|line| !line.is_empty()).collect()

@@ -15,7 +15,7 @@ async fn a_client_comes_back() -> Result<(), TestError> {
     io.to("counter").emit("tick", &1).unwrap();
     assert_eq!(client.next::<u64>("tick").await, 1);
 
-    io.to("counter").emit("tick", &2).unwrap(); // not read before the connection is lost
+    io.to("counter").emit("tick", &2).unwrap(); // not read before the connection is closed
     let mut client = client.reconnect().await?;
     assert!(client.is_recovered());
     assert_eq!(client.next::<u64>("tick").await, 2);

@@ -39,7 +39,7 @@ async fn message(socket: SocketRef, Data((room, text)): Data<(String, String)>) 
     Ok(Ack(true))
 }
 
-/// Whoever does not answer within ten seconds is asked to leave.
+/// Disconnects a client that does not respond within ten seconds.
 async fn are_you_there(socket: SocketRef) {
     let answer = socket.timeout(Duration::from_secs(10)).emit_with_ack::<bool>("are you there?", &()).await;
     if !answer.unwrap_or(false) {
@@ -52,7 +52,7 @@ fn config() -> SocketIoConfig {
     SocketIoConfig::new().namespace("/chat", chat)
 }
 
-// In the tests: a server for each, and a client in one line.
+// Helpers for the tests: a server, and a client.
 
 fn server() -> SocketIo {
     SocketIoLayer::new(config()).io()
@@ -77,13 +77,13 @@ async fn a_message_reaches_the_others_in_the_room() -> Result<(), TestError> {
 }
 
 #[tokio::test]
-async fn who_has_no_name_is_refused() {
+async fn a_client_without_a_name_is_rejected() {
     let refused = TestClient::builder(&server()).namespace("/chat").connect().await.unwrap_err();
     assert_eq!(refused.message(), "who are you?");
 }
 
 #[tokio::test]
-async fn a_mistake_is_explained() -> Result<(), TestError> {
+async fn an_invalid_message_gets_an_error() -> Result<(), TestError> {
     let ada = client(&server(), "Ada").await?;
     let answer: serde_json::Value = ada.emit_with_ack("message", &("lobby", "")).await?;
     assert_eq!(answer, json!({"error": {"message": "say something"}}));
@@ -91,7 +91,7 @@ async fn a_mistake_is_explained() -> Result<(), TestError> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_answer_is_asked_to_leave() -> Result<(), TestError> {
+async fn a_client_that_does_not_respond_is_disconnected() -> Result<(), TestError> {
     let io = server();
     let mut ada = client(&io, "Ada").await?;
     ada.emit("bored", &()).await;
@@ -100,7 +100,7 @@ async fn who_does_not_answer_is_asked_to_leave() -> Result<(), TestError> {
 
     ada.emit("bored", &()).await;
     assert_eq!(ada.next_event().await.name(), "are you there?");
-    // Ten seconds pass here, in no time.
+    // The paused clock advances by ten seconds.
     assert_eq!(ada.expect_disconnect().await, Disconnected::ByServer);
     Ok(())
 }

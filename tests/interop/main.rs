@@ -1,6 +1,6 @@
-//! Real clients against our server: JavaScript from npm, Python from PyPI, and two browsers that hold a chat.
+//! Clients in other languages against this server: JavaScript from npm, Python from PyPI, and two browsers in a chat.
 //!
-//! `make interop` installs what they need and runs this; plain `cargo test` does not.
+//! `make interop` installs the dependencies and runs these tests. Plain `cargo test` skips them.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -29,7 +29,7 @@ use crate::support::*;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop");
 
-/// What the server has that the scripts know.
+/// The server for the scripts.
 fn config() -> SocketIoConfig {
     #[derive(Serialize, Deserialize)]
     struct File {
@@ -75,7 +75,7 @@ fn config() -> SocketIoConfig {
         .on("kick", |socket: SocketRef| async move { socket.disconnect() })
         .on("kick all", |socket: SocketRef| async move { socket.disconnect_all() })
         .with_state(());
-    // Clients of 1.0 and 1.3 cannot have a query on a namespace: theirs is that of the connection.
+    // Clients of 1.0 and 1.3 do not send a query with a namespace. They use that of the connection.
     async fn guarded(socket: SocketRef, Json(auth): Json<Value>) -> Result<(), (StatusCode, Json<Value>)> {
         let of_connection = socket.handshake().query_param("token").map(Cow::into_owned);
         match auth["token"].as_str().or(of_connection.as_deref()) {
@@ -93,14 +93,15 @@ fn config() -> SocketIoConfig {
         .with_state(());
     SocketIoConfig::new()
         .ping_interval(Duration::from_millis(300))
-        // Long enough for a busy machine; a script that ends without a word is noticed after twice that.
+        // Long enough for a busy machine. The heartbeat detects a script that ends without a close after at most twice that
+        // time.
         .ping_timeout(Duration::from_secs(10))
         .namespace("/", root)
         .namespace("/guarded", guarded)
         .namespace("/closed", Namespace::new().on_connect(closed).with_state(()))
 }
 
-/// Runs a script of this folder, which succeeds or says what failed.
+/// Runs a script of this folder, which must succeed.
 async fn run(program: &str, arguments: &[&str]) {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(FOLDER).kill_on_drop(true);
@@ -131,8 +132,8 @@ async fn engine_io_clients_of_each_generation_over_each_transport() {
     assert_eq!(io.panics(), 0);
 }
 
-/// Waits until no client is there. A script may end without a word over long-polling: in revision 3 that is noticed after the
-/// interval and two timeouts.
+/// Waits until all clients have left. A script over long-polling may end without a close. With protocol 3, the server
+/// notices that after the ping interval and two timeouts.
 async fn is_left(server: &TestServer) {
     let left = async {
         while server.io.stats().sockets > 0 {
@@ -164,7 +165,7 @@ async fn the_python_client_of_the_second_generation() {
     is_left(&server).await;
 }
 
-/// The client with `socket.io-msgpack-parser`, which has a folder of its own.
+/// The client with `socket.io-msgpack-parser`, which is in a folder of its own.
 #[cfg(feature = "msgpack")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_javascript_client_with_msgpack_over_each_transport() {
@@ -173,7 +174,7 @@ async fn the_javascript_client_with_msgpack_over_each_transport() {
     is_left(&server).await;
 }
 
-/// A page that polls by script elements and forms, as browsers without anything better did.
+/// A page that polls by script elements and forms, as the oldest browsers do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_clients_poll_by_jsonp_from_a_browsers_page() {
     let echo = |socket: SocketRef, Data(args): Data<Args>| async move { socket.emit("echo", &args).unwrap() };

@@ -1,4 +1,4 @@
-//! A TCP proxy whose connections are cut at any byte.
+//! A TCP proxy whose connections can be cut at any byte.
 
 use std::{
     io,
@@ -13,18 +13,18 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// How a connection ends.
+/// How a connection is cut.
 #[derive(Debug, Clone, Copy)]
 pub enum Cut {
-    /// Both sides see a FIN.
+    /// Both sides receive a FIN.
     Fin,
-    /// Both sides see a RST.
+    /// Both sides receive a RST.
     Reset,
-    /// The client sees a RST, the server nothing.
+    /// The client receives a RST, and the server receives nothing.
     HalfOpen,
 }
 
-/// A proxy in front of a server. Everything that it carries is one network: it is cut as a whole.
+/// A proxy in front of a server. All of its connections form one network, which is cut as a whole.
 pub struct Proxy {
     pub address: SocketAddr,
     network: Arc<Network>,
@@ -33,17 +33,17 @@ pub struct Proxy {
 
 struct Network {
     state: Mutex<State>,
-    /// How often the network has been cut, and how it was the last time.
+    /// The number of cuts, and the kind of the last one.
     cuts: watch::Sender<(usize, Cut)>,
-    /// Connections whose server has not noticed the cut.
+    /// Connections whose cut the server has not noticed yet.
     half_open: Mutex<Vec<TcpStream>>,
 }
 
 #[derive(Default)]
 struct State {
-    /// New connections are refused.
+    /// Whether new connections are refused.
     is_down: bool,
-    /// The cuts to come, each after so many more bytes to the client. The last is the next.
+    /// The scheduled cuts, each as a number of further bytes to the client. The last element is the next cut.
     scheduled: Vec<(usize, Cut)>,
 }
 
@@ -70,13 +70,13 @@ impl Proxy {
         Self { address, network, task }
     }
 
-    /// Cuts the network, which stays down until it is up again.
+    /// Cuts the network until `up` is called.
     pub fn down(&self, cut: Cut) {
         self.network.state.lock().unwrap().is_down = true;
         self.cut(cut);
     }
 
-    /// The network is up again. It is cut later, each time after so many more bytes to the client.
+    /// Restores the network. It is cut again after each of these numbers of further bytes to the client.
     pub fn up(&self, mut cuts: Vec<(usize, Cut)>) {
         cuts.reverse();
         let mut state = self.network.state.lock().unwrap();
@@ -84,7 +84,7 @@ impl Proxy {
         state.scheduled = cuts;
     }
 
-    /// Whether all cuts that were scheduled have happened.
+    /// Whether all scheduled cuts have happened.
     pub fn is_done(&self) -> bool {
         self.network.state.lock().unwrap().scheduled.is_empty()
     }
@@ -114,7 +114,7 @@ impl Network {
         };
         let how = cuts.borrow_and_update().1;
         match (ended, how) {
-            // One of them has closed its side, so do we.
+            // One side has closed the connection. Close the other one.
             (Some(_), _) | (None, Cut::Fin) => {}
             (None, Cut::Reset) => {
                 client.set_zero_linger().unwrap();
@@ -127,7 +127,7 @@ impl Network {
         }
     }
 
-    /// Carries what the server sends, up to the byte at which the network is to be cut.
+    /// Forwards what the server sends, up to the byte of the next cut.
     async fn copy_down(
         &self,
         from: &mut (impl AsyncReadExt + Unpin),
@@ -143,13 +143,13 @@ impl Network {
             to.write_all(&buffer[..allowed]).await?;
             if let Some(cut) = cut {
                 self.cuts.send_modify(|(count, how)| (*count, *how) = (*count + 1, cut));
-                // This connection is cut too.
+                // The cut applies to this connection too.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// How many of these bytes may pass, and whether the network is cut after them.
+    /// Returns how many of these bytes may pass, and how the network is cut after them, if it is.
     fn allow(&self, bytes: usize) -> (usize, Option<Cut>) {
         let mut state = self.state.lock().unwrap();
         match state.scheduled.last_mut() {

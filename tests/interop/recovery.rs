@@ -1,4 +1,4 @@
-//! The JavaScript client against a network that is cut again and again: with recovery, each event arrives once and in order.
+//! The JavaScript client over a network that is cut repeatedly. With recovery, each event arrives once and in order.
 
 use std::{collections::BTreeSet, process::Stdio, time::Duration};
 
@@ -17,15 +17,15 @@ use crate::{
     support::*,
 };
 
-/// How many runs there are, over each transport in turn, unless `RECOVERY_RUNS` says so.
+/// The default number of runs, over each transport in turn. `RECOVERY_RUNS` overrides it.
 const RUNS: u64 = 6;
 
-/// How many events a client misses while it is away.
+/// The number of events that a client misses while it is disconnected.
 const MISSED: usize = 1000;
 
 const ROOMS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// What the script prints in the end.
+/// The output of the script.
 #[derive(Deserialize)]
 struct Report {
     received: Vec<u64>,
@@ -59,8 +59,8 @@ async fn run(transport: &str, seed: u64) -> Report {
         sender.send(socket).unwrap();
         async {}
     });
-    // The client notices by the missing ping alone that its WebSocket was cut in the middle of an upgrade. Much is said until
-    // then.
+    // If its WebSocket is cut during an upgrade, the client notices it only by a missing ping. Many events are emitted
+    // until then.
     let config = SocketIoConfig::new()
         .ping_interval(Duration::from_millis(500))
         .ping_timeout(Duration::from_secs(2))
@@ -80,19 +80,19 @@ async fn run(transport: &str, seed: u64) -> Report {
     for _ in 0..20 {
         speaker.speak_and_move().await;
     }
-    // The client is away, and misses much; then it is cut off twice while it catches up.
+    // The client misses many events, and is cut off twice while it receives them.
     proxy.down(speaker.cut());
     for _ in 0..MISSED {
         speaker.speak();
     }
     let cuts = (0..2).map(|_| (speaker.below(50_000), speaker.cut())).collect();
     proxy.up(cuts);
-    // Until both cuts have happened, and some time after.
+    // Emits until both cuts have happened, and for some time after.
     let mut left = 100;
     while left > 0 {
         speaker.speak_and_move().await;
         left -= u32::from(proxy.is_done());
-        // Slower than the client, which is to catch up.
+        // Slower than the client, so that it can catch up.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     within(speaker.client_is_back()).await;
@@ -107,7 +107,7 @@ async fn run(transport: &str, seed: u64) -> Report {
     report
 }
 
-/// As `soon`, with more patience for a machine that is busy.
+/// As `soon`, with a longer timeout for a busy machine.
 async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE * 3, future).await.expect("it happens in time")
 }
@@ -119,11 +119,11 @@ async fn report(client: &mut Child) -> Report {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Emits events, changes the rooms of the client's socket, and knows which events are for it.
+/// Emits events, changes the rooms of the client's socket, and records which events the client should receive.
 struct Speaker {
     io: SocketIo,
     id: String,
-    /// The socket that the client had first.
+    /// The first socket of the client.
     first: SocketRef,
     rooms: BTreeSet<&'static str>,
     expected: Vec<u64>,
@@ -159,7 +159,7 @@ impl Speaker {
         }
     }
 
-    /// Waits until the client answers, however long it takes to come back.
+    /// Waits until the client answers, even if it has to reconnect first.
     async fn client_is_back(&self) {
         loop {
             if let Some(socket) = self.io.socket(&self.id) {
@@ -172,7 +172,7 @@ impl Speaker {
         }
     }
 
-    /// Emits an event: to all, to some rooms, to the client alone, or to others.
+    /// Emits an event to all sockets, to some rooms, to the client alone, or to others.
     fn speak(&mut self) {
         let (to, also_to, except) = (self.room(), self.room(), self.room());
         let is_in = |room| self.rooms.contains(room);
@@ -190,7 +190,7 @@ impl Speaker {
         };
         let number = self.next;
         if number % 8 == 7 && number % 16 == 15 {
-            // The handle of a socket that has been lost, after the first cut.
+            // After the first cut, this is the handle of a socket that has ended.
             self.first.emit("n", &number).unwrap();
         } else {
             match self.below(20) {
@@ -208,7 +208,7 @@ impl Speaker {
         }
     }
 
-    /// Joins or leaves a room. If the connection is lost meanwhile, nothing is said until it is clear what came of it.
+    /// Joins or leaves a room. If the connection is lost meanwhile, nothing is emitted until the outcome is known.
     async fn change_rooms(&mut self) {
         let room = self.room();
         let Some(socket) = self.io.socket(&self.id).filter(SocketRef::connected) else {
@@ -229,13 +229,13 @@ impl Speaker {
         }
     }
 
-    /// Waits until the client is back, and looks whether it is in a room.
+    /// Waits until the client is connected, and returns whether it is in a room.
     async fn is_in_after_return(&self, room: &str) -> bool {
         let mut is_in = None;
         until(|| {
             let socket = self.io.socket(&self.id).filter(SocketRef::connected);
             is_in = socket.as_ref().map(|socket| socket.is_in(room));
-            // If it has been lost meanwhile, it was in no room.
+            // If the client has disconnected meanwhile, it was in no room.
             socket.is_some_and(|socket| !socket.rooms().is_empty())
         })
         .await;

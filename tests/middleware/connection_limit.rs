@@ -23,7 +23,7 @@ fn full(limit: usize) -> Option<serde_json::Value> {
     Some(json!({ "message": "too many connections", "data": { "limit": limit } }))
 }
 
-/// A place is given back: the next of the user's clients gets it.
+/// Waits for a free place. The user's next client takes it.
 async fn is_free(io: &SocketIo, user: &str) -> Memory {
     retry(async || {
         let mut client = open(io, user).await;
@@ -33,18 +33,18 @@ async fn is_free(io: &SocketIo, user: &str) -> Memory {
 }
 
 #[tokio::test]
-async fn so_many_sockets_of_a_key_and_no_more() {
+async fn sockets_are_limited_for_each_key() {
     let io = server(limited(2));
     let _first = joined(&io, "ann").await;
     let _second = joined(&io, "ann").await;
     let mut third = open(&io, "ann").await;
     assert_eq!(connect(&mut third).await, full(2));
     let _other = joined(&io, "bob").await;
-    // Who has no key is not counted.
+    // Sockets without a key are not counted.
     for _ in 0..3 {
         joined(&io, "").await;
     }
-    // The refused one may try again.
+    // The refused client may try again.
     drop(_first);
     retry(async || connect(&mut third).await.is_none().then_some(())).await;
 }
@@ -67,10 +67,10 @@ async fn a_place_is_free_again_however_the_socket_goes() {
 }
 
 #[tokio::test]
-async fn whoever_keeps_a_socket_keeps_no_place() {
+async fn a_reference_to_a_closed_socket_holds_no_permit() {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = kept.clone();
-    // What came with the request is kept too.
+    // The request is kept too.
     let namespace = Namespace::new()
         .on_connect(move |socket: SocketRef, request: axum::extract::Request| {
             keep.lock().unwrap().push((socket, request));
@@ -150,7 +150,7 @@ async fn per_address_counts_the_sockets_of_a_host() {
     first.say("41").await;
     server.has_sockets(1).await;
     third.connect("40").await;
-    // Where the address is not known, nothing is counted.
+    // Sockets whose address is unknown are not counted.
     for _ in 0..3 {
         Memory::join(&server.io).await;
     }

@@ -20,7 +20,7 @@ use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A token that expires after so many seconds, as the query says; none if it does not.
+/// A token that expires after the number of seconds in the query, or never if there is none.
 async fn token(mut request: Request, next: Next) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let seconds = query.split('&').find_map(|pair| pair.strip_prefix("user="));
@@ -48,7 +48,7 @@ fn expiring(layer: DeadlineLayer) -> Namespace {
     namespace.layer(layer).layer(from_fn(token))
 }
 
-/// Waits until something else than a ping comes, and says how many seconds that took.
+/// Waits for a packet other than a ping, and returns it with the elapsed seconds.
 async fn next(client: &mut Memory) -> (u64, String) {
     let start = tokio::time::Instant::now();
     loop {
@@ -62,7 +62,7 @@ async fn next(client: &mut Memory) -> (u64, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_is_told_and_disconnected_when_its_token_expires() {
+async fn a_socket_is_notified_and_disconnected_when_its_token_expires() {
     let reasons = Arc::new(Mutex::new(Vec::new()));
     let seen = reasons.clone();
     let namespace = expiring(DeadlineLayer::new()).on_disconnect(move |reason: DisconnectReason| {
@@ -107,7 +107,7 @@ async fn a_handler_moves_the_deadline() {
     tokio::time::advance(Duration::from_secs(9)).await;
     client.say(r#"420["extend",100]"#);
     client.expect("430[true]").await;
-    // Not to an earlier moment, unless it is set.
+    // `extend` never moves the deadline to an earlier time, but `set` does.
     client.say(r#"421["extend",5]"#);
     client.expect("431[true]").await;
     tokio::time::advance(Duration::from_secs(10)).await;
@@ -130,7 +130,7 @@ async fn a_deadline_may_go_and_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_connect_may_set_it_where_no_layer_does() {
+async fn on_connect_may_set_the_deadline() {
     let namespace = Namespace::new()
         .on_connect(|Extension(deadline): Extension<DeadlineHandle>| async move {
             assert!(deadline.set(SystemTime::now() + MINUTE));
@@ -140,12 +140,12 @@ async fn on_connect_may_set_it_where_no_layer_does() {
     let mut client = joined(&io, "").await;
     let (seconds, event) = next(&mut client).await;
     assert_eq!(event, r#"2["expired"]"#);
-    // The wall clock does not pause.
+    // The paused clock does not affect the system clock.
     assert!((50..=60).contains(&seconds), "{seconds}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_expires_during_on_connect_is_refused() {
+async fn a_token_that_expires_during_on_connect_is_rejected() {
     let namespace = Namespace::new()
         .on_connect(|| tokio::time::sleep(MINUTE / 6))
         .layer(DeadlineLayer::new())
@@ -171,7 +171,7 @@ async fn timers_are_there_for_sockets_with_a_deadline_alone_and_go_with_them() {
     let without = [joined(&io, "").await, joined(&io, "").await];
     let before = tasks();
     let with = joined(&io, "3600").await;
-    // Its connection is a task too.
+    // The connection is a task too.
     assert_eq!(tasks(), before + 2);
     let deadline: DeadlineHandle = kept.lock().unwrap()[2].extensions().get().unwrap();
     assert!(deadline.expires().is_some());
@@ -183,7 +183,7 @@ async fn timers_are_there_for_sockets_with_a_deadline_alone_and_go_with_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_observer_that_panics_keeps_nobody_connected() {
+async fn a_panicking_observer_does_not_prevent_a_disconnection() {
     let io = server(expiring(DeadlineLayer::new()));
     let mut client = joined(&io, "10").await;
     io.sockets()[0].on_any_outgoing(|_| panic!("on purpose"));

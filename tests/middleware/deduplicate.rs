@@ -16,7 +16,7 @@ use tower_socketio::{
 
 use super::*;
 
-/// A handler that answers with how often it has been called.
+/// A handler that answers with the number of its calls.
 fn counting() -> Namespace {
     let calls = Arc::new(AtomicUsize::new(0));
     Namespace::new().on("count", move || {
@@ -30,7 +30,7 @@ fn user(request: &EventRequest) -> Option<String> {
     (!user.is_empty()).then(|| user.into_owned())
 }
 
-/// Says things, each of which is answered as stands beside it.
+/// Sends events, each of which is answered by the text beside it.
 async fn talk(client: &mut Memory, lines: &[(&str, &str)]) {
     for (event, answer) in lines {
         client.say(event);
@@ -39,7 +39,7 @@ async fn talk(client: &mut Memory, lines: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn a_repetition_gets_the_answer_of_the_first() {
+async fn a_retry_gets_the_response_of_the_first() {
     let io = server(counting().event_layer(DeduplicateLayer::by_argument(0)));
     let mut client = joined(&io, "").await;
     let lines = [
@@ -48,7 +48,7 @@ async fn a_repetition_gets_the_answer_of_the_first() {
         (r#"422["count","b"]"#, "432[2]"),
         (r#"423["count",7,"more"]"#, "433[3]"),
         (r#"424["count",7]"#, "434[3]"),
-        // Nothing that can be a key.
+        // Values that are not valid keys.
         (r#"425["count"]"#, "435[4]"),
         (r#"426["count",null]"#, "436[5]"),
         (r#"427["count",1.5]"#, "437[6]"),
@@ -64,7 +64,7 @@ async fn a_repetition_gets_the_answer_of_the_first() {
 }
 
 #[tokio::test]
-async fn the_key_may_be_any_argument_a_field_or_what_a_function_says() {
+async fn the_key_may_be_an_argument_a_field_or_computed() {
     let layers: [(DeduplicateLayer, &str); 3] = [
         (DeduplicateLayer::by_argument(1), r#""x","a""#),
         (DeduplicateLayer::by_field("id"), r#"{"id":"a"},"x""#),
@@ -132,7 +132,7 @@ async fn an_event_that_was_given_up_is_handled_again() {
         .event_layer(DeduplicateLayer::by_argument(0));
     let io = server(namespace.with_state(()));
     let mut client = joined(&io, "").await;
-    // The second waits for the first, which ends without an answer.
+    // The second event waits for the first, which ends without an answer.
     client.say(r#"420["panic","a"]"#);
     client.say(r#"421["panic","a"]"#);
     client.expect(r#"430[{"error":{"message":"internal error"}}]"#).await;
@@ -197,7 +197,7 @@ async fn an_answer_that_comes_later_is_remembered_too() {
     client.expect(r#"431["x",1]"#).await;
     talk(&mut client, &[(r#"422["later","a"]"#, r#"432["x",1]"#)]).await;
     assert!(acks.lock().unwrap().is_empty());
-    // One that nobody answers is not handled again.
+    // An event without an answer is not handled again.
     client.say(r#"423["later","b"]"#);
     is_quiet(&mut client).await;
     acks.lock().unwrap().clear();
@@ -238,7 +238,7 @@ async fn sockets_do_not_share_a_memory_unless_they_are_one_users() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_gets_what_its_lost_socket_asked_for() {
+async fn a_recovered_client_gets_events_emitted_to_its_lost_socket() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let namespace = Namespace::new()
@@ -264,7 +264,7 @@ async fn a_client_that_comes_back_gets_what_its_lost_socket_asked_for() {
 }
 
 #[tokio::test]
-async fn events_and_namespaces_are_told_apart() {
+async fn events_and_namespaces_have_separate_keys() {
     let once = DeduplicateLayer::by_argument(0).scope(user);
     let answers = |name: &'static str| move || async move { Ack(name) };
     let (a, b) = (answers("a").layer(once.clone()), answers("b").layer(once.clone()));
@@ -297,7 +297,7 @@ async fn a_memory_is_bounded_by_count_and_age() {
     talk(&mut client, &[(r#"425["count","a"]"#, "435[4]")]).await;
     tokio::time::advance(Duration::from_secs(2)).await;
     talk(&mut client, &[(r#"426["count","a"]"#, "436[5]")]).await;
-    // Two other users crowd this one out.
+    // The events of two other users evict this one.
     for (name, call) in [("bob", 6), ("eve", 7)] {
         let mut other = joined(&io, name).await;
         talk(&mut other, &[(r#"420["count","a"]"#, &format!("430[{call}]"))]).await;

@@ -20,7 +20,7 @@ fn echo(layer: EventRateLimitLayer) -> Namespace {
     Namespace::new().on("echo", || async { Ack(()) }).event_layer(layer)
 }
 
-/// Emits with acks, and says how many were handled.
+/// Emits events with acks, and returns how many were handled.
 async fn handled(client: &mut Memory, event: &str, times: usize) -> usize {
     let mut handled = 0;
     for id in 0..times {
@@ -41,7 +41,7 @@ async fn each_socket_has_its_own_rate() {
     assert_eq!(handled(&mut second, "echo", 10).await, 4);
     tokio::time::advance(MINUTE / 4).await;
     assert_eq!(handled(&mut first, "echo", 10).await, 1);
-    // A ping is due after 25 seconds.
+    // The server sends a ping after 25 seconds.
     tokio::time::advance(MINUTE / 4).await;
     second.expect("2").await;
     second.say("3");

@@ -1,4 +1,4 @@
-//! The layers that come with the crate.
+//! The layers that are part of the crate.
 
 mod connection_limit;
 mod deadline;
@@ -15,14 +15,14 @@ fn server(namespace: Namespace) -> SocketIo {
     SocketIoService::new(SocketIoConfig::new().namespace("/", namespace)).io()
 }
 
-/// A client of a user, who is named in the query.
+/// A client of the user whom the query names.
 async fn open(io: &SocketIo, user: &str) -> Memory {
     let mut client = Memory::open_with(TestClient::builder(io).query(&format!("user={user}")));
     assert!(client.text().await.starts_with("0{"));
     client
 }
 
-/// What a client is told when it joins: nothing, or the payload of the refusal.
+/// Joins. Returns the payload of the refusal, or `None` if the client is admitted.
 async fn connect(client: &mut Memory) -> Option<serde_json::Value> {
     client.say("40");
     let reply = client.text().await;
@@ -41,7 +41,7 @@ async fn joined(io: &SocketIo, user: &str) -> Memory {
     client
 }
 
-/// Checks that nothing is on its way to a client.
+/// Checks that no packet is in flight to a client.
 async fn is_quiet(client: &mut Memory) {
     client.say("40/is-it-quiet");
     client.expect(r#"44/is-it-quiet,{"message":"Invalid namespace"}"#).await;

@@ -1,4 +1,4 @@
-//! The figures, as Prometheus reads them.
+//! The metrics, as Prometheus reads them.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -13,7 +13,7 @@ use tower_socketio::{
 
 use crate::support::*;
 
-/// The recorder of one test: the runtime of a test has one thread.
+/// The recorder of one test. The runtime of a test has one thread.
 struct Figures {
     handle: PrometheusHandle,
     _guard: LocalRecorderGuard<'static>,
@@ -21,12 +21,12 @@ struct Figures {
 
 impl Figures {
     fn record() -> Self {
-        // The guard borrows it; a test ends soon.
+        // The guard borrows the recorder, which may be leaked because a test ends soon.
         let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
         Self { handle: recorder.handle(), _guard: metrics::set_default_local_recorder(recorder) }
     }
 
-    /// The value of a series, as `name{label="value"}`; the labels in any order.
+    /// Returns the value of a series, `name{label="value"}`, with its labels in any order.
     #[track_caller]
     fn value(&self, series: &str) -> f64 {
         let text = self.handle.render();
@@ -45,7 +45,7 @@ impl Figures {
         }
     }
 
-    /// The values of a label.
+    /// Returns the values of a label.
     fn values_of(&self, label: &str) -> BTreeSet<String> {
         let text = self.handle.render();
         let start = format!("{label}=\"");
@@ -140,7 +140,7 @@ async fn events_are_counted_by_name_if_they_have_a_handler() {
         ]);
     }
     figures.are(&[
-        // Acks are no events.
+        // Acks are not counted as events.
         (r#"socketio_events_sent_total{namespace="/"}"#, 1.0),
         ("socketio_event_rejections_total", 1.0),
         ("socketio_panics_total", 1.0),
@@ -160,7 +160,7 @@ async fn a_handler_is_measured_until_it_has_answered() {
     let mut client = Memory::join(&io).await;
     client.say(r#"420["slow"]"#);
     until(|| figures.value(r#"socketio_events_received_total{namespace="/",event="slow"}"#) == 1.0).await;
-    // A histogram that has recorded nothing is not shown.
+    // A histogram without values is not exported.
     assert!(
         !figures.handle.render().contains(r#"socketio_event_duration_seconds_count{namespace="/",event="slow"} 1"#)
     );
@@ -278,7 +278,7 @@ async fn bytes_are_counted_by_transport() {
         (r#"socketio_received_bytes_total{transport="polling"}"#, 15.0),
         (r#"socketio_sent_bytes_total{transport="polling"}"#, opening + joined + 6.0),
         (r#"socketio_received_bytes_total{transport="websocket"}"#, 0.0),
-        // The handshake, CONNECT and the ack.
+        // The handshake, the CONNECT and the ack.
         ("socketio_outbox_bytes_count", 3.0),
     ]);
     let (mut client, _) = WebSocket::join(server.address, "40").await;
@@ -307,7 +307,7 @@ async fn clients_that_are_too_slow_are_counted() {
     ]);
 }
 
-/// Every figure that the recorder was told of stands in the document, and the other way round.
+/// The document lists every metric of the recorder, and no others.
 #[tokio::test]
 async fn the_document_lists_every_figure() {
     let source = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();

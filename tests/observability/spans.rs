@@ -1,4 +1,4 @@
-//! Spans and events, as a subscriber sees them.
+//! Spans and events, as a subscriber receives them.
 
 use std::{
     cell::RefCell,
@@ -44,17 +44,17 @@ struct Told {
     closed: bool,
 }
 
-/// Keeps what is told on the thread of one test: its runtime has no other.
+/// Records the spans and events on the thread of one test. Its runtime has no other thread.
 #[derive(Clone, Default)]
 struct Keeper(Arc<Mutex<Kept>>);
 
 thread_local! {
-    /// Who listens on this thread, and to which targets.
+    /// The recorder of this thread, and the targets that it records.
     static LISTENING: RefCell<Option<(Keeper, fn(&str) -> bool)>> = const { RefCell::new(None) };
 }
 
-/// The one subscriber of the process. One for each thread would not do: `tracing` remembers, for each place in the code,
-/// whether anybody wants to hear of it, and asks the thread that comes by first.
+/// The only subscriber of the process. One for each thread would not work: for each callsite, `tracing` caches whether it
+/// is enabled, and only asks the subscriber of the first thread that reaches it.
 fn subscribe() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -66,10 +66,10 @@ fn subscribe() {
     });
 }
 
-/// Hands on what it hears to the keeper of the thread.
+/// Forwards to the recorder of the thread.
 struct Listener;
 
-/// Ends the listening.
+/// Stops the recording when it is dropped.
 struct Guard;
 
 impl Drop for Guard {
@@ -81,7 +81,7 @@ impl Drop for Guard {
 #[derive(Default)]
 struct Kept {
     spans: HashMap<u64, Told>,
-    /// In the order in which they were told.
+    /// The events, in order.
     order: Vec<u64>,
     events: Vec<Told>,
 }
@@ -108,7 +108,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
         };
         attributes.record(&mut Visitor(&mut told.fields));
         keep(|kept| {
-            // The registry may use an id again.
+            // The registry may reuse an id.
             kept.order.retain(|known| *known != id.into_u64());
             kept.order.push(id.into_u64());
             kept.spans.insert(id.into_u64(), told);
@@ -153,7 +153,7 @@ impl Kept {
 }
 
 impl Keeper {
-    /// Listens on this thread to the targets that are wanted.
+    /// Records these targets on this thread.
     fn listen(wants: fn(&str) -> bool) -> (Self, Guard) {
         subscribe();
         let keeper = Self::default();
@@ -161,7 +161,7 @@ impl Keeper {
         (keeper, Guard)
     }
 
-    /// The spans of a name, in the order in which they were opened.
+    /// Returns the spans of a name, in the order in which they were opened.
     fn spans(&self, name: &str) -> Vec<(u64, Told)> {
         let kept = self.0.lock().unwrap();
         kept.order.iter().map(|id| (*id, kept.spans[id].clone())).filter(|(_, told)| told.name == name).collect()
@@ -174,7 +174,7 @@ impl Keeper {
         spans.remove(0)
     }
 
-    /// The span in which something was logged.
+    /// Returns the span in which a message was logged.
     #[track_caller]
     fn span_of(&self, message: &str) -> Option<u64> {
         let kept = self.0.lock().unwrap();
@@ -243,7 +243,7 @@ async fn a_connection_its_connects_and_its_events_are_spans() {
         ],
     );
     assert!(!told.fields.contains_key("error.type") && !told.fields.contains_key("messaging.destination.template"));
-    // A socket that somebody keeps does not keep the span.
+    // A reference to a socket does not keep its span open.
     let kept = server.io.sockets();
     drop(client);
     server.is_empty().await;
@@ -316,7 +316,7 @@ async fn handlers_run_inside_of_their_spans_wherever_they_are_polled() {
 }
 
 #[tokio::test]
-async fn what_failed_says_so() {
+async fn failures_are_reported() {
     let (keeper, _guard) = Keeper::listen(all);
     let namespace = Namespace::new()
         .on_connect(async |socket: SocketRef| {
@@ -337,7 +337,7 @@ async fn what_failed_says_so() {
         assert!(client.text().await.starts_with("44"));
     }
     let connects: Vec<_> = keeper.spans("connect").into_iter().map(|(_, told)| told).collect();
-    // The refusal of a client is no error of the server's.
+    // The refusal of a client is not logged as an error.
     has(&connects[0], &[("error.type", "403")]);
     assert!(!connects[0].fields.contains_key("otel.status_code"));
     has(&connects[1], &[("error.type", "503"), ("otel.status_code", "ERROR")]);
@@ -394,7 +394,7 @@ async fn a_long_name_of_an_event_is_cut() {
     has(&keeper.only_span("event").1, &[("socketio.event", &"é".repeat(64))]);
 }
 
-/// The connection outlives the request that opens it: it is no part of it.
+/// The span of a connection outlives the request that opens it, and is not its child.
 #[tokio::test]
 async fn a_connection_is_a_root_that_follows_from_its_request() {
     let (keeper, _guard) = Keeper::listen(all);
@@ -414,7 +414,7 @@ async fn a_connection_is_a_root_that_follows_from_its_request() {
 }
 
 #[tokio::test]
-async fn without_spans_of_events_what_handlers_log_belongs_to_the_connection() {
+async fn without_event_spans_handlers_log_in_the_connection_span() {
     let (keeper, _guard) = Keeper::listen(|target| target != "tower_socketio::event" && all(target));
     let namespace = Namespace::new()
         .on("wait", async || {
@@ -436,7 +436,7 @@ async fn without_spans_of_events_what_handlers_log_belongs_to_the_connection() {
 }
 
 #[tokio::test]
-async fn nothing_secret_is_told() {
+async fn secrets_are_not_logged() {
     let (keeper, _guard) = Keeper::listen(all);
     let namespace = Namespace::new()
         .on_connect(async |socket: SocketRef| {

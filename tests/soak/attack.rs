@@ -1,4 +1,4 @@
-//! `make attack`: what a thousand hostile connections cost a server, and its other clients.
+//! `make attack`: the cost of one thousand hostile connections for a server and for its other clients.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::{
     process::{Figures, Process, Server, processor_time},
 };
 
-/// What the server may take.
+/// The limit on the server's memory, in bytes.
 const MOST_MEMORY: usize = 1 << 30;
 
-/// In how many milliseconds 99 of 100 answers to other clients must be there.
+/// The limit on the 99th percentile of the other clients' response time, in milliseconds.
 const LATEST: f64 = 50.0;
 
 struct Settings {
     seconds: usize,
     connections: usize,
-    /// What the network of the attackers carries.
+    /// The bandwidth of the attackers' network.
     mbits: usize,
 }
 
@@ -30,16 +30,16 @@ struct Result {
     /// Resident memory before the attack, and at its end.
     idle: usize,
     now: usize,
-    /// At its end.
+    /// At the end of the attack.
     figures: Figures,
     seen: Seen,
     done: Done,
-    /// Parts of one processor.
+    /// CPU time, as a fraction of one processor.
     server: f64,
     attacker: f64,
 }
 
-/// Attacks a new server in each way, or in those that are named. Answers whether it held.
+/// Runs each attack, or those with these names, on a new server. Returns whether the server stayed within its limits.
 pub async fn run(names: &[String]) -> bool {
     let setting = |name: &str, default: usize| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let settings = Settings {

@@ -1,4 +1,4 @@
-//! The attacks, in a process of their own.
+//! The attacks, which run in a separate process.
 
 use std::{
     io::{self, Write},
@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::wire::{BINARY, CONTINUATION, PING, PONG, TEXT, Wire, frame, head, open_polling, post_head, swallow, text};
 
-/// The attacks, and what each connection does.
+/// The attacks, and what each of their connections does.
 pub const ATTACKS: [(&str, &str); 28] = [
     ("nothing", "joins, and is silent"),
     ("frames", "sends 990 kB of a WebSocket frame of 1 MB"),
@@ -50,21 +50,21 @@ pub const ATTACKS: [(&str, &str); 28] = [
     ("connects", "opens a WebSocket, joins, and closes"),
 ];
 
-/// What an attack has done.
+/// The activity of an attack.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 pub struct Done {
-    /// Connections that were opened, or refused.
+    /// Attempts to open a connection, including those that were refused.
     pub opened: usize,
-    /// Connections that the server ended.
+    /// Connections that the server closed.
     pub closed: usize,
     pub bytes: usize,
 }
 
 struct Attacker {
     address: SocketAddr,
-    /// What each connection sends, or what is sent again and again.
+    /// The data that each connection sends, once or repeatedly.
     payload: Vec<u8>,
-    /// Nanoseconds for each byte that all connections send.
+    /// Nanoseconds per byte, for all connections together.
     pace: f64,
     free: Mutex<Instant>,
     opened: AtomicUsize,
@@ -72,7 +72,7 @@ struct Attacker {
     bytes: AtomicUsize,
 }
 
-/// `NAME ADDRESS CONNECTIONS MBITS`, until the standard input ends.
+/// `NAME ADDRESS CONNECTIONS MBITS`. Runs until its standard input is closed.
 pub fn run(arguments: &[String]) {
     let [name, address, connections, mbits] = arguments else { panic!("attacker NAME ADDRESS CONNECTIONS MBITS") };
     let attacker = Arc::new(Attacker {
@@ -104,7 +104,7 @@ impl Attacker {
                     attacker.opened.fetch_add(1, Ordering::Relaxed);
                     if attacker.connection(name, number, round).await.is_err() {
                         attacker.closed.fetch_add(1, Ordering::Relaxed);
-                        // It comes again, as fast as a network lets it.
+                        // The connection is opened again after a short delay, as over a real network.
                         sleep(Duration::from_millis(100)).await;
                     }
                 }
@@ -113,7 +113,7 @@ impl Attacker {
         std::future::pending().await
     }
 
-    /// Attacks with one connection, until the server ends it.
+    /// Runs an attack over one connection until the server closes it.
     async fn connection(&self, name: &str, number: usize, round: usize) -> io::Result<()> {
         match name {
             "frames" | "fragments" | "placeholders" => self.send_and_stay(Wire::joined(self.address).await?).await,
@@ -143,7 +143,7 @@ impl Attacker {
         }
     }
 
-    /// Sends no faster than the network of all attackers carries.
+    /// Sends no faster than the bandwidth that all attackers share.
     async fn send(&self, to: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) -> io::Result<()> {
         for chunk in bytes.chunks(16 * 1024) {
             let when = {
@@ -158,7 +158,7 @@ impl Attacker {
         Ok(())
     }
 
-    /// Sends once, and then takes what comes.
+    /// Sends the payload once, and then reads.
     async fn send_and_stay(&self, mut wire: Wire) -> io::Result<()> {
         let (mut from, mut to) = wire.split();
         let send = async {
@@ -171,7 +171,7 @@ impl Attacker {
         }
     }
 
-    /// Sends the same again and again.
+    /// Sends the payload repeatedly.
     async fn flood(&self, wire: &mut Wire, reads: bool) -> io::Result<()> {
         let (mut from, mut to) = wire.split();
         let send = async {
@@ -308,12 +308,12 @@ fn large_head(bytes: usize) -> String {
     format!("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: localhost\r\n{headers}x: {padding}\r\n")
 }
 
-/// As many of an element as fit, with commas between them.
+/// Joins as many copies of an element as fit, separated by commas.
 pub fn list(element: &str, bytes: usize) -> String {
     vec![element; bytes / (element.len() + 1)].join(",")
 }
 
-/// The two frames that name one attachment again and again.
+/// The two frames of an event that references one attachment repeatedly.
 pub fn placeholders() -> Vec<u8> {
     let named = vec![r#"{"_placeholder":true,"num":0}"#; 30_000].join(",");
     [text(&format!(r#"451-["nobody",{named}]"#)), frame(BINARY, &[0; 950_000])].concat()

@@ -1,5 +1,5 @@
-//! What single attacks cost a server that another program may be: `figures PROGRAM ARGUMENTS..`. The program says its address
-//! first, and ends with its standard input.
+//! Measures single attacks on a server that may be another program: `figures PROGRAM ARGUMENTS..`. The program prints its
+//! address first, and exits when its standard input is closed.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::{
     wire::{BINARY, Wire, frame, text},
 };
 
-/// How long a server may take for what it is sent.
+/// The time limit for the server to handle the data.
 const TIME: Duration = Duration::from_secs(8);
 
-/// No server is let go beyond that.
+/// The memory limit. A server that exceeds it is stopped.
 const TOO_MUCH: usize = 6 << 30;
 
 pub async fn run(program: &[String]) -> bool {
@@ -25,7 +25,7 @@ pub async fn run(program: &[String]) -> bool {
         let mut command = Command::new(&program[0]);
         command.args(&program[1..]).arg(mode);
         let server = Server::of_process(Process::spawn(command)).await;
-        // What is made once.
+        // Allocates the memory that is allocated only once.
         drop(Wire::joined(server.address).await);
         sleep(Duration::from_millis(300)).await;
         server
@@ -119,7 +119,7 @@ fn kept(server: &Server, before: usize) -> String {
     format!("{} KiB kept", server.resident().saturating_sub(before) >> 10)
 }
 
-/// How much memory a server takes at most for what it has been sent.
+/// Returns the peak memory that a server uses to handle the data.
 async fn growth(server: &Server) -> String {
     let before = server.resident();
     let end = Instant::now() + TIME;
@@ -130,7 +130,7 @@ async fn growth(server: &Server) -> String {
     format!("{} MiB at the peak{}", peak >> 20, if peak > TOO_MUCH - (100 << 20) { ", and going on" } else { "" })
 }
 
-/// Opens 10,000 sessions over 8 connections, and then tries to open one more until that succeeds.
+/// Opens 10,000 sessions over 8 connections, and then retries until one more can be opened.
 async fn lockout(server: &Server) -> String {
     let address = server.address;
     let floods = (0..8).map(|_| async move {

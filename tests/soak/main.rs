@@ -1,6 +1,6 @@
-//! Attacks, and real clients behind a network that breaks, against a server in a process of its own.
+//! Attacks, and well-behaved clients over an unreliable network, against a server in a separate process.
 //!
-//! `make soak` and `make attack` run this; plain `cargo test` does not.
+//! `make soak` and `make attack` run these. Plain `cargo test` skips them.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! Ordinary clients that measure how long an answer takes, in a process of their own.
+//! Well-behaved clients that measure their response time, in a separate process.
 
 use std::{
     io::{self, Write},
@@ -12,23 +12,23 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::wire::{Wire, open_polling, text};
 
-/// How often each of them asks.
+/// The interval between the requests of a client.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// An answer that takes longer is lost.
+/// A response that takes longer counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const WEBSOCKETS: usize = 2;
 const POLLING: usize = 2;
 
-/// What they have seen, in milliseconds.
+/// The measured response times, in milliseconds.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Seen {
     pub answers: usize,
     pub median: f64,
     pub p99: f64,
     pub longest: f64,
-    /// What went wrong: an answer that did not come, a connection that ended.
+    /// Lost responses and closed connections.
     pub faults: Vec<String>,
 }
 
@@ -40,13 +40,13 @@ struct Log {
 
 type Shared = Arc<Mutex<Log>>;
 
-/// Runs them until the standard input says `begin`, forgets what was until then, and tells the rest when it ends.
+/// Runs the clients. Discards the results at `begin` on the standard input, and prints the later ones when it is closed.
 pub fn run(address: SocketAddr) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let log = Shared::default();
     let clients = log.clone();
     std::thread::spawn(move || runtime.block_on(ask(address, clients)));
-    // Until the first answers are there.
+    // Waits for the first responses.
     while log.lock().unwrap().times.len() < 10 * (WEBSOCKETS + POLLING) {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -89,7 +89,7 @@ async fn in_time<T>(what: &str, future: impl Future<Output = io::Result<T>>) -> 
     timeout(PATIENCE, future).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(what)
 }
 
-/// When the next question is due: from then on its answer is waited for, also if the one before was late.
+/// The scheduled time of the next request. Its response time counts from then, even if the previous response was late.
 struct Clock(tokio::time::Interval);
 
 impl Clock {
@@ -126,7 +126,7 @@ async fn polling(address: SocketAddr, log: Shared) -> io::Result<()> {
     let mut clock = Clock::new();
     for number in 0u64.. {
         let begin = clock.next().await;
-        // The poll is pending while the POST is under way.
+        // A poll is pending during the POST.
         let poll = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         in_time("a poll", polls.send(poll.as_bytes())).await?;
         let (posted, _) = in_time("a POST", posts.post(&target, &format!(r#"42{number}["echo",{number}]"#))).await?;

@@ -1,4 +1,4 @@
-//! Processes, and what the kernel says of them.
+//! Processes, and their statistics from the kernel.
 
 use std::{fs, net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::soaked::Account;
 
-/// A process that is ended by closing its standard input, or with this value.
+/// A process that ends when its standard input is closed or this value is dropped.
 pub struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -26,7 +26,7 @@ impl Process {
         Self::spawn(command)
     }
 
-    /// The same, with the lowest priority: it takes no time that another process could use.
+    /// The same with the lowest priority, so that it does not slow down other processes.
     pub fn start_nicely<I: AsRef<str>>(arguments: impl IntoIterator<Item = I>) -> Self {
         let mut command = Command::new("nice");
         command.args(["-n", "19"]).arg(own_path());
@@ -45,7 +45,7 @@ impl Process {
         self.child.id().expect("the process runs")
     }
 
-    /// The next line that it says.
+    /// Returns the next line of its output.
     pub async fn line(&mut self) -> String {
         let mut line = String::new();
         let read = tokio::time::timeout(Duration::from_secs(600), self.stdout.read_line(&mut line));
@@ -57,7 +57,7 @@ impl Process {
         serde_json::from_str(&self.line().await).expect("it says what is expected")
     }
 
-    /// Tells it to end, by its standard input.
+    /// Closes its standard input, so that it exits.
     pub fn stop(&mut self) {
         self.stdin = None;
     }
@@ -67,7 +67,7 @@ fn own_path() -> PathBuf {
     std::env::current_exe().unwrap()
 }
 
-/// A server and what can be known of it.
+/// A server and its statistics.
 pub struct Server {
     pub address: SocketAddr,
     control: Option<SocketAddr>,
@@ -75,7 +75,7 @@ pub struct Server {
     _process: Option<Process>,
 }
 
-/// What the server says of itself.
+/// The statistics that the server reports.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Figures {
     pub connections: usize,
@@ -92,7 +92,7 @@ impl Server {
         Self::of_process(Process::start(["serve", mode])).await
     }
 
-    /// A server that another program is. The first line that it says is its address, and perhaps that of its figures.
+    /// Starts a server that is another program. Its first line contains its address, and optionally that of its statistics.
     pub async fn of_process(mut process: Process) -> Self {
         let line = process.line().await;
         let mut addresses = line.split(' ').map(|address| address.parse().expect("a server says its address"));
@@ -104,7 +104,7 @@ impl Server {
         self.ask("figures").await
     }
 
-    /// What the server of the soak has heard.
+    /// Returns the events that the soak server has recorded.
     pub async fn account(&self) -> Account {
         self.ask("account").await
     }
@@ -113,7 +113,7 @@ impl Server {
         self.ask("sockets").await
     }
 
-    /// Tells the server to do something.
+    /// Sends a command to the server.
     pub async fn order(&self, order: &str) {
         self.ask::<()>(order).await;
     }
@@ -127,12 +127,12 @@ impl Server {
         serde_json::from_str(&text).expect("it says what is expected")
     }
 
-    /// Resident memory now, in bytes.
+    /// Returns the current resident memory in bytes.
     pub fn resident(&self) -> usize {
         self.status("VmRSS:")
     }
 
-    /// The most that was resident, in bytes.
+    /// Returns the peak resident memory in bytes.
     pub fn peak(&self) -> usize {
         self.status("VmHWM:")
     }
@@ -152,7 +152,7 @@ impl Server {
     }
 }
 
-/// The time that a process has had on the processors.
+/// Returns the CPU time of a process.
 pub fn processor_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     let fields = stat.rsplit(')').next().unwrap().split_whitespace();

@@ -1,4 +1,4 @@
-//! A network each connection of which may break at any time, in any way.
+//! A network whose connections may break at any time, in several ways.
 
 use std::{
     collections::BTreeMap,
@@ -23,17 +23,17 @@ use tokio::{
 /// How a connection breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Break {
-    /// Both sides see a FIN.
+    /// Both sides receive a FIN.
     Fin,
-    /// Both sides see a RST.
+    /// Both sides receive a RST.
     Reset,
-    /// Both sides see nothing: what they send is swallowed.
+    /// The data of both sides is discarded.
     Silence,
-    /// What the server sends is swallowed; the server hears the client.
+    /// The data of the server is discarded, and that of the client is still forwarded.
     SilenceOfServer,
-    /// The server sees a FIN, and its client goes on listening.
+    /// The server receives a FIN, and its data is still forwarded.
     HalfCloseToServer,
-    /// The client sees a FIN, and the server goes on listening.
+    /// The client receives a FIN, and its data is still forwarded.
     HalfCloseToClient,
 }
 
@@ -46,7 +46,7 @@ const BREAKS: [Break; 6] = [
     Break::HalfCloseToClient,
 ];
 
-/// How long a connection that is silent stays after that.
+/// How long a silent connection stays open.
 const SILENCE: Duration = Duration::from_secs(10);
 
 pub struct Proxy {
@@ -77,12 +77,12 @@ impl Proxy {
         Self { address, network, task }
     }
 
-    /// Nothing breaks any more.
+    /// No connection breaks any more.
     pub fn heal(&self) {
         self.network.is_whole.store(true, Ordering::Relaxed);
     }
 
-    /// How many connections have broken, and how.
+    /// The number of broken connections of each kind.
     pub fn broken(&self) -> BTreeMap<Break, usize> {
         self.network.broken.lock().unwrap().clone()
     }
@@ -120,7 +120,7 @@ impl Network {
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = server.split();
         {
-            // Dropping a copy loses what it has read: no matter, for the connection is broken then.
+            // Dropping a copy loses the data that it has read. The connection is broken then, so this has no effect.
             let up = copy(&mut from_client, &mut to_server);
             let down = copy(&mut from_server, &mut to_client);
             tokio::select! {
@@ -161,7 +161,7 @@ impl Network {
     }
 }
 
-/// Carries one direction to its end, and tells the end.
+/// Forwards one direction to its end, and then sends a FIN.
 async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) {
     tokio::io::copy(from, to).await.ok();
     to.shutdown().await.ok();
@@ -172,7 +172,7 @@ async fn swallow(from: &mut ReadHalf<'_>) {
     while from.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
-/// Neither side hears of the other, until both have given up.
+/// Discards the data of both sides until both have closed, or the timeout expires.
 async fn silence(client: &mut ReadHalf<'_>, server: &mut ReadHalf<'_>) {
     let _ = tokio::time::timeout(SILENCE, async { tokio::join!(swallow(client), swallow(server)) }).await;
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// Numbers in the order in which they came, each run of consecutive ones as its first and its last.
+/// Numbers in order of arrival. Each run of consecutive numbers is stored as its first and its last.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ranges(pub Vec<(u32, u32)>);
@@ -17,7 +17,7 @@ impl Ranges {
         self.0.iter().map(|(first, last)| (last - first + 1) as usize).sum()
     }
 
-    /// Sorted, and how many numbers are there more than once.
+    /// Returns the sorted ranges, and how many numbers occur more than once.
     pub fn sorted(&self) -> (Self, usize) {
         let mut numbers: Vec<u32> = self.0.iter().flat_map(|(first, last)| *first..=*last).collect();
         numbers.sort_unstable();
@@ -28,7 +28,7 @@ impl Ranges {
         (sorted, all - numbers.len())
     }
 
-    /// How many of these numbers the other has not.
+    /// Returns how many of these numbers are missing in `other`.
     pub fn missing_in(&self, other: &Self) -> usize {
         let known: std::collections::HashSet<u32> = other.0.iter().flat_map(|(first, last)| *first..=*last).collect();
         self.0.iter().flat_map(|(first, last)| *first..=*last).filter(|number| !known.contains(number)).count()

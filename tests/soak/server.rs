@@ -1,6 +1,7 @@
-//! The server, in a process of its own. It says on its standard output where it listens, and ends with its standard input.
+//! The server, in a separate process. It prints its address to its standard output, and exits when its standard input is
+//! closed.
 //!
-//! It uses no more of the crate than its first version has, so that an older one can be measured with it.
+//! It uses only API that the first version of the crate has, so that older versions can be measured with it.
 
 use std::{io::Read, time::Duration};
 
@@ -21,7 +22,7 @@ const WAITING: Duration = Duration::from_secs(20);
 pub fn run(arguments: &[String]) {
     std::thread::spawn(|| {
         std::io::stdin().read_to_end(&mut Vec::new()).ok();
-        // The one way to end a process whose runtime is at work.
+        // This ends the process while its runtime is running.
         #[allow(clippy::exit)]
         std::process::exit(0);
     });
@@ -60,7 +61,7 @@ async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Answers each connection what it asks for, in a line.
+/// Answers commands, one per line, on each connection.
 async fn tell(listener: TcpListener, io: SocketIo) {
     loop {
         let (connection, _) = listener.accept().await.unwrap();
@@ -98,7 +99,7 @@ fn figures(io: &SocketIo) -> Value {
     })
 }
 
-/// What the attacks know: handlers as any server has them, and some that do as they are told.
+/// The handlers for the attacks: some like those of any server, and some that do what the attacker asks for.
 fn attacked(config: SocketIoConfig) -> SocketIoConfig {
     let mut config = config.namespace("/", namespace()).namespace("/dynamic/{name}", Namespace::new());
     for number in 0..40 {

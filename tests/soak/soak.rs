@@ -1,4 +1,5 @@
-//! `make soak`: real clients behind a network that breaks, an account of every event, and everything back at its start.
+//! `make soak`: real clients over an unreliable network. Checks every event, and that all resources are released at the
+//! end.
 
 use std::{
     collections::BTreeMap,
@@ -17,24 +18,24 @@ use crate::{
     soaked::Account,
 };
 
-/// The packages, and whether their clients are recovered.
+/// The npm packages, and whether their clients support recovery.
 const GENERATIONS: [(&str, bool); 2] = [("socket.io-client-4", true), ("socket.io-client-2.5", false)];
 
-/// Of each generation, over each transport in turn.
+/// The number of clients of each package, over each transport in turn.
 const CLIENTS: u32 = 12;
 
-/// How long the first round takes, after which memory is compared.
+/// The length of the first round. The memory in use after it is the reference.
 const WARM_UP: Duration = Duration::from_secs(15);
 
-/// How long until everything is back: a session waits for its return for 20 s, and what is silent is noticed after 3 s; the
-/// HTTP connections that the proxy has silenced end after 10 s more.
+/// How long it takes until all resources are released: a session waits for recovery for 20 s, the heartbeat ends after 3 s,
+/// and the HTTP connections that the proxy has silenced end after 10 s more.
 const UNTIL_BACK: Duration = Duration::from_secs(60);
 
-/// What may have been added to resident memory: the 16 MiB that recovery may remember, and as much again for an allocator
-/// that keeps what it has freed.
+/// The allowed growth of resident memory: the 16 MiB that recovery may store, and as much again for an allocator that keeps
+/// what it has freed.
 const MORE_MEMORY: usize = 32 << 20;
 
-/// What a client has seen.
+/// The report of a client.
 #[derive(Debug, Deserialize)]
 struct Report {
     client: u32,
@@ -46,7 +47,7 @@ struct Report {
     streams: BTreeMap<String, BTreeMap<u32, Ranges>>,
     acked: Ranges,
     asked: Ranges,
-    /// What the server says that it has said last, by stream.
+    /// The last number of each stream, as reported by the server.
     last: BTreeMap<String, u32>,
 }
 
@@ -72,7 +73,7 @@ impl Verdict {
     }
 }
 
-/// `MINUTES [SEED]`. Answers whether every rule held.
+/// `MINUTES [SEED]`. Returns whether all checks passed.
 pub async fn run(arguments: &[String]) -> bool {
     let minutes: f64 = arguments.first().map_or(3.0, |minutes| minutes.parse().unwrap());
     let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
@@ -114,7 +115,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Lets clients come and be cut off for a time, and takes account.
+/// Runs clients over the unreliable network for a time, and checks the events.
 async fn round(server: &Server, seed: u64, time: Duration, verdict: &mut Verdict) {
     server.order("begin").await;
     let proxy = Proxy::start(server.address, seed).await;
@@ -124,7 +125,7 @@ async fn round(server: &Server, seed: u64, time: Duration, verdict: &mut Verdict
     sleep(time).await;
     proxy.heal();
     let clients = CLIENTS as usize * GENERATIONS.len();
-    // Old sessions have gone, and everyone is there, for a while.
+    // Waits until old sessions have ended and all clients are connected, for a while.
     let mut since = Instant::now();
     let end = since + Duration::from_secs(120);
     while since.elapsed() < Duration::from_secs(5) {
@@ -186,7 +187,7 @@ fn check(package: &str, recovers: bool, report: &Report, account: &Account, verd
     verdict.hold(report.streams.len() <= 3, format!("{who}: it receives what is for it: {:?}", report.streams.keys()));
 }
 
-/// In order, none twice, none missing within a session; and the last one has arrived.
+/// Events arrive in order, none twice, none missing within a session, and the last one has arrived.
 fn check_stream(who: &str, stream: &str, report: &Report, verdict: &mut Verdict) {
     let said = report.last.get(stream).copied().unwrap_or_default();
     let mut last = 0;
@@ -203,7 +204,7 @@ fn check_stream(who: &str, stream: &str, report: &Report, verdict: &mut Verdict)
     verdict.hold(last == said, format!("{who}, {stream}: the last event arrives: {said} was said, {last} received"));
 }
 
-/// Everything is back at its start.
+/// All resources are released.
 async fn back(server: &Server, (figures, descriptors): (Figures, usize), verdict: &mut Verdict) {
     let end = Instant::now() + UNTIL_BACK;
     loop {

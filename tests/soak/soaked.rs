@@ -1,4 +1,4 @@
-//! What the server of the soak does: it hears and speaks, and keeps account of both.
+//! The handlers and emits of the soak server, and the record of both.
 
 use std::{
     collections::BTreeMap,
@@ -12,25 +12,25 @@ use tower_socketio::{Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketRef, 
 
 use crate::ranges::Ranges;
 
-/// How often something is said.
+/// The interval between emits.
 const EVERY: Duration = Duration::from_millis(20);
 
 pub const ROOMS: u32 = 3;
 
-/// What the server knows of one client.
+/// The server's record of one client.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Heard {
-    /// Numbers of the events that have been handled, in this order.
+    /// The numbers of the events that were handled, in this order.
     pub handled: Ranges,
-    /// Events whose binary was not as it had been sent.
+    /// The number of events whose binary differs from what was sent.
     pub corrupt: u32,
-    /// Numbers of the questions that the client has answered.
+    /// The numbers of the requests that the client has acknowledged.
     pub answered: Ranges,
-    /// How many questions got no answer.
+    /// The number of requests without an ack.
     pub unanswered: u32,
 }
 
-/// Of all clients, by their numbers.
+/// The records of all clients, by their numbers.
 pub type Account = BTreeMap<u32, Heard>;
 
 static ACCOUNT: std::sync::Mutex<Account> = std::sync::Mutex::new(Account::new());
@@ -44,13 +44,13 @@ pub fn account() -> serde_json::Value {
     serde_json::to_value(&*ACCOUNT.lock().unwrap()).unwrap()
 }
 
-/// The account begins anew, and so do the numbers.
+/// Clears the record, and starts the numbers again.
 pub fn begin() {
     ACCOUNT.lock().unwrap().clear();
     SPEAKS.store(true, Ordering::Relaxed);
 }
 
-/// Nothing is said any more, but the numbers of what was said last.
+/// Stops the emits, except for the last number of each stream.
 pub fn end() {
     SPEAKS.store(false, Ordering::Relaxed);
 }
@@ -77,14 +77,14 @@ pub fn namespaces(config: SocketIoConfig) -> SocketIoConfig {
     config.namespace("/", root).namespace("/dynamic/{name}", Namespace::new())
 }
 
-/// What has been said last in each stream.
+/// The last number of each stream.
 #[derive(Debug, Default)]
 struct Said {
     numbers: BTreeMap<String, u32>,
 }
 
 impl Said {
-    /// Says the next number to a room.
+    /// Emits the next number to a room.
     fn say(&mut self, io: &SocketIo, room: &str) {
         let number = self.numbers.entry(room.to_owned()).or_default();
         *number += 1;
@@ -98,7 +98,7 @@ impl Said {
     }
 }
 
-/// Speaks to all, to rooms, to single clients, and asks them, until it is ended; again and again.
+/// Emits to all sockets, to rooms and to single clients, with and without acks, until it is stopped. Then starts again.
 pub async fn speak(io: SocketIo) {
     loop {
         let mut said = Said::default();

@@ -1,4 +1,4 @@
-//! Clients that cost little: bytes, and no more of the protocols than is needed.
+//! Clients that use few resources: they send bytes, and implement only as much of the protocols as is needed.
 
 use std::{io, net::SocketAddr};
 
@@ -19,7 +19,7 @@ const BUFFER: u32 = 64 * 1024;
 const CLOSE: u8 = 8;
 const LAST: u8 = 0x80;
 
-/// The head of a frame of a client, the masking key of which changes nothing.
+/// The header of a client's frame, with a masking key of zeros.
 pub fn head(opcode: u8, is_last: bool, length: usize) -> Vec<u8> {
     let mut head = vec![opcode | if is_last { LAST } else { 0 }];
     match (u8::try_from(length), u16::try_from(length)) {
@@ -47,7 +47,7 @@ pub fn text(packet: &str) -> Vec<u8> {
     frame(TEXT, packet.as_bytes())
 }
 
-/// A connection and what has been read ahead.
+/// A connection, and the data that was read ahead.
 pub struct Wire {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -60,7 +60,7 @@ fn ended() -> io::Error {
 impl Wire {
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        // What the peers of a real server have in their kernels is not on its machine, and takes nothing of its memory for TCP.
+        // The receive buffers of real clients are on other machines, and do not count as TCP memory of the server.
         socket.set_recv_buffer_size(BUFFER)?;
         socket.set_send_buffer_size(BUFFER)?;
         let stream = socket.connect(address).await?;
@@ -83,12 +83,12 @@ impl Wire {
         Ok(self.buffer.drain(..length).collect())
     }
 
-    /// Its two directions. What has been read ahead is forgotten.
+    /// Splits the connection into its two directions. Data that was read ahead is discarded.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         self.stream.split()
     }
 
-    /// Reads a head of HTTP.
+    /// Reads an HTTP head.
     pub async fn http_head(&mut self) -> io::Result<String> {
         loop {
             if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -99,7 +99,7 @@ impl Wire {
         }
     }
 
-    /// Reads an answer: its status and its body.
+    /// Reads a response: its status and its body.
     pub async fn answer(&mut self) -> io::Result<(u16, String)> {
         let head = self.http_head().await?.to_ascii_lowercase();
         let status = head.get(9..12).and_then(|status| status.parse().ok()).ok_or_else(ended)?;
@@ -121,7 +121,7 @@ impl Wire {
         self.answer().await
     }
 
-    /// Opens a WebSocket that has been accepted by the engine.
+    /// Opens a WebSocket with an Engine.IO session.
     pub async fn websocket(address: SocketAddr, revision: u8) -> io::Result<Self> {
         Self::websocket_with(address, revision, "").await
     }
@@ -140,7 +140,7 @@ impl Wire {
         Ok(wire)
     }
 
-    /// The same, in the namespace `/`.
+    /// The same, and joins the namespace `/`.
     pub async fn joined(address: SocketAddr) -> io::Result<Self> {
         let mut wire = Self::websocket(address, 4).await?;
         wire.send(&text("40")).await?;
@@ -148,7 +148,7 @@ impl Wire {
         Ok(wire)
     }
 
-    /// The next message. Pings of the engine are answered.
+    /// Returns the next message. Answers pings of Engine.IO.
     pub async fn message(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let start = self.take(2).await?;
@@ -172,7 +172,7 @@ pub fn post_head(target: &str, length: usize) -> String {
     format!("POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n")
 }
 
-/// Opens a session on long-polling and joins `/`. Answers the target of its requests.
+/// Opens a session over long-polling and joins `/`. Returns the target of its requests.
 pub async fn open_polling(wire: &mut Wire) -> io::Result<String> {
     let (status, body) = wire.get("/socket.io/?EIO=4&transport=polling").await?;
     let sid = body.split('"').nth(3).filter(|_| status == 200).ok_or_else(ended)?;
@@ -182,7 +182,7 @@ pub async fn open_polling(wire: &mut Wire) -> io::Result<String> {
     Ok(target)
 }
 
-/// Reads and forgets until the peer closes.
+/// Reads and discards data until the peer closes.
 pub async fn swallow(from: &mut ReadHalf<'_>) -> io::Error {
     let mut buffer = [0; 16 * 1024];
     loop {

@@ -22,7 +22,7 @@ impl Example {
         Command::new(binary)
     }
 
-    /// What an example prints that ends by itself.
+    /// Returns the output of an example that exits by itself.
     #[cfg_attr(not(feature = "typed"), allow(dead_code))]
     pub async fn output(name: &str, arguments: &[&str]) -> String {
         let output = soon(Self::command(name).args(arguments).kill_on_drop(true).output()).await.unwrap();
@@ -39,7 +39,7 @@ impl Example {
         Self { address, lines, _process: process }
     }
 
-    /// The next line that it prints.
+    /// Returns the next line of its output.
     pub async fn line(&mut self) -> String {
         soon(self.lines.next_line()).await.unwrap().expect("the example is running")
     }

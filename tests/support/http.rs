@@ -16,7 +16,7 @@ use super::soon;
 
 pub type Body = Full<Bytes>;
 
-/// An answer, read to its end.
+/// A response, read to its end.
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
@@ -33,7 +33,7 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().expect("the header is text"))
     }
 
-    /// Checks that the engine refused the request, and how.
+    /// Checks that the engine refused the request with this error.
     #[track_caller]
     pub fn refused(&self, status: u16, code: u8, message: &str) {
         assert_eq!(self.status, status);
@@ -41,7 +41,7 @@ impl Reply {
         assert_eq!(self.text(), format!(r#"{{"code":{code},"message":"{message}"}}"#));
     }
 
-    /// Checks status and body.
+    /// Checks the status and the body.
     #[track_caller]
     pub fn is(&self, status: u16, body: &str) {
         assert_eq!((self.status.as_u16(), self.text()), (status, body));
@@ -70,7 +70,7 @@ impl HttpClient {
     }
 }
 
-/// Sends a request on a connection of its own.
+/// Sends a request on a new connection.
 pub async fn send(
     address: SocketAddr,
     method: Method,

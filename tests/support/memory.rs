@@ -3,16 +3,16 @@ use tower_socketio::{
     test::{TestClient, TestClientBuilder},
 };
 
-/// A client in the same process whose packets are written as they are: a wire script over a [`TestClient`].
+/// A client in the same process that sends packets as they are: a wire script over a [`TestClient`].
 pub struct Memory(TestClient);
 
 impl Memory {
-    /// Connects; the packets are the caller's business from the handshake on.
+    /// Connects. The caller sends and reads all packets, starting with the handshake.
     pub fn open(io: &SocketIo) -> Self {
         Self::open_with(TestClient::builder(io))
     }
 
-    /// As this client; its pings are the caller's business too.
+    /// The same over this client. The caller also answers its pings.
     pub fn open_with(client: TestClientBuilder) -> Self {
         Self(client.header("x-from", "memory").answer_pings(false).open())
     }
@@ -34,13 +34,13 @@ impl Memory {
         self.0.send_raw(packet);
     }
 
-    /// The next packet, or the end.
+    /// Returns the next packet, or `None` at the end.
     #[track_caller]
     pub fn packet(&mut self) -> impl Future<Output = Option<Packet>> {
         self.0.next_raw()
     }
 
-    /// The next packet, which is text.
+    /// Returns the next packet, which must be text.
     pub async fn text(&mut self) -> String {
         match self.packet().await.expect("the connection is open").into_frame() {
             Frame::Text(text) => String::from_utf8(text.to_vec()).expect("UTF-8"),

@@ -1,4 +1,4 @@
-//! A server to test, and clients that speak raw frames, so that a test reads as a wire script.
+//! A server to test, and clients that send raw frames, so that a test reads as a wire script.
 
 mod example;
 mod http;
@@ -25,19 +25,19 @@ pub use self::{
     websocket::{Frame, WebSocket},
 };
 
-/// The longest that anything may take that is expected to happen, on a machine that has other work too.
+/// The timeout for everything that a test expects, on a machine that runs other work too.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Lets time pass for the timers of this runtime, server and clients alike, without waiting for it.
+/// Advances the clock of this runtime, for server and clients alike.
 ///
-/// In between the clock is the real one: with a paused clock, a runtime that waits for the network would skip time by itself.
+/// Otherwise the real clock is used. A runtime with a paused clock would skip time whenever it waits for the network.
 pub async fn skip(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-/// Waits for something that must happen.
+/// Waits for a future, at most for `PATIENCE`.
 #[track_caller]
 pub fn soon<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();
@@ -62,7 +62,7 @@ pub fn until(mut condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
     }
 }
 
-/// Tries again until there is a result.
+/// Retries until there is a result.
 #[track_caller]
 pub fn retry<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
     let caller = std::panic::Location::caller();
@@ -78,13 +78,13 @@ pub fn retry<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> impl Future<Outp
     }
 }
 
-/// The value of a key of the handshake, or of another JSON object behind a prefix.
+/// Parses the JSON in a packet, after its prefix.
 pub fn json(text: &str) -> serde_json::Value {
     let start = text.find(['{', '[']).unwrap_or_else(|| panic!("no JSON in {text:?}"));
     serde_json::from_str(&text[start..]).unwrap_or_else(|error| panic!("{error} in {text:?}"))
 }
 
-/// Waits on a thread that is in no runtime.
+/// Blocks on a future on a thread without a runtime.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -7,7 +7,7 @@ use super::{
     json,
 };
 
-/// A client on long-polling.
+/// A client over long-polling.
 pub struct Polling {
     pub address: SocketAddr,
     pub sid: String,
@@ -20,7 +20,7 @@ impl Polling {
         Self::open_with(address, "").await
     }
 
-    /// Opens a session with more in its query, which begins with `&`.
+    /// Opens a session with further query parameters, which begin with `&`.
     pub async fn open_with(address: SocketAddr, query: &str) -> Self {
         let reply = get(address, &format!("/socket.io/?EIO=4&transport=polling{query}")).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -49,7 +49,7 @@ impl Polling {
         post(self.address, &self.target(), body).await
     }
 
-    /// Polls, and expects this.
+    /// Polls, and expects this payload.
     #[track_caller]
     pub fn expect(&self, body: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -59,7 +59,7 @@ impl Polling {
         }
     }
 
-    /// Posts, and expects that it is taken.
+    /// Sends a POST, which the server must accept.
     #[track_caller]
     pub fn say(&self, body: &str) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
@@ -69,7 +69,7 @@ impl Polling {
         }
     }
 
-    /// The session has ended.
+    /// Checks that the session has ended.
     pub async fn is_gone(&self) {
         self.poll().await.refused(400, 1, "Session ID unknown");
     }

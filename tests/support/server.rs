@@ -6,7 +6,7 @@ use tower_socketio::{
     Ack, Args, DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data,
 };
 
-/// A server on a port of its own, which ends with the value.
+/// A server on a port of its own, which ends when this value is dropped.
 pub struct TestServer {
     pub address: SocketAddr,
     pub io: SocketIo,
@@ -20,12 +20,12 @@ impl Drop for TestServer {
 }
 
 impl TestServer {
-    /// So many sockets are left.
+    /// Waits until this many sockets are connected.
     pub async fn has_sockets(&self, sockets: usize) {
         super::until(|| self.io.stats().sockets == sockets).await;
     }
 
-    /// Everyone has left: connections, sockets and rooms.
+    /// Waits until all connections, sockets and rooms have ended.
     pub async fn is_empty(&self) {
         let io = self.io.clone();
         super::until(move || {
@@ -36,14 +36,14 @@ impl TestServer {
     }
 }
 
-/// Serves an app beneath a layer.
+/// Serves an app inside a layer.
 pub async fn serve_app(app: Router, config: SocketIoConfig) -> TestServer {
     let layer = SocketIoLayer::new(config);
     let io = layer.io();
     serve(app.layer(layer), io).await
 }
 
-/// Serves an app that has its layer already.
+/// Serves an app that already has its layer.
 pub async fn serve(app: Router, io: SocketIo) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("the listener is bound");
@@ -62,7 +62,7 @@ pub async fn serve_namespace(namespace: Namespace) -> TestServer {
     serve_config(SocketIoConfig::new().namespace("/", namespace)).await
 }
 
-/// A namespace that echoes, and tells why its sockets leave.
+/// A namespace that echoes events, and reports why its sockets leave.
 pub fn echo() -> (Namespace, mpsc::UnboundedReceiver<DisconnectReason>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let namespace = Namespace::new()

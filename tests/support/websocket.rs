@@ -21,16 +21,16 @@ use tower_socketio::SocketIoService;
 
 use super::{json, soon};
 
-/// What arrives over a WebSocket.
+/// What a client receives over a WebSocket.
 #[derive(Debug, PartialEq)]
 pub enum Frame {
     Text(String),
     Binary(Bytes),
-    /// A close frame, with its code if it has one; or the end of the connection without one, as 1006.
+    /// A close frame, with its code if it has one. The end of the connection without a close frame is 1006.
     Close(Option<u16>),
 }
 
-/// A client on WebSocket.
+/// A client over WebSocket.
 pub struct WebSocket<Io = TcpStream> {
     pub stream: WebSocketStream<Io>,
     pub sid: String,
@@ -38,14 +38,14 @@ pub struct WebSocket<Io = TcpStream> {
 }
 
 impl WebSocket {
-    /// Opens a WebSocket to a target; nothing is read.
+    /// Opens a WebSocket to a target. Reads nothing.
     pub async fn raw(address: SocketAddr, target: &str, headers: &[(&'static str, &str)]) -> Result<Self, Error> {
         let stream = TcpStream::connect(address).await.expect("the server listens");
         stream.set_nodelay(true).expect("the socket is open");
         let mut request = format!("ws://{address}{target}").into_client_request().expect("the target is well formed");
         for (name, value) in headers {
             let value = value.parse().expect("a header value");
-            // One key; of others there may be several.
+            // There is one key. Other headers may be repeated.
             match *name {
                 "sec-websocket-key" => drop(request.headers_mut().insert(*name, value)),
                 name => drop(request.headers_mut().append(name, value)),
@@ -61,7 +61,7 @@ impl WebSocket {
         Self::open_with(address, "", &[]).await
     }
 
-    /// Opens a session with more in its query, which begins with `&`, and with headers.
+    /// Opens a session with further query parameters, which begin with `&`, and with headers.
     pub async fn open_with(address: SocketAddr, query: &str, headers: &[(&'static str, &str)]) -> Self {
         let target = format!("/socket.io/?EIO=4&transport=websocket{query}");
         let mut client = Self::raw(address, &target, headers).await.expect("the WebSocket opens");
@@ -70,7 +70,7 @@ impl WebSocket {
         client
     }
 
-    /// Opens a session and joins a namespace: `40`, or `40/name,{auth}`. Gives the socket's id.
+    /// Opens a session and joins a namespace: `40`, or `40/name,{auth}`. Returns the id of the socket.
     pub async fn join(address: SocketAddr, connect: &str) -> (Self, String) {
         let mut client = Self::open(address).await;
         let id = client.connect(connect).await;
@@ -79,7 +79,7 @@ impl WebSocket {
 }
 
 impl WebSocket<DuplexStream> {
-    /// Opens a session over a pipe in memory, for tests with paused time.
+    /// Opens a session over a pipe in memory, for tests with a paused clock.
     pub async fn open_in_memory(service: SocketIoService) -> Self {
         let (client, server) = tokio::io::duplex(64 * 1024);
         tokio::spawn(async move {
@@ -102,14 +102,14 @@ fn config() -> WebSocketConfig {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
-    /// A WebSocket on a stream that has been opened by other means, with this response.
+    /// A WebSocket on a stream that was opened by other means, with this response.
     #[cfg_attr(not(feature = "http2"), expect(dead_code))]
     pub async fn over(stream: Io, response: Response) -> Self {
         let stream = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config())).await;
         Self { stream, sid: String::new(), response }
     }
 
-    /// Joins a namespace, and gives the socket's id.
+    /// Joins a namespace, and returns the id of the socket.
     pub async fn connect(&mut self, connect: &str) -> String {
         self.say(connect).await;
         let reply = self.text().await;
@@ -126,7 +126,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         soon(self.stream.send(Message::binary(data.to_vec()))).await.expect("the connection is open");
     }
 
-    /// Sends without caring whether it arrives.
+    /// Sends a message, and ignores errors.
     pub async fn try_send(&mut self, message: Message) {
         let _ = soon(self.stream.send(message)).await;
     }
@@ -150,7 +150,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         }
     }
 
-    /// The next text that is no ping.
+    /// Returns the next text that is not a ping.
     pub async fn text_but_pings(&mut self) -> String {
         loop {
             let text = self.text().await;
@@ -177,22 +177,21 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         async move { assert_eq!(self.frame().await, Frame::Text(text.to_owned()), "at {caller}") }
     }
 
-    /// Expects this binary next.
+    /// Expects this binary message next.
     #[track_caller]
     pub fn expect_binary(&mut self, data: &[u8]) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move { assert_eq!(self.frame().await, Frame::Binary(Bytes::copy_from_slice(data)), "at {caller}") }
     }
 
-    /// Expects that the server closes, in the way in which it does after a violation: without a code.
+    /// Expects that the server closes as it does after a protocol violation: without a code.
     #[track_caller]
     pub fn expect_close(&mut self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move { assert_eq!(self.frame().await, Frame::Close(None), "at {caller}") }
     }
 
-    /// Checks that nothing is on its way, by asking for something that is answered at once: a namespace that does not
-    /// exist.
+    /// Checks that no packet is in flight, by a CONNECT to a namespace that does not exist, which is answered at once.
     #[track_caller]
     pub fn is_quiet(&mut self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();

@@ -1,6 +1,6 @@
-//! TypeScript's compiler over what a server exports.
+//! Compiles the exported types with the TypeScript compiler.
 //!
-//! `make typescript` installs what this needs and runs it; plain `cargo test` does not.
+//! `make typescript` installs the dependencies and runs these tests. Plain `cargo test` skips them.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -25,7 +25,7 @@ use crate::support::*;
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/typescript");
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/typed-events");
 
-/// Runs a program to its end, and gives its success and all that it says.
+/// Runs a program to its end. Returns whether it succeeded, and its output.
 async fn run(program: &str, arguments: &[&str], folder: &Path) -> (bool, String) {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).kill_on_drop(true).stdin(Stdio::null());
@@ -35,7 +35,7 @@ async fn run(program: &str, arguments: &[&str], folder: &Path) -> (bool, String)
     (output.status.success(), text)
 }
 
-/// A folder in which `socket.io-client` is found.
+/// A folder with `socket.io-client`.
 fn folder(events: &str) -> TempDir {
     let folder = tempfile::tempdir_in(FOLDER).unwrap();
     fs::write(folder.path().join("events.ts"), events).unwrap();
@@ -73,7 +73,7 @@ async fn a_client_that_is_wrong_does_not_compile() {
     fs::write(folder.path().join("wrong.ts"), wrong).unwrap();
     let (success, text) = compile(&folder, "wrong.ts").await;
     assert!(!success);
-    // A message goes on in lines that are indented.
+    // The further lines of a message are indented.
     let text = text.replace("\n  ", " ");
     let mut errors = text.lines();
     for (i, line) in wrong.lines().enumerate() {
