@@ -54,7 +54,7 @@ impl Engine {
         }
     }
 
-    /// All connections that exist now, and those that have ended, but whose handlers run; each with its client.
+    /// Returns all connections, and those that have ended but whose handlers still run, with their peers.
     fn all_clients(&self) -> Vec<Client> {
         let client = |connection: Arc<Connection>| Some((connection.clone(), connection.peer()?));
         let mut all: Vec<_> = self.sessions.all().into_iter().filter_map(client).collect();

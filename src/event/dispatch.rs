@@ -190,7 +190,7 @@ fn reply(socket: &Arc<Socket>, id: u64, mut args: EncodedArgs, direct: &mut Dire
     if may_send && args.with_ack(target, |text, attachments| direct.try_send(text, attachments)) == Some(true) {
         args.recycle();
     } else {
-        // If the client is gone or too slow, that has been dealt with.
+        // Errors of disconnected or slow clients have already been handled.
         let _ = socket.deliver(Cow::Owned(encode_ack(target, args)), false);
     }
 }

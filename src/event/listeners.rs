@@ -202,7 +202,7 @@ impl OutgoingEvent {
     ///
     /// # Errors
     ///
-    /// If they do not fit the type.
+    /// Panics if they do not match the type.
     pub fn args<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, serde_json::Error> {
         self.event.args().map_err(ArgsError::into_error)
     }

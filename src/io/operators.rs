@@ -28,7 +28,7 @@ macro_rules! operators {
             ///
             /// # Errors
             ///
-            /// As [`emit`](Self::emit).
+            /// See [`emit`](Self::emit).
             pub fn emit_with_ack<R>(
                 &$self,
                 event: &str,

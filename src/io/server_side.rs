@@ -46,7 +46,7 @@ impl ServerSideEvent {
     ///
     /// # Errors
     ///
-    /// If they do not fit the type.
+    /// Panics if they do not match the type.
     pub fn args<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<T> {
         self.args.read()
     }
@@ -151,7 +151,7 @@ impl SocketIo {
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded.
+    /// Panics if the arguments cannot be encoded.
     pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let server = self.server();
         let args = encode_args(args).map_err(EmitError::encode)?.into();

@@ -20,7 +20,7 @@ pub(crate) struct ServerMeters {
     rejections: Counter,
 }
 
-/// Counters by the few values of one label.
+/// Counters for the values of one label.
 #[derive(Debug)]
 struct Labelled(Vec<(&'static str, Counter)>);
 
@@ -209,7 +209,7 @@ impl EventMeter {
     }
 }
 
-/// Tells the recorder what the names mean.
+/// Registers the descriptions of the metrics.
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_counter!("socketio_slow_clients_total", Unit::Count, "Packets that found no room for a client");

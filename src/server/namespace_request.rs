@@ -36,7 +36,7 @@ impl NamespaceRequest {
     ///
     /// # Errors
     ///
-    /// If it does not fit the type.
+    /// Returns an error if the value does not match the type.
     pub fn auth<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
         read_json(&self.auth)
     }

@@ -18,7 +18,7 @@ pub enum DisconnectReason {
     },
     /// The client did not answer a ping in time.
     PingTimeout,
-    /// What arrived is no Engine.IO packet.
+    /// The client sent data that is not an Engine.IO packet.
     ParseError {
         /// What was wrong with it.
         detail: &'static str,
@@ -44,7 +44,7 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// The reason as Node's server names it.
+    /// Returns the reason in the words of Node's server.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl DisconnectReason {
         !matches!(self, Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect)
     }
 
-    /// What exactly happened, where the reason alone does not say it.
+    /// Returns a description of what happened, for reasons that have details.
     #[must_use]
     pub fn detail(self) -> Option<&'static str> {
         match self {

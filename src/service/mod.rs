@@ -113,7 +113,7 @@ fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> EngineFuture<B>
     }
 }
 
-/// Answers requests under the path. tower-http's CORS middleware wraps it.
+/// Handles requests under the path. tower-http's CORS service wraps it.
 #[derive(Clone)]
 struct Ours(Arc<Server>);
 

@@ -145,7 +145,7 @@ impl BroadcastOperator {
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit).
+    /// See [`emit`](Self::emit).
     pub fn emit_and_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
         Ok(self.send_everywhere(&packet))
@@ -159,7 +159,7 @@ impl BroadcastOperator {
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit).
+    /// See [`emit`](Self::emit).
     ///
     /// # Cancel safety
     ///

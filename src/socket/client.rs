@@ -55,7 +55,7 @@ impl Conn {
         &self.0.connection.id
     }
 
-    /// The revision of Engine.IO that the client speaks.
+    /// Returns the revision of Engine.IO that the client speaks.
     #[must_use]
     pub fn protocol(&self) -> ProtocolVersion {
         self.0.connection.wire_format.protocol
@@ -73,13 +73,13 @@ impl Conn {
         &self.0.connection.request
     }
 
-    /// The address of the peer. See [`ConnectionRequest::address`].
+    /// Returns the address of the peer. See [`ConnectionRequest::remote_addr`].
     #[must_use]
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.0.connection.request.remote_addr()
     }
 
-    /// Whether the session is open.
+    /// Returns `true` if the session is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.connection.inspect(Session::is_open)
@@ -112,7 +112,7 @@ impl fmt::Debug for Client {
 }
 
 impl fmt::Debug for Conn {
-    /// Leaves out the id, which is a secret.
+    /// Omits the id, which is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn")
             .field("protocol", &self.protocol())

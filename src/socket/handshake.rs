@@ -49,10 +49,10 @@ impl<'a> Handshake<'a> {
         read_json(&self.socket.auth().ok_or_else(forgotten)?)
     }
 
-    /// The address of the peer, which may be a proxy.
+    /// Returns the address of the peer, which may be a proxy. Returns `None` if it is unknown.
     ///
-    /// Known if the server was made with axum's `into_make_service_with_connect_info::<SocketAddr>()`, or put
-    /// `ConnectInfo<SocketAddr>` on the request by other means.
+    /// It is known if the request has a `ConnectInfo<SocketAddr>` extension, which axum's
+    /// `into_make_service_with_connect_info::<SocketAddr>()` and [`SocketIoService::serve`](crate::SocketIoService::serve) add.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.socket.client.connection.request.remote_addr()

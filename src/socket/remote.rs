@@ -42,7 +42,7 @@ impl RemoteSocket {
     ///
     /// # Errors
     ///
-    /// If it does not fit the type.
+    /// Returns an error if the value does not match the type.
     pub fn data<T: DeserializeOwned + Send>(&self) -> serde_json::Result<Option<T>> {
         self.data.as_ref().map(|json| read_json(json)).transpose()
     }

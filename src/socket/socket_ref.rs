@@ -84,7 +84,7 @@ impl SocketRef {
     ///
     /// # Errors
     ///
-    /// If it does not fit the type.
+    /// Returns an error if the value does not match the type.
     pub fn data<T: DeserializeOwned + Send>(&self) -> serde_json::Result<Option<T>> {
         self.0.data_bytes().map(|json| read_json(&json)).transpose()
     }

@@ -28,7 +28,7 @@ const MAX_DISCONNECTION: Duration = Duration::from_secs(100);
 /// A session remembers all rooms that it has left if they have taken less.
 const CERTAINLY_REMEMBERED: usize = 16 << 10;
 
-/// More operations find nothing that these do not.
+/// The maximum number of operations. More do not find further bugs.
 const MAX_OPERATIONS: usize = 300;
 
 /// Interprets bytes as operations, and compares the history with the model.
