@@ -52,7 +52,7 @@ async fn item_3_a_malformed_post_is_answered_400() {
 }
 
 #[tokio::test]
-async fn item_4_what_is_refused_is_refused_before_the_101_and_says_why() {
+async fn item_4_a_handshake_is_refused_before_the_101_with_a_reason() {
     let config = SocketIoConfig::new().origins("https://good.example").generate_id(|_| String::new());
     let server = serve_config(config).await;
     let open = async |query: &str, more: &[(&str, &str)]| {
@@ -68,7 +68,7 @@ async fn item_4_what_is_refused_is_refused_before_the_101_and_says_why() {
 }
 
 #[tokio::test]
-async fn item_5_what_does_not_fit_is_not_taken() {
+async fn item_5_protocol_violations_are_refused() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let slow = Namespace::new().on_connect(async move || waiting.notified().await);

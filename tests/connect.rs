@@ -67,7 +67,7 @@ impl FromRef<App> for &'static str {
 }
 
 #[tokio::test]
-async fn on_connect_extracts_whatever_axum_can() {
+async fn on_connect_accepts_the_extractors_of_axum() {
     #[allow(clippy::too_many_arguments)]
     async fn joined(
         method: Method,

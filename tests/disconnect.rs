@@ -134,7 +134,7 @@ async fn a_violation_disconnects_with_a_reason_that_names_the_rule() {
 }
 
 #[tokio::test]
-async fn a_leaving_socket_can_still_speak_to_its_rooms() {
+async fn a_leaving_socket_can_emit_to_its_rooms() {
     let namespace = Namespace::new()
         .on_connect(|socket: SocketRef| async move { socket.join("room") })
         .on_disconnecting(|socket: SocketRef| async move { socket.to("room").emit("left", socket.id()).unwrap() });

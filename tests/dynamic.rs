@@ -165,7 +165,7 @@ async fn all_namespaces_of_a_pattern_are_emitted_to() {
 
 /// axum's router would interpret some of these names differently, or reject them.
 #[tokio::test]
-async fn patterns_may_have_odd_names() {
+async fn patterns_may_contain_special_characters() {
     async fn id(axum::extract::Path(id): axum::extract::Path<String>, socket: SocketRef) {
         socket.emit("id", &id).unwrap();
     }

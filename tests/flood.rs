@@ -121,7 +121,7 @@ async fn a_custom_transport_counts_as_an_idle_session() {
 
 /// A place that was released is not evicted a second time.
 #[tokio::test]
-async fn a_place_that_was_left_is_free() {
+async fn a_released_place_is_reused() {
     let server = serve_config(SocketIoConfig::new().max_idle_sessions(2)).await;
     for _ in 0..10 {
         let leaves = Polling::open(server.address).await;
@@ -150,7 +150,7 @@ async fn a_session_without_a_namespace_is_closed_after_the_connect_timeout() {
 }
 
 #[tokio::test]
-async fn one_address_pushes_out_its_own_sessions_alone() {
+async fn an_address_evicts_only_its_own_sessions() {
     let config = SocketIoConfig::new()
         .client_address(ClientAddress::x_forwarded_for(1))
         .max_idle_sessions_per_address(2)

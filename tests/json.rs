@@ -153,7 +153,7 @@ async fn auth_of(config: SocketIoConfig, auth: &str) -> (String, String, String)
 }
 
 #[tokio::test]
-async fn the_auth_payload_is_read_by_whatever_reads_it() {
+async fn the_auth_payload_is_the_same_for_every_reader() {
     let expected = "{\"text\":\"a\u{fffd}\"}".to_owned();
     for config in [SocketIoConfig::new(), SocketIoConfig::new().recovery(Recovery::new())] {
         let (by_axum, by_handshake, by_predicate) = auth_of(config, r#"{"text":"a\ud83d"}"#).await;
@@ -164,7 +164,7 @@ async fn the_auth_payload_is_read_by_whatever_reads_it() {
 }
 
 #[tokio::test]
-async fn a_client_is_recovered_whatever_else_is_in_its_auth_payload() {
+async fn a_client_is_recovered_with_any_other_auth_payload() {
     let io = SocketIoService::new(SocketIoConfig::new().recovery(Recovery::new())).io();
     let open = async |auth: &str| {
         let mut client = Memory::open(&io);

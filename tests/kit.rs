@@ -73,7 +73,7 @@ async fn events_and_acks_are_sent_in_both_directions() {
 }
 
 #[tokio::test]
-async fn binary_may_stand_anywhere() {
+async fn binary_may_be_nested_anywhere() {
     let io = with(chat());
     let mut client = TestClient::connect(&io).await.unwrap();
     let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
@@ -140,7 +140,7 @@ async fn the_connection_is_as_the_test_wants_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_says_why() {
+async fn a_refusal_contains_its_reason() {
     async fn refuse(Json(auth): Json<JsonValue>) -> Result<(), (StatusCode, Json<JsonValue>)> {
         match &auth["token"] {
             JsonValue::Null => Err((StatusCode::FORBIDDEN, Json(value!({"message": "no", "data": {"code": 7}})))),
@@ -326,7 +326,7 @@ async fn a_client_may_be_recovered() {
 }
 
 #[tokio::test]
-async fn packets_may_be_sent_and_read_as_they_are() {
+async fn raw_packets_may_be_sent_and_read() {
     let io = with(chat());
     let mut client = TestClient::builder(&io).open();
     assert!(client.next_raw().await.unwrap().data().starts_with(b"{\"sid\""));

@@ -147,7 +147,7 @@ async fn tower_https_timeout_refuses_with_its_status() {
 }
 
 #[tokio::test]
-async fn handle_error_layer_is_still_welcome() {
+async fn handle_error_layer_may_be_used() {
     let layer = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(|_: BoxError| async { (StatusCode::GATEWAY_TIMEOUT, "too slow") }))
         .timeout(Duration::from_millis(10));

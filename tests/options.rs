@@ -78,7 +78,7 @@ async fn origins_respond_to_preflights() {
 
 /// Script elements send cookies, but no `Origin`.
 #[tokio::test]
-async fn origins_are_not_gone_round_by_jsonp() {
+async fn origins_apply_to_jsonp() {
     let server = serve_config(SocketIoConfig::new().origins(["https://good.example"])).await;
     let target = format!("{SESSION}&j=0");
     let open = async |headers: &[(&str, &str)]| send(server.address, Method::GET, &target, headers, "").await;
@@ -248,7 +248,7 @@ async fn initial_packet_follows_the_handshake() {
 }
 
 #[tokio::test]
-async fn add_trailing_slash_decides_whether_the_path_may_do_without() {
+async fn add_trailing_slash_makes_the_slash_optional() {
     let bare = "/socket.io?EIO=4&transport=polling";
     let server = serve_config(SocketIoConfig::new()).await;
     assert_eq!(get(server.address, bare).await.status, 404);

@@ -318,7 +318,7 @@ async fn gated() -> (TestServer, Arc<Notify>) {
 }
 
 #[tokio::test]
-async fn a_client_whose_post_is_held_up_is_not_a_silent_one() {
+async fn a_delayed_post_extends_the_heartbeat() {
     let (server, gate) = gated().await;
     let client = Polling::open(server.address).await;
     client.say("40").await;

@@ -568,7 +568,7 @@ async fn a_return_that_is_refused_is_undone() {
 }
 
 #[tokio::test]
-async fn a_client_of_which_something_is_forgotten_while_it_is_admitted_begins_anew() {
+async fn a_client_whose_events_are_evicted_during_admission_is_not_recovered() {
     let gate = Arc::new(Semaphore::new(1));
     let wait = gate.clone();
     let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel();

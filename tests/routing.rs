@@ -219,7 +219,7 @@ async fn parameters_of_a_pattern_are_not_mixed_with_those_of_a_route() {
 }
 
 #[tokio::test]
-async fn a_service_listens_on_a_port_of_its_own() {
+async fn a_service_is_served_on_a_new_port() {
     let service = SocketIoService::new(config());
     let io = service.io();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -64,7 +64,7 @@ async fn a_retry_gets_the_response_of_the_first() {
 }
 
 #[tokio::test]
-async fn the_key_may_be_an_argument_a_field_or_computed() {
+async fn the_key_may_be_an_argument_or_a_field_or_computed() {
     let layers: [(DeduplicateLayer, &str); 3] = [
         (DeduplicateLayer::by_argument(1), r#""x","a""#),
         (DeduplicateLayer::by_field("id"), r#"{"id":"a"},"x""#),
