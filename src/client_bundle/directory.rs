@@ -1,4 +1,4 @@
-//! //! Client files from a directory, served by tower-http.
+//! Client files from a directory, served by tower-http.
 
 use std::path::Path;
 

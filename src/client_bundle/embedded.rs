@@ -1,4 +1,4 @@
-//! //! Embedded client files. RFC 9110, sections 12 to 14.
+//! Embedded client files. RFC 9110, sections 12 to 14.
 
 use std::{future::ready, hash::BuildHasher, ops::Range};
 

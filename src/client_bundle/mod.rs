@@ -1,4 +1,4 @@
-//! //! Serves the files of the JavaScript client.
+//! Serves the files of the JavaScript client.
 
 #[cfg(feature = "client-directory")]
 mod directory;

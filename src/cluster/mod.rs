@@ -1,4 +1,4 @@
-//! //! Communication between the nodes of a cluster.
+//! Communication between the nodes of a cluster.
 //!
 //! Rooms are local: each node knows only its own sockets. A broadcast is sent to the other nodes as a message with a selection of
 //! sockets and a command. A [`ClusterAdapter`] carries these messages, for example over Redis.

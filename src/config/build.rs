@@ -1,4 +1,4 @@
-//! //! Building a server from a configuration.
+//! Building a server from a configuration.
 
 use std::sync::{Arc, Weak};
 

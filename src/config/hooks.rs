@@ -1,4 +1,4 @@
-//! //! Callbacks.
+//! Callbacks.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! //! Limits and timeouts.
+//! Limits and timeouts.
 
 use std::time::Duration;
 

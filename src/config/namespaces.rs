@@ -1,4 +1,4 @@
-//! //! Namespaces.
+//! Namespaces.
 
 use crate::{
     namespace::Namespace,

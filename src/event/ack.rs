@@ -1,4 +1,4 @@
-//! //! The pending ack of an event.
+//! The pending ack of an event.
 
 use std::{
     borrow::Cow,
@@ -40,7 +40,7 @@ impl PendingAck {
     #[inline(always)]
     pub(super) fn new(id: u64) -> Arc<Self> {
         let new = Self { id, answered: AtomicBool::new(false), watched: None };
-        // // `None` if it is still referenced.
+        // `None` if it is still referenced.
         if let Some(mut spare) = SPARE_ACK.take()
             && let Some(unused) = Arc::get_mut(&mut spare)
         {
@@ -76,7 +76,7 @@ impl PendingAck {
                 return Ok(());
             }
             (watched.see)(&args);
-            // // An ack that cannot be encoded may be sent again.
+            // An ack that cannot be encoded may be sent again.
             let answered = watched.ack.answer(socket, args);
             return answered.inspect_err(|error| self.answered.store(!error.is_encode(), Ordering::Relaxed));
         }

@@ -1,4 +1,4 @@
-//! //! Starting handlers and sending their acks.
+//! Starting handlers and sending their acks.
 
 use std::{
     borrow::Cow,
@@ -133,7 +133,7 @@ fn call_layered(
     let (cost, share) = (event.cost(), event.share);
     let mut request = EventRequest::new(socket.clone(), event.payload, event.ack);
     match route {
-        // // Otherwise a layer may read the arguments, or keep the event from a handler that checks them.
+        // Otherwise a layer may read the arguments, or keep the event from a handler that checks them.
         Some(_) if !request.is_well_formed() => {}
         Some(route) => start(socket, request, &cost, share, |request| route.call_ready(request), direct, cx),
         None => {
@@ -190,7 +190,7 @@ fn reply(socket: &Arc<Socket>, id: u64, mut args: EncodedArgs, direct: &mut Dire
     if may_send && args.with_ack(target, |text, attachments| direct.try_send(text, attachments)) == Some(true) {
         args.recycle();
     } else {
-        // // `deliver` has already handled a disconnected or slow client.
+        // `deliver` has already handled a disconnected or slow client.
         let _ = socket.deliver(Cow::Owned(encode_ack(target, args)), false);
     }
 }
@@ -216,7 +216,7 @@ fn ended(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> 
 /// Sends the ack that a handler returned, or logs why it cannot be sent.
 fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, watch: EventWatch) {
     if let (Some(args), Some(ack)) = (ended(response, watch), ack) {
-        // // `answer` has already handled a disconnected or slow client.
+        // `answer` has already handled a disconnected or slow client.
         if let Err(error) = ack.answer(socket, args)
             && error.is_encode()
             && let Some(args) = EventResponse::from(EventError::internal(error)).into_args()

@@ -14,6 +14,7 @@ use super::response::EventResponse;
 ///
 /// ```
 /// use tower_socketio::{EventFuture, EventResponse};
+///
 /// let rejected = EventFuture::ready(EventResponse::none());
 /// let handled = EventFuture::new(async { EventResponse::none() });
 /// # let _ = (rejected, handled);
@@ -74,9 +75,7 @@ impl Future for EventFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EventResponse> {
         match &mut self.0 {
-            Inner::Ready(response) => {
-                Poll::Ready(response.take().expect("polled after completion"))
-            }
+            Inner::Ready(response) => Poll::Ready(response.take().expect("polled after completion")),
             Inner::Running(future) => future.as_mut().poll(cx),
             Inner::Handler(future) => future.poll(cx),
         }

@@ -1,4 +1,4 @@
-//! //! Listeners of a single socket. They are allocated with the first listener.
+//! Listeners of a single socket. They are allocated with the first listener.
 
 use std::{
     cell::Cell,
@@ -24,6 +24,7 @@ use super::route::EventRoute;
 ///
 /// ```
 /// use tower_socketio::SocketRef;
+///
 /// async fn joined(socket: SocketRef) {
 ///     let listener = socket.on("typing", async || {});
 ///     socket.off(listener);
@@ -114,7 +115,7 @@ impl Listeners {
         }
         table.events.retain(|_, listeners| !listeners.is_empty());
         let outgoing: Vec<_> = table.outgoing.extract_if(.., |(outgoing, _)| *outgoing == id).collect();
-        // // User values are dropped without the lock.
+        // User values are dropped without the lock.
         drop(table);
         drop((removed, outgoing));
     }
@@ -127,7 +128,7 @@ impl Listeners {
         let mut own = Vec::new();
         if let Some(listeners) = table.events.get_mut(event) {
             own = routes(listeners);
-            // // `own` holds another reference, so nothing of the user's is dropped here.
+            // `own` holds another reference, so nothing of the user's is dropped here.
             listeners.retain(|listener| !listener.once);
             if listeners.is_empty() {
                 table.events.remove(event);
@@ -191,6 +192,7 @@ impl Listeners {
 ///
 /// ```
 /// use tower_socketio::SocketRef;
+///
 /// fn log_outgoing(socket: &SocketRef) {
 ///     socket.on_any_outgoing(|event| {
 ///         if let Ok(text) = event.args::<String>() {

@@ -18,6 +18,7 @@ use super::ack::PendingAck;
 /// ```
 /// use tower_socketio::{EventRequest, EventResponse, EventRoute, Namespace};
 /// use tower::{Service, ServiceExt, layer::layer_fn, service_fn};
+///
 /// let log = layer_fn(|inner: EventRoute| {
 ///     service_fn(move |event: EventRequest| {
 ///         println!("{} from {}", event.name(), event.socket().id());
@@ -154,7 +155,7 @@ impl EventRequest {
         if self.check == Check::Unread
             && let Content::Event(event) = &self.content
         {
-            // // The placeholders of attachments were checked when the packet was decoded.
+            // The placeholders of attachments were checked when the packet was decoded.
             if is_valid_json(event.json()) {
                 self.check = Check::Valid;
             } else {

@@ -13,6 +13,7 @@ use crate::{
 ///
 /// ```
 /// use tower_socketio::{Ack, extract::Data};
+///
 /// async fn add(Data((a, b)): Data<(i64, i64)>) -> Ack<i64> {
 ///     Ack(a + b)
 /// }
@@ -192,6 +193,7 @@ impl<T: IntoEventResponse> IntoEventResponse for Result<T, String> {
 ///
 /// ```
 /// use tower_socketio::{Ack, EventError, extract::Data};
+///
 /// async fn rename(Data(name): Data<String>) -> Result<Ack<()>, EventError> {
 ///     if name.is_empty() {
 ///         return Err(EventError::new("a name is required").data("name"));

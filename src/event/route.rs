@@ -91,7 +91,7 @@ impl Service<EventRequest> for EventRoute {
     }
 
     fn call(&mut self, request: EventRequest) -> RouteFuture {
-        // // Call the service that is ready, and keep a new clone.
+        // Call the service that is ready, and keep a new clone.
         let fresh = self.clone();
         RouteFuture::new(std::mem::replace(self, fresh).call_ready(request))
     }

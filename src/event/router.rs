@@ -1,4 +1,4 @@
-//! //! Selecting the handlers of an event.
+//! Selecting the handlers of an event.
 
 use std::{
     collections::HashMap,
@@ -106,7 +106,7 @@ fn together(
         for other in before.drain(..).chain(after.drain(..)) {
             let (socket, running) = (socket.clone(), socket.running(EVENT));
             tokio::spawn(async move {
-                // // Its response is not used.
+                // Its response is not used.
                 let _ = other.run(&socket).await;
                 drop(running);
             });

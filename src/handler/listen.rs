@@ -1,4 +1,4 @@
-//! //! Listeners of a single socket.
+//! Listeners of a single socket.
 
 use crate::{
     event::{ListenerId, OutgoingEvent, listeners_of, listeners_or_new},

@@ -212,7 +212,11 @@ impl EventMeter {
 /// Registers descriptions with the recorder.
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_counter!("socketio_slow_clients_total", Unit::Count, "Packets that did not fit into the send buffer of their client");
+    describe_counter!(
+        "socketio_slow_clients_total",
+        Unit::Count,
+        "Packets that did not fit into the send buffer of their client"
+    );
     describe_gauge!("socketio_sockets", Unit::Count, "Connected sockets");
     describe_gauge!("socketio_rooms", Unit::Count, "Rooms with at least one socket");
     describe_counter!("socketio_connects_total", Unit::Count, "Answered CONNECT packets by result");
@@ -221,5 +225,9 @@ fn describe() {
     describe_counter!("socketio_events_sent_total", Unit::Count, "Events to clients, counted for each recipient");
     describe_counter!("socketio_event_errors_total", Unit::Count, "Events that failed or were rejected");
     describe_counter!("socketio_event_rejections_total", Unit::Count, "Events that an extractor rejected");
-    describe_histogram!("socketio_event_duration_seconds", Unit::Seconds, "Time until the handler of an event completed");
+    describe_histogram!(
+        "socketio_event_duration_seconds",
+        Unit::Seconds,
+        "Time until the handler of an event completed"
+    );
 }

@@ -1,4 +1,4 @@
-//! //! Observability: spans with the feature `tracing`, metrics with the feature `metrics`.
+//! Observability: spans with the feature `tracing`, metrics with the feature `metrics`.
 //!
 //! Without its feature, each half is replaced by a module of empty types and functions, so that call sites need no conditions.
 //! `docs/observability.md` describes the names.

@@ -79,7 +79,7 @@ impl Acks {
         let waiter = waiting.remove(&id);
         if waiting.is_empty() {
             let empty = table.waiting.take().filter(|empty| empty.capacity() <= SPARE_CAPACITY);
-            // // Fails while the thread ends.
+            // Fails while the thread ends.
             let _ = SPARE.try_with(|spare| empty.into_iter().for_each(|empty| spare.set(Some(empty))));
         }
         waiter

@@ -1,4 +1,4 @@
-//! //! Admission: from a CONNECT packet to an accepted or rejected socket.
+//! Admission: from a CONNECT packet to an accepted or rejected socket.
 
 use std::{
     future::{Future, poll_fn},
@@ -32,7 +32,7 @@ use super::{
 /// The services of the namespace are polled here once. If they are pending, they continue in a task that ends with the
 /// connection.
 pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Context<'_>) -> Result<(), DecodeError> {
-    // // A missing payload means an empty object.
+    // A missing payload means an empty object.
     let auth = if auth.is_empty() { Bytes::from_static(EMPTY_AUTH) } else { auth };
     let server = &client.server;
     if name.len() > server.settings.max_namespace_length {
@@ -79,7 +79,7 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
 /// Continues the admission when the namespace has been looked up.
 fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
     let entered = enter(client, name, lookup, &auth);
-    // // The socket, if any, has replaced the reservation.
+    // The socket, if any, has replaced the reservation.
     client.unreserve(name);
     let Some(socket) = entered else {
         return;
@@ -161,7 +161,7 @@ fn refuse(client: &Client, name: &str, message: &str, result: &'static str) {
 /// Joins the default namespace for a client of Engine.IO 3. Such clients send no CONNECT for it.
 pub(super) fn admit_implicitly(client: &Arc<Client>, cx: &mut Context<'_>) {
     if client.connection.wire_format.protocol == ProtocolVersion::V3 {
-        // // Cannot fail: the session is new.
+        // Cannot fail: the session is new.
         let _ = admit(client, "/", Bytes::new(), cx);
     }
 }
@@ -186,6 +186,6 @@ fn settle(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
     client.reply(&encode_simple(b'4', name, &error.to_json(client.connection.wire_format.protocol)));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);
     client.forget_socket(socket, true);
-    // // If the socket was disconnected before `on_connect` was reached, the request's extensions were stored after that.
+    // If the socket was disconnected before `on_connect` was reached, the request's extensions were stored after that.
     socket.drop_extensions();
 }

@@ -1,4 +1,4 @@
-//! //! A client: a connection and its sockets.
+//! A client: a connection and its sockets.
 
 use std::{
     borrow::Cow,
@@ -45,7 +45,7 @@ impl Connect for Clients {
     }
 }
 
-// // Values of `Client::leaving`.
+// Values of `Client::leaving`.
 const STAYS: u8 = 0;
 /// Shuts down when its handlers have ended.
 const LEAVES: u8 = 1;
@@ -77,7 +77,7 @@ impl Client {
 
     /// Like [`send`](Self::send), but does not wake the driver.
     pub(crate) fn try_send(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
-        // // Before locking: this may run a parser.
+        // Before locking: this may run a parser.
         let packets = self.packets_of(&packet);
         let is_plain = std::ptr::eq(packets, packet.packets());
         let cost = Outbox::cost(packets);
@@ -221,7 +221,7 @@ impl Client {
         } else if is_last && self.is_leaving() {
             let for_good = self.leaving.load(Ordering::SeqCst) == LEAVES_FOR_GOOD;
             let client = self.clone();
-            // // In a task, because the caller may hold a lock.
+            // In a task, because the caller may hold a lock.
             self.connection.runtime.spawn(async move { client.shut_down(for_good) });
         }
     }
@@ -243,7 +243,7 @@ impl Peer for Client {
     /// sent. Acks from the client are still read, because handlers may wait for them.
     fn leave(&self, for_good: bool) {
         let leaving = if for_good { LEAVES_FOR_GOOD } else { LEAVES };
-        // // Set before checking the handlers: the last handler that ends reads it.
+        // Set before checking the handlers: the last handler that ends reads it.
         if self.leaving.compare_exchange(STAYS, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             self.reader.wake();
         }

@@ -1,4 +1,4 @@
-//! //! Emitting with recovery: events are stamped, queued and recorded under the lock of the namespace's memory.
+//! Emitting with recovery: events are stamped, queued and recorded under the lock of the namespace's memory.
 
 use std::{borrow::Cow, sync::Arc, task::Waker};
 
@@ -45,13 +45,13 @@ impl Memory {
     ) -> Result<(), SendError> {
         let mut state = self.lock();
         if let Some(held) = socket.hold_early(packet, volatile) {
-            // // Stamped when the socket joins.
+            // Stamped when the socket joins.
             drop(state);
             return held.map(drop).inspect_err(|error| socket.deal_with(*error));
         }
         let heir = if socket.is_lost() { Some(state.heir(session)?) } else { None };
         let recipient = heir.as_ref().map_or(Some(socket), Option::as_ref);
-        // // The client has returned: the event is for it, even if the new socket is rejected.
+        // The client has returned: the event is for it, even if the new socket is rejected.
         let attempt = if heir.is_some() { None } else { session.attempt() };
         let scope = Scope::One { id: socket.id.clone(), attempt };
         let (sent, kept) = state.emit_to(recipient, scope, packet, volatile);
@@ -110,7 +110,7 @@ impl Remembered {
     fn heir(&self, session: &RecoverySession) -> Result<Option<Arc<Socket>>, SendError> {
         match self.live.get(&session.private_id) {
             None if self.history.is_away(now(), &session.private_id) => Ok(None),
-            // // It gets the event when it joins.
+            // It gets the event when it joins.
             Some(None) => Ok(None),
             Some(Some(heir)) if !heir.was_reached() => Ok(None),
             Some(Some(heir)) if !heir.was_dismissed() => Ok(Some(heir.clone())),
@@ -155,7 +155,7 @@ impl Remembered {
     ) -> Result<Sent, SendError> {
         let key = socket.session.as_ref().and_then(|session| session.key());
         let mut cursor = key.and_then(|key| self.history.cursor(key));
-        // // If slow clients are disconnected, a client that missed an event gets no later one.
+        // If slow clients are disconnected, a client that missed an event gets no later one.
         if cursor.as_ref().is_some_and(|cursor| cursor.has_missed()) && lets_slow_clients_go(socket) {
             return Err(SendError::Closed);
         }

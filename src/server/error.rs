@@ -8,6 +8,7 @@ use crate::{engine::SendError, parser::ParserError};
 ///
 /// ```
 /// use tower_socketio::{EmitError, SocketRef};
+///
 /// fn notify(socket: &SocketRef) -> Result<(), EmitError> {
 ///     match socket.emit("news", "tea is ready") {
 ///         Err(error) if error.is_disconnected() => Ok(()), // the client has left

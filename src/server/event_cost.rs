@@ -1,4 +1,4 @@
-//! //! The memory cost of events while their handlers run.
+//! The memory cost of events while their handlers run.
 
 use std::{
     fmt,

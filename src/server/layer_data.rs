@@ -1,4 +1,4 @@
-//! //! Values that layers store on a socket.
+//! Values that layers store on a socket.
 
 use std::{
     any::Any,

@@ -1,4 +1,4 @@
-//! //! Closing a socket.
+//! Closing a socket.
 
 use std::{
     cell::RefCell,
@@ -52,7 +52,7 @@ impl Socket {
             }
             None => self.leave_rooms(),
         }
-        // // A socket that was not accepted keeps its place until its admission has ended and the client has been rejected.
+        // A socket that was not accepted keeps its place until its admission has ended and the client has been rejected.
         if accepted {
             self.client.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);
             self.send_disconnect();
@@ -61,7 +61,7 @@ impl Socket {
         self.acks.close();
         let server = &self.client.server;
         server.namespaces.release(&self.namespace);
-        // // User values are dropped here. A panic must not skip the rest.
+        // User values are dropped here. A panic must not skip the rest.
         server.catch_panic(|| drop(self.layer_data.take()));
         if tells_handlers {
             self.namespace.application().disconnected(self, reason);
@@ -72,7 +72,7 @@ impl Socket {
             self.namespace.application().forget(self);
         }
         self.drop_extensions();
-        // // The reader may be waiting for an event of this socket.
+        // The reader may be waiting for an event of this socket.
         self.client.reader.wake();
     }
 }
@@ -106,7 +106,7 @@ impl End {
         });
         let mut next = first;
         while let Some(Self { socket, accepted, tells_handlers, reason }) = next {
-            // // Panics of handlers are caught elsewhere. A panic in another drop of a user value must not stop the loop.
+            // Panics of handlers are caught elsewhere. A panic in another drop of a user value must not stop the loop.
             socket.client.server.catch_panic(|| socket.leave_everything(accepted, tells_handlers, reason));
             next = ENDS.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);

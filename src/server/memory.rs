@@ -1,4 +1,4 @@
-//! //! Sessions of sockets that may be recovered: claiming, joining, leaving and eviction.
+//! Sessions of sockets that may be recovered: claiming, joining, leaving and eviction.
 
 use std::{
     collections::HashMap,
@@ -54,7 +54,7 @@ impl Memory {
         let claim: Claim = serde_json::from_slice(auth).ok()?;
         let predecessor = self.lock().live.get(&*claim.pid).cloned().flatten();
         if let Some(socket) = predecessor {
-            // // The client has noticed the lost connection before the server.
+            // The client has noticed the lost connection before the server.
             socket.client.connection.abort(CloseCause::TransportClose);
             socket.close(DisconnectReason::TransportClose);
             if let Some(session) = socket.session.as_ref().filter(|_| socket.is_lost()) {
@@ -80,7 +80,7 @@ impl Memory {
 
     /// Removes a socket from the namespace. Its session is kept if its client may return.
     pub(crate) fn leave(&self, socket: &Arc<Socket>, session: &RecoverySession, recoverable: bool) {
-        // // Cloning and dropping user values may run user code, so it happens without the lock.
+        // Cloning and dropping user values may run user code, so it happens without the lock.
         let server = &socket.client.server;
         let cloned = recoverable.then(|| server.catch_panic(|| socket.all_extensions())).flatten();
         let (data, extensions) = (socket.data_bytes(), cloned.unwrap_or_default());
@@ -89,7 +89,7 @@ impl Memory {
         let (key, restored) = (session.key(), session.take_restored());
         let is_its = |live: &Option<Arc<Socket>>| match live {
             Some(live) => Arc::ptr_eq(live, socket),
-            // // The connection ended before the socket was registered.
+            // The connection ended before the socket was registered.
             None => restored.is_some(),
         };
         if state.live.get(&session.private_id).is_some_and(is_its) {
@@ -98,7 +98,7 @@ impl Memory {
         }
         let history = &mut state.history;
         let garbage = match (key, &restored) {
-            // // The socket was rejected, or lost again before it was accepted: its session stays as it was.
+            // The socket was rejected, or lost again before it was accepted: its session stays as it was.
             (key, Some(restored)) => history.take_back(now(), key, restored),
             (Some(key), None) if recoverable && session.is_accepted() => history.lose(now(), key, data, extensions),
             (Some(key), None) => {
@@ -121,7 +121,7 @@ impl Memory {
         let mut state = self.lock();
         let garbage = state.history.clean(now());
         let more = !state.history.is_empty();
-        // // Under the lock, so that entries recorded later start a new task.
+        // Under the lock, so that entries recorded later start a new task.
         self.is_cleaned.store(more, Ordering::Relaxed);
         drop(state);
         drop(garbage);
@@ -139,7 +139,7 @@ impl Remembered {
         restored: Option<&Restored>,
     ) -> Option<Vec<Encoded>> {
         let Some((key, missed)) = self.history.join(socket.id.clone(), session.private_id.clone(), restored) else {
-            // // The caller drops its clone without the lock.
+            // The caller drops its clone without the lock.
             session.take_restored();
             return None;
         };
@@ -174,9 +174,9 @@ impl NamespaceState {
         if memory.is_cleaned.swap(true, Ordering::Relaxed) {
             return;
         }
-        // // The task does not keep the namespace alive, which may be dropped earlier to make room for others.
+        // The task does not keep the namespace alive, which may be dropped earlier to make room for others.
         let (namespace, max_age) = (Arc::downgrade(self), memory.lock().history.max_age());
-        // // Created before the first poll, because a task may be dropped without being polled.
+        // Created before the first poll, because a task may be dropped without being polled.
         let mut guard = CleaningGuard(Some(namespace));
         let cleaning = runtime.spawn(async move {
             loop {
@@ -189,7 +189,7 @@ impl NamespaceState {
                     server.namespaces.remove_if_unused(&namespace);
                 }
                 if !more {
-                    // // Another task may have started.
+                    // Another task may have started.
                     guard.disarm();
                     break;
                 }

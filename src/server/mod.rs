@@ -1,6 +1,6 @@
-//! //! The Socket.IO server: clients, their sockets, and what is sent to them.
+//! The Socket.IO server: clients, their sockets, and what is sent to them.
 //!
-//! //! `state` defines the central types. Files below it define the types of their fields, files above it their methods. The
+//! `state` defines the central types. Files below it define the types of their fields, files above it their methods. The
 //! module depends neither on axum nor on tower: namespaces are behind the trait [`Application`].
 
 mod acks;

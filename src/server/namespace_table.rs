@@ -1,4 +1,4 @@
-//! //! The lookup of namespace definitions by name.
+//! The lookup of namespace definitions by name.
 
 use std::{borrow::Cow, collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! //! Finding, creating and dropping namespaces.
+//! Finding, creating and dropping namespaces.
 
 use std::sync::{
     Arc, Weak,
@@ -75,7 +75,7 @@ impl Namespaces {
             Some(server) => server.catch_panic(accepts).unwrap_or(false),
             None => false,
         };
-        // // Predicates are user code: they run without the lock.
+        // Predicates are user code: they run without the lock.
         match self.table.find(name, contain) {
             Found::Nothing => Lookup::Unknown,
             Found::Definition(_) | Found::Asking(_) if !dynamic() => Lookup::TooManyHere,
@@ -96,7 +96,7 @@ impl Namespaces {
         let mut dropped = None;
         let mut existing = self.existing.write();
         let lookup = match existing.by_name.get(name) {
-            // // An existing namespace is joined only if the same predicate accepted this client.
+            // An existing namespace is joined only if the same predicate accepted this client.
             Some(found) if Arc::ptr_eq(&found.definition, definition) => Lookup::Found(found.clone()),
             Some(_) => return Lookup::Unknown,
             None => {
@@ -123,7 +123,7 @@ impl Namespaces {
             existing.enter(namespace);
         }
         drop(existing);
-        // // The recorded sessions hold user values, which must be dropped without the lock.
+        // The recorded sessions hold user values, which must be dropped without the lock.
         drop(dropped);
         lookup
     }
@@ -142,7 +142,7 @@ impl Namespaces {
     pub(super) fn remove_if_unused(&self, namespace: &NamespaceState) {
         let mut existing = self.existing.write();
         let is_it = existing.by_name.get(namespace.name()).is_some_and(|found| std::ptr::eq(&**found, namespace));
-        // // A socket may have joined in the meantime.
+        // A socket may have joined in the meantime.
         if !is_it || !namespace.is_empty() {
             return;
         }

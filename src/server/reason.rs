@@ -9,9 +9,11 @@ use crate::engine::CloseCause;
 ///
 /// ```
 /// use tower_socketio::{DisconnectReason, Namespace, SocketRef};
+///
 /// async fn left(socket: SocketRef, reason: DisconnectReason) {
 ///     println!("{} left: {reason}", socket.id());
 /// }
+///
 /// let chat = Namespace::new().on_disconnect(left);
 /// # let _: Namespace = chat;
 /// assert_eq!(DisconnectReason::PingTimeout.as_str(), "ping timeout");

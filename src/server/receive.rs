@@ -119,7 +119,7 @@ impl Inbound {
             match socket.poll_may_start(&mut event, cx) {
                 Poll::Ready(true) => break,
                 Poll::Ready(false) => return,
-                // // A handler or the socket may have ended before the waker was registered.
+                // A handler or the socket may have ended before the waker was registered.
                 Poll::Pending if !is_registered => self.client.reader.register(cx.waker()),
                 Poll::Pending => {
                     self.waiting = Some(Box::new(Waiting { socket, size: event.size, stage: Stage::Limits(event) }));
@@ -162,7 +162,7 @@ impl Inbound {
             Format::Json(assembler) => match read_json(assembler, message, limits)? {
                 Read::Packet(packet) => Some(packet),
                 Read::Header(header) => match addressee(&self.client, &header)? {
-                    // // The socket does not exist: its attachments are skipped.
+                    // The socket does not exist: its attachments are skipped.
                     None => {
                         self.ignored_attachments = header.attachments;
                         None
@@ -246,7 +246,7 @@ fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Resu
     if message.is_binary() {
         return Ok(assembler.binary(message.into_data())?.map_or(Read::Attachment, Read::Packet));
     }
-    // // An attachment is expected, so the content of the text does not matter.
+    // An attachment is expected, so the content of the text does not matter.
     if assembler.is_waiting() {
         return Err(TEXT_WHERE_BINARY_IS_DUE);
     }

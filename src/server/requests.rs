@@ -1,4 +1,4 @@
-//! //! Requests to other servers of the cluster.
+//! Requests to other servers of the cluster.
 
 use std::{
     collections::HashMap,

@@ -19,7 +19,7 @@ impl Socket {
     }
 
     pub(crate) fn join(&self, rooms: impl Iterator<Item = Room>) {
-        // // Before locking: the iterator may run user code.
+        // Before locking: the iterator may run user code.
         let rooms: Vec<Room> = rooms.collect();
         if self.phase() == ADMITTING {
             let mut buffer = self.buffer();

@@ -1,4 +1,4 @@
-//! //! Limits of running events.
+//! Limits of running events.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -29,7 +29,7 @@ impl Socket {
         if !self.takes_events() {
             return Poll::Ready(false);
         }
-        // // Usually no event is running.
+        // Usually no event is running.
         if self.client.runs_handlers() && !self.is_below_limits() {
             return Poll::Pending;
         }

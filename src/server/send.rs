@@ -65,10 +65,10 @@ impl Socket {
         }
     }
 
-    // // Not inlined, to keep the path of connected sockets short.
+    // Not inlined, to keep the path of connected sockets short.
     #[inline(never)]
     fn hold_back(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
-        // // Before locking: this may run a parser.
+        // Before locking: this may run a parser.
         self.client.packets_of(&packet);
         let mut buffer = self.buffer();
         match self.phase() {

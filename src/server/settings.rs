@@ -8,6 +8,7 @@ use crate::{cluster::ClusterAdapter, packet::Limits, parser::Parser, recovery::R
 ///
 /// ```
 /// use tower_socketio::{SlowClientPolicy, SocketIoConfig};
+///
 /// let config = SocketIoConfig::new()
 ///     .max_buffered_bytes(256 * 1024)
 ///     .slow_client_policy(SlowClientPolicy::DropPacket);

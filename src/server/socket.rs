@@ -1,4 +1,4 @@
-//! //! The phases and values of a socket.
+//! The phases and values of a socket.
 
 use std::{
     any::Any,
@@ -121,7 +121,7 @@ impl Socket {
         self.session.as_ref().is_some_and(|session| session.recovered)
     }
 
-    // // Values.
+    // Values.
 
     /// Returns the auth payload of CONNECT as JSON. `None` if the socket has left.
     pub(crate) fn auth(&self) -> Option<Box<[u8]>> {
@@ -154,7 +154,7 @@ impl Socket {
         let mut own = self.extensions.lock();
         let result = change(own.get_or_insert_with(|| self.client.connection.request.to_extensions()));
         drop(own);
-        // // Values set after the last handler are not stored.
+        // Values set after the last handler are not stored.
         if self.is_closed() && self.auth.lock().is_none() {
             self.drop_extensions();
         }
@@ -240,14 +240,14 @@ impl Socket {
         let joined = self.enter(&stayed_in, &rooms);
         left.iter().for_each(|room| state.exit(session, room));
         joined.into_iter().for_each(|room| state.enter(session, room));
-        // // Events that layers emitted to the socket before it joined follow those that its client missed.
+        // Events that layers emitted to the socket before it joined follow those that its client missed.
         for held in buffer.iter_mut().flat_map(|buffer| &mut buffer.packets).filter(|held| held.early) {
             *held = Held { packet: state.stamp_early(self, session, &held.packet), early: false };
         }
         self.phase.store(HELD, Ordering::Release);
         drop(buffer);
         drop(state);
-        // // Without the locks: this may run a parser.
+        // Without the locks: this may run a parser.
         for packet in &missed {
             self.client.packets_of(packet);
         }
@@ -271,7 +271,7 @@ impl Socket {
     /// Merges the extensions of the session, those that layers set on the socket, and those of the request. Later ones replace
     /// earlier ones.
     fn merge_extensions(&self, request: Extensions) {
-        // // Values are the user's: they are cloned and dropped without a lock.
+        // Values are the user's: they are cloned and dropped without a lock.
         let mut merged = self.session.as_ref().map(|session| session.restored_extensions()).unwrap_or_default();
         let own = self.extensions.lock().take();
         merged.extend(own.unwrap_or_default());

@@ -122,7 +122,7 @@ impl Client {
         let closed = table.closed;
         match table.rare().reserved.iter_mut().find(|reserved| *reserved.name == *namespace) {
             Some(reserved) if !closed => reserved.task = Some(task),
-            // // The predicate has decided, and the admission continues.
+            // The predicate has decided, and the admission continues.
             None if !closed => {}
             _ => task.abort(),
         }
@@ -138,7 +138,7 @@ impl Client {
         if let Some(rare) = &mut table.rare {
             rare.left.retain(|left| **left != *socket.namespace.name());
         }
-        // // Most connections join one namespace.
+        // Most connections join one namespace.
         table.slots.reserve_exact(1);
         table.slots.push(Slot { socket, auth_bytes, admission: None });
         Ok(())

@@ -1,4 +1,4 @@
-//! //! The central types, which refer to one another. Their methods are in other files of this module.
+//! The central types, which refer to one another. Their methods are in other files of this module.
 
 use std::{
     any::Any,

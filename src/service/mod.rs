@@ -1,4 +1,4 @@
-//! //! The HTTP service: passes requests to the engine, the client bundle or the inner service.
+//! The HTTP service: passes requests to the engine, the client bundle or the inner service.
 
 mod future;
 mod serve;

@@ -1,4 +1,4 @@
-//! //! An HTTP server for the service alone. It closes silent connections.
+//! An HTTP server for the service alone. It closes silent connections.
 
 use std::{
     convert::Infallible,
@@ -85,7 +85,7 @@ impl SocketIoService {
 
 /// Accepts connections in a task that is aborted with this future.
 async fn serve(service: SocketIoService, listener: TcpListener) -> io::Result<()> {
-    // // Aborts the task when dropped.
+    // Aborts the task when dropped.
     let mut accepting = JoinSet::new();
     accepting.spawn(accept(service, listener));
     match accepting.join_next().await.expect("a task was spawned") {
@@ -97,7 +97,7 @@ async fn serve(service: SocketIoService, listener: TcpListener) -> io::Result<()
 async fn accept(service: SocketIoService, listener: TcpListener) -> Infallible {
     limit_unsent(&listener);
     let http = Arc::new(http(&service.server.engine.config));
-    // // When this is dropped, connections shut down gracefully.
+    // When this is dropped, connections shut down gracefully.
     let (_stop, stopped) = watch::channel(());
     loop {
         let (tcp, address) = next(&listener).await;
@@ -111,11 +111,11 @@ fn http(config: &EngineIoConfig) -> Http {
     const MORE: usize = 16 * 1024;
     let head = config.max_head_bytes.saturating_add(MORE);
     let mut http = auto::Builder::new(TokioExecutor::new());
-    // // The watchdog replaces hyper's timeouts.
+    // The watchdog replaces hyper's timeouts.
     http.http1().header_read_timeout(None).max_buf_size(head);
     #[cfg(feature = "http2")]
     http.http2().max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX)).enable_connect_protocol();
-    // // Another crate may enable HTTP/2 in hyper, which would not have these limits.
+    // Another crate may enable HTTP/2 in hyper, which would not have these limits.
     #[cfg(not(feature = "http2"))]
     let http = http.http1_only();
     http
@@ -127,7 +127,7 @@ async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((tcp, address)) => {
-                // // Packets are written as a whole, so Nagle's algorithm would only delay them.
+                // Packets are written as a whole, so Nagle's algorithm would only delay them.
                 if let Err(error) = tcp.set_nodelay(true) {
                     log!(debug, error = %error, "failed to set TCP_NODELAY");
                 }
@@ -200,7 +200,7 @@ impl Served {
 
 /// Completes when the server has been stopped.
 async fn wait_for_stop(mut stopped: watch::Receiver<()>) {
-    // // Fails when the sender is dropped. Nothing is ever sent.
+    // Fails when the sender is dropped. Nothing is ever sent.
     let _ = stopped.changed().await;
 }
 
@@ -231,11 +231,11 @@ impl Watchdog {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
         let mut this = self.project();
-        // // Registered before the activity is read, so that no change is missed.
+        // Registered before the activity is read, so that no change is missed.
         this.activity.watch(cx.waker());
         loop {
             let deadline = this.activity.deadline(this.timeouts);
-            // // A stream may have begun while the connection was closing. It continues.
+            // A stream may have begun while the connection was closing. It continues.
             let at = match deadline {
                 None => return Poll::Pending,
                 Some(deadline) if *this.closing && deadline.is_idle => deadline.at + CLOSE_TIMEOUT,
@@ -267,7 +267,7 @@ impl hyper::service::Service<Request<Incoming>> for Served {
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.address));
         if is_http2 && request.method() == Method::CONNECT {
-            // // The stream is used after the response.
+            // The stream is used after the response.
             request.extensions_mut().insert(in_use.clone());
         }
         ServedFuture { future: self.service.clone().call(request), in_use: Some(in_use) }
