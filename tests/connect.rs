@@ -464,7 +464,7 @@ fn an_event_cannot_have_two_handlers() {
 }
 
 #[test]
-#[should_panic(expected = "`disconnect` belongs to the protocol")]
+#[should_panic(expected = "`disconnect` is reserved by the protocol")]
 fn a_reserved_event_cannot_have_a_handler() {
     let _ = Namespace::<()>::new().on("disconnect", || async {});
 }

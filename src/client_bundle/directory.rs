@@ -1,4 +1,4 @@
-//! The files of a directory, served by tower-http.
+//! Client files from a directory, served by tower-http.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use tower_http::services::ServeDir;
 
 use super::{FileFuture, response::finish};
 
-/// What is served of the directory.
+/// The files that are served from the directory.
 const NAMES: [&str; 8] = [
     "socket.io.js",
     "socket.io.js.map",
@@ -21,7 +21,8 @@ const NAMES: [&str; 8] = [
     "socket.io.msgpack.min.js.map",
 ];
 
-/// The headers of a request that matter to a file. Its date does not matter: nodes of a cluster may differ in it.
+/// The headers of a request that apply to a file. Conditions on its date are ignored, because the dates may differ between the
+/// nodes of a cluster.
 const HEADERS: [HeaderName; 5] =
     [header::ACCEPT_ENCODING, header::IF_NONE_MATCH, header::IF_MATCH, header::RANGE, header::IF_RANGE];
 

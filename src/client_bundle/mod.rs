@@ -12,10 +12,10 @@ use std::{fmt, future::Future, pin::Pin};
 use axum::{body::Body, response::Response};
 use http::Request;
 
-/// Where the files of the JavaScript client come from.
+/// The source of the client files in the configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum ClientFiles {
-    /// Those that are built into this crate.
+    /// The files embedded in this crate.
     #[cfg(feature = "client")]
     #[default]
     Embedded,
@@ -25,7 +25,7 @@ pub(crate) enum ClientFiles {
     Off,
 }
 
-/// The files of the client, or where to look for them.
+/// The source of the client files in a server.
 pub(crate) enum ClientBundle {
     #[cfg(feature = "client")]
     Embedded,
@@ -51,7 +51,7 @@ impl ClientBundle {
         !matches!(self, Self::Off)
     }
 
-    /// Answers a request for a file, if it is one of the client's. Any other is the engine's.
+    /// Handles a request for a client file. Returns `None` if the name is not one.
     #[cfg_attr(not(any(feature = "client", feature = "client-directory")), expect(unused_variables))]
     pub(crate) fn serve<B>(&self, name: &str, request: &Request<B>) -> Option<FileFuture> {
         match self {

@@ -1,4 +1,4 @@
-//! Making a server of a configuration.
+//! Building a server from a configuration.
 
 use std::sync::{Arc, Weak};
 

@@ -1,4 +1,4 @@
-//! An event on its way: what layers and handlers see of it, which handlers it is for, and what becomes of their answers.
+//! The path of an event through layers to handlers, and the responses of these.
 
 mod ack;
 mod contained;

@@ -10,10 +10,10 @@ use crate::{
 
 use super::from_event::FromEvent;
 
-/// Runs any axum extractor over the request that opened the connection.
+/// Applies any axum extractor to the request that opened the connection.
 ///
-/// It sees that request's method, target and headers, and the extensions that the layers of the namespace have put on the
-/// CONNECT.
+/// The extractor gets the method, target and headers of that request, and the extensions that the layers of the namespace set on
+/// the CONNECT request.
 ///
 /// ```
 /// use axum::extract::Query;
@@ -26,7 +26,7 @@ use super::from_event::FromEvent;
 /// # let _ = tower_socketio::Namespace::<()>::new().on("greet", greet);
 /// ```
 ///
-/// In a namespace that is a pattern, `FromHandshake<Path<T>>` gives the parts of its name.
+/// In a namespace with a pattern, `FromHandshake<Path<T>>` extracts the parameters of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FromHandshake<E>(pub E);
 
@@ -52,14 +52,14 @@ where
     }
 }
 
-/// An axum extractor rejected the request that opened the connection.
+/// The rejection of [`FromHandshake`]: the axum extractor rejected the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandshakeRejection {
     status: StatusCode,
 }
 
 impl HandshakeRejection {
-    /// The status with which the extractor would have answered a request.
+    /// Returns the status of the extractor's rejection.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status

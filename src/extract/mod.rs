@@ -1,27 +1,26 @@
-//! Extractors: what the arguments of an event handler can be.
+//! Extractors: the arguments of event handlers.
 //!
 //! | extractor | gives | rejects |
 //! |---|---|---|
 //! | [`SocketRef`] | the socket | never |
 //! | [`SocketIo`](crate::SocketIo) | the server | never |
-//! | [`Data<T>`](Data) | the arguments; a tuple takes several, anything else the first; [`Rest`] takes what a tuple leaves | if they do not fit `T` |
-//! | [`State<T>`](State) | the namespace's state, by `FromRef` | never |
-//! | [`Extension<T>`](Extension) | what a layer put on the CONNECT request, or a handler on the socket | if there is none |
+//! | [`Data<T>`](Data) | the arguments: several as a tuple, otherwise the first; [`Rest`] takes the remaining ones | if they do not match `T` |
+//! | [`State<T>`](State) | the state of the namespace, by `FromRef` | never |
+//! | [`Extension<T>`](Extension) | a value that a layer set on the CONNECT request, or a handler on the socket | if it is missing |
 //! | [`EventName`] | the name of the event | never |
-//! | [`AckSender`] | the ack, to be answered later | if the client does not wait for one |
-//! | [`DisconnectReason`](crate::DisconnectReason) | why the socket was disconnected | on other events |
-//! | [`FromHandshake<E>`](FromHandshake) | any axum extractor of the request that opened the connection | as `E` does |
-//! | `Option<E>` | `None` where `E` rejects | never |
-//! | `Result<E, E::Rejection>` | the rejection where `E` rejects | never |
+//! | [`AckSender`] | the ack, to be sent later | if the client did not request one |
+//! | [`DisconnectReason`](crate::DisconnectReason) | the reason of the disconnection | in handlers of other events |
+//! | [`FromHandshake<E>`](FromHandshake) | any axum extractor of the request that opened the connection | if `E` rejects |
+//! | `Option<E>` | `None` if `E` rejects | never |
+//! | `Result<E, E::Rejection>` | the rejection if `E` rejects | never |
 //!
-//! `State` and `Extension` are axum's own types.
+//! `State` and `Extension` are axum's types.
 //!
-//! A rejection is never silent: it is logged, counted, shown to
-//! [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection), and answered with an
-//! [`EventError`](crate::EventError) if the client waits for an ack.
+//! A rejection is logged, counted, passed to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection), and, if
+//! the client requested an ack, sent as an [`EventError`](crate::EventError).
 //!
-//! In [`on_connect`](crate::Namespace::on_connect) axum's own extractors apply, and [`SocketRef`] and
-//! [`SocketIo`](crate::SocketIo) with them.
+//! [`on_connect`](crate::Namespace::on_connect) is an axum handler: its arguments are axum's extractors, [`SocketRef`] and
+//! [`SocketIo`](crate::SocketIo).
 
 mod ack_sender;
 mod data;

@@ -38,7 +38,16 @@ impl<S: Sync, T: FromRef<S>> FromEvent<S> for State<T> {
     }
 }
 
-/// The name of an event: of use in [`on_any`](crate::Namespace::on_any).
+/// Extracts the name of the event. Useful in [`on_any`](crate::Namespace::on_any).
+///
+/// ```
+/// use tower_socketio::{Namespace, SocketRef, extract::EventName};
+///
+/// async fn log(socket: SocketRef, EventName(event): EventName) {
+///     println!("{event} from {}", socket.id());
+/// }
+/// # let _: Namespace = Namespace::new().on_any(log);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventName(pub String);
 
@@ -66,7 +75,7 @@ impl<S: Sync, T: Clone + Send + Sync + 'static> FromEvent<S> for Extension<T> {
     }
 }
 
-/// Nobody has put an extension of this type on the socket.
+/// The rejection of [`Extension`](super::Extension): the socket has no value of this type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no extension of type `{0}` on the socket: is the layer missing that adds it?")]
 pub struct MissingExtension(&'static str);
@@ -85,9 +94,9 @@ impl<S: Sync> FromEvent<S> for DisconnectReason {
     }
 }
 
-/// The handler is one of an event, not of a disconnection.
+/// The rejection of [`DisconnectReason`](crate::DisconnectReason): the event is not a disconnection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("`DisconnectReason` is only known in `on_disconnecting` and `on_disconnect`")]
+#[error("`DisconnectReason` is only available in `on_disconnecting` and `on_disconnect`")]
 pub struct NotADisconnect;
 
 impl IntoEventResponse for NotADisconnect {

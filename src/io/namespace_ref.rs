@@ -8,30 +8,41 @@ use crate::{
     socket::{BroadcastOperator, SocketRef},
 };
 
-/// A namespace of a running server. Made by [`SocketIo::of`](super::SocketIo::of).
+/// A handle to a namespace of a running server. Returned by [`SocketIo::of`](super::SocketIo::of).
+///
+/// ```
+/// use tower_socketio::SocketIo;
+///
+/// async fn announce(io: SocketIo) {
+///     if let Some(chat) = io.of("/chat") {
+///         chat.to("lobby").emit("announcement", "tea is ready").ok();
+///     }
+/// }
+/// # let _ = announce;
+/// ```
 #[derive(Clone)]
 pub struct NamespaceRef {
     state: Arc<NamespaceState>,
 }
 
-/// All namespaces of a pattern that exist now. Made by [`SocketIo::of_pattern`](super::SocketIo::of_pattern).
+/// All existing namespaces of a pattern. Returned by [`SocketIo::of_pattern`](super::SocketIo::of_pattern).
 #[derive(Debug, Clone)]
 pub struct PatternRef {
     pub(super) namespaces: Vec<NamespaceRef>,
 }
 
 impl PatternRef {
-    /// The namespaces.
+    /// Returns the namespaces.
     #[must_use]
     pub fn namespaces(&self) -> &[NamespaceRef] {
         &self.namespaces
     }
 
-    /// Emits an event to everyone in all of them.
+    /// Emits an event to all sockets of these namespaces.
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded, or the event's name is reserved.
+    /// Returns an error if the arguments cannot be encoded or the name of the event is reserved.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         self.namespaces.iter().try_for_each(|namespace| namespace.everyone().emit(event, args))
     }
@@ -42,14 +53,13 @@ impl NamespaceRef {
         Self { state }
     }
 
-    /// The name.
+    /// Returns the name of the namespace.
     #[must_use]
     pub fn name(&self) -> &str {
         self.state.name()
     }
 
-    /// All rooms that somebody joined on this node, and how many sockets are in each. The rooms of the sockets' own ids
-    /// are left out.
+    /// Returns the rooms on this node, with the number of their sockets. The rooms of the sockets' ids are not included.
     #[must_use]
     pub fn rooms(&self) -> Vec<(Room, usize)> {
         self.state.with_registry(|registry| registry.rooms().map(|(room, members)| (room.clone(), members)).collect())
@@ -59,7 +69,7 @@ impl NamespaceRef {
         BroadcastOperator::everyone(self.state.clone())
     }
 
-    /// The socket of an id, if it is connected to this node; also while its `on_connect` is under way.
+    /// Returns the socket with an id, if it is on this node. Its `on_connect` may be running.
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<SocketRef> {
         self.state.with_registry(|registry| registry.get(id).cloned()).map(Into::into)

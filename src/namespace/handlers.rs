@@ -23,7 +23,7 @@ use super::{
 /// The layers and handlers of a namespace.
 pub(super) struct Handlers {
     pub(super) connect: ConnectRoute,
-    /// Without its layers.
+    /// `on_connect` without layers.
     pub(super) on_connect: ConnectRoute,
     pub(super) events: Events,
     pub(super) disconnecting: Option<EventRoute>,
@@ -62,7 +62,7 @@ impl Application for Handlers {
         run_detached(socket, self.disconnecting.as_ref(), "disconnecting", reason, |_| {});
     }
 
-    /// Runs the last handler that may ask for the auth payload.
+    /// Runs `on_disconnect`, the last handler that can read the auth payload.
     fn disconnected(&self, socket: &Arc<Socket>, reason: DisconnectReason) {
         run_detached(socket, self.disconnect.as_ref(), "disconnect", reason, Socket::forget_auth);
     }
@@ -74,19 +74,19 @@ impl Application for Handlers {
     }
 }
 
-/// Lets a socket in where there is nothing to ask. The extensions of the request are shared where they can be.
+/// Accepts a socket of a namespace without layers and `on_connect`. It shares the request's extensions where possible.
 fn hold_without_layers(socket: &Arc<Socket>) {
     let request = &socket.client.connection.request;
     let shares = socket.session.is_none() && request.extension::<MatchedPath>().is_none();
     socket.hold((!shares).then(|| connect_extensions(request)));
 }
 
-/// Asks the services of a namespace whether they let a socket in.
+/// Asks the services of a namespace for a decision.
 async fn ask(route: ConnectRoute, socket: Arc<Socket>, auth: Bytes, skip_layers: bool) -> Result<(), Refusal> {
     let name = socket.namespace.name();
     let Some(mut request) = connect_request(&socket.client.connection.request, name, auth, socket.clone().into())
     else {
-        let error = ConnectError::new("the name and the query are too long for a request");
+        let error = ConnectError::new("the namespace name and the query are too long");
         return Err(Refusal::new(StatusCode::URI_TOO_LONG, error));
     };
     if let Some(session) = socket.session.as_ref().filter(|_| skip_layers) {
@@ -99,7 +99,7 @@ async fn ask(route: ConnectRoute, socket: Arc<Socket>, auth: Bytes, skip_layers:
         if status.is_success() {
             return Ok(());
         }
-        // Reading the body may run user code too.
+        // Reading the body may run user code and panic too.
         Err(Refusal::new(status, read_response(response).await))
     };
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {

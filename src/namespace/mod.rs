@@ -1,4 +1,4 @@
-//! Namespaces: how they are declared, and who is admitted.
+//! Namespaces: their declaration and admission.
 
 mod builder;
 mod connect_request;

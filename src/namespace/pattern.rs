@@ -1,4 +1,4 @@
-//! A namespace whose name is a pattern.
+//! Namespaces with a pattern as their name.
 
 use std::{
     convert::Infallible,
@@ -14,16 +14,16 @@ use super::{
     connect_route::{ConnectFuture, ConnectRoute},
 };
 
-/// Puts axum's own router around a pattern's services, so that `Path` can be extracted.
+/// Wraps a pattern's services in an axum router, so that `Path` can be extracted.
 pub(super) fn with_path(route: ConnectRoute, pattern: &str) -> ConnectRoute {
-    // Names may begin a segment as routes of axum 0.7 did their parameters.
+    // Names may start a segment with `:` or `*`, which axum 0.7 used for parameters.
     let router = Router::new().without_v07_checks();
     let router: Router = router.route_service(&encode_pattern(pattern), Restore(route));
     ConnectRoute::new(SetAside(router))
 }
 
-/// Sets aside what the layers of the HTTP routes put on the request, and gives it back behind the router of the pattern: a
-/// route of theirs may have parameters of its own, which axum would mix with the pattern's.
+/// Hides the request's extensions from the pattern's router and restores them after it. Otherwise axum would merge the path
+/// parameters of an outer route into the pattern's.
 #[derive(Clone)]
 struct SetAside(Router);
 

@@ -7,7 +7,7 @@ use super::{
     scope::{Scope, SessionKey},
 };
 
-/// An event that has been emitted.
+/// A recorded event.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) offset: u64,
@@ -17,12 +17,12 @@ pub(super) struct Entry {
     cost: usize,
 }
 
-/// The events of a namespace that have not been forgotten, in the order of their offsets.
+/// The recorded events of a namespace, in the order of their offsets.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// The offset of the last event. The first event has 1.
+    /// The offset of the last event. The first event has offset 1.
     last: u64,
 }
 
@@ -31,7 +31,7 @@ impl Log {
         self.last
     }
 
-    /// The offset of the last event that has been forgotten.
+    /// Returns the offset of the last evicted event.
     pub(super) fn start(&self) -> u64 {
         self.entries.front().map_or(self.last, |first| first.offset - 1)
     }
@@ -40,7 +40,7 @@ impl Log {
         self.entries.is_empty()
     }
 
-    /// Appends an event, whose offset is the next one. `packet` bears it.
+    /// Appends an event with the next offset. `packet` must contain that offset.
     pub(super) fn push(&mut self, config: &Recovery, at: Instant, scope: Scope, packet: Encoded) {
         self.last += 1;
         let cost = packet.kept_cost() + scope.cost();
@@ -49,13 +49,13 @@ impl Log {
         self.forget_old(config, at);
     }
 
-    /// The events after an offset, as far as they are kept.
+    /// Returns the recorded events after an offset.
     pub(super) fn since(&self, offset: u64) -> impl Iterator<Item = &Entry> {
         let known = self.entries.partition_point(|entry| entry.offset <= offset);
         self.entries.range(known..)
     }
 
-    /// Withdraws the events after an offset that were for an attempt to join, which has failed.
+    /// Withdraws events after an offset that were for a failed attempt to join.
     pub(super) fn undo(&mut self, failed: SessionKey, offset: u64) {
         let known = self.entries.partition_point(|entry| entry.offset <= offset);
         for entry in self.entries.range_mut(known..) {

@@ -8,7 +8,7 @@ use crate::{
     packet::read_json,
 };
 
-/// A client's wish to join a namespace that may not exist yet. See
+/// A request to join a namespace that may not exist yet. See
 /// [`SocketIoConfig::namespace_when`](crate::SocketIoConfig::namespace_when).
 #[derive(Clone)]
 pub struct NamespaceRequest {
@@ -26,22 +26,22 @@ impl NamespaceRequest {
         &self.connection.engine
     }
 
-    /// The name that the client asks for.
+    /// Returns the name of the requested namespace.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the client sent as `auth`. `{}` if it sent nothing.
+    /// Deserializes the `auth` payload of the client. A missing payload is `{}`.
     ///
     /// # Errors
     ///
-    /// Returns an error if the value does not match the type.
+    /// Returns an error if the payload does not match the type.
     pub fn auth<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
         read_json(&self.auth)
     }
 
-    /// The request that opened the connection.
+    /// Returns the request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
         &self.connection.request
@@ -49,7 +49,7 @@ impl NamespaceRequest {
 }
 
 impl fmt::Debug for NamespaceRequest {
-    /// Leaves out the auth payload, which holds secrets.
+    /// Leaves out the auth payload, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NamespaceRequest").field("name", &self.name).finish_non_exhaustive()
     }

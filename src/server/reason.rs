@@ -2,49 +2,61 @@ use std::fmt;
 
 use crate::engine::CloseCause;
 
-/// Why a socket was disconnected.
+/// The reason why a socket was disconnected.
 ///
-/// [`as_str`](Self::as_str) and `Display` give the reason as Node's server names it. In handlers of
-/// [`on_disconnect`](crate::Namespace::on_disconnect) it is an extractor.
+/// [`as_str`](Self::as_str) and `Display` return the reason as Node's server names it. In handlers of
+/// [`on_disconnect`](crate::Namespace::on_disconnect) it is an extractor:
+///
+/// ```
+/// use tower_socketio::{DisconnectReason, Namespace, SocketRef};
+///
+/// async fn left(socket: SocketRef, reason: DisconnectReason) {
+///     println!("{} left: {reason}", socket.id());
+/// }
+///
+/// let chat = Namespace::new().on_disconnect(left);
+/// # let _: Namespace = chat;
+/// assert_eq!(DisconnectReason::PingTimeout.as_str(), "ping timeout");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// The client closed the connection, or the network did.
+    /// The client or the network closed the connection.
     TransportClose,
-    /// The transport failed, or the client broke its rules: a message was too large, for instance.
+    /// The transport failed, or the client violated its protocol, such as with a message that is too large.
     TransportError {
-        /// What happened.
+        /// A description of the error.
         detail: &'static str,
     },
-    /// The client did not answer a ping in time.
+    /// The client did not answer a ping within [`ping_timeout`](crate::SocketIoConfig::ping_timeout).
     PingTimeout,
-    /// The client sent data that is not an Engine.IO packet.
+    /// The client sent something that is not an Engine.IO packet.
     ParseError {
-        /// What was wrong with it.
+        /// A description of the error.
         detail: &'static str,
     },
-    /// The client broke the rules of Socket.IO.
+    /// The client violated the Socket.IO protocol.
     ForcedClose {
-        /// Which rule.
+        /// A description of the violation.
         detail: &'static str,
     },
-    /// As [`ForcedClose`](Self::ForcedClose), when the client could not be told at once.
+    /// Like [`ForcedClose`](Self::ForcedClose), if the client could not be informed immediately.
     ForcedServerClose {
-        /// Which rule.
+        /// A description of the violation.
         detail: &'static str,
     },
     /// The client left the namespace.
     ClientNamespaceDisconnect,
     /// The server disconnected the socket.
     ServerNamespaceDisconnect,
-    /// The server is closing.
+    /// The server is shutting down.
     ServerShuttingDown,
-    /// More than [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes) waited to be sent to the client.
+    /// The client's send buffer was full. See [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
     SlowClient,
 }
 
 impl DisconnectReason {
-    /// Returns the reason in the words of Node's server.
+    /// Returns the reason as Node's server names it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,12 +73,12 @@ impl DisconnectReason {
         }
     }
 
-    /// Whether the connection was lost, so that the client may come back and be the socket that it was.
+    /// Returns `true` if the connection was lost, so that the client may recover the socket.
     pub(crate) fn is_recoverable(self) -> bool {
         !matches!(self, Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect)
     }
 
-    /// Returns a description of what happened, for reasons that have details.
+    /// Returns details of the error, if the reason has any.
     #[must_use]
     pub fn detail(self) -> Option<&'static str> {
         match self {

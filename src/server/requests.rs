@@ -1,4 +1,4 @@
-//! Questions to other servers that wait for answers.
+//! Requests to other servers of the cluster.
 
 use std::{
     collections::HashMap,
@@ -14,9 +14,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{cluster::ServerSideArgs, engine::generate_id};
 
-/// The questions of this server.
+/// The pending requests of this server.
 pub(crate) struct Requests {
-    /// What other servers call this one.
+    /// The id of this server in the cluster.
     node: Arc<str>,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, UnboundedSender<ServerSideArgs>>>,
@@ -31,7 +31,7 @@ impl Requests {
         &self.node
     }
 
-    /// Begins a question, which goes on until it is [ended](Self::end).
+    /// Starts a request. It is pending until [`end`](Self::end) is called.
     pub(crate) fn begin(&self) -> (u64, UnboundedReceiver<ServerSideArgs>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answers) = unbounded_channel();
@@ -39,7 +39,7 @@ impl Requests {
         (id, answers)
     }
 
-    /// Takes an answer. One that comes too late is ignored.
+    /// Passes a response to its request. Late responses are ignored.
     pub(crate) fn answer(&self, id: u64, args: ServerSideArgs) {
         if let Some(sender) = self.waiting.lock().get(&id) {
             let _ = sender.send(args);

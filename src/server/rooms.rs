@@ -13,13 +13,13 @@ impl Socket {
         self.member.lock()
     }
 
-    /// The socket's place in the registry, for use under the registry's lock.
+    /// Returns the socket's id in the registry. It is only valid while the registry is locked.
     pub(crate) fn member_id(&self) -> Option<MemberId> {
         *self.member()
     }
 
     pub(crate) fn join(&self, rooms: impl Iterator<Item = Room>) {
-        // Before any lock: the iterator may be the user's.
+        // Before locking: the iterator may run user code.
         let rooms: Vec<Room> = rooms.collect();
         if self.phase() == ADMITTING {
             let mut buffer = self.buffer();
@@ -69,7 +69,7 @@ impl Socket {
         });
     }
 
-    /// Changes the rooms of the socket, unless it is not in the namespace.
+    /// Changes the rooms of the socket, if it is in the namespace.
     fn change_rooms(&self, change: impl FnOnce(&mut Registry<Arc<Self>>, MemberId)) {
         self.namespace.with_registry(|registry| {
             if let Some(id) = self.member_id() {
@@ -86,7 +86,7 @@ impl Socket {
         self.namespace.with_registry(|registry| self.member_id().is_some_and(|id| registry.is_in(id, room)))
     }
 
-    /// Takes the socket out of its namespace.
+    /// Removes the socket from its namespace.
     pub(crate) fn leave_rooms(&self) {
         let removed = self.namespace.with_registry(|registry| {
             let id = self.member().take()?;

@@ -1,4 +1,4 @@
-//! Handles to a client in a namespace, and to many.
+//! Handles to a socket, and to many.
 
 mod acks;
 mod broadcast;

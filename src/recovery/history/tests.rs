@@ -10,7 +10,7 @@ use crate::{
 
 use super::{Instant, *};
 
-/// A history and its clock.
+/// A history with a virtual clock.
 struct Bench {
     history: History,
     now: Instant,
@@ -32,7 +32,7 @@ impl Bench {
         self.history.join(id, name, None).expect("it is new").0
     }
 
-    /// Emits an event to a room, which these sessions receive.
+    /// Emits an event to a room with the given sessions.
     fn emit(&mut self, room: &str, recipients: &[SessionKey]) {
         let stamp = self.history.stamp(self.now, false);
         for key in recipients {
@@ -53,7 +53,7 @@ impl Bench {
         self.history.claim(self.now, name, offset.as_deref()).0
     }
 
-    /// Comes back; gives the new key, and how many events were missed.
+    /// Recovers a session. Returns the new key and the number of missed events.
     fn come_back(&mut self, name: &str, offset: u64) -> Option<(SessionKey, usize)> {
         let restored = self.claim(name, Some(offset))?;
         let id = restored.saved.id.clone();
@@ -73,13 +73,13 @@ fn the_first_events_after_a_silence_may_be_lost_on_the_way() {
                 bench.wait(5);
             });
         };
-        // What is said to the client is rare.
+        // Events for the client are rare.
         for silence in [before, silence, silence] {
             bench.emit("a", &[key]);
             talk(&mut bench, silence);
         }
         let seen = bench.history.log.last() - silence / 5;
-        // From now on it receives nothing.
+        // It gets no event from here on.
         (0..4).for_each(|_| {
             bench.emit("a", &[key]);
             talk(&mut bench, 10);
@@ -87,7 +87,7 @@ fn the_first_events_after_a_silence_may_be_lost_on_the_way() {
         assert!(bench.lose(key).is_empty());
         let (key, missed) = bench.come_back("a", seen).expect("it is remembered");
         assert_eq!(missed, 4, "after {silence} seconds");
-        // The first of those is forgotten in the end.
+        // Eventually the first of them is evicted.
         talk(&mut bench, 20);
         bench.emit("a", &[key]);
         assert!(bench.lose(key).is_empty());
