@@ -7,10 +7,12 @@ mod embedded;
 #[cfg(any(feature = "client", feature = "client-directory"))]
 mod response;
 
-use std::{fmt, future::Future, pin::Pin};
+use std::fmt;
 
 use axum::{body::Body, response::Response};
 use http::Request;
+
+use crate::util::BoxFuture;
 
 /// The source of the client files in the configuration.
 #[derive(Debug, Clone, Default)]
@@ -34,8 +36,6 @@ pub(crate) enum ClientBundle {
     Off,
 }
 
-type FileFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
-
 impl ClientBundle {
     pub(crate) fn new(files: &ClientFiles) -> Self {
         match files {
@@ -53,7 +53,7 @@ impl ClientBundle {
 
     /// Handles a request for a client file. Returns `None` if the name is not one.
     #[cfg_attr(not(any(feature = "client", feature = "client-directory")), expect(unused_variables))]
-    pub(crate) fn serve<B>(&self, name: &str, request: &Request<B>) -> Option<FileFuture> {
+    pub(crate) fn serve<B>(&self, name: &str, request: &Request<B>) -> Option<BoxFuture<Response<Body>>> {
         match self {
             #[cfg(feature = "client")]
             Self::Embedded => embedded::serve(name, request),
