@@ -4,18 +4,18 @@
 export type EventError = { error: { message: string, data?: unknown } };
 
 /**
- * Where a piece stands.
+ * The position of a piece.
  */
 export type Position = { x: number, y: number, };
 
 /**
- * Whose turn it is.
+ * The player who moves next.
  */
 export type Turn = "white" | "black";
 
-/** What the server tells its clients. */
+/** Events from the server to its clients. */
 export interface ServerToClientEvents {
-  /** Somebody sits down at the board. */
+  /** A user has joined the board. */
   joined: (user: string) => void;
   /** A piece has moved. */
   moved: (from: Position, to: Position, next: Turn) => void;
@@ -23,12 +23,12 @@ export interface ServerToClientEvents {
   "who are you": (callback: (answer: string) => void) => void;
 }
 
-/** What clients ask of the server. */
+/** Events from clients to the server. */
 export interface ClientToServerEvents {
-  /** Sits down at the board; the server asks for the name. */
+  /** Joins the board. The server then asks for the name. */
   join: () => void;
-  /** Moves a piece, and answers whose turn it is. */
+  /** Moves a piece. Returns the player who moves next. */
   move: (from: Position, to: Position, callback: (answer: Turn | EventError) => void) => void;
-  /** Answers how far a piece would go. */
+  /** Returns the distance of a move. */
   distance: (from: Position, to: Position, callback: (answer: number) => void) => void;
 }

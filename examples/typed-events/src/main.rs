@@ -10,14 +10,14 @@ use tower_socketio::{
 };
 use ts_rs::TS;
 
-/// Where a piece stands.
+/// The position of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, TS)]
 struct Position {
     x: u8,
     y: u8,
 }
 
-/// Whose turn it is.
+/// The player who moves next.
 #[derive(Debug, Clone, Copy, Serialize, TS)]
 #[serde(rename_all = "lowercase")]
 enum Turn {
@@ -26,22 +26,22 @@ enum Turn {
 }
 
 tower_socketio::events! {
-    /// What the server tells its clients.
+    /// Events from the server to its clients.
     pub(crate) emit ServerToClientEvents {
-        /// Somebody sits down at the board.
+        /// A user has joined the board.
         "joined" => Joined { user: String },
         /// A piece has moved.
         "moved" => Moved { from: Position, to: Position, next: Turn },
         /// Asks for a name.
         "who are you" => WhoAreYou -> String,
     }
-    /// What clients ask of the server.
+    /// Events from clients to the server.
     pub(crate) on ClientToServerEvents {
-        /// Sits down at the board; the server asks for the name.
+        /// Joins the board. The server then asks for the name.
         "join" => Join,
-        /// Moves a piece, and answers whose turn it is.
+        /// Moves a piece. Returns the player who moves next.
         "move" => Move { from: Position, to: Position } -> Fallible<Turn>,
-        /// Answers how far a piece would go.
+        /// Returns the distance of a move.
         "distance" => Distance { from: Position, to: Position } -> u8,
     }
 }
