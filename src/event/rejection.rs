@@ -10,6 +10,15 @@ use super::{
 /// An event that an extractor rejected, so that its handler did not run.
 ///
 /// Passed to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection).
+///
+/// ```
+/// use tower_socketio::SocketIoConfig;
+///
+/// let config = SocketIoConfig::new().on_rejection(|rejected| {
+///     println!("{} from {}: {}", rejected.event(), rejected.socket().id(), rejected.message());
+/// });
+/// # let _ = config;
+/// ```
 #[derive(Debug)]
 pub struct Rejected<'a> {
     socket: SocketRef,

@@ -21,7 +21,7 @@ use super::ack::PendingAck;
 ///
 /// let log = layer_fn(|inner: EventRoute| {
 ///     service_fn(move |event: EventRequest| {
-///         println!("{} from {}", event.name(), event.socket().id());
+///         println!("{} from {}", event.event(), event.socket().id());
 ///         inner.clone().oneshot(event)
 ///     })
 /// });

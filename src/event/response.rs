@@ -28,6 +28,13 @@ use crate::{
 pub struct Ack<T>(pub T);
 
 /// The response of an event handler or layer.
+///
+/// ```
+/// use tower_socketio::{Ack, EventResponse, IntoEventResponse};
+///
+/// let response: EventResponse = Ack("delivered").into_event_response();
+/// # let _ = response;
+/// ```
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct EventResponse(Repr);

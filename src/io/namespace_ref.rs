@@ -26,6 +26,18 @@ pub struct NamespaceRef {
 }
 
 /// All existing namespaces of a pattern. Returned by [`SocketIo::of_pattern`](super::SocketIo::of_pattern).
+///
+/// ```
+/// use tower_socketio::SocketIo;
+///
+/// /// Emits to all namespaces of the pattern `/document/{id}`.
+/// fn announce(io: &SocketIo) {
+///     if let Some(documents) = io.of_pattern("/document/{id}") {
+///         documents.emit("announcement", "tea is ready").ok();
+///     }
+/// }
+/// # let _ = announce;
+/// ```
 #[derive(Debug, Clone)]
 pub struct PatternRef {
     pub(super) namespaces: Vec<NamespaceRef>,

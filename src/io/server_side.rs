@@ -29,6 +29,19 @@ where
 }
 
 /// An event from another server of the cluster. See [`SocketIoConfig::on_server_side`](crate::SocketIoConfig::on_server_side).
+///
+/// ```
+/// use tower_socketio::{ServerSideEvent, SocketIoConfig};
+///
+/// /// Disconnects the sockets of a user on this server.
+/// async fn log_out(event: ServerSideEvent) {
+///     if let Ok(user) = event.args::<String>() {
+///         event.io().to(user).local().disconnect_sockets(true);
+///     }
+/// }
+/// let config = SocketIoConfig::new().on_server_side("log out", log_out);
+/// # let _ = config;
+/// ```
 #[derive(Debug)]
 pub struct ServerSideEvent {
     io: SocketIo,
@@ -53,6 +66,19 @@ impl ServerSideEvent {
 }
 
 /// The acks of other servers. Created by [`SocketIo::server_side_emit_with_ack`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_socketio::SocketIo;
+///
+/// /// Returns the number of sockets on all servers.
+/// async fn count(io: &SocketIo) -> Result<usize, tower_socketio::EmitError> {
+///     let others = io.server_side_emit_with_ack::<usize>("count", &(), Duration::from_secs(5))?;
+///     let responses = others.responses().await;
+///     Ok(io.stats().sockets + responses.answers.iter().sum::<usize>())
+/// }
+/// # let _ = count;
+/// ```
 #[must_use = "the event is emitted, but its answers are lost unless they are waited for"]
 pub struct ServerSideAcks<R> {
     server: Arc<Server>,

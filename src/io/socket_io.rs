@@ -214,6 +214,13 @@ impl SocketIo {
 }
 
 /// Statistics of a server. Returned by [`SocketIo::stats`].
+///
+/// ```
+/// # use tower_socketio::{SocketIoConfig, SocketIoLayer};
+/// let io = SocketIoLayer::new(SocketIoConfig::new()).io();
+/// let stats = io.stats();
+/// assert_eq!((stats.connections, stats.sockets, stats.panics), (0, 0, 0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -10,6 +10,19 @@ use crate::{
 
 /// A request to join a namespace that may not exist yet. See
 /// [`SocketIoConfig::namespace_when`](crate::SocketIoConfig::namespace_when).
+///
+/// ```
+/// use tower_socketio::{Namespace, NamespaceRequest, SocketIoConfig};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Auth { tenant: String }
+///
+/// async fn is_allowed(request: NamespaceRequest) -> bool {
+///     let tenant = request.name().strip_prefix("/tenant/");
+///     request.auth::<Auth>().is_ok_and(|auth| tenant == Some(&auth.tenant))
+/// }
+/// # let _ = is_allowed;
+/// ```
 #[derive(Clone)]
 pub struct NamespaceRequest {
     connection: Arc<Connection>,

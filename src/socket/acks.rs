@@ -70,6 +70,15 @@ impl Deadline {
 /// # Cancel safety
 ///
 /// It can be polled by reference in a `select!`. If it is dropped, the ack is lost.
+///
+/// ```
+/// use tower_socketio::{AckError, SocketRef};
+///
+/// async fn ask(socket: &SocketRef) -> Result<String, AckError> {
+///     socket.emit_with_ack("what is your name?", &()).await
+/// }
+/// # let _ = ask;
+/// ```
 #[must_use = "the event is emitted, but its ack is lost unless this is awaited"]
 pub struct AckFuture<T> {
     failed: Option<AckError>,

@@ -293,6 +293,15 @@ impl BroadcastOperator {
 }
 
 /// The result of a broadcast on this node. Returned by [`BroadcastOperator::emit_and_report`].
+///
+/// ```
+/// use tower_socketio::EmitReport;
+///
+/// fn log(report: &EmitReport) {
+///     println!("{} of {} clients were too slow", report.slow.len(), report.recipients);
+/// }
+/// # let _ = log;
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmitReport {

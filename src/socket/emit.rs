@@ -7,6 +7,16 @@ use crate::{room::IntoRooms, server::EmitError};
 use super::{acks::AckFuture, broadcast::BroadcastOperator, error::AckError, flags::Flags, socket_ref::SocketRef};
 
 /// Emits to one socket with options. Created by [`SocketRef::volatile`], [`SocketRef::timeout`] and [`SocketRef::compress`].
+///
+/// ```
+/// use tower_socketio::SocketRef;
+///
+/// /// Emits a position, unless the client is still receiving earlier ones.
+/// fn update(socket: &SocketRef, position: (f64, f64)) {
+///     socket.volatile().emit("position", &position).ok();
+/// }
+/// # let _ = update;
+/// ```
 #[derive(Clone)]
 #[must_use = "an operator does nothing until something is emitted"]
 pub struct EmitOperator {

@@ -16,11 +16,11 @@ use super::{handshake::Handshake, socket_ref::SocketRef};
 /// Returned by [`BroadcastOperator::fetch_sockets`](super::BroadcastOperator::fetch_sockets).
 ///
 /// ```
-/// use tower_socketio::SocketIo;
+/// use tower_socketio::RemoteSocket;
 ///
-/// /// Disconnects every socket that is in none of the teams.
-/// async fn clean_up(io: SocketIo) {
-///     for socket in io.fetch_sockets().await {
+/// /// Disconnects the sockets that are in none of the teams.
+/// fn clean_up(sockets: &[RemoteSocket]) {
+///     for socket in sockets {
 ///         if !socket.rooms().iter().any(|room| room.as_str().starts_with("team ")) {
 ///             socket.disconnect();
 ///         }

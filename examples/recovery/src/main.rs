@@ -1,7 +1,7 @@
-//! A counter that nobody misses a tick of: `cargo run -p example-recovery [-- ADDRESS]`, then open the address, and cut the
+//! A counter whose clients recover missed ticks: `cargo run -p example-recovery [-- ADDRESS]`, then open the address, and cut the
 //! connection with the button.
 //!
-//! A client that is back within two minutes is the socket that it was, in its rooms, and gets the ticks in between.
+//! A client that reconnects within two minutes keeps its socket and rooms, and gets the ticks that it missed.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tower_socketio::{Namespace, Recovery, SocketIo, SocketIoConfig, SocketIoLaye
 
 async fn joined(socket: SocketRef) {
     println!("{} recovered: {}", socket.id(), socket.recovered());
-    // One that was recovered is in its rooms already.
+    // A recovered socket is still in its rooms.
     if !socket.recovered() {
         socket.join("counter");
     }
