@@ -6,6 +6,8 @@ mod catch;
 mod clock;
 mod counts;
 mod infallible;
+#[cfg(test)]
+pub(crate) mod interleave;
 mod log;
 mod order;
 mod shrink;

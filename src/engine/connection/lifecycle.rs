@@ -111,6 +111,8 @@ impl Connection {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, ConnectionState> {
+        #[cfg(test)]
+        crate::util::interleave::point();
         self.state.lock()
     }
 

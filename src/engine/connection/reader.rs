@@ -35,6 +35,8 @@ impl Connection {
     }
 
     fn reader(&self) -> MutexGuard<'_, ReaderSlot> {
+        #[cfg(test)]
+        crate::util::interleave::point();
         self.reader.lock()
     }
 

@@ -2,6 +2,8 @@
 
 mod driver;
 mod error;
+#[cfg(test)]
+mod interleavings;
 mod packet_io;
 mod polling;
 mod probe;
