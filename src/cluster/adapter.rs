@@ -21,7 +21,7 @@ use super::message::ClusterMessage;
 /// struct Member { bus: Bus, place: usize }
 ///
 /// impl ClusterAdapter for Member {
-///     fn join(&self, node: ClusterNode) {
+///     fn start(&self, node: ClusterNode) {
 ///         self.bus.0.lock().unwrap().push(node);
 ///     }
 ///     fn publish(&self, message: ClusterMessage) {
@@ -36,7 +36,7 @@ use super::message::ClusterMessage;
 /// ```
 pub trait ClusterAdapter: Send + Sync + 'static {
     /// Is called once, when the server is made. Messages of other nodes are to be given to `node`.
-    fn join(&self, node: ClusterNode);
+    fn start(&self, node: ClusterNode);
 
     /// Sends a message to all other nodes.
     ///

@@ -49,7 +49,7 @@ pub enum ClusterCommand {
         /// The name of the event.
         event: String,
         /// Its arguments.
-        args: ServerSideArgs,
+        args: EventBody,
         /// The node that emits it.
         from: Arc<str>,
         /// What it calls the answers, if it waits for them.
@@ -62,12 +62,25 @@ pub enum ClusterCommand {
         /// What that node calls it.
         id: u64,
         /// What was answered.
-        args: ServerSideArgs,
+        args: EventBody,
     },
 }
 
 impl ClusterMessage {
-    pub(crate) fn new(namespace: Arc<str>, selection: &Selection, command: ClusterCommand) -> Self {
+    /// Creates a message for all sockets of a namespace; `rooms` and `except` can be set afterwards.
+    ///
+    /// ```
+    /// use tower_socketio::{ClusterCommand, ClusterMessage};
+    ///
+    /// let mut message = ClusterMessage::new("/chat", ClusterCommand::Disconnect { close: false });
+    /// message.rooms.push("banned".into());
+    /// ```
+    #[must_use]
+    pub fn new(namespace: impl Into<Arc<str>>, command: ClusterCommand) -> Self {
+        Self { namespace: namespace.into(), rooms: Vec::new(), except: Vec::new(), command }
+    }
+
+    pub(crate) fn to_selection(namespace: Arc<str>, selection: &Selection, command: ClusterCommand) -> Self {
         Self { namespace, rooms: selection.rooms.clone(), except: selection.except.clone(), command }
     }
 }
@@ -75,14 +88,14 @@ impl ClusterMessage {
 /// Arguments on their way between servers: a JSON array, and the binary in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct ServerSideArgs {
+pub struct EventBody {
     /// A JSON array; binary stands in it as `{"_placeholder":true,"num":N}`.
     pub json: Bytes,
     /// The binary.
     pub attachments: Vec<Bytes>,
 }
 
-impl ServerSideArgs {
+impl EventBody {
     /// Arguments as they were published by another node.
     #[must_use]
     pub fn new(json: Bytes, attachments: Vec<Bytes>) -> Self {
@@ -95,7 +108,7 @@ impl ServerSideArgs {
     }
 }
 
-impl From<EncodedArgs> for ServerSideArgs {
+impl From<EncodedArgs> for EventBody {
     fn from(args: EncodedArgs) -> Self {
         let (json, attachments) = args.into_parts();
         Self { json, attachments }

@@ -4,10 +4,12 @@
 //! to whom. What carries these messages, Redis for example, implements [`ClusterAdapter`].
 
 mod adapter;
+mod error;
 mod message;
 
 pub(crate) use self::{adapter::Node, message::is_event};
 pub use self::{
     adapter::{ClusterAdapter, ClusterNode},
-    message::{ClusterCommand, ClusterMessage, ServerSideArgs},
+    error::ClusterError,
+    message::{ClusterCommand, ClusterMessage, EventBody},
 };

@@ -11,13 +11,13 @@ use super::{
 ///
 /// Shown to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection).
 #[derive(Debug)]
-pub struct Rejected<'a> {
+pub struct EventRejection<'a> {
     socket: SocketRef,
     event: &'a str,
     message: &'a str,
 }
 
-impl<'a> Rejected<'a> {
+impl<'a> EventRejection<'a> {
     pub(crate) fn new(socket: &Arc<Socket>, event: &'a str, message: &'a str) -> Self {
         Self { socket: socket.clone().into(), event, message }
     }

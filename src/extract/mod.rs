@@ -4,6 +4,9 @@
 //! |---|---|---|
 //! | [`SocketRef`] | the socket | never |
 //! | [`SocketIo`](crate::SocketIo) | the server | never |
+//! | [`NamespaceRef`](crate::NamespaceRef) | the namespace | never |
+//! | [`Transport`](crate::Transport) | the transport that carries the connection now | never |
+//! | [`ProtocolVersion`](crate::ProtocolVersion) | the revision of Engine.IO that the client speaks | never |
 //! | [`Data<T>`](Data) | the arguments; a tuple takes several, anything else the first; [`Rest`] takes what a tuple leaves | if they do not fit `T` |
 //! | [`State<T>`](State) | the namespace's state, by `FromRef` | never |
 //! | [`Extension<T>`](Extension) | what a layer put on the CONNECT request, or a handler on the socket | if there is none |
@@ -20,8 +23,9 @@
 //! [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection), and answered with an
 //! [`EventError`](crate::EventError) if the client waits for an ack.
 //!
-//! In [`on_connect`](crate::Namespace::on_connect) axum's own extractors apply, and [`SocketRef`] and
-//! [`SocketIo`](crate::SocketIo) with them.
+//! In [`on_connect`](crate::Namespace::on_connect) axum's own extractors apply, and [`SocketRef`], [`SocketIo`](crate::SocketIo),
+//! [`NamespaceRef`](crate::NamespaceRef), [`Transport`](crate::Transport) and [`ProtocolVersion`](crate::ProtocolVersion) with
+//! them.
 
 mod ack_sender;
 mod data;
@@ -30,15 +34,15 @@ mod from_handshake;
 mod simple;
 
 pub use self::{
-    ack_sender::{AckSender, NoAck},
+    ack_sender::{AckSender, NoAckRequested},
     data::{Data, DataRejection},
     from_event::FromEvent,
     from_handshake::{FromHandshake, HandshakeRejection},
-    simple::{EventName, MissingExtension, NotADisconnect},
+    simple::{EventName, MissingExtension, NotDisconnecting},
 };
 pub use crate::{
-    event::Rejected,
+    event::EventRejection,
     packet::Rest,
-    socket::{NotAConnect, SocketRef},
+    socket::{MissingSocket, SocketRef},
 };
 pub use axum::{Extension, extract::State};

@@ -1,7 +1,7 @@
 //! Listening on one socket.
 
 use crate::{
-    event::{ListenerId, OutgoingEvent, listeners_of, listeners_or_new},
+    event::{ListenerId, OutgoingEvent, Trigger, listeners_of, listeners_or_new},
     packet::is_reserved,
     socket::SocketRef,
 };
@@ -33,7 +33,7 @@ impl SocketRef {
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        self.listen(event, handler, false)
+        self.listen(Trigger::Event(event), handler)
     }
 
     /// As [`on`](Self::on), for the next event of this name alone.
@@ -47,17 +47,19 @@ impl SocketRef {
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        self.listen(event, handler, true)
+        self.listen(Trigger::Once(event), handler)
     }
 
     #[track_caller]
-    fn listen<H, T>(&self, event: &str, handler: H, once: bool) -> ListenerId
+    fn listen<H, T>(&self, trigger: Trigger<'_>, handler: H) -> ListenerId
     where
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        assert!(!is_reserved(event.as_bytes()), "`{event}` belongs to the protocol: no client can emit it");
-        listeners_or_new(self.inner()).add(self.inner(), Some(event), handler.into_route(()), once)
+        if let Trigger::Event(event) | Trigger::Once(event) = trigger {
+            assert!(!is_reserved(event.as_bytes()), "`{event}` belongs to the protocol: no client can emit it");
+        }
+        listeners_or_new(self.inner()).add(self.inner(), trigger, handler.into_route(()))
     }
 
     /// Handles every event of this socket's, before the others do. It answers no ack.
@@ -66,7 +68,31 @@ impl SocketRef {
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        listeners_or_new(self.inner()).add(self.inner(), None, handler.into_route(()), false)
+        self.listen(Trigger::Any, handler)
+    }
+
+    /// Handles the end of this socket, after [`Namespace::on_disconnect`](crate::Namespace::on_disconnect); several may listen.
+    ///
+    /// The handler is called once. The reason is the extractor [`DisconnectReason`](crate::DisconnectReason). The handler is dropped
+    /// without a call if `on_connect` refuses the socket, or if the socket has already been disconnected.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use tower_socketio::{DisconnectReason, SocketRef};
+    ///
+    /// async fn joined(socket: SocketRef) {
+    ///     let since = Instant::now();
+    ///     socket.on_disconnect(async move |reason: DisconnectReason| {
+    ///         println!("{reason} after {:?}", since.elapsed());
+    ///     });
+    /// }
+    /// ```
+    pub fn on_disconnect<H, T>(&self, handler: H) -> ListenerId
+    where
+        H: EventHandler<T, ()>,
+        T: 'static,
+    {
+        self.listen(Trigger::Disconnect, handler)
     }
 
     /// Is shown every event that is emitted to this socket, by broadcasts too, whether it asks for an ack or not.

@@ -4,7 +4,7 @@ use std::time::Duration;
 /// [`SocketIoConfig::recovery`](crate::SocketIoConfig::recovery).
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct Recovery {
+pub struct RecoveryConfig {
     pub(super) max_disconnection: Duration,
     pub(super) max_packets: usize,
     pub(super) max_bytes: usize,
@@ -12,13 +12,13 @@ pub struct Recovery {
     pub(crate) skip_layers: bool,
 }
 
-impl Default for Recovery {
+impl Default for RecoveryConfig {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Recovery {
+impl RecoveryConfig {
     /// The defaults: two minutes, and in each namespace 10,000 events of 16 MiB together, and 10,000 sessions.
     pub fn new() -> Self {
         Self {

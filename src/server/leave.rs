@@ -36,8 +36,8 @@ impl Socket {
         if let Ok(before) = before {
             let accepted = before == CONNECTED;
             let tells_handlers = accepted || before == HELD && !self.declined.load(Ordering::Acquire);
-            self.untold.store(accepted && tell, Ordering::Release);
-            End { socket: self.clone(), accepted, tells_handlers, reason }.run_or_queue();
+            self.disconnect_due.store(accepted && tell, Ordering::Release);
+            Leaving { socket: self.clone(), accepted, tells_handlers, reason }.run_or_enqueue();
         }
     }
 
@@ -78,7 +78,7 @@ impl Socket {
 }
 
 /// A socket that is closed and has not left yet.
-struct End {
+struct Leaving {
     socket: Arc<Socket>,
     accepted: bool,
     /// It had reached `on_connect`, which did not refuse it.
@@ -89,12 +89,12 @@ struct End {
 thread_local! {
     /// What handlers of a disconnection disconnect, one after the other: not one inside of the other, which would end with
     /// the stack.
-    static ENDS: RefCell<Option<VecDeque<End>>> = const { RefCell::new(None) };
+    static LEAVING: RefCell<Option<VecDeque<Leaving>>> = const { RefCell::new(None) };
 }
 
-impl End {
-    fn run_or_queue(self) {
-        let first = ENDS.with_borrow_mut(|ends| match ends {
+impl Leaving {
+    fn run_or_enqueue(self) {
+        let first = LEAVING.with_borrow_mut(|ends| match ends {
             Some(ends) => {
                 ends.push_back(self);
                 None
@@ -108,7 +108,7 @@ impl End {
         while let Some(Self { socket, accepted, tells_handlers, reason }) = next {
             // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
             socket.client.server.catch_panic(|| socket.leave_everything(accepted, tells_handlers, reason));
-            next = ENDS.with_borrow_mut(|ends| {
+            next = LEAVING.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);
                 if end.is_none() {
                     *ends = None;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A client's wish to join a namespace that may not exist yet. See
-/// [`SocketIoConfig::namespace_when`](crate::SocketIoConfig::namespace_when).
+/// [`SocketIoConfig::namespace_async_fn`](crate::SocketIoConfig::namespace_async_fn).
 #[derive(Clone)]
 pub struct NamespaceRequest {
     connection: Arc<Connection>,

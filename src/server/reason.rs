@@ -1,5 +1,7 @@
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::engine::CloseCause;
 
 /// Why a socket was disconnected.
@@ -12,6 +14,7 @@ pub enum DisconnectReason {
     /// The client closed the connection, or the network did.
     TransportClose,
     /// The transport failed, or the client broke its rules: a message was too large, for instance.
+    #[non_exhaustive]
     TransportError {
         /// What happened.
         detail: &'static str,
@@ -19,16 +22,19 @@ pub enum DisconnectReason {
     /// The client did not answer a ping in time.
     PingTimeout,
     /// What arrived is no Engine.IO packet.
+    #[non_exhaustive]
     ParseError {
         /// What was wrong with it.
         detail: &'static str,
     },
     /// The client broke the rules of Socket.IO.
+    #[non_exhaustive]
     ForcedClose {
         /// Which rule.
         detail: &'static str,
     },
     /// As [`ForcedClose`](Self::ForcedClose), when the client could not be told at once.
+    #[non_exhaustive]
     ForcedServerClose {
         /// Which rule.
         detail: &'static str,
@@ -98,8 +104,28 @@ impl From<CloseCause> for DisconnectReason {
     }
 }
 
+/// Serializes as its [name](Self::as_str).
+impl Serialize for DisconnectReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_displays_and_serializes_as_its_name() {
+        for reason in [DisconnectReason::SlowClient, DisconnectReason::ParseError { detail: "x" }] {
+            assert_eq!(reason.to_string(), reason.as_str());
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
     }
 }

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{cluster::ClusterAdapter, packet::Limits, parser::Parser, recovery::Recovery};
+use crate::{cluster::ClusterAdapter, packet::Limits, parser::Parser, recovery::RecoveryConfig};
 
 /// What happens to a packet for which a client has no room left.
 ///
@@ -17,7 +17,7 @@ pub enum SlowClientPolicy {
 
 /// Limits and policies, which the server reads while it handles packets.
 pub(crate) struct Settings {
-    pub(crate) recovery: Option<Recovery>,
+    pub(crate) recovery: Option<RecoveryConfig>,
     pub(crate) parser: Option<Arc<dyn Parser>>,
     pub(crate) ack_timeout: Duration,
     pub(crate) slow_client_policy: SlowClientPolicy,

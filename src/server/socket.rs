@@ -62,7 +62,7 @@ impl Socket {
             layer_data: LayerData::default(),
             auth: Mutex::new(Some(if auth == EMPTY_AUTH { Box::default() } else { auth.into() })),
             application_data: OnceLock::new(),
-            untold: AtomicBool::new(false),
+            disconnect_due: AtomicBool::new(false),
             declined: AtomicBool::new(false),
             phase: AtomicU8::new(ADMITTING),
             buffer: Mutex::default(),
@@ -117,7 +117,7 @@ impl Socket {
     }
 
     /// Whether its client lost its connection, and came back as the socket that it was.
-    pub(crate) fn recovered(&self) -> bool {
+    pub(crate) fn is_recovered(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.recovered)
     }
 
@@ -197,8 +197,8 @@ impl Socket {
     ///
     /// What the layers put on the request stays on the socket; if there are none, nothing has to be kept.
     ///
-    /// Returns false if the session of a client that returns cannot go on any more. The connection is closed then: the client
-    /// connects again, and gets a new session.
+    /// Returns false if the namespace has been removed, or if the session of a client that returns cannot go on any more. In the
+    /// latter case the connection is closed: the client connects again, and gets a new session.
     pub(crate) fn hold(self: &Arc<Self>, extensions: Option<Extensions>) -> bool {
         if let Some(extensions) = extensions {
             self.merge_extensions(extensions);
@@ -209,7 +209,11 @@ impl Socket {
                 let mut buffer = self.buffer();
                 if self.phase() == ADMITTING {
                     let rooms = buffer.as_mut().map(|buffer| take(&mut buffer.rooms)).unwrap_or_default();
-                    self.enter(&[], &rooms);
+                    if self.enter(&[], &rooms).is_none() {
+                        drop(buffer);
+                        self.close(DisconnectReason::ServerNamespaceDisconnect);
+                        return false;
+                    }
                     self.phase.store(HELD, Ordering::Release);
                 }
                 true
@@ -238,7 +242,12 @@ impl Socket {
         let (rooms, left) = changes.unwrap_or_default();
         let was_in = restored.iter().flat_map(|restored| restored.rooms());
         let stayed_in: Vec<Room> = was_in.filter(|room| !left.contains(room)).cloned().collect();
-        let joined = self.enter(&stayed_in, &rooms);
+        let Some(joined) = self.enter(&stayed_in, &rooms) else {
+            drop(buffer);
+            drop(state);
+            self.close(DisconnectReason::ServerNamespaceDisconnect);
+            return false;
+        };
         left.iter().for_each(|room| state.exit(session, room));
         joined.into_iter().for_each(|room| state.enter(session, room));
         // What layers emitted to the socket before it was there follows what its client missed.
@@ -258,14 +267,18 @@ impl Socket {
         true
     }
 
-    /// Enters the namespace, the rooms that the socket was in, and new ones. Returns those that are new indeed.
-    fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Vec<Room> {
+    /// Enters the namespace, the rooms that the socket was in, and new ones. Returns those that are new indeed, or `None` if the
+    /// namespace has been removed.
+    fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Option<Vec<Room>> {
         self.namespace.with_registry(|registry| {
+            if self.namespace.is_removed() {
+                return None;
+            }
             let id = registry.insert(self.id.room(), self.clone());
             for room in was_in {
                 registry.join(id, room);
             }
-            rooms.iter().filter_map(|room| registry.join(id, room).cloned()).collect()
+            Some(rooms.iter().filter_map(|room| registry.join(id, room).cloned()).collect())
         })
     }
 

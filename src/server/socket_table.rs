@@ -118,7 +118,7 @@ impl Client {
     }
 
     /// Ties the task that finds out to the connection.
-    pub(super) fn own_reservation(&self, namespace: &str, task: AbortHandle) {
+    pub(super) fn attach_lookup(&self, namespace: &str, task: AbortHandle) {
         let mut table = self.table();
         let closed = table.closed;
         match table.rare().reserved.iter_mut().find(|reserved| *reserved.name == *namespace) {
@@ -146,7 +146,7 @@ impl Client {
     }
 
     /// Ties a running admission to the connection.
-    pub(super) fn own_admission(&self, socket: &Arc<Socket>, task: AbortHandle) {
+    pub(super) fn attach_admission(&self, socket: &Arc<Socket>, task: AbortHandle) {
         let mut table = self.table();
         match table.slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.socket, socket)) {
             Some(slot) if !socket.is_connected() => slot.admission = Some(task),

@@ -20,7 +20,7 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     client_bundle::ClientBundle,
-    cluster::ServerSideArgs,
+    cluster::EventBody,
     engine::{Connection, Direct, Engine},
     observe::{NamespaceMeters, Scope, ServerMeters},
     packet::{Encoded, EncodedArgs, EventPayload},
@@ -76,7 +76,7 @@ pub(crate) struct Hooks {
 
 /// Answers an event of another server.
 pub(crate) type ServerSideHandler =
-    Box<dyn Fn(&Arc<Server>, ServerSideArgs) -> BoxFuture<serde_json::Result<EncodedArgs>> + Send + Sync>;
+    Box<dyn Fn(&Arc<Server>, EventBody) -> BoxFuture<serde_json::Result<EncodedArgs>> + Send + Sync>;
 
 /// What a namespace does with its clients: layers, handlers and hooks. `namespace::Handlers` implements it.
 pub(crate) trait Application: Send + Sync + 'static {
@@ -207,6 +207,8 @@ pub(crate) struct NamespaceState {
     pub(super) ack_ids: AtomicU64,
     /// Of a dynamic namespace; `None` for one that always exists.
     pub(super) users: Option<Users>,
+    /// It has been removed from the server, and no socket enters it any more. Changed under the lock of the registry.
+    pub(super) removed: AtomicBool,
     /// What it remembers for clients that come back.
     pub(crate) memory: Option<Memory>,
     pub(crate) settings: Arc<Settings>,
@@ -273,7 +275,7 @@ pub(crate) struct Socket {
     /// What the [`Application`] keeps of the socket: its own listeners. Most sockets have none.
     pub(crate) application_data: OnceLock<Box<dyn Any + Send + Sync>>,
     /// The client is to be sent a DISCONNECT packet.
-    pub(super) untold: AtomicBool,
+    pub(super) disconnect_due: AtomicBool,
     /// `on_connect` itself has refused the client.
     pub(super) declined: AtomicBool,
     pub(super) phase: AtomicU8,

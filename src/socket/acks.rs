@@ -2,8 +2,9 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
-    future::Future,
+    future::{Future, IntoFuture},
     marker::PhantomData,
+    mem::take,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -131,6 +132,16 @@ impl<T> fmt::Debug for AckFuture<T> {
 ///
 /// Each recipient is yielded once: with its answer, or with the reason why there is none. When the time is up, those that
 /// have not answered are yielded with a timeout, and the stream ends. Dropping the stream forgets the acks.
+///
+/// Awaiting the stream waits for all of them:
+///
+/// ```
+/// # async fn doc(io: tower_socketio::SocketIo) -> Result<(), tower_socketio::EmitError> {
+/// let responses = io.emit_with_ack::<u32>("how many?", &())?.await;
+/// let sum: u32 = responses.answers.iter().map(|(_, number)| number).sum();
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the event is emitted, but its acks are lost unless the stream is read"]
 pub struct AckStream<T> {
     receiver: mpsc::UnboundedReceiver<(SocketId, Option<AckData>)>,
@@ -171,26 +182,58 @@ impl<T> AckStream<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> AckStream<T> {
-    /// Waits for everyone, at most until the time is up.
+    /// Waits for all recipients, at most until the time is up. Awaiting the stream does the same.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the answers that arrived are lost.
-    pub async fn responses(self) -> AckResponses<T> {
-        let mut stream = self;
-        let mut responses = AckResponses { answers: Vec::new(), missing: Vec::new() };
-        while let Some((socket, answer)) = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
+    pub fn responses(self) -> AckResponsesFuture<T> {
+        AckResponsesFuture { stream: self, responses: AckResponses { answers: Vec::new(), missing: Vec::new() } }
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for AckStream<T> {
+    type Output = AckResponses<T>;
+    type IntoFuture = AckResponsesFuture<T>;
+
+    fn into_future(self) -> AckResponsesFuture<T> {
+        self.responses()
+    }
+}
+
+/// Waits for the acks of all recipients. Made by awaiting an [`AckStream`], or by [`AckStream::responses`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct AckResponsesFuture<T> {
+    stream: AckStream<T>,
+    responses: AckResponses<T>,
+}
+
+/// Nothing in it is pinned.
+impl<T> Unpin for AckResponsesFuture<T> {}
+
+impl<T: DeserializeOwned + Send + 'static> Future for AckResponsesFuture<T> {
+    type Output = AckResponses<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AckResponses<T>> {
+        let Self { stream, responses } = self.get_mut();
+        while let Some((source, answer)) = ready!(Pin::new(&mut *stream).poll_next(cx)) {
             match answer {
-                Ok(answer) => responses.answers.push((socket, answer)),
-                Err(error) => responses.missing.push((socket, error)),
+                Ok(answer) => responses.answers.push((source, answer)),
+                Err(error) => responses.missing.push((source, error)),
             }
         }
-        responses
+        Poll::Ready(AckResponses { answers: take(&mut responses.answers), missing: take(&mut responses.missing) })
+    }
+}
+
+impl<T> fmt::Debug for AckResponsesFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckResponsesFuture").field("remaining", &self.stream.remaining()).finish_non_exhaustive()
     }
 }
 
 impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
-    type Item = (SocketId, Result<T, AckError>);
+    type Item = (AckSource, Result<T, AckError>);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -201,7 +244,7 @@ impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
             if this.waiting.remove(&socket).is_some() {
                 let answer =
                     data.map_or_else(|| Err(AckError::disconnected()), |data| data.read().map_err(AckError::decode));
-                return Poll::Ready(Some((socket, answer)));
+                return Poll::Ready(Some((AckSource::Local(socket), answer)));
             }
         }
         let Some((late, entry)) = this.waiting.iter().next() else {
@@ -210,7 +253,7 @@ impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
         ready!(this.deadline.poll(&entry.socket, cx));
         let late = late.clone();
         this.waiting.remove(&late);
-        Poll::Ready(Some((late, Err(AckError::timeout()))))
+        Poll::Ready(Some((AckSource::Local(late), Err(AckError::timeout()))))
     }
 }
 
@@ -222,9 +265,34 @@ impl<T> fmt::Debug for AckStream<T> {
 
 /// What became of a broadcast that asked for acks.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AckResponses<T> {
     /// Who answered what, in the order of arrival.
-    pub answers: Vec<(SocketId, T)>,
+    pub answers: Vec<(AckSource, T)>,
     /// Who did not answer, and why.
-    pub missing: Vec<(SocketId, AckError)>,
+    pub missing: Vec<(AckSource, AckError)>,
+}
+
+/// A recipient of a broadcast that asked for acks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AckSource {
+    /// A socket of this node.
+    Local(SocketId),
+    /// A socket of another node of the cluster. Nodes send the answers of their sockets without their ids.
+    Remote {
+        /// The name of the node.
+        node: Arc<str>,
+    },
+}
+
+impl AckSource {
+    /// Returns the id of the socket, if it is one of this node.
+    #[must_use]
+    pub fn socket_id(&self) -> Option<&SocketId> {
+        match self {
+            Self::Local(id) => Some(id),
+            Self::Remote { .. } => None,
+        }
+    }
 }

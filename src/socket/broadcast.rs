@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    cluster::{ClusterCommand, ClusterMessage},
+    cluster::{ClusterCommand, ClusterError, ClusterMessage},
     engine::SendError,
     packet::Encoded,
     room::{IntoRooms, Recipients, Selection, SocketId},
@@ -12,7 +12,7 @@ use crate::{
 
 use super::{acks::AckStream, flags::Flags, remote::RemoteSocket, socket_ref::SocketRef};
 
-/// After so many recipients [`BroadcastOperator::emit_in_slices`] lets other tasks run.
+/// After so many recipients [`BroadcastOperator::emit_yielding`] lets other tasks run.
 const SLICE: usize = 1000;
 
 /// Emits to many sockets of a namespace, or does something else to them.
@@ -34,7 +34,7 @@ const SLICE: usize = 1000;
 /// An event is encoded once. Emitting is linear in the number of recipients, whatever else the namespace holds. No lock is
 /// held meanwhile, unless the server has [`recovery`](crate::SocketIoConfig::recovery): then those who emit to one namespace
 /// wait for one another. [`emit`](Self::emit) does not wait: where a room has many thousands of members,
-/// [`emit_in_slices`](Self::emit_in_slices) lets other tasks run meanwhile.
+/// [`emit_yielding`](Self::emit_yielding) lets other tasks run meanwhile.
 #[derive(Clone)]
 #[must_use = "an operator does nothing until something is emitted"]
 pub struct BroadcastOperator {
@@ -146,12 +146,12 @@ impl BroadcastOperator {
     /// # Errors
     ///
     /// As [`emit`](Self::emit).
-    pub fn emit_and_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
+    pub fn emit_with_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
         Ok(self.send_everywhere(&packet))
     }
 
-    /// As [`emit_and_report`](Self::emit_and_report), for rooms of many thousands: other tasks of the runtime run after every
+    /// As [`emit_with_report`](Self::emit_with_report), for rooms of many thousands: other tasks of the runtime run after every
     /// thousand recipients.
     ///
     /// Recipients are those that are meant when it begins. What others emit meanwhile may reach the later ones first. On a
@@ -164,7 +164,7 @@ impl BroadcastOperator {
     /// # Cancel safety
     ///
     /// If the future is dropped, those that it has not come to get nothing, here and on other nodes.
-    pub async fn emit_in_slices<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
+    pub async fn emit_yielding<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
         if self.namespace.memory.is_some() {
             return Ok(self.send_everywhere(&packet));
@@ -211,11 +211,11 @@ impl BroadcastOperator {
         drop(state);
         let failed = broadcast.wake();
         self.namespace.clean_later();
-        let mut report = EmitReport { recipients: recipients.iter().count(), slow: Vec::new() };
+        let mut report = EmitReport { recipients: recipients.len(), slow: Vec::new() };
         // Before any user code runs.
         for (socket, error) in &failed {
             report.note(socket, *error);
-            socket.deal_with(*error);
+            socket.on_send_error(*error);
         }
         recipients.iter().for_each(|socket| socket.observe(packet));
         report
@@ -226,7 +226,7 @@ impl BroadcastOperator {
         if let Some(adapter) =
             self.namespace.settings.adapter.as_deref().filter(|_| !self.flags.local && !self.is_empty())
         {
-            let message = ClusterMessage::new(self.namespace.shared_name(), &self.selection, command());
+            let message = ClusterMessage::to_selection(self.namespace.shared_name(), &self.selection, command());
             self.namespace.publish(adapter, message);
         }
     }
@@ -257,14 +257,34 @@ impl BroadcastOperator {
         self.recipients().iter().map(|socket| socket.clone().into()).collect()
     }
 
+    /// How many sockets of this node are meant, those among them whose `on_connect` is under way.
+    ///
+    /// # Complexity
+    ///
+    /// Constant for one room or a whole namespace with nobody left out; otherwise linear in the members of the rooms.
+    ///
+    /// ```
+    /// # use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer};
+    /// # let io = SocketIoLayer::new(SocketIoConfig::new()).io();
+    /// println!("{} sockets, {} of them in the lobby", io.socket_count(), io.to("lobby").socket_count());
+    /// ```
+    #[must_use]
+    pub fn socket_count(&self) -> usize {
+        self.recipients().len()
+    }
+
     /// The sockets that are meant, as they are now; those of this node.
+    ///
+    /// # Errors
+    ///
+    /// If other nodes of a cluster cannot be asked. Today only this node is, which cannot fail.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost if the future is dropped.
     #[expect(clippy::unused_async, reason = "other nodes of a cluster will be asked here")]
-    pub async fn fetch_sockets(&self) -> Vec<RemoteSocket> {
-        self.sockets().into_iter().map(RemoteSocket::new).collect()
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, ClusterError> {
+        Ok(self.sockets().into_iter().map(RemoteSocket::new).collect())
     }
 
     /// Makes the sockets join rooms.
@@ -292,7 +312,7 @@ impl BroadcastOperator {
     }
 }
 
-/// What became of a broadcast, as far as this node's sockets go. Made by [`BroadcastOperator::emit_and_report`].
+/// What became of a broadcast, as far as this node's sockets go. Made by [`BroadcastOperator::emit_with_report`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmitReport {

@@ -73,9 +73,9 @@ impl Conn {
         &self.0.connection.request
     }
 
-    /// The address of the peer. See [`ConnectionRequest::address`].
+    /// The address of the peer. See [`ConnectionRequest::remote_addr`].
     #[must_use]
-    pub fn remote_address(&self) -> Option<SocketAddr> {
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.0.connection.request.remote_addr()
     }
 

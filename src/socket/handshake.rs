@@ -54,7 +54,7 @@ impl<'a> Handshake<'a> {
     /// Known if the server was made with axum's `into_make_service_with_connect_info::<SocketAddr>()`, or put
     /// `ConnectInfo<SocketAddr>` on the request by other means.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.socket.client.connection.request.remote_addr()
     }
 
@@ -68,13 +68,13 @@ impl<'a> Handshake<'a> {
     ///
     /// Servers often do not tell: behind a proxy that ends TLS, look at the header that it sets.
     #[must_use]
-    pub fn secure(&self) -> bool {
+    pub fn is_secure(&self) -> bool {
         self.uri().scheme_str() == Some("https")
     }
 
     /// Whether the request came with an `Origin`: from a page, that is.
     #[must_use]
-    pub fn cross_domain(&self) -> bool {
+    pub fn is_cross_origin(&self) -> bool {
         self.headers().contains_key(http::header::ORIGIN)
     }
 }
@@ -91,7 +91,7 @@ impl fmt::Debug for Handshake<'_> {
     /// Leaves out headers, query and auth, which hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake")
-            .field("address", &self.address())
+            .field("address", &self.remote_addr())
             .field("time", &self.time())
             .finish_non_exhaustive()
     }

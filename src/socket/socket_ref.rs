@@ -39,19 +39,13 @@ impl SocketRef {
         &self.0.id
     }
 
-    /// The name of the namespace.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        self.0.namespace.name()
-    }
-
     /// Whether the socket has been accepted and has not been disconnected.
     ///
     /// A socket that has lost its connection is not connected any more, even if [recovery](crate::SocketIoConfig::recovery)
     /// keeps what is [emitted](Self::emit) to it. The client that comes back has a new socket with the same
     /// [`id`](Self::id).
     #[must_use]
-    pub fn connected(&self) -> bool {
+    pub fn is_connected(&self) -> bool {
         self.0.is_connected()
     }
 
@@ -76,8 +70,8 @@ impl SocketRef {
     /// Whether the client lost its connection and came back as the socket that it was: with its id, its rooms and its data,
     /// and with everything that it missed. See [`recovery`](crate::SocketIoConfig::recovery).
     #[must_use]
-    pub fn recovered(&self) -> bool {
-        self.0.recovered()
+    pub fn is_recovered(&self) -> bool {
+        self.0.is_recovered()
     }
 
     /// What [`set_data`](Self::set_data) has kept. `None` if nothing has been.
@@ -113,6 +107,11 @@ impl SocketRef {
     /// Leaves rooms. The room of its own id a socket never leaves.
     pub fn leave(&self, rooms: impl IntoRooms) {
         rooms.into_rooms().for_each(|room| self.0.leave(&room));
+    }
+
+    /// Leaves all rooms except that of its own id.
+    pub fn leave_all(&self) {
+        self.0.leave_all();
     }
 
     /// The rooms that the socket is in, that of its own id among them. Empty after the disconnection.
@@ -165,8 +164,8 @@ impl SocketRef {
 
     /// Whether what is emitted now would leave at once: the question that [`volatile`](Self::volatile) asks.
     #[must_use]
-    pub fn writable(&self) -> bool {
-        self.connected() && self.0.client.connection.inspect(|session| session.is_writable())
+    pub fn is_writable(&self) -> bool {
+        self.is_connected() && self.0.client.connection.inspect(|session| session.is_writable())
     }
 
     /// How many bytes wait to be sent to this client.
@@ -211,19 +210,37 @@ impl hash::Hash for SocketRef {
 
 /// In `on_connect` and the layers around it.
 impl<S: Send + Sync> FromRequestParts<S> for SocketRef {
-    type Rejection = NotAConnect;
+    type Rejection = MissingSocket;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        parts.extensions.get::<Self>().cloned().ok_or(NotAConnect)
+        parts.extensions.get::<Self>().cloned().ok_or(MissingSocket)
     }
 }
 
-/// `SocketRef` was asked for outside of a CONNECT.
+/// In `on_connect` and the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for Transport {
+    type Rejection = MissingSocket;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        SocketRef::from_request_parts(parts, state).await.map(|socket| socket.transport())
+    }
+}
+
+/// In `on_connect` and the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for ProtocolVersion {
+    type Rejection = MissingSocket;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        SocketRef::from_request_parts(parts, state).await.map(|socket| socket.protocol())
+    }
+}
+
+/// A property of the socket was asked for outside of a CONNECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a `SocketRef` exists only on the CONNECT request of a namespace")]
-pub struct NotAConnect;
+pub struct MissingSocket;
 
-impl IntoResponse for NotAConnect {
+impl IntoResponse for MissingSocket {
     fn into_response(self) -> Response {
         (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
     }
