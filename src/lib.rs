@@ -362,7 +362,7 @@ pub mod value {
 }
 
 pub use self::{
-    cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, ServerSideArgs},
+    cluster::{ClusterAdapter, ClusterCommand, ClusterError, ClusterMessage, ClusterNode, EventBody},
     config::SocketIoConfig,
     engine::{
         ClientAddress, ConnectionError, ConnectionRequest, Frame, NotFound, Origins, Packet, PacketError, PacketType,
@@ -374,19 +374,19 @@ pub use self::{
     },
     handler::{EventHandler, HandlerService, Layered},
     io::{
-        NamespaceRef, NotBeneathALayer, PatternRef, ServerSideAcks, ServerSideEvent, ServerSideResponses, SocketIo,
+        MissingSocketIo, NamespaceRef, PatternRef, ServerSideAcks, ServerSideEvent, ServerSideResponses, SocketIo,
         Stats,
     },
     layer::SocketIoLayer,
-    namespace::{ConnectFuture, ConnectRoute, Namespace},
+    namespace::{AddNamespaceError, ConnectFuture, ConnectRoute, Namespace},
     packet::{Args, Value},
-    recovery::Recovery,
+    recovery::RecoveryConfig,
     room::{IntoRooms, Room, Rooms, SocketId},
     server::{DisconnectReason, EmitError, NamespaceRequest, SlowClientPolicy},
     service::{ResponseFuture, SocketIoService},
     socket::{
-        AckError, AckFuture, AckResponses, AckStream, BroadcastOperator, Client, Conn, EmitOperator, EmitReport,
-        Handshake, RemoteSocket, SocketExtensions, SocketRef,
+        AckError, AckFuture, AckResponses, AckResponsesFuture, AckSource, AckStream, BroadcastOperator, Client, Conn,
+        EmitOperator, EmitReport, Handshake, RemoteSocket, SocketExtensions, SocketRef,
     },
 };
 

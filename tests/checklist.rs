@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use tower_socketio::{AckError, DisconnectReason, Namespace, Recovery, SocketIoConfig, SocketRef, extract::AckSender};
+use tower_socketio::{
+    AckError, DisconnectReason, Namespace, RecoveryConfig, SocketIoConfig, SocketRef, extract::AckSender,
+};
 
 use crate::support::*;
 
@@ -123,7 +125,7 @@ async fn item_8_acks_of_a_broadcast_are_waited_for_a_sane_time() {
 
 #[tokio::test]
 async fn item_9_a_recovered_session_is_claimed_once_and_its_predecessor_is_closed() {
-    let io = tower_socketio::SocketIoService::new(SocketIoConfig::new().recovery(Recovery::new())).io();
+    let io = tower_socketio::SocketIoService::new(SocketIoConfig::new().recovery(RecoveryConfig::new())).io();
     let mut first = Memory::open(&io);
     first.text().await;
     first.say("40");

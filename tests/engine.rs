@@ -337,7 +337,7 @@ async fn a_client_that_falls_silent_is_closed() {
     let (handler, mut notes) = noting();
     let layer = EngineIoLayer::new(EngineIoConfig::new(), handler);
     let (request, ()) = axum::http::Request::new(()).into_parts();
-    layer.io().accept(request, Silent).await;
+    layer.io().accept(request, Silent).await.unwrap();
     expect(&mut notes, "opened custom true").await;
     expect(&mut notes, "closed ping timeout None false").await;
 }

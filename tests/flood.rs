@@ -14,7 +14,7 @@ use std::{
 use hyper::Request;
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
-use tower_socketio::{ClientAddress, Namespace, Recovery, SocketIoConfig, SocketIoService, SocketRef};
+use tower_socketio::{ClientAddress, Namespace, RecoveryConfig, SocketIoConfig, SocketIoService, SocketRef};
 
 use crate::support::*;
 
@@ -229,7 +229,7 @@ async fn a_connection_has_its_share_of_dynamic_namespaces() {
     let config = rooms()
         .max_dynamic_namespaces_per_connection(2)
         .namespace("/exact", Namespace::new())
-        .namespace_when(later, Namespace::new());
+        .namespace_async_fn(later, Namespace::new());
     let server = serve_config(config).await;
     let mut client = WebSocket::open(server.address).await;
     client.connect("40/room/1").await;
@@ -274,7 +274,7 @@ async fn namespaces_that_are_kept_without_sockets_make_room() {
 
 #[tokio::test]
 async fn namespaces_of_clients_that_may_come_back_make_room() {
-    let server = serve_config(rooms().recovery(Recovery::new())).await;
+    let server = serve_config(rooms().recovery(RecoveryConfig::new())).await;
     for number in 0..6 {
         let (client, _) = WebSocket::join(server.address, &format!("40/room/{number}")).await;
         drop(client);

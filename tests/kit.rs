@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use serde_json::{Value as JsonValue, json as value};
 use tokio::sync::mpsc;
 use tower_socketio::{
-    Ack, Args, DisconnectReason, Namespace, Packet, Recovery, SlowClientPolicy, SocketIo, SocketIoConfig,
+    Ack, Args, DisconnectReason, Namespace, Packet, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig,
     SocketIoService, SocketRef, Value,
     extract::Data,
     test::{Disconnected, TestClient, TestError},
@@ -125,7 +125,7 @@ async fn the_connection_is_as_the_test_wants_it() {
         Json(auth): Json<JsonValue>,
     ) {
         let cookie = headers["cookie"].to_str().unwrap();
-        socket.emit("seen", &(socket.namespace(), cookie, &query["a"], address, &auth["token"])).unwrap();
+        socket.emit("seen", &(socket.namespace().name(), cookie, &query["a"], address, &auth["token"])).unwrap();
     }
     let namespace = Namespace::new().on_connect(joined).with_state(());
     let io = serve(SocketIoConfig::new().path("/ws").namespace("/room/{id}", namespace));
@@ -288,7 +288,7 @@ async fn a_client_may_stop_reading() {
     client.stop_reading();
     socket.emit("n", &0).unwrap();
     client.emit("unknown", &()).await;
-    assert!(!socket.writable());
+    assert!(!socket.is_writable());
     socket.volatile().emit("dropped", &()).unwrap();
     let error = (1..).find_map(|number| socket.emit("n", &number).err()).unwrap();
     assert!(error.is_slow_client() && socket.buffered_bytes() > 900);
@@ -303,7 +303,7 @@ async fn a_client_may_stop_reading() {
 
 #[tokio::test]
 async fn a_client_may_be_recovered() {
-    let io = serve(SocketIoConfig::new().recovery(Recovery::new()).namespace("/", chat()));
+    let io = serve(SocketIoConfig::new().recovery(RecoveryConfig::new()).namespace("/", chat()));
     let mut client = TestClient::connect(&io).await.unwrap();
     let id = client.id().to_owned();
     client.emit("join", "room").await;

@@ -328,7 +328,7 @@ async fn axums_functions_are_middleware() {
         next.run(request).await
     }
     async fn check(socket: SocketRef, request: Request, next: Next) -> Result<AxumResponse, StatusCode> {
-        assert!(!socket.connected());
+        assert!(!socket.is_connected());
         if request.headers().contains_key("x-bad") { Err(StatusCode::FORBIDDEN) } else { Ok(next.run(request).await) }
     }
     async fn mark(mut request: Request) -> Request {

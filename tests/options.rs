@@ -262,7 +262,7 @@ async fn add_trailing_slash_makes_the_slash_optional() {
 fn the_handle_reads_settings_back() {
     struct Nobody;
     impl ClusterAdapter for Nobody {
-        fn join(&self, _: ClusterNode) {}
+        fn start(&self, _: ClusterNode) {}
         fn publish(&self, _: ClusterMessage) {}
         fn node_count(&self) -> usize {
             1

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as value};
 use tower_socketio::{
-    Ack, Args, Namespace, Packet, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Ack, Args, Namespace, Packet, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
     extract::{AckSender, Data},
     parser::{Decoder, Limits, MsgpackParser, Parser, ParserError, SocketIoPacket, SocketIoPacketType},
 };
@@ -262,7 +262,7 @@ async fn msgpack_works_over_polling_and_websocket() {
 
 #[tokio::test]
 async fn msgpack_clients_recover_their_connections() {
-    let io = SocketIoService::new(config().parser(MsgpackParser).recovery(Recovery::new())).io();
+    let io = SocketIoService::new(config().parser(MsgpackParser).recovery(RecoveryConfig::new())).io();
     let text_of = |message: &[u8], key: &str| -> String {
         let message = String::from_utf8_lossy(message).into_owned();
         let start = message.find(key).unwrap() + key.len();

@@ -20,7 +20,7 @@ use super::message::ClusterMessage;
 /// struct Member { bus: Bus, place: usize }
 ///
 /// impl ClusterAdapter for Member {
-///     fn join(&self, node: ClusterNode) {
+///     fn start(&self, node: ClusterNode) {
 ///         self.bus.0.lock().unwrap().push(node);
 ///     }
 ///     fn publish(&self, message: ClusterMessage) {
@@ -35,7 +35,7 @@ use super::message::ClusterMessage;
 /// ```
 pub trait ClusterAdapter: Send + Sync + 'static {
     /// Called once, when the server is built. The adapter must pass messages of other nodes to `node`.
-    fn join(&self, node: ClusterNode);
+    fn start(&self, node: ClusterNode);
 
     /// Sends a message to all other nodes.
     ///

@@ -50,7 +50,7 @@ pub enum ClusterCommand {
         /// The name of the event.
         event: String,
         /// The arguments.
-        args: ServerSideArgs,
+        args: EventBody,
         /// The id of the node that emits the event.
         from: Arc<str>,
         /// The id of the request, if that node requested acks.
@@ -63,12 +63,25 @@ pub enum ClusterCommand {
         /// The id of the request.
         id: u64,
         /// The arguments of the ack.
-        args: ServerSideArgs,
+        args: EventBody,
     },
 }
 
 impl ClusterMessage {
-    pub(crate) fn new(namespace: Arc<str>, selection: &Selection, command: ClusterCommand) -> Self {
+    /// Creates a message for all sockets of a namespace; `rooms` and `except` can be set afterwards.
+    ///
+    /// ```
+    /// use tower_socketio::{ClusterCommand, ClusterMessage};
+    ///
+    /// let mut message = ClusterMessage::new("/chat", ClusterCommand::Disconnect { close: false });
+    /// message.rooms.push("banned".into());
+    /// ```
+    #[must_use]
+    pub fn new(namespace: impl Into<Arc<str>>, command: ClusterCommand) -> Self {
+        Self { namespace: namespace.into(), rooms: Vec::new(), except: Vec::new(), command }
+    }
+
+    pub(crate) fn to_selection(namespace: Arc<str>, selection: &Selection, command: ClusterCommand) -> Self {
         Self { namespace, rooms: selection.rooms.clone(), except: selection.except.clone(), command }
     }
 }
@@ -76,14 +89,14 @@ impl ClusterMessage {
 /// Encoded arguments of a server-side event or its ack: a JSON array and binary attachments.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct ServerSideArgs {
+pub struct EventBody {
     /// A JSON array. Each attachment is represented by `{"_placeholder":true,"num":N}`.
     pub json: Bytes,
     /// The attachments.
     pub attachments: Vec<Bytes>,
 }
 
-impl ServerSideArgs {
+impl EventBody {
     /// Creates arguments received from another node.
     #[must_use]
     pub fn new(json: Bytes, attachments: Vec<Bytes>) -> Self {
@@ -96,7 +109,7 @@ impl ServerSideArgs {
     }
 }
 
-impl From<EncodedArgs> for ServerSideArgs {
+impl From<EncodedArgs> for EventBody {
     fn from(args: EncodedArgs) -> Self {
         let (json, attachments) = args.into_parts();
         Self { json, attachments }

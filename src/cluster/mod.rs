@@ -4,10 +4,12 @@
 //! sockets and a command. A [`ClusterAdapter`] carries these messages, for example over Redis.
 
 mod adapter;
+mod error;
 mod message;
 
 pub(crate) use self::{adapter::Node, message::is_event};
 pub use self::{
     adapter::{ClusterAdapter, ClusterNode},
-    message::{ClusterCommand, ClusterMessage, ServerSideArgs},
+    error::ClusterError,
+    message::{ClusterCommand, ClusterMessage, EventBody},
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    event::Rejected,
+    event::EventRejection,
     io::{NamespaceRef, ServerSideEvent, server_side_handler},
     socket::SocketRef,
 };
@@ -26,10 +26,10 @@ impl SocketIoConfig {
     /// In any case the client gets an error if it requested an ack, and the rejection is logged with the feature `tracing`.
     pub fn on_rejection<F>(mut self, hook: F) -> Self
     where
-        F: Fn(&Rejected<'_>) + Send + Sync + 'static,
+        F: Fn(&EventRejection<'_>) + Send + Sync + 'static,
     {
         self.hooks.on_rejection =
-            Some(Box::new(move |socket, event, message| hook(&Rejected::new(socket, event, message))));
+            Some(Box::new(move |socket, event, message| hook(&EventRejection::new(socket, event, message))));
         self
     }
 

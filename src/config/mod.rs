@@ -10,7 +10,7 @@ use crate::{
     cluster::ClusterAdapter,
     engine::{EngineIoConfig, engine_settings},
     parser::Parser,
-    recovery::Recovery,
+    recovery::RecoveryConfig,
     server::{Definition, Hooks, NamespaceTable, ServerSideHandler, Settings},
 };
 
@@ -94,12 +94,12 @@ impl SocketIoConfig {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tower_socketio::{Recovery, SocketIoConfig};
+    /// use tower_socketio::{RecoveryConfig, SocketIoConfig};
     ///
-    /// let config = SocketIoConfig::new().recovery(Recovery::new().max_disconnection(Duration::from_secs(60)));
+    /// let config = SocketIoConfig::new().recovery(RecoveryConfig::new().max_disconnection(Duration::from_secs(60)));
     /// # let _ = config;
     /// ```
-    pub fn recovery(mut self, recovery: Recovery) -> Self {
+    pub fn recovery(mut self, recovery: RecoveryConfig) -> Self {
         self.settings.recovery = Some(recovery);
         self
     }

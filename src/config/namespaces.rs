@@ -33,7 +33,7 @@ impl SocketIoConfig {
     where
         F: Fn(&str) -> bool + Send + Sync + 'static,
     {
-        self.namespaces.add_predicate(Predicate::AtOnce(Box::new(matches)), namespace.build("*"));
+        self.namespaces.add_predicate(Predicate::Sync(Box::new(matches)), namespace.build("*"));
         self
     }
 
@@ -50,16 +50,16 @@ impl SocketIoConfig {
     ///     name.starts_with("/tenant/")
     /// }
     /// let config = SocketIoConfig::new()
-    ///     .namespace_when(async |request: NamespaceRequest| is_a_tenant(request.name()).await, Namespace::new());
+    ///     .namespace_async_fn(async |request: NamespaceRequest| is_a_tenant(request.name()).await, Namespace::new());
     /// # let _ = config;
     /// ```
-    pub fn namespace_when<F, Fut>(mut self, accepts: F, namespace: Namespace) -> Self
+    pub fn namespace_async_fn<F, Fut>(mut self, accepts: F, namespace: Namespace) -> Self
     where
         F: Fn(NamespaceRequest) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = bool> + Send + 'static,
     {
         let accepts = move |request| -> BoxFuture<bool> { Box::pin(accepts(request)) };
-        self.namespaces.add_predicate(Predicate::Later(Box::new(accepts)), namespace.build("*"));
+        self.namespaces.add_predicate(Predicate::Async(Box::new(accepts)), namespace.build("*"));
         self
     }
 

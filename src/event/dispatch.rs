@@ -232,7 +232,7 @@ pub(crate) fn run_detached(
     handler: Option<&EventRoute>,
     name: &'static str,
     reason: DisconnectReason,
-    then: fn(&Socket),
+    then: impl FnOnce(&Socket) + Send + 'static,
 ) {
     let Some(handler) = handler else {
         return then(socket);

@@ -45,7 +45,22 @@ pub(crate) struct Listeners {
 struct Table {
     events: HashMap<Box<str>, Vec<Listener>>,
     any: Vec<Listener>,
+    /// For the end of the socket.
+    disconnect: Vec<Listener>,
     outgoing: Vec<(ListenerId, Observer)>,
+}
+
+/// What a listener is called for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trigger<'a> {
+    /// Each event with this name.
+    Event(&'a str),
+    /// The next event with this name.
+    Once(&'a str),
+    /// Each event.
+    Any,
+    /// The end of the socket.
+    Disconnect,
 }
 
 struct Listener {
@@ -91,18 +106,21 @@ impl Listeners {
     }
 
     /// Adds a listener. Has no effect if the socket has left.
-    pub(crate) fn add(&self, socket: &Socket, event: Option<&str>, route: EventRoute, once: bool) -> ListenerId {
+    pub(crate) fn add(&self, socket: &Socket, trigger: Trigger<'_>, route: EventRoute) -> ListenerId {
         let id = self.next_id();
-        let listener = Listener { id, route: Arc::new(route), once };
+        let listener = Listener { id, route: Arc::new(route), once: matches!(trigger, Trigger::Once(_)) };
         let mut table = self.table();
         if socket.is_closed() {
             drop(table);
             drop(listener);
             return id;
         }
-        match event {
-            Some(event) => table.events.entry(event.into()).or_default().push(listener),
-            None => table.any.push(listener),
+        match trigger {
+            Trigger::Event(event) | Trigger::Once(event) => {
+                table.events.entry(event.into()).or_default().push(listener);
+            }
+            Trigger::Any => table.any.push(listener),
+            Trigger::Disconnect => table.disconnect.push(listener),
         }
         id
     }
@@ -110,6 +128,7 @@ impl Listeners {
     pub(crate) fn remove(&self, id: ListenerId) {
         let mut table = self.table();
         let mut removed: Vec<_> = table.any.extract_if(.., |listener| listener.id == id).collect();
+        removed.extend(table.disconnect.extract_if(.., |listener| listener.id == id));
         for listeners in table.events.values_mut() {
             removed.extend(listeners.extract_if(.., |listener| listener.id == id));
         }
@@ -135,6 +154,12 @@ impl Listeners {
             }
         }
         Found { any, own }
+    }
+
+    /// Takes out the listeners for the end of the socket.
+    pub(crate) fn take_disconnect(&self) -> Vec<Arc<EventRoute>> {
+        let listeners = std::mem::take(&mut self.table().disconnect);
+        listeners.into_iter().map(|listener| listener.route).collect()
     }
 
     /// Calls the observers with an outgoing event, unless an observer emitted it. Catches panics.

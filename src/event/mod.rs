@@ -14,13 +14,13 @@ mod router;
 pub(crate) use self::{
     ack::PendingAck,
     dispatch::{EventLayer, Events, run_detached},
-    listeners::{listeners_of, listeners_or_new},
+    listeners::{Listeners, Trigger, listeners_of, listeners_or_new},
     router::EventRouter,
 };
 pub use self::{
     future::EventFuture,
     listeners::{ListenerId, OutgoingEvent},
-    rejection::Rejected,
+    rejection::EventRejection,
     request::EventRequest,
     response::{Ack, EventError, EventResponse, IntoEventResponse},
     route::{EventRoute, RouteFuture},

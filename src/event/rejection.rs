@@ -20,13 +20,13 @@ use super::{
 /// # let _ = config;
 /// ```
 #[derive(Debug)]
-pub struct Rejected<'a> {
+pub struct EventRejection<'a> {
     socket: SocketRef,
     event: &'a str,
     message: &'a str,
 }
 
-impl<'a> Rejected<'a> {
+impl<'a> EventRejection<'a> {
     pub(crate) fn new(socket: &Arc<Socket>, event: &'a str, message: &'a str) -> Self {
         Self { socket: socket.clone().into(), event, message }
     }

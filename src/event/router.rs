@@ -28,6 +28,8 @@ pub(crate) struct EventRouter {
     /// A fast hasher is safe: clients only look up names and cannot add any.
     pub(crate) events: HashMap<Box<str>, EventRoute, RandomState>,
     pub(crate) any: Option<EventRoute>,
+    /// For events without a handler.
+    pub(crate) fallback: Option<EventRoute>,
 }
 
 impl EventRouter {
@@ -37,14 +39,18 @@ impl EventRouter {
         let handler = self.events.get(request.event());
         match (handler, &self.any, listeners_of(socket)) {
             (Some(handler), None, None) => handler.start(request),
-            (None, Some(any), None) => any.start(request),
+            (None, Some(any), None) if self.fallback.is_none() => any.start(request),
             (None, None, None) => {
+                if let Some(fallback) = &self.fallback {
+                    return fallback.start(request);
+                }
                 log!(debug, event = %request.event(), "no handler for an event");
                 request.is_well_formed();
                 EventFuture::ready(EventResponse::none())
             }
             (handler, any, listeners) => {
                 let found = listeners.map(|listeners| listeners.find(request.event())).unwrap_or_default();
+                let handler = handler.or(self.fallback.as_ref().filter(|_| found.own.is_empty()));
                 route_to_all(request, handler, any.as_ref(), &found)
             }
         }

@@ -51,20 +51,20 @@ impl fmt::Debug for AckSender {
 }
 
 impl<S: Sync> FromEvent<S> for AckSender {
-    type Rejection = NoAck;
+    type Rejection = NoAckRequested;
 
-    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NoAck> {
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NoAckRequested> {
         let socket = request.socket().clone();
-        request.take_ack().map(|ack| Self { socket, ack }).ok_or(NoAck)
+        request.take_ack().map(|ack| Self { socket, ack }).ok_or(NoAckRequested)
     }
 }
 
 /// The rejection of [`AckSender`]: the client did not request an ack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the event was emitted without an ack")]
-pub struct NoAck;
+pub struct NoAckRequested;
 
-impl IntoEventResponse for NoAck {
+impl IntoEventResponse for NoAckRequested {
     fn into_event_response(self) -> EventResponse {
         EventError::new(self.to_string()).into()
     }

@@ -1,6 +1,10 @@
 use std::fmt;
 
-use axum::{extract::FromRequestParts, response::IntoResponse};
+use axum::{
+    body::to_bytes,
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
 use http::{Request, StatusCode};
 
 use crate::{
@@ -45,30 +49,50 @@ where
         parts.uri = opened.uri().clone();
         parts.headers = opened.to_headers();
         parts.extensions = socket.inner().all_extensions();
-        match E::from_request_parts(&mut parts, state).await {
-            Ok(extracted) => Ok(Self(extracted)),
-            Err(rejection) => Err(HandshakeRejection { status: rejection.into_response().status() }),
-        }
+        let response = match E::from_request_parts(&mut parts, state).await {
+            Ok(extracted) => return Ok(Self(extracted)),
+            Err(rejection) => rejection.into_response(),
+        };
+        Err(HandshakeRejection::read(response).await)
     }
 }
 
 /// The rejection of [`FromHandshake`]: the axum extractor rejected the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandshakeRejection {
     status: StatusCode,
+    body_text: String,
 }
 
 impl HandshakeRejection {
+    async fn read(response: Response) -> Self {
+        /// A longer body is not kept.
+        const MAX_BYTES: usize = 16 * 1024;
+        let status = response.status();
+        let body = to_bytes(response.into_body(), MAX_BYTES).await.unwrap_or_default();
+        Self { status, body_text: String::from_utf8_lossy(&body).into_owned() }
+    }
+
     /// Returns the status of the extractor's rejection.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }
+
+    /// The text with which the extractor would have answered a request.
+    #[must_use]
+    pub fn body_text(&self) -> &str {
+        &self.body_text
+    }
 }
 
 impl fmt::Display for HandshakeRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the handshake was rejected: {}", self.status)
+        write!(f, "the handshake was rejected: {}", self.status)?;
+        if !self.body_text.is_empty() {
+            write!(f, ": {}", self.body_text)?;
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,9 @@
 //! |---|---|---|
 //! | [`SocketRef`] | the socket | never |
 //! | [`SocketIo`](crate::SocketIo) | the server | never |
+//! | [`NamespaceRef`](crate::NamespaceRef) | the namespace | never |
+//! | [`Transport`](crate::Transport) | the transport that carries the connection now | never |
+//! | [`ProtocolVersion`](crate::ProtocolVersion) | the revision of Engine.IO that the client speaks | never |
 //! | [`Data<T>`](Data) | the arguments: several as a tuple, otherwise the first; [`Rest`] takes the remaining ones | if they do not match `T` |
 //! | [`State<T>`](State) | the state of the namespace, by `FromRef` | never |
 //! | [`Extension<T>`](Extension) | a value that a layer set on the CONNECT request, or a handler on the socket | if it is missing |
@@ -19,8 +22,9 @@
 //! A rejection is logged, counted, passed to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection), and, if
 //! the client requested an ack, sent as an [`EventError`](crate::EventError).
 //!
-//! [`on_connect`](crate::Namespace::on_connect) is an axum handler: its arguments are axum's extractors, [`SocketRef`] and
-//! [`SocketIo`](crate::SocketIo).
+//! [`on_connect`](crate::Namespace::on_connect) is an axum handler: its arguments are axum's extractors, [`SocketRef`],
+//! [`SocketIo`](crate::SocketIo), [`NamespaceRef`](crate::NamespaceRef), [`Transport`](crate::Transport) and
+//! [`ProtocolVersion`](crate::ProtocolVersion).
 
 mod ack_sender;
 mod data;
@@ -29,15 +33,15 @@ mod from_handshake;
 mod simple;
 
 pub use self::{
-    ack_sender::{AckSender, NoAck},
+    ack_sender::{AckSender, NoAckRequested},
     data::{Data, DataRejection},
     from_event::FromEvent,
     from_handshake::{FromHandshake, HandshakeRejection},
-    simple::{EventName, MissingExtension, NotADisconnect},
+    simple::{EventName, MissingExtension, NotDisconnecting},
 };
 pub use crate::{
-    event::Rejected,
+    event::EventRejection,
     packet::Rest,
-    socket::{NotAConnect, SocketRef},
+    socket::{MissingSocket, SocketRef},
 };
 pub use axum::{Extension, extract::State};

@@ -6,8 +6,9 @@ use axum::{
 };
 
 use crate::{
+    engine::{ProtocolVersion, Transport},
     event::{EventError, EventRequest, EventResponse, IntoEventResponse},
-    io::SocketIo,
+    io::{NamespaceRef, SocketIo},
     server::DisconnectReason,
     socket::SocketRef,
 };
@@ -19,6 +20,31 @@ impl<S: Sync> FromEvent<S> for SocketRef {
 
     async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
         Ok(request.socket().clone())
+    }
+}
+
+impl<S: Sync> FromEvent<S> for NamespaceRef {
+    type Rejection = Infallible;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
+        Ok(request.socket().namespace())
+    }
+}
+
+/// The transport that carries the connection now.
+impl<S: Sync> FromEvent<S> for Transport {
+    type Rejection = Infallible;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
+        Ok(request.socket().transport())
+    }
+}
+
+impl<S: Sync> FromEvent<S> for ProtocolVersion {
+    type Rejection = Infallible;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
+        Ok(request.socket().protocol())
     }
 }
 
@@ -87,19 +113,19 @@ impl IntoEventResponse for MissingExtension {
 }
 
 impl<S: Sync> FromEvent<S> for DisconnectReason {
-    type Rejection = NotADisconnect;
+    type Rejection = NotDisconnecting;
 
-    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NotADisconnect> {
-        request.disconnect_reason().ok_or(NotADisconnect)
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NotDisconnecting> {
+        request.disconnect_reason().ok_or(NotDisconnecting)
     }
 }
 
 /// The rejection of [`DisconnectReason`](crate::DisconnectReason): the event is not a disconnection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`DisconnectReason` is only available in `on_disconnecting` and `on_disconnect`")]
-pub struct NotADisconnect;
+pub struct NotDisconnecting;
 
-impl IntoEventResponse for NotADisconnect {
+impl IntoEventResponse for NotDisconnecting {
     fn into_event_response(self) -> EventResponse {
         EventError::internal_message().into()
     }

@@ -1,7 +1,7 @@
 //! Listeners of a single socket.
 
 use crate::{
-    event::{ListenerId, OutgoingEvent, listeners_of, listeners_or_new},
+    event::{ListenerId, OutgoingEvent, Trigger, listeners_of, listeners_or_new},
     packet::is_reserved,
     socket::SocketRef,
 };
@@ -34,7 +34,7 @@ impl SocketRef {
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        self.listen(event, handler, false)
+        self.listen(Trigger::Event(event), handler)
     }
 
     /// Like [`on`](Self::on), but only for the next event of this name.
@@ -48,17 +48,19 @@ impl SocketRef {
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        self.listen(event, handler, true)
+        self.listen(Trigger::Once(event), handler)
     }
 
     #[track_caller]
-    fn listen<H, T>(&self, event: &str, handler: H, once: bool) -> ListenerId
+    fn listen<H, T>(&self, trigger: Trigger<'_>, handler: H) -> ListenerId
     where
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        assert!(!is_reserved(event.as_bytes()), "`{event}` is reserved by the protocol: no client can emit it");
-        listeners_or_new(self.inner()).add(self.inner(), Some(event), handler.into_route(()), once)
+        if let Trigger::Event(event) | Trigger::Once(event) = trigger {
+            assert!(!is_reserved(event.as_bytes()), "`{event}` is reserved by the protocol: no client can emit it");
+        }
+        listeners_or_new(self.inner()).add(self.inner(), trigger, handler.into_route(()))
     }
 
     /// Adds a listener for all events of this socket. It runs before the other handlers and does not send the ack.
@@ -67,7 +69,31 @@ impl SocketRef {
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        listeners_or_new(self.inner()).add(self.inner(), None, handler.into_route(()), false)
+        self.listen(Trigger::Any, handler)
+    }
+
+    /// Handles the end of this socket, after [`Namespace::on_disconnect`](crate::Namespace::on_disconnect); several may listen.
+    ///
+    /// The handler is called once. The reason is the extractor [`DisconnectReason`](crate::DisconnectReason). The handler is dropped
+    /// without a call if `on_connect` refuses the socket, or if the socket has already been disconnected.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use tower_socketio::{DisconnectReason, SocketRef};
+    ///
+    /// async fn joined(socket: SocketRef) {
+    ///     let since = Instant::now();
+    ///     socket.on_disconnect(async move |reason: DisconnectReason| {
+    ///         println!("{reason} after {:?}", since.elapsed());
+    ///     });
+    /// }
+    /// ```
+    pub fn on_disconnect<H, T>(&self, handler: H) -> ListenerId
+    where
+        H: EventHandler<T, ()>,
+        T: 'static,
+    {
+        self.listen(Trigger::Disconnect, handler)
     }
 
     /// Sets an observer of all events that are emitted to this socket, including broadcasts and events with acks.

@@ -1,24 +1,27 @@
 use std::{fmt, sync::Arc};
 
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use serde::Serialize;
 
 use crate::{
     room::Room,
     server::{EmitError, NamespaceState},
-    socket::{BroadcastOperator, SocketRef},
+    socket::{BroadcastOperator, MissingSocket, SocketRef},
 };
 
-/// A handle to a namespace of a running server. Returned by [`SocketIo::of`](super::SocketIo::of).
+/// A handle to a namespace of a running server.
+///
+/// Returned by [`SocketIo::of`](super::SocketIo::of), [`SocketIo::namespace`](super::SocketIo::namespace) and
+/// [`SocketRef::namespace`]. It is also an extractor of event handlers and of [`on_connect`](crate::Namespace::on_connect):
 ///
 /// ```
-/// use tower_socketio::SocketIo;
+/// use tower_socketio::{Ack, Namespace, NamespaceRef};
 ///
-/// async fn announce(io: SocketIo) {
-///     if let Some(chat) = io.of("/chat") {
-///         chat.to("lobby").emit("announcement", "tea is ready").ok();
-///     }
+/// async fn online(namespace: NamespaceRef) -> Ack<usize> {
+///     Ack(namespace.socket_count())
 /// }
-/// # let _ = announce;
+/// # let _ = Namespace::<()>::new().on("online", online);
 /// ```
 #[derive(Clone)]
 pub struct NamespaceRef {
@@ -77,6 +80,14 @@ impl NamespaceRef {
         self.state.with_registry(|registry| registry.rooms().map(|(room, members)| (room.clone(), members)).collect())
     }
 
+    /// How many rooms sockets of this node have joined, without those of the sockets' own ids.
+    ///
+    /// For the number of sockets in a room, use `namespace.to(room).socket_count()`.
+    #[must_use]
+    pub fn room_count(&self) -> usize {
+        self.state.with_registry(|registry| registry.rooms().len())
+    }
+
     pub(super) fn everyone(&self) -> BroadcastOperator {
         BroadcastOperator::everyone(self.state.clone())
     }
@@ -85,6 +96,32 @@ impl NamespaceRef {
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<SocketRef> {
         self.state.with_registry(|registry| registry.get(id).cloned()).map(Into::into)
+    }
+}
+
+impl SocketRef {
+    /// The namespace.
+    ///
+    /// ```
+    /// use tower_socketio::{EmitError, SocketRef};
+    ///
+    /// /// Emits to every socket of the namespace, this one included.
+    /// fn announce(socket: &SocketRef) -> Result<(), EmitError> {
+    ///     socket.namespace().emit("joined", socket.id())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn namespace(&self) -> NamespaceRef {
+        NamespaceRef::new(self.inner().namespace.clone())
+    }
+}
+
+/// In `on_connect` and the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for NamespaceRef {
+    type Rejection = MissingSocket;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        SocketRef::from_request_parts(parts, state).await.map(|socket| socket.namespace())
     }
 }
 

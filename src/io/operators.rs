@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
+    cluster::ClusterError,
     room::IntoRooms,
     server::EmitError,
     socket::{AckStream, BroadcastOperator, RemoteSocket, SocketRef},
@@ -93,6 +94,12 @@ macro_rules! operators {
                 $namespace.everyone().disconnect_sockets(close);
             }
 
+            #[doc = concat!("How many of this node's sockets are in ", $what, ".")]
+            #[must_use]
+            pub fn socket_count(&$self) -> usize {
+                $namespace.everyone().socket_count()
+            }
+
             #[doc = concat!("Returns the sockets of ", $what, " on this node.")]
             #[must_use]
             pub fn sockets(&$self) -> Vec<SocketRef> {
@@ -101,10 +108,14 @@ macro_rules! operators {
 
             #[doc = concat!("Returns a snapshot of the sockets of ", $what, ".")]
             ///
+            /// # Errors
+            ///
+            /// If other nodes of a cluster cannot be asked. Today only this node is, which cannot fail.
+            ///
             /// # Cancel safety
             ///
             /// Dropping the future has no effect.
-            pub async fn fetch_sockets(&$self) -> Vec<RemoteSocket> {
+            pub async fn fetch_sockets(&$self) -> Result<Vec<RemoteSocket>, ClusterError> {
                 $namespace.everyone().fetch_sockets().await
             }
         }

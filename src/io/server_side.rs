@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    cluster::{ClusterCommand, ClusterMessage, ServerSideArgs},
+    cluster::{ClusterCommand, ClusterMessage, EventBody},
     packet::encode_args,
     server::{EmitError, Server, ServerSideHandler},
     util::{FOREVER, log},
@@ -45,7 +45,7 @@ where
 #[derive(Debug)]
 pub struct ServerSideEvent {
     io: SocketIo,
-    args: ServerSideArgs,
+    args: EventBody,
 }
 
 impl ServerSideEvent {
@@ -84,13 +84,14 @@ pub struct ServerSideAcks<R> {
     server: Arc<Server>,
     id: u64,
     expected: usize,
-    answers: mpsc::UnboundedReceiver<ServerSideArgs>,
+    answers: mpsc::UnboundedReceiver<EventBody>,
     until: Instant,
     marker: PhantomData<fn() -> R>,
 }
 
 /// The acks of other servers. Returned by [`ServerSideAcks::responses`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ServerSideResponses<R> {
     /// The acks, in the order of arrival.
     pub answers: Vec<R>,
@@ -132,8 +133,7 @@ impl<R> fmt::Debug for ServerSideAcks<R> {
 /// Publishes a command that is for servers, not for sockets.
 fn publish(server: &Server, command: ClusterCommand) {
     if let Some(adapter) = &server.settings.adapter {
-        let message = ClusterMessage { namespace: "/".into(), rooms: Vec::new(), except: Vec::new(), command };
-        server.catch_panic(|| adapter.publish(message));
+        server.catch_panic(|| adapter.publish(ClusterMessage::new("/", command)));
     }
 }
 
@@ -155,7 +155,7 @@ pub(super) fn deliver(server: &Arc<Server>, command: &ClusterCommand) {
     }
 }
 
-async fn handle(server: &Arc<Server>, event: &str, args: ServerSideArgs, reply: Option<(Arc<str>, u64)>) {
+async fn handle(server: &Arc<Server>, event: &str, args: EventBody, reply: Option<(Arc<str>, u64)>) {
     let Some(handler) = server.server_side.get(event) else { return };
     let answer = AssertUnwindSafe(async { handler(server, args).await }).catch_unwind().await;
     match (answer, reply) {

@@ -11,10 +11,11 @@ use axum::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::{StatusCode, request::Parts};
+use serde::Serialize;
 
 use crate::{
     cluster::ClusterAdapter,
-    engine::{Origins, Packet, TransportError},
+    engine::{AcceptError, Origins, Packet, TransportError},
     server::{Server, absolute},
     socket::SocketRef,
 };
@@ -61,6 +62,30 @@ impl SocketIo {
     #[must_use]
     pub fn of(&self, name: &str) -> Option<NamespaceRef> {
         self.server.namespaces.get(&absolute(name)).map(NamespaceRef::new)
+    }
+
+    /// A namespace, by its name. A missing leading slash is added.
+    ///
+    /// As [`of`](Self::of), for namespaces that are known to exist:
+    ///
+    /// ```
+    /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
+    ///
+    /// let io = SocketIoLayer::new(SocketIoConfig::new().namespace("/admin", Namespace::new())).io();
+    /// io.namespace("/admin").emit("hello", &())?;
+    /// # Ok::<(), tower_socketio::EmitError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such namespace.
+    #[must_use]
+    #[track_caller]
+    pub fn namespace(&self, name: &str) -> NamespaceRef {
+        match self.of(name) {
+            Some(namespace) => namespace,
+            None => panic!("there is no namespace `{name}`: declare it with `SocketIoConfig::namespace`, or use `of`"),
+        }
     }
 
     /// Returns the existing namespaces of a pattern, as given to [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace),
@@ -151,27 +176,30 @@ impl SocketIo {
     ///
     /// ```
     /// use futures_util::{Sink, Stream};
-    /// use tower_socketio::{Packet, SocketIo, TransportError};
+    /// use tower_socketio::{Packet, SocketIo, TransportError, engine::AcceptError};
     ///
-    /// async fn carry<T>(io: SocketIo, transport: T)
+    /// async fn carry<T>(io: SocketIo, transport: T) -> Result<(), AcceptError>
     /// where
     ///     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     /// {
     ///     let (request, ()) = http::Request::new(()).into_parts();
-    ///     io.accept(request, transport).await;
+    ///     io.accept(request, transport).await
     /// }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the connection is not opened: the server is [draining](Self::drain), for instance.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the connection is closed.
-    pub async fn accept<T>(&self, request: Parts, transport: T)
+    pub async fn accept<T>(&self, request: Parts, transport: T) -> Result<(), AcceptError>
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
-        if let Some(connection) = self.server.engine.accept(request, transport) {
-            connection.await;
-        }
+        self.server.engine.accept(request, transport)?.await;
+        Ok(())
     }
 
     /// Returns the [path](crate::SocketIoConfig::path) of Socket.IO, with a trailing slash.
@@ -221,7 +249,21 @@ impl SocketIo {
 /// let stats = io.stats();
 /// assert_eq!((stats.connections, stats.sockets, stats.panics), (0, 0, 0));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// They can be serialized, for a route that shows them:
+///
+/// ```
+/// use axum::{Json, Router, routing::get};
+/// use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer, Stats};
+///
+/// async fn stats(io: SocketIo) -> Json<Stats> {
+///     Json(io.stats())
+/// }
+/// let app: Router = Router::new().route("/stats", get(stats)).layer(SocketIoLayer::new(SocketIoConfig::new()));
+/// # let stats = SocketIoLayer::new(SocketIoConfig::new()).io().stats();
+/// # assert_eq!(serde_json::to_value(stats).unwrap()["connections"], 0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// The current number of connections.
@@ -252,16 +294,16 @@ impl fmt::Debug for SocketIo {
 
 /// In axum handlers under the layer, in `on_connect`, and in its layers.
 impl<S: Send + Sync> FromRequestParts<S> for SocketIo {
-    type Rejection = NotBeneathALayer;
+    type Rejection = MissingSocketIo;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotBeneathALayer> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingSocketIo> {
         if let Some(io) = parts.extensions.get::<Self>() {
             return Ok(io.clone());
         }
         if let Some(socket) = parts.extensions.get::<SocketRef>() {
             return Ok(socket.io());
         }
-        CURRENT.try_with(Self::clone).map_err(|_| NotBeneathALayer)
+        CURRENT.try_with(Self::clone).map_err(|_| MissingSocketIo)
     }
 }
 
@@ -271,9 +313,9 @@ impl<S: Send + Sync> FromRequestParts<S> for SocketIo {
     "no `SocketIo` here: the route is not under a `SocketIoLayer`, or a layer in between handles requests in another task; \
      put the handle into an `Extension` or the state instead"
 )]
-pub struct NotBeneathALayer;
+pub struct MissingSocketIo;
 
-impl IntoResponse for NotBeneathALayer {
+impl IntoResponse for MissingSocketIo {
     fn into_response(self) -> Response {
         (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
     }

@@ -52,6 +52,7 @@ pub struct Namespace<S = ()> {
     layers: Vec<Box<dyn FnOnce(ConnectRoute) -> ConnectRoute + Send>>,
     events: HashMap<String, MakeEvent<S>>,
     any: Option<MakeEvent<S>>,
+    fallback: Option<MakeEvent<S>>,
     disconnecting: Option<MakeEvent<S>>,
     disconnect: Option<MakeEvent<S>>,
     event_layers: Vec<EventLayer>,
@@ -80,6 +81,7 @@ where
             layers: Vec::new(),
             events: HashMap::new(),
             any: None,
+            fallback: None,
             disconnecting: None,
             disconnect: None,
             event_layers: Vec::new(),
@@ -155,7 +157,8 @@ where
 
     /// Sets a handler for all events. It runs before the handler of the event.
     ///
-    /// It can send the ack only for events that have neither a handler of their own nor a listener of the socket.
+    /// It can send the ack only for events that have neither a handler of their own, nor a listener of the socket, nor a
+    /// [`fallback`](Self::fallback).
     ///
     /// # Panics
     ///
@@ -167,6 +170,33 @@ where
         T: 'static,
     {
         set_once(&mut self.any, make_event(handler), "on_any");
+        self
+    }
+
+    /// Handles the events that have neither a handler nor a listener of the socket.
+    ///
+    /// It can answer them. Without a fallback they are ignored, as in Node.
+    ///
+    /// ```
+    /// use tower_socketio::{EventError, Namespace, extract::EventName};
+    ///
+    /// async fn unknown(EventName(event): EventName) -> Result<(), EventError> {
+    ///     Err(EventError::new(format!("unknown event: {event}")))
+    /// }
+    /// let namespace = Namespace::<()>::new().on("known", async || {}).fallback(unknown);
+    /// # let _ = namespace;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the namespace already has a fallback.
+    #[track_caller]
+    pub fn fallback<H, T>(mut self, handler: H) -> Self
+    where
+        H: EventHandler<T, S>,
+        T: 'static,
+    {
+        set_once(&mut self.fallback, make_event(handler), "fallback");
         self
     }
 
@@ -247,6 +277,7 @@ where
         };
         Namespace {
             any: self.any.map(event),
+            fallback: self.fallback.map(event),
             disconnecting: self.disconnecting.map(event),
             disconnect: self.disconnect.map(event),
             events: self.events.into_iter().map(|(name, make)| (name, event(make))).collect(),
@@ -268,8 +299,9 @@ impl Namespace {
         let router = EventRouter {
             events: self.events.into_iter().map(|(name, make)| (name.into(), event(make))).collect(),
             any: self.any.map(event),
+            fallback: self.fallback.map(event),
         };
-        let on_connect = self.connect.map_or_else(ConnectRoute::everyone, |make| make(()));
+        let on_connect = self.connect.map_or_else(ConnectRoute::accept_all, |make| make(()));
         let connect = self.layers.into_iter().fold(on_connect.clone(), |route, layer| layer(route));
         let of_pattern = |route| if is_pattern(name) { with_path(route, name) } else { route };
         let handlers = Handlers {

@@ -17,7 +17,7 @@ use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
 use crate::{
-    socket::{NotAConnect, SocketRef},
+    socket::{MissingSocket, SocketRef},
     util::{FromError, InfallibleService},
 };
 
@@ -45,7 +45,7 @@ pub struct ConnectRoute(Repr);
 #[derive(Clone)]
 enum Repr {
     /// There are neither layers nor `on_connect`.
-    Everyone,
+    AcceptAll,
     Service(BoxCloneSyncService<Request<Body>, Response, Infallible>),
 }
 
@@ -67,17 +67,17 @@ impl ConnectRoute {
         S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        Self::new(Reached(handler))
+        Self::new(EnterOnCall(handler))
     }
 
     /// Creates the innermost service of a namespace without `on_connect`.
-    pub(super) fn everyone() -> Self {
-        Self(Repr::Everyone)
+    pub(super) fn accept_all() -> Self {
+        Self(Repr::AcceptAll)
     }
 
     /// Returns `true` if there are neither layers nor `on_connect`.
-    pub(super) fn is_everyone(&self) -> bool {
-        matches!(self.0, Repr::Everyone)
+    pub(super) fn accepts_all(&self) -> bool {
+        matches!(self.0, Repr::AcceptAll)
     }
 }
 
@@ -99,7 +99,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         match &mut self.0 {
-            Repr::Everyone => Poll::Ready(Ok(())),
+            Repr::AcceptAll => Poll::Ready(Ok(())),
             Repr::Service(service) => service.poll_ready(cx),
         }
     }
@@ -107,7 +107,7 @@ where
     fn call(&mut self, request: Request<B>) -> ConnectFuture {
         let request = request.map(Body::new);
         ConnectFuture(match &mut self.0 {
-            Repr::Everyone => Box::pin(Reached(tower::service_fn(ok)).call(request)),
+            Repr::AcceptAll => Box::pin(EnterOnCall(tower::service_fn(ok)).call(request)),
             Repr::Service(service) => service.call(request),
         })
     }
@@ -142,9 +142,9 @@ impl fmt::Debug for ConnectFuture {
 
 /// Holds the socket before `on_connect` is called, and stores the request's extensions on it.
 #[derive(Clone)]
-struct Reached<S>(S);
+struct EnterOnCall<S>(S);
 
-impl<S> Service<Request<Body>> for Reached<S>
+impl<S> Service<Request<Body>> for EnterOnCall<S>
 where
     S: Service<Request<Body>, Response = Response, Error = Infallible>,
 {
@@ -160,7 +160,7 @@ where
         use futures_util::future::Either;
         let Some(socket) = request.extensions().get::<SocketRef>() else {
             // A layer has replaced the request.
-            return Either::Right(std::future::ready(Ok(NotAConnect.into_response())));
+            return Either::Right(std::future::ready(Ok(MissingSocket.into_response())));
         };
         let mut extensions = request.extensions().clone();
         // Removed, because the socket must not hold a reference to itself.

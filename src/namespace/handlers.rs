@@ -8,7 +8,7 @@ use tower::ServiceExt;
 
 use crate::{
     engine::Direct,
-    event::{EventRoute, Events, listeners_of, run_detached},
+    event::{EventRoute, Events, Listeners, listeners_of, run_detached},
     packet::Encoded,
     server::{Application, ConnectError, DisconnectReason, Event, Refusal, Socket},
     util::{BoxFuture, log},
@@ -32,12 +32,12 @@ pub(super) struct Handlers {
 
 impl Application for Handlers {
     fn connect(&self, socket: &Arc<Socket>, auth: Bytes) -> Option<BoxFuture<Result<(), Refusal>>> {
-        if self.connect.is_everyone() {
+        if self.connect.accepts_all() {
             hold_without_layers(socket);
             return None;
         }
         let recovery = &socket.namespace.settings.recovery;
-        let skip_layers = socket.recovered() && recovery.as_ref().is_some_and(|recovery| recovery.skip_layers);
+        let skip_layers = socket.is_recovered() && recovery.as_ref().is_some_and(|recovery| recovery.skip_layers);
         let route = if skip_layers { &self.on_connect } else { &self.connect };
         Some(Box::pin(ask(route.clone(), socket.clone(), auth, skip_layers)))
     }
@@ -64,13 +64,30 @@ impl Application for Handlers {
 
     /// Runs `on_disconnect`, the last handler that can read the auth payload.
     fn disconnected(&self, socket: &Arc<Socket>, reason: DisconnectReason) {
-        run_detached(socket, self.disconnect.as_ref(), "disconnect", reason, Socket::forget_auth);
+        let listeners = listeners_of(socket).map(Listeners::take_disconnect).unwrap_or_default();
+        if listeners.is_empty() {
+            return run_detached(socket, self.disconnect.as_ref(), "disconnect", reason, |socket| socket.forget_auth());
+        }
+        let last = Arc::new(ForgetAuth(socket.clone()));
+        for handler in self.disconnect.iter().chain(listeners.iter().map(|listener| &**listener)) {
+            let last = last.clone();
+            run_detached(socket, Some(handler), "disconnect", reason, move |_| drop(last));
+        }
     }
 
     fn forget(&self, socket: &Socket) {
         if let Some(listeners) = listeners_of(socket) {
             listeners.clear();
         }
+    }
+}
+
+/// Forgets the auth payload when the last handler that may ask for it has ended.
+struct ForgetAuth(Arc<Socket>);
+
+impl Drop for ForgetAuth {
+    fn drop(&mut self) {
+        self.0.forget_auth();
     }
 }
 

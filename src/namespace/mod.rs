@@ -6,8 +6,10 @@ mod connect_route;
 mod handlers;
 mod pattern;
 mod refusal;
+mod running;
 
 pub use self::{
     builder::Namespace,
     connect_route::{ConnectFuture, ConnectRoute},
+    running::AddNamespaceError,
 };

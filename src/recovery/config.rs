@@ -12,7 +12,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct Recovery {
+pub struct RecoveryConfig {
     pub(super) max_disconnection: Duration,
     pub(super) max_packets: usize,
     pub(super) max_bytes: usize,
@@ -20,13 +20,13 @@ pub struct Recovery {
     pub(crate) skip_layers: bool,
 }
 
-impl Default for Recovery {
+impl Default for RecoveryConfig {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Recovery {
+impl RecoveryConfig {
     /// Creates a configuration with the defaults: two minutes, and for each namespace 10,000 events, 16 MiB of events, and 10,000
     /// sessions.
     pub fn new() -> Self {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    config::Recovery,
+    config::RecoveryConfig,
     log::Log,
     memberships::Memberships,
     offset::{Brought, Offsets, Stamp},
@@ -37,7 +37,7 @@ use super::{
 /// a lock.
 #[derive(Debug)]
 pub(crate) struct History {
-    config: Recovery,
+    config: RecoveryConfig,
     offsets: Offsets,
     log: Log,
     live: HashMap<SessionKey, Live, RandomState>,
@@ -50,7 +50,7 @@ pub(crate) type Garbage = Vec<Arc<Saved>>;
 
 impl History {
     /// Creates a history whose offsets begin with `tag`, which must differ from the tags of other servers.
-    pub(crate) fn new(config: Recovery, tag: String) -> Self {
+    pub(crate) fn new(config: RecoveryConfig, tag: String) -> Self {
         Self {
             config,
             offsets: Offsets::new(tag),

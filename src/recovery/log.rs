@@ -3,7 +3,7 @@ use std::{collections::VecDeque, time::Instant};
 use crate::packet::Encoded;
 
 use super::{
-    config::Recovery,
+    config::RecoveryConfig,
     scope::{Scope, SessionKey},
 };
 
@@ -41,7 +41,7 @@ impl Log {
     }
 
     /// Appends an event with the next offset. `packet` must contain that offset.
-    pub(super) fn push(&mut self, config: &Recovery, at: Instant, scope: Scope, packet: Encoded) {
+    pub(super) fn push(&mut self, config: &RecoveryConfig, at: Instant, scope: Scope, packet: Encoded) {
         self.last += 1;
         let cost = packet.kept_cost() + scope.cost();
         self.bytes += cost;
@@ -65,7 +65,7 @@ impl Log {
         }
     }
 
-    pub(super) fn forget_old(&mut self, config: &Recovery, now: Instant) {
+    pub(super) fn forget_old(&mut self, config: &RecoveryConfig, now: Instant) {
         while let Some(first) = self.entries.front()
             && (self.entries.len() > config.max_packets
                 || self.bytes > config.max_bytes

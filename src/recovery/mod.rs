@@ -16,7 +16,7 @@ mod scope;
 mod session;
 mod socket_session;
 
-pub use self::config::Recovery;
+pub use self::config::RecoveryConfig;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::history::model::run as check_history;
 pub(crate) use self::{

@@ -27,6 +27,9 @@ use super::{
     state::{Client, Socket},
 };
 
+/// The message for clients that ask for a namespace that does not exist, as in Node.
+const UNKNOWN_NAMESPACE: &str = "Invalid namespace";
+
 /// Handles a CONNECT. Socket.IO protocol 5, section "Connection to a namespace".
 ///
 /// The services of the namespace are polled here once. If they are pending, they continue in a task that ends with the
@@ -53,12 +56,12 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
         Err(JoinError::Closed) => return Ok(()),
     }
     let lookup = server.namespaces.acquire(name, || client.may_join_dynamic());
-    if let Lookup::Asking(place) = lookup {
+    if let Lookup::NeedsAsync(place) = lookup {
         client.reserve(name, auth.len());
         let request = NamespaceRequest::new(&client.connection, name, &auth);
         let asking = client.clone();
         let task = async move {
-            let mut lookup = Some(asking.server.namespaces.ask(place, &request).await);
+            let mut lookup = Some(asking.server.namespaces.find_async(place, &request).await);
             poll_fn(|cx| {
                 if let Some(lookup) = lookup.take() {
                     join(&asking, request.name(), lookup, auth.clone(), cx);
@@ -68,7 +71,7 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
             .await;
         };
         if let Some(task) = client.poll_or_spawn(cx, Box::pin(task)) {
-            client.own_reservation(name, task);
+            client.attach_lookup(name, task);
         }
     } else {
         join(client, name, lookup, auth, cx);
@@ -90,7 +93,7 @@ fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut 
         Some(Some(decision)) => {
             let admission = Admission { decision, socket: socket.clone(), watch: watch.clone() };
             if let Some(task) = client.poll_or_spawn(cx, watch.instrument(admission)) {
-                client.own_admission(&socket, task);
+                client.attach_admission(&socket, task);
             }
         }
         Some(None) => watch.in_scope(|| settle(&socket, None, watch.clone())),
@@ -119,14 +122,14 @@ impl Future for Admission {
 fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Option<Arc<Socket>> {
     let namespace = match lookup {
         Lookup::Found(namespace) => namespace,
-        Lookup::Made(namespace) => {
+        Lookup::Created(namespace) => {
             if let Some(hook) = &client.server.hooks.on_namespace {
                 client.server.catch_panic(|| hook(&namespace));
             }
             namespace
         }
-        Lookup::Unknown | Lookup::Asking(_) => {
-            refuse(client, name, "Invalid namespace", "unknown_namespace");
+        Lookup::Unknown | Lookup::NeedsAsync(_) => {
+            refuse(client, name, UNKNOWN_NAMESPACE, "unknown_namespace");
             return None;
         }
         Lookup::TooMany => {
@@ -182,6 +185,7 @@ fn settle(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
         watch.refused("disconnected");
         ConnectError::new("disconnected by the server")
     };
+    let error = if socket.namespace.is_removed() { ConnectError::new(UNKNOWN_NAMESPACE) } else { error };
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
     client.reply(&encode_simple(b'4', name, &error.to_json(client.connection.wire_format.protocol)));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);

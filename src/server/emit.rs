@@ -47,7 +47,7 @@ impl Memory {
         if let Some(held) = socket.hold_early(packet, volatile) {
             // Stamped when the socket joins.
             drop(state);
-            return held.map(drop).inspect_err(|error| socket.deal_with(*error));
+            return held.map(drop).inspect_err(|error| socket.on_send_error(*error));
         }
         let heir = if socket.is_lost() { Some(state.heir(session)?) } else { None };
         let recipient = heir.as_ref().map_or(Some(socket), Option::as_ref);
@@ -58,7 +58,7 @@ impl Memory {
         drop(state);
         match sent {
             Ok(sent) => sent.waker.into_iter().for_each(Waker::wake),
-            Err(error) => recipient.into_iter().for_each(|socket| socket.deal_with(error)),
+            Err(error) => recipient.into_iter().for_each(|socket| socket.on_send_error(error)),
         }
         if let Some(heir) = heir.flatten() {
             heir.observe(packet);

@@ -36,8 +36,8 @@ impl Socket {
         if let Ok(before) = before {
             let accepted = before == CONNECTED;
             let tells_handlers = accepted || before == HELD && !self.declined.load(Ordering::Acquire);
-            self.untold.store(accepted && tell, Ordering::Release);
-            End { socket: self.clone(), accepted, tells_handlers, reason }.run_or_queue();
+            self.disconnect_due.store(accepted && tell, Ordering::Release);
+            Leaving { socket: self.clone(), accepted, tells_handlers, reason }.run_or_enqueue();
         }
     }
 
@@ -78,7 +78,7 @@ impl Socket {
 }
 
 /// A closed socket that has not left its namespace.
-struct End {
+struct Leaving {
     socket: Arc<Socket>,
     accepted: bool,
     /// Whether `on_connect` was reached and did not reject the client.
@@ -89,12 +89,12 @@ struct End {
 thread_local! {
     /// The sockets closed by handlers of a disconnection. They are handled one after another, because recursion could overflow
     /// the stack.
-    static ENDS: RefCell<Option<VecDeque<End>>> = const { RefCell::new(None) };
+    static LEAVING: RefCell<Option<VecDeque<Leaving>>> = const { RefCell::new(None) };
 }
 
-impl End {
-    fn run_or_queue(self) {
-        let first = ENDS.with_borrow_mut(|ends| match ends {
+impl Leaving {
+    fn run_or_enqueue(self) {
+        let first = LEAVING.with_borrow_mut(|ends| match ends {
             Some(ends) => {
                 ends.push_back(self);
                 None
@@ -108,7 +108,7 @@ impl End {
         while let Some(Self { socket, accepted, tells_handlers, reason }) = next {
             // Panics of handlers are caught elsewhere. A panic in another drop of a user value must not stop the loop.
             socket.client.server.catch_panic(|| socket.leave_everything(accepted, tells_handlers, reason));
-            next = ENDS.with_borrow_mut(|ends| {
+            next = LEAVING.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);
                 if end.is_none() {
                     *ends = None;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::{
     engine::{CloseCause, generate_id},
     packet::Encoded,
-    recovery::{History, Recovery, RecoverySession, Restored},
+    recovery::{History, RecoveryConfig, RecoverySession, Restored},
     room::Room,
     util::{now, shrink},
 };
@@ -34,7 +34,7 @@ struct Claim {
 }
 
 impl Memory {
-    pub(super) fn new(config: Recovery) -> Self {
+    pub(super) fn new(config: RecoveryConfig) -> Self {
         const TAG_LENGTH: usize = 8;
         let history = History::new(config, generate_id()[..TAG_LENGTH].to_owned());
         Self {
@@ -233,11 +233,11 @@ impl Drop for Memory {
 mod tests {
     use serde_json::json;
 
-    use crate::{Recovery, SocketIoConfig, SocketIoService, test::TestClient};
+    use crate::{RecoveryConfig, SocketIoConfig, SocketIoService, test::TestClient};
 
     #[tokio::test(start_paused = true)]
     async fn what_is_emitted_to_a_session_between_its_claim_and_its_socket_is_kept() {
-        let io = SocketIoService::new(SocketIoConfig::new().recovery(Recovery::new())).io();
+        let io = SocketIoService::new(SocketIoConfig::new().recovery(RecoveryConfig::new())).io();
         let client = TestClient::connect(&io).await.unwrap();
         let socket = client.socket().unwrap();
         client.lose_connection().await;

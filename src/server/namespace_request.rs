@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A request to join a namespace that may not exist yet. See
-/// [`SocketIoConfig::namespace_when`](crate::SocketIoConfig::namespace_when).
+/// [`SocketIoConfig::namespace_async_fn`](crate::SocketIoConfig::namespace_async_fn).
 ///
 /// ```
 /// use tower_socketio::{Namespace, NamespaceRequest, SocketIoConfig};

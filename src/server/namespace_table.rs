@@ -31,8 +31,8 @@ pub(crate) struct NamespaceTable<D> {
 
 /// Decides whether a name is served.
 pub(crate) enum Predicate {
-    AtOnce(Box<dyn Fn(&str) -> bool + Send + Sync>),
-    Later(Box<dyn Fn(NamespaceRequest) -> BoxFuture<bool> + Send + Sync>),
+    Sync(Box<dyn Fn(&str) -> bool + Send + Sync>),
+    Async(Box<dyn Fn(NamespaceRequest) -> BoxFuture<bool> + Send + Sync>),
 }
 
 impl<D> Default for NamespaceTable<D> {
@@ -95,21 +95,21 @@ impl<D> NamespaceTable<D> {
         }
         for (place, (predicate, definition)) in self.predicates.iter().enumerate() {
             match predicate {
-                Predicate::AtOnce(accepts) if contain(&|| accepts(name)) => return Found::Definition(definition),
-                Predicate::AtOnce(_) => {}
-                Predicate::Later(_) => return Found::Asking(place),
+                Predicate::Sync(accepts) if contain(&|| accepts(name)) => return Found::Definition(definition),
+                Predicate::Sync(_) => {}
+                Predicate::Async(_) => return Found::NeedsAsync(place),
             }
         }
         Found::Nothing
     }
 
     /// Like [`find`](Self::find), starting with the asynchronous predicate at `place`.
-    pub(super) async fn ask(&self, place: usize, request: &NamespaceRequest) -> Option<&Arc<D>> {
+    pub(super) async fn find_async(&self, place: usize, request: &NamespaceRequest) -> Option<&Arc<D>> {
         let engine = request.engine();
         for (predicate, definition) in &self.predicates[place..] {
             let accepted = match predicate {
-                Predicate::AtOnce(accepts) => engine.catch_panic(|| accepts(request.name())).unwrap_or(false),
-                Predicate::Later(accepts) => {
+                Predicate::Sync(accepts) => engine.catch_panic(|| accepts(request.name())).unwrap_or(false),
+                Predicate::Async(accepts) => {
                     let asked = AssertUnwindSafe(async { accepts(request.clone()).await });
                     asked.catch_unwind().await.unwrap_or_else(|_| {
                         engine.count_panic();
@@ -129,7 +129,7 @@ impl<D> NamespaceTable<D> {
 pub(super) enum Found<'a, D> {
     Definition(&'a Arc<D>),
     /// The predicate with this index is asynchronous.
-    Asking(usize),
+    NeedsAsync(usize),
     Nothing,
 }
 

@@ -1,8 +1,11 @@
 //! Finding, creating and dropping namespaces.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    collections::hash_map::Entry,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -10,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     cluster::{ClusterAdapter, ClusterMessage},
     observe::RoomCount,
-    room::Registry,
+    room::{Registry, Selection},
     util::Order,
 };
 
@@ -26,14 +29,14 @@ use super::{
 pub(super) enum Lookup {
     Found(Arc<NamespaceState>),
     /// It has just been created.
-    Made(Arc<NamespaceState>),
+    Created(Arc<NamespaceState>),
     Unknown,
     /// A pattern matches, but the limit of dynamic namespaces is reached and all of them have sockets.
     TooMany,
     /// A pattern matches, but the connection has reached its limit of dynamic namespaces.
     TooManyHere,
     /// The predicate with this index is asynchronous.
-    Asking(usize),
+    NeedsAsync(usize),
 }
 
 impl Namespaces {
@@ -49,6 +52,30 @@ impl Namespaces {
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<NamespaceState>> {
         self.existing.read().by_name.get(name).cloned()
+    }
+
+    /// Adds a namespace that exists until it is [removed](Self::remove_exact). Returns `None` if there is one of this name.
+    pub(crate) fn add(&self, name: &str, definition: Definition) -> Option<Arc<NamespaceState>> {
+        let name: Arc<str> = name.into();
+        let (settings, server) = (self.settings.clone(), self.server.clone());
+        let namespace = NamespaceState::new(name.clone(), Arc::new(definition), settings, server, false);
+        match self.existing.write().by_name.entry(name) {
+            Entry::Occupied(_) => {}
+            Entry::Vacant(entry) => return Some(entry.insert(namespace).clone()),
+        }
+        // Dropped here, because the definition is the user's.
+        None
+    }
+
+    /// Takes out a namespace that is not dynamic. The caller [closes](NamespaceState::close) it.
+    pub(crate) fn remove_exact(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        let mut existing = self.existing.write();
+        if existing.by_name.get(name)?.is_dynamic() {
+            return None;
+        }
+        let removed = existing.by_name.remove(name);
+        existing.shrink();
+        removed
     }
 
     /// Returns all existing namespaces.
@@ -78,15 +105,15 @@ impl Namespaces {
         // Predicates are user code: they run without the lock.
         match self.table.find(name, contain) {
             Found::Nothing => Lookup::Unknown,
-            Found::Definition(_) | Found::Asking(_) if !dynamic() => Lookup::TooManyHere,
+            Found::Definition(_) | Found::NeedsAsync(_) if !dynamic() => Lookup::TooManyHere,
             Found::Definition(definition) => self.acquire_dynamic(name, definition),
-            Found::Asking(place) => Lookup::Asking(place),
+            Found::NeedsAsync(place) => Lookup::NeedsAsync(place),
         }
     }
 
     /// Like [`acquire`](Self::acquire), starting with the asynchronous predicate at `place`.
-    pub(super) async fn ask(&self, place: usize, request: &NamespaceRequest) -> Lookup {
-        match self.table.ask(place, request).await {
+    pub(super) async fn find_async(&self, place: usize, request: &NamespaceRequest) -> Lookup {
+        match self.table.find_async(place, request).await {
             Some(definition) => self.acquire_dynamic(request.name(), definition),
             None => Lookup::Unknown,
         }
@@ -116,10 +143,10 @@ impl Namespaces {
                 );
                 existing.by_name.insert(name, namespace.clone());
                 existing.dynamic += 1;
-                Lookup::Made(namespace)
+                Lookup::Created(namespace)
             }
         };
-        if let Lookup::Found(namespace) | Lookup::Made(namespace) = &lookup {
+        if let Lookup::Found(namespace) | Lookup::Created(namespace) = &lookup {
             existing.enter(namespace);
         }
         drop(existing);
@@ -187,11 +214,15 @@ impl Existing {
         }
         let removed = self.by_name.remove(namespace.name())?;
         self.dynamic -= 1;
+        self.shrink();
+        Some(removed)
+    }
+
+    fn shrink(&mut self) {
         if self.by_name.capacity() > 64 && self.by_name.len() < self.by_name.capacity() / 4 {
             let wanted = self.by_name.len() * 2;
             self.by_name.shrink_to(wanted);
         }
-        Some(removed)
     }
 }
 
@@ -209,10 +240,25 @@ impl NamespaceState {
             registry: Mutex::default(),
             ack_ids: AtomicU64::new(0),
             users: dynamic.then(Users::default),
+            removed: AtomicBool::new(false),
             memory: settings.recovery.clone().map(Memory::new),
             settings,
             server,
         })
+    }
+
+    /// Disconnects all sockets. No socket enters any more.
+    pub(crate) fn close(&self) {
+        let sockets = self.with_registry(|registry| {
+            self.removed.store(true, Ordering::Release);
+            registry.select(&Selection::default(), None)
+        });
+        sockets.iter().for_each(Socket::kick);
+    }
+
+    /// Returns `true` if the namespace has been removed from the server.
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
     }
 
     /// Counts a panic of user code.

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::engine::CloseCause;
 
 /// The reason why a socket was disconnected.
@@ -24,6 +26,7 @@ pub enum DisconnectReason {
     /// The client or the network closed the connection.
     TransportClose,
     /// The transport failed, or the client violated its protocol, such as with a message that is too large.
+    #[non_exhaustive]
     TransportError {
         /// A description of the error.
         detail: &'static str,
@@ -31,16 +34,19 @@ pub enum DisconnectReason {
     /// The client did not answer a ping within [`ping_timeout`](crate::SocketIoConfig::ping_timeout).
     PingTimeout,
     /// The client sent something that is not an Engine.IO packet.
+    #[non_exhaustive]
     ParseError {
         /// A description of the error.
         detail: &'static str,
     },
     /// The client violated the Socket.IO protocol.
+    #[non_exhaustive]
     ForcedClose {
         /// A description of the violation.
         detail: &'static str,
     },
     /// Like [`ForcedClose`](Self::ForcedClose), if the client could not be informed immediately.
+    #[non_exhaustive]
     ForcedServerClose {
         /// A description of the violation.
         detail: &'static str,
@@ -110,8 +116,28 @@ impl From<CloseCause> for DisconnectReason {
     }
 }
 
+/// Serializes as its [name](Self::as_str).
+impl Serialize for DisconnectReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_displays_and_serializes_as_its_name() {
+        for reason in [DisconnectReason::SlowClient, DisconnectReason::ParseError { detail: "x" }] {
+            assert_eq!(reason.to_string(), reason.as_str());
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
     }
 }

@@ -12,14 +12,14 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::{cluster::ServerSideArgs, engine::generate_id};
+use crate::{cluster::EventBody, engine::generate_id};
 
 /// The pending requests of this server.
 pub(crate) struct Requests {
     /// The id of this server in the cluster.
     node: Arc<str>,
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, UnboundedSender<ServerSideArgs>>>,
+    waiting: Mutex<HashMap<u64, UnboundedSender<EventBody>>>,
 }
 
 impl Requests {
@@ -32,7 +32,7 @@ impl Requests {
     }
 
     /// Starts a request. It is pending until [`end`](Self::end) is called.
-    pub(crate) fn begin(&self) -> (u64, UnboundedReceiver<ServerSideArgs>) {
+    pub(crate) fn begin(&self) -> (u64, UnboundedReceiver<EventBody>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answers) = unbounded_channel();
         self.waiting.lock().insert(id, sender);
@@ -40,7 +40,7 @@ impl Requests {
     }
 
     /// Passes a response to its request. Late responses are ignored.
-    pub(crate) fn answer(&self, id: u64, args: ServerSideArgs) {
+    pub(crate) fn answer(&self, id: u64, args: EventBody) {
         if let Some(sender) = self.waiting.lock().get(&id) {
             let _ = sender.send(args);
         }

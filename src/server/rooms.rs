@@ -53,7 +53,7 @@ impl Socket {
             if let Some(buffer) = &mut *buffer {
                 buffer.rooms.retain(|joined| joined != room);
             }
-            if self.recovered() {
+            if self.is_recovered() {
                 buffer.get_or_insert_default().left.push(room.into());
             }
             return;
@@ -65,6 +65,31 @@ impl Socket {
                 && let Some((state, session)) = &mut memory
             {
                 state.exit(session, room);
+            }
+        });
+    }
+
+    /// Leaves all rooms but that of the socket's own id.
+    pub(crate) fn leave_all(&self) {
+        let mut buffer = self.buffer();
+        if self.phase() == ADMITTING {
+            if let Some(buffer) = &mut *buffer {
+                buffer.rooms.clear();
+            }
+            if let Some(restored) = self.session.as_ref().and_then(|session| session.restored()) {
+                buffer.get_or_insert_default().left.extend(restored.rooms().cloned());
+            }
+            return;
+        }
+        drop(buffer);
+        let mut memory = self.recovery().map(|(memory, session)| (memory.lock(), session));
+        self.change_rooms(|registry, id| {
+            for room in registry.rooms_of(id) {
+                if registry.leave(id, &room)
+                    && let Some((state, session)) = &mut memory
+                {
+                    state.exit(session, &room);
+                }
             }
         });
     }

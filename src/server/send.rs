@@ -38,7 +38,7 @@ impl Socket {
 
     /// Queues a packet for the client, or buffers it until the socket is accepted.
     pub(crate) fn deliver(self: &Arc<Self>, packet: Cow<'_, Encoded>, volatile: bool) -> Result<(), SendError> {
-        let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.deal_with(*error))?;
+        let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.on_send_error(*error))?;
         if let Some(waker) = sent.waker {
             waker.wake();
         }
@@ -46,7 +46,7 @@ impl Socket {
     }
 
     /// Like [`deliver`](Self::deliver), but wakes no driver and does not apply the slow-client policy. See
-    /// [`deal_with`](Self::deal_with).
+    /// [`on_send_error`](Self::on_send_error).
     pub(crate) fn try_deliver(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
         let kind = SentKind::of(&packet);
         let sent = match self.phase() {
@@ -59,7 +59,7 @@ impl Socket {
     }
 
     /// Applies the slow-client policy if a packet did not fit.
-    pub(crate) fn deal_with(self: &Arc<Self>, error: SendError) {
+    pub(crate) fn on_send_error(self: &Arc<Self>, error: SendError) {
         if error == SendError::Full {
             self.client.refuse_packet(self);
         }
@@ -99,7 +99,7 @@ impl Socket {
     }
 
     pub(crate) fn send_disconnect(&self) {
-        if self.is_connected() || self.untold.swap(false, Ordering::AcqRel) {
+        if self.is_connected() || self.disconnect_due.swap(false, Ordering::AcqRel) {
             self.client.reply(&encode_simple(b'1', self.namespace.name(), ""));
         }
     }

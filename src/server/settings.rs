@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{cluster::ClusterAdapter, packet::Limits, parser::Parser, recovery::Recovery};
+use crate::{cluster::ClusterAdapter, packet::Limits, parser::Parser, recovery::RecoveryConfig};
 
 /// What happens to a packet that does not fit into the send buffer of its client.
 ///
@@ -26,7 +26,7 @@ pub enum SlowClientPolicy {
 
 /// Limits and policies that the server reads while it handles packets.
 pub(crate) struct Settings {
-    pub(crate) recovery: Option<Recovery>,
+    pub(crate) recovery: Option<RecoveryConfig>,
     pub(crate) parser: Option<Arc<dyn Parser>>,
     pub(crate) ack_timeout: Duration,
     pub(crate) slow_client_policy: SlowClientPolicy,

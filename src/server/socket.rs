@@ -62,7 +62,7 @@ impl Socket {
             layer_data: LayerData::default(),
             auth: Mutex::new(Some(if auth == EMPTY_AUTH { Box::default() } else { auth.into() })),
             application_data: OnceLock::new(),
-            untold: AtomicBool::new(false),
+            disconnect_due: AtomicBool::new(false),
             declined: AtomicBool::new(false),
             phase: AtomicU8::new(ADMITTING),
             buffer: Mutex::default(),
@@ -117,7 +117,7 @@ impl Socket {
     }
 
     /// Returns `true` if the socket was recovered after its connection was lost.
-    pub(crate) fn recovered(&self) -> bool {
+    pub(crate) fn is_recovered(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.recovered)
     }
 
@@ -196,8 +196,8 @@ impl Socket {
     ///
     /// `extensions` are those that the layers set on the request. They are stored on the socket.
     ///
-    /// Returns `false` if the session of a returning client cannot be continued. The connection is then closed, so that the
-    /// client reconnects and gets a new session.
+    /// Returns `false` if the namespace has been removed, or if the session of a returning client cannot be continued. In the latter
+    /// case the connection is closed, so that the client reconnects and gets a new session.
     pub(crate) fn hold(self: &Arc<Self>, extensions: Option<Extensions>) -> bool {
         if let Some(extensions) = extensions {
             self.merge_extensions(extensions);
@@ -208,7 +208,11 @@ impl Socket {
                 let mut buffer = self.buffer();
                 if self.phase() == ADMITTING {
                     let rooms = buffer.as_mut().map(|buffer| take(&mut buffer.rooms)).unwrap_or_default();
-                    self.enter(&[], &rooms);
+                    if self.enter(&[], &rooms).is_none() {
+                        drop(buffer);
+                        self.close(DisconnectReason::ServerNamespaceDisconnect);
+                        return false;
+                    }
                     self.phase.store(HELD, Ordering::Release);
                 }
                 true
@@ -237,7 +241,12 @@ impl Socket {
         let (rooms, left) = changes.unwrap_or_default();
         let was_in = restored.iter().flat_map(|restored| restored.rooms());
         let stayed_in: Vec<Room> = was_in.filter(|room| !left.contains(room)).cloned().collect();
-        let joined = self.enter(&stayed_in, &rooms);
+        let Some(joined) = self.enter(&stayed_in, &rooms) else {
+            drop(buffer);
+            drop(state);
+            self.close(DisconnectReason::ServerNamespaceDisconnect);
+            return false;
+        };
         left.iter().for_each(|room| state.exit(session, room));
         joined.into_iter().for_each(|room| state.enter(session, room));
         // Events that layers emitted to the socket before it joined follow those that its client missed.
@@ -257,14 +266,18 @@ impl Socket {
         true
     }
 
-    /// Enters the namespace, the rooms of the session, and new rooms. Returns the rooms that the socket was not in.
-    fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Vec<Room> {
+    /// Enters the namespace, the rooms of the session, and new rooms. Returns the rooms that the socket was not in, or `None` if the
+    /// namespace has been removed.
+    fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Option<Vec<Room>> {
         self.namespace.with_registry(|registry| {
+            if self.namespace.is_removed() {
+                return None;
+            }
             let id = registry.insert(self.id.room(), self.clone());
             for room in was_in {
                 registry.join(id, room);
             }
-            rooms.iter().filter_map(|room| registry.join(id, room).cloned()).collect()
+            Some(rooms.iter().filter_map(|room| registry.join(id, room).cloned()).collect())
         })
     }
 

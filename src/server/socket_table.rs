@@ -117,7 +117,7 @@ impl Client {
     }
 
     /// Aborts the task of a reservation when the connection ends.
-    pub(super) fn own_reservation(&self, namespace: &str, task: AbortHandle) {
+    pub(super) fn attach_lookup(&self, namespace: &str, task: AbortHandle) {
         let mut table = self.table();
         let closed = table.closed;
         match table.rare().reserved.iter_mut().find(|reserved| *reserved.name == *namespace) {
@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Aborts the task of an admission when the connection ends.
-    pub(super) fn own_admission(&self, socket: &Arc<Socket>, task: AbortHandle) {
+    pub(super) fn attach_admission(&self, socket: &Arc<Socket>, task: AbortHandle) {
         let mut table = self.table();
         match table.slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.socket, socket)) {
             Some(slot) if !socket.is_connected() => slot.admission = Some(task),

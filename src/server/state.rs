@@ -20,7 +20,7 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     client_bundle::ClientBundle,
-    cluster::ServerSideArgs,
+    cluster::EventBody,
     engine::{Connection, Direct, Engine},
     observe::{NamespaceMeters, Scope, ServerMeters},
     packet::{Encoded, EncodedArgs, EventPayload},
@@ -76,7 +76,7 @@ pub(crate) struct Hooks {
 
 /// Handles an event of another server.
 pub(crate) type ServerSideHandler =
-    Box<dyn Fn(&Arc<Server>, ServerSideArgs) -> BoxFuture<serde_json::Result<EncodedArgs>> + Send + Sync>;
+    Box<dyn Fn(&Arc<Server>, EventBody) -> BoxFuture<serde_json::Result<EncodedArgs>> + Send + Sync>;
 
 /// What a namespace does with its clients: layers, handlers and hooks. Implemented by `namespace::Handlers`.
 pub(crate) trait Application: Send + Sync + 'static {
@@ -209,6 +209,8 @@ pub(crate) struct NamespaceState {
     pub(super) ack_ids: AtomicU64,
     /// `None` if the namespace always exists.
     pub(super) users: Option<Users>,
+    /// It has been removed from the server, and no socket enters it any more. Changed under the lock of the registry.
+    pub(super) removed: AtomicBool,
     /// Recorded events and sessions, if recovery is enabled.
     pub(crate) memory: Option<Memory>,
     pub(crate) settings: Arc<Settings>,
@@ -275,7 +277,7 @@ pub(crate) struct Socket {
     /// Data of the [`Application`]: the listeners of this socket. Most sockets have none.
     pub(crate) application_data: OnceLock<Box<dyn Any + Send + Sync>>,
     /// Whether DISCONNECT has to be sent to the client.
-    pub(super) untold: AtomicBool,
+    pub(super) disconnect_due: AtomicBool,
     /// Whether `on_connect` itself has rejected the client.
     pub(super) declined: AtomicBool,
     pub(super) phase: AtomicU8,

@@ -2,8 +2,9 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
-    future::Future,
+    future::{Future, IntoFuture},
     marker::PhantomData,
+    mem::take,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -140,6 +141,16 @@ impl<T> fmt::Debug for AckFuture<T> {
 ///
 /// It yields one item for each recipient: the ack, or an error. After the timeout it yields a timeout error for each recipient
 /// without an ack, and ends. If the stream is dropped, further acks are ignored.
+///
+/// Awaiting the stream waits for all of them:
+///
+/// ```
+/// # async fn doc(io: tower_socketio::SocketIo) -> Result<(), tower_socketio::EmitError> {
+/// let responses = io.emit_with_ack::<u32>("how many?", &())?.await;
+/// let sum: u32 = responses.answers.iter().map(|(_, number)| number).sum();
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the event is emitted, but its acks are lost unless the stream is read"]
 pub struct AckStream<T> {
     receiver: mpsc::UnboundedReceiver<(SocketId, Option<AckData>)>,
@@ -180,26 +191,58 @@ impl<T> AckStream<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> AckStream<T> {
-    /// Waits for all acks or the timeout.
+    /// Waits for all acks or the timeout. Awaiting the stream does the same.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the acks that have arrived are lost.
-    pub async fn responses(self) -> AckResponses<T> {
-        let mut stream = self;
-        let mut responses = AckResponses { answers: Vec::new(), missing: Vec::new() };
-        while let Some((socket, answer)) = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
+    pub fn responses(self) -> AckResponsesFuture<T> {
+        AckResponsesFuture { stream: self, responses: AckResponses { answers: Vec::new(), missing: Vec::new() } }
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for AckStream<T> {
+    type Output = AckResponses<T>;
+    type IntoFuture = AckResponsesFuture<T>;
+
+    fn into_future(self) -> AckResponsesFuture<T> {
+        self.responses()
+    }
+}
+
+/// Waits for the acks of all recipients. Made by awaiting an [`AckStream`], or by [`AckStream::responses`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct AckResponsesFuture<T> {
+    stream: AckStream<T>,
+    responses: AckResponses<T>,
+}
+
+/// Nothing in it is pinned.
+impl<T> Unpin for AckResponsesFuture<T> {}
+
+impl<T: DeserializeOwned + Send + 'static> Future for AckResponsesFuture<T> {
+    type Output = AckResponses<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AckResponses<T>> {
+        let Self { stream, responses } = self.get_mut();
+        while let Some((source, answer)) = ready!(Pin::new(&mut *stream).poll_next(cx)) {
             match answer {
-                Ok(answer) => responses.answers.push((socket, answer)),
-                Err(error) => responses.missing.push((socket, error)),
+                Ok(answer) => responses.answers.push((source, answer)),
+                Err(error) => responses.missing.push((source, error)),
             }
         }
-        responses
+        Poll::Ready(AckResponses { answers: take(&mut responses.answers), missing: take(&mut responses.missing) })
+    }
+}
+
+impl<T> fmt::Debug for AckResponsesFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckResponsesFuture").field("remaining", &self.stream.remaining()).finish_non_exhaustive()
     }
 }
 
 impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
-    type Item = (SocketId, Result<T, AckError>);
+    type Item = (AckSource, Result<T, AckError>);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -210,7 +253,7 @@ impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
             if this.waiting.remove(&socket).is_some() {
                 let answer =
                     data.map_or_else(|| Err(AckError::disconnected()), |data| data.read().map_err(AckError::decode));
-                return Poll::Ready(Some((socket, answer)));
+                return Poll::Ready(Some((AckSource::Local(socket), answer)));
             }
         }
         let Some((late, entry)) = this.waiting.iter().next() else {
@@ -219,7 +262,7 @@ impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
         ready!(this.deadline.poll(&entry.socket, cx));
         let late = late.clone();
         this.waiting.remove(&late);
-        Poll::Ready(Some((late, Err(AckError::timeout()))))
+        Poll::Ready(Some((AckSource::Local(late), Err(AckError::timeout()))))
     }
 }
 
@@ -231,9 +274,34 @@ impl<T> fmt::Debug for AckStream<T> {
 
 /// The acks of a broadcast. Returned by [`AckStream::responses`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AckResponses<T> {
     /// The acks with their sockets, in the order of arrival.
-    pub answers: Vec<(SocketId, T)>,
+    pub answers: Vec<(AckSource, T)>,
     /// The sockets without an ack, with the reason.
-    pub missing: Vec<(SocketId, AckError)>,
+    pub missing: Vec<(AckSource, AckError)>,
+}
+
+/// A recipient of a broadcast that asked for acks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AckSource {
+    /// A socket of this node.
+    Local(SocketId),
+    /// A socket of another node of the cluster. Nodes send the answers of their sockets without their ids.
+    Remote {
+        /// The name of the node.
+        node: Arc<str>,
+    },
+}
+
+impl AckSource {
+    /// Returns the id of the socket, if it is one of this node.
+    #[must_use]
+    pub fn socket_id(&self) -> Option<&SocketId> {
+        match self {
+            Self::Local(id) => Some(id),
+            Self::Remote { .. } => None,
+        }
+    }
 }

@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    cluster::{ClusterCommand, ClusterMessage},
+    cluster::{ClusterCommand, ClusterError, ClusterMessage},
     engine::SendError,
     packet::Encoded,
     room::{IntoRooms, Recipients, Selection, SocketId},
@@ -12,7 +12,7 @@ use crate::{
 
 use super::{acks::AckStream, flags::Flags, remote::RemoteSocket, socket_ref::SocketRef};
 
-/// The number of recipients after which [`BroadcastOperator::emit_in_slices`] yields to other tasks.
+/// The number of recipients after which [`BroadcastOperator::emit_yielding`] yields to other tasks.
 const SLICE: usize = 1000;
 
 /// Selects sockets of a namespace, to emit an event to them or to change them.
@@ -33,7 +33,7 @@ const SLICE: usize = 1000;
 ///
 /// An event is encoded once. Emitting takes time in proportion to the number of recipients. No lock is held meanwhile, except
 /// with [`recovery`](crate::SocketIoConfig::recovery): broadcasts to the same namespace then wait for one another.
-/// [`emit`](Self::emit) does not yield. For rooms with many thousands of members use [`emit_in_slices`](Self::emit_in_slices),
+/// [`emit`](Self::emit) does not yield. For rooms with many thousands of members use [`emit_yielding`](Self::emit_yielding),
 /// which does.
 #[derive(Clone)]
 #[must_use = "an operator does nothing until something is emitted"]
@@ -146,12 +146,12 @@ impl BroadcastOperator {
     /// # Errors
     ///
     /// Same as [`emit`](Self::emit).
-    pub fn emit_and_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
+    pub fn emit_with_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
         Ok(self.send_everywhere(&packet))
     }
 
-    /// Like [`emit_and_report`](Self::emit_and_report), but yields to other tasks after every 1,000 recipients. For rooms with
+    /// Like [`emit_with_report`](Self::emit_with_report), but yields to other tasks after every 1,000 recipients. For rooms with
     /// many thousands of members.
     ///
     /// The recipients are selected at the start. Events emitted by others in the meantime may reach some recipients first. With
@@ -164,7 +164,7 @@ impl BroadcastOperator {
     /// # Cancel safety
     ///
     /// If the future is dropped, the remaining recipients and the other nodes do not get the event.
-    pub async fn emit_in_slices<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
+    pub async fn emit_yielding<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
         if self.namespace.memory.is_some() {
             return Ok(self.send_everywhere(&packet));
@@ -211,11 +211,11 @@ impl BroadcastOperator {
         drop(state);
         let failed = broadcast.wake();
         self.namespace.clean_later();
-        let mut report = EmitReport { recipients: recipients.iter().count(), slow: Vec::new() };
+        let mut report = EmitReport { recipients: recipients.len(), slow: Vec::new() };
         // Counted before any user code runs.
         for (socket, error) in &failed {
             report.note(socket, *error);
-            socket.deal_with(*error);
+            socket.on_send_error(*error);
         }
         recipients.iter().for_each(|socket| socket.observe(packet));
         report
@@ -226,7 +226,7 @@ impl BroadcastOperator {
         if let Some(adapter) =
             self.namespace.settings.adapter.as_deref().filter(|_| !self.flags.local && !self.is_empty())
         {
-            let message = ClusterMessage::new(self.namespace.shared_name(), &self.selection, command());
+            let message = ClusterMessage::to_selection(self.namespace.shared_name(), &self.selection, command());
             self.namespace.publish(adapter, message);
         }
     }
@@ -257,14 +257,34 @@ impl BroadcastOperator {
         self.recipients().iter().map(|socket| socket.clone().into()).collect()
     }
 
+    /// How many sockets of this node are meant, those among them whose `on_connect` is under way.
+    ///
+    /// # Complexity
+    ///
+    /// Constant for one room or a whole namespace with nobody left out; otherwise linear in the members of the rooms.
+    ///
+    /// ```
+    /// # use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer};
+    /// # let io = SocketIoLayer::new(SocketIoConfig::new()).io();
+    /// println!("{} sockets, {} of them in the lobby", io.socket_count(), io.to("lobby").socket_count());
+    /// ```
+    #[must_use]
+    pub fn socket_count(&self) -> usize {
+        self.recipients().len()
+    }
+
     /// Returns a snapshot of the selected sockets of this node.
+    ///
+    /// # Errors
+    ///
+    /// If other nodes of a cluster cannot be asked. Today only this node is, which cannot fail.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
     #[expect(clippy::unused_async, reason = "other nodes of a cluster will be asked here")]
-    pub async fn fetch_sockets(&self) -> Vec<RemoteSocket> {
-        self.sockets().into_iter().map(RemoteSocket::new).collect()
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, ClusterError> {
+        Ok(self.sockets().into_iter().map(RemoteSocket::new).collect())
     }
 
     /// Adds the sockets to rooms.
@@ -292,7 +312,7 @@ impl BroadcastOperator {
     }
 }
 
-/// The result of a broadcast on this node. Returned by [`BroadcastOperator::emit_and_report`].
+/// The result of a broadcast on this node. Returned by [`BroadcastOperator::emit_with_report`].
 ///
 /// ```
 /// use tower_socketio::EmitReport;

@@ -96,7 +96,7 @@ impl Conn {
 
     /// Returns the address of the peer. See [`ConnectionRequest::remote_addr`].
     #[must_use]
-    pub fn remote_address(&self) -> Option<SocketAddr> {
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.0.connection.request.remote_addr()
     }
 

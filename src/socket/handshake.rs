@@ -64,7 +64,7 @@ impl<'a> Handshake<'a> {
     /// The address is known if the server was created with axum's `into_make_service_with_connect_info::<SocketAddr>()`, or if
     /// another layer set `ConnectInfo<SocketAddr>` on the request.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.socket.client.connection.request.remote_addr()
     }
 
@@ -78,13 +78,13 @@ impl<'a> Handshake<'a> {
     ///
     /// Servers often do not set the scheme. Behind a proxy that terminates TLS, read the header that the proxy sets.
     #[must_use]
-    pub fn secure(&self) -> bool {
+    pub fn is_secure(&self) -> bool {
         self.uri().scheme_str() == Some("https")
     }
 
     /// Returns `true` if the request has an `Origin` header, which means that it comes from a page.
     #[must_use]
-    pub fn cross_domain(&self) -> bool {
+    pub fn is_cross_origin(&self) -> bool {
         self.headers().contains_key(http::header::ORIGIN)
     }
 }
@@ -101,7 +101,7 @@ impl fmt::Debug for Handshake<'_> {
     /// Leaves out headers, query and auth payload, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake")
-            .field("address", &self.address())
+            .field("address", &self.remote_addr())
             .field("time", &self.time())
             .finish_non_exhaustive()
     }

@@ -55,18 +55,12 @@ impl SocketRef {
         &self.0.id
     }
 
-    /// Returns the name of the namespace.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        self.0.namespace.name()
-    }
-
     /// Returns `true` if the socket has been accepted and has not been disconnected.
     ///
     /// A socket that has lost its connection is not connected, even if [recovery](crate::SocketIoConfig::recovery) records the
     /// events that are [emitted](Self::emit) to it. A client that returns gets a new socket with the same [`id`](Self::id).
     #[must_use]
-    pub fn connected(&self) -> bool {
+    pub fn is_connected(&self) -> bool {
         self.0.is_connected()
     }
 
@@ -91,8 +85,8 @@ impl SocketRef {
     /// Returns `true` if the client has been recovered: it lost its connection and returned with its id, rooms and data, and gets
     /// all events that it missed. See [`recovery`](crate::SocketIoConfig::recovery).
     #[must_use]
-    pub fn recovered(&self) -> bool {
-        self.0.recovered()
+    pub fn is_recovered(&self) -> bool {
+        self.0.is_recovered()
     }
 
     /// Deserializes the data stored by [`set_data`](Self::set_data). `None` if there is none.
@@ -127,6 +121,11 @@ impl SocketRef {
     /// Leaves rooms. A socket cannot leave the room of its own id.
     pub fn leave(&self, rooms: impl IntoRooms) {
         rooms.into_rooms().for_each(|room| self.0.leave(&room));
+    }
+
+    /// Leaves all rooms except that of its own id.
+    pub fn leave_all(&self) {
+        self.0.leave_all();
     }
 
     /// Returns the rooms that the socket is in, including the room of its id. Empty after the disconnection.
@@ -179,8 +178,8 @@ impl SocketRef {
 
     /// Returns `true` if an event could be sent immediately. See [`volatile`](Self::volatile).
     #[must_use]
-    pub fn writable(&self) -> bool {
-        self.connected() && self.0.client.connection.inspect(|session| session.is_writable())
+    pub fn is_writable(&self) -> bool {
+        self.is_connected() && self.0.client.connection.inspect(|session| session.is_writable())
     }
 
     /// Returns how many bytes are queued for this client.
@@ -225,19 +224,37 @@ impl hash::Hash for SocketRef {
 
 /// In `on_connect` and the layers around it.
 impl<S: Send + Sync> FromRequestParts<S> for SocketRef {
-    type Rejection = NotAConnect;
+    type Rejection = MissingSocket;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        parts.extensions.get::<Self>().cloned().ok_or(NotAConnect)
+        parts.extensions.get::<Self>().cloned().ok_or(MissingSocket)
     }
 }
 
-/// The rejection of [`SocketRef`] outside of a CONNECT request.
+/// In `on_connect` and the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for Transport {
+    type Rejection = MissingSocket;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        SocketRef::from_request_parts(parts, state).await.map(|socket| socket.transport())
+    }
+}
+
+/// In `on_connect` and the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for ProtocolVersion {
+    type Rejection = MissingSocket;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        SocketRef::from_request_parts(parts, state).await.map(|socket| socket.protocol())
+    }
+}
+
+/// The rejection of [A property of the socket] outside of a CONNECT request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a `SocketRef` exists only on the CONNECT request of a namespace")]
-pub struct NotAConnect;
+pub struct MissingSocket;
 
-impl IntoResponse for NotAConnect {
+impl IntoResponse for MissingSocket {
     fn into_response(self) -> Response {
         (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
     }

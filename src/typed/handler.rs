@@ -1,6 +1,9 @@
 //! Handlers of typed events.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    ops::{Deref, DerefMut},
+};
 
 use crate::{
     event::{Ack, EventRequest, IntoEventResponse},
@@ -32,6 +35,20 @@ use super::{ClientEvent, Fallible, NoAnswer};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Typed<E>(pub E);
+
+impl<E> Deref for Typed<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.0
+    }
+}
+
+impl<E> DerefMut for Typed<E> {
+    fn deref_mut(&mut self) -> &mut E {
+        &mut self.0
+    }
+}
 
 impl<S: Sync, E: ClientEvent> FromEvent<S> for Typed<E> {
     type Rejection = DataRejection;

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use axum::{Router, response::Html, routing::get};
-use tower_socketio::{Namespace, Recovery, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef};
+use tower_socketio::{Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef};
 
 async fn joined(socket: SocketRef) {
-    println!("{} recovered: {}", socket.id(), socket.recovered());
+    println!("{} recovered: {}", socket.id(), socket.is_recovered());
     // A recovered socket is still in its rooms.
-    if !socket.recovered() {
+    if !socket.is_recovered() {
         socket.join("counter");
     }
 }
@@ -26,7 +26,7 @@ async fn count(io: SocketIo) {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let recovery = Recovery::new().max_disconnection(Duration::from_secs(120));
+    let recovery = RecoveryConfig::new().max_disconnection(Duration::from_secs(120));
     let config = SocketIoConfig::new().recovery(recovery).namespace("/", Namespace::new().on_connect(joined));
     let layer = SocketIoLayer::new(config);
     tokio::spawn(count(layer.io()));

@@ -141,7 +141,7 @@ impl DeduplicateLayer {
     ) -> Self {
         self.scope = Some(Arc::new(move |request| {
             let scope = scope(request)?;
-            Some(format!("{}\0{scope}", request.socket().namespace()))
+            Some(format!("{}\0{scope}", request.socket().inner().namespace.name()))
         }));
         self
     }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 use self::client::{Client, Connection, Joined, Seat, Session, View};
-use super::{History, Recovery, Restored, Scope, SessionKey, Stamp};
+use super::{History, RecoveryConfig, Restored, Scope, SessionKey, Stamp};
 
 const CLIENTS: usize = 3;
 const ROOMS: u8 = 4;
@@ -105,7 +105,7 @@ impl World {
             sessions: [1, 2, 100, 100][usize::from(limits / 4 % 4)],
             lets_go: limits < 128,
         };
-        let config = Recovery::new()
+        let config = RecoveryConfig::new()
             .max_disconnection(MAX_DISCONNECTION)
             .max_packets(limits.packets)
             .max_sessions(limits.sessions);

@@ -17,7 +17,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(config: Recovery) -> Self {
+    fn new(config: RecoveryConfig) -> Self {
         let config = config.max_disconnection(Duration::from_secs(60));
         Self { history: History::new(config, "tag".to_owned()), now: Instant::now() }
     }
@@ -65,7 +65,7 @@ impl Bench {
 #[test]
 fn the_first_events_after_a_silence_may_be_lost_on_the_way() {
     for [before, silence] in [[20, 20], [50, 50], [500, 500], [500, 70], [20, 70]] {
-        let mut bench = Bench::new(Recovery::new());
+        let mut bench = Bench::new(RecoveryConfig::new());
         let key = bench.join("a");
         let talk = |bench: &mut Bench, seconds: u64| {
             (0..seconds / 5).for_each(|_| {
@@ -98,7 +98,7 @@ fn the_first_events_after_a_silence_may_be_lost_on_the_way() {
 
 #[test]
 fn a_client_that_has_seen_everything_comes_back_however_old_that_is() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let key = bench.join("a");
     bench.emit("a", &[key]);
     (0..100).for_each(|_| {
@@ -113,7 +113,7 @@ fn a_client_that_has_seen_everything_comes_back_however_old_that_is() {
 
 #[test]
 fn sessions_and_events_age_by_themselves() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let (a, b) = (bench.join("a"), bench.join("b"));
     assert!(bench.lose(a).is_empty());
     bench.emit("b", &[b]);
@@ -129,7 +129,7 @@ fn sessions_and_events_age_by_themselves() {
 
 #[test]
 fn those_that_left_first_make_room_for_others_whoever_comes_and_goes() {
-    let mut bench = Bench::new(Recovery::new().max_sessions(2));
+    let mut bench = Bench::new(RecoveryConfig::new().max_sessions(2));
     let (a, mut b) = (bench.join("a"), bench.join("b"));
     assert!(bench.lose(a).is_empty());
     for _ in 0..1000 {
@@ -145,7 +145,7 @@ fn those_that_left_first_make_room_for_others_whoever_comes_and_goes() {
 
 #[test]
 fn a_session_that_is_taken_back_is_as_old_as_it_was() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let key = bench.join("a");
     assert!(bench.lose(key).is_empty());
     bench.wait(40);
@@ -160,7 +160,7 @@ fn a_session_that_is_taken_back_is_as_old_as_it_was() {
 
 #[test]
 fn rooms_that_were_left_are_forgotten_with_what_was_said_there() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let key = bench.join("a");
     bench.history.enter(key, "x".into());
     (0..100).for_each(|_| bench.emit("x", &[key]));
@@ -175,7 +175,7 @@ fn rooms_that_were_left_are_forgotten_with_what_was_said_there() {
 
 #[test]
 fn a_claim_in_vain_returns_the_session_as_garbage() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let key = bench.join("a");
     assert!(bench.lose(key).is_empty());
     let (restored, garbage) = bench.history.claim(bench.now, "a", Some("no offset"));
@@ -185,7 +185,7 @@ fn a_claim_in_vain_returns_the_session_as_garbage() {
 
 #[test]
 fn what_is_missed_is_bounded_by_bytes_and_packets() {
-    for config in [Recovery::new().max_packets(3), Recovery::new().max_bytes(400)] {
+    for config in [RecoveryConfig::new().max_packets(3), RecoveryConfig::new().max_bytes(400)] {
         let mut bench = Bench::new(config);
         let key = bench.join("a");
         assert!(bench.lose(key).is_empty());
