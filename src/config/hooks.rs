@@ -50,7 +50,7 @@ impl SocketIoConfig {
     /// any: a tuple is several arguments, anything else one.
     ///
     /// ```
-    /// use tower_socketio::{ServerSideEvent, SocketIoConfig};
+    /// use tower_socketio::{SocketIoConfig, server_side::ServerSideEvent};
     ///
     /// let config = SocketIoConfig::new().on_server_side("count", async |event: ServerSideEvent| event.io().stats().sockets);
     /// # let _ = config;

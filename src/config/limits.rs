@@ -62,7 +62,7 @@ impl SocketIoConfig {
     /// received it waits; a [`Value`](crate::Value) of any allowed depth can then be cloned, compared, emitted and dropped
     /// on a stack of 2 MiB, also in a debug build. Types of your own that recurse are dropped on your stack too: before you
     /// raise this limit, look at how much of it they need. `axum::Json`, as an extractor in `on_connect`, reads no more than
-    /// 127 levels of the auth payload; [`Handshake::auth`](crate::Handshake::auth) reads them all.
+    /// 127 levels of the auth payload; [`Handshake::auth`](crate::client::Handshake::auth) reads them all.
     pub fn max_json_depth(mut self, levels: usize) -> Self {
         self.settings.max_json_depth = levels.min(MAX_JSON_DEPTH);
         self

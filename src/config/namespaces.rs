@@ -43,7 +43,7 @@ impl SocketIoConfig {
     /// may ask for other namespaces. If several clients ask for one name at a time, there will be one namespace.
     ///
     /// ```
-    /// use tower_socketio::{Namespace, NamespaceRequest, SocketIoConfig};
+    /// use tower_socketio::{Namespace, SocketIoConfig, namespace::NamespaceRequest};
     ///
     /// async fn is_a_tenant(name: &str) -> bool {
     ///     // .. asks a database ..

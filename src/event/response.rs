@@ -94,7 +94,10 @@ impl EventResponse {
 /// it might be meant for a success.)
 ///
 /// ```
-/// use tower_socketio::{EventError, EventResponse, IntoEventResponse};
+/// use tower_socketio::{
+///     EventError,
+///     event::{EventResponse, IntoEventResponse},
+/// };
 ///
 /// enum RenameError { Taken, Database }
 ///

@@ -6,7 +6,7 @@
 //! | [`SocketIo`](crate::SocketIo) | the server | never |
 //! | [`NamespaceRef`](crate::NamespaceRef) | the namespace | never |
 //! | [`Transport`](crate::Transport) | the transport that carries the connection now | never |
-//! | [`ProtocolVersion`](crate::ProtocolVersion) | the revision of Engine.IO that the client speaks | never |
+//! | [`ProtocolVersion`](crate::engine::ProtocolVersion) | the revision of Engine.IO that the client speaks | never |
 //! | [`Data<T>`](Data) | the arguments; a tuple takes several, anything else the first; [`Rest`] takes what a tuple leaves | if they do not fit `T` |
 //! | [`State<T>`](State) | the namespace's state, by `FromRef` | never |
 //! | [`Extension<T>`](Extension) | what a layer put on the CONNECT request, or a handler on the socket | if there is none |
@@ -24,7 +24,7 @@
 //! [`EventError`](crate::EventError) if the client waits for an ack.
 //!
 //! In [`on_connect`](crate::Namespace::on_connect) axum's own extractors apply, and [`SocketRef`], [`SocketIo`](crate::SocketIo),
-//! [`NamespaceRef`](crate::NamespaceRef), [`Transport`](crate::Transport) and [`ProtocolVersion`](crate::ProtocolVersion) with
+//! [`NamespaceRef`](crate::NamespaceRef), [`Transport`](crate::Transport) and [`ProtocolVersion`](crate::engine::ProtocolVersion) with
 //! them.
 
 mod ack_sender;
@@ -33,16 +33,19 @@ mod from_event;
 mod from_handshake;
 mod simple;
 
+/// Why extractors reject.
+pub mod rejection {
+    pub use super::{
+        ack_sender::NoAckRequested,
+        data::DataRejection,
+        from_handshake::HandshakeRejection,
+        simple::{MissingExtension, NotDisconnecting},
+    };
+    pub use crate::{io::MissingSocketIo, socket::MissingSocket};
+}
+
 pub use self::{
-    ack_sender::{AckSender, NoAckRequested},
-    data::{Data, DataRejection},
-    from_event::FromEvent,
-    from_handshake::{FromHandshake, HandshakeRejection},
-    simple::{EventName, MissingExtension, NotDisconnecting},
+    ack_sender::AckSender, data::Data, from_event::FromEvent, from_handshake::FromHandshake, simple::EventName,
 };
-pub use crate::{
-    event::EventRejection,
-    packet::Rest,
-    socket::{MissingSocket, SocketRef},
-};
+pub use crate::{packet::Rest, socket::SocketRef};
 pub use axum::{Extension, extract::State};

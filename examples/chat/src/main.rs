@@ -16,7 +16,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 use tower_socketio::{
-    Ack, BroadcastOperator, EventError, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data,
+    Ack, EventError, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data, operators::BroadcastOperator,
 };
 
 /// Who speaks: put on the socket by [`require_name`].
