@@ -13,7 +13,7 @@ mod scene;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use http::{Method, Uri};
 use tokio::runtime::{Builder, Runtime};
-use tower_socketio::{Packet, RecoveryConfig, SocketIoConfig, SocketIoService};
+use tower_socketio::{RecoveryConfig, SocketIoConfig, SocketIoService, engine::Packet};
 
 use self::scene::{EVENT, EVENT_WITH_ACK, Scene};
 

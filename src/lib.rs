@@ -173,7 +173,7 @@
 //!
 //! # Rooms and broadcasts
 //!
-//! A socket can [join](SocketRef::join) rooms. A [`BroadcastOperator`] selects the sockets of rooms and emits to all of them. Each
+//! A socket can [join](SocketRef::join) rooms. A [`BroadcastOperator`](operators::BroadcastOperator) selects the sockets of rooms and emits to all of them. Each
 //! socket is also in the room of its own id. [`SocketIo`] is a handle to the server, which emits from anywhere: it is returned by
 //! [`SocketIoLayer::io`], and an extractor in event handlers and in axum handlers.
 //!
@@ -197,7 +197,7 @@
 //!
 //! A client may request an ack for an event. The handler sends it by returning an [`Ack`], or later through an
 //! [`AckSender`](extract::AckSender). The server requests acks with [`SocketRef::emit_with_ack`], and for broadcasts with
-//! [`BroadcastOperator::emit_with_ack`].
+//! [`BroadcastOperator::emit_with_ack`](operators::BroadcastOperator::emit_with_ack).
 //!
 //! ```
 //! use std::time::Duration;
@@ -327,25 +327,25 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client_bundle;
-mod cluster;
+pub mod cluster;
 mod config;
 pub mod engine;
-mod event;
+pub mod event;
 pub mod extract;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
 pub mod guide;
-mod handler;
+pub mod handler;
 mod io;
 mod layer;
 pub mod middleware;
-mod namespace;
+pub mod namespace;
 mod observe;
 mod packet;
 pub mod parser;
 mod recovery;
-mod room;
+pub mod room;
 mod server;
 mod service;
 mod socket;
@@ -354,6 +354,41 @@ pub mod test;
 #[cfg(feature = "typed")]
 pub mod typed;
 mod util;
+
+/// A client, its connection, and how a socket came to be.
+///
+/// [`SocketRef`] has methods that return these types.
+pub mod client {
+    pub use crate::socket::{Client, Conn, Handshake, RemoteSocket, SocketExtensions};
+}
+
+/// Futures that handles and services return.
+pub mod future {
+    pub use crate::{
+        event::{future::EventFuture, route::RouteFuture},
+        namespace::connect_route::ConnectFuture,
+        service::ResponseFuture,
+        socket::{AckFuture, AckResponsesFuture},
+    };
+}
+
+/// What emits to sockets: to one with options, or to many.
+///
+/// Methods of [`SocketRef`], [`SocketIo`] and [`NamespaceRef`] make operators.
+pub mod operators {
+    pub use crate::{
+        io::PatternRef,
+        socket::{AckResponses, AckSource, AckStream, BroadcastOperator, EmitOperator, EmitReport},
+    };
+}
+
+/// Events among the servers of a cluster, which clients do not see.
+///
+/// See [`SocketIo::server_side_emit`] and [`SocketIoConfig::on_server_side`].
+pub mod server_side {
+    pub use crate::io::{ServerSideAcks, ServerSideEvent, ServerSideResponses};
+}
+
 /// Arguments of any type.
 ///
 /// [`Value`] is one argument, and [`Args`] are all of an event.
@@ -361,33 +396,20 @@ pub mod value {
     pub use crate::packet::value::{BinaryInJson, Index, IntoIter, Iter, IterMut, Map, Number, Value};
 }
 
+#[doc(inline)]
 pub use self::{
-    cluster::{ClusterAdapter, ClusterCommand, ClusterError, ClusterMessage, ClusterNode, EventBody},
     config::SocketIoConfig,
-    engine::{
-        ClientAddress, ConnectionError, ConnectionRequest, Frame, NotFound, Origins, Packet, PacketError, PacketType,
-        ProtocolVersion, ResponseBody, Transport, TransportError,
-    },
-    event::{
-        Ack, EventError, EventFuture, EventRequest, EventResponse, EventRoute, IntoEventResponse, ListenerId,
-        OutgoingEvent, RouteFuture,
-    },
-    handler::{EventHandler, HandlerService, Layered},
-    io::{
-        MissingSocketIo, NamespaceRef, PatternRef, ServerSideAcks, ServerSideEvent, ServerSideResponses, SocketIo,
-        Stats,
-    },
+    engine::{Origins, Transport},
+    event::{Ack, EventError},
+    io::{NamespaceRef, SocketIo, Stats},
     layer::SocketIoLayer,
-    namespace::{AddNamespaceError, ConnectFuture, ConnectRoute, Namespace},
+    namespace::Namespace,
     packet::{Args, Value},
     recovery::RecoveryConfig,
-    room::{IntoRooms, Room, Rooms, SocketId},
-    server::{DisconnectReason, EmitError, NamespaceRequest, SlowClientPolicy},
-    service::{ResponseFuture, SocketIoService},
-    socket::{
-        AckError, AckFuture, AckResponses, AckResponsesFuture, AckSource, AckStream, BroadcastOperator, Client, Conn,
-        EmitOperator, EmitReport, Handshake, RemoteSocket, SocketExtensions, SocketRef,
-    },
+    room::{Room, SocketId},
+    server::{DisconnectReason, EmitError, SlowClientPolicy},
+    service::SocketIoService,
+    socket::{AckError, SocketRef},
 };
 
 /// The README's examples compile.

@@ -9,8 +9,10 @@ use std::{
 use futures_util::{Sink, Stream};
 use tokio::time::{Instant, Interval, interval, timeout};
 use tower_socketio::{
-    Args, Namespace, Packet, ProtocolVersion, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Transport,
-    TransportError, engine::AcceptError, extract::Data, test::TestClient,
+    Args, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Transport,
+    engine::{AcceptError, Packet, ProtocolVersion, TransportError},
+    extract::Data,
+    test::TestClient,
 };
 
 use crate::support::*;

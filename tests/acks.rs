@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tower_socketio::{
-    AckError, AckResponses, AckSource, EventError, Namespace, SocketIoConfig, SocketIoService, SocketRef,
-    extract::AckSender, test::TestClient,
+    AckError, EventError, Namespace, SocketIoConfig, SocketIoService, SocketRef,
+    extract::AckSender,
+    operators::{AckResponses, AckSource},
+    test::TestClient,
 };
 
 use crate::support::*;

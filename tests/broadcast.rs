@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tower_socketio::{EmitReport, Namespace, SocketIoConfig, SocketIoService, SocketRef, extract::Data};
+use tower_socketio::{Namespace, SocketIoConfig, SocketIoService, SocketRef, extract::Data, operators::EmitReport};
 
 use crate::support::*;
 

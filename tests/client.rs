@@ -1,6 +1,6 @@
 //! The client, the connection and the request of a socket.
 
-use tower_socketio::{DisconnectReason, Namespace, ProtocolVersion, SocketIoConfig, Transport};
+use tower_socketio::{DisconnectReason, Namespace, SocketIoConfig, Transport, engine::ProtocolVersion};
 
 use crate::support::*;
 

@@ -6,8 +6,10 @@ use std::{
 };
 
 use tower_socketio::{
-    ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, EventBody, Namespace, Packet, RecoveryConfig,
-    ServerSideEvent, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, EventBody},
+    engine::Packet,
+    server_side::ServerSideEvent,
 };
 
 use crate::support::*;

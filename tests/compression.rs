@@ -4,7 +4,11 @@ use std::io::Read;
 
 use bytes::Bytes;
 use flate2::read::{GzDecoder, ZlibDecoder};
-use tower_socketio::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, Packet, SocketIoConfig};
+use tower_socketio::{
+    SocketIoConfig,
+    cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode},
+    engine::Packet,
+};
 
 use crate::support::*;
 

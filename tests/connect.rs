@@ -576,7 +576,7 @@ async fn auth_payloads_are_bounded_for_a_connection() {
         .namespace("/b", Namespace::new().on_connect(|| async { StatusCode::FORBIDDEN }))
         .namespace("/c", Namespace::new())
         .namespace_async_fn(
-            async |request: tower_socketio::NamespaceRequest| {
+            async |request: tower_socketio::namespace::NamespaceRequest| {
                 tokio::task::yield_now().await;
                 request.name() == "/asked"
             },

@@ -9,8 +9,9 @@ use axum::{
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower_socketio::{
-    Ack, AddNamespaceError, DisconnectReason, Namespace, NamespaceRef, NamespaceRequest, RecoveryConfig, SocketIo,
-    SocketIoConfig, SocketIoService, SocketRef,
+    Ack, DisconnectReason, Namespace, NamespaceRef, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService,
+    SocketRef,
+    namespace::{AddNamespaceError, NamespaceRequest},
 };
 
 use crate::support::*;

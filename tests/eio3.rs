@@ -12,7 +12,7 @@ use axum::{Json, http::StatusCode, response::Redirect};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tower_socketio::{
-    Ack, Args, DisconnectReason, Namespace, ProtocolVersion, SocketIo, SocketIoConfig, SocketRef, extract::Data,
+    Ack, Args, DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketRef, engine::ProtocolVersion, extract::Data,
 };
 
 use crate::support::*;

@@ -16,8 +16,11 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tower_socketio::{
-    Packet, ProtocolVersion, SocketIoConfig, Transport, TransportError,
-    engine::{CloseReason, EngineIo, EngineIoConfig, EngineIoLayer, EngineSocket, Handler, Message, SessionHandler},
+    SocketIoConfig, Transport,
+    engine::{
+        CloseReason, EngineIo, EngineIoConfig, EngineIoLayer, EngineSocket, Handler, Message, Packet, ProtocolVersion,
+        SessionHandler, TransportError,
+    },
 };
 
 use crate::support::*;

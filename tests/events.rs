@@ -19,9 +19,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tower_socketio::{
-    Ack, Args, DisconnectReason, EventError, EventHandler, EventRequest, Namespace, NamespaceRef, ProtocolVersion,
-    SocketIo, SocketIoConfig, SocketIoService, SocketRef, Transport,
-    extract::{AckSender, Data, EventName, FromHandshake, HandshakeRejection, Rest},
+    Ack, Args, DisconnectReason, EventError, Namespace, NamespaceRef, SocketIo, SocketIoConfig, SocketIoService,
+    SocketRef, Transport,
+    engine::ProtocolVersion,
+    event::EventRequest,
+    extract::{AckSender, Data, EventName, FromHandshake, Rest, rejection::HandshakeRejection},
+    handler::EventHandler,
     test::TestClient,
 };
 
@@ -185,7 +188,7 @@ async fn every_extractor_extracts() {
         FromHandshake(headers): FromHandshake<HeaderMap>,
         Data(text): Data<String>,
         missing: Option<Extension<u64>>,
-        wrong: Result<Data<u8>, tower_socketio::extract::DataRejection>,
+        wrong: Result<Data<u8>, tower_socketio::extract::rejection::DataRejection>,
         reason: Option<DisconnectReason>,
         ack: AckSender,
     ) {
@@ -745,7 +748,7 @@ async fn a_layer_that_panics_as_it_is_dropped_ends_its_event_alone() {
         }
     }
     impl tower::Service<EventRequest> for Explosive {
-        type Response = tower_socketio::EventResponse;
+        type Response = tower_socketio::event::EventResponse;
         type Error = std::convert::Infallible;
         type Future = std::future::Pending<Result<Self::Response, Self::Error>>;
         fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {

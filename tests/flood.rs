@@ -14,7 +14,7 @@ use std::{
 use hyper::Request;
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
-use tower_socketio::{ClientAddress, Namespace, RecoveryConfig, SocketIoConfig, SocketIoService, SocketRef};
+use tower_socketio::{Namespace, RecoveryConfig, SocketIoConfig, SocketIoService, SocketRef, engine::ClientAddress};
 
 use crate::support::*;
 
@@ -222,7 +222,7 @@ async fn a_few_clients_do_not_take_all_dynamic_namespaces() {
 #[tokio::test]
 async fn a_connection_has_its_share_of_dynamic_namespaces() {
     let is_dynamic = |name: &str| name.starts_with("/asked/");
-    let later = move |request: tower_socketio::NamespaceRequest| async move {
+    let later = move |request: tower_socketio::namespace::NamespaceRequest| async move {
         tokio::task::yield_now().await;
         is_dynamic(request.name())
     };

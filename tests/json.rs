@@ -9,9 +9,10 @@ use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tower_socketio::{
-    Ack, Args, Namespace, NamespaceRequest, OutgoingEvent, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService,
-    SocketRef, Value,
+    Ack, Args, Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Value,
+    event::OutgoingEvent,
     extract::{Data, EventName, Rest},
+    namespace::NamespaceRequest,
 };
 
 use crate::support::*;
@@ -80,7 +81,7 @@ async fn an_unpaired_surrogate_is_delivered() {
     client.expect("42[\"named\",\"né\u{fffd}\"]").await;
     // Together with binary.
     client.say(r#"451-0["args","\ud83d",{"_placeholder":true,"num":0}]"#);
-    client.send(tower_socketio::Packet::binary("x"));
+    client.send(tower_socketio::engine::Packet::binary("x"));
     client.expect("461-0[\"\u{fffd}\",{\"_placeholder\":true,\"num\":0}]").await;
     client.packet().await.unwrap();
     // In an ack.
@@ -271,7 +272,7 @@ async fn keys_of_a_relayed_object_keep_their_order() {
 #[cfg(feature = "msgpack")]
 #[tokio::test]
 async fn keys_of_a_relayed_object_keep_their_order_in_msgpack() {
-    use tower_socketio::{Packet, parser::MsgpackParser};
+    use tower_socketio::{engine::Packet, parser::MsgpackParser};
 
     let config = SocketIoConfig::new().namespace("/", namespace()).parser(MsgpackParser);
     let mut client = Memory::open(&SocketIoService::new(config).io());

@@ -15,8 +15,9 @@ use futures_util::FutureExt;
 use serde_json::{Value as JsonValue, json as value};
 use tokio::sync::mpsc;
 use tower_socketio::{
-    Ack, Args, DisconnectReason, Namespace, Packet, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig,
+    Ack, Args, DisconnectReason, Namespace, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig,
     SocketIoService, SocketRef, Value,
+    engine::Packet,
     extract::Data,
     test::{Disconnected, TestClient, TestError},
 };

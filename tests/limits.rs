@@ -17,7 +17,11 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_tungstenite::tungstenite::Message;
-use tower_socketio::{Ack, Args, EventRequest, EventResponse, Namespace, SocketIoConfig, extract::Data};
+use tower_socketio::{
+    Ack, Args, Namespace, SocketIoConfig,
+    event::{EventRequest, EventResponse},
+    extract::Data,
+};
 
 use crate::support::*;
 

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use tower_socketio::{
-    Ack, Args, DisconnectReason, Namespace, OutgoingEvent, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Value,
+    Ack, Args, DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Value,
+    event::OutgoingEvent,
     extract::{Data, EventName},
     test::TestClient,
 };

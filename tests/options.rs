@@ -14,8 +14,9 @@ use axum::{
     routing::get as on_get,
 };
 use tower_socketio::{
-    ClusterAdapter, ClusterMessage, ClusterNode, Origins, Packet, SocketIoConfig, SocketIoLayer,
-    engine::{SameSite, SessionCookie},
+    Origins, SocketIoConfig, SocketIoLayer,
+    cluster::{ClusterAdapter, ClusterMessage, ClusterNode},
+    engine::{Packet, SameSite, SessionCookie},
 };
 
 use crate::support::*;

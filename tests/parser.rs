@@ -10,7 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as value};
 use tower_socketio::{
-    Ack, Args, Namespace, Packet, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Ack, Args, Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    engine::Packet,
     extract::{AckSender, Data},
     parser::{Decoder, Limits, MsgpackParser, Parser, ParserError, SocketIoPacket, SocketIoPacketType},
 };
@@ -66,8 +67,8 @@ impl Binary for Memory {
 
     async fn bytes(&mut self) -> Bytes {
         match self.packet().await.expect("the connection is open").into_frame() {
-            tower_socketio::Frame::Binary(data) => data,
-            tower_socketio::Frame::Text(text) => panic!("expected binary, got {text:?}"),
+            tower_socketio::engine::Frame::Binary(data) => data,
+            tower_socketio::engine::Frame::Text(text) => panic!("expected binary, got {text:?}"),
         }
     }
 

@@ -20,8 +20,11 @@ use tokio::{
 };
 use tokio_util::sync::PollSemaphore;
 use tower_socketio::{
-    DisconnectReason, Namespace, Packet, PacketType, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig,
-    SocketIoService, SocketRef, TransportError, extract::Data, test::TestClient,
+    DisconnectReason, Namespace, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig, SocketIoService,
+    SocketRef,
+    engine::{Packet, PacketType, TransportError},
+    extract::Data,
+    test::TestClient,
 };
 
 use crate::support::*;

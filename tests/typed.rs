@@ -5,9 +5,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tower::timeout::TimeoutLayer;
 use tower_socketio::{
-    Ack, Args, EventError, EventHandler, Namespace, Packet, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
-    Value,
+    Ack, Args, EventError, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Value,
+    engine::Packet,
     extract::AckSender,
+    handler::EventHandler,
     typed::{Binary, Event, EventSet, Fallible, Interface, NoAnswer, Parameter, ServerEvent, TypeScript, Typed},
 };
 use ts_rs::TS;

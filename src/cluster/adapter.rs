@@ -11,7 +11,7 @@ use super::message::ClusterMessage;
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
-/// use tower_socketio::{ClusterAdapter, ClusterMessage, ClusterNode};
+/// use tower_socketio::cluster::{ClusterAdapter, ClusterMessage, ClusterNode};
 ///
 /// /// Servers of one process: each knows the others.
 /// #[derive(Clone, Default)]

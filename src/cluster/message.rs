@@ -71,7 +71,7 @@ impl ClusterMessage {
     /// Creates a message for all sockets of a namespace; `rooms` and `except` can be set afterwards.
     ///
     /// ```
-    /// use tower_socketio::{ClusterCommand, ClusterMessage};
+    /// use tower_socketio::cluster::{ClusterCommand, ClusterMessage};
     ///
     /// let mut message = ClusterMessage::new("/chat", ClusterCommand::Disconnect { close: false });
     /// message.rooms.push("banned".into());

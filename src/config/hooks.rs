@@ -51,7 +51,7 @@ impl SocketIoConfig {
     /// is sent as several arguments, other types as one.
     ///
     /// ```
-    /// use tower_socketio::{ServerSideEvent, SocketIoConfig};
+    /// use tower_socketio::{SocketIoConfig, server_side::ServerSideEvent};
     ///
     /// let config = SocketIoConfig::new().on_server_side("count", async |event: ServerSideEvent| event.io().stats().sockets);
     /// # let _ = config;

@@ -62,7 +62,7 @@ impl SocketIoConfig {
     /// [`Value`](crate::Value) of any allowed depth can be cloned, compared, emitted and dropped on a stack of 2 MiB, also in
     /// debug builds. Your own recursive types are dropped on your stack: check how much they need before you raise this limit. As
     /// an extractor in `on_connect`, `axum::Json` reads at most 127 levels of the auth payload.
-    /// [`Handshake::auth`](crate::Handshake::auth) reads all of them.
+    /// [`Handshake::auth`](crate::client::Handshake::auth) reads all of them.
     pub fn max_json_depth(mut self, levels: usize) -> Self {
         self.settings.max_json_depth = levels.min(MAX_JSON_DEPTH);
         self

@@ -43,7 +43,7 @@ impl SocketIoConfig {
     /// join other namespaces. If several clients request the same name at the same time, one namespace is created.
     ///
     /// ```
-    /// use tower_socketio::{Namespace, NamespaceRequest, SocketIoConfig};
+    /// use tower_socketio::{Namespace, SocketIoConfig, namespace::NamespaceRequest};
     ///
     /// async fn is_a_tenant(name: &str) -> bool {
     ///     // .. asks a database ..

@@ -10,7 +10,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use super::response::EventResponse;
 
-/// The future of an event service, as layers get it from an [`EventRoute`](crate::EventRoute).
+/// The future of an event service, as layers get it from an [`EventRoute`](crate::event::EventRoute).
 ///
 /// ```
 /// use tower_socketio::{EventFuture, EventResponse};

@@ -3,25 +3,26 @@
 mod ack;
 mod contained;
 mod dispatch;
-mod future;
+pub(crate) mod future;
 mod listeners;
 mod rejection;
 mod request;
 mod response;
-mod route;
+pub(crate) mod route;
 mod router;
 
 pub(crate) use self::{
     ack::PendingAck,
     dispatch::{EventLayer, Events, run_detached},
+    future::EventFuture,
     listeners::{Listeners, Trigger, listeners_of, listeners_or_new},
+    route::RouteFuture,
     router::EventRouter,
 };
 pub use self::{
-    future::EventFuture,
     listeners::{ListenerId, OutgoingEvent},
     rejection::EventRejection,
     request::EventRequest,
     response::{Ack, EventError, EventResponse, IntoEventResponse},
-    route::{EventRoute, RouteFuture},
+    route::EventRoute,
 };

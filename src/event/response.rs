@@ -112,7 +112,10 @@ impl EventResponse {
 ///   because it could be meant as a success.
 ///
 /// ```
-/// use tower_socketio::{EventError, EventResponse, IntoEventResponse};
+/// use tower_socketio::{
+///     EventError,
+///     event::{EventResponse, IntoEventResponse},
+/// };
 ///
 /// enum RenameError { Taken, Database }
 ///

@@ -5,7 +5,7 @@ use crate::event::{EventRequest, IntoEventResponse};
 /// A type that can be an argument of event handlers.
 ///
 /// ```
-/// use tower_socketio::{EventRequest, extract::FromEvent};
+/// use tower_socketio::{event::EventRequest, extract::FromEvent};
 ///
 /// /// How many rooms the socket is in.
 /// struct RoomCount(usize);

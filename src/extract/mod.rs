@@ -6,7 +6,7 @@
 //! | [`SocketIo`](crate::SocketIo) | the server | never |
 //! | [`NamespaceRef`](crate::NamespaceRef) | the namespace | never |
 //! | [`Transport`](crate::Transport) | the transport that carries the connection now | never |
-//! | [`ProtocolVersion`](crate::ProtocolVersion) | the revision of Engine.IO that the client speaks | never |
+//! | [`ProtocolVersion`](crate::engine::ProtocolVersion) | the revision of Engine.IO that the client speaks | never |
 //! | [`Data<T>`](Data) | the arguments: several as a tuple, otherwise the first; [`Rest`] takes the remaining ones | if they do not match `T` |
 //! | [`State<T>`](State) | the state of the namespace, by `FromRef` | never |
 //! | [`Extension<T>`](Extension) | a value that a layer set on the CONNECT request, or a handler on the socket | if it is missing |
@@ -24,7 +24,7 @@
 //!
 //! [`on_connect`](crate::Namespace::on_connect) is an axum handler: its arguments are axum's extractors, [`SocketRef`],
 //! [`SocketIo`](crate::SocketIo), [`NamespaceRef`](crate::NamespaceRef), [`Transport`](crate::Transport) and
-//! [`ProtocolVersion`](crate::ProtocolVersion).
+//! [`ProtocolVersion`](crate::engine::ProtocolVersion).
 
 mod ack_sender;
 mod data;
@@ -32,16 +32,19 @@ mod from_event;
 mod from_handshake;
 mod simple;
 
+/// Why extractors reject.
+pub mod rejection {
+    pub use super::{
+        ack_sender::NoAckRequested,
+        data::DataRejection,
+        from_handshake::HandshakeRejection,
+        simple::{MissingExtension, NotDisconnecting},
+    };
+    pub use crate::{io::MissingSocketIo, socket::MissingSocket};
+}
+
 pub use self::{
-    ack_sender::{AckSender, NoAckRequested},
-    data::{Data, DataRejection},
-    from_event::FromEvent,
-    from_handshake::{FromHandshake, HandshakeRejection},
-    simple::{EventName, MissingExtension, NotDisconnecting},
+    ack_sender::AckSender, data::Data, from_event::FromEvent, from_handshake::FromHandshake, simple::EventName,
 };
-pub use crate::{
-    event::EventRejection,
-    packet::Rest,
-    socket::{MissingSocket, SocketRef},
-};
+pub use crate::{packet::Rest, socket::SocketRef};
 pub use axum::{Extension, extract::State};

@@ -56,7 +56,7 @@ pub trait EventHandler<T, S>: Clone + Send + Sync + Sized + 'static {
     /// ```
     /// use std::time::Duration;
     /// use tower::timeout::TimeoutLayer;
-    /// use tower_socketio::{EventHandler, Namespace};
+    /// use tower_socketio::{Namespace, handler::EventHandler};
     ///
     /// async fn slow() {}
     /// let namespace = Namespace::<()>::new().on("slow", slow.layer(TimeoutLayer::new(Duration::from_secs(1))));

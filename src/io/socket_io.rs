@@ -176,7 +176,10 @@ impl SocketIo {
     ///
     /// ```
     /// use futures_util::{Sink, Stream};
-    /// use tower_socketio::{Packet, SocketIo, TransportError, engine::AcceptError};
+    /// use tower_socketio::{
+    ///     SocketIo,
+    ///     engine::{AcceptError, Packet, TransportError},
+    /// };
     ///
     /// async fn carry<T>(io: SocketIo, transport: T) -> Result<(), AcceptError>
     /// where

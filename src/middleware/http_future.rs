@@ -10,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use pin_project::pin_project;
 use serde_json::Value;
 
-use crate::{engine::ResponseBody, extract::MissingSocket};
+use crate::{engine::ResponseBody, extract::rejection::MissingSocket};
 
 /// The response future of layers for HTTP requests. It returns the response of the inner service or of the layer.
 #[pin_project]

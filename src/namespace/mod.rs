@@ -2,14 +2,11 @@
 
 mod builder;
 mod connect_request;
-mod connect_route;
+pub(crate) mod connect_route;
 mod handlers;
 mod pattern;
 mod refusal;
 mod running;
 
-pub use self::{
-    builder::Namespace,
-    connect_route::{ConnectFuture, ConnectRoute},
-    running::AddNamespaceError,
-};
+pub use self::{builder::Namespace, connect_route::ConnectRoute, running::AddNamespaceError};
+pub use crate::server::NamespaceRequest;

@@ -69,7 +69,7 @@ mod tests {
 
     async fn refusal(response: impl IntoResponse) -> serde_json::Value {
         let error = read_response(response.into_response()).await;
-        serde_json::from_str(&error.to_json(crate::ProtocolVersion::V4)).unwrap()
+        serde_json::from_str(&error.to_json(crate::engine::ProtocolVersion::V4)).unwrap()
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ impl SocketIo {
     /// io.add_namespace("/tournament", Namespace::new().on("move", async || {}))?;
     /// io.namespace("/tournament").emit("start", &()).ok();
     /// assert!(io.remove_namespace("/tournament"));
-    /// # Ok::<(), tower_socketio::AddNamespaceError>(())
+    /// # Ok::<(), tower_socketio::namespace::AddNamespaceError>(())
     /// ```
     ///
     /// # Errors
@@ -50,6 +50,7 @@ impl SocketIo {
     /// # Panics
     ///
     /// Panics if the name is that of the default namespace, which always exists.
+    #[expect(clippy::must_use_candidate, reason = "it does something")]
     #[track_caller]
     pub fn remove_namespace(&self, name: &str) -> bool {
         let name = absolute(name);

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     event::{Ack, EventRequest, IntoEventResponse},
-    extract::{Data, DataRejection, FromEvent},
+    extract::{Data, FromEvent, rejection::DataRejection},
     handler::{EventHandler, Layered},
     namespace::Namespace,
 };
@@ -62,7 +62,7 @@ impl<S: Sync, E: ClientEvent> FromEvent<S> for Typed<E> {
 /// An event handler whose last argument is [`Typed`].
 ///
 /// This trait is sealed. It is implemented for async functions and closures, and for handlers with
-/// [layers](crate::EventHandler::layer).
+/// [layers](crate::handler::EventHandler::layer).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of the typed event `{E}`",
     label = "not a handler of this event",

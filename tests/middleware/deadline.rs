@@ -55,7 +55,7 @@ async fn next(client: &mut Memory) -> (u64, String) {
         let packet = client.packet().await.expect("the connection is open");
         let text = String::from_utf8(packet.data().to_vec()).unwrap();
         match packet.packet_type() {
-            tower_socketio::PacketType::Message => return (start.elapsed().as_secs(), text),
+            tower_socketio::engine::PacketType::Message => return (start.elapsed().as_secs(), text),
             _ => client.say("3"),
         }
     }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use tower_socketio::{
-    Ack, EventHandler, Namespace, SocketRef,
+    Ack, Namespace, SocketRef,
+    handler::EventHandler,
     middleware::{EventRateLimitLayer, RateLimitPolicy},
 };
 

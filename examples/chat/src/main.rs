@@ -15,7 +15,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 use tower_socketio::{
-    Ack, BroadcastOperator, EventError, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data,
+    Ack, EventError, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data, operators::BroadcastOperator,
 };
 
 /// The name of the user. [`require_name`] sets it on the socket.
