@@ -35,8 +35,9 @@
 //! * A [`Namespace`] says who is admitted, by an axum handler behind tower layers, and what handles its events.
 //! * [Extractors](extract) are the arguments of event handlers.
 //! * [`SocketRef`] and [`SocketIo`] emit, to one client or to many.
-//! * [`event`], [`handler`] and [`namespace`] have the types of the three for layers and generic code, [`client`] and
-//!   [`operators`] what a [`SocketRef`] returns, [`engine`] Engine.IO alone, and [`cluster`] servers of several nodes.
+//! * [`event`], [`handler`] and [`namespace`] have further types, for layers and generic code; [`client`] and [`operators`]
+//!   have what methods of [`SocketRef`] and [`SocketIo`] return.
+//! * [`engine`] serves Engine.IO without Socket.IO; [`cluster`] connects the servers of several nodes.
 //! * The [guide] explains middleware, limits, recovery and testing at length; the layers that come with the crate are in
 //!   [`middleware`].
 //!

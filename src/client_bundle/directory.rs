@@ -2,12 +2,17 @@
 
 use std::path::Path;
 
-use axum::{body::Body, response::IntoResponse};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderName, Request, header};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-use super::{FileFuture, response::finish};
+use crate::util::BoxFuture;
+
+use super::response::finish;
 
 /// What is served of the directory.
 const NAMES: [&str; 8] = [
@@ -29,7 +34,7 @@ pub(super) fn open(path: &Path) -> ServeDir {
     ServeDir::new(path).append_index_html_on_directories(false).precompressed_gzip().precompressed_br()
 }
 
-pub(super) fn serve<B>(directory: &ServeDir, name: &str, request: &Request<B>) -> Option<FileFuture> {
+pub(super) fn serve<B>(directory: &ServeDir, name: &str, request: &Request<B>) -> Option<BoxFuture<Response>> {
     let name = NAMES.into_iter().find(|known| *known == name)?;
     let mut file_request = Request::new(Body::empty());
     file_request.method_mut().clone_from(request.method());

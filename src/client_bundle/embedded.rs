@@ -10,7 +10,9 @@ use bytes::Bytes;
 use foldhash::quality::FixedState;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 
-use super::{FileFuture, response::finish};
+use crate::util::BoxFuture;
+
+use super::response::finish;
 
 struct File {
     name: &'static str,
@@ -59,7 +61,7 @@ static FILES: &[File] = &[
     source_map!("socket.io.msgpack.min.js.map"),
 ];
 
-pub(super) fn serve<B>(name: &str, request: &Request<B>) -> Option<FileFuture> {
+pub(super) fn serve<B>(name: &str, request: &Request<B>) -> Option<BoxFuture<Response>> {
     let file = FILES.iter().find(|file| file.name == name)?;
     let response = respond(file, request.method(), request.headers());
     Some(Box::pin(ready(finish(file.name, response))))

@@ -7,10 +7,12 @@ mod embedded;
 #[cfg(any(feature = "client", feature = "client-directory"))]
 mod response;
 
-use std::{fmt, future::Future, pin::Pin};
+use std::fmt;
 
-use axum::{body::Body, response::Response};
+use axum::response::Response;
 use http::Request;
+
+use crate::util::BoxFuture;
 
 /// Where the files of the JavaScript client come from.
 #[derive(Debug, Clone, Default)]
@@ -34,8 +36,6 @@ pub(crate) enum ClientBundle {
     Off,
 }
 
-type FileFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
-
 impl ClientBundle {
     pub(crate) fn new(files: &ClientFiles) -> Self {
         match files {
@@ -53,7 +53,7 @@ impl ClientBundle {
 
     /// Answers a request for a file, if it is one of the client's. Any other is the engine's.
     #[cfg_attr(not(any(feature = "client", feature = "client-directory")), expect(unused_variables))]
-    pub(crate) fn serve<B>(&self, name: &str, request: &Request<B>) -> Option<FileFuture> {
+    pub(crate) fn serve<B>(&self, name: &str, request: &Request<B>) -> Option<BoxFuture<Response>> {
         match self {
             #[cfg(feature = "client")]
             Self::Embedded => embedded::serve(name, request),

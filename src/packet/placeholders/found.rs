@@ -40,7 +40,7 @@ impl Placeholders {
 
 const TWICE: DecodeError = DecodeError("illegal attachments: one is named twice");
 const UNNAMED: DecodeError = DecodeError("illegal attachments: one is not named");
-pub(super) const UNKNOWN: DecodeError = DecodeError("illegal attachments: a placeholder without the number of one");
+pub(super) const UNKNOWN: DecodeError = DecodeError("illegal attachments: a placeholder has no valid number");
 
 /// The placeholders that have been found so far: no more than there are attachments.
 pub(super) struct Collector {
