@@ -289,6 +289,7 @@ pub enum AckSource {
     /// A socket of this node.
     Local(SocketId),
     /// A socket of another node of the cluster. Nodes send the answers of their sockets without their ids.
+    #[non_exhaustive]
     Remote {
         /// The name of the node.
         node: Arc<str>,
