@@ -13,7 +13,7 @@ use super::response::EventResponse;
 /// The future of an event service, as layers get it from an [`EventRoute`](crate::event::EventRoute).
 ///
 /// ```
-/// use tower_socketio::{EventFuture, EventResponse};
+/// use tower_socketio::{event::EventResponse, future::EventFuture};
 ///
 /// let rejected = EventFuture::ready(EventResponse::none());
 /// let handled = EventFuture::new(async { EventResponse::none() });

@@ -16,7 +16,7 @@ use super::ack::PendingAck;
 /// the ack, of which only the first response is sent.
 ///
 /// ```
-/// use tower_socketio::{EventRequest, EventResponse, EventRoute, Namespace};
+/// use tower_socketio::{Namespace, event::{EventRequest, EventResponse, EventRoute}};
 /// use tower::{Service, ServiceExt, layer::layer_fn, service_fn};
 ///
 /// let log = layer_fn(|inner: EventRoute| {

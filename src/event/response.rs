@@ -30,7 +30,7 @@ pub struct Ack<T>(pub T);
 /// The response of an event handler or layer.
 ///
 /// ```
-/// use tower_socketio::{Ack, EventResponse, IntoEventResponse};
+/// use tower_socketio::{Ack, event::{EventResponse, IntoEventResponse}};
 ///
 /// let response: EventResponse = Ack("delivered").into_event_response();
 /// # let _ = response;

@@ -31,7 +31,7 @@ where
 /// An event from another server of the cluster. See [`SocketIoConfig::on_server_side`](crate::SocketIoConfig::on_server_side).
 ///
 /// ```
-/// use tower_socketio::{ServerSideEvent, SocketIoConfig};
+/// use tower_socketio::{SocketIoConfig, server_side::ServerSideEvent};
 ///
 /// /// Disconnects the sockets of a user on this server.
 /// async fn log_out(event: ServerSideEvent) {

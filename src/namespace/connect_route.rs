@@ -28,7 +28,7 @@ use crate::{
 /// ```
 /// use axum::{body::Body, http::Request};
 /// use tower::{Service, ServiceExt, layer::layer_fn, service_fn};
-/// use tower_socketio::{ConnectRoute, Namespace};
+/// use tower_socketio::{Namespace, namespace::ConnectRoute};
 ///
 /// let log = layer_fn(|inner: ConnectRoute| {
 ///     service_fn(move |request: Request<Body>| {

@@ -4,9 +4,9 @@ use std::time::Duration;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_socketio::{Recovery, SocketIoConfig};
+/// use tower_socketio::{RecoveryConfig, SocketIoConfig};
 ///
-/// let recovery = Recovery::new().max_disconnection(Duration::from_secs(30)).max_packets(1_000);
+/// let recovery = RecoveryConfig::new().max_disconnection(Duration::from_secs(30)).max_packets(1_000);
 /// let config = SocketIoConfig::new().recovery(recovery);
 /// # let _ = config;
 /// ```

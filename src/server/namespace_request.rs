@@ -12,7 +12,7 @@ use crate::{
 /// [`SocketIoConfig::namespace_async_fn`](crate::SocketIoConfig::namespace_async_fn).
 ///
 /// ```
-/// use tower_socketio::{Namespace, NamespaceRequest, SocketIoConfig};
+/// use tower_socketio::{Namespace, SocketIoConfig, namespace::NamespaceRequest};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Auth { tenant: String }

@@ -315,7 +315,7 @@ impl BroadcastOperator {
 /// The result of a broadcast on this node. Returned by [`BroadcastOperator::emit_with_report`].
 ///
 /// ```
-/// use tower_socketio::EmitReport;
+/// use tower_socketio::operators::EmitReport;
 ///
 /// fn log(report: &EmitReport) {
 ///     println!("{} of {} clients were too slow", report.slow.len(), report.recipients);

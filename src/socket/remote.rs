@@ -16,7 +16,7 @@ use super::{handshake::Handshake, socket_ref::SocketRef};
 /// Returned by [`BroadcastOperator::fetch_sockets`](super::BroadcastOperator::fetch_sockets).
 ///
 /// ```
-/// use tower_socketio::RemoteSocket;
+/// use tower_socketio::client::RemoteSocket;
 ///
 /// /// Disconnects the sockets that are in none of the teams.
 /// fn clean_up(sockets: &[RemoteSocket]) {
