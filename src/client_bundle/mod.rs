@@ -9,7 +9,7 @@ mod response;
 
 use std::fmt;
 
-use axum::response::Response;
+use axum::{body::Body, response::Response};
 use http::Request;
 
 use crate::util::BoxFuture;
