@@ -1,22 +1,22 @@
-# What each target needs beyond Rust, Node.js, npm, Python, gcc and make, it installs itself.
+# Targets require Rust, Node.js, npm, Python, gcc and make, and install other tools themselves.
 
 CARGO ?= cargo
 ADDRESS ?= 127.0.0.1:3000
 FUZZ_SECONDS ?= 60
-# No input of a few kilobytes is worth a larger allocation.
+# Inputs have a few kilobytes, so larger allocations are errors.
 FUZZ_MALLOC_MB ?= 64
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 SERDE_JSON := serde_json/arbitrary_precision,serde_json/preserve_order
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
-# What is installed from a registry, each in a folder that is named after its version.
+# Tools from registries, each in a folder with its version.
 TOOLS := $(CURDIR)/.tools
 HACK := $(TOOLS)/cargo-hack@0.6.46
 DENY := $(TOOLS)/cargo-deny@0.20.2
 EXTERNAL_TYPES := $(TOOLS)/cargo-check-external-types@0.5.0
 MACHETE := $(TOOLS)/cargo-machete@0.9.2
 TYPOS := $(TOOLS)/typos@1.52.0
-# The runner is of the version of the library.
+# The runner must have the version of the library.
 GUNGRAUN := $(TOOLS)/gungraun-runner@$(shell sed -n '/^name = "gungraun"$$/ { n; s/^version = "\(.*\)"$$/\1/p }' Cargo.lock)
 COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
 	$(CARGO) bench --bench instructions -- --output-format=json --parallel=auto
@@ -29,14 +29,14 @@ MINUTES ?= 3
 .PHONY: demo test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features feature-pairs \
 	serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
-# The chat, in the browser.
+# Serves the chat example.
 demo:
 	$(CARGO) run -p example-chat -- $(ADDRESS)
 
-# Everything that must hold before a change lands.
+# All checks, required before a change is merged.
 test: lint unit doc serde-json typescript interop instructions
 
-# For each commit: needs Rust alone, no root, and takes a few minutes.
+# Checks for each commit. Requires only Rust, no root, and takes a few minutes.
 check: style unit doc
 
 style:
@@ -45,31 +45,31 @@ style:
 
 lint: style features client-check packaging spelling dependencies api
 
-# What takes longer, or changes rarely.
+# Further checks, which take longer or rarely fail.
 lint-all: lint feature-pairs docsrs package
 
-# The published crate has the files that packaging.txt lists, beside its sources.
+# The published crate contains its sources and the files in packaging.txt.
 packaging:
 	$(CARGO) package --list --allow-dirty | grep -v '^src/' | diff packaging.txt -
 
-# And it can be built.
+# The published crate builds.
 package:
 	$(CARGO) package --allow-dirty
 
 spelling: $(TYPOS)/done
 	$(TYPOS)/bin/typos
 
-# Each is used, and has a licence that deny.toml allows.
+# Each dependency is used, and has a licence that deny.toml allows.
 dependencies: $(DENY)/done $(MACHETE)/done
 	$(DENY)/bin/cargo-deny check licenses bans sources
 	$(MACHETE)/bin/cargo-machete
 
-# The API names only types of the crates that Cargo.toml lists. The tool reads rustdoc's JSON, which is not stable: its version must fit
-# that of Rust. With a folder of its own, since RUSTC_BOOTSTRAP makes cargo compile everything again.
+# The API uses only types of the crates that Cargo.toml lists. The tool reads rustdoc's JSON, which is unstable, so its version depends on
+# that of Rust. It has a separate target folder, because RUSTC_BOOTSTRAP makes cargo compile everything again.
 api: $(EXTERNAL_TYPES)/done
 	RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/api $(EXTERNAL_TYPES)/bin/cargo-check-external-types check-external-types --all-features
 
-# The tests start the examples. They are built together, so that what both depend on is compiled once.
+# The tests start the examples. Both are built together, so that common dependencies are compiled once.
 unit:
 	$(BUILD)
 	$(CARGO) test --all-features
@@ -77,64 +77,64 @@ unit:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
 
-# As docs.rs builds it, with the features that items need.
+# The documentation as docs.rs builds it, with badges for features.
 docsrs:
 	RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS="--cfg docsrs -D warnings" CARGO_TARGET_DIR=target/api $(CARGO) doc --no-deps --all-features
 
-# Without features, with each one alone, and each example with its own dependencies. Without warnings of the compiler, that is: with few
-# features clippy finds functions that do nothing.
+# Checks the crate without features, with each single feature, and each example with its dependencies. rustc must not warn. clippy would,
+# because some functions are empty with few features.
 features: $(HACK)/done
 	$(HACK)/bin/cargo-hack hack clippy --workspace --each-feature -- $(COMPILER_WARNINGS)
 
-# With each pair of features.
+# Checks the crate with each pair of features.
 feature-pairs: $(HACK)/done
 	$(HACK)/bin/cargo-hack hack clippy --feature-powerset --depth 2 -- $(COMPILER_WARNINGS)
 
-# Other crates of an application may switch these on: serde_json then shows numbers and objects in another way.
+# Other crates of an application may enable these features of serde_json, which change its numbers and objects.
 serde-json:
 	$(CARGO) test --all-features --features $(SERDE_JSON) --lib -- packet:: parser::
 	$(CARGO) test --all-features --features $(SERDE_JSON) --test tests -- acks:: attachments:: connect:: events:: json:: parser:: typed::
 
-# TypeScript's compiler, over what a server exports.
+# Compiles the exported types with TypeScript.
 typescript: tests/typescript/node_modules/.package-lock.json
 	$(BUILD)
 	$(CARGO) test --all-features --test typescript
 
-# Clients of other hands, and two browsers. Not beside the unit tests: the heartbeats want a quiet machine. RECOVERY_RUNS says
-# how often a client is cut off and comes back, RECOVERY_SEED with which random numbers it begins.
+# Tests with other clients and two browsers. They run separately from the unit tests, because heartbeats depend on timing. RECOVERY_RUNS is
+# the number of times that a client is disconnected and recovered, RECOVERY_SEED the seed of the random numbers.
 interop: tests/interop/node_modules/.package-lock.json tests/msgpack/node_modules/.package-lock.json tests/interop/.venv/done \
 		tests/interop/.venv-eio3/done $(CHROMIUM)
 	$(BUILD)
 	$(CARGO) test --all-features --test interop -- --test-threads=1
 
-# Real clients behind a network that breaks for so many MINUTES, with an account of every event; then the attacks. SEED says with
-# which random numbers the network begins.
+# Connects real clients through an unreliable network for MINUTES and checks that each event arrives, then runs the attacks. SEED is the
+# seed of the network's random numbers.
 soak: tests/interop/node_modules/.package-lock.json
 	$(SOAK) soak $(MINUTES) $(SEED)
 	$(SOAK) attack
 
-# A thousand hostile connections in each way, or in those of ATTACKS. Prints the table of docs/limits.md. ATTACK_SECONDS,
-# ATTACK_CONNECTIONS and ATTACK_MBITS say how.
+# Opens a thousand hostile connections for each kind of attack, or for those in ATTACKS. Prints the table of docs/limits.md. Configured by
+# ATTACK_SECONDS, ATTACK_CONNECTIONS and ATTACK_MBITS.
 attack:
 	$(SOAK) attack $(ATTACKS)
 
 bench:
 	$(CARGO) bench --all-features
 
-# How costs grow.
+# Measures how costs grow.
 scaling:
 	$(CARGO) bench --bench scaling
 
-# The chart of docs/performance.md, from its results.
+# Draws the chart of docs/performance.md.
 chart:
 	python3 docs/performance/chart.py
 
-# No operation takes over 3 % more instructions than benches/instructions.txt says.
+# Checks that no operation takes over 3 % more instructions than in benches/instructions.txt.
 instructions: $(GUNGRAUN)/done /usr/bin/valgrind
 	$(COUNT) > $(TOOLS)/counts.json
 	python3 benches/instructions.py < $(TOOLS)/counts.json
 
-# Accepts the counts as they are.
+# Writes the current counts to benches/instructions.txt.
 baseline: $(GUNGRAUN)/done /usr/bin/valgrind
 	$(COUNT) > $(TOOLS)/counts.json
 	python3 benches/instructions.py --rewrite < $(TOOLS)/counts.json
@@ -147,11 +147,11 @@ fuzz:
 			-max_total_time=$(FUZZ_SECONDS) -malloc_limit_mb=$(FUZZ_MALLOC_MB)) || exit 1; \
 	done
 
-# The JavaScript client, from npm into the folder that the crate embeds.
+# Copies the JavaScript client from npm to the folder that the crate embeds.
 client: client/node_modules/.package-lock.json
 	cd client && node build.mjs
 
-# The committed files are those of npm.
+# Checks that the committed files are equal to those of npm.
 client-check: client/node_modules/.package-lock.json
 	cd client && node build.mjs --check
 
@@ -182,7 +182,7 @@ $(TYPOS)/done:
 	$(TYPOS)/bin/pip install --quiet $(subst @,==,$(notdir $(TYPOS)))
 	touch $@
 
-# Neither optimised nor for a debugger: they build in a third of the time.
+# Neither optimised nor with debug info, which builds in a third of the time.
 $(TOOLS)/%/done:
 	CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --quiet --locked --debug --root $(@D) --target-dir $(TOOLS)/target $*
 	touch $@

@@ -13,7 +13,7 @@ mod scene;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use http::{Method, Uri};
 use tokio::runtime::{Builder, Runtime};
-use tower_socketio::{Packet, Recovery, SocketIoConfig, SocketIoService};
+use tower_socketio::{RecoveryConfig, SocketIoConfig, SocketIoService, engine::Packet};
 
 use self::scene::{EVENT, EVENT_WITH_ACK, Scene};
 
@@ -81,7 +81,7 @@ fn broadcast((scene, times): (Scene, u64)) -> Scene {
 
 /// Returns a server with recovery.
 fn recovery_scene(members: usize, times: u64) -> (Scene, u64) {
-    let scene = Scene::with_config(members, SocketIoConfig::new().recovery(Recovery::new()));
+    let scene = Scene::with_config(members, SocketIoConfig::new().recovery(RecoveryConfig::new()));
     scene.repeat(2, &Scene::emit);
     scene.repeat(2, &Scene::broadcast);
     (scene, times)

@@ -17,7 +17,8 @@ use futures_util::{Sink, Stream};
 use http::Request;
 use tokio::runtime::Builder;
 use tower_socketio::{
-    Ack, Frame, Namespace, Packet, Room, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, TransportError, Value,
+    Ack, Namespace, Room, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef, Value,
+    engine::{Frame, Packet, TransportError},
     extract::Data,
 };
 

@@ -4,9 +4,9 @@ use tower_layer::Layer;
 
 use crate::{config::SocketIoConfig, io::SocketIo, server::Server, service::SocketIoService};
 
-/// Adds Socket.IO to a service.
+/// A layer that adds Socket.IO to a service.
 ///
-/// All services that one layer makes, and all its clones, share one server: axum makes a service for each route.
+/// All services created by one layer and its clones share one server. axum creates a service for each route.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -17,23 +17,23 @@ use crate::{config::SocketIoConfig, io::SocketIo, server::Server, service::Socke
 /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layer);
 /// ```
 ///
-/// # Where it stands
+/// # Placement
 ///
-/// Layers outside of it see every request of Socket.IO's too: a `CorsLayer` belongs there. A timeout there must be longer
-/// than [`ping_interval`](SocketIoConfig::ping_interval), or it breaks long-polling.
+/// Layers outside of this one also see the requests of Socket.IO, so a `CorsLayer` belongs there. A timeout outside of it must be
+/// longer than [`ping_interval`](SocketIoConfig::ping_interval), because polls last that long.
 #[derive(Clone)]
 pub struct SocketIoLayer {
     server: Arc<Server>,
 }
 
 impl SocketIoLayer {
-    /// A layer with a server of its own.
+    /// Creates a layer with a new server.
     #[must_use]
     pub fn new(config: SocketIoConfig) -> Self {
         Self { server: config.build() }
     }
 
-    /// The handle to the server.
+    /// Returns a handle to the server.
     #[must_use]
     pub fn io(&self) -> SocketIo {
         SocketIo::new(self.server.clone())

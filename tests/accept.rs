@@ -9,8 +9,10 @@ use std::{
 use futures_util::{Sink, Stream};
 use tokio::time::{Instant, Interval, interval, timeout};
 use tower_socketio::{
-    Args, Namespace, Packet, ProtocolVersion, SocketIoConfig, SocketIoService, SocketRef, Transport, TransportError,
-    extract::Data, test::TestClient,
+    Args, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Transport,
+    engine::{AcceptError, Packet, ProtocolVersion, TransportError},
+    extract::Data,
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -139,7 +141,7 @@ async fn a_client_that_does_not_notice_its_end_is_dropped_after_five_seconds() {
         let begun = Instant::now();
         let period = Duration::from_millis(300);
         let connection = io.accept(request, Deaf { packets: interval(period), said: 0, closes });
-        timeout(Duration::from_secs(60), connection).await.unwrap();
+        timeout(Duration::from_secs(60), connection).await.unwrap().unwrap();
         assert_eq!(begun.elapsed(), period + Duration::from_secs(5), "{closes}");
         assert_eq!(io.stats().connections, 0);
     }
@@ -188,6 +190,24 @@ async fn a_stream_that_is_always_ready_yields_to_other_tasks() {
     let mut other = Memory::join(&io).await;
     other.say(r#"42["echo",1]"#);
     other.expect(r#"42["echo",1]"#).await;
-    soon(connection).await.unwrap();
+    soon(connection).await.unwrap().unwrap();
     assert_eq!(io.stats().connections, 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_opened_says_why() {
+    async fn refused(io: &SocketIo) -> AcceptError {
+        let (request, ()) = http::Request::new(()).into_parts();
+        soon(io.accept(request, Talkative(0))).await.unwrap_err()
+    }
+    let io = |id: fn() -> String| SocketIoService::new(SocketIoConfig::new().generate_id(move |_| id())).io();
+    assert_eq!(refused(&io(String::new)).await, AcceptError::InvalidId);
+    assert_eq!(refused(&io(|| panic!("on purpose"))).await, AcceptError::InvalidId);
+    let io = io(|| "one".to_owned());
+    let client = Memory::join(&io).await;
+    assert_eq!(refused(&io).await, AcceptError::IdTaken);
+    assert!(refused(&io).await.to_string().contains("another session"));
+    drop(client);
+    io.drain(Duration::ZERO).await;
+    assert_eq!(refused(&io).await, AcceptError::Draining);
 }

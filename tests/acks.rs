@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tower_socketio::{
-    AckError, EventError, Namespace, SocketIoConfig, SocketIoService, SocketRef, extract::AckSender, test::TestClient,
+    AckError, EventError, Namespace, SocketIoConfig, SocketIoService, SocketRef,
+    extract::AckSender,
+    operators::{AckResponses, AckSource},
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -125,7 +128,7 @@ async fn a_broadcast_collects_acks_and_reports_recipients_without_one() {
     b.expect(r#"420["vote","?"]"#).await;
     a.say("430[1]").await;
     let (first, answer) = soon(answers.next()).await.unwrap();
-    assert_ne!(first.as_str(), id_b);
+    assert_ne!(id_of(&first), id_b);
     assert_eq!(answer.unwrap(), 1);
     b.say("430[2]").await;
     c.expect(r#"420["vote","?"]"#).await;
@@ -134,12 +137,33 @@ async fn a_broadcast_collects_acks_and_reports_recipients_without_one() {
     c.is_quiet().await;
     skip(PATIENCE).await;
     let rest = soon(answers.responses()).await;
-    assert_eq!(rest.answers.iter().map(|(id, vote)| (id.as_str(), *vote)).collect::<Vec<_>>(), [(&*id_b, 2)]);
-    let missing: Vec<_> = rest.missing.iter().map(|(id, error)| (id.as_str(), error.is_timeout())).collect();
+    assert_eq!(rest.answers.iter().map(|(source, vote)| (id_of(source), *vote)).collect::<Vec<_>>(), [(&*id_b, 2)]);
+    let missing: Vec<_> = rest.missing.iter().map(|(source, error)| (id_of(source), error.is_timeout())).collect();
     assert_eq!(missing, [(&*id_c, false), (&*id_d, true)]);
     assert!(rest.missing[0].1.is_decode());
     drop(d);
     assert!(server.io.sockets().iter().all(|socket| socket.pending_acks() == 0));
+}
+
+fn id_of(source: &AckSource) -> &str {
+    source.socket_id().expect("a socket of this node")
+}
+
+#[tokio::test]
+async fn the_acks_of_a_broadcast_may_be_awaited() {
+    let io = SocketIoService::new(SocketIoConfig::new()).io();
+    let (mut a, b) = (Memory::join(&io).await, Memory::join(&io).await);
+    let answers = io.emit_with_ack::<u8>("ask", &()).unwrap();
+    let answers = tokio::spawn(async move { answers.await });
+    a.expect(r#"420["ask"]"#).await;
+    a.say("430[7]");
+    drop(b);
+    let AckResponses { answers, missing, .. } = soon(answers).await.unwrap();
+    let [(AckSource::Local(id), 7)] = &answers[..] else { panic!("one answer, by a socket of this node: {answers:?}") };
+    assert!(io.socket(id).is_some());
+    assert!(missing.len() == 1 && missing[0].1.is_disconnected());
+    let none = io.to("nowhere").emit_with_ack::<u8>("ask", &()).unwrap().await;
+    assert!(none.answers.is_empty() && none.missing.is_empty());
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{runtime::Builder, sync::mpsc};
 use tower_socketio::{
-    Ack, Args, DisconnectReason, Namespace, Packet, SocketIo, SocketIoConfig, SocketIoService, Value,
+    Ack, Args, DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoService, Value,
+    engine::Packet,
     extract::{Data, Rest},
 };
 

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tower_socketio::{EmitReport, Namespace, SocketIoConfig, SocketIoService, SocketRef, extract::Data};
+use tower_socketio::{Namespace, SocketIoConfig, SocketIoService, SocketRef, extract::Data, operators::EmitReport};
 
 use crate::support::*;
 
@@ -117,10 +117,10 @@ async fn an_empty_list_of_rooms_selects_no_socket() {
         io.to(HashSet::<String>::new()),
     ] {
         empty.emit("n", &()).unwrap();
-        assert_eq!(empty.emit_and_report("n", &()).unwrap(), EmitReport::default());
-        assert_eq!(empty.emit_in_slices("n", &()).await.unwrap(), EmitReport::default());
+        assert_eq!(empty.emit_with_report("n", &()).unwrap(), EmitReport::default());
+        assert_eq!(empty.emit_yielding("n", &()).await.unwrap(), EmitReport::default());
         assert_eq!(empty.emit_with_ack::<()>("n", &()).unwrap().count().await, 0);
-        assert_eq!((empty.sockets().len(), empty.fetch_sockets().await.len()), (0, 0));
+        assert_eq!((empty.sockets().len(), empty.fetch_sockets().await.unwrap().len()), (0, 0));
         empty.sockets_join("joined");
         empty.sockets_leave(&*id_a);
         empty.disconnect_sockets(true);
@@ -192,12 +192,12 @@ async fn volatile_events_are_sent_at_once_or_dropped() {
     let server = serve_namespace(rooms()).await;
     let client = Polling::join(server.address).await;
     let socket = server.io.sockets()[0].clone();
-    assert!(!socket.writable());
+    assert!(!socket.is_writable());
     socket.volatile().emit("dropped", &()).unwrap();
     server.io.volatile().emit("dropped", &()).unwrap();
     let (poll, ()) = tokio::join!(client.poll(), async {
         let writable = socket.clone();
-        until(move || writable.writable()).await;
+        until(move || writable.is_writable()).await;
         socket.volatile().emit("taken", &Bytes::from_static(b"x")).unwrap();
         socket.volatile().emit("dropped", &()).unwrap();
     });
@@ -237,11 +237,11 @@ async fn sockets_are_found_and_fetched() {
     let io = &server.io;
     io.socket(&id_a).unwrap().join("x");
     io.socket(&id_b).unwrap().join("x");
-    let fetched = io.to("x").except(&*id_b).fetch_sockets().await;
+    let fetched = io.to("x").except(&*id_b).fetch_sockets().await.unwrap();
     assert_eq!(fetched.len(), 1);
     assert_eq!(fetched[0].id().as_str(), id_a);
     assert!(fetched[0].rooms().contains("x") && fetched[0].rooms().contains(&*id_a));
-    assert_eq!(io.fetch_sockets().await.len(), 3);
+    assert_eq!(io.fetch_sockets().await.unwrap().len(), 3);
     fetched[0].leave("x");
     fetched[0].join("y");
     assert_eq!(io.of("/").unwrap().rooms().len(), 2);
@@ -274,7 +274,7 @@ async fn a_broadcast_in_slices_yields_to_other_tasks_and_keeps_the_order_of_its_
     let everyone = io.local();
     let before = turns.load(Ordering::Relaxed);
     for number in 0..2 {
-        assert_eq!(everyone.emit_in_slices("tick", &number).await.unwrap().recipients, 2_500);
+        assert_eq!(everyone.emit_yielding("tick", &number).await.unwrap().recipients, 2_500);
     }
     assert!(turns.load(Ordering::Relaxed) > before, "others ran between the slices");
     other.abort();
@@ -282,4 +282,33 @@ async fn a_broadcast_in_slices_yields_to_other_tasks_and_keeps_the_order_of_its_
         client.expect(r#"42["tick",0]"#).await;
         client.expect(r#"42["tick",1]"#).await;
     }
+}
+
+#[tokio::test]
+async fn sockets_and_rooms_are_counted_and_a_socket_leaves_all_rooms() {
+    let config = SocketIoConfig::new().namespace("/", Namespace::new()).namespace("/x", Namespace::new());
+    let io = SocketIoService::new(config).io();
+    let _clients = [Memory::join(&io).await, Memory::join(&io).await, Memory::join(&io).await];
+    let [a, b, c] = &io.sockets()[..] else { panic!("three sockets") };
+    a.join(["red", "blue"]);
+    b.join(["red", "green"]);
+    let root = io.namespace("/");
+    let count = |room: &str| io.to(room.to_owned()).socket_count();
+    assert_eq!((io.socket_count(), root.socket_count(), root.room_count()), (3, 3, 3));
+    assert_eq!((count("red"), count("blue"), count(a.id()), count("none")), (2, 1, 1, 0));
+    assert_eq!(io.to(["red", "blue"]).except("green").socket_count(), 1);
+    assert_eq!(io.to(Vec::<String>::new()).socket_count(), 0);
+    assert_eq!((c.broadcast().socket_count(), a.to("red").socket_count()), (2, 1));
+    assert_eq!(io.namespace("x").socket_count(), 0);
+    a.leave_all();
+    assert_eq!(a.rooms(), [a.id().as_ref()]);
+    assert_eq!((count("red"), root.room_count()), (1, 2));
+    // The room of its own id is left at the end only.
+    assert_eq!(count(a.id()), 1);
+}
+
+#[test]
+#[should_panic(expected = "there is no namespace `/nowhere`")]
+fn a_namespace_that_was_not_declared_is_a_mistake() {
+    let _ = SocketIoService::new(SocketIoConfig::new()).io().namespace("/nowhere");
 }

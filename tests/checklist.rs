@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use tower_socketio::{AckError, DisconnectReason, Namespace, Recovery, SocketIoConfig, SocketRef, extract::AckSender};
+use tower_socketio::{
+    AckError, DisconnectReason, Namespace, RecoveryConfig, SocketIoConfig, SocketRef, extract::AckSender,
+};
 
 use crate::support::*;
 
@@ -52,7 +54,7 @@ async fn item_3_a_malformed_post_is_answered_400() {
 }
 
 #[tokio::test]
-async fn item_4_what_is_refused_is_refused_before_the_101_and_says_why() {
+async fn item_4_a_handshake_is_refused_before_the_101_with_a_reason() {
     let config = SocketIoConfig::new().origins("https://good.example").generate_id(|_| String::new());
     let server = serve_config(config).await;
     let open = async |query: &str, more: &[(&str, &str)]| {
@@ -68,7 +70,7 @@ async fn item_4_what_is_refused_is_refused_before_the_101_and_says_why() {
 }
 
 #[tokio::test]
-async fn item_5_what_does_not_fit_is_not_taken() {
+async fn item_5_protocol_violations_are_refused() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let slow = Namespace::new().on_connect(async move || waiting.notified().await);
@@ -123,7 +125,7 @@ async fn item_8_acks_of_a_broadcast_are_waited_for_a_sane_time() {
 
 #[tokio::test]
 async fn item_9_a_recovered_session_is_claimed_once_and_its_predecessor_is_closed() {
-    let io = tower_socketio::SocketIoService::new(SocketIoConfig::new().recovery(Recovery::new())).io();
+    let io = tower_socketio::SocketIoService::new(SocketIoConfig::new().recovery(RecoveryConfig::new())).io();
     let mut first = Memory::open(&io);
     first.text().await;
     first.say("40");

@@ -1,6 +1,6 @@
 //! The client, the connection and the request of a socket.
 
-use tower_socketio::{DisconnectReason, Namespace, ProtocolVersion, SocketIoConfig, Transport};
+use tower_socketio::{DisconnectReason, Namespace, SocketIoConfig, Transport, engine::ProtocolVersion};
 
 use crate::support::*;
 
@@ -15,14 +15,14 @@ async fn the_sockets_of_a_client_share_its_connection_and_its_request() {
     assert_eq!(socket.conn().id(), client.sid);
     assert_eq!(socket.conn().protocol(), ProtocolVersion::V4);
     assert_eq!(socket.conn().transport(), Transport::WebSocket);
-    assert!(socket.conn().remote_address().unwrap().ip().is_loopback());
+    assert!(socket.conn().remote_addr().unwrap().ip().is_loopback());
     assert_eq!(socket.conn().request().method(), "GET");
     assert_eq!(socket.client().request().uri().query(), Some("EIO=4&transport=websocket&x=1"));
     assert_eq!(socket.request().headers()["user-agent"], "test");
-    let mut namespaces: Vec<_> = socket.client().sockets().iter().map(|s| s.namespace().to_owned()).collect();
+    let mut namespaces: Vec<_> = socket.client().sockets().iter().map(|s| s.namespace().name().to_owned()).collect();
     namespaces.sort();
     assert_eq!(namespaces, ["/", "/a"]);
-    assert_eq!(socket.client().conn().request().remote_addr(), socket.handshake().address());
+    assert_eq!(socket.client().conn().request().remote_addr(), socket.handshake().remote_addr());
     for debug in [format!("{:?}", socket.client()), format!("{:?}", socket.conn()), format!("{:?}", socket.request())] {
         assert!(!debug.contains(&client.sid) && !debug.contains("x=1"), "{debug}");
     }
@@ -58,5 +58,5 @@ async fn a_connection_is_closed_after_its_queued_packets() {
     client.expect(r#"42["last"]"#).await;
     client.expect_close().await;
     let reason = soon(reasons.recv()).await.unwrap();
-    assert_eq!(reason, DisconnectReason::ForcedClose { detail: "closed by the server" });
+    assert_eq!((reason.as_str(), reason.detail()), ("forced close", Some("closed by the server")));
 }

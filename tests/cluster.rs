@@ -6,8 +6,10 @@ use std::{
 };
 
 use tower_socketio::{
-    ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, Namespace, Packet, Recovery, ServerSideArgs,
-    ServerSideEvent, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, EventBody},
+    engine::Packet,
+    server_side::ServerSideEvent,
 };
 
 use crate::support::*;
@@ -25,7 +27,7 @@ struct Member {
 }
 
 impl ClusterAdapter for Member {
-    fn join(&self, node: ClusterNode) {
+    fn start(&self, node: ClusterNode) {
         self.bus.nodes.lock().unwrap().push(node);
     }
 
@@ -65,7 +67,7 @@ async fn messages_without_recipients_are_not_published() {
     let _client = Memory::join(&b).await;
     let none = a.to(Vec::<String>::new());
     none.emit("n", &()).unwrap();
-    none.emit_in_slices("n", &()).await.unwrap();
+    none.emit_yielding("n", &()).await.unwrap();
     none.sockets_join("x");
     none.sockets_leave("room");
     none.disconnect_sockets(true);
@@ -119,7 +121,7 @@ async fn sockets_of_other_nodes_join_leave_and_are_disconnected() {
 
 #[tokio::test]
 async fn malformed_messages_of_other_nodes_are_ignored() {
-    for config in [SocketIoConfig::new, || SocketIoConfig::new().recovery(Recovery::new())] {
+    for config in [SocketIoConfig::new, || SocketIoConfig::new().recovery(RecoveryConfig::new())] {
         nothing_garbled_arrives(cluster_of(config)).await;
     }
 }
@@ -240,7 +242,7 @@ async fn json_of_other_servers_is_mended() {
     client.expect(r#"42["n"]"#).await;
     let mut message = bus.record.lock().unwrap()[0].clone();
     let mut say = |json: &'static str| {
-        let args = ServerSideArgs::new(json.into(), vec![bytes::Bytes::from_static(b"x")]);
+        let args = EventBody::new(json.into(), vec![bytes::Bytes::from_static(b"x")]);
         message.command =
             ClusterCommand::ServerSideEmit { event: "note".to_owned(), args, from: "other".into(), ack: None };
         node.deliver(&message);
@@ -273,7 +275,7 @@ async fn an_adapter_that_panics_is_counted() {
     struct Broken;
 
     impl ClusterAdapter for Broken {
-        fn join(&self, _: ClusterNode) {}
+        fn start(&self, _: ClusterNode) {}
 
         fn publish(&self, _: ClusterMessage) {
             panic!("on purpose");
@@ -288,7 +290,7 @@ async fn an_adapter_that_panics_is_counted() {
     io.emit("n", &1).unwrap();
     client.expect(r#"42["n",1]"#).await;
     io.sockets_join("room");
-    assert_eq!(io.to("room").emit_and_report("n", &2).unwrap().recipients, 1);
+    assert_eq!(io.to("room").emit_with_report("n", &2).unwrap().recipients, 1);
     client.expect(r#"42["n",2]"#).await;
     io.server_side_emit("n", &()).unwrap();
     io.disconnect_sockets(false);
@@ -309,4 +311,24 @@ fn answers_of_other_servers_may_be_awaited_without_a_runtime() {
     assert_eq!(ask(), 1);
     let _client = runtime.block_on(Memory::join(&a));
     assert_eq!(ask(), 1);
+}
+
+/// A backend of its own makes messages from what it has received.
+#[tokio::test]
+async fn a_message_can_be_made_outside_of_the_crate() {
+    let (a, b, bus) = cluster();
+    let mut client = Memory::join(&a).await;
+    let _other = Memory::join(&b).await;
+    let mut message = ClusterMessage::new("/", ClusterCommand::Join(vec!["made".into()]));
+    message.rooms.push("room".into());
+    let node = bus.nodes.lock().unwrap()[0].clone();
+    node.deliver(&message);
+    assert_eq!((a.to("made").socket_count(), b.to("made").socket_count()), (1, 0));
+    message.except.push("made".into());
+    message.command = ClusterCommand::Disconnect { close: false };
+    node.deliver(&message);
+    message.except.clear();
+    node.deliver(&message);
+    client.expect("41").await;
+    assert_eq!(a.socket_count(), 0);
 }

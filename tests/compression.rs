@@ -4,7 +4,11 @@ use std::io::Read;
 
 use bytes::Bytes;
 use flate2::read::{GzDecoder, ZlibDecoder};
-use tower_socketio::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, Packet, SocketIoConfig};
+use tower_socketio::{
+    SocketIoConfig,
+    cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode},
+    engine::Packet,
+};
 
 use crate::support::*;
 
@@ -119,7 +123,7 @@ async fn compress_false_disables_compression_of_a_response() {
         for compress in [false, true] {
             // A volatile event is sent only if a poll is pending.
             let (reply, ()) = tokio::join!(poll(&client, GZIP), async {
-                until(|| socket.writable()).await;
+                until(|| socket.is_writable()).await;
                 emit(compress);
             });
             match compress {
@@ -164,7 +168,7 @@ async fn attachments_and_acks_carry_the_flag() {
 struct Record(std::sync::Arc<std::sync::Mutex<Vec<ClusterMessage>>>);
 
 impl ClusterAdapter for Record {
-    fn join(&self, _: ClusterNode) {}
+    fn start(&self, _: ClusterNode) {}
 
     fn publish(&self, message: ClusterMessage) {
         self.0.lock().unwrap().push(message);

@@ -23,7 +23,7 @@ pub fn noting() -> (Namespace, mpsc::UnboundedReceiver<String>) {
         move |socket: SocketRef, reason: DisconnectReason| {
             let mut rooms: Vec<_> = socket.rooms().iter().map(ToString::to_string).collect();
             rooms.retain(|room| room.as_str() != socket.id().as_str());
-            let connected = socket.connected();
+            let connected = socket.is_connected();
             sender.send(format!("{what} {reason} {rooms:?} {connected}")).unwrap();
             async {}
         }
@@ -125,16 +125,16 @@ async fn a_violation_disconnects_with_a_reason_that_names_the_rule() {
     let (mut client, _) = WebSocket::join(server.address, "40").await;
     client.say("4abc").await;
     client.expect_close().await;
-    let detail = "unknown packet type";
-    assert_eq!(soon(reasons.recv()).await.unwrap(), DisconnectReason::ForcedClose { detail });
+    let rule = "unknown packet type";
+    assert_eq!(detail(soon(reasons.recv()).await), ("forced close", Some(rule)));
     let client = Polling::join(server.address).await;
     client.say("4abc").await;
     client.expect("6\x1e1").await;
-    assert_eq!(soon(reasons.recv()).await.unwrap(), DisconnectReason::ForcedServerClose { detail });
+    assert_eq!(detail(soon(reasons.recv()).await), ("forced server close", Some(rule)));
 }
 
 #[tokio::test]
-async fn a_leaving_socket_can_still_speak_to_its_rooms() {
+async fn a_leaving_socket_can_emit_to_its_rooms() {
     let namespace = Namespace::new()
         .on_connect(|socket: SocketRef| async move { socket.join("room") })
         .on_disconnecting(|socket: SocketRef| async move { socket.to("room").emit("left", socket.id()).unwrap() });

@@ -2,16 +2,24 @@
 
 use std::sync::{Arc, Mutex};
 
+use axum::{
+    extract::Request,
+    middleware::{Next, from_fn},
+};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower_socketio::{
-    Ack, Namespace, NamespaceRef, NamespaceRequest, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Ack, DisconnectReason, Namespace, NamespaceRef, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService,
+    SocketRef,
+    namespace::{AddNamespaceError, NamespaceRequest},
 };
 
 use crate::support::*;
 
 fn namespace() -> Namespace {
-    Namespace::new().on("where", |socket: SocketRef| async move { Ack(socket.namespace().to_owned()) }).with_state(())
+    Namespace::new()
+        .on("where", |socket: SocketRef| async move { Ack(socket.namespace().name().to_owned()) })
+        .with_state(())
 }
 
 fn service(config: SocketIoConfig) -> SocketIo {
@@ -33,7 +41,7 @@ async fn a_predicate_may_be_async_and_read_the_request() {
         request.name().starts_with("/tenant/") && auth["token"] == "secret"
     };
     let config =
-        SocketIoConfig::new().namespace_when(accepts, namespace()).namespace_fn(|name| name == "/z", namespace());
+        SocketIoConfig::new().namespace_async_fn(accepts, namespace()).namespace_fn(|name| name == "/z", namespace());
     let io = service(config);
     let mut client = opened(&io).await;
     client.say(r#"40/tenant/1,{"token":"secret"}"#);
@@ -67,7 +75,7 @@ fn waiting() -> (SocketIo, Arc<Semaphore>) {
             true
         }
     };
-    (service(SocketIoConfig::new().max_namespaces(2).namespace_when(accepts, namespace())), permits)
+    (service(SocketIoConfig::new().max_namespaces(2).namespace_async_fn(accepts, namespace())), permits)
 }
 
 #[tokio::test]
@@ -113,8 +121,8 @@ async fn a_predicate_that_panics_accepts_nothing() {
     let io = service(
         SocketIoConfig::new()
             .namespace_fn(|_| panic!("on purpose"), namespace())
-            .namespace_when(later, namespace())
-            .namespace_when(async |_| panic!("on purpose"), namespace()),
+            .namespace_async_fn(later, namespace())
+            .namespace_async_fn(async |_| panic!("on purpose"), namespace()),
     );
     let mut client = opened(&io).await;
     client.say("40/a");
@@ -165,7 +173,7 @@ async fn all_namespaces_of_a_pattern_are_emitted_to() {
 
 /// axum's router would interpret some of these names differently, or reject them.
 #[tokio::test]
-async fn patterns_may_have_odd_names() {
+async fn patterns_may_contain_special_characters() {
     async fn id(axum::extract::Path(id): axum::extract::Path<String>, socket: SocketRef) {
         socket.emit("id", &id).unwrap();
     }
@@ -189,4 +197,156 @@ async fn patterns_may_have_odd_names() {
         assert!(client.text().await.starts_with(&format!("40{name},{{")), "{name}");
         client.expect(&format!(r#"42{name},["id","{id}"]"#)).await;
     }
+}
+
+/// A namespace that reports why its sockets left.
+fn noting() -> (Namespace, Arc<Mutex<Vec<DisconnectReason>>>) {
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let log = reasons.clone();
+    let left = move |reason: DisconnectReason| {
+        log.lock().unwrap().push(reason);
+        async {}
+    };
+    (namespace().on_disconnect(left), reasons)
+}
+
+#[tokio::test]
+async fn a_namespace_may_be_added_to_a_running_server_and_removed() {
+    const REFUSED: &str = r#"44/x,{"message":"Invalid namespace"}"#;
+    for recovery in [false, true] {
+        let config = SocketIoConfig::new();
+        let io = service(if recovery { config.recovery(RecoveryConfig::new()) } else { config });
+        let (mut client, mut other) = (opened(&io).await, Memory::join(&io).await);
+        client.say("40/x");
+        client.expect(REFUSED).await;
+        let (namespace, reasons) = noting();
+        assert_eq!(io.add_namespace("x", namespace).unwrap().name(), "/x");
+        assert_eq!(io.add_namespace("/x", Namespace::new()).unwrap_err(), AddNamespaceError::Exists);
+        client.say("40/x");
+        assert!(client.text().await.starts_with("40/x,{"));
+        client.say(r#"42/x,0["where"]"#);
+        client.expect(r#"43/x,0["/x"]"#).await;
+        let socket = io.namespace("/x").sockets().remove(0);
+        socket.join("room");
+        let namespace = socket.namespace();
+        assert!(io.remove_namespace("x"));
+        client.expect("41/x,").await;
+        assert!(!io.remove_namespace("/x") && io.of("/x").is_none());
+        assert_eq!(*reasons.lock().unwrap(), [DisconnectReason::ServerNamespaceDisconnect]);
+        assert_eq!((namespace.socket_count(), namespace.room_count()), (0, 0));
+        assert!(!socket.is_connected() && socket.rooms().is_empty());
+        // What was on its way is ignored, the connection stays, and other namespaces are untouched.
+        client.say(r#"42/x,1["where"]"#);
+        client.say("40/x");
+        client.expect(REFUSED).await;
+        io.emit("n", &()).unwrap();
+        assert!(other.text().await.starts_with(r#"42["n""#));
+        // The name is free.
+        io.add_namespace("/x", self::namespace()).unwrap();
+        client.say("40/x");
+        assert!(client.text().await.starts_with("40/x,{"));
+        assert_eq!((io.namespace("/x").socket_count(), namespace.socket_count()), (1, 0));
+        assert_eq!(io.stats().connections, 2);
+    }
+}
+
+/// A client whose layers have not answered yet, and one whose `on_connect` has not, are refused.
+#[tokio::test]
+async fn clients_that_are_being_admitted_are_refused_when_their_namespace_is_removed() {
+    for recovery in [false, true] {
+        for in_layer in [false, true] {
+            let gate = Arc::new(Semaphore::new(0));
+            let waits = gate.clone();
+            let wait = async move || drop(waits.acquire().await.unwrap());
+            let (namespace, reasons) = noting();
+            let namespace = if in_layer {
+                namespace.layer(from_fn(move |request: Request, next: Next| {
+                    let wait = wait.clone();
+                    async move {
+                        wait().await;
+                        next.run(request).await
+                    }
+                }))
+            } else {
+                namespace.on_connect(async move || wait().await)
+            };
+            let config = SocketIoConfig::new().namespace("/x", namespace);
+            let io = service(if recovery { config.recovery(RecoveryConfig::new()) } else { config });
+            let mut client = opened(&io).await;
+            client.say("40/x");
+            if in_layer {
+                // The answer says that the packet before it has been read.
+                client.say("40");
+                assert!(client.text().await.starts_with("40{"));
+            } else {
+                until(|| io.namespace("/x").socket_count() == 1).await;
+            }
+            assert!(io.remove_namespace("/x"));
+            gate.add_permits(1);
+            client.expect(r#"44/x,{"message":"Invalid namespace"}"#).await;
+            // `on_disconnect` is for sockets that have reached `on_connect`.
+            assert_eq!(reasons.lock().unwrap().len(), usize::from(!in_layer));
+            assert_eq!(io.stats().connections, 1);
+        }
+    }
+}
+
+/// Nothing refers to a namespace that has been removed: what it held is dropped.
+#[tokio::test]
+async fn a_namespace_that_is_removed_is_dropped_with_what_it_remembers() {
+    let io = service(SocketIoConfig::new().recovery(RecoveryConfig::new()));
+    let kept = Arc::new(());
+    let (of_handler, of_socket) = (kept.clone(), kept.clone());
+    let namespace = Namespace::new()
+        .on("event", async move || drop(of_handler.clone()))
+        .on_connect(async move |socket: SocketRef| {
+            socket.extensions().insert(of_socket.clone());
+        })
+        .with_state(());
+    io.add_namespace("/x", namespace).unwrap();
+    let (mut away, mut here) = (opened(&io).await, opened(&io).await);
+    for client in [&mut away, &mut here] {
+        client.say("40/x");
+        assert!(client.text().await.starts_with("40/x,{"));
+    }
+    io.namespace("/x").emit("kept", &()).unwrap();
+    // One session is remembered, with its extensions.
+    drop(away);
+    until(|| io.namespace("/x").socket_count() == 1).await;
+    assert!(Arc::strong_count(&kept) > 3);
+    assert!(io.remove_namespace("/x"));
+    assert!(here.text().await.starts_with(r#"42/x,["kept""#));
+    here.expect("41/x,").await;
+    until(|| Arc::strong_count(&kept) == 1).await;
+}
+
+#[tokio::test]
+async fn only_namespaces_with_exact_names_are_added_and_removed() {
+    let config = SocketIoConfig::new().namespace("/room/{id}", namespace());
+    let io = service(config);
+    assert_eq!(io.add_namespace("/a/{b}", namespace()).unwrap_err(), AddNamespaceError::Pattern);
+    for name in ["/a,b", "/a?b"] {
+        assert_eq!(io.add_namespace(name, namespace()).unwrap_err(), AddNamespaceError::InvalidName);
+    }
+    let mut client = opened(&io).await;
+    client.say("40/room/1");
+    assert!(client.text().await.starts_with("40/room/1,{"));
+    assert_eq!(io.add_namespace("/room/1", namespace()).unwrap_err(), AddNamespaceError::Exists);
+    for name in ["/room/1", "/room/{id}", "/nowhere"] {
+        assert!(!io.remove_namespace(name), "{name}");
+    }
+    client.say(r#"42/room/1,0["where"]"#);
+    client.expect(r#"43/room/1,0["/room/1"]"#).await;
+    // A name of its own precedes the pattern.
+    io.add_namespace("/room/2", Namespace::new().on("where", async || Ack("here"))).unwrap();
+    client.say("40/room/2");
+    assert!(client.text().await.starts_with("40/room/2,{"));
+    client.say(r#"42/room/2,0["where"]"#);
+    client.expect(r#"43/room/2,0["here"]"#).await;
+}
+
+#[test]
+#[should_panic(expected = "the default namespace cannot be removed")]
+fn the_default_namespace_is_not_removed() {
+    service(SocketIoConfig::new()).remove_namespace("/");
 }

@@ -12,7 +12,7 @@ use axum::{Json, http::StatusCode, response::Redirect};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tower_socketio::{
-    Ack, Args, DisconnectReason, Namespace, ProtocolVersion, SocketIo, SocketIoConfig, SocketRef, extract::Data,
+    Ack, Args, DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketRef, engine::ProtocolVersion, extract::Data,
 };
 
 use crate::support::*;
@@ -237,7 +237,7 @@ async fn a_namespace_has_its_query_as_auth_and_may_lack_its_comma() {
         server.io.of("/a").unwrap().to(socket.id()).emit("to you", &()).unwrap();
         client.expect(r#"42/a,["to you"]"#).await;
         client.say("41/a").await;
-        until(|| !socket.connected()).await;
+        until(|| !socket.is_connected()).await;
     }
     client.say(r#"429["ack"]"#).await;
     client.expect("439[]").await;

@@ -16,8 +16,11 @@ use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tower_socketio::{
-    Packet, ProtocolVersion, SocketIoConfig, Transport, TransportError,
-    engine::{CloseReason, EngineIo, EngineIoConfig, EngineIoLayer, EngineSocket, Handler, Message, SessionHandler},
+    SocketIoConfig, Transport,
+    engine::{
+        CloseReason, EngineIo, EngineIoConfig, EngineIoLayer, EngineSocket, Handler, Message, Packet, ProtocolVersion,
+        SessionHandler, TransportError,
+    },
 };
 
 use crate::support::*;
@@ -337,7 +340,7 @@ async fn a_client_that_falls_silent_is_closed() {
     let (handler, mut notes) = noting();
     let layer = EngineIoLayer::new(EngineIoConfig::new(), handler);
     let (request, ()) = axum::http::Request::new(()).into_parts();
-    layer.io().accept(request, Silent).await;
+    layer.io().accept(request, Silent).await.unwrap();
     expect(&mut notes, "opened custom true").await;
     expect(&mut notes, "closed ping timeout None false").await;
 }

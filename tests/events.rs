@@ -19,9 +19,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tower_socketio::{
-    Ack, Args, DisconnectReason, EventError, EventHandler, EventRequest, Namespace, SocketIo, SocketIoConfig,
-    SocketRef,
-    extract::{AckSender, Data, EventName, FromHandshake, Rest},
+    Ack, Args, DisconnectReason, EventError, Namespace, NamespaceRef, SocketIo, SocketIoConfig, SocketIoService,
+    SocketRef, Transport,
+    engine::ProtocolVersion,
+    event::EventRequest,
+    extract::{AckSender, Data, EventName, FromHandshake, Rest, rejection::HandshakeRejection},
+    handler::EventHandler,
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -184,11 +188,11 @@ async fn every_extractor_extracts() {
         FromHandshake(headers): FromHandshake<HeaderMap>,
         Data(text): Data<String>,
         missing: Option<Extension<u64>>,
-        wrong: Result<Data<u8>, tower_socketio::extract::DataRejection>,
+        wrong: Result<Data<u8>, tower_socketio::extract::rejection::DataRejection>,
         reason: Option<DisconnectReason>,
         ack: AckSender,
     ) {
-        assert!(socket.connected());
+        assert!(socket.is_connected());
         assert_eq!(io.stats().sockets, 1);
         assert_eq!((app.db.0, db, number, &*name), ("db", "db", 7, "event"));
         assert_eq!((&*params.lang, headers["x-a"].len(), &*text), ("fr", 3, "text"));
@@ -229,7 +233,7 @@ async fn a_rejection_is_answered_counted_and_shown() {
         .on("ack", |ack: AckSender| async move { ack.send(&()).unwrap() });
     let config = SocketIoConfig::new().namespace("/", namespace).on_rejection(move |rejected| {
         let line = format!("{} {}", rejected.event(), rejected.message());
-        assert!(rejected.socket().connected());
+        assert!(rejected.socket().is_connected());
         shown.lock().unwrap().push(line);
     });
     let server = serve_config(config).await;
@@ -744,7 +748,7 @@ async fn a_layer_that_panics_as_it_is_dropped_ends_its_event_alone() {
         }
     }
     impl tower::Service<EventRequest> for Explosive {
-        type Response = tower_socketio::EventResponse;
+        type Response = tower_socketio::event::EventResponse;
         type Error = std::convert::Infallible;
         type Future = std::future::Pending<Result<Self::Response, Self::Error>>;
         fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
@@ -817,4 +821,99 @@ async fn answers_follow_what_was_emitted_before_them() {
     client.expect("41").await;
     // What the client sent before it received the DISCONNECT is ignored.
     client.is_quiet().await;
+}
+
+#[tokio::test]
+async fn the_fallback_handles_events_without_a_handler_or_a_listener() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    let namespace = Namespace::new()
+        .on("known", async || Ack("known"))
+        .on("silent", async || {})
+        .on_any(move |EventName(name): EventName| {
+            log.lock().unwrap().push(name);
+            async { Ack("any") }
+        })
+        .fallback(|EventName(name): EventName, Data(args): Data<Args>| async move { Ack((name, args.0.len())) });
+    let io = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace.with_state(()))).io();
+    let mut client = Memory::join(&io).await;
+    for (event, answer) in [(r#"420["known"]"#, r#"430["known"]"#), (r#"421["other",1,2]"#, r#"431["other",2]"#)] {
+        client.say(event);
+        client.expect(answer).await;
+    }
+    let socket = io.sockets().remove(0);
+    let listener = socket.on("other", async || Ack("listener"));
+    client.say(r#"422["other"]"#);
+    client.expect(r#"432["listener"]"#).await;
+    socket.off(listener);
+    client.say(r#"423["silent"]"#);
+    client.say(r#"424["other"]"#);
+    client.expect(r#"434["other",0]"#).await;
+    assert_eq!(*seen.lock().unwrap(), ["known", "other", "other", "silent", "other"]);
+}
+
+#[tokio::test]
+async fn a_rejection_of_the_handshake_keeps_its_status_and_its_text() {
+    #[derive(Deserialize)]
+    struct Params {
+        page: u32,
+    }
+    type Page = FromHandshake<Query<Params>>;
+    let namespace = Namespace::new()
+        .on("page", |FromHandshake(Query(params)): Page| async move { Ack(params.page) })
+        .on("why", |page: Result<Page, HandshakeRejection>| async move {
+            let rejection = page.err().unwrap();
+            Ack((rejection.status().as_u16(), rejection.body_text().to_owned()))
+        });
+    let io = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace.with_state(()))).io();
+    let mut client = Memory::join(&io).await;
+    let text = "Failed to deserialize query string: missing field `page`";
+    client.say(r#"420["page"]"#);
+    let message = format!("the handshake was rejected: 400 Bad Request: {text}");
+    client.expect(&format!(r#"430[{{"error":{{"message":"{message}"}}}}]"#)).await;
+    client.say(r#"421["why"]"#);
+    client.expect(&format!(r#"431[400,"{text}"]"#)).await;
+}
+
+/// Without `on_any` and listeners, the router takes a shorter path.
+#[tokio::test]
+async fn a_fallback_may_stand_alone() {
+    let namespace = Namespace::new().fallback(|EventName(name): EventName| async move { Ack(name) });
+    let io = SocketIoService::new(SocketIoConfig::new().namespace("/", namespace.with_state(()))).io();
+    let mut client = Memory::join(&io).await;
+    client.say(r#"420["a"]"#);
+    client.expect(r#"430["a"]"#).await;
+    client.say(r#"42["a",nul]"#);
+    assert_eq!(client.packet().await, None);
+}
+
+#[test]
+#[should_panic(expected = "two `fallback` handlers")]
+fn a_second_fallback_is_a_mistake() {
+    let _ = Namespace::<()>::new().fallback(async || {}).fallback(async || {});
+}
+
+#[tokio::test]
+async fn the_connection_and_the_namespace_are_extractors() {
+    async fn joined(transport: Transport, protocol: ProtocolVersion, namespace: NamespaceRef, socket: SocketRef) {
+        let seen = (transport, protocol.to_string(), namespace.name(), namespace.socket_count());
+        socket.emit("joined", &seen).unwrap();
+    }
+    async fn ask(namespace: NamespaceRef, transport: Transport, protocol: ProtocolVersion) -> Ack<(String, String)> {
+        Ack((namespace.name().to_owned(), format!("{transport} {protocol}")))
+    }
+    let namespace = || Namespace::new().on_connect(joined).on("ask", ask).with_state(());
+    let config = SocketIoConfig::new().allow_eio3(true).namespace("/", namespace()).namespace("/x", namespace());
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40/x,").await;
+    client.expect(r#"42/x,["joined","websocket","4","/x",1]"#).await;
+    client.say(r#"42/x,0["ask"]"#).await;
+    client.expect(r#"43/x,0["/x","websocket 4"]"#).await;
+    let polling = Polling::open(server.address).await;
+    polling.say("40").await;
+    assert!(polling.poll().await.text().ends_with(r#"42["joined","polling","4","/",1]"#));
+    let mut old = Memory::open_with(TestClient::builder(&server.io).query("EIO=3"));
+    assert!(old.text().await.starts_with("0{"));
+    old.expect("40").await;
+    old.expect(r#"42["joined","custom","3","/",2]"#).await;
 }

@@ -14,7 +14,7 @@ use std::{
 use hyper::Request;
 use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
-use tower_socketio::{ClientAddress, Namespace, Recovery, SocketIoConfig, SocketIoService, SocketRef};
+use tower_socketio::{Namespace, RecoveryConfig, SocketIoConfig, SocketIoService, SocketRef, engine::ClientAddress};
 
 use crate::support::*;
 
@@ -121,7 +121,7 @@ async fn a_custom_transport_counts_as_an_idle_session() {
 
 /// A place that was released is not evicted a second time.
 #[tokio::test]
-async fn a_place_that_was_left_is_free() {
+async fn a_released_place_is_reused() {
     let server = serve_config(SocketIoConfig::new().max_idle_sessions(2)).await;
     for _ in 0..10 {
         let leaves = Polling::open(server.address).await;
@@ -150,7 +150,7 @@ async fn a_session_without_a_namespace_is_closed_after_the_connect_timeout() {
 }
 
 #[tokio::test]
-async fn one_address_pushes_out_its_own_sessions_alone() {
+async fn an_address_evicts_only_its_own_sessions() {
     let config = SocketIoConfig::new()
         .client_address(ClientAddress::x_forwarded_for(1))
         .max_idle_sessions_per_address(2)
@@ -222,14 +222,14 @@ async fn a_few_clients_do_not_take_all_dynamic_namespaces() {
 #[tokio::test]
 async fn a_connection_has_its_share_of_dynamic_namespaces() {
     let is_dynamic = |name: &str| name.starts_with("/asked/");
-    let later = move |request: tower_socketio::NamespaceRequest| async move {
+    let later = move |request: tower_socketio::namespace::NamespaceRequest| async move {
         tokio::task::yield_now().await;
         is_dynamic(request.name())
     };
     let config = rooms()
         .max_dynamic_namespaces_per_connection(2)
         .namespace("/exact", Namespace::new())
-        .namespace_when(later, Namespace::new());
+        .namespace_async_fn(later, Namespace::new());
     let server = serve_config(config).await;
     let mut client = WebSocket::open(server.address).await;
     client.connect("40/room/1").await;
@@ -274,7 +274,7 @@ async fn namespaces_that_are_kept_without_sockets_make_room() {
 
 #[tokio::test]
 async fn namespaces_of_clients_that_may_come_back_make_room() {
-    let server = serve_config(rooms().recovery(Recovery::new())).await;
+    let server = serve_config(rooms().recovery(RecoveryConfig::new())).await;
     for number in 0..6 {
         let (client, _) = WebSocket::join(server.address, &format!("40/room/{number}")).await;
         drop(client);

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use hyper::http::{HeaderMap, HeaderValue, request::Parts};
-use tower_socketio::{ConnectionError, SocketIoConfig, engine::SessionCookie};
+use tower_socketio::{
+    SocketIoConfig,
+    engine::{ConnectionError, SessionCookie},
+};
 
 use crate::support::*;
 

@@ -257,7 +257,7 @@ async fn long_polling_works_on_any_server() {
 
 /// hyper keeps a stream that cannot be written until its HTTP/2 connection ends. The memory that it keeps is small.
 #[test]
-fn a_stream_whose_window_stays_closed_keeps_little() {
+fn a_stream_whose_window_stays_closed_uses_little_memory() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = SocketIoConfig::new().slow_client_timeout(std::time::Duration::from_millis(50));
     let (server, mut client) = runtime.block_on(async {
@@ -308,7 +308,7 @@ async fn the_host_is_known_to_layers_of_a_namespace() {
 
 /// Streams that have become WebSockets keep their connection open.
 #[tokio::test]
-async fn a_connection_without_streams_is_closed_by_our_own_server() {
+async fn an_http2_connection_without_streams_is_closed_by_serve() {
     let config = echo().http_idle_timeout(Duration::from_secs(1)).http_header_timeout(Duration::from_secs(3600));
     let service = SocketIoService::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

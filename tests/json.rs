@@ -9,9 +9,10 @@ use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tower_socketio::{
-    Ack, Args, Namespace, NamespaceRequest, OutgoingEvent, Recovery, SocketIo, SocketIoConfig, SocketIoService,
-    SocketRef, Value,
+    Ack, Args, Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Value,
+    event::OutgoingEvent,
     extract::{Data, EventName, Rest},
+    namespace::NamespaceRequest,
 };
 
 use crate::support::*;
@@ -80,7 +81,7 @@ async fn an_unpaired_surrogate_is_delivered() {
     client.expect("42[\"named\",\"né\u{fffd}\"]").await;
     // Together with binary.
     client.say(r#"451-0["args","\ud83d",{"_placeholder":true,"num":0}]"#);
-    client.send(tower_socketio::Packet::binary("x"));
+    client.send(tower_socketio::engine::Packet::binary("x"));
     client.expect("461-0[\"\u{fffd}\",{\"_placeholder\":true,\"num\":0}]").await;
     client.packet().await.unwrap();
     // In an ack.
@@ -142,7 +143,7 @@ async fn auth_of(config: SocketIoConfig, auth: &str) -> (String, String, String)
         *ask.lock().unwrap() = serde_json::to_string(&request.auth::<Value>().unwrap()).unwrap();
         async { true }
     };
-    let config = config.namespace_when(accepts, Namespace::new().on_connect(joined));
+    let config = config.namespace_async_fn(accepts, Namespace::new().on_connect(joined));
     let mut client = Memory::open(&SocketIoService::new(config).io());
     client.text().await;
     client.say(&format!("40/a,{auth}"));
@@ -153,9 +154,9 @@ async fn auth_of(config: SocketIoConfig, auth: &str) -> (String, String, String)
 }
 
 #[tokio::test]
-async fn the_auth_payload_is_read_by_whatever_reads_it() {
+async fn the_auth_payload_is_the_same_for_every_reader() {
     let expected = "{\"text\":\"a\u{fffd}\"}".to_owned();
-    for config in [SocketIoConfig::new(), SocketIoConfig::new().recovery(Recovery::new())] {
+    for config in [SocketIoConfig::new(), SocketIoConfig::new().recovery(RecoveryConfig::new())] {
         let (by_axum, by_handshake, by_predicate) = auth_of(config, r#"{"text":"a\ud83d"}"#).await;
         assert_eq!((by_axum, by_handshake, by_predicate), (expected.clone(), expected.clone(), expected.clone()));
     }
@@ -164,8 +165,8 @@ async fn the_auth_payload_is_read_by_whatever_reads_it() {
 }
 
 #[tokio::test]
-async fn a_client_is_recovered_whatever_else_is_in_its_auth_payload() {
-    let io = SocketIoService::new(SocketIoConfig::new().recovery(Recovery::new())).io();
+async fn a_client_is_recovered_with_any_other_auth_payload() {
+    let io = SocketIoService::new(SocketIoConfig::new().recovery(RecoveryConfig::new())).io();
     let open = async |auth: &str| {
         let mut client = Memory::open(&io);
         client.text().await;
@@ -271,7 +272,7 @@ async fn keys_of_a_relayed_object_keep_their_order() {
 #[cfg(feature = "msgpack")]
 #[tokio::test]
 async fn keys_of_a_relayed_object_keep_their_order_in_msgpack() {
-    use tower_socketio::{Packet, parser::MsgpackParser};
+    use tower_socketio::{engine::Packet, parser::MsgpackParser};
 
     let config = SocketIoConfig::new().namespace("/", namespace()).parser(MsgpackParser);
     let mut client = Memory::open(&SocketIoService::new(config).io());
@@ -406,7 +407,7 @@ async fn stored_data_of_a_socket_may_be_as_deep_as_an_argument() {
     let deep = (0..1024).fold(Value::from(1), |inner, _| vec![inner].into());
     socket.set_data(&deep).unwrap();
     assert_eq!(socket.data().unwrap(), Some(deep.clone()));
-    assert_eq!(io.fetch_sockets().await[0].data().unwrap(), Some(deep));
+    assert_eq!(io.fetch_sockets().await.unwrap()[0].data().unwrap(), Some(deep));
     socket.set_data(&json!({"a": 1.5})).unwrap();
     assert_eq!(socket.data::<Value>().unwrap().unwrap()["a"], 1.5);
 }

@@ -57,7 +57,7 @@ async fn revision_3() {
 }
 
 #[tokio::test]
-async fn a_form_without_its_field_says_nothing() {
+async fn a_form_without_its_field_is_an_empty_payload() {
     let server = server().await;
     let target = "/socket.io/?EIO=3&transport=polling&j=0";
     let open = payload(&get(server.address, target).await, "0");

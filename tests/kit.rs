@@ -15,8 +15,9 @@ use futures_util::FutureExt;
 use serde_json::{Value as JsonValue, json as value};
 use tokio::sync::mpsc;
 use tower_socketio::{
-    Ack, Args, DisconnectReason, Namespace, Packet, Recovery, SlowClientPolicy, SocketIo, SocketIoConfig,
+    Ack, Args, DisconnectReason, Namespace, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig,
     SocketIoService, SocketRef, Value,
+    engine::Packet,
     extract::Data,
     test::{Disconnected, TestClient, TestError},
 };
@@ -73,7 +74,7 @@ async fn events_and_acks_are_sent_in_both_directions() {
 }
 
 #[tokio::test]
-async fn binary_may_stand_anywhere() {
+async fn binary_may_be_nested_anywhere() {
     let io = with(chat());
     let mut client = TestClient::connect(&io).await.unwrap();
     let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
@@ -125,7 +126,7 @@ async fn the_connection_is_as_the_test_wants_it() {
         Json(auth): Json<JsonValue>,
     ) {
         let cookie = headers["cookie"].to_str().unwrap();
-        socket.emit("seen", &(socket.namespace(), cookie, &query["a"], address, &auth["token"])).unwrap();
+        socket.emit("seen", &(socket.namespace().name(), cookie, &query["a"], address, &auth["token"])).unwrap();
     }
     let namespace = Namespace::new().on_connect(joined).with_state(());
     let io = serve(SocketIoConfig::new().path("/ws").namespace("/room/{id}", namespace));
@@ -140,7 +141,7 @@ async fn the_connection_is_as_the_test_wants_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_says_why() {
+async fn a_refusal_contains_its_reason() {
     async fn refuse(Json(auth): Json<JsonValue>) -> Result<(), (StatusCode, Json<JsonValue>)> {
         match &auth["token"] {
             JsonValue::Null => Err((StatusCode::FORBIDDEN, Json(value!({"message": "no", "data": {"code": 7}})))),
@@ -288,7 +289,7 @@ async fn a_client_may_stop_reading() {
     client.stop_reading();
     socket.emit("n", &0).unwrap();
     client.emit("unknown", &()).await;
-    assert!(!socket.writable());
+    assert!(!socket.is_writable());
     socket.volatile().emit("dropped", &()).unwrap();
     let error = (1..).find_map(|number| socket.emit("n", &number).err()).unwrap();
     assert!(error.is_slow_client() && socket.buffered_bytes() > 900);
@@ -303,7 +304,7 @@ async fn a_client_may_stop_reading() {
 
 #[tokio::test]
 async fn a_client_may_be_recovered() {
-    let io = serve(SocketIoConfig::new().recovery(Recovery::new()).namespace("/", chat()));
+    let io = serve(SocketIoConfig::new().recovery(RecoveryConfig::new()).namespace("/", chat()));
     let mut client = TestClient::connect(&io).await.unwrap();
     let id = client.id().to_owned();
     client.emit("join", "room").await;
@@ -326,7 +327,7 @@ async fn a_client_may_be_recovered() {
 }
 
 #[tokio::test]
-async fn packets_may_be_sent_and_read_as_they_are() {
+async fn raw_packets_may_be_sent_and_read() {
     let io = with(chat());
     let mut client = TestClient::builder(&io).open();
     assert!(client.next_raw().await.unwrap().data().starts_with(b"{\"sid\""));

@@ -147,7 +147,7 @@ async fn tower_https_timeout_refuses_with_its_status() {
 }
 
 #[tokio::test]
-async fn handle_error_layer_is_still_welcome() {
+async fn handle_error_layer_may_be_used() {
     let layer = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(|_: BoxError| async { (StatusCode::GATEWAY_TIMEOUT, "too slow") }))
         .timeout(Duration::from_millis(10));
@@ -328,7 +328,7 @@ async fn axums_functions_are_middleware() {
         next.run(request).await
     }
     async fn check(socket: SocketRef, request: Request, next: Next) -> Result<AxumResponse, StatusCode> {
-        assert!(!socket.connected());
+        assert!(!socket.is_connected());
         if request.headers().contains_key("x-bad") { Err(StatusCode::FORBIDDEN) } else { Ok(next.run(request).await) }
     }
     async fn mark(mut request: Request) -> Request {

@@ -17,7 +17,11 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_tungstenite::tungstenite::Message;
-use tower_socketio::{Ack, Args, EventRequest, EventResponse, Namespace, SocketIoConfig, extract::Data};
+use tower_socketio::{
+    Ack, Args, Namespace, SocketIoConfig,
+    event::{EventRequest, EventResponse},
+    extract::Data,
+};
 
 use crate::support::*;
 
@@ -273,7 +277,7 @@ fn ten_thousand_connects_to_invented_namespaces() {
 }
 
 #[test]
-fn more_namespaces_than_a_connection_a_server_or_a_name_may_have() {
+fn namespaces_beyond_the_limits_of_connection_server_and_name() {
     let config = || SocketIoConfig::new().max_namespace_length(20).namespace("/room/{id}", Namespace::new());
     costs_nothing(config().max_namespaces(2), async |address| {
         let mut client = WebSocket::open(address).await;
@@ -347,7 +351,7 @@ fn attachments_for_a_namespace_that_is_not_joined() {
 
 /// Frames, attachments and bodies that make no progress time out, over each transport.
 #[test]
-fn messages_that_do_not_arrive_whole_in_time() {
+fn incomplete_messages_time_out() {
     let config = || SocketIoConfig::new().receive_timeout(Duration::from_millis(100));
     costs_nothing(config(), async |address| {
         let (mut client, _) = WebSocket::join(address, "40").await;

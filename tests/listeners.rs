@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use tower_socketio::{
-    Ack, Args, Namespace, OutgoingEvent, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Ack, Args, DisconnectReason, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Value,
+    event::OutgoingEvent,
     extract::{Data, EventName},
     test::TestClient,
 };
@@ -228,4 +229,62 @@ async fn events_from_an_observer_are_not_observed() {
     a.expect(r#"42["hello"]"#).await;
     b.expect(r#"42["copy","hello"]"#).await;
     assert_eq!(io.stats().panics, 0);
+}
+
+#[tokio::test]
+async fn listeners_of_the_end_run_once_with_the_reason_after_the_namespaces_handler() {
+    type Notes = Arc<Mutex<Vec<String>>>;
+    let notes = Notes::default();
+    let log = notes.clone();
+    let left = |reason: DisconnectReason, socket: SocketRef| async move {
+        tokio::task::yield_now().await;
+        assert!(socket.handshake().auth::<Value>().is_ok());
+        log.lock().unwrap().push(format!("namespace: {reason}"));
+    };
+    let io = service(Namespace::new().on_disconnect(left).with_state(()));
+    let client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    let listen = |name: &'static str| {
+        let log = notes.clone();
+        socket.on_disconnect(async move |reason: DisconnectReason, socket: SocketRef| {
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            // The auth payload is kept until the last handler has ended.
+            assert!(socket.handshake().auth::<Value>().is_ok());
+            log.lock().unwrap().push(format!("{name}: {reason}"));
+        })
+    };
+    let (_, removed, _) = (listen("first"), listen("removed"), listen("second"));
+    socket.off(removed);
+    client.say("41");
+    until(|| notes.lock().unwrap().len() == 3).await;
+    let reason = "client namespace disconnect";
+    let expected = [format!("namespace: {reason}"), format!("first: {reason}"), format!("second: {reason}")];
+    assert_eq!(*notes.lock().unwrap(), expected);
+    until(|| socket.handshake().auth::<Value>().is_err()).await;
+    // Too late.
+    let kept = Arc::new(());
+    let held = kept.clone();
+    socket.on_disconnect(async move || drop(held.clone()));
+    assert_eq!(Arc::strong_count(&kept), 1);
+}
+
+#[tokio::test]
+async fn a_listener_of_the_end_is_not_called_if_the_socket_is_refused() {
+    let called = Arc::new(Mutex::new(0));
+    let log = called.clone();
+    let joined = async move |socket: SocketRef| {
+        let log = log.clone();
+        socket.on_disconnect(async move || *log.lock().unwrap() += 1);
+        Err::<(), _>((axum::http::StatusCode::FORBIDDEN, "no"))
+    };
+    let io = service(Namespace::new().on_connect(joined).with_state(()));
+    let before = Arc::strong_count(&called);
+    let mut client = Memory::open(&io);
+    assert!(client.text().await.starts_with("0{"));
+    client.say("40");
+    client.expect(r#"44{"message":"no"}"#).await;
+    assert_eq!(*called.lock().unwrap(), 0);
+    until(|| Arc::strong_count(&called) == before).await;
 }

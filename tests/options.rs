@@ -14,8 +14,9 @@ use axum::{
     routing::get as on_get,
 };
 use tower_socketio::{
-    ClusterAdapter, ClusterMessage, ClusterNode, Origins, Packet, SocketIoConfig, SocketIoLayer,
-    engine::{SameSite, SessionCookie},
+    Origins, SocketIoConfig, SocketIoLayer,
+    cluster::{ClusterAdapter, ClusterMessage, ClusterNode},
+    engine::{Packet, SameSite, SessionCookie},
 };
 
 use crate::support::*;
@@ -78,7 +79,7 @@ async fn origins_respond_to_preflights() {
 
 /// Script elements send cookies, but no `Origin`.
 #[tokio::test]
-async fn origins_are_not_gone_round_by_jsonp() {
+async fn origins_apply_to_jsonp() {
     let server = serve_config(SocketIoConfig::new().origins(["https://good.example"])).await;
     let target = format!("{SESSION}&j=0");
     let open = async |headers: &[(&str, &str)]| send(server.address, Method::GET, &target, headers, "").await;
@@ -248,7 +249,7 @@ async fn initial_packet_follows_the_handshake() {
 }
 
 #[tokio::test]
-async fn add_trailing_slash_decides_whether_the_path_may_do_without() {
+async fn add_trailing_slash_makes_the_slash_optional() {
     let bare = "/socket.io?EIO=4&transport=polling";
     let server = serve_config(SocketIoConfig::new()).await;
     assert_eq!(get(server.address, bare).await.status, 404);
@@ -262,7 +263,7 @@ async fn add_trailing_slash_decides_whether_the_path_may_do_without() {
 fn the_handle_reads_settings_back() {
     struct Nobody;
     impl ClusterAdapter for Nobody {
-        fn join(&self, _: ClusterNode) {}
+        fn start(&self, _: ClusterNode) {}
         fn publish(&self, _: ClusterMessage) {}
         fn node_count(&self) -> usize {
             1

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as value};
 use tower_socketio::{
-    Ack, Args, Namespace, Packet, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Ack, Args, Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    engine::Packet,
     extract::{AckSender, Data},
     parser::{Decoder, Limits, MsgpackParser, Parser, ParserError, SocketIoPacket, SocketIoPacketType},
 };
@@ -66,8 +67,8 @@ impl Binary for Memory {
 
     async fn bytes(&mut self) -> Bytes {
         match self.packet().await.expect("the connection is open").into_frame() {
-            tower_socketio::Frame::Binary(data) => data,
-            tower_socketio::Frame::Text(text) => panic!("expected binary, got {text:?}"),
+            tower_socketio::engine::Frame::Binary(data) => data,
+            tower_socketio::engine::Frame::Text(text) => panic!("expected binary, got {text:?}"),
         }
     }
 
@@ -262,7 +263,7 @@ async fn msgpack_works_over_polling_and_websocket() {
 
 #[tokio::test]
 async fn msgpack_clients_recover_their_connections() {
-    let io = SocketIoService::new(config().parser(MsgpackParser).recovery(Recovery::new())).io();
+    let io = SocketIoService::new(config().parser(MsgpackParser).recovery(RecoveryConfig::new())).io();
     let text_of = |message: &[u8], key: &str| -> String {
         let message = String::from_utf8_lossy(message).into_owned();
         let start = message.find(key).unwrap() + key.len();

@@ -6,8 +6,8 @@ use axum::{Json, http::StatusCode};
 use serde_json::{Value, json as value};
 use tokio::sync::Semaphore;
 use tower_socketio::{
-    DisconnectReason, Namespace, Recovery, SlowClientPolicy, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
-    extract::Data, test::TestClient,
+    DisconnectReason, Namespace, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig, SocketIoService,
+    SocketRef, extract::Data, test::TestClient,
 };
 
 use crate::support::*;
@@ -19,14 +19,14 @@ fn namespace() -> Namespace {
         .with_state(())
 }
 
-fn served(recovery: Recovery, namespace: Namespace) -> SocketIo {
+fn served(recovery: RecoveryConfig, namespace: Namespace) -> SocketIo {
     let config =
         SocketIoConfig::new().recovery(recovery).namespace("/", namespace).namespace("/room/{id}", self::namespace());
     SocketIoService::new(config.allow_eio3(true)).io()
 }
 
 fn server() -> SocketIo {
-    served(Recovery::new(), namespace())
+    served(RecoveryConfig::new(), namespace())
 }
 
 /// The public and the private id, which the answer to CONNECT contains.
@@ -118,10 +118,10 @@ async fn a_client_recovers_its_id_rooms_data_and_missed_events() {
     assert!(client.text().await.starts_with(r#"451-["n",{"_placeholder":true,"num":0},""#));
     assert_eq!(client.packet().await.unwrap().data(), [4]);
     let socket = io.socket(&ids.sid).unwrap();
-    assert!(socket.recovered());
+    assert!(socket.is_recovered());
     assert!(socket.rooms().iter().any(|room| *room == "a"));
     assert_eq!(socket.data::<Value>().unwrap(), Some(value!({"name": "ada"})));
-    assert_eq!(io.fetch_sockets().await[0].data::<Value>().unwrap(), Some(value!({"name": "ada"})));
+    assert_eq!(io.fetch_sockets().await.unwrap()[0].data::<Value>().unwrap(), Some(value!({"name": "ada"})));
     io.to("a").emit("n", &5).unwrap();
     assert!(client.text().await.starts_with(r#"42["n",5,""#));
 }
@@ -132,7 +132,7 @@ async fn connect_precedes_missed_events_and_those_of_on_connect() {
         socket.emit("n", &"to it").unwrap();
         io.emit("n", &"to all").unwrap();
     }
-    let io = served(Recovery::new(), Namespace::new().on_connect(joined).with_state(()));
+    let io = served(RecoveryConfig::new(), Namespace::new().on_connect(joined).with_state(()));
     let (mut client, ids) = connect(&io).await;
     assert_eq!(received(&io, &ids, &mut client).await.len(), 2);
     io.emit("n", &1).unwrap();
@@ -188,7 +188,7 @@ async fn a_half_open_predecessor_is_closed() {
         sender.send(reason).unwrap();
         async {}
     });
-    let io = served(Recovery::new(), namespace.with_state(()));
+    let io = served(RecoveryConfig::new(), namespace.with_state(()));
     let (mut old, ids) = connect(&io).await;
     io.emit("n", &1).unwrap();
     let (_new, missed, again) = come_back(&io, &ids, None).await;
@@ -223,7 +223,7 @@ async fn intentionally_disconnected_and_unknown_clients_are_not_recovered() {
 
 #[tokio::test(start_paused = true)]
 async fn events_and_sessions_are_kept_for_a_while() {
-    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let io = served(RecoveryConfig::new().max_disconnection(Duration::from_secs(60)), namespace());
     let (client, ids) = connect(&io).await;
     io.emit("n", &1).unwrap();
     drop(client);
@@ -249,7 +249,7 @@ async fn events_and_sessions_are_kept_for_a_while() {
 
 #[tokio::test]
 async fn stored_events_and_sessions_are_limited() {
-    for recovery in [Recovery::new().max_packets(2), Recovery::new().max_bytes(300)] {
+    for recovery in [RecoveryConfig::new().max_packets(2), RecoveryConfig::new().max_bytes(300)] {
         let io = served(recovery, namespace());
         let (mut client, ids) = connect(&io).await;
         io.emit("n", &"x".repeat(50)).unwrap();
@@ -265,7 +265,7 @@ async fn stored_events_and_sessions_are_limited() {
         (0..3).for_each(|_| io.emit("n", &"x".repeat(50)).unwrap());
         assert_ne!(come_back(&io, &ids, Some(&offset(&missed[1]))).await.2.sid, ids.sid);
     }
-    let io = served(Recovery::new().max_sessions(1), namespace());
+    let io = served(RecoveryConfig::new().max_sessions(1), namespace());
     let (first, first_ids) = connect(&io).await;
     let (second, second_ids) = connect(&io).await;
     drop(first);
@@ -302,7 +302,7 @@ async fn layers_may_be_skipped_and_their_extensions_are_kept() {
     }
     for skip in [true, false] {
         let namespace = Namespace::new().on_connect(joined).layer(axum::middleware::from_fn(token)).with_state(());
-        let io = served(Recovery::new().skip_layers(skip), namespace);
+        let io = served(RecoveryConfig::new().skip_layers(skip), namespace);
         let mut client = say_connect(&io, r#"40{"name":"ada"}"#).await;
         let ids = Ids::read(&client.text().await);
         let hello = client.text().await;
@@ -322,7 +322,7 @@ async fn layers_may_be_skipped_and_their_extensions_are_kept() {
             assert!(client.text().await.starts_with(r#"42["hello","bob",""#));
         }
     }
-    let io = served(Recovery::new(), Namespace::new().on_connect(admit).with_state(()));
+    let io = served(RecoveryConfig::new(), Namespace::new().on_connect(admit).with_state(()));
     let mut client = say_connect(&io, r#"40{"name":"ada"}"#).await;
     let ids = Ids::read(&client.text().await);
     drop(client);
@@ -335,7 +335,7 @@ async fn layers_may_be_skipped_and_their_extensions_are_kept() {
 /// The task that evicts sessions ends with its runtime, and a new one is started.
 #[test]
 fn eviction_continues_on_a_second_runtime() {
-    let io = served(Recovery::new().max_disconnection(Duration::from_millis(10)), namespace());
+    let io = served(RecoveryConfig::new().max_disconnection(Duration::from_millis(10)), namespace());
     for is_last in [false, true] {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
@@ -353,7 +353,7 @@ fn eviction_continues_on_a_second_runtime() {
 
 #[tokio::test(start_paused = true)]
 async fn a_namespace_of_a_pattern_is_kept_while_clients_may_be_recovered() {
-    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let io = served(RecoveryConfig::new().max_disconnection(Duration::from_secs(60)), namespace());
     let mut client = say_connect(&io, "40/room/1,").await;
     let ids = Ids::read(&client.text().await);
     drop(client);
@@ -492,7 +492,7 @@ async fn rooms_may_change_until_the_socket_has_left() {
         socket.leave("a");
         socket.join("b");
     }
-    let io = served(Recovery::new(), Namespace::new().on_disconnecting(leaving).with_state(()));
+    let io = served(RecoveryConfig::new(), Namespace::new().on_disconnecting(leaving).with_state(()));
     let (client, ids, seen) = connect_and_see(&io).await;
     io.socket(&ids.sid).unwrap().join("a");
     io.to("a").emit("n", &1).unwrap();
@@ -518,7 +518,7 @@ async fn a_layer_may_take_a_recovered_socket_out_of_a_room() {
         socket.leave("a");
         next.run(request).await
     }
-    let io = served(Recovery::new(), Namespace::new().layer(axum::middleware::from_fn(evict)));
+    let io = served(RecoveryConfig::new(), Namespace::new().layer(axum::middleware::from_fn(evict)));
     let (client, ids, seen) = connect_and_see(&io).await;
     io.socket(&ids.sid).unwrap().join("a");
     drop(client);
@@ -547,7 +547,7 @@ async fn a_return_that_is_refused_is_undone() {
         }
         if auth["name"] == "eve" { Err(StatusCode::FORBIDDEN) } else { Ok(()) }
     }
-    let io = served(Recovery::new(), Namespace::new().on_connect(joined).with_state(()));
+    let io = served(RecoveryConfig::new(), Namespace::new().on_connect(joined).with_state(()));
     let (client, ids, seen) = connect_and_see(&io).await;
     io.socket(&ids.sid).unwrap().join("a");
     drop(client);
@@ -568,7 +568,7 @@ async fn a_return_that_is_refused_is_undone() {
 }
 
 #[tokio::test]
-async fn a_client_of_which_something_is_forgotten_while_it_is_admitted_begins_anew() {
+async fn a_client_whose_events_are_evicted_during_admission_is_not_recovered() {
     let gate = Arc::new(Semaphore::new(1));
     let wait = gate.clone();
     let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel();
@@ -582,10 +582,10 @@ async fn a_client_of_which_something_is_forgotten_while_it_is_admitted_begins_an
     });
     let (sender, mut joined) = tokio::sync::mpsc::unbounded_channel();
     let namespace = Namespace::new().on_connect(move |socket: SocketRef| {
-        sender.send(socket.recovered()).unwrap();
+        sender.send(socket.is_recovered()).unwrap();
         async {}
     });
-    let io = served(Recovery::new().max_packets(2), namespace.layer(layer).with_state(()));
+    let io = served(RecoveryConfig::new().max_packets(2), namespace.layer(layer).with_state(()));
     let (client, ids, seen) = connect_and_see(&io).await;
     assert_eq!(soon(joined.recv()).await, Some(false));
     soon(asked.recv()).await;
@@ -611,7 +611,7 @@ async fn an_emit_to_a_socket_that_may_be_recovered_is_stored() {
     let socket = io.socket(&ids.sid).unwrap();
     drop(client);
     is_away(&io).await;
-    assert!(!socket.connected());
+    assert!(!socket.is_connected());
     socket.emit("n", &1).unwrap();
     io.to(socket.id()).emit("n", &2).unwrap();
     socket.emit("n", &3).unwrap();
@@ -621,7 +621,7 @@ async fn an_emit_to_a_socket_that_may_be_recovered_is_stored() {
     let (client, missed, _) = come_back(&io, &ids, Some(&seen)).await;
     assert_eq!(numbers(&missed), [1, 2, 3]);
     // The socket of this handle has ended, but its events still reach the client, once.
-    assert!(!socket.connected());
+    assert!(!socket.is_connected());
     socket.emit("n", &6).unwrap();
     let (mut client, missed) = lose(&io, client, &ids, &offset(&missed[2])).await;
     assert_eq!(missed, [6]);
@@ -637,7 +637,7 @@ async fn an_emit_to_a_socket_that_may_be_recovered_is_stored() {
 async fn an_emit_to_a_socket_that_cannot_be_recovered_fails() {
     for (recovery, on_purpose) in [(false, false), (true, true)] {
         let config = SocketIoConfig::new().namespace("/", namespace());
-        let config = if recovery { config.recovery(Recovery::new()) } else { config };
+        let config = if recovery { config.recovery(RecoveryConfig::new()) } else { config };
         let io = SocketIoService::new(config).io();
         let client = Memory::join(&io).await;
         let socket = io.sockets().remove(0);
@@ -653,7 +653,7 @@ async fn an_emit_to_a_socket_that_cannot_be_recovered_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn an_emit_to_an_evicted_session_fails() {
-    let recovery = Recovery::new().max_disconnection(Duration::from_secs(60)).max_sessions(1);
+    let recovery = RecoveryConfig::new().max_disconnection(Duration::from_secs(60)).max_sessions(1);
     let io = served(recovery, namespace());
     let (client, ids) = connect(&io).await;
     let socket = io.socket(&ids.sid).unwrap();
@@ -678,7 +678,7 @@ async fn an_emit_to_an_evicted_session_fails() {
         sender.send(socket).unwrap();
         std::future::pending::<()>()
     });
-    let io = served(Recovery::new(), refuses.with_state(()));
+    let io = served(RecoveryConfig::new(), refuses.with_state(()));
     let client = say_connect(&io, "40").await;
     let socket = soon(lost.recv()).await.unwrap();
     drop(client);
@@ -690,7 +690,7 @@ async fn an_emit_to_an_evicted_session_fails() {
 async fn an_event_that_does_not_fit_is_stored_if_the_client_may_be_recovered() {
     for policy in [SlowClientPolicy::Disconnect, SlowClientPolicy::DropPacket] {
         let config = SocketIoConfig::new().max_buffered_bytes(10_000).slow_client_policy(policy);
-        let io = SocketIoService::new(config.recovery(Recovery::new()).namespace("/", namespace())).io();
+        let io = SocketIoService::new(config.recovery(RecoveryConfig::new()).namespace("/", namespace())).io();
         let (client, ids, seen) = connect_and_see(&io).await;
         let socket = io.socket(&ids.sid).unwrap();
         let big = "x".repeat(9_800);
@@ -714,7 +714,7 @@ async fn an_event_that_does_not_fit_is_stored_if_the_client_may_be_recovered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_without_events_for_long_may_miss_the_next_ones() {
-    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let io = served(RecoveryConfig::new().max_disconnection(Duration::from_secs(60)), namespace());
     let (client, ids, seen) = connect_and_see(&io).await;
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_secs(20)).await;
@@ -732,7 +732,7 @@ async fn a_client_without_events_for_long_may_miss_the_next_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn an_offset_of_an_older_session_means_that_no_event_was_received() {
-    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let io = served(RecoveryConfig::new().max_disconnection(Duration::from_secs(60)), namespace());
     let (other, _, before) = connect_and_see(&io).await;
     drop(other);
     is_away(&io).await;
@@ -793,7 +793,7 @@ async fn a_session_whose_claim_fails_is_dropped_without_the_lock() {
     async fn joined(socket: SocketRef, io: SocketIo) {
         socket.extensions().insert(Farewell(Arc::new(Emits(io))));
     }
-    let io = served(Recovery::new(), Namespace::new().on_connect(joined).with_state(()));
+    let io = served(RecoveryConfig::new(), Namespace::new().on_connect(joined).with_state(()));
     let (client, ids) = connect(&io).await;
     drop(client);
     is_away(&io).await;
@@ -805,7 +805,7 @@ async fn events_emitted_while_a_socket_closes_are_not_lost() {
     async fn farewell(socket: SocketRef) {
         socket.io().emit("bye", &()).unwrap();
     }
-    let io = served(Recovery::new(), Namespace::new().on_disconnecting(farewell).with_state(()));
+    let io = served(RecoveryConfig::new(), Namespace::new().on_disconnecting(farewell).with_state(()));
     let (mut client, ids) = connect(&io).await;
     io.emit("n", &1).unwrap();
     let seen = offset(&client.text().await);
@@ -818,7 +818,7 @@ async fn events_emitted_while_a_socket_closes_are_not_lost() {
 
 #[tokio::test]
 async fn a_recovered_slow_client_gets_the_events_that_did_not_fit() {
-    let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(Recovery::new());
+    let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(RecoveryConfig::new());
     let io = SocketIoService::new(config).io();
     let (mut client, ids) = connect(&io).await;
     io.emit("n", &1).unwrap();
@@ -840,7 +840,7 @@ async fn a_client_may_come_back_while_its_socket_is_leaving() {
         std::thread::sleep(Duration::from_millis(300));
         async {}
     };
-    let io = served(Recovery::new(), Namespace::new().on_disconnecting(slow).with_state(()));
+    let io = served(RecoveryConfig::new(), Namespace::new().on_disconnecting(slow).with_state(()));
     let (client, ids) = connect(&io).await;
     drop(client);
     tokio::task::spawn_blocking(move || left.recv().unwrap()).await.unwrap();
@@ -876,7 +876,7 @@ async fn events_from_a_layer_arrive_once() {
         socket.emit("hello", &()).unwrap();
         next.run(request).await
     }
-    let io = served(Recovery::new(), Namespace::new().layer(axum::middleware::from_fn(hello)));
+    let io = served(RecoveryConfig::new(), Namespace::new().layer(axum::middleware::from_fn(hello)));
     let (mut client, ids) = connect(&io).await;
     let seen = offset(&client.text().await);
     drop(client);
@@ -898,7 +898,7 @@ async fn events_from_a_layer_arrive_once() {
 #[tokio::test]
 async fn missed_events_do_not_count_against_the_send_buffer() {
     let namespace = Namespace::new().on("go", |socket: SocketRef| async move { socket.emit("went", &()).unwrap() });
-    let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(Recovery::new());
+    let config = SocketIoConfig::new().max_buffered_bytes(10_000).recovery(RecoveryConfig::new());
     let io = SocketIoService::new(config.namespace("/", namespace.with_state(()))).io();
     let (client, ids) = connect(&io).await;
     drop(client);
@@ -926,7 +926,7 @@ async fn a_value_that_emits_when_it_is_dropped_is_harmless() {
     async fn joined(socket: SocketRef, io: SocketIo) {
         socket.extensions().insert(Farewell(Arc::new(Emits(io))));
     }
-    let io = served(Recovery::new().max_sessions(1), Namespace::new().on_connect(joined).with_state(()));
+    let io = served(RecoveryConfig::new().max_sessions(1), Namespace::new().on_connect(joined).with_state(()));
     for _ in 0..3 {
         let (client, ids) = connect(&io).await;
         drop(client);
@@ -940,7 +940,7 @@ async fn a_value_that_emits_when_it_is_dropped_is_harmless() {
 
 #[tokio::test(start_paused = true)]
 async fn a_namespace_that_is_emitted_to_is_dropped_all_the_same() {
-    let io = served(Recovery::new().max_disconnection(Duration::from_secs(60)), namespace());
+    let io = served(RecoveryConfig::new().max_disconnection(Duration::from_secs(60)), namespace());
     let mut client = say_connect(&io, "40/room/1,").await;
     client.text().await;
     drop(client);
@@ -959,7 +959,7 @@ async fn a_namespace_that_is_emitted_to_is_dropped_all_the_same() {
 async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lost() {
     const EVENTS: u64 = 1000;
     const KILLS: u64 = 200;
-    let server = serve_config(SocketIoConfig::new().recovery(Recovery::new()).namespace("/", namespace())).await;
+    let server = serve_config(SocketIoConfig::new().recovery(RecoveryConfig::new()).namespace("/", namespace())).await;
     let io = server.io.clone();
     let (mut client, first) = {
         let mut client = WebSocket::open(server.address).await;
@@ -1019,7 +1019,8 @@ async fn each_event_arrives_once_and_in_order_however_often_the_connection_is_lo
 
 #[tokio::test(start_paused = true)]
 async fn clients_that_lost_their_connection_are_recovered() {
-    let config = SocketIoConfig::new().recovery(Recovery::new()).max_buffered_bytes(10_000).namespace("/", namespace());
+    let config =
+        SocketIoConfig::new().recovery(RecoveryConfig::new()).max_buffered_bytes(10_000).namespace("/", namespace());
     let io = SocketIoService::new(config).io();
     let mut client = TestClient::connect(&io).await.unwrap();
     client.emit("join", "room").await;
@@ -1028,7 +1029,7 @@ async fn clients_that_lost_their_connection_are_recovered() {
     let socket = client.socket().unwrap();
     let text = "x".repeat(1000);
     let mut sent = 0;
-    while socket.connected() {
+    while socket.is_connected() {
         io.to("room").emit("n", &(sent, &text)).unwrap();
         tokio::task::yield_now().await;
         sent += 1;
@@ -1084,11 +1085,44 @@ async fn events_of_a_room_before_it_was_joined_are_not_recovered() {
 
 #[tokio::test]
 async fn a_session_may_be_kept_without_end() {
-    let io = served(Recovery::new().max_disconnection(Duration::MAX), namespace());
+    let io = served(RecoveryConfig::new().max_disconnection(Duration::MAX), namespace());
     let (client, ids) = connect(&io).await;
     drop(client);
     is_away(&io).await;
     io.emit("n", &1).unwrap();
     let (_client, missed, again) = come_back(&io, &ids, None).await;
     assert_eq!((missed.len(), again), (1, ids));
+}
+
+/// What was emitted to a room after the socket has left it is not recovered, whether it left one room or all.
+#[tokio::test]
+async fn leaving_all_rooms_is_remembered_in_the_layers_too() {
+    use axum::{
+        extract::Request,
+        middleware::{Next, from_fn},
+        response::Response,
+    };
+    async fn leaves(socket: SocketRef, request: Request, next: Next) -> Response {
+        socket.join("early");
+        socket.leave_all();
+        socket.join("late");
+        next.run(request).await
+    }
+    let io = served(RecoveryConfig::new(), namespace().layer(from_fn(leaves)));
+    let (client, ids) = connect(&io).await;
+    let socket = io.socket(&ids.sid).unwrap();
+    assert_eq!(socket.rooms(), [&*ids.sid, "late"]);
+    socket.join(["a", "b"]);
+    io.to("a").emit("n", &1).unwrap();
+    socket.leave_all();
+    io.to("a").emit("n", &2).unwrap();
+    socket.join("c");
+    drop(client);
+    is_away(&io).await;
+    io.to("c").emit("n", &3).unwrap();
+    let (_client, missed, again) = come_back(&io, &ids, None).await;
+    assert_eq!(again, ids);
+    let numbers: Vec<_> = missed.iter().map(|event| json(event)[1].clone()).collect();
+    assert_eq!(numbers, [1, 3]);
+    assert_eq!(io.socket(&ids.sid).unwrap().rooms(), [&*ids.sid, "late"]);
 }

@@ -219,7 +219,7 @@ async fn parameters_of_a_pattern_are_not_mixed_with_those_of_a_route() {
 }
 
 #[tokio::test]
-async fn a_service_listens_on_a_port_of_its_own() {
+async fn a_service_is_served_on_a_new_port() {
     let service = SocketIoService::new(config());
     let io = service.io();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -228,7 +228,7 @@ async fn a_service_listens_on_a_port_of_its_own() {
     let (mut client, id) = WebSocket::join(address, "40").await;
     client.say(r#"420["echo",1]"#).await;
     client.expect("430[1]").await;
-    assert!(io.socket(&id).unwrap().handshake().address().is_some());
+    assert!(io.socket(&id).unwrap().handshake().remote_addr().is_some());
     assert_eq!(support::get(address, "/elsewhere").await.status, 404);
     // An address that is in use cannot be bound.
     let error = soon(service.listen(address)).await.unwrap_err();

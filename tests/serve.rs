@@ -162,7 +162,7 @@ async fn a_server_that_closes_responds_to_pending_questions() {
     assert!(head(&mut idle).await.starts_with("HTTP/1.1 404"));
     let polling =
         io.sockets().into_iter().find(|socket| socket.transport() == tower_socketio::Transport::Polling).unwrap();
-    until(move || polling.writable()).await;
+    until(move || polling.is_writable()).await;
     serving.abort();
     assert_eq!(end(idle).await, "");
     io.emit("last", &()).unwrap();
@@ -182,5 +182,5 @@ async fn handshakes_know_the_address_of_their_peer() {
     let (address, io, _serving) = listen(SocketIoConfig::new()).await;
     let (client, id) = WebSocket::join(address, "40").await;
     let own = client.stream.get_ref().local_addr().unwrap();
-    assert_eq!(io.socket(&id).unwrap().handshake().address(), Some(own));
+    assert_eq!(io.socket(&id).unwrap().handshake().remote_addr(), Some(own));
 }

@@ -20,8 +20,11 @@ use tokio::{
 };
 use tokio_util::sync::PollSemaphore;
 use tower_socketio::{
-    DisconnectReason, Namespace, Packet, PacketType, Recovery, SlowClientPolicy, SocketIo, SocketIoConfig,
-    SocketIoService, SocketRef, TransportError, extract::Data, test::TestClient,
+    DisconnectReason, Namespace, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig, SocketIoService,
+    SocketRef,
+    engine::{Packet, PacketType, TransportError},
+    extract::Data,
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -65,7 +68,7 @@ async fn a_client_that_stops_reading_is_disconnected_and_the_others_do_not_notic
     let (mut client, _) = WebSocket::join(server.address, "40").await;
     let payload = "x".repeat(1000);
     let mut sent = 0;
-    while slow.connected() {
+    while slow.is_connected() {
         server.io.emit("data", &payload).unwrap();
         assert!(slow.buffered_bytes() <= LIMIT + 1000);
         sent += 1;
@@ -97,7 +100,7 @@ async fn packets_can_be_dropped_and_the_caller_gets_an_error() {
         assert!(taken < 100_000, "nothing is ever dropped");
     };
     assert!(error.is_slow_client());
-    assert!(socket.connected());
+    assert!(socket.is_connected());
     // The packets that were accepted arrive.
     let last = format!(r#"42["data",{},"#, taken - 1);
     let mut received = Vec::new();
@@ -174,7 +177,7 @@ async fn a_polling_client_that_does_not_poll_is_bounded_too() {
 
 #[tokio::test]
 async fn a_broadcast_reports_slow_recipients() {
-    for config in [SocketIoConfig::new().recovery(Recovery::new()), SocketIoConfig::new()]
+    for config in [SocketIoConfig::new().recovery(RecoveryConfig::new()), SocketIoConfig::new()]
         .map(|with| with.max_buffered_bytes(1000).slow_client_policy(SlowClientPolicy::DropPacket))
     {
         let server = serve_config(config).await;
@@ -183,11 +186,11 @@ async fn a_broadcast_reports_slow_recipients() {
         let slow_id = server.io.sockets()[0].id().clone();
         let (mut fast, _) = WebSocket::join(server.address, "40").await;
         let everyone = server.io.except("nobody");
-        let report = everyone.emit_and_report("fill", &"x".repeat(900)).unwrap();
+        let report = everyone.emit_with_report("fill", &"x".repeat(900)).unwrap();
         assert_eq!((report.recipients, report.slow.len()), (2, 0));
         fast.text().await;
-        until(|| server.io.sockets().iter().all(|socket| *socket.id() == slow_id || socket.writable())).await;
-        let report = everyone.emit_and_report("more", &"x".repeat(200)).unwrap();
+        until(|| server.io.sockets().iter().all(|socket| *socket.id() == slow_id || socket.is_writable())).await;
+        let report = everyone.emit_with_report("more", &"x".repeat(200)).unwrap();
         assert_eq!((report.recipients, report.slow), (2, vec![slow_id]));
         drop(slow);
     }
@@ -345,7 +348,7 @@ async fn a_client_is_slow_when_nothing_has_been_written_to_it_for_ten_seconds() 
     // Each written packet extends the timeout by ten seconds.
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_secs(9)).await;
-        assert!(socket.connected());
+        assert!(socket.is_connected());
         permits.add_permits(1);
     }
     tokio::task::yield_now().await;
@@ -382,7 +385,7 @@ async fn a_client_that_reads_everything_is_never_slow() {
     client.stop_reading();
     tokio::time::sleep(Duration::from_secs(10)).await;
     client.resume_reading();
-    assert!(client.socket().unwrap().connected());
+    assert!(client.socket().unwrap().is_connected());
     assert_eq!(io.stats().slow_clients, 0);
 }
 
@@ -486,8 +489,8 @@ async fn send_buffers_are_limited_together_and_the_slowest_are_closed_first() {
     }
     until(|| io.stats().slow_clients > 0).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
-    let connected = sockets.iter().filter(|socket| socket.connected()).count();
+    let connected = sockets.iter().filter(|socket| socket.is_connected()).count();
     assert!((1..=12).contains(&connected), "{connected} are left");
     // The closed clients are the first ones.
-    assert!(sockets[20 - connected..].iter().all(|socket| socket.connected()));
+    assert!(sockets[20 - connected..].iter().all(|socket| socket.is_connected()));
 }

@@ -5,9 +5,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tower::timeout::TimeoutLayer;
 use tower_socketio::{
-    Ack, Args, EventError, EventHandler, Namespace, Packet, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
-    Value,
+    Ack, Args, EventError, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Value,
+    engine::Packet,
     extract::AckSender,
+    handler::EventHandler,
     typed::{Binary, Event, EventSet, Fallible, Interface, NoAnswer, Parameter, ServerEvent, TypeScript, Typed},
 };
 use ts_rs::TS;
@@ -59,13 +60,13 @@ async fn an_event_is_emitted_by_everything_that_emits() {
     let mut client = Memory::join(&io).await;
     let socket = io.sockets().remove(0);
     let joined = Joined { user: "Ada".to_owned() };
-    until(|| socket.writable()).await;
+    until(|| socket.is_writable()).await;
     socket.volatile().emit_event(&joined).unwrap();
     socket.emit_event(&joined).unwrap();
     socket.within("none").within(socket.id()).emit_event(&joined).unwrap();
     io.emit_event(&joined).unwrap();
     io.of("/").unwrap().emit_event(&joined).unwrap();
-    io.fetch_sockets().await[0].emit_event(&joined).unwrap();
+    io.fetch_sockets().await.unwrap()[0].emit_event(&joined).unwrap();
     for _ in 0..6 {
         client.expect(r#"42["joined","Ada"]"#).await;
     }
@@ -342,4 +343,11 @@ fn the_guide_shows_the_example() {
     let (_, client) = include_str!("../examples/typed-events/client.ts").split_once("\n\n").unwrap();
     assert!(guide.contains(include_str!("../examples/typed-events/events.ts")));
     assert!(guide.contains(client));
+}
+
+#[test]
+fn a_typed_event_derefs_to_it() {
+    let mut event = Typed(Divide { a: 6, b: 2 });
+    event.b += 1;
+    assert_eq!(event.a / event.b, 2);
 }

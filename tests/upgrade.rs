@@ -62,7 +62,7 @@ async fn a_poll_that_is_pending_is_released_by_the_probe() {
     let mut websocket = probe(&client).await;
     let (poll, ()) = tokio::join!(client.poll(), async {
         let socket = server.io.sockets()[0].clone();
-        until(move || socket.writable()).await;
+        until(move || socket.is_writable()).await;
         websocket.say("2probe").await;
         websocket.expect("3probe").await;
     });

@@ -20,7 +20,8 @@ use tokio::{
     task::yield_now,
 };
 use tower_socketio::{
-    Ack, Frame, Namespace, Packet, SocketIo, SocketIoConfig, SocketIoService, SocketRef, TransportError,
+    Ack, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    engine::{Frame, Packet, TransportError},
     extract::{Data, State},
 };
 

@@ -1,4 +1,4 @@
-// What a client of this example looks like. `events.ts` is what the server prints with `--export`.
+// A client of this example. The server prints `events.ts` with `--export`.
 
 import { io, type Socket } from "socket.io-client";
 import type { ClientToServerEvents, Position, ServerToClientEvents } from "./events";

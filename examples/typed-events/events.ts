@@ -13,9 +13,9 @@ export type Position = { x: number, y: number, };
  */
 export type Turn = "white" | "black";
 
-/** What the server tells its clients. */
+/** Events that the server emits. */
 export interface ServerToClientEvents {
-  /** Somebody sits down at the board. */
+  /** A user has sat down at the board. */
   joined: (user: string) => void;
   /** A piece has moved. */
   moved: (from: Position, to: Position, next: Turn) => void;
@@ -23,7 +23,7 @@ export interface ServerToClientEvents {
   "who are you": (callback: (answer: string) => void) => void;
 }
 
-/** What clients ask of the server. */
+/** Events that clients emit. */
 export interface ClientToServerEvents {
   /** Sits down at the board; the server asks for the name. */
   join: () => void;

@@ -1,15 +1,20 @@
-//! The files of a directory, served by tower-http.
+//! Client files from a directory, served by tower-http.
 
 use std::path::Path;
 
-use axum::{body::Body, response::IntoResponse};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderName, Request, header};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-use super::{FileFuture, response::finish};
+use crate::util::BoxFuture;
 
-/// What is served of the directory.
+use super::response::finish;
+
+/// The files that are served from the directory.
 const NAMES: [&str; 8] = [
     "socket.io.js",
     "socket.io.js.map",
@@ -21,7 +26,8 @@ const NAMES: [&str; 8] = [
     "socket.io.msgpack.min.js.map",
 ];
 
-/// The headers of a request that matter to a file. Its date does not matter: nodes of a cluster may differ in it.
+/// The headers of a request that apply to a file. Conditions on its date are ignored, because the dates may differ between the
+/// nodes of a cluster.
 const HEADERS: [HeaderName; 5] =
     [header::ACCEPT_ENCODING, header::IF_NONE_MATCH, header::IF_MATCH, header::RANGE, header::IF_RANGE];
 
@@ -29,7 +35,7 @@ pub(super) fn open(path: &Path) -> ServeDir {
     ServeDir::new(path).append_index_html_on_directories(false).precompressed_gzip().precompressed_br()
 }
 
-pub(super) fn serve<B>(directory: &ServeDir, name: &str, request: &Request<B>) -> Option<FileFuture> {
+pub(super) fn serve<B>(directory: &ServeDir, name: &str, request: &Request<B>) -> Option<BoxFuture<Response<Body>>> {
     let name = NAMES.into_iter().find(|known| *known == name)?;
     let mut file_request = Request::new(Body::empty());
     file_request.method_mut().clone_from(request.method());

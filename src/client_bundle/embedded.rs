@@ -1,4 +1,4 @@
-//! The files that are built into the crate. RFC 9110, sections 12 to 14.
+//! Embedded client files. RFC 9110, sections 12 to 14.
 
 use std::{future::ready, hash::BuildHasher, ops::Range};
 
@@ -10,12 +10,14 @@ use bytes::Bytes;
 use foldhash::quality::FixedState;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 
-use super::{FileFuture, response::finish};
+use crate::util::BoxFuture;
+
+use super::response::finish;
 
 struct File {
     name: &'static str,
     content: &'static [u8],
-    /// Compressed copies, best first.
+    /// Compressed copies, preferred ones first.
     compressed: &'static [(&'static str, &'static [u8])],
 }
 
@@ -35,7 +37,7 @@ macro_rules! script {
     };
 }
 
-/// Only developer tools read it, so there are no compressed copies.
+/// Only developer tools read source maps, so they have no compressed copies.
 #[cfg(feature = "client-source-maps")]
 macro_rules! source_map {
     ($name:literal) => {
@@ -43,7 +45,7 @@ macro_rules! source_map {
     };
 }
 
-/// `make client` puts them into the folder.
+/// The folder is filled by `make client`.
 static FILES: &[File] = &[
     script!("socket.io.js"),
     script!("socket.io.min.js"),
@@ -59,7 +61,7 @@ static FILES: &[File] = &[
     source_map!("socket.io.msgpack.min.js.map"),
 ];
 
-pub(super) fn serve<B>(name: &str, request: &Request<B>) -> Option<FileFuture> {
+pub(super) fn serve<B>(name: &str, request: &Request<B>) -> Option<BoxFuture<Response<Body>>> {
     let file = FILES.iter().find(|file| file.name == name)?;
     let response = respond(file, request.method(), request.headers());
     Some(Box::pin(ready(finish(file.name, response))))
@@ -99,7 +101,7 @@ fn respond(file: &File, method: &Method, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Returns the content, or the part of it that was asked for, with its length.
+/// Returns the content or the requested range, with its length.
 fn send(content: &'static [u8], range: Option<Result<Range<usize>, Unsatisfiable>>) -> Response {
     let len = content.len();
     let (status, part, content_range) = match range {
@@ -119,7 +121,7 @@ fn send(content: &'static [u8], range: Option<Result<Range<usize>, Unsatisfiable
     response
 }
 
-/// Selects the form of the file that the client likes best.
+/// Selects the encoding that the client prefers.
 fn select(file: &File, headers: &HeaderMap) -> (Option<&'static str>, &'static [u8]) {
     let mut best = (0.0, None, file.content);
     for (encoding, content) in file.compressed {
@@ -131,7 +133,7 @@ fn select(file: &File, headers: &HeaderMap) -> (Option<&'static str>, &'static [
     (best.1, best.2)
 }
 
-/// Returns the weight of a coding in `Accept-Encoding`, from 0 to 1. What cannot be read is 0.
+/// Returns the weight of a coding in `Accept-Encoding`, from 0 to 1. Malformed weights are 0.
 fn weight(headers: &HeaderMap, encoding: &str) -> f32 {
     let find = |wanted: &str| {
         let lists = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
@@ -147,7 +149,7 @@ fn weight(headers: &HeaderMap, encoding: &str) -> f32 {
     }
 }
 
-/// Returns whether a list of entity tags names this one; `None` without a list.
+/// Returns whether a list of entity tags contains this one, or `None` if the header is missing.
 fn is_listed(headers: &HeaderMap, name: HeaderName, etag: &str, eq: impl Fn(&str, &str) -> bool) -> Option<bool> {
     let mut lists = headers.get_all(name).iter().peekable();
     lists.peek()?;
@@ -155,11 +157,11 @@ fn is_listed(headers: &HeaderMap, name: HeaderName, etag: &str, eq: impl Fn(&str
     Some({ tags }.any(|tag| tag == "*" || eq(tag, etag)))
 }
 
-/// The range lies outside of the content.
+/// The range is outside of the content.
 #[derive(Debug, PartialEq)]
 struct Unsatisfiable;
 
-/// Returns the range of a `Range` header. `None` if it is malformed or names several ranges, as it is ignored then.
+/// Parses a `Range` header. Returns `None` if it is malformed or has several ranges, because it is then ignored.
 fn requested_range(header: &str, len: usize) -> Option<Result<Range<usize>, Unsatisfiable>> {
     let number = |text: &str| {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -7,15 +7,17 @@ mod embedded;
 #[cfg(any(feature = "client", feature = "client-directory"))]
 mod response;
 
-use std::{fmt, future::Future, pin::Pin};
+use std::fmt;
 
 use axum::{body::Body, response::Response};
 use http::Request;
 
-/// Where the files of the JavaScript client come from.
+use crate::util::BoxFuture;
+
+/// The source of the client files in the configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum ClientFiles {
-    /// Those that are built into this crate.
+    /// The files embedded in this crate.
     #[cfg(feature = "client")]
     #[default]
     Embedded,
@@ -25,7 +27,7 @@ pub(crate) enum ClientFiles {
     Off,
 }
 
-/// The files of the client, or where to look for them.
+/// The source of the client files in a server.
 pub(crate) enum ClientBundle {
     #[cfg(feature = "client")]
     Embedded,
@@ -33,8 +35,6 @@ pub(crate) enum ClientBundle {
     Directory(tower_http::services::ServeDir),
     Off,
 }
-
-type FileFuture = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 impl ClientBundle {
     pub(crate) fn new(files: &ClientFiles) -> Self {
@@ -51,9 +51,9 @@ impl ClientBundle {
         !matches!(self, Self::Off)
     }
 
-    /// Answers a request for a file, if it is one of the client's. Any other is the engine's.
+    /// Handles a request for a client file. Returns `None` if the name is not one.
     #[cfg_attr(not(any(feature = "client", feature = "client-directory")), expect(unused_variables))]
-    pub(crate) fn serve<B>(&self, name: &str, request: &Request<B>) -> Option<FileFuture> {
+    pub(crate) fn serve<B>(&self, name: &str, request: &Request<B>) -> Option<BoxFuture<Response<Body>>> {
         match self {
             #[cfg(feature = "client")]
             Self::Embedded => embedded::serve(name, request),

@@ -3,7 +3,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::engine::error_body;
 
-/// Sets the headers that Node's server sets, and says why a request is refused.
+/// Sets the headers that Node's server sets, and the body of errors.
 pub(super) fn finish(name: &str, mut response: Response) -> Response {
     if response.status().is_success() {
         let content_type = match name.ends_with(".map") {
@@ -22,7 +22,7 @@ pub(super) fn finish(name: &str, mut response: Response) -> Response {
     }
 }
 
-/// Gives the response the body that the engine's refusals have.
+/// Sets a body like that of the engine's errors.
 fn refused(mut response: Response, code: u8, message: &str) -> Response {
     let body = error_body(code, message);
     let headers = response.headers_mut();

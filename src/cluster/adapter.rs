@@ -5,14 +5,13 @@ use std::{
 
 use super::message::ClusterMessage;
 
-/// Carries messages between the nodes of a cluster: what Node calls an adapter.
+/// Carries messages between the nodes of a cluster. Corresponds to Node's adapter.
 ///
-/// Given to [`SocketIoConfig::adapter`](crate::SocketIoConfig::adapter). Without one a server stands alone: everything is
-/// in memory, and nothing is published.
+/// Set by [`SocketIoConfig::adapter`](crate::SocketIoConfig::adapter). Without an adapter, a server publishes nothing.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
-/// use tower_socketio::{ClusterAdapter, ClusterMessage, ClusterNode};
+/// use tower_socketio::cluster::{ClusterAdapter, ClusterMessage, ClusterNode};
 ///
 /// /// Servers of one process: each knows the others.
 /// #[derive(Clone, Default)]
@@ -21,7 +20,7 @@ use super::message::ClusterMessage;
 /// struct Member { bus: Bus, place: usize }
 ///
 /// impl ClusterAdapter for Member {
-///     fn join(&self, node: ClusterNode) {
+///     fn start(&self, node: ClusterNode) {
 ///         self.bus.0.lock().unwrap().push(node);
 ///     }
 ///     fn publish(&self, message: ClusterMessage) {
@@ -35,26 +34,27 @@ use super::message::ClusterMessage;
 /// }
 /// ```
 pub trait ClusterAdapter: Send + Sync + 'static {
-    /// Is called once, when the server is made. Messages of other nodes are to be given to `node`.
-    fn join(&self, node: ClusterNode);
+    /// Called once, when the server is built. The adapter must pass messages of other nodes to `node`.
+    fn start(&self, node: ClusterNode);
 
     /// Sends a message to all other nodes.
     ///
-    /// It is called where something is emitted, with no lock held, and must not block: what waits for a network belongs
-    /// into a queue. Messages of one caller are to arrive in order, at most once.
+    /// Called by `emit` and similar methods, without a lock. It must not block: put the message into a queue, and send it in a
+    /// task. Messages of one caller must arrive in order and at most once.
     fn publish(&self, message: ClusterMessage);
 
-    /// How many nodes the cluster has now, this one included: as many less one are waited for where all are asked.
+    /// Returns the number of nodes in the cluster, including this one. Requests to all nodes wait for one response less than
+    /// this.
     fn node_count(&self) -> usize;
 }
 
-/// What does the commands of other nodes. `io` implements it for the server.
+/// Executes commands of other nodes. Implemented by `io` for the server.
 pub(crate) trait Node: Send + Sync {
-    /// Does what another node asks for. What cannot be understood is ignored.
+    /// Executes a command of another node. Unknown or malformed messages are ignored.
     fn deliver(self: Arc<Self>, message: &ClusterMessage);
 }
 
-/// A server, as its cluster sees it. Cloning is cheap; it does not keep the server alive.
+/// A handle to a server for its [`ClusterAdapter`]. Cloning is cheap. It does not keep the server alive.
 #[derive(Clone)]
 pub struct ClusterNode(Weak<dyn Node>);
 
@@ -63,7 +63,7 @@ impl ClusterNode {
         Self(node)
     }
 
-    /// Does what another node asks for, to the sockets of this one. What cannot be understood is ignored.
+    /// Executes a command of another node on the sockets of this one. Unknown or malformed messages are ignored.
     pub fn deliver(&self, message: &ClusterMessage) {
         if let Some(node) = self.0.upgrade() {
             node.deliver(message);

@@ -9,81 +9,95 @@ use crate::{
     room::{Room, Selection},
 };
 
-/// Something to be done to sockets of other nodes.
+/// A command for sockets on other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterMessage {
     /// The name of the namespace.
     pub namespace: Arc<str>,
-    /// Whoever is in one of these rooms is meant; everyone, if there are none.
+    /// The rooms whose members are selected. Empty means all sockets of the namespace.
     pub rooms: Vec<Room>,
-    /// But not whoever is in one of these.
+    /// Rooms whose members are excluded.
     pub except: Vec<Room>,
-    /// What is to be done.
+    /// The command.
     pub command: ClusterCommand,
 }
 
-/// What a [`ClusterMessage`] asks for.
+/// The command of a [`ClusterMessage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClusterCommand {
-    /// Send an event.
+    /// Emits an event.
     Emit {
-        /// The text of the packet and its attachments: as they go to a client, whichever
-        /// [parser](crate::SocketIoConfig::parser) this or another node has.
+        /// The packet's text and attachments in the default encoding, whichever [parser](crate::SocketIoConfig::parser) the nodes
+        /// use.
         packets: Vec<Packet>,
-        /// Drop it for each socket to which it cannot leave at once.
+        /// Whether the event is dropped for sockets to which it cannot be sent immediately.
         volatile: bool,
     },
-    /// Join rooms.
+    /// Adds the sockets to rooms.
     Join(Vec<Room>),
-    /// Leave rooms.
+    /// Removes the sockets from rooms.
     Leave(Vec<Room>),
-    /// Disconnect from the namespace.
+    /// Disconnects the sockets from the namespace.
     Disconnect {
-        /// Close the connection, with all its other namespaces.
+        /// Whether to close the connections with all of their namespaces.
         close: bool,
     },
-    /// Not for sockets: an event for the servers themselves. See [`SocketIo::server_side_emit`](crate::SocketIo::server_side_emit).
+    /// Emits an event to the servers. It does not concern sockets. See
+    /// [`SocketIo::server_side_emit`](crate::SocketIo::server_side_emit).
     ServerSideEmit {
         /// The name of the event.
         event: String,
-        /// Its arguments.
-        args: ServerSideArgs,
-        /// The node that emits it.
+        /// The arguments.
+        args: EventBody,
+        /// The id of the node that emits the event.
         from: Arc<str>,
-        /// What it calls the answers, if it waits for them.
+        /// The id of the request, if that node requested acks.
         ack: Option<u64>,
     },
-    /// An answer to that.
+    /// Acknowledges a server-side event.
     ServerSideAck {
-        /// The node that waits for it.
+        /// The id of the node that emitted the event.
         to: Arc<str>,
-        /// What that node calls it.
+        /// The id of the request.
         id: u64,
-        /// What was answered.
-        args: ServerSideArgs,
+        /// The arguments of the ack.
+        args: EventBody,
     },
 }
 
 impl ClusterMessage {
-    pub(crate) fn new(namespace: Arc<str>, selection: &Selection, command: ClusterCommand) -> Self {
+    /// Creates a message for all sockets of a namespace; `rooms` and `except` can be set afterwards.
+    ///
+    /// ```
+    /// use tower_socketio::cluster::{ClusterCommand, ClusterMessage};
+    ///
+    /// let mut message = ClusterMessage::new("/chat", ClusterCommand::Disconnect { close: false });
+    /// message.rooms.push("banned".into());
+    /// ```
+    #[must_use]
+    pub fn new(namespace: impl Into<Arc<str>>, command: ClusterCommand) -> Self {
+        Self { namespace: namespace.into(), rooms: Vec::new(), except: Vec::new(), command }
+    }
+
+    pub(crate) fn to_selection(namespace: Arc<str>, selection: &Selection, command: ClusterCommand) -> Self {
         Self { namespace, rooms: selection.rooms.clone(), except: selection.except.clone(), command }
     }
 }
 
-/// Arguments on their way between servers: a JSON array, and the binary in it.
+/// Encoded arguments of a server-side event or its ack: a JSON array and binary attachments.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct ServerSideArgs {
-    /// A JSON array; binary stands in it as `{"_placeholder":true,"num":N}`.
+pub struct EventBody {
+    /// A JSON array. Each attachment is represented by `{"_placeholder":true,"num":N}`.
     pub json: Bytes,
-    /// The binary.
+    /// The attachments.
     pub attachments: Vec<Bytes>,
 }
 
-impl ServerSideArgs {
-    /// Arguments as they were published by another node.
+impl EventBody {
+    /// Creates arguments received from another node.
     #[must_use]
     pub fn new(json: Bytes, attachments: Vec<Bytes>) -> Self {
         Self { json, attachments }
@@ -95,15 +109,14 @@ impl ServerSideArgs {
     }
 }
 
-impl From<EncodedArgs> for ServerSideArgs {
+impl From<EncodedArgs> for EventBody {
     fn from(args: EncodedArgs) -> Self {
         let (json, attachments) = args.into_parts();
         Self { json, attachments }
     }
 }
 
-/// Whether packets are what they must be, so that no client's stream is broken: an event that asks for no ack, and its
-/// attachments.
+/// Returns `true` if the packets are an event without an ack, and its attachments. Others could corrupt a client's stream.
 pub(crate) fn is_event(packets: &[Packet]) -> bool {
     const ANY: Limits = Limits { attachments: usize::MAX, depth: MAX_JSON_DEPTH };
     let Some((text, attachments)) = packets.split_first() else {

@@ -1,13 +1,15 @@
-//! What a server that is one node of a cluster tells the others.
+//! Communication between the nodes of a cluster.
 //!
-//! Rooms are local: each node knows its own sockets, and a broadcast reaches the others as a message that says what to do
-//! to whom. What carries these messages, Redis for example, implements [`ClusterAdapter`].
+//! Rooms are local: each node knows only its own sockets. A broadcast is sent to the other nodes as a message with a selection of
+//! sockets and a command. A [`ClusterAdapter`] carries these messages, for example over Redis.
 
 mod adapter;
+mod error;
 mod message;
 
 pub(crate) use self::{adapter::Node, message::is_event};
 pub use self::{
     adapter::{ClusterAdapter, ClusterNode},
-    message::{ClusterCommand, ClusterMessage, ServerSideArgs},
+    error::ClusterError,
+    message::{ClusterCommand, ClusterMessage, EventBody},
 };

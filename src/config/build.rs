@@ -1,4 +1,4 @@
-//! Making a server of a configuration.
+//! Building a server from a configuration.
 
 use std::sync::{Arc, Weak};
 
@@ -38,7 +38,7 @@ impl SocketIoConfig {
         });
         if let Some(adapter) = &server.settings.adapter {
             let node: Arc<dyn Node> = server.clone();
-            adapter.join(ClusterNode::new(Arc::downgrade(&node)));
+            adapter.start(ClusterNode::new(Arc::downgrade(&node)));
         }
         server
     }

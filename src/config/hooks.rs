@@ -1,9 +1,9 @@
-//! What is called when something has happened.
+//! Callbacks.
 
 use std::sync::Arc;
 
 use crate::{
-    event::Rejected,
+    event::EventRejection,
     io::{NamespaceRef, ServerSideEvent, server_side_handler},
     socket::SocketRef,
 };
@@ -11,8 +11,8 @@ use crate::{
 use super::SocketIoConfig;
 
 impl SocketIoConfig {
-    /// Is called when a pattern or a predicate has made a namespace, before the first socket joins that asked for it. Others
-    /// may join while it runs.
+    /// Sets a callback for namespaces created from a pattern or a predicate. It is called before the socket that requested the
+    /// namespace joins. Other sockets may join while it runs.
     pub fn on_namespace<F>(mut self, hook: F) -> Self
     where
         F: Fn(&NamespaceRef) + Send + Sync + 'static,
@@ -21,22 +21,23 @@ impl SocketIoConfig {
         self
     }
 
-    /// Is called when an event's extractor rejects: the arguments do not fit the handler, for instance.
+    /// Sets a callback for events that an extractor rejects, such as those whose arguments do not match the handler.
     ///
-    /// The rejection is answered in any case, if the client waits for an ack, and logged with the feature `tracing`.
+    /// In any case the client gets an error if it requested an ack, and the rejection is logged with the feature `tracing`.
     pub fn on_rejection<F>(mut self, hook: F) -> Self
     where
-        F: Fn(&Rejected<'_>) + Send + Sync + 'static,
+        F: Fn(&EventRejection<'_>) + Send + Sync + 'static,
     {
         self.hooks.on_rejection =
-            Some(Box::new(move |socket, event, message| hook(&Rejected::new(socket, event, message))));
+            Some(Box::new(move |socket, event, message| hook(&EventRejection::new(socket, event, message))));
         self
     }
 
-    /// Sets a callback for clients that are too slow. It is called once for each, with one of its sockets; with
-    /// [`SlowClientPolicy::DropPacket`](crate::SlowClientPolicy::DropPacket) once more if the client has caught up in the meantime.
+    /// Sets a callback for clients that are too slow. It is called once per client, with one of its sockets. With
+    /// [`SlowClientPolicy::DropPacket`](crate::SlowClientPolicy::DropPacket) it is called again if the client has caught up in
+    /// between.
     ///
-    /// It runs in a task, soon after the packet was refused, and must not block.
+    /// It runs in a task soon after the packet did not fit, and must not block.
     pub fn on_slow_client<F>(mut self, hook: F) -> Self
     where
         F: Fn(&SocketRef) + Send + Sync + 'static,
@@ -45,12 +46,12 @@ impl SocketIoConfig {
         self
     }
 
-    /// Handles an event that another server of the cluster emits to the servers themselves, by
-    /// [`server_side_emit`](crate::SocketIo::server_side_emit). What it returns is the answer, if the other one waits for
-    /// any: a tuple is several arguments, anything else one.
+    /// Adds a handler for events that other servers of the cluster emit by
+    /// [`server_side_emit`](crate::SocketIo::server_side_emit). Its result is sent if the other server requested an ack. A tuple
+    /// is sent as several arguments, other types as one.
     ///
     /// ```
-    /// use tower_socketio::{ServerSideEvent, SocketIoConfig};
+    /// use tower_socketio::{SocketIoConfig, server_side::ServerSideEvent};
     ///
     /// let config = SocketIoConfig::new().on_server_side("count", async |event: ServerSideEvent| event.io().stats().sockets);
     /// # let _ = config;
@@ -58,7 +59,7 @@ impl SocketIoConfig {
     ///
     /// # Panics
     ///
-    /// If the event has a handler already.
+    /// Panics if the event already has a handler.
     #[track_caller]
     pub fn on_server_side<F, Fut, R>(mut self, event: &str, handler: F) -> Self
     where
@@ -67,7 +68,7 @@ impl SocketIoConfig {
         R: serde::Serialize,
     {
         let before = self.server_side.insert(event.to_owned(), server_side_handler(handler));
-        assert!(before.is_none(), "the event `{event}` of other servers has two handlers");
+        assert!(before.is_none(), "the server-side event `{event}` has two handlers");
         self
     }
 }

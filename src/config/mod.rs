@@ -10,14 +10,14 @@ use crate::{
     cluster::ClusterAdapter,
     engine::{EngineIoConfig, engine_settings},
     parser::Parser,
-    recovery::Recovery,
+    recovery::RecoveryConfig,
     server::{Definition, Hooks, NamespaceTable, ServerSideHandler, Settings},
 };
 
-/// What a [`SocketIoLayer`](crate::SocketIoLayer) serves, and within which limits.
+/// The configuration of a [`SocketIoLayer`](crate::SocketIoLayer): namespaces, limits and callbacks.
 ///
-/// Every limit has a default that suits a public server. Those that a client can reach are answered with the protocol's
-/// own errors; what is told, and to whom, stands with each.
+/// The default of each limit suits a public server. When a client exceeds a limit, it gets an error of the protocol. Each method
+/// describes which one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,9 +50,9 @@ impl Default for SocketIoConfig {
 engine_settings!(SocketIoConfig, self, self.engine);
 
 impl SocketIoConfig {
-    /// Sets everything that concerns Engine.IO at once: what Node calls `bind`.
+    /// Sets all options of Engine.IO. This corresponds to `bind` of Node's server.
     ///
-    /// The path is that of the engine: `/engine.io`, unless it has been set.
+    /// The path is replaced too. Its default in [`EngineIoConfig`] is `/engine.io`.
     ///
     /// ```
     /// use tower_socketio::{SocketIoConfig, engine::EngineIoConfig};
@@ -66,7 +66,7 @@ impl SocketIoConfig {
         self
     }
 
-    /// The defaults, with an empty `/` namespace that everyone may join.
+    /// Creates a configuration with the defaults, and with an empty namespace `/` that accepts every client.
     pub fn new() -> Self {
         Self {
             engine: EngineIoConfig::for_socket_io(),
@@ -78,51 +78,53 @@ impl SocketIoConfig {
         }
     }
 
-    /// Makes the server a node of a cluster. Default: it stands alone, with everything in memory.
+    /// Sets the adapter that connects the server to a cluster. Default: none. The server is then independent of others.
+    ///
+    /// See [`ClusterAdapter`].
     pub fn adapter(mut self, adapter: impl ClusterAdapter) -> Self {
         self.settings.adapter = Some(Arc::new(adapter));
         self
     }
 
-    /// Lets clients recover their connections: one that was cut off comes back as the socket that it was, with its id, its
-    /// rooms and its data, and gets the events that it missed. Default: none.
+    /// Enables recovery: a client that has lost its connection returns as the same socket, with its id, rooms and data, and gets
+    /// the events that it missed. Default: disabled.
     ///
-    /// Every event without an ack then has one argument more, a string that only the client's library wants to see. Events
-    /// that are volatile or ask for an ack are not kept. Only clients of the 4.x generation take part.
+    /// Each event without an ack gets an additional last argument, an offset, which the client's library removes. Volatile events
+    /// and events with acks are not recorded. Only clients of version 4.x can be recovered.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tower_socketio::{Recovery, SocketIoConfig};
+    /// use tower_socketio::{RecoveryConfig, SocketIoConfig};
     ///
-    /// let config = SocketIoConfig::new().recovery(Recovery::new().max_disconnection(Duration::from_secs(60)));
+    /// let config = SocketIoConfig::new().recovery(RecoveryConfig::new().max_disconnection(Duration::from_secs(60)));
     /// # let _ = config;
     /// ```
-    pub fn recovery(mut self, recovery: Recovery) -> Self {
+    pub fn recovery(mut self, recovery: RecoveryConfig) -> Self {
         self.settings.recovery = Some(recovery);
         self
     }
 
-    /// How packets look on the wire, if not as JSON. Default: as JSON, which every client speaks unless it is told otherwise.
+    /// Sets the encoding of packets. Default: JSON, which is also the default of clients.
     ///
-    /// It is the only one of the server, and its clients must have the same: nothing in the protocol tells which it is. See
-    /// [`parser`](crate::parser) for what there is, and for how to write one.
+    /// A server has one parser, and all of its clients must use the same one, because the protocol does not negotiate it. See
+    /// [`parser`](crate::parser) for available parsers and for writing one.
     pub fn parser(mut self, parser: impl Parser) -> Self {
         self.settings.parser = Some(Arc::new(parser));
         self
     }
 
-    /// Whether the files of the JavaScript client are served beneath the path. Default: true.
+    /// Sets whether the files of the JavaScript client are served under the path. Default: `true`.
     ///
-    /// Source maps are not among them without the feature `client-source-maps`.
+    /// Source maps are served only with the feature `client-source-maps`.
     #[cfg(feature = "client")]
     pub fn serve_client(mut self, serve: bool) -> Self {
         self.client_files = if serve { ClientFiles::Embedded } else { ClientFiles::Off };
         self
     }
 
-    /// Serves the files of the JavaScript client from a directory instead of those built into the crate.
+    /// Serves the files of the JavaScript client from a directory instead of the embedded ones.
     ///
-    /// A compressed copy of a file, with `.br` or `.gz` appended to its name, is served to clients that accept it.
+    /// If a file has a compressed copy, named with `.br` or `.gz` appended, clients that support the encoding get the copy.
     #[cfg(feature = "client-directory")]
     pub fn client_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
         self.client_files = ClientFiles::Directory(directory.into());

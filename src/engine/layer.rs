@@ -18,8 +18,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Engine, EngineBody, EngineFuture, EngineIoConfig, Handler, NotFound, Packet, ResponseBody, TransportError,
-    handler::Adapter,
+    AcceptError, Engine, EngineBody, EngineFuture, EngineIoConfig, Handler, NotFound, Packet, ResponseBody,
+    TransportError, handler::Adapter,
 };
 
 /// A layer that serves a custom protocol over Engine.IO.
@@ -231,16 +231,19 @@ impl EngineIo {
     /// Opens a session over a custom transport, and drives it to its end. See
     /// [`SocketIo::accept`](crate::SocketIo::accept).
     ///
+    /// # Errors
+    ///
+    /// Returns an error if the session is not opened.
+    ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the session ends.
-    pub async fn accept<T>(&self, request: Parts, transport: T)
+    pub async fn accept<T>(&self, request: Parts, transport: T) -> Result<(), AcceptError>
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
-        if let Some(session) = self.0.accept(request, transport) {
-            session.await;
-        }
+        self.0.accept(request, transport)?.await;
+        Ok(())
     }
 
     /// Closes all sessions, after their queued packets, and waits until they have ended.

@@ -4,7 +4,15 @@ use bytes::Bytes;
 
 use super::Packet;
 
-/// A message of Engine.IO: text or binary.
+/// An Engine.IO message: text or binary. Cloning is cheap.
+///
+/// ```
+/// use tower_socketio::engine::Message;
+///
+/// let message = Message::from("hello");
+/// assert_eq!(message.as_text(), Some("hello"));
+/// assert!(Message::from(vec![1, 2]).is_binary());
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message(pub(super) Packet);
 
@@ -21,19 +29,19 @@ impl Message {
         Self(Packet::binary(data))
     }
 
-    /// Whether this is a binary message.
+    /// Returns `true` if this is a binary message.
     #[must_use]
     pub fn is_binary(&self) -> bool {
         self.0.is_binary()
     }
 
-    /// Returns the text. `None` if this is a binary message.
+    /// Returns the text, or `None` if this is a binary message.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         if self.is_binary() { None } else { std::str::from_utf8(self.0.data()).ok() }
     }
 
-    /// Returns the UTF-8 of the text, or the data of a binary message.
+    /// Returns the bytes of the text, or the data of a binary message.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.data()

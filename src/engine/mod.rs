@@ -9,6 +9,7 @@
 //!
 //! [Engine.IO protocol]: https://github.com/socketio/engine.io-protocol
 
+mod accept_error;
 mod config;
 mod connection;
 mod handler;
@@ -24,6 +25,7 @@ mod socket;
 mod transport;
 
 pub use self::{
+    accept_error::AcceptError,
     config::{ClientAddress, ConnectionError, EngineIoConfig, Origins, SameSite, SessionCookie},
     connection::ConnectionRequest,
     handler::{CloseReason, Handler, SessionHandler},

@@ -46,13 +46,13 @@ pub(crate) trait Reader: Send {
     fn is_idle(&self) -> bool;
 }
 
-/// What a connection holds of its client's messages that has not been handled.
+/// Input that a connection has received, but not handled.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct HeldInput {
     pub(crate) bytes: usize,
-    /// The client must send more before it can be handled.
+    /// The client must send more before the input can be handled.
     pub(crate) is_incomplete: bool,
-    /// This side must end a handler before it can be handled.
+    /// A handler must finish before the input can be handled.
     pub(crate) is_stalled: bool,
 }
 

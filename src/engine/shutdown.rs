@@ -11,11 +11,13 @@ use futures_sink::Sink;
 use http::request::Parts;
 use tokio::time::Instant;
 
-use crate::util::{FOREVER, log};
+use crate::util::FOREVER;
 
 use super::{
-    CLOSE_TIMEOUT, CloseCause, Connection, ConnectionRequest, Engine, Packet, Peer, ProtocolVersion, RequestQuery,
-    Transport, TransportError, WireFormat, generate_id,
+    AcceptError, CLOSE_TIMEOUT, CloseCause, Connection, ConnectionRequest, Engine, Packet, Peer, ProtocolVersion,
+    RequestQuery, Transport, TransportError, WireFormat,
+    connection::OpenError,
+    generate_id,
     transport::{Driver, Foreign},
 };
 
@@ -25,8 +27,12 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(4);
 type Client = (Arc<Connection>, Arc<dyn Peer>);
 
 impl Engine {
-    /// Opens a connection over a custom transport. The future drives it to its end. Returns `None` if the connection is rejected.
-    pub(crate) fn accept<T>(self: &Arc<Self>, request: Parts, transport: T) -> Option<impl Future<Output = ()>>
+    /// Opens a connection over a custom transport. The future drives it to its end.
+    pub(crate) fn accept<T>(
+        self: &Arc<Self>,
+        request: Parts,
+        transport: T,
+    ) -> Result<impl Future<Output = ()>, AcceptError>
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
@@ -36,25 +42,19 @@ impl Engine {
             None => Some(generate_id()),
             Some(generate) => self.catch_panic(|| generate(&request).into()),
         };
-        let Some(id) = id.filter(|id| !id.is_empty()) else {
-            log!(warn, "connection rejected: `generate_id` panicked or returned an empty id");
-            return None;
-        };
+        let id = id.filter(|id| !id.is_empty()).ok_or(AcceptError::InvalidId)?;
         let wire_format = WireFormat::default_for(protocol);
-        let Ok(request) = ConnectionRequest::new(request, usize::MAX) else {
-            log!(warn, "connection rejected: the target of its request is too long");
-            return None;
-        };
-        match Connection::open(self.clone(), id, request, Transport::Custom, wire_format, None) {
-            Ok(connection) => Some(Driver::start(connection, Foreign::new(transport))),
-            Err(_) => {
-                log!(warn, "connection rejected: its id is taken, or the server is draining");
-                None
-            }
-        }
+        let request = ConnectionRequest::new(request, usize::MAX).map_err(|_| AcceptError::TargetTooLong)?;
+        let connection = Connection::open(self.clone(), id, request, Transport::Custom, wire_format, None);
+        let connection = connection.map_err(|error| match error {
+            OpenError::IdTaken => AcceptError::IdTaken,
+            // Custom transports have no address, so their number is not limited.
+            OpenError::Draining | OpenError::TooManySessions => AcceptError::Draining,
+        })?;
+        Ok(Driver::start(connection, Foreign::new(transport)))
     }
 
-    /// All connections that exist now, and those that have ended, but whose handlers run; each with its client.
+    /// Returns all connections, and those that have ended but whose handlers still run, with their peers.
     fn all_clients(&self) -> Vec<Client> {
         let client = |connection: Arc<Connection>| Some((connection.clone(), connection.peer()?));
         let mut all: Vec<_> = self.sessions.all().into_iter().filter_map(client).collect();

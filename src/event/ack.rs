@@ -1,4 +1,4 @@
-//! The ack that a client waits for.
+//! The pending ack of an event.
 
 use std::{
     borrow::Cow,
@@ -17,7 +17,7 @@ use crate::{
     util::log,
 };
 
-/// An ack that a client waits for. Only the first answer is sent, whoever gives it.
+/// An ack that the client requested. Only the first response is sent.
 #[derive(Debug)]
 pub(crate) struct PendingAck {
     id: u64,
@@ -25,14 +25,14 @@ pub(crate) struct PendingAck {
     watched: Option<Box<Watched>>,
 }
 
-/// An ack whose answer a layer wants to see, although the handler gives it by itself.
+/// An ack whose arguments a layer observes when an `AckSender` sends it.
 struct Watched {
     ack: Arc<PendingAck>,
     see: Box<dyn Fn(&EncodedArgs) + Send + Sync>,
 }
 
 thread_local! {
-    /// One that has been answered and is used again: nearly every event has an ack, and few are handed out.
+    /// An ack to reuse. Nearly every event has an ack, and few handlers take it.
     static SPARE_ACK: Cell<Option<Arc<PendingAck>>> = const { Cell::new(None) };
 }
 
@@ -40,7 +40,7 @@ impl PendingAck {
     #[inline(always)]
     pub(super) fn new(id: u64) -> Arc<Self> {
         let new = Self { id, answered: AtomicBool::new(false), watched: None };
-        // Nobody else may hold it.
+        // `None` if it is still referenced.
         if let Some(mut spare) = SPARE_ACK.take()
             && let Some(unused) = Arc::get_mut(&mut spare)
         {
@@ -50,7 +50,7 @@ impl PendingAck {
         Arc::new(new)
     }
 
-    /// Whether the answer is JSON, and nobody wants to see it first.
+    /// Returns `true` if the ack is encoded as JSON and has no observer.
     pub(super) fn is_plain(&self, socket: &Socket) -> bool {
         self.watched.is_none() && socket.namespace.settings.parser.is_none()
     }
@@ -59,7 +59,7 @@ impl PendingAck {
         self.id
     }
 
-    /// Shows an answer to `see` before it is sent.
+    /// Calls `see` with the arguments before they are sent.
     pub(super) fn watched(self: Arc<Self>, see: impl Fn(&EncodedArgs) + Send + Sync + 'static) -> Arc<Self> {
         let id = self.id;
         let watched = Some(Box::new(Watched { ack: self, see: Box::new(see) }));
@@ -76,7 +76,7 @@ impl PendingAck {
                 return Ok(());
             }
             (watched.see)(&args);
-            // What cannot be encoded is no answer yet.
+            // An ack that cannot be encoded may be sent again.
             let answered = watched.ack.answer(socket, args);
             return answered.inspect_err(|error| self.answered.store(!error.is_encode(), Ordering::Relaxed));
         }
@@ -91,11 +91,11 @@ impl PendingAck {
         Ok(socket.deliver(Cow::Owned(packet), false)?)
     }
 
-    /// Whether it has been answered before; from now on it has.
+    /// Marks the ack as sent. Returns `true` if it was sent before.
     pub(super) fn is_answered(&self) -> bool {
         let answered = self.answered.swap(true, Ordering::Relaxed);
         if answered {
-            log!(debug, "an ack was answered twice");
+            log!(debug, "an ack was sent twice; the second one is dropped");
         }
         answered
     }

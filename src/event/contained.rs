@@ -12,7 +12,7 @@ use super::{
     response::{EventError, EventResponse},
 };
 
-/// A handler behind its layers. If they panic, when they are called or later, that is the end of this event alone.
+/// The future of a handler and its layers. A panic ends this event only.
 pub(super) struct Contained {
     future: Option<EventFuture>,
     watch: EventWatch,
@@ -32,7 +32,7 @@ impl Contained {
         polled.unwrap_or_else(|| Poll::Ready(panicked(socket, &mut self.watch)))
     }
 
-    /// Ends what is ready.
+    /// Ends the span and metrics of a completed future.
     #[inline(always)]
     pub(super) fn into_watch(self) -> EventWatch {
         self.future.into_iter().for_each(EventFuture::recycle);

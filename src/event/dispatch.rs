@@ -1,4 +1,4 @@
-//! Starting handlers, and what becomes of their answers.
+//! Starting handlers and sending their acks.
 
 use std::{
     borrow::Cow,
@@ -27,7 +27,7 @@ use super::{
     router::EventRouter,
 };
 
-/// What a namespace does with events.
+/// The event service of a namespace.
 pub(crate) enum Events {
     Router(EventRouter),
     /// Layers around the router.
@@ -35,7 +35,7 @@ pub(crate) enum Events {
 }
 
 impl Events {
-    /// Puts layers around a router, the last one outermost.
+    /// Applies layers to a router. The last one is outermost.
     pub(crate) fn new(router: EventRouter, layers: Vec<EventLayer>) -> Self {
         if layers.is_empty() {
             return Self::Router(router);
@@ -44,7 +44,7 @@ impl Events {
         Self::Layered(layers.into_iter().fold(route, |route, layer| layer(route)))
     }
 
-    /// Starts an event. `Some`: a layer is not ready, and the event has started when the future is.
+    /// Starts an event. Returns a future if a layer is not ready. The event has started when that future completes.
     #[inline(always)]
     pub(crate) fn start(
         &self,
@@ -85,7 +85,7 @@ fn start_layered(
     }
 }
 
-/// Starts an event as soon as its layers are ready.
+/// Starts an event when its layers are ready.
 struct WaitingLayers {
     socket: Arc<Socket>,
     waiting: Option<(EventRoute, Event)>,
@@ -107,14 +107,14 @@ impl Future for WaitingLayers {
 }
 
 impl Drop for WaitingLayers {
-    /// The reader drops it at the end of the socket: the layers are the user's.
+    /// Drops the layers, which are user code. The reader drops this future when the socket ends.
     fn drop(&mut self) {
         let waiting = self.waiting.take();
         self.socket.client.server.catch_panic(|| drop(waiting));
     }
 }
 
-/// Waits until the layers are ready. False if one of them panicked.
+/// Waits until the layers are ready. Returns `false` if one of them panicked.
 fn poll_layers(route: &mut EventRoute, cx: &mut Context<'_>) -> Poll<bool> {
     match catch_unwind(AssertUnwindSafe(|| route.poll_route_ready(cx))) {
         Ok(ready) => ready.map(|()| true),
@@ -122,7 +122,7 @@ fn poll_layers(route: &mut EventRoute, cx: &mut Context<'_>) -> Poll<bool> {
     }
 }
 
-/// Starts an event by layers that are ready. There are none if one of them panicked.
+/// Calls layers that are ready, or none if one of them panicked.
 fn call_layered(
     socket: &Arc<Socket>,
     route: Option<EventRoute>,
@@ -133,7 +133,7 @@ fn call_layered(
     let (cost, share) = (event.cost(), event.share);
     let mut request = EventRequest::new(socket.clone(), event.payload, event.ack);
     match route {
-        // A layer may look at the arguments, or let no handler read them.
+        // Otherwise a layer may read the arguments, or keep the event from a handler that checks them.
         Some(_) if !request.is_well_formed() => {}
         Some(route) => start(socket, request, &cost, share, |request| route.call_ready(request), direct, cx),
         None => {
@@ -144,7 +144,7 @@ fn call_layered(
     }
 }
 
-/// Calls a handler and polls it here. It is spawned if it has to wait.
+/// Polls a handler once and spawns it if it is pending.
 #[inline(always)]
 fn start(
     socket: &Arc<Socket>,
@@ -182,7 +182,7 @@ fn start(
     }
 }
 
-/// Sends an ack as JSON: past the outbox if that is possible, or else like any other packet.
+/// Sends an ack as JSON. It bypasses the outbox if possible.
 #[inline]
 fn reply(socket: &Arc<Socket>, id: u64, mut args: EncodedArgs, direct: &mut Direct<'_>) {
     let target = Target { namespace: socket.namespace.name(), id: Some(id) };
@@ -190,7 +190,7 @@ fn reply(socket: &Arc<Socket>, id: u64, mut args: EncodedArgs, direct: &mut Dire
     if may_send && args.with_ack(target, |text, attachments| direct.try_send(text, attachments)) == Some(true) {
         args.recycle();
     } else {
-        // If the client is gone or too slow, that has been dealt with.
+        // `deliver` has already handled a disconnected or slow client.
         let _ = socket.deliver(Cow::Owned(encode_ack(target, args)), false);
     }
 }
@@ -204,7 +204,7 @@ fn watch(request: &EventRequest) -> EventWatch {
     })
 }
 
-/// Takes note of what a handler returned. Answers with the arguments of its ack.
+/// Records the outcome of a handler. Returns the arguments of its ack.
 fn ended(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> {
     watch.end(response.error().is_some());
     if let Some(error) = response.error() {
@@ -213,10 +213,10 @@ fn ended(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> 
     response.into_args()
 }
 
-/// Sends the ack that a handler returned, or says what went wrong.
+/// Sends the ack that a handler returned, or logs why it cannot be sent.
 fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, watch: EventWatch) {
     if let (Some(args), Some(ack)) = (ended(response, watch), ack) {
-        // If the client is gone or too slow, that has been dealt with.
+        // `answer` has already handled a disconnected or slow client.
         if let Err(error) = ack.answer(socket, args)
             && error.is_encode()
             && let Some(args) = EventResponse::from(EventError::internal(error)).into_args()
@@ -226,14 +226,13 @@ fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventRespons
     }
 }
 
-/// Runs a handler of the disconnection, as far as it gets without waiting; the rest of it is spawned. `then` is called once it has
-/// ended.
+/// Polls a handler of the disconnection once and spawns it if it is pending. `then` is called when it has ended.
 pub(crate) fn run_detached(
     socket: &Arc<Socket>,
     handler: Option<&EventRoute>,
     name: &'static str,
     reason: DisconnectReason,
-    then: fn(&Socket),
+    then: impl FnOnce(&Socket) + Send + 'static,
 ) {
     let Some(handler) = handler else {
         return then(socket);

@@ -10,37 +10,45 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use super::response::EventResponse;
 
-/// The future of an event's service.
+/// The future of an event service, as layers get it from an [`EventRoute`](crate::event::EventRoute).
+///
+/// ```
+/// use tower_socketio::{event::EventResponse, future::EventFuture};
+///
+/// let rejected = EventFuture::ready(EventResponse::none());
+/// let handled = EventFuture::new(async { EventResponse::none() });
+/// # let _ = (rejected, handled);
+/// ```
 pub struct EventFuture(Inner);
 
 enum Inner {
     Ready(Option<EventResponse>),
     Running(Pin<Box<dyn Future<Output = EventResponse> + Send>>),
-    /// That of a handler of ours, which keeps nothing once it has completed.
+    /// The future of a handler. Its memory is reused when it has completed.
     Handler(ReusableBoxFuture<'static, EventResponse>),
 }
 
-/// A future that is larger is not kept.
+/// The memory of larger futures is not reused.
 const KEPT_SIZE: usize = 2 * 1024;
 
 thread_local! {
-    /// The memory of a future that has completed: handlers that do not wait need no other.
+    /// The memory of a completed future. Handlers that complete at the first poll allocate no other.
     static SPARE: Cell<Option<ReusableBoxFuture<'static, EventResponse>>> = const { Cell::new(None) };
 }
 
 impl EventFuture {
-    /// A future that runs.
+    /// Creates a future from an `async` block or another future.
     pub fn new(future: impl Future<Output = EventResponse> + Send + 'static) -> Self {
         Self(Inner::Running(Box::pin(future)))
     }
 
-    /// A future that is ready.
+    /// Creates a future that is ready.
     #[must_use]
     pub fn ready(response: EventResponse) -> Self {
         Self(Inner::Ready(Some(response)))
     }
 
-    /// The future of a handler.
+    /// Creates the future of a handler.
     pub(crate) fn handler<F: Future<Output = EventResponse> + Send + 'static>(future: F) -> Self {
         if size_of::<F>() > KEPT_SIZE {
             return Self::new(future);
@@ -54,7 +62,7 @@ impl EventFuture {
         }))
     }
 
-    /// Hands the memory on, once the future has completed.
+    /// Keeps the memory of a completed future for the next one.
     pub(crate) fn recycle(self) {
         if let Inner::Handler(future) = self.0 {
             SPARE.set(Some(future));
@@ -67,9 +75,7 @@ impl Future for EventFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<EventResponse> {
         match &mut self.0 {
-            Inner::Ready(response) => {
-                Poll::Ready(response.take().expect("a future is not polled after it has completed"))
-            }
+            Inner::Ready(response) => Poll::Ready(response.take().expect("polled after completion")),
             Inner::Running(future) => future.as_mut().poll(cx),
             Inner::Handler(future) => future.poll(cx),
         }

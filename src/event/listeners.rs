@@ -1,4 +1,4 @@
-//! Listeners of one socket. A socket that has none pays for none.
+//! Listeners of a single socket. They are allocated with the first listener.
 
 use std::{
     cell::Cell,
@@ -20,11 +20,21 @@ use crate::{
 
 use super::route::EventRoute;
 
-/// Names a listener, so that [`SocketRef::off`](crate::SocketRef::off) can remove it.
+/// Identifies a listener. [`SocketRef::off`](crate::SocketRef::off) removes it.
+///
+/// ```
+/// use tower_socketio::SocketRef;
+///
+/// async fn joined(socket: SocketRef) {
+///     let listener = socket.on("typing", async || {});
+///     socket.off(listener);
+/// }
+/// # let _: tower_socketio::Namespace = tower_socketio::Namespace::new().on_connect(joined);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(u64);
 
-/// The listeners of one socket, kept as its `application_data`.
+/// The listeners of one socket, stored as its `application_data`.
 #[derive(Default)]
 pub(crate) struct Listeners {
     next: AtomicU64,
@@ -35,12 +45,27 @@ pub(crate) struct Listeners {
 struct Table {
     events: HashMap<Box<str>, Vec<Listener>>,
     any: Vec<Listener>,
+    /// For the end of the socket.
+    disconnect: Vec<Listener>,
     outgoing: Vec<(ListenerId, Observer)>,
+}
+
+/// What a listener is called for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trigger<'a> {
+    /// Each event with this name.
+    Event(&'a str),
+    /// The next event with this name.
+    Once(&'a str),
+    /// Each event.
+    Any,
+    /// The end of the socket.
+    Disconnect,
 }
 
 struct Listener {
     id: ListenerId,
-    /// Shared: what the layers of a handler do when they are cloned or dropped is not done under the lock.
+    /// Shared, because cloning or dropping layers runs user code, which must not happen under the lock.
     route: Arc<EventRoute>,
     once: bool,
 }
@@ -48,24 +73,24 @@ struct Listener {
 type Observer = Arc<dyn Fn(&OutgoingEvent) + Send + Sync>;
 
 thread_local! {
-    /// Observers run on this thread: what they emit is not observed, or they might go on without end.
+    /// Set while observers run on this thread. Events that they emit are not observed, which prevents endless recursion.
     static OBSERVING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What a socket has for an event.
+/// The listeners for an event.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) any: Vec<Arc<EventRoute>>,
     pub(super) own: Vec<Arc<EventRoute>>,
 }
 
-/// The listeners of a socket, if it has ever had one.
+/// Returns the listeners of a socket, or `None` if it never had one.
 #[inline]
 pub(crate) fn listeners_of(socket: &Socket) -> Option<&Listeners> {
     socket.application_data.get()?.downcast_ref()
 }
 
-/// The listeners of a socket, which are made if there are none.
+/// Returns the listeners of a socket. They are created if missing.
 pub(crate) fn listeners_or_new(socket: &Socket) -> &Listeners {
     let data = socket.application_data.get_or_init(|| Box::new(Listeners::default()));
     data.downcast_ref().expect("only listeners are kept as application data")
@@ -80,19 +105,22 @@ impl Listeners {
         ListenerId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A socket that has left listens no more.
-    pub(crate) fn add(&self, socket: &Socket, event: Option<&str>, route: EventRoute, once: bool) -> ListenerId {
+    /// Adds a listener. Has no effect if the socket has left.
+    pub(crate) fn add(&self, socket: &Socket, trigger: Trigger<'_>, route: EventRoute) -> ListenerId {
         let id = self.next_id();
-        let listener = Listener { id, route: Arc::new(route), once };
+        let listener = Listener { id, route: Arc::new(route), once: matches!(trigger, Trigger::Once(_)) };
         let mut table = self.table();
         if socket.is_closed() {
             drop(table);
             drop(listener);
             return id;
         }
-        match event {
-            Some(event) => table.events.entry(event.into()).or_default().push(listener),
-            None => table.any.push(listener),
+        match trigger {
+            Trigger::Event(event) | Trigger::Once(event) => {
+                table.events.entry(event.into()).or_default().push(listener);
+            }
+            Trigger::Any => table.any.push(listener),
+            Trigger::Disconnect => table.disconnect.push(listener),
         }
         id
     }
@@ -100,17 +128,18 @@ impl Listeners {
     pub(crate) fn remove(&self, id: ListenerId) {
         let mut table = self.table();
         let mut removed: Vec<_> = table.any.extract_if(.., |listener| listener.id == id).collect();
+        removed.extend(table.disconnect.extract_if(.., |listener| listener.id == id));
         for listeners in table.events.values_mut() {
             removed.extend(listeners.extract_if(.., |listener| listener.id == id));
         }
         table.events.retain(|_, listeners| !listeners.is_empty());
         let outgoing: Vec<_> = table.outgoing.extract_if(.., |(outgoing, _)| *outgoing == id).collect();
-        // What is the user's is dropped when no lock is held.
+        // User values are dropped without the lock.
         drop(table);
         drop((removed, outgoing));
     }
 
-    /// The listeners for an event; those that want only one are taken out.
+    /// Returns the listeners for an event. Removes those that are called once.
     pub(super) fn find(&self, event: &str) -> Found {
         let mut table = self.table();
         let routes = |listeners: &[Listener]| listeners.iter().map(|listener| listener.route.clone()).collect();
@@ -118,7 +147,7 @@ impl Listeners {
         let mut own = Vec::new();
         if let Some(listeners) = table.events.get_mut(event) {
             own = routes(listeners);
-            // The last handle to these is in `own`.
+            // `own` holds another reference, so nothing of the user's is dropped here.
             listeners.retain(|listener| !listener.once);
             if listeners.is_empty() {
                 table.events.remove(event);
@@ -127,7 +156,13 @@ impl Listeners {
         Found { any, own }
     }
 
-    /// Shows an event that is on its way to the client, unless an observer emits it. Panics go no further.
+    /// Takes out the listeners for the end of the socket.
+    pub(crate) fn take_disconnect(&self) -> Vec<Arc<EventRoute>> {
+        let listeners = std::mem::take(&mut self.table().disconnect);
+        listeners.into_iter().map(|listener| listener.route).collect()
+    }
+
+    /// Calls the observers with an outgoing event, unless an observer emitted it. Catches panics.
     pub(crate) fn observe(&self, server: &Server, packet: &Encoded) {
         let observers: Vec<Observer> = self.table().outgoing.iter().map(|(_, observer)| observer.clone()).collect();
         if observers.is_empty() || OBSERVING.replace(true) {
@@ -141,7 +176,7 @@ impl Listeners {
         OBSERVING.set(false);
     }
 
-    /// As [`add`](Self::add), for what leaves.
+    /// Like [`add`](Self::add), for outgoing events.
     pub(crate) fn add_observer(
         &self,
         socket: &Socket,
@@ -178,7 +213,20 @@ impl Listeners {
     }
 }
 
-/// An event on its way to a client, as [`SocketRef::on_any_outgoing`](crate::SocketRef::on_any_outgoing) shows it.
+/// An outgoing event, as [`SocketRef::on_any_outgoing`](crate::SocketRef::on_any_outgoing) shows it.
+///
+/// ```
+/// use tower_socketio::SocketRef;
+///
+/// fn log_outgoing(socket: &SocketRef) {
+///     socket.on_any_outgoing(|event| {
+///         if let Ok(text) = event.args::<String>() {
+///             println!("{}: {text}", event.name());
+///         }
+///     });
+/// }
+/// # let _ = log_outgoing;
+/// ```
 pub struct OutgoingEvent {
     event: EventPayload,
 }
@@ -192,17 +240,17 @@ impl OutgoingEvent {
         Some(Self { event })
     }
 
-    /// The name of the event.
+    /// Returns the name of the event.
     #[must_use]
     pub fn name(&self) -> &str {
         self.event.name()
     }
 
-    /// Reads the arguments: a tuple takes several, anything else one.
+    /// Deserializes the arguments. A tuple takes several arguments, other types take one.
     ///
     /// # Errors
     ///
-    /// If they do not fit the type.
+    /// Returns an error if the arguments do not match the type.
     pub fn args<T: DeserializeOwned + Send + 'static>(&self) -> Result<T, serde_json::Error> {
         self.event.args().map_err(ArgsError::into_error)
     }

@@ -1,27 +1,28 @@
-//! An event on its way: what layers and handlers see of it, which handlers it is for, and what becomes of their answers.
+//! The path of an event through layers to handlers, and the responses of these.
 
 mod ack;
 mod contained;
 mod dispatch;
-mod future;
+pub(crate) mod future;
 mod listeners;
 mod rejection;
 mod request;
 mod response;
-mod route;
+pub(crate) mod route;
 mod router;
 
 pub(crate) use self::{
     ack::PendingAck,
     dispatch::{EventLayer, Events, run_detached},
-    listeners::{listeners_of, listeners_or_new},
+    future::EventFuture,
+    listeners::{Listeners, Trigger, listeners_of, listeners_or_new},
+    route::RouteFuture,
     router::EventRouter,
 };
 pub use self::{
-    future::EventFuture,
     listeners::{ListenerId, OutgoingEvent},
-    rejection::Rejected,
+    rejection::EventRejection,
     request::EventRequest,
     response::{Ack, EventError, EventResponse, IntoEventResponse},
-    route::{EventRoute, RouteFuture},
+    route::EventRoute,
 };

@@ -7,34 +7,43 @@ use super::{
     response::{EventResponse, IntoEventResponse},
 };
 
-/// An event that did not reach its handler, because an extractor rejected it.
+/// An event that an extractor rejected, so that its handler did not run.
 ///
-/// Shown to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection).
+/// Passed to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection).
+///
+/// ```
+/// use tower_socketio::SocketIoConfig;
+///
+/// let config = SocketIoConfig::new().on_rejection(|rejected| {
+///     println!("{} from {}: {}", rejected.event(), rejected.socket().id(), rejected.message());
+/// });
+/// # let _ = config;
+/// ```
 #[derive(Debug)]
-pub struct Rejected<'a> {
+pub struct EventRejection<'a> {
     socket: SocketRef,
     event: &'a str,
     message: &'a str,
 }
 
-impl<'a> Rejected<'a> {
+impl<'a> EventRejection<'a> {
     pub(crate) fn new(socket: &Arc<Socket>, event: &'a str, message: &'a str) -> Self {
         Self { socket: socket.clone().into(), event, message }
     }
 
-    /// The socket whose client emitted the event.
+    /// Returns the socket that received the event.
     #[must_use]
     pub fn socket(&self) -> &SocketRef {
         &self.socket
     }
 
-    /// The name of the event.
+    /// Returns the name of the event.
     #[must_use]
     pub fn event(&self) -> &str {
         self.event
     }
 
-    /// What the extractor says.
+    /// Returns the message of the extractor.
     #[must_use]
     pub fn message(&self) -> &str {
         self.message
@@ -42,7 +51,7 @@ impl<'a> Rejected<'a> {
 }
 
 impl EventRequest {
-    /// Reports a rejection, and makes the answer of it.
+    /// Reports a rejection and converts it to a response.
     pub(crate) fn reject<R: IntoEventResponse + fmt::Display>(mut self, rejection: R) -> EventResponse {
         if !self.is_well_formed() {
             return EventResponse::none();

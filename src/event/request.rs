@@ -10,17 +10,31 @@ use crate::{
 
 use super::ack::PendingAck;
 
-/// An event of a client's, on its way to a handler.
+/// An event from a client.
 ///
-/// It is what the layers of [`Namespace::event_layer`](crate::Namespace::event_layer) see. A clone shares the arguments,
-/// and has the ack too: only the first answer counts for the client.
+/// Layers of [`Namespace::event_layer`](crate::Namespace::event_layer) get it as their request. A clone shares the arguments and
+/// the ack, of which only the first response is sent.
+///
+/// ```
+/// use tower_socketio::{Namespace, event::{EventRequest, EventResponse, EventRoute}};
+/// use tower::{Service, ServiceExt, layer::layer_fn, service_fn};
+///
+/// let log = layer_fn(|inner: EventRoute| {
+///     service_fn(move |event: EventRequest| {
+///         println!("{} from {}", event.event(), event.socket().id());
+///         inner.clone().oneshot(event)
+///     })
+/// });
+/// let chat: Namespace = Namespace::new().event_layer(log);
+/// # let _ = chat;
+/// ```
 #[derive(Clone)]
 pub struct EventRequest {
     socket: SocketRef,
     content: Content,
-    /// The ack that the client waits for.
+    /// The ack that the client requested.
     pub(super) ack: Option<Arc<PendingAck>>,
-    /// The ack has been handed to the handler.
+    /// Whether an extractor has taken the ack.
     ack_taken: bool,
     check: Check,
 }
@@ -28,14 +42,14 @@ pub struct EventRequest {
 #[derive(Clone)]
 enum Content {
     Event(EventPayload),
-    /// The socket is leaving, or has left.
+    /// The socket is leaving or has left.
     Disconnect {
         name: &'static str,
         reason: DisconnectReason,
     },
 }
 
-/// What is known of the arguments' JSON.
+/// The state of the arguments' JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Check {
     Unread,
@@ -55,13 +69,13 @@ impl EventRequest {
         Self { socket: socket.clone().into(), content, ack: None, ack_taken: false, check: Check::Valid }
     }
 
-    /// The socket whose client emitted the event.
+    /// Returns the socket that received the event.
     #[must_use]
     pub fn socket(&self) -> &SocketRef {
         &self.socket
     }
 
-    /// The name of the event.
+    /// Returns the name of the event. `disconnecting` or `disconnect` in handlers of the disconnection.
     #[must_use]
     pub fn event(&self) -> &str {
         match &self.content {
@@ -70,18 +84,18 @@ impl EventRequest {
         }
     }
 
-    /// The number of the ack that the client waits for.
+    /// Returns the id of the ack that the client requested.
     pub(super) fn ack_id(&self) -> Option<u64> {
         self.ack.as_ref().map(|ack| ack.id())
     }
 
-    /// Whether the client waits for an ack.
+    /// Returns `true` if the client requested an ack.
     #[must_use]
     pub fn wants_ack(&self) -> bool {
         self.ack.is_some()
     }
 
-    /// Why the socket was disconnected, in handlers of the disconnection.
+    /// Returns the reason of the disconnection, in handlers of the disconnection only.
     #[must_use]
     pub fn disconnect_reason(&self) -> Option<DisconnectReason> {
         match self.content {
@@ -90,11 +104,11 @@ impl EventRequest {
         }
     }
 
-    /// Reads the arguments: a tuple takes several, anything else one.
+    /// Deserializes the arguments. A tuple takes several arguments, other types take one.
     ///
     /// # Errors
     ///
-    /// If they do not fit the type. If they are no JSON at all, the connection is closed as well.
+    /// Returns an error if the arguments do not match the type. If they are not valid JSON, the connection is closed as well.
     pub fn args<T: DeserializeOwned + Send + 'static>(&mut self) -> Result<T, serde_json::Error> {
         use serde::de::Error as _;
         let result = match &self.content {
@@ -120,13 +134,13 @@ impl EventRequest {
         }
     }
 
-    /// Shows what an [`AckSender`](crate::extract::AckSender) answers, before it is sent. `see` is dropped when nobody
-    /// can answer by one any more.
+    /// Sets an observer of acks that an [`AckSender`](crate::extract::AckSender) sends. It is called before the ack is sent, and
+    /// dropped when no `AckSender` for this event is left.
     pub(crate) fn watch_ack(&mut self, see: impl Fn(&EncodedArgs) + Send + Sync + 'static) {
         self.ack = self.ack.take().map(|ack| ack.watched(see));
     }
 
-    /// Hands out the ack, once.
+    /// Takes the ack. Only the first call returns it.
     pub(crate) fn take_ack(&mut self) -> Option<Arc<PendingAck>> {
         self.ack_taken |= self.ack.is_some();
         self.ack.take()
@@ -136,12 +150,12 @@ impl EventRequest {
         self.ack_taken
     }
 
-    /// Checks what nobody has read yet. The peer's mistake ends its connection, and no handler runs for it.
+    /// Checks arguments that have not been read. If they are malformed, the connection is closed and no handler runs.
     pub(crate) fn is_well_formed(&mut self) -> bool {
         if self.check == Check::Unread
             && let Content::Event(event) = &self.content
         {
-            // That its attachments are named was checked when the packet was decoded.
+            // The placeholders of attachments were checked when the packet was decoded.
             if is_valid_json(event.json()) {
                 self.check = Check::Valid;
             } else {

@@ -9,16 +9,32 @@ use crate::{
     util::{FromError, log},
 };
 
-/// Answers the client's ack. A tuple is several arguments, anything else one.
+/// A response that sends an ack. A tuple is sent as several arguments, other types as one.
 ///
-/// JavaScript's `emitWithAck` takes the first argument alone, and a callback all of them: a client that awaits several values
-/// wants them in a struct, an array, or a tuple that is one argument, `Ack(((a, b),))`.
+/// ```
+/// use tower_socketio::{Ack, extract::Data};
 ///
-/// If the client does not wait for an ack, the value is dropped.
+/// async fn add(Data((a, b)): Data<(i64, i64)>) -> Ack<i64> {
+///     Ack(a + b)
+/// }
+/// # let _: tower_socketio::Namespace = tower_socketio::Namespace::new().on("add", add);
+/// ```
+///
+/// In JavaScript, `emitWithAck` resolves to the first argument only, while a callback gets all of them. To return several values
+/// to `emitWithAck`, use a struct, an array, or a tuple as one argument: `Ack(((a, b),))`.
+///
+/// If the client did not request an ack, the value is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ack<T>(pub T);
 
-/// What an event's handler or layer answers.
+/// The response of an event handler or layer.
+///
+/// ```
+/// use tower_socketio::{Ack, event::{EventResponse, IntoEventResponse}};
+///
+/// let response: EventResponse = Ack("delivered").into_event_response();
+/// # let _ = response;
+/// ```
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct EventResponse(Repr);
@@ -31,7 +47,7 @@ enum Repr {
 }
 
 impl EventResponse {
-    /// No answer: if the client waits for an ack, it keeps waiting.
+    /// Creates a response without an ack. A client that requested one keeps waiting.
     pub fn none() -> Self {
         Self(Repr::None)
     }
@@ -51,7 +67,7 @@ impl EventResponse {
         }
     }
 
-    /// The arguments of the ack, if there is to be one.
+    /// Returns the arguments of the ack, if there is one.
     pub(crate) fn into_args(self) -> Option<EncodedArgs> {
         match self.0 {
             Repr::None => None,
@@ -60,7 +76,7 @@ impl EventResponse {
         }
     }
 
-    /// The bytes of the answer.
+    /// Returns the length of the ack in bytes.
     pub(crate) fn len(&self) -> usize {
         match &self.0 {
             Repr::None => 0,
@@ -69,7 +85,7 @@ impl EventResponse {
         }
     }
 
-    /// A copy that takes no more memory than [`len`](Self::len) says: attachments may be parts of what a client has sent.
+    /// Copies the response. Attachments are copied too, because they may be slices of larger buffers.
     pub(crate) fn detached(&self) -> Self {
         match &self.0 {
             Repr::Ack(args) => Self(Repr::Ack(args.detached())),
@@ -77,24 +93,29 @@ impl EventResponse {
         }
     }
 
-    /// The handler has the ack in its own hands: what it returns is no answer.
+    /// Drops the ack if an `AckSender` was extracted, which sends it instead.
     pub(crate) fn unless_answered(self, ack_taken: bool) -> Self {
         if ack_taken && matches!(self.0, Repr::Ack(_)) {
-            log!(warn, "a handler with an `AckSender` returned an `Ack` too, which is dropped");
+            log!(warn, "a handler with an `AckSender` returned an `Ack`, which is dropped");
             return Self::none();
         }
         self
     }
 }
 
-/// What an event handler may return.
+/// A type that event handlers can return.
 ///
-/// `()` answers nothing: as in Node, a client that waits for an ack gets none. [`Ack`] answers. Of a `Result`, whichever
-/// side it is answers; [`EventError`], strings and your own errors can stand on its right. (A string by itself is no answer:
-/// it might be meant for a success.)
+/// * `()` sends no ack. As in Node, a client that requested one keeps waiting.
+/// * [`Ack`] sends an ack.
+/// * [`EventError`] sends an ack with an error.
+/// * A `Result` sends what its variant sends. The error may also be a string or your own type. A string alone is not a response,
+///   because it could be meant as a success.
 ///
 /// ```
-/// use tower_socketio::{EventError, EventResponse, IntoEventResponse};
+/// use tower_socketio::{
+///     EventError,
+///     event::{EventResponse, IntoEventResponse},
+/// };
 ///
 /// enum RenameError { Taken, Database }
 ///
@@ -114,7 +135,7 @@ impl EventResponse {
             `IntoEventResponse` for your own type"
 )]
 pub trait IntoEventResponse {
-    /// The answer.
+    /// Converts the value to a response.
     fn into_event_response(self) -> EventResponse;
 }
 
@@ -136,7 +157,7 @@ impl IntoEventResponse for Infallible {
     }
 }
 
-/// An answer that cannot be encoded is logged, and the client is told of an internal error.
+/// If the value cannot be encoded, the error is logged, and the client gets the error "internal error".
 impl<T: Serialize> IntoEventResponse for Ack<T> {
     fn into_event_response(self) -> EventResponse {
         match encode_args(&self.0) {
@@ -161,24 +182,37 @@ impl IntoEventResponse for EventError {
     }
 }
 
-/// The error is an [`EventError`] with this message.
+/// Sends an [`EventError`] with this message.
 impl<T: IntoEventResponse> IntoEventResponse for Result<T, &'static str> {
     fn into_event_response(self) -> EventResponse {
         self.map_err(EventError::new).into_event_response()
     }
 }
 
-/// The error is an [`EventError`] with this message.
+/// Sends an [`EventError`] with this message.
 impl<T: IntoEventResponse> IntoEventResponse for Result<T, String> {
     fn into_event_response(self) -> EventResponse {
         self.map_err(EventError::new).into_event_response()
     }
 }
 
-/// An error that is told to a client that waits for an ack.
+/// An error that is sent to a client that requested an ack.
 ///
-/// The ack's only argument is then `{"error":{"message":..,"data":..}}`; `data` is left out if there is none. Any
-/// `std::error::Error` becomes one with `?`: it is logged, and the client reads "internal error".
+/// The ack has one argument, `{"error":{"message":..,"data":..}}`, without `data` if there is none. Any `std::error::Error` is
+/// converted by `?`: it is logged, and the client gets the message "internal error".
+///
+/// ```
+/// use tower_socketio::{Ack, EventError, extract::Data};
+///
+/// async fn rename(Data(name): Data<String>) -> Result<Ack<()>, EventError> {
+///     if name.is_empty() {
+///         return Err(EventError::new("a name is required").data("name"));
+///     }
+///     std::fs::write("name.txt", name)?; // the client gets "internal error"
+///     Ok(Ack(()))
+/// }
+/// # let _: tower_socketio::Namespace = tower_socketio::Namespace::new().on("rename", rename);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventError {
     message: Cow<'static, str>,
@@ -186,12 +220,13 @@ pub struct EventError {
 }
 
 impl EventError {
-    /// An error with this message.
+    /// Creates an error with a message for the client.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self { message: message.into(), data: None }
     }
 
-    /// An error that is no business of the client's: it is logged, and the client reads "internal error".
+    /// Creates an error whose details the client must not see: `error` is logged, and the client gets the message "internal
+    /// error".
     pub fn internal(error: impl fmt::Display) -> Self {
         log!(error, error = %error, "an event failed");
         Self::internal_message()
@@ -201,14 +236,14 @@ impl EventError {
         Self::new("internal error")
     }
 
-    /// Adds data for the client.
+    /// Sets data for the client.
     #[must_use]
     pub fn data(mut self, data: impl Into<Value>) -> Self {
         self.data = Some(data.into());
         self
     }
 
-    /// The message.
+    /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -250,7 +285,7 @@ impl Serialize for EventError {
     }
 }
 
-/// A layer's error is told to the client with the error's text, as on CONNECT.
+/// The error of a layer is sent to the client with its text, as for CONNECT.
 impl FromError for EventResponse {
     fn from_error(error: &BoxError) -> Self {
         EventError::new(error.to_string()).into()

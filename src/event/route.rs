@@ -20,15 +20,17 @@ use super::{
     response::{EventResponse, IntoEventResponse},
 };
 
-/// The service that handles events, as the layers of a namespace see it. It never fails.
+/// The inner service of event layers. It never fails.
+///
+/// See [`EventRequest`] for an example.
 #[derive(Clone)]
 pub struct EventRoute(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    /// Always ready.
+    /// A handler without layers. It is always ready.
     Handler(Arc<dyn Fn(EventRequest) -> EventFuture + Send + Sync>),
-    /// Behind layers.
+    /// A handler with layers.
     Service(BoxCloneSyncService<EventRequest, EventResponse, Infallible>),
 }
 
@@ -37,7 +39,7 @@ impl EventRoute {
         Self(Repr::Handler(Arc::new(handler)))
     }
 
-    /// Erases a layered service; its errors become answers.
+    /// Erases the type of a service with layers. Errors become responses.
     pub(crate) fn new<S>(service: S) -> Self
     where
         S: Service<EventRequest> + Clone + Send + Sync + 'static,
@@ -56,7 +58,7 @@ impl EventRoute {
         }
     }
 
-    /// Calls the service, which is ready.
+    /// Calls the service, which must be ready.
     pub(super) fn call_ready(self, request: EventRequest) -> EventFuture {
         match self.0 {
             Repr::Handler(handler) => handler(request),
@@ -67,7 +69,7 @@ impl EventRoute {
         }
     }
 
-    /// Calls a clone of the service once it is ready.
+    /// Waits until a clone of the service is ready and calls it.
     pub(super) fn start(&self, request: EventRequest) -> EventFuture {
         match &self.0 {
             Repr::Handler(handler) => handler(request),
@@ -89,7 +91,7 @@ impl Service<EventRequest> for EventRoute {
     }
 
     fn call(&mut self, request: EventRequest) -> RouteFuture {
-        // The one that is ready is called; a fresh clone stays.
+        // Call the service that is ready, and keep a new clone.
         let fresh = self.clone();
         RouteFuture::new(std::mem::replace(self, fresh).call_ready(request))
     }
@@ -101,7 +103,7 @@ impl fmt::Debug for EventRoute {
     }
 }
 
-/// The future of an event's service: that of a handler, which cannot fail.
+/// The future of [`EventRoute`]. It never fails.
 #[derive(Debug)]
 pub struct RouteFuture(EventFuture);
 

@@ -1,4 +1,4 @@
-//! Which handlers an event is for.
+//! Selecting the handlers of an event.
 
 use std::{
     collections::HashMap,
@@ -23,11 +23,13 @@ use super::{
     route::EventRoute,
 };
 
-/// The innermost event service: finds the handler by the event's name.
+/// The innermost event service. It selects the handler by the name of the event.
 pub(crate) struct EventRouter {
-    /// Only looked up in: names that clients choose cannot crowd it.
+    /// A fast hasher is safe: clients only look up names and cannot add any.
     pub(crate) events: HashMap<Box<str>, EventRoute, RandomState>,
     pub(crate) any: Option<EventRoute>,
+    /// For events without a handler.
+    pub(crate) fallback: Option<EventRoute>,
 }
 
 impl EventRouter {
@@ -37,22 +39,26 @@ impl EventRouter {
         let handler = self.events.get(request.event());
         match (handler, &self.any, listeners_of(socket)) {
             (Some(handler), None, None) => handler.start(request),
-            (None, Some(any), None) => any.start(request),
+            (None, Some(any), None) if self.fallback.is_none() => any.start(request),
             (None, None, None) => {
+                if let Some(fallback) = &self.fallback {
+                    return fallback.start(request);
+                }
                 log!(debug, event = %request.event(), "no handler for an event");
                 request.is_well_formed();
                 EventFuture::ready(EventResponse::none())
             }
             (handler, any, listeners) => {
                 let found = listeners.map(|listeners| listeners.find(request.event())).unwrap_or_default();
+                let handler = handler.or(self.fallback.as_ref().filter(|_| found.own.is_empty()));
                 route_to_all(request, handler, any.as_ref(), &found)
             }
         }
     }
 }
 
-/// Gives an event to several handlers. One answers the ack: the namespace's own, or else the first listener of the
-/// socket's, or else the namespace's handler of all events.
+/// Passes an event to several handlers. One of them can send the ack: that of the namespace, or else the first listener of the
+/// socket, or else the namespace's `on_any`.
 fn route_to_all(
     request: EventRequest,
     handler: Option<&EventRoute>,
@@ -75,7 +81,7 @@ fn route_to_all(
         Some(route) => Contained::call(EventWatch::beside(), || route.start(request)),
         None => {
             let mut request = request;
-            log!(debug, event = %request.event(), "no handler answers an event");
+            log!(debug, event = %request.event(), "no handler sends an ack for an event");
             if !request.is_well_formed() {
                 return EventFuture::ready(EventResponse::none());
             }
@@ -86,7 +92,7 @@ fn route_to_all(
     together(socket, before, own, after)
 }
 
-/// Runs handlers in this order, as far as each gets. The answer of the one in the middle waits for nobody else.
+/// Polls the handlers in order. The response of `own` does not wait for the others, which are spawned if still pending.
 fn together(
     socket: Arc<Socket>,
     mut before: Vec<Contained>,
@@ -106,7 +112,7 @@ fn together(
         for other in before.drain(..).chain(after.drain(..)) {
             let (socket, running) = (socket.clone(), socket.running(EVENT));
             tokio::spawn(async move {
-                // It answers nobody.
+                // Its response is not used.
                 let _ = other.run(&socket).await;
                 drop(running);
             });

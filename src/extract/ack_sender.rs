@@ -11,9 +11,21 @@ use crate::{
 
 use super::from_event::FromEvent;
 
-/// The ack that a client waits for, to be answered whenever the handler likes.
+/// Sends the ack of an event, at any time. An extractor.
 ///
-/// A handler that answers with its result returns [`Ack`](crate::Ack) instead. Dropping it answers nothing.
+/// ```
+/// use tower_socketio::{Namespace, extract::{AckSender, Data}};
+///
+/// async fn resize(ack: AckSender, Data(width): Data<u32>) {
+///     tokio::spawn(async move {
+///         // A long computation.
+///         ack.send(&format!("resized to {width}")).ok();
+///     });
+/// }
+/// # let _: Namespace = Namespace::new().on("resize", resize);
+/// ```
+///
+/// A handler whose result is the ack returns [`Ack`](crate::Ack) instead. If an `AckSender` is dropped, no ack is sent.
 #[must_use = "the client waits for the ack"]
 pub struct AckSender {
     socket: SocketRef,
@@ -21,11 +33,11 @@ pub struct AckSender {
 }
 
 impl AckSender {
-    /// Answers, unless the ack has been answered already. A tuple is several arguments, anything else one.
+    /// Sends the ack, unless it has been sent already. A tuple is sent as several arguments, other types as one.
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded, the socket is disconnected, or the client is too slow.
+    /// Returns an error if the arguments cannot be encoded, the socket is disconnected, or the client's send buffer is full.
     pub fn send<T: Serialize + ?Sized>(self, args: &T) -> Result<(), EmitError> {
         let args = encode_args(args).map_err(EmitError::encode)?;
         self.ack.answer(self.socket.inner(), args)
@@ -39,20 +51,20 @@ impl fmt::Debug for AckSender {
 }
 
 impl<S: Sync> FromEvent<S> for AckSender {
-    type Rejection = NoAck;
+    type Rejection = NoAckRequested;
 
-    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NoAck> {
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NoAckRequested> {
         let socket = request.socket().clone();
-        request.take_ack().map(|ack| Self { socket, ack }).ok_or(NoAck)
+        request.take_ack().map(|ack| Self { socket, ack }).ok_or(NoAckRequested)
     }
 }
 
-/// The client does not wait for an ack.
+/// The rejection of [`AckSender`]: the client did not request an ack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the event was emitted without an ack")]
-pub struct NoAck;
+pub struct NoAckRequested;
 
-impl IntoEventResponse for NoAck {
+impl IntoEventResponse for NoAckRequested {
     fn into_event_response(self) -> EventResponse {
         EventError::new(self.to_string()).into()
     }

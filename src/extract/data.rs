@@ -10,24 +10,35 @@ use crate::event::{EventError, EventRequest, EventResponse, IntoEventResponse};
 
 use super::from_event::FromEvent;
 
-/// The arguments of an event.
+/// Extracts the arguments of an event.
 ///
-/// A tuple takes as many arguments as it has fields, also behind a `Box`, an `Arc` or a `Cow`; a [`Rest`](super::Rest) as
-/// its last field takes those that are left. [`Args`](crate::Args) takes all of them, anything else takes the first.
-/// Arguments that are left over are ignored, as JavaScript does; one that is missing is `None` for an `Option`. An argument
-/// that is itself an array is read as `Vec<T>` or `[T; N]`, or as a tuple in a tuple: `Data<((f64, f64),)>`.
+/// ```
+/// use tower_socketio::{Namespace, extract::{Data, Rest}};
 ///
-/// Binary arguments are `bytes::Bytes` (of the crate `bytes`; its feature `serde` comes with this one), `Vec<u8>`,
-/// `Box<[u8]>`, `[u8; N]`, or any type with `serde_bytes`, at any depth; [`Value`](crate::Value) holds whatever comes.
-/// (`serde_json::Value` cannot hold binary and rejects it. In an untagged or internally tagged enum, and in a flattened struct, serde
-/// keeps what it reads before it knows the type: there, binary is `Bytes`, `Value`, or has `serde_bytes`.) A `Value` at any depth, and `Bytes` as the only argument,
-/// share the memory of what has arrived; anything else is a copy.
+/// #[derive(serde::Deserialize)]
+/// struct Message { room: String, text: String }
+/// async fn message(Data(message): Data<Message>) {} // emit("message", { room, text })
+/// async fn add(Data((a, b)): Data<(i64, i64)>) {} // emit("add", 1, 2)
+/// async fn sum(Data((name, Rest(numbers))): Data<(String, Rest<Vec<i64>>)>) {} // emit("sum", "x", 1, 2, 3)
+/// # let _: Namespace = Namespace::new().on("message", message).on("add", add).on("sum", sum);
+/// ```
 ///
-/// What JavaScript can say and Rust cannot hold is mended: half of a surrogate pair in text is U+FFFD, and a number beyond
-/// the range of a double is the nearest finite one.
+/// A tuple extracts as many arguments as it has fields, also inside of a `Box`, an `Arc` or a `Cow`. A [`Rest`](super::Rest) as
+/// its last field extracts the remaining ones. [`Args`](crate::Args) extracts all arguments, and any other type the first one.
+/// Additional arguments are ignored, as in JavaScript, and a missing one is `None` for an `Option`. An argument that is an array
+/// is a `Vec<T>`, a `[T; N]`, or a tuple in a tuple: `Data<((f64, f64),)>`.
 ///
-/// The arguments must be `Send`: those that are nested more than 127 levels deep, if
-/// [`max_json_depth`](crate::SocketIoConfig::max_json_depth) allows that, are read on another thread.
+/// Binary arguments are `bytes::Bytes` (its feature `serde` is enabled by this crate), `Vec<u8>`, `Box<[u8]>`, `[u8; N]`, or a
+/// type with `serde_bytes`, at any depth. [`Value`](crate::Value) holds any argument. `serde_json::Value` cannot hold binary data
+/// and rejects it. In untagged and internally tagged enums and in flattened structs, where serde buffers values before it knows
+/// their types, binary data must be `Bytes`, `Value`, or have `serde_bytes`. A `Value` at any depth, and `Bytes` as the only
+/// argument, share the memory of the received packet. Other types copy from it.
+///
+/// Values that JavaScript supports and Rust does not are replaced: an unpaired surrogate in a string by U+FFFD, and a number
+/// outside of the range of a double by the nearest finite one.
+///
+/// The arguments must be `Send`, because those nested more than 127 levels deep, if
+/// [`max_json_depth`](crate::SocketIoConfig::max_json_depth) allows them, are read on another thread.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -65,7 +76,7 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromEvent<S> for Data<T> {
     }
 }
 
-/// The arguments do not fit the handler.
+/// The rejection of [`Data`]: the arguments do not match the type.
 #[derive(Debug)]
 pub struct DataRejection(serde_json::Error);
 

@@ -2,10 +2,10 @@ use std::{convert::Infallible, fmt, future::Future};
 
 use crate::event::{EventRequest, IntoEventResponse};
 
-/// Something that an event handler can take as an argument.
+/// A type that can be an argument of event handlers.
 ///
 /// ```
-/// use tower_socketio::{EventRequest, extract::FromEvent};
+/// use tower_socketio::{event::EventRequest, extract::FromEvent};
 ///
 /// /// How many rooms the socket is in.
 /// struct RoomCount(usize);
@@ -24,10 +24,10 @@ use crate::event::{EventRequest, IntoEventResponse};
     note = "`State<T>` needs the namespace's state to be `T`, or `T: FromRef<State>`"
 )]
 pub trait FromEvent<S>: Sized {
-    /// Why there is nothing to give. It answers the client if it waits for an ack.
+    /// The rejection. If the client requested an ack, it is sent as the ack.
     type Rejection: IntoEventResponse + fmt::Display;
 
-    /// Takes what it needs from the event.
+    /// Extracts the value from an event.
     fn from_event(request: &mut EventRequest, state: &S) -> impl Future<Output = Result<Self, Self::Rejection>> + Send;
 }
 

@@ -1,6 +1,10 @@
 use std::fmt;
 
-use axum::{extract::FromRequestParts, response::IntoResponse};
+use axum::{
+    body::to_bytes,
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
 use http::{Request, StatusCode};
 
 use crate::{
@@ -10,10 +14,10 @@ use crate::{
 
 use super::from_event::FromEvent;
 
-/// Runs any axum extractor over the request that opened the connection.
+/// Applies any axum extractor to the request that opened the connection.
 ///
-/// It sees that request's method, target and headers, and the extensions that the layers of the namespace have put on the
-/// CONNECT.
+/// The extractor gets the method, target and headers of that request, and the extensions that the layers of the namespace set on
+/// the CONNECT request.
 ///
 /// ```
 /// use axum::extract::Query;
@@ -26,7 +30,7 @@ use super::from_event::FromEvent;
 /// # let _ = tower_socketio::Namespace::<()>::new().on("greet", greet);
 /// ```
 ///
-/// In a namespace that is a pattern, `FromHandshake<Path<T>>` gives the parts of its name.
+/// In a namespace with a pattern, `FromHandshake<Path<T>>` extracts the parameters of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FromHandshake<E>(pub E);
 
@@ -45,30 +49,50 @@ where
         parts.uri = opened.uri().clone();
         parts.headers = opened.to_headers();
         parts.extensions = socket.inner().all_extensions();
-        match E::from_request_parts(&mut parts, state).await {
-            Ok(extracted) => Ok(Self(extracted)),
-            Err(rejection) => Err(HandshakeRejection { status: rejection.into_response().status() }),
-        }
+        let response = match E::from_request_parts(&mut parts, state).await {
+            Ok(extracted) => return Ok(Self(extracted)),
+            Err(rejection) => rejection.into_response(),
+        };
+        Err(HandshakeRejection::read(response).await)
     }
 }
 
-/// An axum extractor rejected the request that opened the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The rejection of [`FromHandshake`]: the axum extractor rejected the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandshakeRejection {
     status: StatusCode,
+    body_text: String,
 }
 
 impl HandshakeRejection {
-    /// The status with which the extractor would have answered a request.
+    async fn read(response: Response) -> Self {
+        /// A longer body is not kept.
+        const MAX_BYTES: usize = 16 * 1024;
+        let status = response.status();
+        let body = to_bytes(response.into_body(), MAX_BYTES).await.unwrap_or_default();
+        Self { status, body_text: String::from_utf8_lossy(&body).into_owned() }
+    }
+
+    /// Returns the status of the extractor's rejection.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The text with which the extractor would have answered a request.
+    #[must_use]
+    pub fn body_text(&self) -> &str {
+        &self.body_text
     }
 }
 
 impl fmt::Display for HandshakeRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the handshake was rejected: {}", self.status)
+        write!(f, "the handshake was rejected: {}", self.status)?;
+        if !self.body_text.is_empty() {
+            write!(f, ": {}", self.body_text)?;
+        }
+        Ok(())
     }
 }
 

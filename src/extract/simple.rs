@@ -6,8 +6,9 @@ use axum::{
 };
 
 use crate::{
+    engine::{ProtocolVersion, Transport},
     event::{EventError, EventRequest, EventResponse, IntoEventResponse},
-    io::SocketIo,
+    io::{NamespaceRef, SocketIo},
     server::DisconnectReason,
     socket::SocketRef,
 };
@@ -19,6 +20,31 @@ impl<S: Sync> FromEvent<S> for SocketRef {
 
     async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
         Ok(request.socket().clone())
+    }
+}
+
+impl<S: Sync> FromEvent<S> for NamespaceRef {
+    type Rejection = Infallible;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
+        Ok(request.socket().namespace())
+    }
+}
+
+/// The transport that carries the connection now.
+impl<S: Sync> FromEvent<S> for Transport {
+    type Rejection = Infallible;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
+        Ok(request.socket().transport())
+    }
+}
+
+impl<S: Sync> FromEvent<S> for ProtocolVersion {
+    type Rejection = Infallible;
+
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, Infallible> {
+        Ok(request.socket().protocol())
     }
 }
 
@@ -38,7 +64,16 @@ impl<S: Sync, T: FromRef<S>> FromEvent<S> for State<T> {
     }
 }
 
-/// The name of an event: of use in [`on_any`](crate::Namespace::on_any).
+/// Extracts the name of the event. Useful in [`on_any`](crate::Namespace::on_any).
+///
+/// ```
+/// use tower_socketio::{Namespace, SocketRef, extract::EventName};
+///
+/// async fn log(socket: SocketRef, EventName(event): EventName) {
+///     println!("{event} from {}", socket.id());
+/// }
+/// # let _: Namespace = Namespace::new().on_any(log);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EventName(pub String);
 
@@ -66,7 +101,7 @@ impl<S: Sync, T: Clone + Send + Sync + 'static> FromEvent<S> for Extension<T> {
     }
 }
 
-/// Nobody has put an extension of this type on the socket.
+/// The rejection of [`Extension`](super::Extension): the socket has no value of this type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no extension of type `{0}` on the socket: is the layer missing that adds it?")]
 pub struct MissingExtension(&'static str);
@@ -78,19 +113,19 @@ impl IntoEventResponse for MissingExtension {
 }
 
 impl<S: Sync> FromEvent<S> for DisconnectReason {
-    type Rejection = NotADisconnect;
+    type Rejection = NotDisconnecting;
 
-    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NotADisconnect> {
-        request.disconnect_reason().ok_or(NotADisconnect)
+    async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, NotDisconnecting> {
+        request.disconnect_reason().ok_or(NotDisconnecting)
     }
 }
 
-/// The handler is one of an event, not of a disconnection.
+/// The rejection of [`DisconnectReason`](crate::DisconnectReason): the event is not a disconnection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("`DisconnectReason` is only known in `on_disconnecting` and `on_disconnect`")]
-pub struct NotADisconnect;
+#[error("`DisconnectReason` is only available in `on_disconnecting` and `on_disconnect`")]
+pub struct NotDisconnecting;
 
-impl IntoEventResponse for NotADisconnect {
+impl IntoEventResponse for NotDisconnecting {
     fn into_event_response(self) -> EventResponse {
         EventError::internal_message().into()
     }

@@ -16,10 +16,10 @@ use crate::{
     extract::FromEvent,
 };
 
-/// An async function that handles an event.
+/// An async function that handles events.
 ///
-/// It is implemented for functions and closures of up to sixteen arguments that are [extractors](crate::extract) and
-/// whose result is an [`IntoEventResponse`]: `()`, [`Ack`](crate::Ack), or a `Result` of these.
+/// Implemented for functions and closures with up to sixteen arguments. The arguments are [extractors](crate::extract), and the
+/// result is an [`IntoEventResponse`]: `()`, [`Ack`](crate::Ack), or a `Result` of these.
 ///
 /// ```
 /// use tower_socketio::{Ack, Namespace, SocketRef, extract::{Data, State}};
@@ -51,12 +51,12 @@ pub trait EventHandler<T, S>: Clone + Send + Sync + Sized + 'static {
     /// Calls the handler.
     fn call(self, request: EventRequest, state: S) -> EventFuture;
 
-    /// Puts a layer around this handler alone.
+    /// Applies a layer to this handler only.
     ///
     /// ```
     /// use std::time::Duration;
     /// use tower::timeout::TimeoutLayer;
-    /// use tower_socketio::{EventHandler, Namespace};
+    /// use tower_socketio::{Namespace, handler::EventHandler};
     ///
     /// async fn slow() {}
     /// let namespace = Namespace::<()>::new().on("slow", slow.layer(TimeoutLayer::new(Duration::from_secs(1))));
@@ -70,12 +70,12 @@ pub trait EventHandler<T, S>: Clone + Send + Sync + Sized + 'static {
         Layered::new(layer, self)
     }
 
-    /// Makes a service of the handler by giving it its state.
+    /// Converts the handler to a service by providing its state.
     fn with_state(self, state: S) -> HandlerService<Self, T, S> {
         HandlerService::new(self, state)
     }
 
-    /// Makes the route that a namespace keeps.
+    /// Converts the handler to a route.
     #[doc(hidden)]
     fn into_route(self, state: S) -> EventRoute
     where
@@ -136,7 +136,7 @@ impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14);
 impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15);
 impl_handler!(T1, T2, T3, T4, T5, T6, T7, T8, T9, T10, T11, T12, T13, T14, T15, T16);
 
-/// A handler with its state, as a service. Made by [`EventHandler::with_state`].
+/// An event handler with its state, as a service. Created by [`EventHandler::with_state`].
 pub struct HandlerService<H, T, S> {
     handler: H,
     state: S,
@@ -179,7 +179,7 @@ where
     }
 }
 
-/// A handler with a layer around it. Made by [`EventHandler::layer`].
+/// An event handler with a layer. Created by [`EventHandler::layer`].
 pub struct Layered<L, H, T, S> {
     layer: L,
     handler: H,
@@ -216,7 +216,7 @@ where
     S: Send + 'static,
     T: 'static,
 {
-    /// Applies the layer anew: its state is not shared with other calls. A namespace applies it once instead.
+    /// Applies the layer for each call, so calls do not share its state. A namespace applies it only once instead.
     fn call(self, request: EventRequest, state: S) -> EventFuture {
         let route = EventRoute::new(self.layer.layer(self.handler.with_state(state)));
         EventFuture::new(async move { route.oneshot(request).await.unwrap_or_else(|never| match never {}) })

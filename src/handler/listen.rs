@@ -1,7 +1,7 @@
-//! Listening on one socket.
+//! Listeners of a single socket.
 
 use crate::{
-    event::{ListenerId, OutgoingEvent, listeners_of, listeners_or_new},
+    event::{ListenerId, OutgoingEvent, Trigger, listeners_of, listeners_or_new},
     packet::is_reserved,
     socket::SocketRef,
 };
@@ -9,11 +9,12 @@ use crate::{
 use super::event_handler::EventHandler;
 
 impl SocketRef {
-    /// Handles an event of this socket's alone, beside what the namespace has for it; several may listen.
+    /// Adds a listener for an event of this socket. An event may have several listeners, which run in addition to the handlers of
+    /// the namespace.
     ///
-    /// What all sockets of a namespace have belongs to [`Namespace::on`](crate::Namespace::on), which costs a socket
-    /// nothing. If the namespace has a handler for the event, that one answers the ack; if not, the first listener does.
-    /// Listeners go with the socket. Best called in `on_connect`, before the first event can arrive.
+    /// Use [`Namespace::on`](crate::Namespace::on) for what all sockets of a namespace have in common: it costs nothing per
+    /// socket. If the namespace has a handler for the event, that handler sends the ack, otherwise the first listener does.
+    /// Listeners are removed when the socket is disconnected. Add them in `on_connect`, before the first event can arrive.
     ///
     /// ```
     /// use tower_socketio::{Ack, SocketRef, extract::Data};
@@ -26,58 +27,84 @@ impl SocketRef {
     ///
     /// # Panics
     ///
-    /// If the event's name is reserved by the protocol.
+    /// Panics if the name of the event is reserved by the protocol.
     #[track_caller]
     pub fn on<H, T>(&self, event: &str, handler: H) -> ListenerId
     where
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        self.listen(event, handler, false)
+        self.listen(Trigger::Event(event), handler)
     }
 
-    /// As [`on`](Self::on), for the next event of this name alone.
+    /// Like [`on`](Self::on), but only for the next event of this name.
     ///
     /// # Panics
     ///
-    /// If the event's name is reserved by the protocol.
+    /// Panics if the name of the event is reserved by the protocol.
     #[track_caller]
     pub fn once<H, T>(&self, event: &str, handler: H) -> ListenerId
     where
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        self.listen(event, handler, true)
+        self.listen(Trigger::Once(event), handler)
     }
 
     #[track_caller]
-    fn listen<H, T>(&self, event: &str, handler: H, once: bool) -> ListenerId
+    fn listen<H, T>(&self, trigger: Trigger<'_>, handler: H) -> ListenerId
     where
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        assert!(!is_reserved(event.as_bytes()), "`{event}` belongs to the protocol: no client can emit it");
-        listeners_or_new(self.inner()).add(self.inner(), Some(event), handler.into_route(()), once)
+        if let Trigger::Event(event) | Trigger::Once(event) = trigger {
+            assert!(!is_reserved(event.as_bytes()), "`{event}` is reserved by the protocol: no client can emit it");
+        }
+        listeners_or_new(self.inner()).add(self.inner(), trigger, handler.into_route(()))
     }
 
-    /// Handles every event of this socket's, before the others do. It answers no ack.
+    /// Adds a listener for all events of this socket. It runs before the other handlers and does not send the ack.
     pub fn on_any<H, T>(&self, handler: H) -> ListenerId
     where
         H: EventHandler<T, ()>,
         T: 'static,
     {
-        listeners_or_new(self.inner()).add(self.inner(), None, handler.into_route(()), false)
+        self.listen(Trigger::Any, handler)
     }
 
-    /// Is shown every event that is emitted to this socket, by broadcasts too, whether it asks for an ack or not.
+    /// Handles the end of this socket, after [`Namespace::on_disconnect`](crate::Namespace::on_disconnect); several may listen.
     ///
-    /// It runs where the event is emitted, so it should not take long. What it emits itself is not shown to observers. A panic in it is
-    /// caught and counted, and the event is delivered all the same.
+    /// The handler is called once. The reason is the extractor [`DisconnectReason`](crate::DisconnectReason). The handler is dropped
+    /// without a call if `on_connect` refuses the socket, or if the socket has already been disconnected.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use tower_socketio::{DisconnectReason, SocketRef};
+    ///
+    /// async fn joined(socket: SocketRef) {
+    ///     let since = Instant::now();
+    ///     socket.on_disconnect(async move |reason: DisconnectReason| {
+    ///         println!("{reason} after {:?}", since.elapsed());
+    ///     });
+    /// }
+    /// ```
+    pub fn on_disconnect<H, T>(&self, handler: H) -> ListenerId
+    where
+        H: EventHandler<T, ()>,
+        T: 'static,
+    {
+        self.listen(Trigger::Disconnect, handler)
+    }
+
+    /// Sets an observer of all events that are emitted to this socket, including broadcasts and events with acks.
+    ///
+    /// It runs in the call that emits the event and must not block. Events that it emits are not observed. If it panics, the
+    /// panic is caught and counted, and the event is still sent.
     pub fn on_any_outgoing(&self, observer: impl Fn(&OutgoingEvent) + Send + Sync + 'static) -> ListenerId {
         listeners_or_new(self.inner()).add_observer(self.inner(), observer)
     }
 
-    /// Removes a listener of any kind. One that has gone already is no error.
+    /// Removes a listener of any kind. Has no effect if it has been removed before.
     pub fn off(&self, listener: ListenerId) {
         if let Some(listeners) = listeners_of(self.inner()) {
             listeners.remove(listener);
@@ -91,14 +118,14 @@ impl SocketRef {
         }
     }
 
-    /// Removes all listeners that [`on_any`](Self::on_any) has added.
+    /// Removes all listeners added by [`on_any`](Self::on_any).
     pub fn off_any(&self) {
         if let Some(listeners) = listeners_of(self.inner()) {
             listeners.remove_any();
         }
     }
 
-    /// Removes all listeners that [`on_any_outgoing`](Self::on_any_outgoing) has added.
+    /// Removes all observers added by [`on_any_outgoing`](Self::on_any_outgoing).
     pub fn off_any_outgoing(&self) {
         if let Some(listeners) = listeners_of(self.inner()) {
             listeners.remove_observers();

@@ -1,4 +1,4 @@
-//! What other nodes of a cluster ask for.
+//! Commands of other nodes of a cluster.
 
 use std::sync::Arc;
 

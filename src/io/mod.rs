@@ -9,6 +9,6 @@ mod socket_io;
 pub use self::{
     namespace_ref::{NamespaceRef, PatternRef},
     server_side::{ServerSideAcks, ServerSideEvent, ServerSideResponses},
-    socket_io::{NotBeneathALayer, SocketIo, Stats},
+    socket_io::{MissingSocketIo, SocketIo, Stats},
 };
 pub(crate) use self::{server_side::server_side_handler, socket_io::CURRENT};

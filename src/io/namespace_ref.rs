@@ -1,37 +1,63 @@
 use std::{fmt, sync::Arc};
 
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use serde::Serialize;
 
 use crate::{
     room::Room,
     server::{EmitError, NamespaceState},
-    socket::{BroadcastOperator, SocketRef},
+    socket::{BroadcastOperator, MissingSocket, SocketRef},
 };
 
-/// A namespace of a running server. Made by [`SocketIo::of`](super::SocketIo::of).
+/// A handle to a namespace of a running server.
+///
+/// Returned by [`SocketIo::of`](super::SocketIo::of), [`SocketIo::namespace`](super::SocketIo::namespace) and
+/// [`SocketRef::namespace`]. It is also an extractor of event handlers and of [`on_connect`](crate::Namespace::on_connect):
+///
+/// ```
+/// use tower_socketio::{Ack, Namespace, NamespaceRef};
+///
+/// async fn online(namespace: NamespaceRef) -> Ack<usize> {
+///     Ack(namespace.socket_count())
+/// }
+/// # let _ = Namespace::<()>::new().on("online", online);
+/// ```
 #[derive(Clone)]
 pub struct NamespaceRef {
     state: Arc<NamespaceState>,
 }
 
-/// All namespaces of a pattern that exist now. Made by [`SocketIo::of_pattern`](super::SocketIo::of_pattern).
+/// All existing namespaces of a pattern. Returned by [`SocketIo::of_pattern`](super::SocketIo::of_pattern).
+///
+/// ```
+/// use tower_socketio::SocketIo;
+///
+/// /// Emits to all namespaces of the pattern `/document/{id}`.
+/// fn announce(io: &SocketIo) {
+///     if let Some(documents) = io.of_pattern("/document/{id}") {
+///         documents.emit("announcement", "tea is ready").ok();
+///     }
+/// }
+/// # let _ = announce;
+/// ```
 #[derive(Debug, Clone)]
 pub struct PatternRef {
     pub(super) namespaces: Vec<NamespaceRef>,
 }
 
 impl PatternRef {
-    /// The namespaces.
+    /// Returns the namespaces.
     #[must_use]
     pub fn namespaces(&self) -> &[NamespaceRef] {
         &self.namespaces
     }
 
-    /// Emits an event to everyone in all of them.
+    /// Emits an event to all sockets of these namespaces.
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded, or the event's name is reserved.
+    /// Returns an error if the arguments cannot be encoded or the name of the event is reserved.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         self.namespaces.iter().try_for_each(|namespace| namespace.everyone().emit(event, args))
     }
@@ -42,27 +68,60 @@ impl NamespaceRef {
         Self { state }
     }
 
-    /// The name.
+    /// Returns the name of the namespace.
     #[must_use]
     pub fn name(&self) -> &str {
         self.state.name()
     }
 
-    /// All rooms that somebody joined on this node, and how many sockets are in each. The rooms of the sockets' own ids
-    /// are left out.
+    /// Returns the rooms on this node, with the number of their sockets. The rooms of the sockets' ids are not included.
     #[must_use]
     pub fn rooms(&self) -> Vec<(Room, usize)> {
         self.state.with_registry(|registry| registry.rooms().map(|(room, members)| (room.clone(), members)).collect())
+    }
+
+    /// How many rooms sockets of this node have joined, without those of the sockets' own ids.
+    ///
+    /// For the number of sockets in a room, use `namespace.to(room).socket_count()`.
+    #[must_use]
+    pub fn room_count(&self) -> usize {
+        self.state.with_registry(|registry| registry.rooms().len())
     }
 
     pub(super) fn everyone(&self) -> BroadcastOperator {
         BroadcastOperator::everyone(self.state.clone())
     }
 
-    /// The socket of an id, if it is connected to this node; also while its `on_connect` is under way.
+    /// Returns the socket with an id, if it is on this node. Its `on_connect` may be running.
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<SocketRef> {
         self.state.with_registry(|registry| registry.get(id).cloned()).map(Into::into)
+    }
+}
+
+impl SocketRef {
+    /// The namespace.
+    ///
+    /// ```
+    /// use tower_socketio::{EmitError, SocketRef};
+    ///
+    /// /// Emits to every socket of the namespace, this one included.
+    /// fn announce(socket: &SocketRef) -> Result<(), EmitError> {
+    ///     socket.namespace().emit("joined", socket.id())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn namespace(&self) -> NamespaceRef {
+        NamespaceRef::new(self.inner().namespace.clone())
+    }
+}
+
+/// In `on_connect` and the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for NamespaceRef {
+    type Rejection = MissingSocket;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        SocketRef::from_request_parts(parts, state).await.map(|socket| socket.namespace())
     }
 }
 

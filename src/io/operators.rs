@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
+    cluster::ClusterError,
     room::IntoRooms,
     server::EmitError,
     socket::{AckStream, BroadcastOperator, RemoteSocket, SocketRef},
@@ -10,25 +11,25 @@ use crate::{
 
 use super::{namespace_ref::NamespaceRef, socket_io::SocketIo};
 
-/// The operators that mean a whole namespace, for each type that has one.
+/// Defines methods that select a whole namespace.
 macro_rules! operators {
     ($ty:ty, $self:ident, $namespace:expr, $what:literal) => {
         impl $ty {
-            #[doc = concat!("Emits an event to everyone in ", $what, ". See [`BroadcastOperator::emit`].")]
+            #[doc = concat!("Emits an event to all sockets of ", $what, ". See [`BroadcastOperator::emit`].")]
             ///
             /// # Errors
             ///
-            /// If the arguments cannot be encoded, or the event's name is reserved.
+            /// Returns an error if the arguments cannot be encoded or the name of the event is reserved.
             pub fn emit<T: Serialize + ?Sized>(&$self, event: &str, args: &T) -> Result<(), EmitError> {
                 $namespace.everyone().emit(event, args)
             }
 
-            #[doc = concat!("Emits an event to everyone in ", $what, ", and asks for acks.")]
+            #[doc = concat!("Emits an event to all sockets of ", $what, ", and requests acks.")]
             /// See [`BroadcastOperator::emit_with_ack`].
             ///
             /// # Errors
             ///
-            /// As [`emit`](Self::emit).
+            /// Same as [`emit`](Self::emit).
             pub fn emit_with_ack<R>(
                 &$self,
                 event: &str,
@@ -37,17 +38,17 @@ macro_rules! operators {
                 $namespace.everyone().emit_with_ack(event, args)
             }
 
-            #[doc = concat!("Everyone in these rooms of ", $what, ".")]
+            #[doc = concat!("Selects the sockets in these rooms of ", $what, ".")]
             pub fn to(&$self, rooms: impl IntoRooms) -> BroadcastOperator {
                 $namespace.everyone().to(rooms)
             }
 
-            /// As [`to`](Self::to). (`in` is a keyword.)
+            /// Like [`to`](Self::to). Named `within` because `in` is a keyword.
             pub fn within(&$self, rooms: impl IntoRooms) -> BroadcastOperator {
                 $namespace.everyone().to(rooms)
             }
 
-            #[doc = concat!("Everyone in ", $what, " except whoever is in these rooms.")]
+            #[doc = concat!("Selects all sockets of ", $what, " except those in these rooms.")]
             pub fn except(&$self, rooms: impl IntoRooms) -> BroadcastOperator {
                 $namespace.everyone().except(rooms)
             }
@@ -57,54 +58,64 @@ macro_rules! operators {
                 $namespace.everyone()
             }
 
-            #[doc = concat!("Everyone in ", $what, ", on this node only.")]
+            #[doc = concat!("Selects the sockets of ", $what, " on this node.")]
             pub fn local(&$self) -> BroadcastOperator {
                 $namespace.everyone().local()
             }
 
-            #[doc = concat!("Everyone in ", $what, " to whom what is emitted can leave at once.")]
+            #[doc = concat!("Selects the sockets of ", $what, " to which an event can be sent immediately.")]
             pub fn volatile(&$self) -> BroadcastOperator {
                 $namespace.everyone().volatile()
             }
 
-            #[doc = concat!("Everyone in ", $what, "; whether what is emitted may be compressed. See [`SocketRef::compress`].")]
+            #[doc = concat!("Selects all sockets of ", $what, ", and sets whether the event may be compressed. See [`SocketRef::compress`].")]
             pub fn compress(&$self, compress: bool) -> BroadcastOperator {
                 $namespace.everyone().compress(compress)
             }
 
-            #[doc = concat!("Everyone in ", $what, "; acks are waited for no longer than this.")]
+            #[doc = concat!("Selects all sockets of ", $what, ", and sets how long to wait for acks.")]
             pub fn timeout(&$self, timeout: Duration) -> BroadcastOperator {
                 $namespace.everyone().timeout(timeout)
             }
 
-            #[doc = concat!("Makes everyone in ", $what, " join rooms.")]
+            #[doc = concat!("Adds all sockets of ", $what, " to rooms.")]
             pub fn sockets_join(&$self, rooms: impl IntoRooms) {
                 $namespace.everyone().sockets_join(rooms);
             }
 
-            #[doc = concat!("Makes everyone in ", $what, " leave rooms.")]
+            #[doc = concat!("Removes all sockets of ", $what, " from rooms.")]
             pub fn sockets_leave(&$self, rooms: impl IntoRooms) {
                 $namespace.everyone().sockets_leave(rooms);
             }
 
-            #[doc = concat!("Disconnects everyone from ", $what, "; with `close`, from all namespaces, and closes their")]
-            /// connections.
+            #[doc = concat!("Disconnects all sockets of ", $what, ". With `close`, also disconnects their clients from all")]
+            /// other namespaces and closes the connections.
             pub fn disconnect_sockets(&$self, close: bool) {
                 $namespace.everyone().disconnect_sockets(close);
             }
 
-            #[doc = concat!("This node's sockets in ", $what, ".")]
+            #[doc = concat!("How many of this node's sockets are in ", $what, ".")]
+            #[must_use]
+            pub fn socket_count(&$self) -> usize {
+                $namespace.everyone().socket_count()
+            }
+
+            #[doc = concat!("Returns the sockets of ", $what, " on this node.")]
             #[must_use]
             pub fn sockets(&$self) -> Vec<SocketRef> {
                 $namespace.everyone().sockets()
             }
 
-            #[doc = concat!("The sockets in ", $what, ", as they are now.")]
+            #[doc = concat!("Returns a snapshot of the sockets of ", $what, ".")]
+            ///
+            /// # Errors
+            ///
+            /// If other nodes of a cluster cannot be asked. Today only this node is, which cannot fail.
             ///
             /// # Cancel safety
             ///
-            /// Nothing is lost if the future is dropped.
-            pub async fn fetch_sockets(&$self) -> Vec<RemoteSocket> {
+            /// Dropping the future has no effect.
+            pub async fn fetch_sockets(&$self) -> Result<Vec<RemoteSocket>, ClusterError> {
                 $namespace.everyone().fetch_sockets().await
             }
         }
@@ -115,8 +126,7 @@ operators!(SocketIo, self, self.root(), "the default namespace");
 operators!(NamespaceRef, self, self, "the namespace");
 
 impl SocketIo {
-    /// The socket of an id in the default namespace, if it is connected to this node; also while its `on_connect` is under
-    /// way.
+    /// Returns the socket of the default namespace with an id, if it is on this node. Its `on_connect` may be running.
     #[must_use]
     pub fn socket(&self, id: &str) -> Option<SocketRef> {
         self.root().socket(id)

@@ -1,4 +1,4 @@
-//! Events among the servers of a cluster, which no client sees.
+//! Events between the servers of a cluster. Clients do not get them.
 
 use std::{fmt, future::Future, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    cluster::{ClusterCommand, ClusterMessage, ServerSideArgs},
+    cluster::{ClusterCommand, ClusterMessage, EventBody},
     packet::encode_args,
     server::{EmitError, Server, ServerSideHandler},
     util::{FOREVER, log},
@@ -15,7 +15,7 @@ use crate::{
 
 use super::SocketIo;
 
-/// Makes a handler of a user's function.
+/// Converts the function of the user to a handler.
 pub(crate) fn server_side_handler<F, Fut, R>(handler: F) -> ServerSideHandler
 where
     F: Fn(ServerSideEvent) -> Fut + Send + Sync + 'static,
@@ -28,56 +28,83 @@ where
     })
 }
 
-/// An event of another server's. See [`SocketIoConfig::on_server_side`](crate::SocketIoConfig::on_server_side).
+/// An event from another server of the cluster. See [`SocketIoConfig::on_server_side`](crate::SocketIoConfig::on_server_side).
+///
+/// ```
+/// use tower_socketio::{SocketIoConfig, server_side::ServerSideEvent};
+///
+/// /// Disconnects the sockets of a user on this server.
+/// async fn log_out(event: ServerSideEvent) {
+///     if let Ok(user) = event.args::<String>() {
+///         event.io().to(user).local().disconnect_sockets(true);
+///     }
+/// }
+/// let config = SocketIoConfig::new().on_server_side("log out", log_out);
+/// # let _ = config;
+/// ```
 #[derive(Debug)]
 pub struct ServerSideEvent {
     io: SocketIo,
-    args: ServerSideArgs,
+    args: EventBody,
 }
 
 impl ServerSideEvent {
-    /// This server.
+    /// Returns a handle to this server.
     #[must_use]
     pub fn io(&self) -> &SocketIo {
         &self.io
     }
 
-    /// Reads the arguments: a tuple takes several, anything else one.
+    /// Deserializes the arguments. A tuple takes several arguments, other types take one.
     ///
     /// # Errors
     ///
-    /// If they do not fit the type.
+    /// Returns an error if the arguments do not match the type.
     pub fn args<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<T> {
         self.args.read()
     }
 }
 
-/// The answers of the other servers. Made by [`SocketIo::server_side_emit_with_ack`].
+/// The acks of other servers. Created by [`SocketIo::server_side_emit_with_ack`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_socketio::SocketIo;
+///
+/// /// Returns the number of sockets on all servers.
+/// async fn count(io: &SocketIo) -> Result<usize, tower_socketio::EmitError> {
+///     let others = io.server_side_emit_with_ack::<usize>("count", &(), Duration::from_secs(5))?;
+///     let responses = others.responses().await;
+///     Ok(io.stats().sockets + responses.answers.iter().sum::<usize>())
+/// }
+/// # let _ = count;
+/// ```
 #[must_use = "the event is emitted, but its answers are lost unless they are waited for"]
 pub struct ServerSideAcks<R> {
     server: Arc<Server>,
     id: u64,
     expected: usize,
-    answers: mpsc::UnboundedReceiver<ServerSideArgs>,
+    answers: mpsc::UnboundedReceiver<EventBody>,
     until: Instant,
     marker: PhantomData<fn() -> R>,
 }
 
-/// What the other servers answered.
+/// The acks of other servers. Returned by [`ServerSideAcks::responses`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ServerSideResponses<R> {
-    /// Their answers, in the order of arrival.
+    /// The acks, in the order of arrival.
     pub answers: Vec<R>,
-    /// How many did not answer in time, or with something of another type.
+    /// The number of servers without an ack in time, or with one of another type.
     pub missing: usize,
 }
 
 impl<R: DeserializeOwned + Send + 'static> ServerSideAcks<R> {
-    /// Waits for everyone, at most until the time is up.
+    /// Waits for all acks or the timeout.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the answers that arrived are lost.
+    /// If the future is dropped, the acks that have arrived are lost.
     pub async fn responses(mut self) -> ServerSideResponses<R> {
         let mut answers = Vec::new();
         let mut arrived = 0;
@@ -103,15 +130,14 @@ impl<R> fmt::Debug for ServerSideAcks<R> {
     }
 }
 
-/// Publishes something that is for servers, not for sockets.
+/// Publishes a command that is for servers, not for sockets.
 fn publish(server: &Server, command: ClusterCommand) {
     if let Some(adapter) = &server.settings.adapter {
-        let message = ClusterMessage { namespace: "/".into(), rooms: Vec::new(), except: Vec::new(), command };
-        server.catch_panic(|| adapter.publish(message));
+        server.catch_panic(|| adapter.publish(ClusterMessage::new("/", command)));
     }
 }
 
-/// Does what another server asks for.
+/// Executes a command of another server.
 pub(super) fn deliver(server: &Arc<Server>, command: &ClusterCommand) {
     match command {
         ClusterCommand::ServerSideEmit { event, args, from, ack } => {
@@ -129,7 +155,7 @@ pub(super) fn deliver(server: &Arc<Server>, command: &ClusterCommand) {
     }
 }
 
-async fn handle(server: &Arc<Server>, event: &str, args: ServerSideArgs, reply: Option<(Arc<str>, u64)>) {
+async fn handle(server: &Arc<Server>, event: &str, args: EventBody, reply: Option<(Arc<str>, u64)>) {
     let Some(handler) = server.server_side.get(event) else { return };
     let answer = AssertUnwindSafe(async { handler(server, args).await }).catch_unwind().await;
     match (answer, reply) {
@@ -139,19 +165,19 @@ async fn handle(server: &Arc<Server>, event: &str, args: ServerSideArgs, reply: 
         (Ok(_), _) => {}
         (Err(_), _) => {
             server.count_panic();
-            log!(error, "a handler of an event of another server's panicked");
+            log!(error, "the handler of a server-side event panicked");
         }
     }
 }
 
 impl SocketIo {
-    /// Emits an event to the other servers of the cluster: to their
-    /// [`on_server_side`](crate::SocketIoConfig::on_server_side) handlers, not to clients. A server that stands alone emits
-    /// it to nobody.
+    /// Emits an event to the other servers of the cluster. It is handled by their
+    /// [`on_server_side`](crate::SocketIoConfig::on_server_side) handlers, and not sent to clients. Has no effect without a
+    /// cluster.
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded.
+    /// Returns an error if the arguments cannot be encoded.
     pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let server = self.server();
         let args = encode_args(args).map_err(EmitError::encode)?.into();
@@ -160,12 +186,11 @@ impl SocketIo {
         Ok(())
     }
 
-    /// As [`server_side_emit`](Self::server_side_emit), and waits for what the handlers of the others return, no longer
-    /// than `timeout`.
+    /// Like [`server_side_emit`](Self::server_side_emit), and waits up to `timeout` for the acks of the other servers.
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded.
+    /// Returns an error if the arguments cannot be encoded.
     pub fn server_side_emit_with_ack<R>(
         &self,
         event: &str,

@@ -11,10 +11,11 @@ use axum::{
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::{StatusCode, request::Parts};
+use serde::Serialize;
 
 use crate::{
     cluster::ClusterAdapter,
-    engine::{Origins, Packet, TransportError},
+    engine::{AcceptError, Origins, Packet, TransportError},
     server::{Server, absolute},
     socket::SocketRef,
 };
@@ -22,15 +23,15 @@ use crate::{
 use super::namespace_ref::{NamespaceRef, PatternRef};
 
 tokio::task_local! {
-    /// The server whose layer handles the request that is being polled. An extension on the request would cost every
-    /// request that is not for Socket.IO an allocation.
+    /// The server whose layer is handling the current request. A request extension would need an allocation for each request,
+    /// including those that are not for Socket.IO.
     pub(crate) static CURRENT: SocketIo;
 }
 
-/// A handle to a server: emits from anywhere. Cloning is cheap.
+/// A handle to a server. It emits to clients from anywhere. Cloning is cheap.
 ///
-/// Made by [`SocketIoLayer::io`](crate::SocketIoLayer::io). It is an extractor in event handlers, in
-/// [`on_connect`](crate::Namespace::on_connect), and in ordinary axum handlers beneath the layer:
+/// Returned by [`SocketIoLayer::io`](crate::SocketIoLayer::io). It is an extractor in event handlers, in
+/// [`on_connect`](crate::Namespace::on_connect), and in axum handlers under the layer:
 ///
 /// ```
 /// use axum::{Router, routing::post};
@@ -44,7 +45,7 @@ tokio::task_local! {
 ///     .layer(SocketIoLayer::new(SocketIoConfig::new()));
 /// ```
 ///
-/// Its own operators mean the default namespace, `/`; [`of`](Self::of) gives the others.
+/// Methods that emit or select sockets apply to the default namespace, `/`. Use [`of`](Self::of) for other namespaces.
 #[derive(Clone)]
 pub struct SocketIo {
     server: Arc<Server>,
@@ -55,16 +56,40 @@ impl SocketIo {
         Self { server }
     }
 
-    /// A namespace, by its name. A missing leading slash is added.
+    /// Returns the namespace with a name. A leading slash is added if missing.
     ///
-    /// `None` if there is none, or none yet: namespaces of a pattern exist while they have sockets.
+    /// Returns `None` if the namespace does not exist. Namespaces of a pattern exist while they have sockets.
     #[must_use]
     pub fn of(&self, name: &str) -> Option<NamespaceRef> {
         self.server.namespaces.get(&absolute(name)).map(NamespaceRef::new)
     }
 
-    /// The namespaces that a pattern has made, as it was given to
-    /// [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace); `None` if there is no such pattern.
+    /// A namespace, by its name. A missing leading slash is added.
+    ///
+    /// As [`of`](Self::of), for namespaces that are known to exist:
+    ///
+    /// ```
+    /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
+    ///
+    /// let io = SocketIoLayer::new(SocketIoConfig::new().namespace("/admin", Namespace::new())).io();
+    /// io.namespace("/admin").emit("hello", &())?;
+    /// # Ok::<(), tower_socketio::EmitError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such namespace.
+    #[must_use]
+    #[track_caller]
+    pub fn namespace(&self, name: &str) -> NamespaceRef {
+        match self.of(name) {
+            Some(namespace) => namespace,
+            None => panic!("there is no namespace `{name}`: declare it with `SocketIoConfig::namespace`, or use `of`"),
+        }
+    }
+
+    /// Returns the existing namespaces of a pattern, as given to [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace),
+    /// or `None` if the pattern is not configured.
     ///
     /// ```
     /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
@@ -78,7 +103,7 @@ impl SocketIo {
         Some(PatternRef { namespaces: namespaces.into_iter().map(NamespaceRef::new).collect() })
     }
 
-    /// All namespaces that exist now.
+    /// Returns all existing namespaces.
     #[must_use]
     pub fn namespaces(&self) -> Vec<NamespaceRef> {
         self.server.namespaces.all().into_iter().map(NamespaceRef::new).collect()
@@ -92,29 +117,30 @@ impl SocketIo {
         self.of("/").expect("the default namespace always exists")
     }
 
-    /// Disconnects everyone: each socket gets a DISCONNECT packet, its handlers the reason "server shutting down", and every
-    /// connection is closed once what is queued has been sent.
+    /// Disconnects all clients: each socket gets a DISCONNECT packet, and each connection is closed after its queued packets have
+    /// been sent. Handlers get the reason "server shutting down".
     ///
-    /// Clients take that for the server's decision and do not come back by themselves; to make them go elsewhere, use
-    /// [`drain`](Self::drain). The HTTP server is not touched: new clients may connect.
+    /// Clients do not reconnect by themselves after this. To make them reconnect to another server, use [`drain`](Self::drain).
+    /// The HTTP server keeps running, and new clients may connect.
     ///
-    /// Event handlers that run may finish first: their acks are sent, and so are those that they wait for read. Further events are
-    /// ignored. The future is ready when all connections have ended and their [`on_disconnect`](crate::Namespace::on_disconnect)
-    /// handlers have finished, but after five seconds at the latest: after four, connections whose handlers still run are closed, and after
-    /// five what is left is cut off. A handler must not await this, since it would wait for itself: spawn a task.
+    /// Running event handlers may complete: their acks are sent, and acks that they wait for are received. Further events are
+    /// ignored. The future completes when all connections have ended and their [`on_disconnect`](crate::Namespace::on_disconnect)
+    /// handlers have completed, and after five seconds at the latest: connections whose handlers still run are closed after four
+    /// seconds, and aborted after five. An event handler must not await this, because it would wait for itself. Spawn a task
+    /// instead.
     ///
     /// # Cancel safety
     ///
-    /// Everyone is disconnected even if the future is dropped after its first poll, once its handlers have ended.
+    /// If the future is dropped after its first poll, all clients are still disconnected when their handlers have completed.
     pub async fn close(&self) {
         self.server.engine.close().await;
     }
 
-    /// Empties the server, before it is replaced: no new session is opened any more, and the clients' connections are
-    /// closed one after the other, spread evenly over the duration, so that those who take them over are not flooded.
+    /// Drains the server before it is replaced: rejects new sessions, and closes the connections of the clients one after
+    /// another, spread evenly over the duration, so that the servers that take them over are not overloaded.
     ///
-    /// New sessions are refused with 503 and code 4. The sockets' handlers get the reason "server shutting down"; their
-    /// clients see a lost connection and connect again, where a load balancer sends them. The HTTP server is not touched:
+    /// New sessions are rejected with status 503 and code 4. Handlers get the reason "server shutting down". Clients see a lost
+    /// connection, and reconnect to the server that the load balancer selects. The HTTP server keeps running:
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -131,73 +157,79 @@ impl SocketIo {
     /// # }
     /// ```
     ///
-    /// Handlers are waited for as by [`close`](Self::close). The future is ready at most five seconds after the duration.
+    /// Running handlers may complete as with [`close`](Self::close). The future completes at most five seconds after the
+    /// duration.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, those that are left stay, but no new ones are taken.
+    /// If the future is dropped, the remaining clients stay connected, but new sessions are still rejected.
     pub async fn drain(&self, duration: Duration) {
         self.server.engine.drain(duration).await;
     }
 
-    /// Opens a connection over a transport of the user's own, and carries it until its end: what Node calls
-    /// `onconnection`.
+    /// Opens a connection over a custom transport and drives it until it ends. Corresponds to `onconnection` of Node's server.
     ///
-    /// A transport is a stream and a sink of Engine.IO packets. The handshake is the first of them; heartbeats, namespaces
-    /// and events are as over a WebSocket. `request` is what handlers and the layers of namespaces see as the request that
-    /// opened the connection; if its query says `EIO=3`, and [`allow_eio3`](crate::SocketIoConfig::allow_eio3) is set, the
-    /// client is one of that revision. The checks that HTTP requests go through are the caller's.
+    /// A transport is a stream and a sink of Engine.IO packets. The first packet sent is the handshake. Heartbeats, namespaces
+    /// and events work as over a WebSocket. Handlers and layers see `request` as the request that opened the connection. If its
+    /// query contains `EIO=3` and [`allow_eio3`](crate::SocketIoConfig::allow_eio3) is set, revision 3 of the protocol is used.
+    /// The caller is responsible for the checks that apply to HTTP requests, such as origins.
     ///
     /// ```
     /// use futures_util::{Sink, Stream};
-    /// use tower_socketio::{Packet, SocketIo, TransportError};
+    /// use tower_socketio::{
+    ///     SocketIo,
+    ///     engine::{AcceptError, Packet, TransportError},
+    /// };
     ///
-    /// async fn carry<T>(io: SocketIo, transport: T)
+    /// async fn carry<T>(io: SocketIo, transport: T) -> Result<(), AcceptError>
     /// where
     ///     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     /// {
     ///     let (request, ()) = http::Request::new(()).into_parts();
-    ///     io.accept(request, transport).await;
+    ///     io.accept(request, transport).await
     /// }
     /// ```
     ///
+    /// # Errors
+    ///
+    /// If the connection is not opened: the server is [draining](Self::drain), for instance.
+    ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the connection ends.
-    pub async fn accept<T>(&self, request: Parts, transport: T)
+    /// If the future is dropped, the connection is closed.
+    pub async fn accept<T>(&self, request: Parts, transport: T) -> Result<(), AcceptError>
     where
         T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
     {
-        if let Some(connection) = self.server.engine.accept(request, transport) {
-            connection.await;
-        }
+        self.server.engine.accept(request, transport)?.await;
+        Ok(())
     }
 
-    /// The [path](crate::SocketIoConfig::path) under which Socket.IO is served, with the slash at its end.
+    /// Returns the [path](crate::SocketIoConfig::path) of Socket.IO, with a trailing slash.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.server.engine.config.path
     }
 
-    /// Whether the files of the JavaScript client [are served](crate::SocketIoConfig::serve_client).
+    /// Returns whether the files of the JavaScript client [are served](crate::SocketIoConfig::serve_client).
     #[must_use]
     pub fn serves_client(&self) -> bool {
         self.server.client_bundle.is_served()
     }
 
-    /// The [pages that may connect](crate::SocketIoConfig::origins). `None`: all of them.
+    /// Returns the [allowed origins](crate::SocketIoConfig::origins), or `None` if all are allowed.
     #[must_use]
     pub fn origins(&self) -> Option<&Origins> {
         self.server.engine.config.origins.as_ref()
     }
 
-    /// What [makes the server a node of a cluster](crate::SocketIoConfig::adapter). `None`: it stands alone.
+    /// Returns the [adapter](crate::SocketIoConfig::adapter), or `None` if the server is not part of a cluster.
     #[must_use]
     pub fn adapter(&self) -> Option<&dyn ClusterAdapter> {
         self.server.settings.adapter.as_deref()
     }
 
-    /// Figures of the whole server.
+    /// Returns statistics of the server.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let counters = &self.server.counters;
@@ -212,24 +244,45 @@ impl SocketIo {
     }
 }
 
-/// Figures of a server. Made by [`SocketIo::stats`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Statistics of a server. Returned by [`SocketIo::stats`].
+///
+/// ```
+/// # use tower_socketio::{SocketIoConfig, SocketIoLayer};
+/// let io = SocketIoLayer::new(SocketIoConfig::new()).io();
+/// let stats = io.stats();
+/// assert_eq!((stats.connections, stats.sockets, stats.panics), (0, 0, 0));
+/// ```
+///
+/// They can be serialized, for a route that shows them:
+///
+/// ```
+/// use axum::{Json, Router, routing::get};
+/// use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer, Stats};
+///
+/// async fn stats(io: SocketIo) -> Json<Stats> {
+///     Json(io.stats())
+/// }
+/// let app: Router = Router::new().route("/stats", get(stats)).layer(SocketIoLayer::new(SocketIoConfig::new()));
+/// # let stats = SocketIoLayer::new(SocketIoConfig::new()).io().stats();
+/// # assert_eq!(serde_json::to_value(stats).unwrap()["connections"], 0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connections that are open now.
+    /// The current number of connections.
     pub connections: usize,
-    /// Sockets in all namespaces now.
+    /// The current number of sockets in all namespaces.
     pub sockets: usize,
-    /// Events so far that an extractor rejected.
+    /// The total number of events that an extractor rejected.
     pub rejections: u64,
-    /// Handlers and hooks so far that panicked.
+    /// The total number of panics in handlers and hooks.
     pub panics: u64,
-    /// Times that a packet found no room for a client.
+    /// The total number of packets that did not fit into a send buffer.
     pub slow_clients: u64,
 }
 
 impl SocketRef {
-    /// The server.
+    /// Returns a handle to the server.
     #[must_use]
     pub fn io(&self) -> SocketIo {
         SocketIo::new(self.inner().client.server.clone())
@@ -242,30 +295,30 @@ impl fmt::Debug for SocketIo {
     }
 }
 
-/// In axum handlers beneath the layer, in `on_connect`, and in the layers around it.
+/// In axum handlers under the layer, in `on_connect`, and in its layers.
 impl<S: Send + Sync> FromRequestParts<S> for SocketIo {
-    type Rejection = NotBeneathALayer;
+    type Rejection = MissingSocketIo;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotBeneathALayer> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingSocketIo> {
         if let Some(io) = parts.extensions.get::<Self>() {
             return Ok(io.clone());
         }
         if let Some(socket) = parts.extensions.get::<SocketRef>() {
             return Ok(socket.io());
         }
-        CURRENT.try_with(Self::clone).map_err(|_| NotBeneathALayer)
+        CURRENT.try_with(Self::clone).map_err(|_| MissingSocketIo)
     }
 }
 
-/// `SocketIo` was asked for where no [`SocketIoLayer`](crate::SocketIoLayer) is above.
+/// The rejection of [`SocketIo`] in a request that did not pass through a [`SocketIoLayer`](crate::SocketIoLayer).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no `SocketIo` here: the route is not beneath a `SocketIoLayer`, or a layer in between handles requests in a task of \
-     its own; put the handle into an `Extension` or the state instead"
+    "no `SocketIo` here: the route is not under a `SocketIoLayer`, or a layer in between handles requests in another task; \
+     put the handle into an `Extension` or the state instead"
 )]
-pub struct NotBeneathALayer;
+pub struct MissingSocketIo;
 
-impl IntoResponse for NotBeneathALayer {
+impl IntoResponse for MissingSocketIo {
     fn into_response(self) -> Response {
         (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
     }

@@ -7,7 +7,7 @@ use std::{
 
 use pin_project::pin_project;
 
-use crate::{EventResponse, IntoEventResponse};
+use crate::event::{EventResponse, IntoEventResponse};
 
 /// The response future of layers for events. It returns the response of the inner service or of the layer.
 #[pin_project]

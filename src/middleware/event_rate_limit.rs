@@ -7,7 +7,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    EventError, EventRequest, EventResponse, IntoEventResponse,
+    EventError,
+    event::{EventRequest, EventResponse, IntoEventResponse},
     server::LayerId,
     util::{log, now},
 };
@@ -21,7 +22,11 @@ use super::future::EventResponseFuture;
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_socketio::{EventHandler, Namespace, middleware::{EventRateLimitLayer, RateLimitPolicy}};
+/// use tower_socketio::{
+///     Namespace,
+///     handler::EventHandler,
+///     middleware::{EventRateLimitLayer, RateLimitPolicy},
+/// };
 ///
 /// async fn search() {}
 ///

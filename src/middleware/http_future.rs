@@ -10,7 +10,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use pin_project::pin_project;
 use serde_json::Value;
 
-use crate::{engine::ResponseBody, extract::NotAConnect};
+use crate::{engine::ResponseBody, extract::rejection::MissingSocket};
 
 /// The response future of layers for HTTP requests. It returns the response of the inner service or of the layer.
 #[pin_project]
@@ -40,7 +40,7 @@ impl ErrorResponse {
 
     /// The response of a layer that is not used on a namespace.
     pub(super) fn not_a_connect() -> Self {
-        Self::text(StatusCode::INTERNAL_SERVER_ERROR, NotAConnect.to_string())
+        Self::text(StatusCode::INTERNAL_SERVER_ERROR, MissingSocket.to_string())
     }
 
     fn into_response<B>(self) -> Response<ResponseBody<B>> {

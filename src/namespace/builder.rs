@@ -14,7 +14,7 @@ use crate::{
 
 use super::{connect_route::ConnectRoute, handlers::Handlers, pattern::with_path};
 
-/// A namespace: who may join it, and what handles its events.
+/// A namespace: its admission of clients and its event handlers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,22 +36,23 @@ use super::{connect_route::ConnectRoute, handlers::Handlers, pattern::with_path}
 /// # let _: Namespace = chat;
 /// ```
 ///
-/// # Who is admitted
+/// # Admission
 ///
-/// A client's CONNECT is an HTTP request to [`on_connect`](Self::on_connect), through the [`layer`](Self::layer)s, and
-/// the answer decides: 2xx accepts, anything else refuses. The request is a POST to the name of the namespace with the
-/// query, the headers and the extensions of the request that opened the connection; its body is the client's `auth`
-/// payload, so that `Json<T>` extracts it.
+/// A CONNECT packet is an HTTP request to [`on_connect`](Self::on_connect), and passes through the [`layer`](Self::layer)s. A
+/// response with a 2xx status accepts the client, any other rejects it. The request is a POST to the name of the namespace. It
+/// has the query, headers and extensions of the request that opened the connection, and its body is the client's `auth` payload,
+/// so that `Json<T>` extracts it.
 ///
-/// # The state
+/// # State
 ///
-/// As with axum's `Router`, `S` is the state that is still missing; [`with_state`](Self::with_state) gives it.
+/// As with axum's `Router`, `S` is the type of the missing state, which [`with_state`](Self::with_state) provides.
 #[must_use]
 pub struct Namespace<S = ()> {
     connect: Option<MakeConnect<S>>,
     layers: Vec<Box<dyn FnOnce(ConnectRoute) -> ConnectRoute + Send>>,
     events: HashMap<String, MakeEvent<S>>,
     any: Option<MakeEvent<S>>,
+    fallback: Option<MakeEvent<S>>,
     disconnecting: Option<MakeEvent<S>>,
     disconnect: Option<MakeEvent<S>>,
     event_layers: Vec<EventLayer>,
@@ -73,23 +74,24 @@ impl<S> Namespace<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    /// A namespace that admits everyone and handles nothing.
+    /// Creates a namespace that accepts every client and has no handlers.
     pub fn new() -> Self {
         Self {
             connect: None,
             layers: Vec::new(),
             events: HashMap::new(),
             any: None,
+            fallback: None,
             disconnecting: None,
             disconnect: None,
             event_layers: Vec::new(),
         }
     }
 
-    /// Handles a client's CONNECT: any axum handler. `Json<T>` reads what the client sent as `auth`;
-    /// [`Data`](crate::extract::Data) is for events.
+    /// Sets the handler of CONNECT, which is an axum handler. `Json<T>` extracts the client's `auth` payload.
+    /// ([`Data`](crate::extract::Data) is for events.)
     ///
-    /// Its answer decides whether the socket is accepted. Extractors that reject refuse it, and so does an error:
+    /// The response accepts or rejects the client. It is rejected by an error, and if an extractor rejects the request:
     ///
     /// ```
     /// use axum::{Json, http::StatusCode};
@@ -108,12 +110,12 @@ where
     /// # let _ = Namespace::<()>::new().on_connect(joined);
     /// ```
     ///
-    /// The client is told when the handler has answered, and its events come after that: whatever the handler sets up is
-    /// there in time. What shall go on afterwards belongs into a task of its own.
+    /// The client is accepted when the handler has returned, and its events are handled after that, so that the handler can
+    /// prepare what they need. Spawn a task for work that continues afterwards.
     ///
     /// # Panics
     ///
-    /// If the namespace has an `on_connect` already.
+    /// Panics if the namespace already has an `on_connect` handler.
     #[track_caller]
     pub fn on_connect<H, T>(mut self, handler: H) -> Self
     where
@@ -125,19 +127,19 @@ where
         self
     }
 
-    /// Handles an event.
+    /// Adds a handler for an event.
     ///
-    /// The handler is an async function of [extractors](crate::extract). It returns `()`, an [`Ack`](crate::Ack) to
-    /// answer the client, or a `Result` of these. Without an `Ack`, and for an event that nobody handles, a client that waits
-    /// for an answer goes on waiting, as with Node's server.
+    /// The handler is an async function of [extractors](crate::extract). It returns `()`, an [`Ack`](crate::Ack), or a `Result`
+    /// of these. Without an `Ack`, or without a handler for the event, a client that requested an ack keeps waiting, as with
+    /// Node's server.
     ///
-    /// Events of one socket start in the order in which they arrive. A handler that waits does not hold up the next
-    /// event, up to [`max_concurrent_events`](crate::SocketIoConfig::max_concurrent_events). A handler goes on when its
-    /// client leaves; one that may hang wants a timeout layer. If it panics, the event ends, and nothing else.
+    /// The events of a socket start in the order of arrival. A pending handler does not delay later events, up to
+    /// [`max_concurrent_events`](crate::SocketIoConfig::max_concurrent_events). A handler continues after its client has
+    /// disconnected. If it may never complete, add a timeout layer. A panic ends only the event.
     ///
     /// # Panics
     ///
-    /// If the event has a handler already, or its name is reserved by the protocol.
+    /// Panics if the event already has a handler, or if its name is reserved by the protocol.
     #[track_caller]
     pub fn on<H, T>(mut self, event: &str, handler: H) -> Self
     where
@@ -146,20 +148,21 @@ where
     {
         assert!(
             !crate::packet::is_reserved(event.as_bytes()),
-            "`{event}` belongs to the protocol: no client can emit it"
+            "`{event}` is reserved by the protocol: no client can emit it"
         );
         let before = self.events.insert(event.to_owned(), make_event(handler));
         assert!(before.is_none(), "the event `{event}` has two handlers: remove one, or let one call the other");
         self
     }
 
-    /// Handles every event, before the event's own handler.
+    /// Sets a handler for all events. It runs before the handler of the event.
     ///
-    /// It can answer only those events that have no handler of their own, and no listener of the socket's.
+    /// It can send the ack only for events that have neither a handler of their own, nor a listener of the socket, nor a
+    /// [`fallback`](Self::fallback).
     ///
     /// # Panics
     ///
-    /// If the namespace has an `on_any` already.
+    /// Panics if the namespace already has an `on_any` handler.
     #[track_caller]
     pub fn on_any<H, T>(mut self, handler: H) -> Self
     where
@@ -170,14 +173,41 @@ where
         self
     }
 
-    /// Is called when a socket is about to leave, while it is still in its rooms.
+    /// Handles the events that have neither a handler nor a listener of the socket.
     ///
-    /// Only as far as its first `.await`: cleaning up waits for nobody. The reason is the extractor
-    /// [`DisconnectReason`](crate::DisconnectReason).
+    /// It can answer them. Without a fallback they are ignored, as in Node.
+    ///
+    /// ```
+    /// use tower_socketio::{EventError, Namespace, extract::EventName};
+    ///
+    /// async fn unknown(EventName(event): EventName) -> Result<(), EventError> {
+    ///     Err(EventError::new(format!("unknown event: {event}")))
+    /// }
+    /// let namespace = Namespace::<()>::new().on("known", async || {}).fallback(unknown);
+    /// # let _ = namespace;
+    /// ```
     ///
     /// # Panics
     ///
-    /// If the namespace has an `on_disconnecting` already.
+    /// Panics if the namespace already has a fallback.
+    #[track_caller]
+    pub fn fallback<H, T>(mut self, handler: H) -> Self
+    where
+        H: EventHandler<T, S>,
+        T: 'static,
+    {
+        set_once(&mut self.fallback, make_event(handler), "fallback");
+        self
+    }
+
+    /// Sets a handler that is called before a disconnected socket leaves its rooms.
+    ///
+    /// Cleanup does not wait for the handler: code after its first `.await` may run when the socket has left.
+    /// [`DisconnectReason`](crate::DisconnectReason) extracts the reason.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the namespace already has an `on_disconnecting` handler.
     #[track_caller]
     pub fn on_disconnecting<H, T>(mut self, handler: H) -> Self
     where
@@ -188,15 +218,14 @@ where
         self
     }
 
-    /// Is called when a socket has left: it is in no room any more.
+    /// Sets a handler that is called when a disconnected socket has left its rooms.
     ///
-    /// Called for every socket that has reached [`on_connect`](Self::on_connect), unless `on_connect` itself refused it: also if the
-    /// client left while `on_connect` was under way. The reason is the extractor
-    /// [`DisconnectReason`](crate::DisconnectReason).
+    /// Called for every socket that has reached [`on_connect`](Self::on_connect) and was not rejected by it, including clients
+    /// that disconnect while `on_connect` runs. [`DisconnectReason`](crate::DisconnectReason) extracts the reason.
     ///
     /// # Panics
     ///
-    /// If the namespace has an `on_disconnect` already.
+    /// Panics if the namespace already has an `on_disconnect` handler.
     #[track_caller]
     pub fn on_disconnect<H, T>(mut self, handler: H) -> Self
     where
@@ -207,10 +236,10 @@ where
         self
     }
 
-    /// Puts a layer around [`on_connect`](Self::on_connect): anything that layers on an axum `Router`.
+    /// Adds a layer around [`on_connect`](Self::on_connect). It accepts the same layers as axum's `Router`.
     ///
-    /// The last layer added is the outermost. An error of the service refuses the client with its text; there is no need
-    /// for axum's `HandleErrorLayer`.
+    /// The last layer added is outermost. If the service returns an error, the client is rejected with the error's text; axum's
+    /// `HandleErrorLayer` is not needed.
     pub fn layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<ConnectRoute> + Send + 'static,
@@ -223,11 +252,11 @@ where
         self
     }
 
-    /// Puts a layer around every event, [`on_any`](Self::on_any) included: one that takes a `Service<EventRequest>`, as
-    /// tower's own do. Those for HTTP, axum's `from_fn` among them, belong around CONNECT, by [`layer`](Self::layer).
+    /// Adds a layer around all events, including [`on_any`](Self::on_any). The layer must accept a `Service<EventRequest>`, as
+    /// tower's layers do. Layers for HTTP, such as axum's `from_fn`, apply to CONNECT: see [`layer`](Self::layer).
     ///
-    /// The last layer added is the outermost. While the service is not ready, the client's connection is not read. An
-    /// error of the service is logged, and answered if the client waits for an ack.
+    /// The last layer added is outermost. While the service is not ready, the client's connection is not read. If the service
+    /// returns an error, it is logged, and sent if the client requested an ack.
     pub fn event_layer<L>(mut self, layer: L) -> Self
     where
         L: Layer<EventRoute> + Send + 'static,
@@ -240,7 +269,7 @@ where
         self
     }
 
-    /// Gives the handlers their state.
+    /// Provides the state of the handlers.
     pub fn with_state<S2>(self, state: S) -> Namespace<S2> {
         let event = |make: MakeEvent<S>| -> MakeEvent<S2> {
             let route = make(state.clone());
@@ -248,6 +277,7 @@ where
         };
         Namespace {
             any: self.any.map(event),
+            fallback: self.fallback.map(event),
             disconnecting: self.disconnecting.map(event),
             disconnect: self.disconnect.map(event),
             events: self.events.into_iter().map(|(name, make)| (name, event(make))).collect(),
@@ -262,15 +292,16 @@ where
 }
 
 impl Namespace {
-    /// `name` is that with which it is configured.
+    /// `name` is the name in the configuration.
     pub(crate) fn build(self, name: &str) -> Definition {
         let meters = NamespaceMeters::new(name, self.events.keys().map(String::as_str));
         let event = |make: MakeEvent<()>| make(());
         let router = EventRouter {
             events: self.events.into_iter().map(|(name, make)| (name.into(), event(make))).collect(),
             any: self.any.map(event),
+            fallback: self.fallback.map(event),
         };
-        let on_connect = self.connect.map_or_else(ConnectRoute::everyone, |make| make(()));
+        let on_connect = self.connect.map_or_else(ConnectRoute::accept_all, |make| make(()));
         let connect = self.layers.into_iter().fold(on_connect.clone(), |route, layer| layer(route));
         let of_pattern = |route| if is_pattern(name) { with_path(route, name) } else { route };
         let handlers = Handlers {

@@ -1,4 +1,4 @@
-//! CONNECT as an HTTP request.
+//! Converting CONNECT to an HTTP request.
 
 use axum::{body::Body, extract::MatchedPath};
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{engine::ConnectionRequest, socket::SocketRef};
 
-/// Headers that belong to the request that opened the connection alone.
+/// Headers that concern only the request that opened the connection.
 const STRIPPED: [HeaderName; 9] = [
     header::CONNECTION,
     header::UPGRADE,
@@ -20,7 +20,7 @@ const STRIPPED: [HeaderName; 9] = [
     header::ACCEPT_ENCODING,
 ];
 
-/// What cannot stand in the pattern of a path, braces aside.
+/// Characters to encode in the pattern of a path. Braces are handled separately.
 const PATTERN: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -34,21 +34,20 @@ const PATTERN: &AsciiSet = &CONTROLS
     .add(b'^')
     .add(b'|');
 
-/// What cannot stand in the path of a URI.
+/// Characters to encode in the path of a URI.
 const PATH: &AsciiSet = &PATTERN.add(b'{').add(b'}');
 
-/// A pattern as it must be to match the path of [`connect_request`].
+/// Encodes a pattern so that it matches the path of [`connect_request`].
 pub(super) fn encode_pattern(pattern: &str) -> String {
-    // Two braces in a pattern are one in a name, where it is percent-encoded.
+    // Doubled braces in a pattern stand for one in the name, which is percent-encoded in the path.
     utf8_percent_encode(pattern, PATTERN).to_string().replace("{{", "%7B").replace("}}", "%7D")
 }
 
-/// The request that a namespace's layers and `on_connect` see.
+/// Returns the request for a namespace's layers and `on_connect`.
 ///
-/// It is a POST: with a GET, layers against cross-site request forgery would let everything through.
+/// It is a POST, because layers against cross-site request forgery let GET requests pass.
 ///
-/// `None` if there is no such request: the name and the query are longer together than a URI can be. Any other path in
-/// its place would decide about access to the wrong namespace.
+/// Returns `None` if the name and the query are too long for a URI. A truncated path could grant access to another namespace.
 pub(super) fn connect_request(
     opened: &ConnectionRequest,
     namespace: &str,
@@ -65,8 +64,8 @@ pub(super) fn connect_request(
     Some(request)
 }
 
-/// The headers of the request that opened the connection, with the host that HTTP/2 has in the target. `None` if there is
-/// no room for one more.
+/// Returns the headers of the request that opened the connection. With HTTP/2 the host is added from the target. Returns `None`
+/// if there is no room for another header.
 fn headers(opened: &ConnectionRequest) -> Option<HeaderMap> {
     let mut headers = opened.to_headers();
     for name in &STRIPPED {
@@ -81,7 +80,7 @@ fn headers(opened: &ConnectionRequest) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// What the layers outside of Socket.IO's put on the request that opened the connection.
+/// Returns the extensions that layers outside of Socket.IO set on the request that opened the connection.
 pub(super) fn connect_extensions(opened: &ConnectionRequest) -> Extensions {
     let mut extensions = opened.to_extensions();
     extensions.remove::<MatchedPath>();
@@ -96,7 +95,7 @@ fn uri(namespace: &str, query: Option<&str>) -> Option<Uri> {
         target.push_str(query);
     }
     let uri = Uri::try_from(&target).ok()?;
-    // What was asked for is what the layers see, or else nothing.
+    // Layers must see exactly the requested path and query.
     (uri.path() == &target[..path] && uri.query() == query).then_some(uri)
 }
 

@@ -17,25 +17,40 @@ use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
 use crate::{
-    socket::{NotAConnect, SocketRef},
+    socket::{MissingSocket, SocketRef},
     util::{FromError, InfallibleService},
 };
 
-/// The service that answers a CONNECT, as the layers of a [`Namespace`](crate::Namespace) see it.
+/// The inner service of a [`Namespace`](crate::Namespace)'s layers. It handles CONNECT requests.
 ///
-/// As axum's `Route`, it takes requests with any body, so that layers that wrap the body fit, and never fails.
+/// Like axum's `Route` it accepts any type of body, so that layers may wrap the body, and it never fails.
+///
+/// ```
+/// use axum::{body::Body, http::Request};
+/// use tower::{Service, ServiceExt, layer::layer_fn, service_fn};
+/// use tower_socketio::{Namespace, namespace::ConnectRoute};
+///
+/// let log = layer_fn(|inner: ConnectRoute| {
+///     service_fn(move |request: Request<Body>| {
+///         println!("CONNECT to {}", request.uri().path());
+///         inner.clone().oneshot(request)
+///     })
+/// });
+/// let chat: Namespace = Namespace::new().layer(log);
+/// # let _ = chat;
+/// ```
 #[derive(Clone)]
 pub struct ConnectRoute(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    /// There is nobody to ask.
-    Everyone,
+    /// There are neither layers nor `on_connect`.
+    AcceptAll,
     Service(BoxCloneSyncService<Request<Body>, Response, Infallible>),
 }
 
 impl ConnectRoute {
-    /// Erases a layered service; its errors become answers.
+    /// Erases the type of a service with layers. Errors become responses.
     pub(super) fn new<S>(service: S) -> Self
     where
         S: Service<Request<Body>> + Clone + Send + Sync + 'static,
@@ -46,27 +61,27 @@ impl ConnectRoute {
         Self(Repr::Service(BoxCloneSyncService::new(InfallibleService::new(service, IntoResponse::into_response))))
     }
 
-    /// The innermost service: the user's handler, behind the mark that it has been reached.
+    /// Creates the innermost service from the handler of the user.
     pub(super) fn on_connect<S>(handler: S) -> Self
     where
         S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        Self::new(Reached(handler))
+        Self::new(EnterOnCall(handler))
     }
 
-    /// The innermost service of a namespace without `on_connect`.
-    pub(super) fn everyone() -> Self {
-        Self(Repr::Everyone)
+    /// Creates the innermost service of a namespace without `on_connect`.
+    pub(super) fn accept_all() -> Self {
+        Self(Repr::AcceptAll)
     }
 
-    /// Whether there is neither an `on_connect` nor a layer.
-    pub(super) fn is_everyone(&self) -> bool {
-        matches!(self.0, Repr::Everyone)
+    /// Returns `true` if there are neither layers nor `on_connect`.
+    pub(super) fn accepts_all(&self) -> bool {
+        matches!(self.0, Repr::AcceptAll)
     }
 }
 
-/// A layer's error refuses the client with the error's text.
+/// The error of a layer rejects the client with the error's text.
 impl FromError for Response {
     fn from_error(error: &BoxError) -> Self {
         (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response()
@@ -84,7 +99,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         match &mut self.0 {
-            Repr::Everyone => Poll::Ready(Ok(())),
+            Repr::AcceptAll => Poll::Ready(Ok(())),
             Repr::Service(service) => service.poll_ready(cx),
         }
     }
@@ -92,7 +107,7 @@ where
     fn call(&mut self, request: Request<B>) -> ConnectFuture {
         let request = request.map(Body::new);
         ConnectFuture(match &mut self.0 {
-            Repr::Everyone => Box::pin(Reached(tower::service_fn(ok)).call(request)),
+            Repr::AcceptAll => Box::pin(EnterOnCall(tower::service_fn(ok)).call(request)),
             Repr::Service(service) => service.call(request),
         })
     }
@@ -108,7 +123,7 @@ fn ok(_: Request<Body>) -> std::future::Ready<Result<Response, Infallible>> {
     std::future::ready(Ok(StatusCode::OK.into_response()))
 }
 
-/// The future of [`ConnectRoute`].
+/// The future of [`ConnectRoute`]. It never fails.
 pub struct ConnectFuture(Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>);
 
 impl Future for ConnectFuture {
@@ -125,11 +140,11 @@ impl fmt::Debug for ConnectFuture {
     }
 }
 
-/// Marks the socket as reached, and keeps on it what the layers put on the request.
+/// Holds the socket before `on_connect` is called, and stores the request's extensions on it.
 #[derive(Clone)]
-struct Reached<S>(S);
+struct EnterOnCall<S>(S);
 
-impl<S> Service<Request<Body>> for Reached<S>
+impl<S> Service<Request<Body>> for EnterOnCall<S>
 where
     S: Service<Request<Body>, Response = Response, Error = Infallible>,
 {
@@ -145,10 +160,10 @@ where
         use futures_util::future::Either;
         let Some(socket) = request.extensions().get::<SocketRef>() else {
             // A layer has replaced the request.
-            return Either::Right(std::future::ready(Ok(NotAConnect.into_response())));
+            return Either::Right(std::future::ready(Ok(MissingSocket.into_response())));
         };
         let mut extensions = request.extensions().clone();
-        // The socket must not hold itself.
+        // Removed, because the socket must not hold a reference to itself.
         extensions.remove::<SocketRef>();
         let socket = socket.clone();
         if !socket.inner().hold(Some(extensions)) {
@@ -158,7 +173,7 @@ where
     }
 }
 
-/// The future of `on_connect`, which tells the socket if the client is refused by it, and not by a layer.
+/// The future of `on_connect`. If the handler rejects the client, it records that the rejection does not come from a layer.
 #[pin_project]
 struct Answered<F> {
     #[pin]

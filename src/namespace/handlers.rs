@@ -8,7 +8,7 @@ use tower::ServiceExt;
 
 use crate::{
     engine::Direct,
-    event::{EventRoute, Events, listeners_of, run_detached},
+    event::{EventRoute, Events, Listeners, listeners_of, run_detached},
     packet::Encoded,
     server::{Application, ConnectError, DisconnectReason, Event, Refusal, Socket},
     util::{BoxFuture, log},
@@ -23,7 +23,7 @@ use super::{
 /// The layers and handlers of a namespace.
 pub(super) struct Handlers {
     pub(super) connect: ConnectRoute,
-    /// Without its layers.
+    /// `on_connect` without layers.
     pub(super) on_connect: ConnectRoute,
     pub(super) events: Events,
     pub(super) disconnecting: Option<EventRoute>,
@@ -32,12 +32,12 @@ pub(super) struct Handlers {
 
 impl Application for Handlers {
     fn connect(&self, socket: &Arc<Socket>, auth: Bytes) -> Option<BoxFuture<Result<(), Refusal>>> {
-        if self.connect.is_everyone() {
+        if self.connect.accepts_all() {
             hold_without_layers(socket);
             return None;
         }
         let recovery = &socket.namespace.settings.recovery;
-        let skip_layers = socket.recovered() && recovery.as_ref().is_some_and(|recovery| recovery.skip_layers);
+        let skip_layers = socket.is_recovered() && recovery.as_ref().is_some_and(|recovery| recovery.skip_layers);
         let route = if skip_layers { &self.on_connect } else { &self.connect };
         Some(Box::pin(ask(route.clone(), socket.clone(), auth, skip_layers)))
     }
@@ -62,9 +62,17 @@ impl Application for Handlers {
         run_detached(socket, self.disconnecting.as_ref(), "disconnecting", reason, |_| {});
     }
 
-    /// Runs the last handler that may ask for the auth payload.
+    /// Runs `on_disconnect`, the last handler that can read the auth payload.
     fn disconnected(&self, socket: &Arc<Socket>, reason: DisconnectReason) {
-        run_detached(socket, self.disconnect.as_ref(), "disconnect", reason, Socket::forget_auth);
+        let listeners = listeners_of(socket).map(Listeners::take_disconnect).unwrap_or_default();
+        if listeners.is_empty() {
+            return run_detached(socket, self.disconnect.as_ref(), "disconnect", reason, |socket| socket.forget_auth());
+        }
+        let last = Arc::new(ForgetAuth(socket.clone()));
+        for handler in self.disconnect.iter().chain(listeners.iter().map(|listener| &**listener)) {
+            let last = last.clone();
+            run_detached(socket, Some(handler), "disconnect", reason, move |_| drop(last));
+        }
     }
 
     fn forget(&self, socket: &Socket) {
@@ -74,19 +82,28 @@ impl Application for Handlers {
     }
 }
 
-/// Lets a socket in where there is nothing to ask. The extensions of the request are shared where they can be.
+/// Forgets the auth payload when the last handler that may ask for it has ended.
+struct ForgetAuth(Arc<Socket>);
+
+impl Drop for ForgetAuth {
+    fn drop(&mut self) {
+        self.0.forget_auth();
+    }
+}
+
+/// Accepts a socket of a namespace without layers and `on_connect`. It shares the request's extensions where possible.
 fn hold_without_layers(socket: &Arc<Socket>) {
     let request = &socket.client.connection.request;
     let shares = socket.session.is_none() && request.extension::<MatchedPath>().is_none();
     socket.hold((!shares).then(|| connect_extensions(request)));
 }
 
-/// Asks the services of a namespace whether they let a socket in.
+/// Asks the services of a namespace for a decision.
 async fn ask(route: ConnectRoute, socket: Arc<Socket>, auth: Bytes, skip_layers: bool) -> Result<(), Refusal> {
     let name = socket.namespace.name();
     let Some(mut request) = connect_request(&socket.client.connection.request, name, auth, socket.clone().into())
     else {
-        let error = ConnectError::new("the name and the query are too long for a request");
+        let error = ConnectError::new("the namespace name and the query are too long");
         return Err(Refusal::new(StatusCode::URI_TOO_LONG, error));
     };
     if let Some(session) = socket.session.as_ref().filter(|_| skip_layers) {
@@ -99,7 +116,7 @@ async fn ask(route: ConnectRoute, socket: Arc<Socket>, auth: Bytes, skip_layers:
         if status.is_success() {
             return Ok(());
         }
-        // Reading the body may run user code too.
+        // Reading the body may run user code and panic too.
         Err(Refusal::new(status, read_response(response).await))
     };
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {

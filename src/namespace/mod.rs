@@ -1,13 +1,12 @@
-//! Namespaces: how they are declared, and who is admitted.
+//! Namespaces: their declaration and admission.
 
 mod builder;
 mod connect_request;
-mod connect_route;
+pub(crate) mod connect_route;
 mod handlers;
 mod pattern;
 mod refusal;
+mod running;
 
-pub use self::{
-    builder::Namespace,
-    connect_route::{ConnectFuture, ConnectRoute},
-};
+pub use self::{builder::Namespace, connect_route::ConnectRoute, running::AddNamespaceError};
+pub use crate::server::NamespaceRequest;

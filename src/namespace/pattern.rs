@@ -1,4 +1,4 @@
-//! A namespace whose name is a pattern.
+//! Namespaces with a pattern as their name.
 
 use std::{
     convert::Infallible,
@@ -14,26 +14,26 @@ use super::{
     connect_route::{ConnectFuture, ConnectRoute},
 };
 
-/// Puts axum's own router around a pattern's services, so that `Path` can be extracted.
+/// Wraps a pattern's services in an axum router, so that `Path` can be extracted.
 pub(super) fn with_path(route: ConnectRoute, pattern: &str) -> ConnectRoute {
-    // Names may begin a segment as routes of axum 0.7 did their parameters.
+    // Names may start a segment with `:` or `*`, which axum 0.7 used for parameters.
     let router = Router::new().without_v07_checks();
-    let router: Router = router.route_service(&encode_pattern(pattern), Restore(route));
-    ConnectRoute::new(SetAside(router))
+    let router: Router = router.route_service(&encode_pattern(pattern), RestoreExtensions(route));
+    ConnectRoute::new(StashExtensions(router))
 }
 
-/// Sets aside what the layers of the HTTP routes put on the request, and gives it back behind the router of the pattern: a
-/// route of theirs may have parameters of its own, which axum would mix with the pattern's.
+/// Hides the request's extensions from the pattern's router and restores them after it. Otherwise axum would merge the path
+/// parameters of an outer route into the pattern's.
 #[derive(Clone)]
-struct SetAside(Router);
+struct StashExtensions(Router);
 
 #[derive(Clone)]
-struct Restore(ConnectRoute);
+struct RestoreExtensions(ConnectRoute);
 
 #[derive(Clone)]
-struct Aside(Extensions);
+struct Stash(Extensions);
 
-impl Service<Request<Body>> for SetAside {
+impl Service<Request<Body>> for StashExtensions {
     type Response = Response;
     type Error = Infallible;
     type Future = <Router as Service<Request<Body>>>::Future;
@@ -43,13 +43,13 @@ impl Service<Request<Body>> for SetAside {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let aside = Aside(std::mem::take(request.extensions_mut()));
+        let aside = Stash(std::mem::take(request.extensions_mut()));
         request.extensions_mut().insert(aside);
         self.0.call(request)
     }
 }
 
-impl Service<Request<Body>> for Restore {
+impl Service<Request<Body>> for RestoreExtensions {
     type Response = Response;
     type Error = Infallible;
     type Future = ConnectFuture;
@@ -60,7 +60,7 @@ impl Service<Request<Body>> for Restore {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let extensions = request.extensions_mut();
-        if let Some(Aside(mut restored)) = extensions.remove::<Aside>() {
+        if let Some(Stash(mut restored)) = extensions.remove::<Stash>() {
             restored.extend(std::mem::take(extensions));
             *extensions = restored;
         }

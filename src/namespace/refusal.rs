@@ -1,4 +1,4 @@
-//! What a client is told that the services of a namespace have refused.
+//! Converting a response that rejects a CONNECT to the payload of CONNECT_ERROR.
 
 use axum::{body::Body, response::Response};
 use http::header;
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::server::ConnectError;
 
-/// The longest body that is read for the client.
+/// The maximum length of a body that is read.
 const MAX_BODY: usize = 64 * 1024;
 
-/// Reads the answer of a layer or a handler.
+/// Reads the response of a layer or a handler.
 ///
-/// A JSON object with a `message` is taken as it is, other JSON becomes `data`, text becomes the message. Where there
-/// is no message, it is the reason phrase of the status. A redirect becomes `data.location`.
+/// A JSON object with a `message` is used as it is, other JSON becomes `data`, and text becomes the message. The default of the
+/// message is the reason phrase of the status. The target of a redirect becomes `data.location`.
 pub(super) async fn read_response(response: Response<Body>) -> ConnectError {
     let (parts, body) = response.into_parts();
     let reason = parts.status.canonical_reason().unwrap_or("refused");
@@ -69,7 +69,7 @@ mod tests {
 
     async fn refusal(response: impl IntoResponse) -> serde_json::Value {
         let error = read_response(response.into_response()).await;
-        serde_json::from_str(&error.to_json(crate::ProtocolVersion::V4)).unwrap()
+        serde_json::from_str(&error.to_json(crate::engine::ProtocolVersion::V4)).unwrap()
     }
 
     #[tokio::test]

@@ -9,10 +9,10 @@ use crate::{
     room::Registry,
 };
 
-/// The label of events without a handler of their own, whose names clients choose.
+/// The label of events without a handler. Clients choose their names, so they must not become labels.
 const ANY_EVENT: &str = "*";
 
-/// What a server counts. The handles are made with the server: the recorder must be installed before.
+/// The metrics of a server. The handles are created with the server, so the recorder must be installed before.
 #[derive(Debug)]
 pub(crate) struct ServerMeters {
     refused_connects: Labelled,
@@ -20,7 +20,7 @@ pub(crate) struct ServerMeters {
     rejections: Counter,
 }
 
-/// Counters by the few values of one label.
+/// Counters, one for each value of a label.
 #[derive(Debug)]
 struct Labelled(Vec<(&'static str, Counter)>);
 
@@ -32,7 +32,7 @@ impl Labelled {
     }
 }
 
-/// Why a CONNECT is refused before any namespace is asked.
+/// The reasons for rejecting a CONNECT before its namespace has been found.
 const REFUSED_CONNECTS: [&str; 4] = ["name_too_long", "too_many_namespaces", "too_much_auth", "unknown_namespace"];
 
 impl ServerMeters {
@@ -46,7 +46,7 @@ impl ServerMeters {
         }
     }
 
-    /// A CONNECT was refused before any namespace was asked.
+    /// Counts a CONNECT that was rejected before its namespace was found.
     pub(crate) fn refused_connect(&self, result: &'static str) {
         self.refused_connects.increment(result);
     }
@@ -60,7 +60,7 @@ impl ServerMeters {
     }
 }
 
-/// What is counted for a namespace, by the name with which it was configured: all namespaces of a pattern are one.
+/// The metrics of a namespace. All namespaces of a pattern share them.
 #[derive(Debug)]
 pub(crate) struct NamespaceMeters {
     name: Arc<str>,
@@ -68,12 +68,12 @@ pub(crate) struct NamespaceMeters {
     rooms: Gauge,
     sent: Counter,
     connect_seconds: Histogram,
-    /// Only looked up in: names that clients choose cannot crowd it.
+    /// A fast hasher is safe: clients only look up names and cannot add any.
     events: HashMap<Box<str>, Arc<EventMeters>, RandomState>,
     other_events: Arc<EventMeters>,
 }
 
-/// What is counted for an event.
+/// The metrics of an event.
 #[derive(Debug)]
 struct EventMeters {
     received: Counter,
@@ -114,7 +114,7 @@ impl NamespaceMeters {
         self.sockets.decrement(1.0);
     }
 
-    /// A packet was queued for a client. Acks are not counted.
+    /// Counts a packet that was queued for a client. Acks are not counted.
     pub(crate) fn sent(&self, kind: SentKind, sent: &Result<Sent, SendError>) {
         if kind == SentKind::Counted && sent.as_ref().is_ok_and(|sent| sent.queued) {
             self.sent.increment(1);
@@ -142,7 +142,7 @@ impl SentKind {
     }
 }
 
-/// How many rooms a namespace had before something was done to it.
+/// The number of rooms of a namespace before a change.
 #[derive(Debug)]
 pub(crate) struct RoomCount(usize);
 
@@ -181,7 +181,7 @@ impl ConnectMeter {
     }
 }
 
-/// Counts and measures an event; `None` for what is no event of a client's.
+/// Measures an event. `None` for handlers of disconnections and for outgoing events.
 #[derive(Debug)]
 pub(super) struct EventMeter(Option<(Arc<EventMeters>, Instant)>);
 
@@ -209,17 +209,25 @@ impl EventMeter {
     }
 }
 
-/// Tells the recorder what the names mean.
+/// Registers descriptions with the recorder.
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_counter!("socketio_slow_clients_total", Unit::Count, "Packets that found no room for a client");
-    describe_gauge!("socketio_sockets", Unit::Count, "Sockets that are connected");
-    describe_gauge!("socketio_rooms", Unit::Count, "Rooms that somebody is in");
-    describe_counter!("socketio_connects_total", Unit::Count, "CONNECTs that were answered, and how");
-    describe_histogram!("socketio_connect_duration_seconds", Unit::Seconds, "How long a CONNECT took to be answered");
+    describe_counter!(
+        "socketio_slow_clients_total",
+        Unit::Count,
+        "Packets that did not fit into the send buffer of their client"
+    );
+    describe_gauge!("socketio_sockets", Unit::Count, "Connected sockets");
+    describe_gauge!("socketio_rooms", Unit::Count, "Rooms with at least one socket");
+    describe_counter!("socketio_connects_total", Unit::Count, "Answered CONNECT packets by result");
+    describe_histogram!("socketio_connect_duration_seconds", Unit::Seconds, "Time until a CONNECT packet was answered");
     describe_counter!("socketio_events_received_total", Unit::Count, "Events from clients");
-    describe_counter!("socketio_events_sent_total", Unit::Count, "Events to clients, once for each recipient");
+    describe_counter!("socketio_events_sent_total", Unit::Count, "Events to clients, counted for each recipient");
     describe_counter!("socketio_event_errors_total", Unit::Count, "Events that failed or were rejected");
     describe_counter!("socketio_event_rejections_total", Unit::Count, "Events that an extractor rejected");
-    describe_histogram!("socketio_event_duration_seconds", Unit::Seconds, "How long a handler took to answer an event");
+    describe_histogram!(
+        "socketio_event_duration_seconds",
+        Unit::Seconds,
+        "Time until the handler of an event completed"
+    );
 }

@@ -1,7 +1,7 @@
-//! What a server tells of itself: spans with the feature `tracing`, figures with the feature `metrics`.
+//! Observability: spans with the feature `tracing`, metrics with the feature `metrics`.
 //!
-//! Without its feature, each half is a twin of empty types and functions: nothing is stored, nothing is done, and no call
-//! site has to know. `docs/observability.md` says what the names mean.
+//! Without its feature, each half is replaced by a module of empty types and functions, so that call sites need no conditions.
+//! `docs/observability.md` describes the names.
 
 #[cfg(feature = "metrics")]
 mod meters;
@@ -26,7 +26,7 @@ pub(crate) use self::{
     scope::{Event, Scope},
 };
 
-/// A client's CONNECT, while the services of its namespace decide.
+/// The span and metrics of a CONNECT, until the services of its namespace have decided.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectWatch {
     span: Span,
@@ -38,12 +38,12 @@ impl ConnectWatch {
         Self { span: Span::connect(scope), meter: ConnectMeter::start(scope.meters) }
     }
 
-    /// Runs what decides in the span.
+    /// Runs a future in the span.
     pub(crate) fn instrument<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         self.span.instrument(future)
     }
 
-    /// As [`instrument`](Self::instrument), for what does not wait.
+    /// Like [`instrument`](Self::instrument), for a closure.
     pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
         self.span.in_scope(f)
     }
@@ -52,14 +52,14 @@ impl ConnectWatch {
         self.meter.decided("accepted");
     }
 
-    /// `code` is the status of the answer, or says what came in its place.
+    /// `code` is the status of the response or another reason.
     pub(crate) fn refused(mut self, code: &str) {
         self.span.refused(code);
         self.meter.decided(code);
     }
 }
 
-/// An event, while it is handled.
+/// The span and metrics of an event, until it has been handled.
 #[derive(Debug)]
 pub(crate) struct EventWatch {
     span: Span,
@@ -67,13 +67,13 @@ pub(crate) struct EventWatch {
 }
 
 impl EventWatch {
-    /// `event` is called only if something is told of it.
+    /// `event` is called only if the event is observed.
     #[inline]
     pub(crate) fn start<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
         Self { span: Span::event(scope, &event), meter: EventMeter::start(scope.meters, || event().of_client()) }
     }
 
-    /// For a handler that runs beside another one: it shares the span, and is not measured.
+    /// Creates a watch for a handler that runs in addition to another one. It shares the span of that one and is not measured.
     pub(crate) fn beside() -> Self {
         Self { span: Span::current(), meter: EventMeter::none() }
     }
@@ -86,7 +86,7 @@ impl EventWatch {
         self.span.failed("panic");
     }
 
-    /// The handler has answered.
+    /// Records that the handler has completed.
     pub(crate) fn end(&mut self, failed: bool) {
         if failed {
             self.span.failed("error");

@@ -1,4 +1,4 @@
-//! The twin of `meters` without the feature `metrics`.
+//! Replaces `meters` without the feature `metrics`.
 
 use crate::{
     engine::{SendError, Sent},

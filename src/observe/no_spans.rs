@@ -1,4 +1,4 @@
-//! The twin of `spans` without the feature `tracing`.
+//! Replaces `spans` without the feature `tracing`.
 
 use std::future::Future;
 

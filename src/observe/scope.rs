@@ -2,31 +2,31 @@ use crate::engine::ConnectionSpan;
 
 use super::meters::NamespaceMeters;
 
-/// The connection and the namespace to which something belongs.
+/// The connection and the namespace of a socket.
 #[cfg_attr(not(all(feature = "metrics", feature = "tracing")), allow(dead_code))]
 pub(crate) struct Scope<'a> {
     pub(crate) connection: &'a ConnectionSpan,
     pub(crate) namespace: &'a str,
-    /// Whether a pattern or a predicate has made the namespace.
+    /// Whether the namespace was created from a pattern or a predicate.
     pub(crate) is_dynamic: bool,
-    /// The name with which the namespace was configured: that of a dynamic one is its pattern.
+    /// The name of the namespace in the configuration, which may be a pattern.
     pub(crate) label: &'a str,
     pub(crate) meters: &'a NamespaceMeters,
 }
 
-/// What a handler is called with.
+/// The event that a handler is called for.
 #[cfg_attr(not(all(feature = "metrics", feature = "tracing")), allow(dead_code))]
 pub(crate) struct Event<'a> {
     pub(crate) name: &'a str,
-    /// The id of the ack that the client waits for.
+    /// The id of the ack that the client requested.
     pub(crate) ack: Option<u64>,
-    /// Why the socket is disconnected, if that is the event.
+    /// The reason of the disconnection, if the event is one.
     pub(crate) disconnect: Option<&'static str>,
 }
 
 #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
 impl<'a> Event<'a> {
-    /// The name of what a client has emitted.
+    /// Returns the name of an event from a client, or `None` for a disconnection.
     pub(super) fn of_client(self) -> Option<&'a str> {
         if self.disconnect.is_none() { Some(self.name) } else { None }
     }

@@ -4,14 +4,14 @@ use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented
 
 use super::scope::{Event, Scope};
 
-/// Names of events come from clients: so many bytes of one are shown.
+/// The maximum length of an event name in a span, in bytes. Clients choose the names.
 const MAX_EVENT_NAME: usize = 128;
 
 /// The span of a CONNECT or an event.
 #[derive(Debug, Clone)]
 pub(super) struct Span {
     span: tracing::Span,
-    /// Made here, and no failure has been recorded in it.
+    /// Whether the span was created here and has no recorded failure.
     own: bool,
 }
 
@@ -58,7 +58,7 @@ impl Span {
         Self::or_connections(span, connection.as_deref())
     }
 
-    /// What is logged belongs to the connection at least, if the subscriber does not want the span.
+    /// Returns the span of the connection if the subscriber has disabled this one.
     fn or_connections(span: tracing::Span, connection: Option<&tracing::Span>) -> Self {
         match connection {
             Some(connection) if span.is_disabled() => Self { span: connection.clone(), own: false },
@@ -78,7 +78,7 @@ impl Span {
         future.instrument(self.span.clone())
     }
 
-    /// Only the first failure is recorded: a panic becomes an error for the client.
+    /// Records the first failure only: a panic is followed by an error for the client.
     pub(super) fn failed(&mut self, error: &str) {
         if std::mem::take(&mut self.own) {
             self.span.record("error.type", error);
@@ -86,7 +86,7 @@ impl Span {
         }
     }
 
-    /// A refusal is the client's business, unless it is the server that failed.
+    /// Records a rejection. Only rejections caused by the server are failures.
     pub(super) fn refused(&mut self, code: &str) {
         if !code.starts_with(['3', '4']) {
             self.failed(code);
@@ -96,7 +96,7 @@ impl Span {
     }
 }
 
-/// The beginning of a name, whole characters.
+/// Returns the beginning of a name, cut at a character boundary.
 fn cut(name: &str) -> &str {
     let mut end = name.len().min(MAX_EVENT_NAME);
     while !name.is_char_boundary(end) {

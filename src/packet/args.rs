@@ -176,12 +176,12 @@ macro_rules! list {
 list!(Args Rest);
 
 impl Value {
-    /// The value that a receiver would get if this were emitted as one argument. Bytes that are serialised as such, as
-    /// those of `bytes::Bytes`, become [`Value::Binary`].
+    /// Serializes to the value that a recipient would get if this were emitted as one argument. Types that serialize as bytes, such
+    /// as `bytes::Bytes`, become [`Value::Binary`].
     ///
     /// # Errors
     ///
-    /// If it cannot be serialised as JSON.
+    /// Returns an error if it cannot be serialized as JSON.
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Self> {
         let (json, attachments) = encode_args(&Args(vec![value]))?.into_parts();
         let json = std::str::from_utf8(&json).expect("JSON is UTF-8");

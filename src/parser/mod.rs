@@ -79,7 +79,7 @@ pub trait Decoder: Send + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketIoPacket {
-    /// The type of the packet.
+    /// Returns the type of the packet.
     pub packet_type: SocketIoPacketType,
     /// The namespace. It begins with a slash and does not contain a comma.
     pub namespace: String,

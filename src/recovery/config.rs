@@ -1,10 +1,18 @@
 use std::time::Duration;
 
-/// How long and how much a server remembers, so that clients can recover their connections. See
-/// [`SocketIoConfig::recovery`](crate::SocketIoConfig::recovery).
+/// The limits of recovery. See [`SocketIoConfig::recovery`](crate::SocketIoConfig::recovery).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_socketio::{RecoveryConfig, SocketIoConfig};
+///
+/// let recovery = RecoveryConfig::new().max_disconnection(Duration::from_secs(30)).max_packets(1_000);
+/// let config = SocketIoConfig::new().recovery(recovery);
+/// # let _ = config;
+/// ```
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct Recovery {
+pub struct RecoveryConfig {
     pub(super) max_disconnection: Duration,
     pub(super) max_packets: usize,
     pub(super) max_bytes: usize,
@@ -12,14 +20,15 @@ pub struct Recovery {
     pub(crate) skip_layers: bool,
 }
 
-impl Default for Recovery {
+impl Default for RecoveryConfig {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Recovery {
-    /// The defaults: two minutes, and in each namespace 10,000 events of 16 MiB together, and 10,000 sessions.
+impl RecoveryConfig {
+    /// Creates a configuration with the defaults: two minutes, and for each namespace 10,000 events, 16 MiB of events, and 10,000
+    /// sessions.
     pub fn new() -> Self {
         Self {
             max_disconnection: Duration::from_secs(120),
@@ -30,39 +39,39 @@ impl Recovery {
         }
     }
 
-    /// How long a client may be away, and how long events are kept. Default: two minutes.
+    /// Sets how long after its disconnection a client can be recovered, and how long events are kept. Default: two minutes.
     pub fn max_disconnection(mut self, duration: Duration) -> Self {
         self.max_disconnection = duration.min(crate::util::FOREVER);
         self
     }
 
-    /// How many events are kept in each namespace. Default: 10,000.
+    /// Sets how many events are kept in each namespace. Default: 10,000.
     ///
-    /// A client that missed an older one is not recovered.
+    /// A client that missed an evicted event is not recovered.
     pub fn max_packets(mut self, packets: usize) -> Self {
         self.max_packets = packets;
         self
     }
 
-    /// How many bytes of events are kept in each namespace. Default: 16 MiB.
+    /// Sets how many bytes of events are kept in each namespace. Default: 16 MiB.
     ///
-    /// A client that missed an older one is not recovered.
+    /// A client that missed an evicted event is not recovered.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// How many sockets that are away are remembered in each namespace. Default: 10,000. The oldest are forgotten first.
+    /// Sets how many sessions of disconnected clients are kept in each namespace. Default: 10,000. The oldest is evicted first.
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
         self
     }
 
-    /// Whether a client that returns is spared the layers of its namespace. Default: false.
+    /// Sets whether the recovery of a client skips the layers of its namespace. Default: `false`.
     ///
-    /// If so, `on_connect` runs alone, with what the layers put on the request when the socket was admitted first. Node
-    /// does that by default. A client whose rights have been withdrawn in the meantime then comes back all the same, without
-    /// the deadline or the permit that a layer may have given it.
+    /// With `true`, only `on_connect` runs, with the extensions that the layers set when the socket was first accepted. This is
+    /// the default of Node. A client whose permissions were revoked in the meantime is then still recovered, and deadlines and
+    /// permits of layers do not apply to it.
     pub fn skip_layers(mut self, skip: bool) -> Self {
         self.skip_layers = skip;
         self

@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    config::Recovery,
+    config::RecoveryConfig,
     log::Log,
     memberships::Memberships,
     offset::{Brought, Offsets, Stamp},
@@ -23,21 +23,21 @@ use super::{
     session::{Cursor, Live, Restored, Saved, SavedSessions},
 };
 
-/// What one namespace remembers: its recent events, and the sessions of its sockets.
+/// The history of one namespace: recent events, and the sessions of its sockets.
 ///
-/// For each event the caller takes a [`stamp`](Self::stamp), gives the event to the sockets that it is for, tells the
-/// [`cursor`](Self::cursor) of each what came of it, and [records](Self::record) it. A session begins with
-/// [`join`](Self::join), changes its rooms by [`enter`](Self::enter) and [`exit`](Self::exit), and ends with one of
-/// [`lose`](Self::lose), [`end`](Self::end) and [`take_back`](Self::take_back). A client that returns [claims](Self::claim)
-/// its session, and joins with it.
+/// For each event, the caller takes a [`stamp`](Self::stamp), sends the event to its recipients, reports the result to the
+/// [`cursor`](Self::cursor) of each, and [records](Self::record) the event. A session begins with [`join`](Self::join), changes
+/// its rooms with [`enter`](Self::enter) and [`exit`](Self::exit), and ends with [`lose`](Self::lose), [`end`](Self::end) or
+/// [`take_back`](Self::take_back). A returning client [claims](Self::claim) its session and joins with it.
 ///
-/// The order of these calls is the order in which things happen: whoever is in a room when an event is recorded gets it, now
-/// or after a return.
+/// The order of calls matters: a session that is in a room when an event is recorded gets the event, immediately or after its
+/// recovery.
 ///
-/// [`clean`](Self::clean) is called from time to time. [Garbage](Garbage) holds values of the user, to be dropped where no lock is held.
+/// The caller must call [`clean`](Self::clean) regularly. [Garbage](Garbage) contains user values, which must be dropped without
+/// a lock.
 #[derive(Debug)]
 pub(crate) struct History {
-    config: Recovery,
+    config: RecoveryConfig,
     offsets: Offsets,
     log: Log,
     live: HashMap<SessionKey, Live, RandomState>,
@@ -45,12 +45,12 @@ pub(crate) struct History {
     last_key: u64,
 }
 
-/// Sessions that have been forgotten.
+/// Evicted sessions.
 pub(crate) type Garbage = Vec<Arc<Saved>>;
 
 impl History {
-    /// A history whose offsets begin with `tag`. It must tell the history from that of other servers.
-    pub(crate) fn new(config: Recovery, tag: String) -> Self {
+    /// Creates a history whose offsets begin with `tag`, which must differ from the tags of other servers.
+    pub(crate) fn new(config: RecoveryConfig, tag: String) -> Self {
         Self {
             config,
             offsets: Offsets::new(tag),
@@ -61,30 +61,30 @@ impl History {
         }
     }
 
-    /// How long a client may be away.
+    /// Returns how long after its disconnection a client can be recovered.
     pub(crate) fn max_age(&self) -> Duration {
         self.config.max_disconnection
     }
 
     // Events.
 
-    /// The place of the next event. A volatile one is not recorded, and has that of the last event.
+    /// Returns the stamp of the next event. A volatile event is not recorded and gets the stamp of the last recorded event.
     pub(crate) fn stamp(&mut self, now: Instant, volatile: bool) -> Stamp {
         self.log.forget_old(&self.config, now);
         Stamp { offset: self.log.last() + u64::from(!volatile), log_start: self.log.start() }
     }
 
-    /// The event as its recipients get it.
+    /// Returns the event with its offset, as it is sent to clients.
     pub(crate) fn stamped(&self, stamp: Stamp, packet: &Encoded) -> Encoded {
         packet.with_offset(&self.offsets.write(stamp.offset))
     }
 
-    /// What a session has been sent.
+    /// Returns the cursor of a session.
     pub(crate) fn cursor(&mut self, key: SessionKey) -> Option<&mut Cursor> {
         self.live.get_mut(&key).map(|live| &mut live.cursor)
     }
 
-    /// Keeps an event that has been stamped.
+    /// Records a stamped event.
     pub(crate) fn record(&mut self, now: Instant, scope: Scope, stamped: Encoded) {
         if let Scope::One { attempt: Some(attempt), .. } = &scope
             && let Some(live) = self.live.get_mut(attempt)
@@ -96,8 +96,8 @@ impl History {
 
     // Sessions.
 
-    /// A session begins, or goes on where the client's claim says. Returns the events that the client has missed. `None` if
-    /// some of those have been forgotten since the claim.
+    /// Begins a session, or continues one that was claimed. Returns the events that its client missed, or `None` if some of them
+    /// have been evicted since the claim.
     pub(crate) fn join(
         &mut self,
         id: SocketId,
@@ -126,21 +126,21 @@ impl History {
         Some((key, missed))
     }
 
-    /// A session joins a room of which it is not a member. That of its id is none of those.
+    /// Records that a session joins a room. The session must not be in the room, and the room must not be that of its id.
     pub(crate) fn enter(&mut self, key: SessionKey, room: Room) {
         if let Some(live) = self.live.get_mut(&key) {
             live.memberships.join(room, self.log.last());
         }
     }
 
-    /// A session leaves a room.
+    /// Records that a session leaves a room.
     pub(crate) fn exit(&mut self, key: SessionKey, room: &str) {
         if let Some(live) = self.live.get_mut(&key) {
             live.memberships.leave(room, self.log.last(), self.log.start());
         }
     }
 
-    /// The socket of a session has lost its connection: the session is kept for its return.
+    /// Keeps the session of a socket that has lost its connection.
     #[must_use]
     pub(crate) fn lose(
         &mut self,
@@ -157,13 +157,13 @@ impl History {
         garbage
     }
 
-    /// A session ends for good.
+    /// Ends a session that cannot be recovered.
     pub(crate) fn end(&mut self, key: SessionKey) {
         self.remove(key);
     }
 
-    /// A client that returned was not accepted: its session is as it was before, and what was for that attempt alone is
-    /// withdrawn. There is no key if the attempt ended before the session had joined.
+    /// Restores a claimed session whose client was not accepted, and withdraws the events for that attempt. `key` is `None` if
+    /// the attempt ended before the session joined.
     #[must_use]
     pub(crate) fn take_back(&mut self, now: Instant, key: Option<SessionKey>, restored: &Restored) -> Garbage {
         if let Some((key, live)) = key.and_then(|key| Some((key, self.remove(key)?)))
@@ -176,8 +176,8 @@ impl History {
         garbage
     }
 
-    /// A client asks for a session with the last offset that it has seen, if it has seen one. It gets the session if that is
-    /// remembered, and everything that it missed. Nobody can claim it a second time.
+    /// Claims a session with the last offset that its client saw, if it saw one. Returns the session if the history contains
+    /// everything that the client missed. A session can be claimed once.
     #[must_use]
     pub(crate) fn claim(
         &mut self,
@@ -204,30 +204,30 @@ impl History {
         }
     }
 
-    /// Whether the client of a session is away, and may come back.
+    /// Returns `true` if the client of a session is away and may return.
     pub(crate) fn is_away(&self, now: Instant, private_id: &str) -> bool {
         self.saved.left(private_id).is_some_and(|left| now.duration_since(left) <= self.config.max_disconnection)
     }
 
-    /// Whether any client may come back.
+    /// Returns `true` if any client may return.
     pub(crate) fn is_awaited(&self) -> bool {
         !self.saved.is_empty()
     }
 
-    /// Whether nothing is left that [`evict`](Self::evict) could forget later.
+    /// Returns `true` if there is nothing that [`evict`](Self::evict) could remove later.
     pub(crate) fn is_empty(&self) -> bool {
         self.log.is_empty() && self.saved.is_empty()
     }
 
-    /// Forgets what has become old.
+    /// Removes old events and sessions.
     #[must_use]
     pub(crate) fn evict(&mut self, now: Instant) -> Garbage {
         self.log.forget_old(&self.config, now);
         self.saved.forget_old(self.config.max_disconnection, now)
     }
 
-    /// As [`evict`](Self::evict), and forgets the rooms that sessions left so long ago that nothing of that time is kept. Linear
-    /// in the sessions.
+    /// Like [`evict`](Self::evict), and also removes stays in rooms that ended before the oldest recorded event. Linear in the
+    /// number of sessions.
     #[must_use]
     pub(crate) fn clean(&mut self, now: Instant) -> Garbage {
         let garbage = self.evict(now);

@@ -3,11 +3,11 @@ use std::{collections::VecDeque, time::Instant};
 use crate::packet::Encoded;
 
 use super::{
-    config::Recovery,
+    config::RecoveryConfig,
     scope::{Scope, SessionKey},
 };
 
-/// An event that has been emitted.
+/// A recorded event.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) offset: u64,
@@ -17,12 +17,12 @@ pub(super) struct Entry {
     cost: usize,
 }
 
-/// The events of a namespace that have not been forgotten, in the order of their offsets.
+/// The recorded events of a namespace, in the order of their offsets.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     entries: VecDeque<Entry>,
     bytes: usize,
-    /// The offset of the last event. The first event has 1.
+    /// The offset of the last event. The first event has offset 1.
     last: u64,
 }
 
@@ -31,7 +31,7 @@ impl Log {
         self.last
     }
 
-    /// The offset of the last event that has been forgotten.
+    /// Returns the offset of the last evicted event.
     pub(super) fn start(&self) -> u64 {
         self.entries.front().map_or(self.last, |first| first.offset - 1)
     }
@@ -40,8 +40,8 @@ impl Log {
         self.entries.is_empty()
     }
 
-    /// Appends an event, whose offset is the next one. `packet` bears it.
-    pub(super) fn push(&mut self, config: &Recovery, at: Instant, scope: Scope, packet: Encoded) {
+    /// Appends an event with the next offset. `packet` must contain that offset.
+    pub(super) fn push(&mut self, config: &RecoveryConfig, at: Instant, scope: Scope, packet: Encoded) {
         self.last += 1;
         let cost = packet.kept_cost() + scope.cost();
         self.bytes += cost;
@@ -49,13 +49,13 @@ impl Log {
         self.forget_old(config, at);
     }
 
-    /// The events after an offset, as far as they are kept.
+    /// Returns the recorded events after an offset.
     pub(super) fn since(&self, offset: u64) -> impl Iterator<Item = &Entry> {
         let known = self.entries.partition_point(|entry| entry.offset <= offset);
         self.entries.range(known..)
     }
 
-    /// Withdraws the events after an offset that were for an attempt to join, which has failed.
+    /// Withdraws events after an offset that were for a failed attempt to join.
     pub(super) fn undo(&mut self, failed: SessionKey, offset: u64) {
         let known = self.entries.partition_point(|entry| entry.offset <= offset);
         for entry in self.entries.range_mut(known..) {
@@ -65,7 +65,7 @@ impl Log {
         }
     }
 
-    pub(super) fn forget_old(&mut self, config: &Recovery, now: Instant) {
+    pub(super) fn forget_old(&mut self, config: &RecoveryConfig, now: Instant) {
         while let Some(first) = self.entries.front()
             && (self.entries.len() > config.max_packets
                 || self.bytes > config.max_bytes

@@ -5,23 +5,22 @@ use std::{
 
 use crate::{room::Room, util::shrink};
 
-/// When a session was in which rooms, in offsets: it was in a room for the events whose offsets are greater than that at
-/// which it joined, up to that at which it left.
+/// The stays of a session in rooms, in offsets: it is in a room for events whose offset is greater than that of joining, and not
+/// greater than that of leaving.
 ///
-/// The rooms that it is in are the application's business. Those that it has left are remembered while the log has events of
-/// that time, within [`MAX_LEFT_BYTES`]. Beyond that the oldest are forgotten, and what was said until then cannot be judged
-/// any more.
+/// The current rooms are those of the registry. Stays that have ended are kept while the log contains events of their time, up to
+/// [`MAX_LEFT_BYTES`]. Above that, the oldest are dropped, and it is unknown whether events up to their end were for the session.
 #[derive(Clone, Default)]
 pub(super) struct Memberships {
-    /// The offset at which each room was joined. Names may come from clients: std's hasher resists chosen keys.
+    /// The offset of joining each room. With std's hasher, which resists chosen keys, because names may come from clients.
     current: HashMap<Room, u64>,
-    /// Most sessions leave no room.
+    /// Boxed, because most sessions leave no room.
     left: Option<Box<Left>>,
-    /// What was said up to this offset cannot be judged.
+    /// For events up to this offset it is unknown whether they were for the session.
     known_since: u64,
 }
 
-/// The stays in rooms that have been left.
+/// Stays that have ended.
 #[derive(Clone, Default)]
 struct Left {
     stays: HashMap<Room, VecDeque<Stay>>,
@@ -36,42 +35,42 @@ struct Stay {
     left: u64,
 }
 
-/// The memory for rooms that one session has left, about 150 of them.
+/// The maximum memory for the ended stays of one session. Enough for about 150.
 pub(super) const MAX_LEFT_BYTES: usize = 16 << 10;
 
-/// What a stay takes beside the room's name: its entries in the map and in the two queues.
+/// The memory of a stay without the name of its room: entries in the map and in both queues.
 const STAY_OVERHEAD: usize = 96;
 
 impl Memberships {
-    /// The rooms that the session is in.
+    /// Returns the current rooms.
     pub(super) fn current(&self) -> impl Iterator<Item = &Room> {
         self.current.keys()
     }
 
-    /// What was said after this offset can be judged.
+    /// Returns the offset after which it is known which events were for the session.
     pub(super) fn known_since(&self) -> u64 {
         self.known_since
     }
 
-    /// The session joins a room, of which it is not a member, after the last event.
+    /// Joins a room after the last event. The session must not be in the room.
     pub(super) fn join(&mut self, room: Room, last: u64) {
         self.current.insert(room, last);
     }
 
-    /// The session leaves a room after the last event. Events up to `log_start` have been [forgotten](Self::forget).
+    /// Leaves a room after the last event. Events up to `log_start` have been evicted.
     pub(super) fn leave(&mut self, room: &str, last: u64, log_start: u64) {
         let Some((room, joined)) = self.current.remove_entry(room) else {
             return;
         };
         shrink(&mut self.current);
         self.forget(log_start);
-        // Otherwise nothing was said meanwhile that anybody remembers.
+        // Otherwise there is no recorded event during the stay.
         if joined.max(log_start) < last {
             self.remember(room, Stay { joined, left: last });
         }
     }
 
-    /// Whether the session was in a room when something was said there.
+    /// Returns `true` if the session was in a room at an offset.
     pub(super) fn contained(&self, room: &str, offset: u64) -> bool {
         self.current.get(room).is_some_and(|joined| *joined < offset)
             || self.left.as_ref().is_some_and(|left| left.contained(room, offset))
@@ -88,7 +87,7 @@ impl Memberships {
         self.drop_if_empty();
     }
 
-    /// Events up to `log_start` have been forgotten: when the session was in which rooms until then does not matter any more.
+    /// Drops stays that ended up to `log_start`, because those events have been evicted.
     pub(super) fn forget(&mut self, log_start: u64) {
         let Some(left) = &mut self.left else { return };
         while left.ends.front().is_some_and(|(end, _)| *end <= log_start) {
@@ -109,7 +108,7 @@ impl Left {
         self.ends.push_back((stay.left, room));
     }
 
-    /// Forgets the stay that ended first. Returns when it ended.
+    /// Drops the stay that ended first. Returns the offset of its end.
     fn pop(&mut self) -> Option<u64> {
         let (end, room) = self.ends.pop_front()?;
         self.bytes -= cost(&room);
@@ -146,7 +145,7 @@ impl fmt::Debug for Memberships {
 mod tests {
     use super::*;
 
-    /// The offsets up to 9 at which a session was in a room.
+    /// Returns the offsets up to 9 at which a session was in a room.
     fn times(memberships: &Memberships, room: &str) -> Vec<u64> {
         (0..10).filter(|offset| memberships.contained(room, *offset)).collect()
     }

@@ -1,25 +1,26 @@
-/// The place of an event in the order of its namespace.
+/// The position of an event among the events of its namespace.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
     pub(super) offset: u64,
-    /// The offset of the last event that was forgotten when this one was stamped.
+    /// The offset of the last event that had been evicted when this one was stamped.
     pub(super) log_start: u64,
 }
 
-/// Writes and reads offsets as clients see them.
+/// Encodes and decodes the offsets that clients see.
 #[derive(Debug)]
 pub(super) struct Offsets {
-    /// Precedes each offset: a client may bring one that it has from an earlier server, or from another node.
+    /// The prefix of each offset. It distinguishes the offsets of other servers, or of earlier runs of this one, which clients
+    /// may send.
     tag: String,
 }
 
-/// An offset that a client brings.
+/// An offset sent by a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Brought {
     Ours(u64),
-    /// From another server. The client has seen no event of this one.
+    /// The offset of another server. The client has seen no event of this one.
     Foreign,
-    /// Not an offset. Clients take the last argument of any event for one, if it is a string.
+    /// Not an offset. Clients take a string as the last argument of any event for one.
     Garbage,
 }
 
@@ -37,7 +38,7 @@ impl Offsets {
             return Brought::Garbage;
         };
         match u64::from_str_radix(offset, 16) {
-            // Only what `write` writes.
+            // Only the canonical form is accepted.
             Ok(number) if format!("{number:x}") != offset => Brought::Garbage,
             Ok(number) if tag == self.tag => Brought::Ours(number),
             Ok(_) => Brought::Foreign,

@@ -1,22 +1,22 @@
 use crate::room::{Room, Selection, SocketId};
 
-/// Names a session while its socket is in the namespace. No two sessions have the same.
+/// Identifies a session while its socket is in the namespace. Keys are unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionKey(pub(super) u64);
 
-/// Which sockets an event was for.
+/// The sockets that an event is for.
 #[derive(Debug)]
 pub(crate) enum Scope {
-    /// One socket. An event that a socket got before it was accepted is for that attempt to join alone.
+    /// One socket. `attempt` is set for an event before the socket was accepted: it is only for that attempt to join.
     One { id: SocketId, attempt: Option<SessionKey> },
-    /// The members of rooms, without the sender.
+    /// The members of rooms, except the sender.
     Selection { selection: Selection, sender: Option<SocketId> },
-    /// A socket whose attempt to join has failed.
+    /// No socket, because the attempt to join has failed.
     Nobody,
 }
 
 impl Scope {
-    /// What the names of the rooms take.
+    /// Returns the memory that the names of the rooms take.
     pub(super) fn cost(&self) -> usize {
         const ROOM: usize = 48;
         match self {

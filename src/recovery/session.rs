@@ -15,7 +15,7 @@ use crate::{
 
 use super::{log::Entry, memberships::Memberships, offset::Stamp, scope::Scope};
 
-/// The session of a socket that is in the namespace.
+/// The session of a socket in the namespace.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) id: SocketId,
@@ -24,24 +24,24 @@ pub(super) struct Live {
     pub(super) cursor: Cursor,
     /// The last offset before the socket joined.
     pub(super) joined: u64,
-    /// Some events are for this attempt to join alone.
+    /// Whether some events are only for this attempt to join.
     pub(super) is_undoable: bool,
 }
 
-/// Which events a client has been sent, and which it must have seen.
+/// The progress of a session: the events that the client was sent or must have seen.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor {
     /// The last offset before the session began.
     pub(super) begun: u64,
-    /// The last offset that the client was sent, or `begun`.
+    /// The last offset sent to the client, or `begun`.
     last_sent: u64,
-    /// The first offset after that which could not be sent to the client.
+    /// The first later offset that could not be sent to the client.
     first_missed: Option<u64>,
     gap: Gap,
 }
 
-/// No event after `seen`, up to `until`, was for the client: if it has seen the first, it has everything up to the second. So
-/// a client to which nothing was said for long may come back, although what it saw last has been forgotten.
+/// A range of offsets without an event for the client: if it has seen `seen`, it has everything up to `until`. With this, a
+/// client that got no event for a long time can be recovered after the last event that it saw has been evicted.
 #[derive(Debug, Clone, Copy)]
 struct Gap {
     seen: u64,
@@ -49,7 +49,7 @@ struct Gap {
 }
 
 impl Gap {
-    /// Which of two gaps to remember. The older one, if the log reaches back to its end and it is much longer.
+    /// Returns the gap to keep: the newer one, or the older one if it is much longer and its end has not been evicted.
     fn or_newer(self, newer: Self, log_start: u64) -> Self {
         let is_worth_more = self.until - self.seen > 2 * (newer.until - newer.seen);
         if self.until >= log_start && is_worth_more { self } else { newer }
@@ -57,12 +57,12 @@ impl Gap {
 }
 
 impl Cursor {
-    /// A new session begins after the last event.
+    /// Creates the cursor of a new session, which begins after the last event.
     pub(super) fn new(last: u64) -> Self {
         Self { begun: last, last_sent: last, first_missed: None, gap: Gap { seen: last, until: last } }
     }
 
-    /// Whether an event could not be sent to the client, and none has been sent to it since.
+    /// Returns `true` if an event could not be sent to the client, and no later one has been sent.
     pub(crate) fn has_missed(&self) -> bool {
         self.first_missed.is_some()
     }
@@ -81,7 +81,7 @@ impl Cursor {
     }
 }
 
-/// What a socket leaves behind for its return.
+/// The session of a disconnected client.
 pub(crate) struct Saved {
     pub(crate) id: SocketId,
     pub(crate) private_id: Arc<str>,
@@ -89,22 +89,22 @@ pub(crate) struct Saved {
     pub(crate) extensions: Extensions,
     pub(super) memberships: Memberships,
     pub(super) cursor: Cursor,
-    /// A client that has seen everything that it was sent has everything up to this offset.
+    /// A client that has seen everything that it was sent has all events up to this offset.
     pub(super) complete_until: u64,
 }
 
 impl Saved {
-    /// What a session leaves behind after the last event.
+    /// Creates a saved session that ended after the last event.
     pub(super) fn new(live: Live, last: u64, data: Option<Bytes>, extensions: Extensions) -> Self {
         let complete_until = live.cursor.first_missed.map_or(last, |missed| missed - 1);
         let Live { id, private_id, memberships, cursor, .. } = live;
         Self { id, private_id, data, extensions, memberships, cursor, complete_until }
     }
 
-    /// What a client has seen that brings an offset, and up to where it has everything. `None`: it was not sent that.
+    /// Returns the position of a client that has seen `offset`, or `None` if that offset was not sent to it.
     pub(super) fn position(&self, offset: u64) -> Option<Position> {
         let Cursor { begun, last_sent, gap, .. } = self.cursor;
-        // Clients keep the offset of their last session until they have seen an event of the next one.
+        // Clients keep the offset of their previous session until they have seen an event of the next one.
         let seen = offset.max(begun);
         let from = if seen == last_sent {
             seen.max(self.complete_until)
@@ -116,13 +116,14 @@ impl Saved {
         (seen <= last_sent).then_some(Position { seen, from })
     }
 
-    /// The cursor of the session when it goes on from a position, having been sent everything up to an offset.
+    /// Returns the cursor of a session that continues at a position and has been sent everything up to `last_sent`.
     pub(super) fn resume(&self, Position { seen, from }: Position, last_sent: u64, log_start: u64) -> Cursor {
         let gap = self.cursor.gap.or_newer(Gap { seen, until: from }, log_start);
         Cursor { begun: self.cursor.begun, last_sent, first_missed: None, gap }
     }
 
-    /// Whether an event after the beginning of the session was for it, or would have been if its socket had not been away.
+    /// Returns `true` if an event after the beginning of the session was for it, or would have been if its socket had been
+    /// connected.
     pub(super) fn was_meant(&self, entry: &Entry) -> bool {
         let was_in = |room: &Room| **room == *self.id || self.memberships.contained(room, entry.offset);
         match &entry.scope {
@@ -136,32 +137,32 @@ impl Saved {
     }
 }
 
-/// What a client that returns has.
+/// The progress of a returning client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
-    /// The last offset that it saw, or that at which its session began.
+    /// The last offset that it saw, or the one at which its session began.
     pub(super) seen: u64,
-    /// What it missed has greater offsets than this.
+    /// The events that it missed have greater offsets than this.
     pub(super) from: u64,
 }
 
-/// A session that has been claimed by its client.
+/// A session that its client has claimed.
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) saved: Arc<Saved>,
-    /// When the socket was lost.
+    /// The time at which the socket was lost.
     pub(super) left: Instant,
     pub(super) position: Position,
 }
 
 impl Restored {
-    /// The rooms that the socket was in, except that of its id.
+    /// Returns the rooms of the socket, except that of its id.
     pub(crate) fn rooms(&self) -> impl Iterator<Item = &Room> {
         self.saved.memberships.current()
     }
 }
 
-/// The sessions of sockets that are away. Keys come from clients: std's hasher resists chosen ones.
+/// The sessions of disconnected clients. With std's hasher, which resists chosen keys, because keys come from clients.
 ///
 /// Removed sessions hold values of the user, whose `Drop` must not run under the lock. They are returned to the caller.
 #[derive(Debug, Default)]
@@ -175,7 +176,7 @@ pub(super) struct SavedSessions {
 struct Away {
     saved: Arc<Saved>,
     left: Instant,
-    /// Tells it from others that left at the same time.
+    /// Distinguishes sessions that were lost at the same time.
     number: u64,
 }
 
@@ -184,12 +185,12 @@ impl SavedSessions {
         self.by_private_id.is_empty()
     }
 
-    /// When the socket of a session was lost.
+    /// Returns the time at which the socket of a session was lost.
     pub(super) fn left(&self, private_id: &str) -> Option<Instant> {
         self.by_private_id.get(private_id).map(|away| away.left)
     }
 
-    /// Keeps the session of a socket that was lost at a time. Returns those that have to make room for it.
+    /// Adds the session of a socket that was lost at `left`. Returns the sessions that were evicted to make room.
     #[must_use]
     pub(super) fn insert(&mut self, saved: Arc<Saved>, left: Instant, limit: usize) -> Vec<Arc<Saved>> {
         let mut removed: Vec<_> = self.take(&saved.private_id).map(|(saved, _)| saved).into_iter().collect();

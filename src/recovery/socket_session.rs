@@ -10,15 +10,15 @@ use crate::engine::generate_id;
 
 use super::{scope::SessionKey, session::Restored};
 
-/// What a socket keeps of its session, which is in the history.
+/// The part of a recoverable session that its socket stores. The rest is in the history.
 pub(crate) struct RecoverySession {
-    /// Only the client knows it.
+    /// The private id. Only the client knows it.
     pub(crate) private_id: Arc<str>,
     pub(crate) recovered: bool,
     accepted: AtomicBool,
-    /// Its [`SessionKey`], 0 until it has joined. Changed only under the lock of the memory.
+    /// The [`SessionKey`], or 0 until the session has joined. Changed only under the lock of the memory.
     key: AtomicU64,
-    /// Where the session left off, until it has been accepted again.
+    /// The claimed session, until the socket is accepted.
     restored: Mutex<Option<Arc<Restored>>>,
 }
 
@@ -34,25 +34,24 @@ impl RecoverySession {
         }
     }
 
-    /// What the layers and handlers had put on the socket, before it was lost.
+    /// Returns the extensions of the socket before it was lost.
     pub(crate) fn restored_extensions(&self) -> Extensions {
         let restored = self.restored();
         restored.map(|restored| restored.saved.extensions.clone()).unwrap_or_default()
     }
 
-    /// Where the session left off. `None` if it is new, or has been accepted.
+    /// Returns the claimed session. `None` if the session is new or has been accepted.
     pub(crate) fn restored(&self) -> Option<Arc<Restored>> {
         self.restored.lock().clone()
     }
 
-    /// The client is told that it is accepted: nothing is left to restore. What is returned is to be dropped while no lock
-    /// is held.
+    /// Records that the socket has been accepted. The caller must drop the result without a lock.
     pub(crate) fn settle(&self) -> Option<Arc<Restored>> {
         self.accepted.store(true, Ordering::Relaxed);
         self.take_restored()
     }
 
-    /// The session cannot be given back any more, or has been. What is returned is to be dropped while no lock is held.
+    /// Takes the claimed session. The caller must drop the result without a lock.
     pub(crate) fn take_restored(&self) -> Option<Arc<Restored>> {
         self.restored.lock().take()
     }
@@ -61,12 +60,12 @@ impl RecoverySession {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Whether the client may come back to the session if its connection is lost now.
+    /// Returns `true` if the client can recover the session if it is disconnected now.
     pub(crate) fn is_kept(&self) -> bool {
         self.is_accepted() || self.restored.lock().is_some()
     }
 
-    /// The attempt to join that is under way.
+    /// Returns the key of the attempt to join that is under way.
     pub(crate) fn attempt(&self) -> Option<SessionKey> {
         if self.is_accepted() { None } else { self.key() }
     }
@@ -75,7 +74,7 @@ impl RecoverySession {
         Some(self.key.load(Ordering::Relaxed)).filter(|key| *key != 0).map(SessionKey)
     }
 
-    /// The session has joined its namespace.
+    /// Sets the key when the session has joined its namespace.
     pub(crate) fn set_key(&self, key: SessionKey) {
         self.key.store(key.0, Ordering::Relaxed);
     }

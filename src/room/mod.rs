@@ -1,4 +1,6 @@
-//! Rooms, their members, and the recipients of broadcasts. Works on ids and handles, not on sockets.
+//! Rooms, the ids of sockets, and collections of rooms.
+//!
+//! The registry of the members and the recipients of broadcasts knows ids and handles, not sockets.
 
 mod id;
 mod name;

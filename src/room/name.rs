@@ -112,7 +112,7 @@ impl From<Arc<str>> for Room {
 ///
 /// ```
 /// use std::collections::HashSet;
-/// use tower_socketio::{Rooms, SocketRef};
+/// use tower_socketio::{SocketRef, room::Rooms};
 ///
 /// fn example(socket: SocketRef, followed: &HashSet<String>) {
 ///     socket.join("news");
@@ -133,7 +133,7 @@ pub trait IntoRooms {
 /// Implements [`IntoRooms`] for the items of an iterator.
 ///
 /// ```
-/// use tower_socketio::{Rooms, SocketRef};
+/// use tower_socketio::{SocketRef, room::Rooms};
 ///
 /// fn join_floors(socket: SocketRef) {
 ///     socket.join(Rooms((1..=3).map(|number| format!("floor-{number}"))));

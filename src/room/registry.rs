@@ -369,6 +369,14 @@ fn shrink_list<M>(members: &mut Vec<(MemberId, M)>) {
 }
 
 impl<M> Recipients<M> {
+    /// Returns the number of members.
+    pub(crate) fn len(&self) -> usize {
+        match self.except {
+            Except::None => self.members.len(),
+            _ => self.iter().count(),
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &M> {
         self.members.iter().filter(|(id, _)| !self.except.contains(*id)).map(|(_, handle)| handle)
     }

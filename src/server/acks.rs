@@ -11,10 +11,10 @@ use crate::{
     room::SocketId,
 };
 
-/// The acks that a socket's client still owes.
+/// The acks that a client has not sent yet to one of its sockets.
 ///
-/// The table is allocated with the first one. An entry goes when the client answers, when whoever waits for it stops
-/// waiting, and when the socket is closed, whichever comes first.
+/// Allocated with the first ack. An entry is removed when the client acknowledges, when the waiting task gives up, or when the
+/// socket is closed.
 #[derive(Debug, Default)]
 pub(crate) struct Acks(Mutex<Table>);
 
@@ -24,26 +24,26 @@ struct Table {
     closed: bool,
 }
 
-/// Boxed: most sockets wait for no ack.
+/// Boxed, because most sockets wait for no ack.
 type Waiting = Box<HashMap<u64, Waiter, RandomState>>;
 
-/// A table that has room for more is not used again.
+/// Tables with more capacity are not reused.
 const SPARE_CAPACITY: usize = 16;
 
 thread_local! {
-    /// A table that has become empty: most sockets wait for one ack at a time.
+    /// An empty table to reuse, because most sockets wait for one ack at a time.
     static SPARE: Cell<Option<Waiting>> = const { Cell::new(None) };
 }
 
-/// What waits for an answer.
+/// The receiver of an ack.
 #[derive(Debug)]
 pub(crate) enum Waiter {
     One(oneshot::Sender<AckData>),
-    /// One of many: the answers to a broadcast. `None` says that the socket is gone.
+    /// One recipient of a broadcast. `None` means that the socket has been disconnected.
     Many(SocketId, mpsc::UnboundedSender<(SocketId, Option<AckData>)>),
 }
 
-/// A client's answer, as it arrived.
+/// An ack as it was received.
 #[derive(Debug)]
 pub(crate) struct AckData {
     json: Json,
@@ -62,7 +62,7 @@ impl Acks {
         self.0.lock()
     }
 
-    /// Answers whether the entry was made: not if the socket is closed.
+    /// Adds an entry. Returns `false` if the socket is closed.
     pub(crate) fn insert(&self, id: u64, waiter: Waiter) -> bool {
         let mut table = self.table();
         if !table.closed {
@@ -72,20 +72,20 @@ impl Acks {
         !table.closed
     }
 
-    /// Takes an entry out, which is to be dropped while no lock is held.
+    /// Removes an entry. The caller drops it without holding a lock.
     pub(crate) fn remove(&self, id: u64) -> Option<Waiter> {
         let mut table = self.table();
         let waiting = table.waiting.as_mut()?;
         let waiter = waiting.remove(&id);
         if waiting.is_empty() {
             let empty = table.waiting.take().filter(|empty| empty.capacity() <= SPARE_CAPACITY);
-            // A thread that ends has no spare table any more.
+            // Fails while the thread ends.
             let _ = SPARE.try_with(|spare| empty.into_iter().for_each(|empty| spare.set(Some(empty))));
         }
         waiter
     }
 
-    /// The client has answered. An id that nobody waits for is ignored.
+    /// Completes the wait for an ack. Unknown ids are ignored.
     pub(crate) fn resolve(&self, id: u64, json: Json, attachments: Vec<Bytes>) {
         let data = AckData { json, attachments };
         match self.remove(id) {
@@ -95,7 +95,7 @@ impl Acks {
         }
     }
 
-    /// Nobody will answer any more.
+    /// Drops all entries, because no further ack arrives.
     pub(crate) fn close(&self) {
         let waiting = {
             let mut table = self.table();

@@ -1,4 +1,4 @@
-//! CONNECT, from the packet to accepted or refused.
+//! Admission: from a CONNECT packet to an accepted or rejected socket.
 
 use std::{
     future::{Future, poll_fn},
@@ -27,12 +27,15 @@ use super::{
     state::{Client, Socket},
 };
 
-/// A client asks to join a namespace. Socket.IO protocol 5, section "Connection to a namespace".
+/// The message for clients that ask for a namespace that does not exist, as in Node.
+const UNKNOWN_NAMESPACE: &str = "Invalid namespace";
+
+/// Handles a CONNECT. Socket.IO protocol 5, section "Connection to a namespace".
 ///
-/// The namespace's services decide; they run here as far as they get without waiting, and in a task that ends with the
-/// connection if they wait.
+/// The services of the namespace are polled here once. If they are pending, they continue in a task that ends with the
+/// connection.
 pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Context<'_>) -> Result<(), DecodeError> {
-    // Who sends nothing sends an empty object.
+    // A missing payload means an empty object.
     let auth = if auth.is_empty() { Bytes::from_static(EMPTY_AUTH) } else { auth };
     let server = &client.server;
     if name.len() > server.settings.max_namespace_length {
@@ -53,12 +56,12 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
         Err(JoinError::Closed) => return Ok(()),
     }
     let lookup = server.namespaces.acquire(name, || client.may_join_dynamic());
-    if let Lookup::Asking(place) = lookup {
+    if let Lookup::NeedsAsync(place) = lookup {
         client.reserve(name, auth.len());
         let request = NamespaceRequest::new(&client.connection, name, &auth);
         let asking = client.clone();
         let task = async move {
-            let mut lookup = Some(asking.server.namespaces.ask(place, &request).await);
+            let mut lookup = Some(asking.server.namespaces.find_async(place, &request).await);
             poll_fn(|cx| {
                 if let Some(lookup) = lookup.take() {
                     join(&asking, request.name(), lookup, auth.clone(), cx);
@@ -68,7 +71,7 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
             .await;
         };
         if let Some(task) = client.poll_or_spawn(cx, Box::pin(task)) {
-            client.own_reservation(name, task);
+            client.attach_lookup(name, task);
         }
     } else {
         join(client, name, lookup, auth, cx);
@@ -76,10 +79,10 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
     Ok(())
 }
 
-/// Begins the admission of a client, once it is known whether there is such a namespace.
+/// Continues the admission when the namespace has been looked up.
 fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
     let entered = enter(client, name, lookup, &auth);
-    // The socket, if there is one, has taken the place.
+    // The socket, if any, has replaced the reservation.
     client.unreserve(name);
     let Some(socket) = entered else {
         return;
@@ -90,7 +93,7 @@ fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut 
         Some(Some(decision)) => {
             let admission = Admission { decision, socket: socket.clone(), watch: watch.clone() };
             if let Some(task) = client.poll_or_spawn(cx, watch.instrument(admission)) {
-                client.own_admission(&socket, task);
+                client.attach_admission(&socket, task);
             }
         }
         Some(None) => watch.in_scope(|| settle(&socket, None, watch.clone())),
@@ -98,7 +101,7 @@ fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut 
     }
 }
 
-/// Waits for the decision of the namespace's services, and does what it says.
+/// Waits for the decision of the namespace's services and applies it.
 struct Admission {
     decision: BoxFuture<Result<(), Refusal>>,
     socket: Arc<Socket>,
@@ -115,18 +118,18 @@ impl Future for Admission {
     }
 }
 
-/// Makes a socket for a client that a namespace has been found for, or tells it that there is none.
+/// Creates the socket, or rejects the client if the lookup found no namespace.
 fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Option<Arc<Socket>> {
     let namespace = match lookup {
         Lookup::Found(namespace) => namespace,
-        Lookup::Made(namespace) => {
+        Lookup::Created(namespace) => {
             if let Some(hook) = &client.server.hooks.on_namespace {
                 client.server.catch_panic(|| hook(&namespace));
             }
             namespace
         }
-        Lookup::Unknown | Lookup::Asking(_) => {
-            refuse(client, name, "Invalid namespace", "unknown_namespace");
+        Lookup::Unknown | Lookup::NeedsAsync(_) => {
+            refuse(client, name, UNKNOWN_NAMESPACE, "unknown_namespace");
             return None;
         }
         Lookup::TooMany => {
@@ -151,29 +154,29 @@ fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Optio
     Some(socket)
 }
 
-/// Tells a client that it cannot join: an object in either revision. `result` is how it is counted.
+/// Rejects a CONNECT for which there is no socket. The payload is an object in both revisions. `result` is a label for metrics.
 fn refuse(client: &Client, name: &str, message: &str, result: &'static str) {
     client.connection.span.in_scope(|| log!(debug, message = %message, "CONNECT refused"));
     client.server.meters.refused_connect(result);
     client.reply(&encode_simple(b'4', name, &ConnectError::new(message).to_json(ProtocolVersion::V4)));
 }
 
-/// Clients of Engine.IO 3 do not ask to join the default namespace: a session of theirs does so as it begins.
+/// Joins the default namespace for a client of Engine.IO 3. Such clients send no CONNECT for it.
 pub(super) fn admit_implicitly(client: &Arc<Client>, cx: &mut Context<'_>) {
     if client.connection.wire_format.protocol == ProtocolVersion::V3 {
-        // The first of a new session's namespaces breaks no rule.
+        // Cannot fail: the session is new.
         let _ = admit(client, "/", Bytes::new(), cx);
     }
 }
 
-/// Tells a client what the services of the namespace have decided: to let it in, unless there is a refusal.
+/// Applies the decision of the namespace's services. `None` accepts the client.
 fn settle(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
     let (client, name) = (&socket.client, socket.namespace.name());
     let error = if let Some(Refusal { status, error }) = refusal {
         watch.refused(status.as_ref().map_or("panic", StatusCode::as_str));
         error
     } else if !socket.was_reached() {
-        log!(warn, namespace = %name, "a layer answered CONNECT with success, but did not hand it on");
+        log!(warn, namespace = %name, "a layer returned a success response to CONNECT without calling the inner service");
         watch.refused("not_handed_on");
         ConnectError::new("the connection was not handed on")
     } else if socket.accept() {
@@ -182,10 +185,11 @@ fn settle(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
         watch.refused("disconnected");
         ConnectError::new("disconnected by the server")
     };
+    let error = if socket.namespace.is_removed() { ConnectError::new(UNKNOWN_NAMESPACE) } else { error };
     log!(debug, namespace = %name, message = %error.message, "CONNECT refused");
     client.reply(&encode_simple(b'4', name, &error.to_json(client.connection.wire_format.protocol)));
     socket.close(DisconnectReason::ServerNamespaceDisconnect);
     client.forget_socket(socket, true);
-    // If it was disconnected before, `on_connect` has been reached with those of its request.
+    // If the socket was disconnected before `on_connect` was reached, the request's extensions were stored after that.
     socket.drop_extensions();
 }

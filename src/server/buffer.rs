@@ -4,27 +4,27 @@ use crate::{
     room::Room,
 };
 
-/// What was emitted and joined before the socket was accepted.
+/// Packets and rooms of a socket that has not been accepted.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     pub(super) packets: Vec<Held>,
     bytes: usize,
-    /// What a socket that returns has not seen yet.
+    /// The events that a recovered client missed.
     pub(super) missed: Vec<Encoded>,
     pub(super) rooms: Vec<Room>,
-    /// The rooms of a socket that returns which it left before it joined the namespace.
+    /// The rooms of the recovered session that the socket left before it joined the namespace.
     pub(super) left: Vec<Room>,
 }
 
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) packet: Encoded,
-    /// It is to be stamped when the socket joins its namespace.
+    /// Whether the packet is stamped when the socket joins its namespace.
     pub(super) early: bool,
 }
 
 impl Buffer {
-    /// Keeps a packet, unless those that wait take more than `limit` bytes with it.
+    /// Buffers a packet. Fails if the buffered packets would exceed `limit` bytes.
     pub(super) fn hold(&mut self, packet: &Encoded, early: bool, limit: usize) -> Result<Sent, SendError> {
         let bytes = self.bytes + packet.cost();
         if bytes > limit && !self.packets.is_empty() {

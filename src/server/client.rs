@@ -1,4 +1,4 @@
-//! A client: its connection, and its sockets in the namespaces that it has joined.
+//! A client: a connection and its sockets.
 
 use std::{
     borrow::Cow,
@@ -29,7 +29,7 @@ use super::{
     state::{Client, Server, Socket},
 };
 
-/// Makes a client of each session of the engine.
+/// Creates a client for each session of the engine.
 pub(crate) struct Clients(Weak<Server>);
 
 impl Clients {
@@ -47,9 +47,9 @@ impl Connect for Clients {
 
 // Values of `Client::leaving`.
 const STAYS: u8 = 0;
-/// Until its handlers have ended.
+/// Shuts down when its handlers have ended.
 const LEAVES: u8 = 1;
-/// The same, and its sockets get a DISCONNECT packet.
+/// Like [`LEAVES`], and its sockets send DISCONNECT.
 const LEAVES_FOR_GOOD: u8 = 2;
 
 impl Client {
@@ -67,7 +67,7 @@ impl Client {
 
     // Sending.
 
-    /// Queues a packet, and wakes the task that carries it. `volatile` drops it, without an error, unless it would leave at once.
+    /// Queues a packet and wakes the driver. A `volatile` packet is dropped, without an error, if it cannot be sent immediately.
     pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
         if let Some(waker) = self.try_send(Cow::Borrowed(packet), volatile)?.waker {
             waker.wake();
@@ -75,9 +75,9 @@ impl Client {
         Ok(())
     }
 
-    /// As [`send`](Self::send), but wakes no task.
+    /// Like [`send`](Self::send), but does not wake the driver.
     pub(crate) fn try_send(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
-        // Before the lock: this may run a parser.
+        // Before locking: this may run a parser.
         let packets = self.packets_of(&packet);
         let is_plain = std::ptr::eq(packets, packet.packets());
         let cost = Outbox::cost(packets);
@@ -89,7 +89,7 @@ impl Client {
         }
     }
 
-    /// Returns a packet as the client wants it. A parser runs, unless it has done so for another recipient.
+    /// Returns the packet in the client's wire format. Runs a parser, unless the result is cached from another recipient.
     #[inline(always)]
     pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
         match &self.server.settings.parser {
@@ -99,10 +99,10 @@ impl Client {
         }
     }
 
-    /// Queues what was held back while a socket was not accepted, whatever the limit says: it was checked before. Returns the
-    /// waker to wake.
+    /// Queues the packets that were buffered until the socket was accepted. The limit was checked when they were buffered.
+    /// Returns the waker to call.
     ///
-    /// `accept` is called before the packets can be seen: the client's answers must find the socket accepted.
+    /// `accept` is called before the packets become visible: the client's responses must find the socket accepted.
     pub(crate) fn release<'a>(
         &self,
         packets: impl Iterator<Item = &'a Encoded>,
@@ -111,14 +111,14 @@ impl Client {
         self.connection.send_unlimited(packets.map(|packet| self.packets_of(packet)), accept)
     }
 
-    /// Queues a packet that answers the client. A client that has no room even for that is disconnected.
+    /// Queues a response to the client. Disconnects a client without room for it.
     pub(crate) fn reply(&self, packet: &Encoded) {
         if self.send(packet, false) == Err(SendError::Full) {
             self.connection.abort(CloseCause::SlowClient);
         }
     }
 
-    /// Applies the slow-client policy: a packet for this socket found no room. The hook is called once, in a task.
+    /// Applies the slow-client policy to a packet that did not fit. The hook runs once, in a task.
     pub(crate) fn refuse_packet(&self, socket: &Arc<Socket>) {
         self.note_slow(Some(socket));
         if self.server.settings.slow_client_policy == SlowClientPolicy::Disconnect {
@@ -145,7 +145,7 @@ impl Client {
 
     // Closing.
 
-    /// Closes in order: what is queued is sent first. The sockets are disconnected at once.
+    /// Closes the sockets immediately, and the connection after its queued packets have been sent.
     pub(crate) fn close(&self, cause: CloseCause) {
         let at_once = self.connection.close(cause);
         let reason = match cause {
@@ -155,13 +155,13 @@ impl Client {
         self.disconnect_sockets(reason, false);
     }
 
-    /// Closes the connection of a client that has broken the rules of Socket.IO.
+    /// Closes the connection because of a violation of the Socket.IO protocol.
     pub(crate) fn violation(&self, detail: &'static str) {
         self.connection.span.in_scope(|| log!(debug, detail = %detail, "protocol violation"));
         self.close(CloseCause::Forced(detail));
     }
 
-    /// Closes every socket; with `tell`, with a DISCONNECT packet.
+    /// Closes every socket. With `tell`, sends DISCONNECT for each.
     fn disconnect_sockets(&self, reason: DisconnectReason, tell: bool) {
         for socket in self.take_sockets() {
             if tell {
@@ -171,7 +171,7 @@ impl Client {
         }
     }
 
-    /// Closes every socket with a DISCONNECT packet, then the connection.
+    /// Closes every socket with a DISCONNECT packet, and then the connection.
     pub(crate) fn disconnect_all(&self) {
         self.disconnect_sockets(DisconnectReason::ServerNamespaceDisconnect, true);
         self.close(CloseCause::Forced("disconnected by the server"));
@@ -184,7 +184,7 @@ impl Client {
 
     // Handlers.
 
-    /// Runs user code: polls it once, and spawns it only if that did not complete it. Returns the task in that case.
+    /// Polls user code once and spawns it if it is pending. Returns the task if it was spawned.
     pub(super) fn poll_or_spawn<F>(&self, cx: &mut Context<'_>, mut task: F) -> Option<AbortHandle>
     where
         F: Future<Output = ()> + Send + Unpin + 'static,
@@ -196,13 +196,13 @@ impl Client {
         }
     }
 
-    /// Whether handlers of the client's events, or of its disconnection, are under way.
+    /// Returns `true` if handlers of events or of disconnections are running.
     #[inline]
     pub(crate) fn runs_handlers(&self) -> bool {
         self.event_bytes() > 0
     }
 
-    /// What the events cost whose handlers are under way, in bytes.
+    /// Returns the bytes that running events take.
     #[inline]
     pub(crate) fn event_bytes(&self) -> usize {
         self.event_bytes.load(Ordering::SeqCst)
@@ -212,7 +212,7 @@ impl Client {
         self.event_bytes.fetch_add(cost, Ordering::SeqCst);
     }
 
-    /// A handler has ended, whose event was [added](Self::add_running).
+    /// Records the end of a handler that was [added](Self::add_running).
     pub(crate) fn remove_running(self: &Arc<Self>, cost: usize) {
         let is_last = self.event_bytes.fetch_sub(cost, Ordering::SeqCst) == cost;
         self.reader.wake();
@@ -221,7 +221,7 @@ impl Client {
         } else if is_last && self.is_leaving() {
             let for_good = self.leaving.load(Ordering::SeqCst) == LEAVES_FOR_GOOD;
             let client = self.clone();
-            // The caller may hold a lock.
+            // In a task, because the caller may hold a lock.
             self.connection.runtime.spawn(async move { client.shut_down(for_good) });
         }
     }
@@ -239,11 +239,11 @@ impl Peer for Client {
         self.disconnect_sockets(cause.into(), false);
     }
 
-    /// No event starts any more, and the connection is [shut down](Self::shut_down) once the handlers that run have ended, so that
-    /// their acks are sent. The client's acks, which they may wait for, are still read.
+    /// Starts no further event, and [shuts down](Self::shut_down) when the running handlers have ended, so that their acks are
+    /// sent. Acks from the client are still read, because handlers may wait for them.
     fn leave(&self, for_good: bool) {
         let leaving = if for_good { LEAVES_FOR_GOOD } else { LEAVES };
-        // Before the look at the handlers: the last one that ends looks at this.
+        // Set before checking the handlers: the last handler that ends reads it.
         if self.leaving.compare_exchange(STAYS, leaving, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             self.reader.wake();
         }
@@ -252,7 +252,7 @@ impl Peer for Client {
         }
     }
 
-    /// The sockets are told, with a DISCONNECT packet if they should not come back, and what is queued is sent first.
+    /// Closes the sockets, with a DISCONNECT packet if the client must not reconnect, and sends what is queued.
     fn shut_down(&self, for_good: bool) {
         self.disconnect_sockets(DisconnectReason::ServerShuttingDown, for_good);
         self.close(CloseCause::ShuttingDown);

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::engine::ProtocolVersion;
 
-/// Why the services of a namespace have refused a CONNECT.
+/// The rejection of a CONNECT by the services of a namespace.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// The status of their answer. `None` if they panicked.
+    /// The status of the response. `None` after a panic.
     pub(crate) status: Option<StatusCode>,
     pub(crate) error: ConnectError,
 }
@@ -35,7 +35,7 @@ impl ConnectError {
         Self { message: message.to_owned(), data: None }
     }
 
-    /// The payload. Clients of Engine.IO 3 get the data alone, or else the message.
+    /// Encodes the payload. Clients of Engine.IO 3 get only the data, or the message if there is no data.
     pub(crate) fn to_json(&self, protocol: ProtocolVersion) -> String {
         match (protocol, &self.data) {
             (ProtocolVersion::V4, _) => serde_json::to_string(self),

@@ -1,4 +1,4 @@
-//! Emitting where the namespace remembers events: under its lock they are stamped, queued for their recipients and recorded.
+//! Emitting with recovery: events are stamped, queued and recorded under the lock of the namespace's memory.
 
 use std::{borrow::Cow, sync::Arc, task::Waker};
 
@@ -15,7 +15,7 @@ use super::{
     state::{Memory, Remembered, Socket},
 };
 
-/// What became of a broadcast.
+/// The result of a broadcast.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Broadcast {
@@ -24,7 +24,7 @@ pub(crate) struct Broadcast {
 }
 
 impl Broadcast {
-    /// Wakes the drivers of the recipients, once nothing is locked. Returns the sockets that did not get the event.
+    /// Wakes the drivers of the recipients. Must be called without a lock. Returns the sockets that did not get the event.
     pub(crate) fn wake(self) -> Vec<(Arc<Socket>, SendError)> {
         self.wakers.into_iter().for_each(Waker::wake);
         self.failed
@@ -32,10 +32,10 @@ impl Broadcast {
 }
 
 impl Memory {
-    /// Emits an event to the client of a socket, wakes its driver and deals with a client that is too slow.
+    /// Emits an event to the client of a socket, wakes its driver and handles a slow client.
     ///
-    /// If the connection of the socket has been lost, and its client may come back, the event is kept; or, if the client has
-    /// come back as another socket, given to that.
+    /// If the socket has lost its connection and its client may return, the event is recorded. If the client has returned as
+    /// another socket, that socket gets the event.
     pub(crate) fn emit(
         &self,
         socket: &Arc<Socket>,
@@ -45,20 +45,20 @@ impl Memory {
     ) -> Result<(), SendError> {
         let mut state = self.lock();
         if let Some(held) = socket.hold_early(packet, volatile) {
-            // It is stamped when the socket joins.
+            // Stamped when the socket joins.
             drop(state);
-            return held.map(drop).inspect_err(|error| socket.deal_with(*error));
+            return held.map(drop).inspect_err(|error| socket.on_send_error(*error));
         }
         let heir = if socket.is_lost() { Some(state.heir(session)?) } else { None };
         let recipient = heir.as_ref().map_or(Some(socket), Option::as_ref);
-        // What is said to a client that has come back is for it even if it is refused.
+        // The client has returned: the event is for it, even if the new socket is rejected.
         let attempt = if heir.is_some() { None } else { session.attempt() };
         let scope = Scope::One { id: socket.id.clone(), attempt };
         let (sent, kept) = state.emit_to(recipient, scope, packet, volatile);
         drop(state);
         match sent {
             Ok(sent) => sent.waker.into_iter().for_each(Waker::wake),
-            Err(error) => recipient.into_iter().for_each(|socket| socket.deal_with(error)),
+            Err(error) => recipient.into_iter().for_each(|socket| socket.on_send_error(error)),
         }
         if let Some(heir) = heir.flatten() {
             heir.observe(packet);
@@ -68,7 +68,7 @@ impl Memory {
 }
 
 impl Remembered {
-    /// Stamps and records an event that was emitted to a socket before it joined. It will be sent if the socket is accepted.
+    /// Stamps and records an event that was emitted to a socket before it joined. It is sent if the socket is accepted.
     pub(crate) fn stamp_early(&mut self, socket: &Socket, session: &RecoverySession, packet: &Encoded) -> Encoded {
         let now = now();
         let stamp = self.history.stamp(now, false);
@@ -106,11 +106,11 @@ impl Remembered {
         broadcast
     }
 
-    /// The socket to which an event for one that was lost is given. `None` inside if the client is away: the event is kept.
+    /// Returns the successor of a lost socket. `Ok(None)` means that the client is away and the event is recorded.
     fn heir(&self, session: &RecoverySession) -> Result<Option<Arc<Socket>>, SendError> {
         match self.live.get(&session.private_id) {
             None if self.history.is_away(now(), &session.private_id) => Ok(None),
-            // It will get the event when it joins.
+            // It gets the event when it joins.
             Some(None) => Ok(None),
             Some(Some(heir)) if !heir.was_reached() => Ok(None),
             Some(Some(heir)) if !heir.was_dismissed() => Ok(Some(heir.clone())),
@@ -118,8 +118,8 @@ impl Remembered {
         }
     }
 
-    /// Gives an event to one socket, and records it. Returns what came of that, and what the emitter is told: an event that
-    /// could not be sent is kept if the client may come back.
+    /// Sends an event to one socket and records it. Returns the result of sending, and the result for the caller of `emit`: an
+    /// event that could not be sent is recorded if the client may return.
     fn emit_to(
         &mut self,
         recipient: Option<&Arc<Socket>>,
@@ -144,7 +144,7 @@ impl Remembered {
         (sent, told)
     }
 
-    /// Queues an event for a socket, and notes what came of that.
+    /// Queues an event for a socket and notes the result in its session.
     fn give(
         &mut self,
         socket: &Arc<Socket>,
@@ -155,7 +155,7 @@ impl Remembered {
     ) -> Result<Sent, SendError> {
         let key = socket.session.as_ref().and_then(|session| session.key());
         let mut cursor = key.and_then(|key| self.history.cursor(key));
-        // Where slow clients are let go, nothing may follow what one of them has missed.
+        // If slow clients are disconnected, a client that missed an event gets no later one.
         if cursor.as_ref().is_some_and(|cursor| cursor.has_missed()) && lets_slow_clients_go(socket) {
             return Err(SendError::Closed);
         }
@@ -172,7 +172,7 @@ impl Remembered {
     }
 }
 
-/// Whether an event is kept for a socket to which it could not be sent.
+/// Returns `true` if an event that could not be sent to the socket is recorded.
 fn is_kept(socket: &Socket, error: SendError) -> bool {
     let may_return = !socket.was_dismissed() && socket.session.as_ref().is_some_and(|session| session.is_kept());
     may_return && (error == SendError::Closed || lets_slow_clients_go(socket))

@@ -4,7 +4,18 @@ use serde::ser::Error as _;
 
 use crate::{engine::SendError, parser::ParserError};
 
-/// Why something was not emitted.
+/// An error of `emit` and its relatives.
+///
+/// ```
+/// use tower_socketio::{EmitError, SocketRef};
+///
+/// fn notify(socket: &SocketRef) -> Result<(), EmitError> {
+///     match socket.emit("news", "tea is ready") {
+///         Err(error) if error.is_disconnected() => Ok(()), // the client has left
+///         result => result,
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct EmitError(Kind);
 
@@ -21,7 +32,7 @@ impl EmitError {
         Self(Kind::Encode(error))
     }
 
-    /// The server's parser cannot write it.
+    /// The server's parser cannot encode the packet.
     pub(crate) fn parser(error: ParserError) -> Self {
         Self::encode(serde_json::Error::custom(error))
     }
@@ -30,26 +41,28 @@ impl EmitError {
         Self(Kind::Reserved)
     }
 
-    /// The arguments cannot be written as JSON: a map's keys are no strings, for instance. Or the server's
-    /// [parser](crate::parser) cannot write them.
+    /// Returns `true` if the arguments cannot be encoded as JSON, such as a map whose keys are not strings, or by the server's
+    /// [parser](crate::parser).
     #[must_use]
     pub fn is_encode(&self) -> bool {
         matches!(self.0, Kind::Encode(_))
     }
 
-    /// The event's name belongs to the protocol: `connect`, `disconnect` and their like.
+    /// Returns `true` if the event name is reserved by the protocol: `connect`, `connect_error`, `disconnect`, `disconnecting`
+    /// and similar names.
     #[must_use]
     pub fn is_reserved_event(&self) -> bool {
         matches!(self.0, Kind::Reserved)
     }
 
-    /// The socket is not connected any more, and the event is not [kept](crate::SocketIoConfig::recovery) for its client.
+    /// Returns `true` if the socket is not connected and the event is not [recorded](crate::SocketIoConfig::recovery) for its
+    /// client.
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         matches!(self.0, Kind::Closed)
     }
 
-    /// The client is too slow: [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes) are waiting for it.
+    /// Returns `true` if the client's send buffer is full. See [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
     #[must_use]
     pub fn is_slow_client(&self) -> bool {
         matches!(self.0, Kind::Full)

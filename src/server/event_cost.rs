@@ -1,4 +1,4 @@
-//! What events cost while their handlers run.
+//! The memory cost of events while their handlers run.
 
 use std::{
     fmt,
@@ -12,36 +12,35 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::packet::Json;
 
-/// What each event costs besides its arguments: a task, the future of the handler, and the request.
+/// The cost of an event without its arguments: a task, the handler's future, and the request.
 pub(crate) const EVENT: usize = 1024;
 
-/// What a value in the arguments costs besides its text: an entry of a list or a map, and an allocation.
+/// The cost of a value in the arguments without its text: an entry of a list or a map, and an allocation.
 const VALUE: usize = 72;
 
-/// In arguments that are longer, values are counted. In others there is one for every so many bytes.
+/// In arguments longer than this, values are counted. In shorter ones their number is estimated from the length.
 const LONG: usize = 4 * 1024;
 const BYTES_PER_VALUE: usize = 10;
 
-/// Events that are larger count towards the budget of the server.
+/// Events larger than this count towards the server's budget.
 pub(super) const LARGE: usize = 64 * 1024;
 
-/// The cost of an event, which is computed when its handler turns out to wait.
+/// The cost of an event. It is computed only if the handler is pending after its first poll.
 #[derive(Debug, Default)]
 pub(crate) struct EventCost {
     size: usize,
-    /// The arguments, if they are long.
+    /// The arguments, if they are longer than [`LONG`].
     json: Option<Json>,
 }
 
 impl EventCost {
-    /// `size` is that of the arguments and their attachments.
+    /// `size` is the length of the arguments and their attachments.
     #[inline]
     pub(crate) fn new(json: &Json, size: usize) -> Self {
         Self { size, json: (size > LONG).then(|| json.clone()) }
     }
 
-    /// The bytes that the event takes, by an estimate: its text and its attachments, and what becomes of its values when they are
-    /// read.
+    /// Estimates the memory that the event takes, in bytes: its text, its attachments, and its deserialized values.
     pub(crate) fn bytes(&self) -> usize {
         let values = match &self.json {
             Some(json) => memchr::memchr3_iter(b',', b'[', b'{', json.as_bytes()).count(),
@@ -51,7 +50,7 @@ impl EventCost {
     }
 }
 
-/// What all connections together may spend on large events, in units of [`UNIT`] bytes.
+/// The budget of all connections for large events, in units of [`UNIT`] bytes.
 #[derive(Debug)]
 pub(crate) struct EventBudget {
     units: u32,
@@ -60,10 +59,10 @@ pub(crate) struct EventBudget {
 
 const UNIT: usize = 1024;
 
-/// What a semaphore can count on every platform.
+/// The maximum that a semaphore supports on every platform.
 const MAX_UNITS: u32 = u32::MAX >> 3;
 
-/// The part of an [`EventBudget`] that an event has, or waits for. It is given back when it is dropped.
+/// The share of an [`EventBudget`] that an event holds or waits for. Dropping it returns the share.
 pub(crate) enum Share {
     Waiting(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
     Taken { _permit: Option<OwnedSemaphorePermit> },
@@ -75,8 +74,7 @@ impl EventBudget {
         Self { units, semaphore: Arc::new(Semaphore::new(units as usize)) }
     }
 
-    /// Takes the share of an event, or waits for it behind those that came first. An event that is larger than the whole budget takes
-    /// all of it.
+    /// Acquires the share of an event, in order of arrival. An event larger than the budget acquires all of it.
     pub(super) fn take(&self, bytes: usize) -> Share {
         let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).min(self.units);
         match self.semaphore.clone().try_acquire_many_owned(units) {

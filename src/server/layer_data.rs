@@ -1,4 +1,4 @@
-//! What layers keep on a socket.
+//! Values that layers store on a socket.
 
 use std::{
     any::Any,
@@ -8,16 +8,16 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Values that layers keep on a socket until it is closed, however long somebody holds a handle to it.
+/// Values that layers store on a socket until it is closed, even if handles to the socket live longer.
 ///
-/// Sockets on which nothing is kept allocate nothing.
+/// Allocated with the first value.
 #[derive(Default)]
 pub(super) struct LayerData(Mutex<Option<Box<Values>>>);
 
 #[derive(Default)]
 struct Values(Vec<(Option<LayerId>, Box<dyn Any + Send>)>);
 
-/// Tells the values of one layer from those of another of its kind. Clones of a layer share it.
+/// Distinguishes the values of several layers of the same type. Clones of a layer share its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LayerId(u64);
 
@@ -33,12 +33,12 @@ impl LayerData {
         self.0.lock()
     }
 
-    /// Takes everything out, to be dropped where no lock is held.
+    /// Removes all values. The caller drops them without holding a lock.
     pub(super) fn take(&self) -> impl Sized + use<> {
         self.lock().take()
     }
 
-    /// Adds a value. If the socket is closed, it is dropped at once.
+    /// Adds a value. If the socket is closed, the value is dropped immediately.
     pub(super) fn add(&self, value: impl Any + Send, is_closed: impl FnOnce() -> bool) {
         let mut values = self.lock();
         if !is_closed() {
@@ -49,9 +49,9 @@ impl LayerData {
         drop(value);
     }
 
-    /// Changes the value of a layer, which is made if there is none. What is made for a closed socket is not kept.
+    /// Calls `change` with the value of a layer, which is created if missing. A value created for a closed socket is not stored.
     ///
-    /// `change` must not run user code: a lock is held.
+    /// `change` must not run user code, because a lock is held.
     pub(super) fn with<T: Any + Send, R>(
         &self,
         layer: LayerId,

@@ -1,4 +1,4 @@
-//! The end of a socket.
+//! Closing a socket.
 
 use std::{
     cell::RefCell,
@@ -13,13 +13,13 @@ use super::{
 };
 
 impl Socket {
-    /// Disconnects the socket, once: handlers of the disconnection run, and whatever they do, the socket is in no room,
-    /// in no table, and holds no ack afterwards.
+    /// Closes the socket. Only the first call has an effect. Handlers of the disconnection run. Whatever they do, the socket is
+    /// afterwards in no room and in no table, and holds no ack.
     pub(crate) fn close(self: &Arc<Self>, reason: DisconnectReason) {
         self.end(reason, false);
     }
 
-    /// As [`close`](Self::close), and tells the client, once it may join again.
+    /// Like [`close`](Self::close), and sends DISCONNECT to the client as soon as it may join again.
     pub(crate) fn kick(self: &Arc<Self>) {
         self.end(DisconnectReason::ServerNamespaceDisconnect, true);
     }
@@ -36,8 +36,8 @@ impl Socket {
         if let Ok(before) = before {
             let accepted = before == CONNECTED;
             let tells_handlers = accepted || before == HELD && !self.declined.load(Ordering::Acquire);
-            self.untold.store(accepted && tell, Ordering::Release);
-            End { socket: self.clone(), accepted, tells_handlers, reason }.run_or_queue();
+            self.disconnect_due.store(accepted && tell, Ordering::Release);
+            Leaving { socket: self.clone(), accepted, tells_handlers, reason }.run_or_enqueue();
         }
     }
 
@@ -52,7 +52,7 @@ impl Socket {
             }
             None => self.leave_rooms(),
         }
-        // A socket that was not accepted keeps its place until its admission has ended, and the client has been told.
+        // A socket that was not accepted keeps its place until its admission has ended and the client has been rejected.
         if accepted {
             self.client.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);
             self.send_disconnect();
@@ -61,7 +61,7 @@ impl Socket {
         self.acks.close();
         let server = &self.client.server;
         server.namespaces.release(&self.namespace);
-        // What is the user's is dropped here. Whatever that does, the rest goes on.
+        // User values are dropped here. A panic must not skip the rest.
         server.catch_panic(|| drop(self.layer_data.take()));
         if tells_handlers {
             self.namespace.application().disconnected(self, reason);
@@ -77,24 +77,24 @@ impl Socket {
     }
 }
 
-/// A socket that is closed and has not left yet.
-struct End {
+/// A closed socket that has not left its namespace.
+struct Leaving {
     socket: Arc<Socket>,
     accepted: bool,
-    /// It had reached `on_connect`, which did not refuse it.
+    /// Whether `on_connect` was reached and did not reject the client.
     tells_handlers: bool,
     reason: DisconnectReason,
 }
 
 thread_local! {
-    /// What handlers of a disconnection disconnect, one after the other: not one inside of the other, which would end with
+    /// The sockets closed by handlers of a disconnection. They are handled one after another, because recursion could overflow
     /// the stack.
-    static ENDS: RefCell<Option<VecDeque<End>>> = const { RefCell::new(None) };
+    static LEAVING: RefCell<Option<VecDeque<Leaving>>> = const { RefCell::new(None) };
 }
 
-impl End {
-    fn run_or_queue(self) {
-        let first = ENDS.with_borrow_mut(|ends| match ends {
+impl Leaving {
+    fn run_or_enqueue(self) {
+        let first = LEAVING.with_borrow_mut(|ends| match ends {
             Some(ends) => {
                 ends.push_back(self);
                 None
@@ -106,9 +106,9 @@ impl End {
         });
         let mut next = first;
         while let Some(Self { socket, accepted, tells_handlers, reason }) = next {
-            // Handlers are contained; what else of the user's is dropped here must not keep the others from leaving.
+            // Panics of handlers are caught elsewhere. A panic in another drop of a user value must not stop the loop.
             socket.client.server.catch_panic(|| socket.leave_everything(accepted, tells_handlers, reason));
-            next = ENDS.with_borrow_mut(|ends| {
+            next = LEAVING.with_borrow_mut(|ends| {
                 let end = ends.as_mut().and_then(VecDeque::pop_front);
                 if end.is_none() {
                     *ends = None;

@@ -1,4 +1,4 @@
-//! Sessions of sockets that may come back: claimed, joined, left and forgotten.
+//! Sessions of sockets that may be recovered: claiming, joining, leaving and eviction.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::{
     engine::{CloseCause, generate_id},
     packet::Encoded,
-    recovery::{History, Recovery, RecoverySession, Restored},
+    recovery::{History, RecoveryConfig, RecoverySession, Restored},
     room::Room,
     util::{now, shrink},
 };
@@ -25,7 +25,7 @@ use super::{
     state::{Memory, NamespaceState, Remembered, Socket},
 };
 
-/// What a client that returns puts into its auth payload.
+/// The part of the auth payload by which a client asks to be recovered.
 #[derive(Deserialize)]
 struct Claim {
     pid: String,
@@ -34,7 +34,7 @@ struct Claim {
 }
 
 impl Memory {
-    pub(super) fn new(config: Recovery) -> Self {
+    pub(super) fn new(config: RecoveryConfig) -> Self {
         const TAG_LENGTH: usize = 8;
         let history = History::new(config, generate_id()[..TAG_LENGTH].to_owned());
         Self {
@@ -48,13 +48,13 @@ impl Memory {
         self.state.lock()
     }
 
-    /// A client wants to join, and says perhaps that it is one that was here. Returns its session, if that is remembered with
-    /// everything that the client missed. Nobody can claim it a second time.
+    /// Claims the session that the auth payload names. Returns it if the history has everything that the client missed. A session
+    /// can be claimed once.
     pub(crate) fn claim(&self, auth: &[u8]) -> Option<Arc<Restored>> {
         let claim: Claim = serde_json::from_slice(auth).ok()?;
         let predecessor = self.lock().live.get(&*claim.pid).cloned().flatten();
         if let Some(socket) = predecessor {
-            // The client knows that the connection is lost; the server did not yet, or is just about to deal with it.
+            // The client has noticed the lost connection before the server.
             socket.client.connection.abort(CloseCause::TransportClose);
             socket.close(DisconnectReason::TransportClose);
             if let Some(session) = socket.session.as_ref().filter(|_| socket.is_lost()) {
@@ -71,16 +71,16 @@ impl Memory {
         restored.map(Arc::new)
     }
 
-    /// The socket of a session that has been claimed is known from now on, so that a successor finds it.
+    /// Registers the socket of a claimed session, so that a successor finds it.
     pub(crate) fn expect(&self, socket: &Arc<Socket>) {
         if let Some(session) = socket.session.as_ref().filter(|session| session.recovered) {
             self.lock().live.insert(session.private_id.clone(), Some(socket.clone()));
         }
     }
 
-    /// A socket leaves the namespace. Its session is kept if its client may come back.
+    /// Removes a socket from the namespace. Its session is kept if its client may return.
     pub(crate) fn leave(&self, socket: &Arc<Socket>, session: &RecoverySession, recoverable: bool) {
-        // Cloning and dropping what is the user's may run the user's code: not under the lock.
+        // Cloning and dropping user values may run user code, so it happens without the lock.
         let server = &socket.client.server;
         let cloned = recoverable.then(|| server.catch_panic(|| socket.all_extensions())).flatten();
         let (data, extensions) = (socket.data_bytes(), cloned.unwrap_or_default());
@@ -89,7 +89,7 @@ impl Memory {
         let (key, restored) = (session.key(), session.take_restored());
         let is_its = |live: &Option<Arc<Socket>>| match live {
             Some(live) => Arc::ptr_eq(live, socket),
-            // Its connection ended before it was known.
+            // The connection ended before the socket was registered.
             None => restored.is_some(),
         };
         if state.live.get(&session.private_id).is_some_and(is_its) {
@@ -98,7 +98,7 @@ impl Memory {
         }
         let history = &mut state.history;
         let garbage = match (key, &restored) {
-            // It was refused, or lost again before it was accepted: nothing has changed.
+            // The socket was rejected, or lost again before it was accepted: its session stays as it was.
             (key, Some(restored)) => history.take_back(now(), key, restored),
             (Some(key), None) if recoverable && session.is_accepted() => history.lose(now(), key, data, extensions),
             (Some(key), None) => {
@@ -111,17 +111,17 @@ impl Memory {
         drop((restored, garbage));
     }
 
-    /// Whether somebody may still come back.
+    /// Returns `true` if a client may still return.
     pub(crate) fn is_awaited(&self) -> bool {
         self.lock().history.is_awaited()
     }
 
-    /// Forgets what has become old. Returns whether there is more to forget later.
+    /// Evicts old entries. Returns `true` if there are others to evict later.
     fn clean(&self) -> bool {
         let mut state = self.lock();
         let garbage = state.history.clean(now());
         let more = !state.history.is_empty();
-        // Under the lock: what is recorded later finds it.
+        // Under the lock, so that entries recorded later start a new task.
         self.is_cleaned.store(more, Ordering::Relaxed);
         drop(state);
         drop(garbage);
@@ -130,8 +130,8 @@ impl Memory {
 }
 
 impl Remembered {
-    /// A session joins the namespace. Returns the events that its client has missed. `None` if some of those have been
-    /// forgotten since the client claimed the session, which is over then.
+    /// Adds the session to the namespace. Returns the events that the client missed, or `None` if some of them have been evicted
+    /// since the session was claimed. The session has ended in that case.
     pub(crate) fn join(
         &mut self,
         socket: &Arc<Socket>,
@@ -139,7 +139,7 @@ impl Remembered {
         restored: Option<&Restored>,
     ) -> Option<Vec<Encoded>> {
         let Some((key, missed)) = self.history.join(socket.id.clone(), session.private_id.clone(), restored) else {
-            // The caller drops the other one where nothing is locked.
+            // The caller drops its clone without the lock.
             session.take_restored();
             return None;
         };
@@ -148,14 +148,14 @@ impl Remembered {
         Some(missed)
     }
 
-    /// A session has joined a room, whose name its members share.
+    /// Records that a session has joined a room. The members of a room share its name.
     pub(crate) fn enter(&mut self, session: &RecoverySession, room: Room) {
         if let Some(key) = session.key() {
             self.history.enter(key, room);
         }
     }
 
-    /// A session has left a room.
+    /// Records that a session has left a room.
     pub(crate) fn exit(&mut self, session: &RecoverySession, room: &str) {
         if let Some(key) = session.key() {
             self.history.exit(key, room);
@@ -164,7 +164,7 @@ impl Remembered {
 }
 
 impl NamespaceState {
-    /// Sees to it that what is remembered is forgotten in time.
+    /// Starts a task that evicts old entries, unless there is one.
     pub(crate) fn clean_later(self: &Arc<Self>) {
         let Some(memory) = self.memory.as_ref().filter(|memory| !memory.is_cleaned.load(Ordering::Relaxed)) else {
             return;
@@ -174,9 +174,9 @@ impl NamespaceState {
         if memory.is_cleaned.swap(true, Ordering::Relaxed) {
             return;
         }
-        // The task does not keep the namespace, which may make room for another one before all is forgotten.
+        // The task does not keep the namespace alive, which may be dropped earlier to make room for others.
         let (namespace, max_age) = (Arc::downgrade(self), memory.lock().history.max_age());
-        // Made before the first poll: a task may be dropped without one.
+        // Created before the first poll, because a task may be dropped without being polled.
         let mut guard = CleaningGuard(Some(namespace));
         let cleaning = runtime.spawn(async move {
             loop {
@@ -189,7 +189,7 @@ impl NamespaceState {
                     server.namespaces.remove_if_unused(&namespace);
                 }
                 if !more {
-                    // Another task may have begun.
+                    // Another task may have started.
                     guard.disarm();
                     break;
                 }
@@ -199,7 +199,7 @@ impl NamespaceState {
     }
 }
 
-/// The task that makes a namespace forget. If it is dropped, by a runtime that ends, another one is to begin.
+/// The task that evicts entries. If a runtime that shuts down drops it, another one can start.
 struct CleaningGuard(Option<Weak<NamespaceState>>);
 
 impl CleaningGuard {
@@ -233,11 +233,11 @@ impl Drop for Memory {
 mod tests {
     use serde_json::json;
 
-    use crate::{Recovery, SocketIoConfig, SocketIoService, test::TestClient};
+    use crate::{RecoveryConfig, SocketIoConfig, SocketIoService, test::TestClient};
 
     #[tokio::test(start_paused = true)]
     async fn what_is_emitted_to_a_session_between_its_claim_and_its_socket_is_kept() {
-        let io = SocketIoService::new(SocketIoConfig::new().recovery(Recovery::new())).io();
+        let io = SocketIoService::new(SocketIoConfig::new().recovery(RecoveryConfig::new())).io();
         let client = TestClient::connect(&io).await.unwrap();
         let socket = client.socket().unwrap();
         client.lose_connection().await;

@@ -1,7 +1,7 @@
-//! Socket.IO at work: a server, its clients, their sockets, and what they send.
+//! The Socket.IO server: clients, their sockets, and what is sent to them.
 //!
-//! `state` has the nouns. What their fields are made of stands in files below it, what is done with them in files above it. It names
-//! neither axum nor tower: what a namespace does with its clients is an [`Application`].
+//! `state` defines the central types. Files below it define the types of their fields, files above it their methods. The
+//! module depends neither on axum nor on tower: namespaces are behind the trait [`Application`].
 
 mod acks;
 mod admission;

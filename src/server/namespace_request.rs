@@ -8,8 +8,21 @@ use crate::{
     packet::read_json,
 };
 
-/// A client's wish to join a namespace that may not exist yet. See
-/// [`SocketIoConfig::namespace_when`](crate::SocketIoConfig::namespace_when).
+/// A request to join a namespace that may not exist yet. See
+/// [`SocketIoConfig::namespace_async_fn`](crate::SocketIoConfig::namespace_async_fn).
+///
+/// ```
+/// use tower_socketio::{Namespace, SocketIoConfig, namespace::NamespaceRequest};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Auth { tenant: String }
+///
+/// async fn is_allowed(request: NamespaceRequest) -> bool {
+///     let tenant = request.name().strip_prefix("/tenant/");
+///     request.auth::<Auth>().is_ok_and(|auth| tenant == Some(&auth.tenant))
+/// }
+/// # let _ = is_allowed;
+/// ```
 #[derive(Clone)]
 pub struct NamespaceRequest {
     connection: Arc<Connection>,
@@ -26,22 +39,22 @@ impl NamespaceRequest {
         &self.connection.engine
     }
 
-    /// The name that the client asks for.
+    /// Returns the name of the requested namespace.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the client sent as `auth`. `{}` if it sent nothing.
+    /// Deserializes the `auth` payload of the client. A missing payload is `{}`.
     ///
     /// # Errors
     ///
-    /// If it does not fit the type.
+    /// Returns an error if the payload does not match the type.
     pub fn auth<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
         read_json(&self.auth)
     }
 
-    /// The request that opened the connection.
+    /// Returns the request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
         &self.connection.request
@@ -49,7 +62,7 @@ impl NamespaceRequest {
 }
 
 impl fmt::Debug for NamespaceRequest {
-    /// Leaves out the auth payload, which holds secrets.
+    /// Leaves out the auth payload, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NamespaceRequest").field("name", &self.name).finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Which definition serves a namespace.
+//! The lookup of namespace definitions by name.
 
 use std::{borrow::Cow, collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 
@@ -8,12 +8,12 @@ use crate::util::{BoxFuture, log};
 
 use super::namespace_request::NamespaceRequest;
 
-/// The name of a namespace with the slash that a user may have left out.
+/// Returns the name with a leading slash.
 pub(crate) fn absolute(name: &str) -> Cow<'_, str> {
     if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
 }
 
-/// Whether the name stands for all that it matches.
+/// Returns `true` if the name is a pattern.
 pub(crate) fn is_pattern(name: &str) -> bool {
     name.contains(['{', '}'])
 }
@@ -22,17 +22,17 @@ pub(crate) fn is_pattern(name: &str) -> bool {
 pub(crate) struct NamespaceTable<D> {
     exact: HashMap<String, Arc<D>>,
     patterns: matchit::Router<Arc<D>>,
-    /// By their patterns, as they were given.
+    /// By pattern, as configured.
     definitions: HashMap<String, Arc<D>>,
     predicates: Vec<(Predicate, Arc<D>)>,
     pub(crate) cleanup: bool,
     pub(crate) max_dynamic: usize,
 }
 
-/// What decides whether a name is served.
+/// Decides whether a name is served.
 pub(crate) enum Predicate {
-    AtOnce(Box<dyn Fn(&str) -> bool + Send + Sync>),
-    Later(Box<dyn Fn(NamespaceRequest) -> BoxFuture<bool> + Send + Sync>),
+    Sync(Box<dyn Fn(&str) -> bool + Send + Sync>),
+    Async(Box<dyn Fn(NamespaceRequest) -> BoxFuture<bool> + Send + Sync>),
 }
 
 impl<D> Default for NamespaceTable<D> {
@@ -71,49 +71,49 @@ impl<D> NamespaceTable<D> {
         self.predicates.push((predicate, Arc::new(definition)));
     }
 
-    /// Whether a namespace of this very name has been added.
+    /// Returns `true` if a namespace with exactly this name has been added.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.exact.contains_key(name)
     }
 
-    /// Takes out those that always exist, by their names.
+    /// Removes and returns the namespaces that always exist, by name.
     pub(super) fn take_exact(&mut self) -> HashMap<String, Arc<D>> {
         std::mem::take(&mut self.exact)
     }
 
-    /// The definition of a pattern, as it was given.
+    /// Returns the definition of a pattern, as configured.
     pub(super) fn of_pattern(&self, pattern: &str) -> Option<&Arc<D>> {
         self.definitions.get(pattern)
     }
 
-    /// What serves a name that has no definition of its own, as far as that can be said at once.
+    /// Finds the definition for a name, without asking asynchronous predicates.
     ///
-    /// `contain` runs a predicate, which accepts nothing if it panics.
+    /// `contain` calls a predicate and catches its panic, which counts as a refusal.
     pub(super) fn find(&self, name: &str, contain: impl Fn(&dyn Fn() -> bool) -> bool) -> Found<'_, D> {
         if let Ok(found) = self.patterns.at(name) {
             return Found::Definition(found.value);
         }
         for (place, (predicate, definition)) in self.predicates.iter().enumerate() {
             match predicate {
-                Predicate::AtOnce(accepts) if contain(&|| accepts(name)) => return Found::Definition(definition),
-                Predicate::AtOnce(_) => {}
-                Predicate::Later(_) => return Found::Asking(place),
+                Predicate::Sync(accepts) if contain(&|| accepts(name)) => return Found::Definition(definition),
+                Predicate::Sync(_) => {}
+                Predicate::Async(_) => return Found::NeedsAsync(place),
             }
         }
         Found::Nothing
     }
 
-    /// The same, from a predicate on that takes its time.
-    pub(super) async fn ask(&self, place: usize, request: &NamespaceRequest) -> Option<&Arc<D>> {
+    /// Like [`find`](Self::find), starting with the asynchronous predicate at `place`.
+    pub(super) async fn find_async(&self, place: usize, request: &NamespaceRequest) -> Option<&Arc<D>> {
         let engine = request.engine();
         for (predicate, definition) in &self.predicates[place..] {
             let accepted = match predicate {
-                Predicate::AtOnce(accepts) => engine.catch_panic(|| accepts(request.name())).unwrap_or(false),
-                Predicate::Later(accepts) => {
+                Predicate::Sync(accepts) => engine.catch_panic(|| accepts(request.name())).unwrap_or(false),
+                Predicate::Async(accepts) => {
                     let asked = AssertUnwindSafe(async { accepts(request.clone()).await });
                     asked.catch_unwind().await.unwrap_or_else(|_| {
                         engine.count_panic();
-                        log!(error, namespace = %request.name(), "a predicate for namespaces panicked");
+                        log!(error, namespace = %request.name(), "a namespace predicate panicked");
                         false
                     })
                 }
@@ -128,8 +128,8 @@ impl<D> NamespaceTable<D> {
 
 pub(super) enum Found<'a, D> {
     Definition(&'a Arc<D>),
-    /// The predicate at this place decides later.
-    Asking(usize),
+    /// The predicate with this index is asynchronous.
+    NeedsAsync(usize),
     Nothing,
 }
 

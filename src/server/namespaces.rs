@@ -1,8 +1,11 @@
-//! Finding, making and dropping namespaces.
+//! Finding, creating and dropping namespaces.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    collections::hash_map::Entry,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -10,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     cluster::{ClusterAdapter, ClusterMessage},
     observe::RoomCount,
-    room::Registry,
+    room::{Registry, Selection},
     util::Order,
 };
 
@@ -21,19 +24,19 @@ use super::{
     state::{Definition, Existing, Memory, NamespaceState, Namespaces, Server, Socket, Users},
 };
 
-/// What a client's CONNECT leads to.
+/// The result of looking up the namespace of a CONNECT.
 #[derive(Debug)]
 pub(super) enum Lookup {
     Found(Arc<NamespaceState>),
-    /// It has just been made.
-    Made(Arc<NamespaceState>),
+    /// It has just been created.
+    Created(Arc<NamespaceState>),
     Unknown,
-    /// A pattern matches, but has made as many namespaces as it may, and all of them have sockets.
+    /// A pattern matches, but the limit of dynamic namespaces is reached and all of them have sockets.
     TooMany,
-    /// A pattern matches, but the connection has joined as many dynamic namespaces as it may.
+    /// A pattern matches, but the connection has reached its limit of dynamic namespaces.
     TooManyHere,
-    /// The predicate at this place decides later.
-    Asking(usize),
+    /// The predicate with this index is asynchronous.
+    NeedsAsync(usize),
 }
 
 impl Namespaces {
@@ -51,21 +54,45 @@ impl Namespaces {
         self.existing.read().by_name.get(name).cloned()
     }
 
-    /// All namespaces that exist now.
+    /// Adds a namespace that exists until it is [removed](Self::remove_exact). Returns `None` if there is one of this name.
+    pub(crate) fn add(&self, name: &str, definition: Definition) -> Option<Arc<NamespaceState>> {
+        let name: Arc<str> = name.into();
+        let (settings, server) = (self.settings.clone(), self.server.clone());
+        let namespace = NamespaceState::new(name.clone(), Arc::new(definition), settings, server, false);
+        match self.existing.write().by_name.entry(name) {
+            Entry::Occupied(_) => {}
+            Entry::Vacant(entry) => return Some(entry.insert(namespace).clone()),
+        }
+        // Dropped here, because the definition is the user's.
+        None
+    }
+
+    /// Takes out a namespace that is not dynamic. The caller [closes](NamespaceState::close) it.
+    pub(crate) fn remove_exact(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        let mut existing = self.existing.write();
+        if existing.by_name.get(name)?.is_dynamic() {
+            return None;
+        }
+        let removed = existing.by_name.remove(name);
+        existing.shrink();
+        removed
+    }
+
+    /// Returns all existing namespaces.
     pub(crate) fn all(&self) -> Vec<Arc<NamespaceState>> {
         self.existing.read().by_name.values().cloned().collect()
     }
 
-    /// All namespaces that a pattern has made, as it was given; `None` if there is no such pattern.
+    /// Returns all namespaces created from a pattern, or `None` if the pattern is not configured.
     pub(crate) fn of_pattern(&self, pattern: &str) -> Option<Vec<Arc<NamespaceState>>> {
         let definition = self.table.of_pattern(pattern)?;
         Some(self.all().into_iter().filter(|namespace| Arc::ptr_eq(&namespace.definition, definition)).collect())
     }
 
-    /// The namespace of a name, made if a pattern or predicate says so. It stays until it is
-    /// [`release`](Self::release)d as often as it was acquired.
+    /// Returns the namespace with a name. Creates it if a pattern or predicate accepts the name. Each call must be matched by one
+    /// of [`release`](Self::release).
     ///
-    /// `dynamic`: whether the client may join another one that patterns or predicates make.
+    /// `dynamic` returns whether the client may join another dynamic namespace.
     pub(super) fn acquire(&self, name: &str, dynamic: impl Fn() -> bool) -> Lookup {
         match self.get(name) {
             Some(namespace) if !namespace.is_dynamic() => return Lookup::Found(namespace),
@@ -75,18 +102,18 @@ impl Namespaces {
             Some(server) => server.catch_panic(accepts).unwrap_or(false),
             None => false,
         };
-        // The user's predicates run before the lock is taken.
+        // Predicates are user code: they run without the lock.
         match self.table.find(name, contain) {
             Found::Nothing => Lookup::Unknown,
-            Found::Definition(_) | Found::Asking(_) if !dynamic() => Lookup::TooManyHere,
+            Found::Definition(_) | Found::NeedsAsync(_) if !dynamic() => Lookup::TooManyHere,
             Found::Definition(definition) => self.acquire_dynamic(name, definition),
-            Found::Asking(place) => Lookup::Asking(place),
+            Found::NeedsAsync(place) => Lookup::NeedsAsync(place),
         }
     }
 
-    /// As [`acquire`](Self::acquire), from a predicate on that takes its time.
-    pub(super) async fn ask(&self, place: usize, request: &NamespaceRequest) -> Lookup {
-        match self.table.ask(place, request).await {
+    /// Like [`acquire`](Self::acquire), starting with the asynchronous predicate at `place`.
+    pub(super) async fn find_async(&self, place: usize, request: &NamespaceRequest) -> Lookup {
+        match self.table.find_async(place, request).await {
             Some(definition) => self.acquire_dynamic(request.name(), definition),
             None => Lookup::Unknown,
         }
@@ -96,7 +123,7 @@ impl Namespaces {
         let mut dropped = None;
         let mut existing = self.existing.write();
         let lookup = match existing.by_name.get(name) {
-            // Whoever accepts a name accepts this client: that others are there already says nothing.
+            // An existing namespace is joined only if the same predicate accepted this client.
             Some(found) if Arc::ptr_eq(&found.definition, definition) => Lookup::Found(found.clone()),
             Some(_) => return Lookup::Unknown,
             None => {
@@ -116,19 +143,19 @@ impl Namespaces {
                 );
                 existing.by_name.insert(name, namespace.clone());
                 existing.dynamic += 1;
-                Lookup::Made(namespace)
+                Lookup::Created(namespace)
             }
         };
-        if let Lookup::Found(namespace) | Lookup::Made(namespace) = &lookup {
+        if let Lookup::Found(namespace) | Lookup::Created(namespace) = &lookup {
             existing.enter(namespace);
         }
         drop(existing);
-        // What was remembered for clients that may come back is the user's.
+        // The recorded sessions hold user values, which must be dropped without the lock.
         drop(dropped);
         lookup
     }
 
-    /// A socket has left a namespace, or was not admitted.
+    /// Releases a namespace when a socket has left it or was not admitted.
     pub(crate) fn release(&self, namespace: &NamespaceState) {
         let Some(users) = &namespace.users else {
             return;
@@ -138,11 +165,11 @@ impl Namespaces {
         }
     }
 
-    /// Drops a dynamic namespace without sockets, unless clients may be recovered in it or cleanup is off.
+    /// Drops a dynamic namespace without sockets, unless clients may be recovered in it or cleanup is disabled.
     pub(super) fn remove_if_unused(&self, namespace: &NamespaceState) {
         let mut existing = self.existing.write();
         let is_it = existing.by_name.get(namespace.name()).is_some_and(|found| std::ptr::eq(&**found, namespace));
-        // Somebody may have come in the meantime.
+        // A socket may have joined in the meantime.
         if !is_it || !namespace.is_empty() {
             return;
         }
@@ -157,7 +184,7 @@ impl Namespaces {
 }
 
 impl Existing {
-    /// A socket comes: the namespace is not empty any more.
+    /// Counts a socket. The namespace is no longer empty.
     fn enter(&mut self, namespace: &NamespaceState) {
         let Some(users) = &namespace.users else { return };
         users.count.fetch_add(1, Ordering::Relaxed);
@@ -166,7 +193,7 @@ impl Existing {
         }
     }
 
-    /// The namespace stays although it is empty, as long as there is room.
+    /// Keeps an empty namespace while there is room.
     fn keep_empty(&mut self, namespace: &NamespaceState) {
         if let Some(users) = &namespace.users
             && users.empty_place().is_none()
@@ -187,11 +214,15 @@ impl Existing {
         }
         let removed = self.by_name.remove(namespace.name())?;
         self.dynamic -= 1;
+        self.shrink();
+        Some(removed)
+    }
+
+    fn shrink(&mut self) {
         if self.by_name.capacity() > 64 && self.by_name.len() < self.by_name.capacity() / 4 {
             let wanted = self.by_name.len() * 2;
             self.by_name.shrink_to(wanted);
         }
-        Some(removed)
     }
 }
 
@@ -209,20 +240,35 @@ impl NamespaceState {
             registry: Mutex::default(),
             ack_ids: AtomicU64::new(0),
             users: dynamic.then(Users::default),
+            removed: AtomicBool::new(false),
             memory: settings.recovery.clone().map(Memory::new),
             settings,
             server,
         })
     }
 
-    /// Counts a panic of the user's code.
+    /// Disconnects all sockets. No socket enters any more.
+    pub(crate) fn close(&self) {
+        let sockets = self.with_registry(|registry| {
+            self.removed.store(true, Ordering::Release);
+            registry.select(&Selection::default(), None)
+        });
+        sockets.iter().for_each(Socket::kick);
+    }
+
+    /// Returns `true` if the namespace has been removed from the server.
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    /// Counts a panic of user code.
     pub(crate) fn count_panic(&self) {
         if let Some(server) = self.server.upgrade() {
             server.count_panic();
         }
     }
 
-    /// Tells the other nodes of a cluster.
+    /// Publishes a message to the other nodes of the cluster.
     pub(crate) fn publish(&self, adapter: &dyn ClusterAdapter, message: ClusterMessage) {
         if let Some(server) = self.server.upgrade() {
             server.catch_panic(|| adapter.publish(message));
@@ -233,17 +279,18 @@ impl NamespaceState {
         self.ack_ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether it is dynamic and has no sockets.
+    /// Returns `true` if the namespace is dynamic and has no sockets.
     pub(super) fn is_empty(&self) -> bool {
         self.users.as_ref().is_some_and(|users| users.count.load(Ordering::Relaxed) == 0)
     }
 
-    /// Whether a socket that was lost may come back.
+    /// Returns `true` if a lost socket may return.
     pub(super) fn is_awaited(&self) -> bool {
         self.memory.as_ref().is_some_and(Memory::is_awaited)
     }
 
-    /// Does something to the registry. `change` must not run user code, nor take another lock than a socket's own.
+    /// Calls `change` with the registry. `change` must not run user code, and must not take a lock other than that of a socket's
+    /// `member`.
     pub(crate) fn with_registry<R>(&self, change: impl FnOnce(&mut Registry<Arc<Socket>>) -> R) -> R {
         let mut registry = self.registry.lock();
         let rooms = RoomCount::before(&registry);

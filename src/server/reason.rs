@@ -1,50 +1,68 @@
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::engine::CloseCause;
 
-/// Why a socket was disconnected.
+/// The reason why a socket was disconnected.
 ///
-/// [`as_str`](Self::as_str) and `Display` give the reason as Node's server names it. In handlers of
-/// [`on_disconnect`](crate::Namespace::on_disconnect) it is an extractor.
+/// [`as_str`](Self::as_str) and `Display` return the reason as Node's server names it. In handlers of
+/// [`on_disconnect`](crate::Namespace::on_disconnect) it is an extractor:
+///
+/// ```
+/// use tower_socketio::{DisconnectReason, Namespace, SocketRef};
+///
+/// async fn left(socket: SocketRef, reason: DisconnectReason) {
+///     println!("{} left: {reason}", socket.id());
+/// }
+///
+/// let chat = Namespace::new().on_disconnect(left);
+/// # let _: Namespace = chat;
+/// assert_eq!(DisconnectReason::PingTimeout.as_str(), "ping timeout");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// The client closed the connection, or the network did.
+    /// The client or the network closed the connection.
     TransportClose,
-    /// The transport failed, or the client broke its rules: a message was too large, for instance.
+    /// The transport failed, or the client violated its protocol, such as with a message that is too large.
+    #[non_exhaustive]
     TransportError {
-        /// What happened.
+        /// A description of the error.
         detail: &'static str,
     },
-    /// The client did not answer a ping in time.
+    /// The client did not answer a ping within [`ping_timeout`](crate::SocketIoConfig::ping_timeout).
     PingTimeout,
-    /// What arrived is no Engine.IO packet.
+    /// The client sent something that is not an Engine.IO packet.
+    #[non_exhaustive]
     ParseError {
-        /// What was wrong with it.
+        /// A description of the error.
         detail: &'static str,
     },
-    /// The client broke the rules of Socket.IO.
+    /// The client violated the Socket.IO protocol.
+    #[non_exhaustive]
     ForcedClose {
-        /// Which rule.
+        /// A description of the violation.
         detail: &'static str,
     },
-    /// As [`ForcedClose`](Self::ForcedClose), when the client could not be told at once.
+    /// Like [`ForcedClose`](Self::ForcedClose), if the client could not be informed immediately.
+    #[non_exhaustive]
     ForcedServerClose {
-        /// Which rule.
+        /// A description of the violation.
         detail: &'static str,
     },
     /// The client left the namespace.
     ClientNamespaceDisconnect,
     /// The server disconnected the socket.
     ServerNamespaceDisconnect,
-    /// The server is closing.
+    /// The server is shutting down.
     ServerShuttingDown,
-    /// More than [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes) waited to be sent to the client.
+    /// The client's send buffer was full. See [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
     SlowClient,
 }
 
 impl DisconnectReason {
-    /// The reason as Node's server names it.
+    /// Returns the reason as Node's server names it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,12 +79,12 @@ impl DisconnectReason {
         }
     }
 
-    /// Whether the connection was lost, so that the client may come back and be the socket that it was.
+    /// Returns `true` if the connection was lost, so that the client may recover the socket.
     pub(crate) fn is_recoverable(self) -> bool {
         !matches!(self, Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect)
     }
 
-    /// What exactly happened, where the reason alone does not say it.
+    /// Returns details of the error, if the reason has any.
     #[must_use]
     pub fn detail(self) -> Option<&'static str> {
         match self {
@@ -98,8 +116,28 @@ impl From<CloseCause> for DisconnectReason {
     }
 }
 
+/// Serializes as its [name](Self::as_str).
+impl Serialize for DisconnectReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_displays_and_serializes_as_its_name() {
+        for reason in [DisconnectReason::SlowClient, DisconnectReason::ParseError { detail: "x" }] {
+            assert_eq!(reason.to_string(), reason.as_str());
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
     }
 }

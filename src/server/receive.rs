@@ -19,24 +19,24 @@ use super::{
     state::{Client, Event, Socket},
 };
 
-/// Turns a client's messages into packets, and handles these.
+/// Decodes a client's messages and handles the packets.
 pub(super) struct Inbound {
     client: Arc<Client>,
     format: Format,
     /// An event that has not started.
     waiting: Option<Box<Waiting>>,
-    /// Attachments that are ignored, for the packet that they belong to was.
+    /// The number of attachments to skip, because their packet was ignored.
     ignored_attachments: usize,
 }
 
-/// How messages become packets.
+/// The decoder of messages.
 #[derive(Debug)]
 enum Format {
     Json(Assembler),
     Parser(Box<DecoderState>),
 }
 
-/// An event that waits, so that the connection is not read.
+/// A waiting event. The connection is not read meanwhile.
 struct Waiting {
     socket: Arc<Socket>,
     /// The bytes of its arguments and attachments.
@@ -44,11 +44,11 @@ struct Waiting {
     stage: Stage,
 }
 
-/// What an event waits for.
+/// What the event waits for.
 enum Stage {
-    /// Others must end before it may start.
+    /// A limit: other events must end first.
     Limits(Event),
-    /// A layer is not ready.
+    /// A layer that is not ready.
     Layers(BoxFuture<()>),
 }
 
@@ -77,12 +77,13 @@ impl Reader for Inbound {
         }
     }
 
-    /// Whether everything that has been read has been handled.
+    /// Returns `true` if everything that was read has been handled.
     fn is_idle(&self) -> bool {
         self.waiting.is_none() && !matches!(&self.format, Format::Json(assembler) if assembler.is_waiting())
     }
 
-    /// What has been read and not been handled: an event that may not start yet, or a packet whose attachments are missing.
+    /// Returns the input that has been read and not handled: an event that cannot start yet, or a packet without all of its
+    /// attachments.
     fn held(&self) -> HeldInput {
         if let Some(waiting) = &self.waiting {
             return HeldInput { bytes: waiting.size, is_stalled: true, is_incomplete: false };
@@ -110,7 +111,7 @@ impl Inbound {
         if self.waiting.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    /// Starts an event, or keeps it until its socket may start another one.
+    /// Starts an event, or stores it until its socket may start another one.
     #[inline(always)]
     fn start(&mut self, socket: Arc<Socket>, mut event: Event, direct: &mut Direct<'_>, cx: &mut Context<'_>) {
         let mut is_registered = false;
@@ -118,7 +119,7 @@ impl Inbound {
             match socket.poll_may_start(&mut event, cx) {
                 Poll::Ready(true) => break,
                 Poll::Ready(false) => return,
-                // A handler may have ended, or the socket, before the waker was registered.
+                // A handler or the socket may have ended before the waker was registered.
                 Poll::Pending if !is_registered => self.client.reader.register(cx.waker()),
                 Poll::Pending => {
                     self.waiting = Some(Box::new(Waiting { socket, size: event.size, stage: Stage::Limits(event) }));
@@ -133,8 +134,8 @@ impl Inbound {
         }
     }
 
-    /// Waits for layers that are not ready, but not past the end of the socket: they may hold, or come to hold, a permit that
-    /// others wait for.
+    /// Waits for layers that are not ready, but only until the socket ends: they may hold or obtain a permit that others wait
+    /// for.
     #[cold]
     fn wait_for_layers(&mut self, socket: Arc<Socket>, size: usize, mut layers: BoxFuture<()>, cx: &mut Context<'_>) {
         self.client.reader.register(cx.waker());
@@ -161,7 +162,7 @@ impl Inbound {
             Format::Json(assembler) => match read_json(assembler, message, limits)? {
                 Read::Packet(packet) => Some(packet),
                 Read::Header(header) => match addressee(&self.client, &header)? {
-                    // The attachments are not waited for on behalf of a socket that does not exist.
+                    // The socket does not exist: its attachments are skipped.
                     None => {
                         self.ignored_attachments = header.attachments;
                         None
@@ -231,13 +232,13 @@ impl Inbound {
 
 const TEXT_WHERE_BINARY_IS_DUE: DecodeError = DecodeError("got plaintext data when reconstructing a packet");
 
-/// What a message is to a packet of JSON.
+/// The result of decoding a message as JSON.
 enum Read {
-    /// It completes a packet.
+    /// A complete packet.
     Packet(Assembled),
-    /// It is a text that attachments follow.
+    /// A text with attachments to follow.
     Header(Header),
-    /// It is an attachment, and others are missing.
+    /// An attachment, with others to follow.
     Attachment,
 }
 
@@ -245,7 +246,7 @@ fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Resu
     if message.is_binary() {
         return Ok(assembler.binary(message.into_data())?.map_or(Read::Attachment, Read::Packet));
     }
-    // Attachments are due: what the text says does not matter.
+    // An attachment is expected, so the content of the text does not matter.
     if assembler.is_waiting() {
         return Err(TEXT_WHERE_BINARY_IS_DUE);
     }
@@ -256,7 +257,7 @@ fn read_json(assembler: &mut Assembler, message: Packet, limits: Limits) -> Resu
     }
 }
 
-/// The socket that a packet is for. `None` if the server has disconnected it: the packet was on its way.
+/// Returns the socket that a packet is addressed to. `None` if the server has disconnected it while the packet was on its way.
 fn addressee(client: &Client, header: &Header) -> Result<Option<Arc<Socket>>, DecodeError> {
     let name = match client.connection.wire_format.protocol {
         ProtocolVersion::V3 => header.namespace().split('?').next().unwrap_or_default(),
@@ -269,7 +270,8 @@ fn addressee(client: &Client, header: &Header) -> Result<Option<Arc<Socket>>, De
     }
 }
 
-/// Clients of Engine.IO 3 have no auth payload: they put a query behind the name of the namespace.
+/// Converts a query to an auth payload. Clients of Engine.IO 3 append a query to the name of the namespace instead of sending a
+/// payload.
 fn query_to_auth(query: &str) -> Bytes {
     let auth: serde_json::Map<_, _> =
         form_urlencoded::parse(query.as_bytes()).map(|(key, value)| (key.into(), value.into())).collect();

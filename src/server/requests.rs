@@ -1,4 +1,4 @@
-//! Questions to other servers that wait for answers.
+//! Requests to other servers of the cluster.
 
 use std::{
     collections::HashMap,
@@ -12,14 +12,14 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::{cluster::ServerSideArgs, engine::generate_id};
+use crate::{cluster::EventBody, engine::generate_id};
 
-/// The questions of this server.
+/// The pending requests of this server.
 pub(crate) struct Requests {
-    /// What other servers call this one.
+    /// The id of this server in the cluster.
     node: Arc<str>,
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, UnboundedSender<ServerSideArgs>>>,
+    waiting: Mutex<HashMap<u64, UnboundedSender<EventBody>>>,
 }
 
 impl Requests {
@@ -31,16 +31,16 @@ impl Requests {
         &self.node
     }
 
-    /// Begins a question, which goes on until it is [ended](Self::end).
-    pub(crate) fn begin(&self) -> (u64, UnboundedReceiver<ServerSideArgs>) {
+    /// Starts a request. It is pending until [`end`](Self::end) is called.
+    pub(crate) fn begin(&self) -> (u64, UnboundedReceiver<EventBody>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answers) = unbounded_channel();
         self.waiting.lock().insert(id, sender);
         (id, answers)
     }
 
-    /// Takes an answer. One that comes too late is ignored.
-    pub(crate) fn answer(&self, id: u64, args: ServerSideArgs) {
+    /// Passes a response to its request. Late responses are ignored.
+    pub(crate) fn answer(&self, id: u64, args: EventBody) {
         if let Some(sender) = self.waiting.lock().get(&id) {
             let _ = sender.send(args);
         }

@@ -13,13 +13,13 @@ impl Socket {
         self.member.lock()
     }
 
-    /// The socket's place in the registry, for use under the registry's lock.
+    /// Returns the socket's id in the registry. It is only valid while the registry is locked.
     pub(crate) fn member_id(&self) -> Option<MemberId> {
         *self.member()
     }
 
     pub(crate) fn join(&self, rooms: impl Iterator<Item = Room>) {
-        // Before any lock: the iterator may be the user's.
+        // Before locking: the iterator may run user code.
         let rooms: Vec<Room> = rooms.collect();
         if self.phase() == ADMITTING {
             let mut buffer = self.buffer();
@@ -53,7 +53,7 @@ impl Socket {
             if let Some(buffer) = &mut *buffer {
                 buffer.rooms.retain(|joined| joined != room);
             }
-            if self.recovered() {
+            if self.is_recovered() {
                 buffer.get_or_insert_default().left.push(room.into());
             }
             return;
@@ -69,7 +69,32 @@ impl Socket {
         });
     }
 
-    /// Changes the rooms of the socket, unless it is not in the namespace.
+    /// Leaves all rooms but that of the socket's own id.
+    pub(crate) fn leave_all(&self) {
+        let mut buffer = self.buffer();
+        if self.phase() == ADMITTING {
+            if let Some(buffer) = &mut *buffer {
+                buffer.rooms.clear();
+            }
+            if let Some(restored) = self.session.as_ref().and_then(|session| session.restored()) {
+                buffer.get_or_insert_default().left.extend(restored.rooms().cloned());
+            }
+            return;
+        }
+        drop(buffer);
+        let mut memory = self.recovery().map(|(memory, session)| (memory.lock(), session));
+        self.change_rooms(|registry, id| {
+            for room in registry.rooms_of(id) {
+                if registry.leave(id, &room)
+                    && let Some((state, session)) = &mut memory
+                {
+                    state.exit(session, &room);
+                }
+            }
+        });
+    }
+
+    /// Changes the rooms of the socket, if it is in the namespace.
     fn change_rooms(&self, change: impl FnOnce(&mut Registry<Arc<Self>>, MemberId)) {
         self.namespace.with_registry(|registry| {
             if let Some(id) = self.member_id() {
@@ -86,7 +111,7 @@ impl Socket {
         self.namespace.with_registry(|registry| self.member_id().is_some_and(|id| registry.is_in(id, room)))
     }
 
-    /// Takes the socket out of its namespace.
+    /// Removes the socket from its namespace.
     pub(crate) fn leave_rooms(&self) {
         let removed = self.namespace.with_registry(|registry| {
             let id = self.member().take()?;

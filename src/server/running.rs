@@ -1,4 +1,4 @@
-//! Which events may start, and those that are under way.
+//! Limits of running events.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -11,7 +11,7 @@ use super::{
 };
 
 impl Event {
-    /// What the event costs while its handler runs.
+    /// Returns the cost of the event while its handler runs.
     #[inline]
     pub(crate) fn cost(&self) -> EventCost {
         EventCost::new(self.payload.text(), self.size)
@@ -19,8 +19,8 @@ impl Event {
 }
 
 impl Socket {
-    /// Waits until another event may start: not too many are under way, and a large one has its share of the server's budget. False
-    /// if the socket is not connected any more, or its connection is about to close.
+    /// Waits until the event may start: the limits of running events allow another one, and a large event holds its share of the
+    /// server's budget. Returns `false` if the socket is disconnected or its connection is about to close.
     #[inline(always)]
     pub(super) fn poll_may_start(&self, event: &mut Event, cx: &mut Context<'_>) -> Poll<bool> {
         if event.size > LARGE {
@@ -29,7 +29,7 @@ impl Socket {
         if !self.takes_events() {
             return Poll::Ready(false);
         }
-        // Nothing is under way, most of the time.
+        // Usually no event is running.
         if self.client.runs_handlers() && !self.is_below_limits() {
             return Poll::Pending;
         }
@@ -48,13 +48,13 @@ impl Socket {
         event.share.as_mut().map_or(Poll::Ready(()), |share| share.poll(cx))
     }
 
-    /// Whether the socket is connected, and its connection not about to close.
+    /// Returns `true` if the socket is connected and its connection is not about to close.
     #[inline]
     pub(super) fn takes_events(&self) -> bool {
         self.is_connected() && !self.client.is_leaving()
     }
 
-    /// Whether neither the socket nor its connection has too many events under way.
+    /// Returns `true` if neither the socket nor its connection has reached its limit of running events.
     pub(crate) fn is_below_limits(&self) -> bool {
         let settings = &self.client.server.settings;
         self.running_events() < settings.max_concurrent_events && self.client.event_bytes() < settings.max_event_bytes
@@ -64,7 +64,7 @@ impl Socket {
         self.running.load(Ordering::Acquire)
     }
 
-    /// Counts an event handler as under way until the guard is dropped. `cost` is what its event takes in bytes.
+    /// Counts an event handler as running until the guard is dropped. `cost` is the bytes that its event takes.
     pub(crate) fn running(self: &Arc<Self>, cost: usize) -> Running {
         self.running.fetch_add(1, Ordering::AcqRel);
         self.client.add_running(cost);
@@ -72,7 +72,7 @@ impl Socket {
     }
 }
 
-/// An event handler that is under way.
+/// A running event handler.
 #[derive(Debug)]
 pub(crate) struct Running {
     socket: Arc<Socket>,

@@ -17,7 +17,7 @@ use super::{
 };
 
 impl Socket {
-    /// Shows an event to those who listen to what leaves.
+    /// Shows an event to the listeners of outgoing events.
     #[inline]
     pub(crate) fn observe(&self, packet: &Encoded) {
         if self.application_data.get().is_some() {
@@ -25,7 +25,7 @@ impl Socket {
         }
     }
 
-    /// Emits an event to this socket: it is delivered, and kept if the namespace remembers events.
+    /// Emits an event to this socket. With recovery, the event is also recorded.
     pub(crate) fn emit(self: &Arc<Self>, packet: Encoded, volatile: bool) -> Result<(), SendError> {
         self.observe(&packet);
         let Some((memory, session)) = self.recovery() else {
@@ -36,17 +36,17 @@ impl Socket {
         emitted
     }
 
-    /// Queues a packet for the client; holds it back while the socket is not accepted.
+    /// Queues a packet for the client, or buffers it until the socket is accepted.
     pub(crate) fn deliver(self: &Arc<Self>, packet: Cow<'_, Encoded>, volatile: bool) -> Result<(), SendError> {
-        let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.deal_with(*error))?;
+        let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.on_send_error(*error))?;
         if let Some(waker) = sent.waker {
             waker.wake();
         }
         Ok(())
     }
 
-    /// As [`deliver`](Self::deliver), but nobody is woken, and a failure has no consequences yet: see
-    /// [`deal_with`](Self::deal_with).
+    /// Like [`deliver`](Self::deliver), but wakes no driver and does not apply the slow-client policy. See
+    /// [`on_send_error`](Self::on_send_error).
     pub(crate) fn try_deliver(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
         let kind = SentKind::of(&packet);
         let sent = match self.phase() {
@@ -58,17 +58,17 @@ impl Socket {
         sent
     }
 
-    /// There was no room for a packet: the policy says what follows.
-    pub(crate) fn deal_with(self: &Arc<Self>, error: SendError) {
+    /// Applies the slow-client policy if a packet did not fit.
+    pub(crate) fn on_send_error(self: &Arc<Self>, error: SendError) {
         if error == SendError::Full {
             self.client.refuse_packet(self);
         }
     }
 
-    // What is sent to sockets that are connected is not to pay for this.
+    // Not inlined, to keep the path of connected sockets short.
     #[inline(never)]
     fn hold_back(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
-        // Before the lock: this may run a parser.
+        // Before locking: this may run a parser.
         self.client.packets_of(&packet);
         let mut buffer = self.buffer();
         match self.phase() {
@@ -85,8 +85,8 @@ impl Socket {
         buffer.get_or_insert_default().hold(&packet, false, self.client.server.engine.config.max_buffered_bytes)
     }
 
-    /// Holds an event back that is emitted before the socket has joined its namespace, when it is stamped. `None` if the
-    /// socket has joined.
+    /// Buffers an event that is emitted before the socket has joined its namespace. It is stamped when the socket joins. Returns
+    /// `None` if the socket has joined.
     pub(crate) fn hold_early(&self, packet: &Encoded, volatile: bool) -> Option<Result<Sent, SendError>> {
         let mut buffer = self.buffer();
         if self.phase() != ADMITTING {
@@ -99,7 +99,7 @@ impl Socket {
     }
 
     pub(crate) fn send_disconnect(&self) {
-        if self.is_connected() || self.untold.swap(false, Ordering::AcqRel) {
+        if self.is_connected() || self.disconnect_due.swap(false, Ordering::AcqRel) {
             self.client.reply(&encode_simple(b'1', self.namespace.name(), ""));
         }
     }

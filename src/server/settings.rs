@@ -1,29 +1,38 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{cluster::ClusterAdapter, packet::Limits, parser::Parser, recovery::Recovery};
+use crate::{cluster::ClusterAdapter, packet::Limits, parser::Parser, recovery::RecoveryConfig};
 
-/// What happens to a packet for which a client has no room left.
+/// What happens to a packet that does not fit into the send buffer of its client.
 ///
-/// See [`SocketIoConfig::max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
+/// See [`SocketIoConfig::slow_client_policy`](crate::SocketIoConfig::slow_client_policy).
+///
+/// ```
+/// use tower_socketio::{SlowClientPolicy, SocketIoConfig};
+///
+/// let config = SocketIoConfig::new()
+///     .max_buffered_bytes(256 * 1024)
+///     .slow_client_policy(SlowClientPolicy::DropPacket);
+/// # let _ = config;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SlowClientPolicy {
-    /// The client is disconnected, so that it can connect again and catch up.
+    /// The client is disconnected. It can reconnect and catch up.
     #[default]
     Disconnect,
-    /// The packet is dropped, and [`on_slow_client`](crate::SocketIoConfig::on_slow_client) is told.
+    /// The packet is dropped, and [`on_slow_client`](crate::SocketIoConfig::on_slow_client) is called.
     DropPacket,
 }
 
-/// Limits and policies, which the server reads while it handles packets.
+/// Limits and policies that the server reads while it handles packets.
 pub(crate) struct Settings {
-    pub(crate) recovery: Option<Recovery>,
+    pub(crate) recovery: Option<RecoveryConfig>,
     pub(crate) parser: Option<Arc<dyn Parser>>,
     pub(crate) ack_timeout: Duration,
     pub(crate) slow_client_policy: SlowClientPolicy,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_attachments: usize,
-    /// `None`: ten times `max_payload`.
+    /// `None` means ten times `max_payload`.
     pub(crate) max_attachment_bytes: Option<usize>,
     pub(crate) max_json_depth: usize,
     pub(crate) max_concurrent_events: usize,
@@ -31,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) max_namespace_length: usize,
     pub(crate) max_dynamic_namespaces_per_connection: usize,
     pub(crate) max_auth_bytes: usize,
-    /// What carries broadcasts to other nodes.
+    /// The adapter that carries broadcasts to other nodes.
     pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
 }
 

@@ -1,4 +1,4 @@
-//! The phases of a socket, and what it carries.
+//! The phases and values of a socket.
 
 use std::{
     any::Any,
@@ -28,15 +28,15 @@ use super::{
     state::{Client, Memory, NamespaceState, Socket},
 };
 
-/// What a client is taken to have sent that sends nothing.
+/// The auth payload of a client that sends none.
 pub(super) const EMPTY_AUTH: &[u8] = b"{}";
 
 pub(super) const ADMITTING: u8 = 0;
 pub(super) const HELD: u8 = 1;
 pub(super) const CONNECTED: u8 = 2;
-/// It ended, and its client shall not come back as this socket.
+/// It was ended on purpose. Its client cannot recover it.
 pub(super) const CLOSED: u8 = 3;
-/// It ended because its connection was lost.
+/// It was ended by the loss of its connection.
 pub(super) const LOST: u8 = 4;
 
 impl Socket {
@@ -62,7 +62,7 @@ impl Socket {
             layer_data: LayerData::default(),
             auth: Mutex::new(Some(if auth == EMPTY_AUTH { Box::default() } else { auth.into() })),
             application_data: OnceLock::new(),
-            untold: AtomicBool::new(false),
+            disconnect_due: AtomicBool::new(false),
             declined: AtomicBool::new(false),
             phase: AtomicU8::new(ADMITTING),
             buffer: Mutex::default(),
@@ -87,17 +87,17 @@ impl Socket {
         self.phase() >= CLOSED
     }
 
-    /// What remembers it, and as what, if it can be recovered.
+    /// Returns the namespace's memory and the socket's session, if it can be recovered.
     pub(super) fn recovery(&self) -> Option<(&Memory, &RecoverySession)> {
         Some((self.namespace.memory.as_ref()?, self.session.as_deref()?))
     }
 
-    /// `on_connect` has been reached, or would have been if there were one.
+    /// Returns `true` if `on_connect` has been reached, or would have been if there were one.
     pub(crate) fn was_reached(&self) -> bool {
         self.phase() != ADMITTING
     }
 
-    /// `on_connect` refuses the client: it has cleaned up after itself, and no handler of a disconnection runs.
+    /// Records that `on_connect` itself rejects the client, so that no handler of the disconnection runs.
     pub(crate) fn decline(&self) {
         self.declined.store(true, Ordering::Release);
     }
@@ -106,35 +106,35 @@ impl Socket {
         matches!(self.phase(), ADMITTING | HELD)
     }
 
-    /// Whether the connection was lost, and nobody wanted the socket to end.
+    /// Returns `true` if the connection was lost.
     pub(crate) fn is_lost(&self) -> bool {
         self.phase() == LOST
     }
 
-    /// Whether either side wanted the socket to end.
+    /// Returns `true` if either side ended the socket on purpose.
     pub(crate) fn was_dismissed(&self) -> bool {
         self.phase() == CLOSED
     }
 
-    /// Whether its client lost its connection, and came back as the socket that it was.
-    pub(crate) fn recovered(&self) -> bool {
+    /// Returns `true` if the socket was recovered after its connection was lost.
+    pub(crate) fn is_recovered(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.recovered)
     }
 
-    // What it carries.
+    // Values.
 
-    /// What came with CONNECT, as JSON. `None` once the socket has left.
+    /// Returns the auth payload of CONNECT as JSON. `None` if the socket has left.
     pub(crate) fn auth(&self) -> Option<Box<[u8]>> {
         self.auth.lock().clone().map(|auth| if auth.is_empty() { EMPTY_AUTH.into() } else { auth })
     }
 
-    /// Drops the auth payload, so that a `SocketRef` that outlives the socket does not keep it.
+    /// Drops the auth payload, so that a `SocketRef` that outlives the socket does not keep it in memory.
     pub(crate) fn forget_auth(&self) {
         let auth = self.auth.lock().take();
         drop(auth);
     }
 
-    /// What handlers keep about the socket, as JSON.
+    /// Returns the data that handlers have stored, as JSON.
     pub(crate) fn data_bytes(&self) -> Option<Bytes> {
         self.data.lock().clone()
     }
@@ -154,14 +154,14 @@ impl Socket {
         let mut own = self.extensions.lock();
         let result = change(own.get_or_insert_with(|| self.client.connection.request.to_extensions()));
         drop(own);
-        // After its last handler, what is set is not kept.
+        // Values set after the last handler are not stored.
         if self.is_closed() && self.auth.lock().is_none() {
             self.drop_extensions();
         }
         result
     }
 
-    /// Drops the extensions of a socket that has left once its last handler has ended: one of them may hold the socket.
+    /// Drops the extensions of a socket that has left and whose last handler has ended. One of them may hold the socket.
     pub(crate) fn drop_extensions(&self) {
         if self.is_closed() && self.running_events() == 0 {
             let own = self.extensions.lock().take();
@@ -173,15 +173,14 @@ impl Socket {
         self.extensions.lock().clone().unwrap_or_else(|| self.client.connection.request.to_extensions())
     }
 
-    /// Keeps a value of a layer until the socket is closed. If it is closed already, the value is dropped at once.
+    /// Stores a value of a layer until the socket is closed. If it is closed already, the value is dropped immediately.
     pub(crate) fn keep(&self, value: impl Any + Send) {
         self.layer_data.add(value, || self.is_closed());
     }
 
-    /// Changes the value that a layer keeps on this socket, which is made if there is none. What is made for a closed
-    /// socket is not kept.
+    /// Calls `change` with the value of a layer, which is created if missing. A value created for a closed socket is not stored.
     ///
-    /// `change` must not run user code: a lock is held.
+    /// `change` must not run user code, because a lock is held.
     pub(crate) fn with_kept<T: Any + Send, R>(
         &self,
         layer: LayerId,
@@ -193,12 +192,12 @@ impl Socket {
 
     // Admission.
 
-    /// The layers have let the CONNECT through: the socket joins the namespace, held.
+    /// Joins the namespace after the layers have called the inner service. The socket is held until it is accepted.
     ///
-    /// What the layers put on the request stays on the socket; if there are none, nothing has to be kept.
+    /// `extensions` are those that the layers set on the request. They are stored on the socket.
     ///
-    /// Returns false if the session of a client that returns cannot go on any more. The connection is closed then: the client
-    /// connects again, and gets a new session.
+    /// Returns `false` if the namespace has been removed, or if the session of a returning client cannot be continued. In the latter
+    /// case the connection is closed, so that the client reconnects and gets a new session.
     pub(crate) fn hold(self: &Arc<Self>, extensions: Option<Extensions>) -> bool {
         if let Some(extensions) = extensions {
             self.merge_extensions(extensions);
@@ -209,7 +208,11 @@ impl Socket {
                 let mut buffer = self.buffer();
                 if self.phase() == ADMITTING {
                     let rooms = buffer.as_mut().map(|buffer| take(&mut buffer.rooms)).unwrap_or_default();
-                    self.enter(&[], &rooms);
+                    if self.enter(&[], &rooms).is_none() {
+                        drop(buffer);
+                        self.close(DisconnectReason::ServerNamespaceDisconnect);
+                        return false;
+                    }
                     self.phase.store(HELD, Ordering::Release);
                 }
                 true
@@ -217,7 +220,7 @@ impl Socket {
         }
     }
 
-    /// As [`hold`](Self::hold). The session begins, or goes on in the rooms that it was in.
+    /// Like [`hold`](Self::hold). Begins a session, or continues one in its rooms.
     fn hold_recoverable(self: &Arc<Self>, memory: &Memory, session: &RecoverySession) -> bool {
         let restored = session.restored();
         let mut state = memory.lock();
@@ -238,10 +241,15 @@ impl Socket {
         let (rooms, left) = changes.unwrap_or_default();
         let was_in = restored.iter().flat_map(|restored| restored.rooms());
         let stayed_in: Vec<Room> = was_in.filter(|room| !left.contains(room)).cloned().collect();
-        let joined = self.enter(&stayed_in, &rooms);
+        let Some(joined) = self.enter(&stayed_in, &rooms) else {
+            drop(buffer);
+            drop(state);
+            self.close(DisconnectReason::ServerNamespaceDisconnect);
+            return false;
+        };
         left.iter().for_each(|room| state.exit(session, room));
         joined.into_iter().for_each(|room| state.enter(session, room));
-        // What layers emitted to the socket before it was there follows what its client missed.
+        // Events that layers emitted to the socket before it joined follow those that its client missed.
         for held in buffer.iter_mut().flat_map(|buffer| &mut buffer.packets).filter(|held| held.early) {
             *held = Held { packet: state.stamp_early(self, session, &held.packet), early: false };
         }
@@ -258,20 +266,25 @@ impl Socket {
         true
     }
 
-    /// Enters the namespace, the rooms that the socket was in, and new ones. Returns those that are new indeed.
-    fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Vec<Room> {
+    /// Enters the namespace, the rooms of the session, and new rooms. Returns the rooms that the socket was not in, or `None` if the
+    /// namespace has been removed.
+    fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Option<Vec<Room>> {
         self.namespace.with_registry(|registry| {
+            if self.namespace.is_removed() {
+                return None;
+            }
             let id = registry.insert(self.id.room(), self.clone());
             for room in was_in {
                 registry.join(id, room);
             }
-            rooms.iter().filter_map(|room| registry.join(id, room).cloned()).collect()
+            Some(rooms.iter().filter_map(|room| registry.join(id, room).cloned()).collect())
         })
     }
 
-    /// What the socket had before it was lost, what layers gave it, what they put on the request: the last one counts.
+    /// Merges the extensions of the session, those that layers set on the socket, and those of the request. Later ones replace
+    /// earlier ones.
     fn merge_extensions(&self, request: Extensions) {
-        // Values are the user's: they are cloned and dropped while nothing is locked.
+        // Values are the user's: they are cloned and dropped without a lock.
         let mut merged = self.session.as_ref().map(|session| session.restored_extensions()).unwrap_or_default();
         let own = self.extensions.lock().take();
         merged.extend(own.unwrap_or_default());
@@ -280,12 +293,12 @@ impl Socket {
         drop(before);
     }
 
-    /// The socket is accepted: CONNECT goes out, then what the client missed, then everything that was held.
+    /// Accepts the socket: sends CONNECT, then the events that the client missed, then the buffered packets.
     ///
-    /// Node sends what was missed first. But the JavaScript client keeps events that precede CONNECT in a buffer, which it
-    /// neither clears when the connection is cut nor counts in its offset: a cut in between would give duplicates.
+    /// Node sends the missed events first. But the JavaScript client buffers events that precede CONNECT, and neither clears that
+    /// buffer when the connection is lost nor counts its events in the offset: a second loss would lead to duplicates.
     ///
-    /// Answers whether the socket had not been closed in the meantime.
+    /// Returns `false` if the socket was closed in the meantime.
     pub(crate) fn accept(self: &Arc<Self>) -> bool {
         let payload = match (self.client.connection.wire_format.protocol, &self.session) {
             (ProtocolVersion::V3, _) => String::new(),

@@ -19,24 +19,24 @@ impl SocketTable {
     }
 }
 
-/// Why a socket was not added to its connection.
+/// The reason why a socket was not added to its connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum JoinError {
-    /// The namespace has been joined, or is being joined.
+    /// The client has joined the namespace or is joining it.
     Duplicate,
-    /// The connection has joined as many namespaces as it may.
+    /// The connection has reached its limit of namespaces.
     TooMany,
-    /// The auth payloads of the connection's sockets are larger together than they may be.
+    /// The auth payloads of the connection's sockets would exceed their limit.
     TooMuchAuth,
     /// The connection has ended.
     Closed,
 }
 
-/// Whom a packet is for.
+/// The recipient of a packet.
 #[derive(Debug)]
 pub(super) enum Addressee {
     Socket(Arc<Socket>),
-    /// The server has disconnected it, and the client may not know yet.
+    /// The server has disconnected the socket, and the client may not know yet.
     Left,
     /// The client has not joined the namespace.
     Unknown,
@@ -54,7 +54,7 @@ impl Client {
         self.sockets.lock()
     }
 
-    /// Finds the socket that a packet for a namespace is for.
+    /// Returns the recipient of a packet for a namespace.
     pub(super) fn addressee(&self, namespace: &str) -> Addressee {
         let table = self.table();
         match table.slots.iter().find(|slot| slot.socket.namespace.name() == namespace) {
@@ -66,20 +66,20 @@ impl Client {
         }
     }
 
-    /// The sockets that have been accepted.
+    /// Returns the accepted sockets.
     pub(crate) fn connected_sockets(&self) -> Vec<Arc<Socket>> {
         let table = self.table();
         table.slots.iter().map(|slot| &slot.socket).filter(|socket| socket.is_connected()).cloned().collect()
     }
 
-    /// A socket that has been accepted, or else one that has not.
+    /// Returns an accepted socket if there is one, or another socket.
     pub(super) fn any_socket(&self) -> Option<Arc<Socket>> {
         let table = self.table();
         let mut sockets = table.slots.iter().map(|slot| &slot.socket);
         sockets.clone().find(|socket| socket.is_connected()).or(sockets.next()).cloned()
     }
 
-    /// Whether there is room for a socket with an auth payload of this length.
+    /// Checks the limits for a socket with an auth payload of this length.
     pub(super) fn may_join(&self, namespace: &str, auth_bytes: usize) -> Result<(), JoinError> {
         let table = self.table();
         let settings = &self.server.settings;
@@ -98,13 +98,12 @@ impl Client {
         }
     }
 
-    /// Keeps a place for a namespace of which it is not known yet whether it exists.
+    /// Reserves a place for a namespace whose predicate is pending.
     pub(super) fn reserve(&self, namespace: &str, auth_bytes: usize) {
         self.table().rare().reserved.push(Reserved { name: namespace.into(), auth_bytes, task: None });
     }
 
-    /// Whether another namespace that was made from a pattern or a predicate may be joined. One of which it is not known
-    /// yet whether it exists counts as such.
+    /// Returns `true` if the client may join another dynamic namespace. Reservations count as such.
     pub(super) fn may_join_dynamic(&self) -> bool {
         let table = self.table();
         let joined = table.slots.iter().filter(|slot| slot.socket.namespace.is_dynamic()).count();
@@ -117,19 +116,19 @@ impl Client {
         }
     }
 
-    /// Ties the task that finds out to the connection.
-    pub(super) fn own_reservation(&self, namespace: &str, task: AbortHandle) {
+    /// Aborts the task of a reservation when the connection ends.
+    pub(super) fn attach_lookup(&self, namespace: &str, task: AbortHandle) {
         let mut table = self.table();
         let closed = table.closed;
         match table.rare().reserved.iter_mut().find(|reserved| *reserved.name == *namespace) {
             Some(reserved) if !closed => reserved.task = Some(task),
-            // It has found out, and goes on with the admission.
+            // The predicate has decided, and the admission continues.
             None if !closed => {}
             _ => task.abort(),
         }
     }
 
-    /// Adds a socket whose admission begins. Only the connection's own reader does that, after
+    /// Adds a socket at the start of its admission. Only the reader of the connection calls this, after
     /// [`may_join`](Self::may_join).
     pub(super) fn add_socket(&self, socket: Arc<Socket>, auth_bytes: usize) -> Result<(), JoinError> {
         let mut table = self.table();
@@ -145,8 +144,8 @@ impl Client {
         Ok(())
     }
 
-    /// Ties a running admission to the connection.
-    pub(super) fn own_admission(&self, socket: &Arc<Socket>, task: AbortHandle) {
+    /// Aborts the task of an admission when the connection ends.
+    pub(super) fn attach_admission(&self, socket: &Arc<Socket>, task: AbortHandle) {
         let mut table = self.table();
         match table.slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.socket, socket)) {
             Some(slot) if !socket.is_connected() => slot.admission = Some(task),
@@ -155,7 +154,7 @@ impl Client {
         }
     }
 
-    /// The admission has ended by itself.
+    /// Removes the task of an admission that has ended.
     pub(super) fn release_admission(&self, socket: &Arc<Socket>) {
         let mut table = self.table();
         if let Some(slot) = table.slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.socket, socket)) {
@@ -163,7 +162,8 @@ impl Client {
         }
     }
 
-    /// Forgets a socket that has left. Unless the client knows that, packets for it are ignored until the client joins again.
+    /// Removes a socket that has left. Unless the client knows that it has left, packets for it are ignored until the client
+    /// joins again.
     pub(super) fn forget_socket(&self, socket: &Socket, client_knows: bool) {
         let mut table = self.table();
         if !client_knows && !table.closed {
@@ -179,7 +179,7 @@ impl Client {
         drop(slot);
     }
 
-    /// Takes all sockets; none is added from now on.
+    /// Removes all sockets. No socket is added afterwards.
     pub(super) fn take_sockets(&self) -> Vec<Arc<Socket>> {
         let mut table = self.table();
         table.closed = true;

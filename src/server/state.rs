@@ -1,4 +1,4 @@
-//! The four nouns, which refer to one another: what each of them holds. What is done with them stands in the files beside this one.
+//! The central types, which refer to one another. Their methods are in other files of this module.
 
 use std::{
     any::Any,
@@ -20,7 +20,7 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     client_bundle::ClientBundle,
-    cluster::ServerSideArgs,
+    cluster::EventBody,
     engine::{Connection, Direct, Engine},
     observe::{NamespaceMeters, Scope, ServerMeters},
     packet::{Encoded, EncodedArgs, EventPayload},
@@ -41,24 +41,24 @@ use super::{
     settings::Settings,
 };
 
-/// A server: an engine, what it does with the engine's sessions, and its namespaces. One for each `SocketIoLayer::new`.
+/// A server: an engine, the hooks, and the namespaces. Each `SocketIoLayer::new` creates one.
 pub(crate) struct Server {
     pub(crate) engine: Arc<Engine>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) hooks: Hooks,
     pub(crate) namespaces: Namespaces,
     pub(crate) client_bundle: ClientBundle,
-    /// What answers events of other servers, by their names.
+    /// Handlers of server-side events, by name.
     pub(crate) server_side: HashMap<String, ServerSideHandler>,
-    /// What other servers are asked for.
+    /// Pending requests to other servers.
     pub(crate) requests: Requests,
     pub(crate) counters: Counters,
     pub(crate) meters: ServerMeters,
-    /// Large events whose handlers are under way.
+    /// The budget for large events whose handlers run.
     pub(crate) event_budget: EventBudget,
 }
 
-/// Events that only ever add up.
+/// Totals.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) rejections: AtomicU64,
@@ -69,21 +69,23 @@ pub(crate) struct Counters {
 #[derive(Default)]
 pub(crate) struct Hooks {
     pub(crate) on_namespace: Option<Box<dyn Fn(&Arc<NamespaceState>) + Send + Sync>>,
-    /// Gets the name of the event, and what the extractor says.
+    /// Called with the name of the event and the message of the extractor.
     pub(crate) on_rejection: Option<Box<dyn Fn(&Arc<Socket>, &str, &str) + Send + Sync>>,
     pub(crate) on_slow_client: Option<Arc<dyn Fn(&Arc<Socket>) + Send + Sync>>,
 }
 
-/// Answers an event of another server.
+/// Handles an event of another server.
 pub(crate) type ServerSideHandler =
-    Box<dyn Fn(&Arc<Server>, ServerSideArgs) -> BoxFuture<serde_json::Result<EncodedArgs>> + Send + Sync>;
+    Box<dyn Fn(&Arc<Server>, EventBody) -> BoxFuture<serde_json::Result<EncodedArgs>> + Send + Sync>;
 
-/// What a namespace does with its clients: layers, handlers and hooks. `namespace::Handlers` implements it.
+/// What a namespace does with its clients: layers, handlers and hooks. Implemented by `namespace::Handlers`.
 pub(crate) trait Application: Send + Sync + 'static {
-    /// Decides about a CONNECT. `None`: there is neither a layer nor `on_connect`, and the socket has been [held](Socket::hold).
+    /// Decides about a CONNECT. Returns `None` if there are neither layers nor `on_connect`. The socket is [held](Socket::hold)
+    /// in that case.
     fn connect(&self, socket: &Arc<Socket>, auth: Bytes) -> Option<BoxFuture<Result<(), Refusal>>>;
 
-    /// Starts an event: polls its handler once, here. `Some`: a layer is not ready, and the event has started when the future is.
+    /// Starts an event and polls its handler once. Returns a future if a layer is not ready. The event has started when that
+    /// future completes.
     fn event(
         &self,
         socket: &Arc<Socket>,
@@ -92,87 +94,87 @@ pub(crate) trait Application: Send + Sync + 'static {
         cx: &mut Context<'_>,
     ) -> Option<BoxFuture<()>>;
 
-    /// An event is on its way to the client. Called only where the socket has [`application_data`](Socket::application_data).
+    /// Called for outgoing events of sockets that have [`application_data`](Socket::application_data).
     fn outgoing(&self, socket: &Socket, packet: &Encoded);
 
-    /// The socket is about to leave.
+    /// Called before the socket leaves.
     fn disconnecting(&self, socket: &Arc<Socket>, reason: DisconnectReason);
 
-    /// The socket has left. [`Socket::forget_auth`] is called when its handler has ended.
+    /// Called after the socket has left. Must call [`Socket::forget_auth`] when the handler has ended.
     fn disconnected(&self, socket: &Arc<Socket>, reason: DisconnectReason);
 
-    /// Drops what is kept of the socket.
+    /// Drops the data of the socket.
     fn forget(&self, socket: &Socket);
 }
 
-/// An event of a client that may start.
+/// An event from a client.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) payload: EventPayload,
     /// The bytes of the arguments and attachments.
     pub(crate) size: usize,
-    /// The id of the ack that the client waits for.
+    /// The id of the ack that the client requested.
     pub(crate) ack: Option<u64>,
-    /// What a large event has of the server's budget.
+    /// The share of the server's budget, for a large event.
     pub(crate) share: Option<Box<Share>>,
 }
 
-/// A client, with its sockets.
+/// A client and its sockets.
 ///
-/// Locks, in the order in which they may be taken: `sockets`, a socket's `buffer`, a namespace's registry, the state of the
-/// connection. No lock is held while user code runs or a waker is woken.
+/// Lock order: `sockets`, a socket's `buffer`, a namespace's registry, the state of the connection. No lock is held while user
+/// code runs or a waker is called.
 pub(crate) struct Client {
     pub(crate) connection: Arc<Connection>,
     pub(crate) server: Arc<Server>,
     pub(super) sockets: Mutex<SocketTable>,
     /// Wakes the reader, which may wait for an event handler to end.
     pub(super) reader: AtomicWaker,
-    /// What the events cost whose handlers are under way, those of disconnections included.
+    /// The memory cost of running handlers, including those of disconnections.
     pub(super) event_bytes: AtomicUsize,
     pub(super) leaving: AtomicU8,
-    /// It is being disconnected because it is too slow.
+    /// Whether the client is being disconnected because it is too slow.
     pub(super) is_slow: AtomicBool,
 }
 
 /// The sockets of one connection, one for each namespace that it has joined or is joining.
 ///
-/// There are few: a list beats a map.
+/// A list, because there are few.
 #[derive(Debug, Default)]
 pub(super) struct SocketTable {
     pub(super) slots: Vec<Slot>,
     pub(super) rare: Option<Box<Rare>>,
-    /// The connection has ended: nothing joins any more.
+    /// The connection has ended and no socket can be added.
     pub(super) closed: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) socket: Arc<Socket>,
-    /// The length of the auth payload that the socket keeps.
+    /// The length of the auth payload that the socket stores.
     pub(super) auth_bytes: usize,
-    /// The task of the admission, while it is under way. It ends with the connection.
+    /// The task of the admission, which is aborted with the connection.
     pub(super) admission: Option<AbortHandle>,
 }
 
-/// What most connections never have.
+/// Fields that most connections do not need.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
-    /// Namespaces of which it is not known yet whether they exist.
+    /// Namespaces whose predicates are pending.
     pub(super) reserved: Vec<Reserved>,
-    /// Namespaces that the server has closed to this client: packets for them may still be on their way.
+    /// Namespaces from which the server has disconnected this client. Packets for them may still arrive.
     pub(super) left: VecDeque<Arc<str>>,
 }
 
-/// A namespace of which it is not known yet whether it exists.
+/// A namespace whose predicate is pending.
 #[derive(Debug)]
 pub(super) struct Reserved {
     pub(super) name: Box<str>,
     pub(super) auth_bytes: usize,
-    /// The task that finds out. It ends with the connection.
+    /// The task that waits for the predicate. It is aborted with the connection.
     pub(super) task: Option<AbortHandle>,
 }
 
-/// The namespaces of a server: those that always exist, and those that patterns and predicates have made.
+/// The namespaces of a server: those that always exist, and dynamic ones, which are created from patterns and predicates.
 pub(crate) struct Namespaces {
     pub(super) table: NamespaceTable<Definition>,
     pub(super) existing: RwLock<Existing>,
@@ -181,70 +183,72 @@ pub(crate) struct Namespaces {
 }
 
 pub(super) struct Existing {
-    /// Names come from clients: std's hasher resists chosen keys.
+    /// With std's hasher, which resists chosen keys, because names come from clients.
     pub(super) by_name: HashMap<Arc<str>, Arc<NamespaceState>>,
-    /// How many of them are dynamic.
+    /// The number of dynamic namespaces.
     pub(super) dynamic: usize,
-    /// The dynamic ones that are kept although they have no sockets, the one that has had none for the longest time
-    /// first. They make room for new ones.
+    /// Dynamic namespaces that are kept without sockets. The one that has been empty for the longest time is first, and is
+    /// dropped first to make room.
     pub(super) empty: Order<Arc<str>>,
 }
 
-/// What a namespace does: one for all namespaces that a pattern makes.
+/// The behaviour of a namespace. Namespaces created from the same pattern share one.
 pub(crate) struct Definition {
     pub(crate) application: Box<dyn Application>,
-    /// The name with which it was configured.
+    /// The name in the configuration.
     pub(crate) label: Box<str>,
     pub(crate) meters: NamespaceMeters,
 }
 
-/// A namespace at work: its definition, its sockets and their rooms.
+/// A namespace: its definition, its sockets and their rooms.
 pub(crate) struct NamespaceState {
     pub(super) name: Arc<str>,
     pub(crate) definition: Arc<Definition>,
     pub(super) registry: Mutex<Registry<Arc<Socket>>>,
-    /// Shared by all sockets, so that a broadcast that asks for acks is encoded once.
+    /// Shared by all sockets, so that a broadcast with acks is encoded once.
     pub(super) ack_ids: AtomicU64,
-    /// Of a dynamic namespace; `None` for one that always exists.
+    /// `None` if the namespace always exists.
     pub(super) users: Option<Users>,
-    /// What it remembers for clients that come back.
+    /// It has been removed from the server, and no socket enters it any more. Changed under the lock of the registry.
+    pub(super) removed: AtomicBool,
+    /// Recorded events and sessions, if recovery is enabled.
     pub(crate) memory: Option<Memory>,
     pub(crate) settings: Arc<Settings>,
     pub(super) server: Weak<Server>,
 }
 
-/// The sockets of a dynamic namespace.
+/// The users of a dynamic namespace.
 #[derive(Debug)]
 pub(super) struct Users {
-    /// Those in admission and those admitted. Incremented only under the lock of the table.
+    /// The number of sockets, including those in admission. Incremented only while the table is locked.
     pub(super) count: AtomicUsize,
-    /// The place among the namespaces that are kept although they are empty, or `NO_PLACE`. Changed only under the lock of the
-    /// table.
+    /// The index in `Existing::empty`, or `NO_PLACE`. Changed only while the table is locked.
     pub(super) empty_place: AtomicU32,
 }
 
-/// What one namespace remembers, and the lock under which it emits.
+/// The recovery state of a namespace. Its lock is held while the namespace emits.
 ///
-/// Everything that decides who gets an event happens under it: sockets join and leave the namespace and its rooms, and events
-/// are stamped, queued for their recipients and recorded. So each client gets the events of a namespace in the order of their
-/// offsets, and the last offset that it saw says all. Of the user's code, only a parser runs under the lock; nobody is woken.
+/// Everything that decides who gets an event happens under this lock: sockets join and leave the namespace and its rooms, and
+/// events are stamped, queued for their recipients and recorded. Each client therefore gets the events of a namespace in the
+/// order of their offsets, and the last offset that it saw tells which ones it missed. Parsers are the only user code that runs
+/// under the lock. No waker is called under it.
 pub(crate) struct Memory {
     pub(super) state: Mutex<Remembered>,
-    /// A task forgets what has become old.
+    /// Whether a task that evicts old entries is running.
     pub(super) is_cleaned: AtomicBool,
-    /// That task. It ends with the namespace.
+    /// That task. It is aborted when the namespace is dropped.
     pub(super) cleaning: Mutex<Option<AbortHandle>>,
 }
 
 /// The locked part of a [`Memory`].
 pub(crate) struct Remembered {
     pub(super) history: History,
-    /// The sockets that are there, by the private ids of their sessions; among them those that are about to come back. There is
-    /// none for a session that has just been claimed.
+    /// The connected sockets and those that are being recovered, by the private ids of their sessions. `None` for a session that
+    /// has just been claimed.
     pub(super) live: HashMap<Arc<str>, Option<Arc<Socket>>, RandomState>,
 }
 
-/// A client in a namespace.
+/// A socket: a client in a namespace.
 ///
 /// ```text
 ///   Admitting ──on_connect reached──▶ Held ──answered 2xx──▶ Connected
@@ -254,39 +258,39 @@ pub(crate) struct Remembered {
 ///                    Closed
 /// ```
 ///
-/// While a socket is held it is a member of the namespace already, so that what `on_connect` broadcasts reaches it too;
-/// but nothing is sent to it before it has been accepted, and then CONNECT comes first.
+/// A held socket is a member of the namespace, so that it gets what `on_connect` broadcasts. Its packets are buffered until it is
+/// accepted, so that CONNECT comes first.
 pub(crate) struct Socket {
     pub(crate) id: SocketId,
     pub(crate) namespace: Arc<NamespaceState>,
     pub(crate) client: Arc<Client>,
     pub(crate) acks: Acks,
-    /// There are none as long as they are those of the request that opened the connection.
+    /// `None` while they are equal to those of the request that opened the connection.
     pub(super) extensions: Mutex<Option<Extensions>>,
     pub(super) layer_data: LayerData,
-    /// The JSON object that came with CONNECT, or nothing for an empty one. `None` once the socket has left.
+    /// The auth payload of CONNECT as JSON, or nothing for an empty object. `None` if the socket has left.
     pub(super) auth: Mutex<Option<Box<[u8]>>>,
     /// Recovery state; `None` if recovery is off or the client speaks revision 3.
     pub(crate) session: Option<Box<RecoverySession>>,
-    /// JSON: what handlers keep about the socket.
+    /// The data that handlers have stored, as JSON.
     pub(super) data: Mutex<Option<Bytes>>,
-    /// What the [`Application`] keeps of the socket: its own listeners. Most sockets have none.
+    /// Data of the [`Application`]: the listeners of this socket. Most sockets have none.
     pub(crate) application_data: OnceLock<Box<dyn Any + Send + Sync>>,
-    /// The client is to be sent a DISCONNECT packet.
-    pub(super) untold: AtomicBool,
-    /// `on_connect` itself has refused the client.
+    /// Whether DISCONNECT has to be sent to the client.
+    pub(super) disconnect_due: AtomicBool,
+    /// Whether `on_connect` itself has rejected the client.
     pub(super) declined: AtomicBool,
     pub(super) phase: AtomicU8,
-    /// There is none once the socket has been accepted.
+    /// `None` once the socket has been accepted.
     pub(super) buffer: Mutex<Option<Box<Buffer>>>,
-    /// Its place in the namespace's registry; changed only under the registry's lock.
+    /// The id in the namespace's registry. Changed only while the registry is locked.
     pub(super) member: Mutex<Option<MemberId>>,
-    /// Event handlers under way.
+    /// The number of running event handlers.
     pub(super) running: AtomicUsize,
 }
 
 impl Server {
-    /// Returns the caller's runtime, or else the one on which a connection was opened last.
+    /// Returns the runtime of the caller, or else that of the most recently opened connection.
     pub(crate) fn try_runtime(&self) -> Option<Handle> {
         self.engine.try_runtime()
     }
@@ -301,18 +305,18 @@ impl Server {
         self.engine.count_panic();
     }
 
-    /// How many bytes the attachments of one packet may take together.
+    /// Returns the maximum total size of a packet's attachments, in bytes.
     pub(super) fn max_attachment_bytes(&self) -> usize {
         self.settings.max_attachment_bytes.unwrap_or(self.engine.config.max_payload.saturating_mul(10))
     }
 
-    /// An extractor has rejected an event.
+    /// Counts an event that an extractor rejected.
     pub(crate) fn count_rejection(&self) {
         self.counters.rejections.fetch_add(1, Ordering::Relaxed);
         self.meters.rejection();
     }
 
-    /// A packet has found no room for its client.
+    /// Counts a packet that did not fit into the send buffer of its client.
     pub(super) fn count_slow_client(&self) {
         self.counters.slow_clients.fetch_add(1, Ordering::Relaxed);
         self.meters.slow_client();
@@ -343,7 +347,7 @@ impl NamespaceState {
 }
 
 impl Socket {
-    /// What spans and metrics say about the socket.
+    /// Returns the labels for spans and metrics.
     #[inline]
     pub(crate) fn scope(&self) -> Scope<'_> {
         Scope {

@@ -16,7 +16,7 @@ use crate::{
     io::{CURRENT, SocketIo},
 };
 
-/// The future of a [`SocketIoService`](super::SocketIoService).
+/// The future of [`SocketIoService`](super::SocketIoService).
 #[pin_project]
 pub struct ResponseFuture<F, ReqBody>(#[pin] Repr<F, ReqBody>);
 

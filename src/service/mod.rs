@@ -1,4 +1,4 @@
-//! The HTTP face: which requests are ours, and what answers them.
+//! The HTTP service: passes requests to the engine, the client bundle or the inner service.
 
 mod future;
 mod serve;
@@ -24,9 +24,9 @@ use crate::{
 
 pub use self::future::ResponseFuture;
 
-/// Serves Socket.IO, and hands all other requests to the service within.
+/// Serves Socket.IO and passes all other requests to the inner service.
 ///
-/// Made by [`SocketIoLayer`](crate::SocketIoLayer), or by [`new`](Self::new) to stand alone:
+/// Created by [`SocketIoLayer`](crate::SocketIoLayer), or by [`new`](Self::new) without an inner service:
 ///
 /// ```
 /// use tower_socketio::{SocketIoConfig, SocketIoService};
@@ -35,13 +35,14 @@ pub use self::future::ResponseFuture;
 /// let io = service.io();
 /// ```
 ///
-/// It works with any request and response body, on any HTTP server that supports hyper's upgrades.
+/// It works with any type of request and response body, on any HTTP server that supports hyper's upgrades.
 ///
 /// # HTTP/2
 ///
-/// Long-polling needs nothing but the server's own support, and a browser's polls and POSTs then share one connection.
-/// WebSockets over HTTP/2 (RFC 8441) need the feature `http2` and a server that offers them: axum's does, hyper-util's if
-/// it is told to. Browsers use them where they have an HTTP/2 connection already, which takes TLS.
+/// Long-polling works on any server that supports HTTP/2. The polls and POSTs of a browser then share one connection. WebSockets
+/// over HTTP/2 (RFC 8441) require the feature `http2` and a server that enables the extended CONNECT protocol. axum's server
+/// enables it. With hyper-util, enable it as follows. Browsers use it if they already have an HTTP/2 connection, which requires
+/// TLS.
 ///
 /// ```
 /// use hyper_util::{rt::TokioExecutor, server::conn::auto::Builder};
@@ -50,8 +51,8 @@ pub use self::future::ResponseFuture;
 /// http.http2().enable_connect_protocol();
 /// ```
 ///
-/// They arrive as CONNECT requests: layers in front must let that method through, and proxies must pass it on. To a server
-/// that does not offer them, browsers open a connection of HTTP/1.1 for the WebSocket.
+/// Such WebSockets arrive as CONNECT requests. Outer layers and proxies must let that method pass. If the server does not enable
+/// the protocol, browsers open an HTTP/1.1 connection for the WebSocket.
 #[derive(Clone)]
 pub struct SocketIoService<S = NotFound> {
     inner: S,
@@ -59,7 +60,7 @@ pub struct SocketIoService<S = NotFound> {
 }
 
 impl SocketIoService {
-    /// A service that answers 404 to everything that is not Socket.IO's.
+    /// Creates a service that responds with 404 to requests outside of the configured path.
     #[must_use]
     pub fn new(config: SocketIoConfig) -> Self {
         Self::wrap(NotFound, config.build())
@@ -71,7 +72,7 @@ impl<S> SocketIoService<S> {
         Self { inner, server }
     }
 
-    /// The handle to the server.
+    /// Returns a handle to the server.
     #[must_use]
     pub fn io(&self) -> SocketIo {
         SocketIo::new(self.server.clone())
@@ -104,7 +105,7 @@ where
     }
 }
 
-/// Answers a request under the path: with a file of the client bundle, or by the engine.
+/// Handles a request under the path: returns a file of the client bundle, or passes the request to the engine.
 fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> EngineFuture<B> {
     let file = server.engine.config.strip_path(request.uri().path());
     match file.and_then(|file| server.client_bundle.serve(file, &request)) {
@@ -113,7 +114,7 @@ fn handle<B: Body>(server: &Arc<Server>, request: Request<B>) -> EngineFuture<B>
     }
 }
 
-/// Answers requests under the path. tower-http's CORS middleware wraps it.
+/// Handles requests under the path. It is the inner service of tower-http's CORS middleware.
 #[derive(Clone)]
 struct Ours(Arc<Server>);
 

@@ -1,4 +1,4 @@
-//! A server for the service alone: connections that are silent do not live for ever.
+//! An HTTP server for the service alone. It closes silent connections.
 
 use std::{
     convert::Infallible,
@@ -35,16 +35,16 @@ use crate::{
 
 use super::{SocketIoService, future::ResponseFuture};
 
-/// How many bytes the kernel takes for a client before it sends them. The memory of all send buffers is limited
-/// (`net.ipv4.tcp_mem`); when clients that do not read have used it up, packets of the others are dropped. What has been sent and not
-/// been acknowledged is not among these bytes, so a fast network is not slowed down.
+/// How many unsent bytes the kernel buffers for a client. The memory of all send buffers is limited (`net.ipv4.tcp_mem`): if
+/// clients that do not read exhaust it, packets of other clients are dropped. Bytes that have been sent and not acknowledged do
+/// not count, so fast networks are not slowed down.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT_BYTES: u32 = 128 * 1024;
 
 type Http = auto::Builder<TokioExecutor>;
 
 impl SocketIoService {
-    /// Serves Socket.IO alone on a port: `127.0.0.1:3000`, or anything that can be bound. See [`serve`](Self::serve).
+    /// Listens on an address, such as `127.0.0.1:3000`, and serves Socket.IO only. See [`serve`](Self::serve).
     ///
     /// ```no_run
     /// # use tower_socketio::{SocketIoConfig, SocketIoService};
@@ -55,34 +55,37 @@ impl SocketIoService {
     ///
     /// # Errors
     ///
-    /// If the address cannot be bound.
+    /// Returns an error if the address cannot be bound.
     pub async fn listen(self, address: impl ToSocketAddrs) -> std::io::Result<()> {
         self.serve(TcpListener::bind(address).await?).await
     }
 
-    /// Serves Socket.IO alone on a listener, until the future is dropped. Handshakes know their peer's address.
+    /// Serves Socket.IO only, on a listener, until the future is dropped. The address of the peer is known to the handlers.
     ///
-    /// It speaks HTTP/1.1, and HTTP/2 with the feature `http2`, sets `TCP_NODELAY` on each connection, limits what the kernel takes for a client that does not
-    /// read (`TCP_NOTSENT_LOWAT`, on Linux and Android), and closes connections that are silent: see
-    /// [`http_header_timeout`](crate::SocketIoConfig::http_header_timeout), [`http_idle_timeout`](crate::SocketIoConfig::http_idle_timeout)
-    /// and [`http_write_timeout`](crate::SocketIoConfig::http_write_timeout). The heads of requests are limited to
+    /// The server speaks HTTP/1.1, and HTTP/2 with the feature `http2`. It sets `TCP_NODELAY` on each connection, limits what the
+    /// kernel buffers for a client that does not read (`TCP_NOTSENT_LOWAT`, on Linux and Android), and closes silent connections:
+    /// see [`http_header_timeout`](crate::SocketIoConfig::http_header_timeout),
+    /// [`http_idle_timeout`](crate::SocketIoConfig::http_idle_timeout) and
+    /// [`http_write_timeout`](crate::SocketIoConfig::http_write_timeout). The heads of requests are limited to
     /// [`max_head_bytes`](crate::SocketIoConfig::max_head_bytes).
     ///
-    /// Connections are accepted in a separate task, which runs on one of tokio's workers wherever this is called. When the
-    /// future is dropped, nothing is accepted any more, idle connections are closed, and others once their requests have been
-    /// answered. WebSockets live on, until [`SocketIo::close`](crate::SocketIo::close) or [`SocketIo::drain`](crate::SocketIo::drain) ends them.
+    /// Connections are accepted in a task, so that this runs on a worker of the runtime. When the future is dropped, no
+    /// connection is accepted any more. Idle connections are closed immediately, and others when their requests have been
+    /// answered. WebSockets stay open until [`SocketIo::close`](crate::SocketIo::close) or
+    /// [`SocketIo::drain`](crate::SocketIo::drain) closes them.
     ///
     /// # Errors
     ///
-    /// If the runtime ends. (After an error of the listener, such as too many open files, it tries again every second.)
+    /// Returns an error if the runtime shuts down. After an error of the listener, such as too many open files, it retries every
+    /// second.
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
         serve(self, listener).await
     }
 }
 
-/// Accepts connections in a task, which ends with this future.
+/// Accepts connections in a task that is aborted with this future.
 async fn serve(service: SocketIoService, listener: TcpListener) -> io::Result<()> {
-    // Ends the task when it is dropped.
+    // Aborts the task when dropped.
     let mut accepting = JoinSet::new();
     accepting.spawn(accept(service, listener));
     match accepting.join_next().await.expect("a task was spawned") {
@@ -94,7 +97,7 @@ async fn serve(service: SocketIoService, listener: TcpListener) -> io::Result<()
 async fn accept(service: SocketIoService, listener: TcpListener) -> Infallible {
     limit_unsent(&listener);
     let http = Arc::new(http(&service.server.engine.config));
-    // Connections end in order when this is dropped.
+    // When this is dropped, connections shut down gracefully.
     let (_stop, stopped) = watch::channel(());
     loop {
         let (tcp, address) = next(&listener).await;
@@ -104,47 +107,48 @@ async fn accept(service: SocketIoService, listener: TcpListener) -> Infallible {
 }
 
 fn http(config: &EngineIoConfig) -> Http {
-    /// What is read of a head past the limit, so that it can be answered with a reason.
+    /// How much of a head is read above the limit, so that the error response can name the reason.
     const MORE: usize = 16 * 1024;
     let head = config.max_head_bytes.saturating_add(MORE);
     let mut http = auto::Builder::new(TokioExecutor::new());
-    // The watchdog has the time of all that hyper could time.
+    // The watchdog replaces hyper's timeouts.
     http.http1().header_read_timeout(None).max_buf_size(head);
     #[cfg(feature = "http2")]
     http.http2().max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX)).enable_connect_protocol();
-    // Another crate may switch HTTP/2 on in hyper, without the limit.
+    // Another crate may enable HTTP/2 in hyper, which would not have these limits.
     #[cfg(not(feature = "http2"))]
     let http = http.http1_only();
     http
 }
 
-/// The next connection. Errors of one connection are its own; others, such as too many open files, may pass.
+/// Accepts the next connection. Retries after errors, because those of single connections do not concern others, and those like
+/// too many open files may be temporary.
 async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((tcp, address)) => {
-                // Packets are written as a whole. Waiting for more of them only delays them.
+                // Packets are written as a whole, so Nagle's algorithm would only delay them.
                 if let Err(error) = tcp.set_nodelay(true) {
-                    log!(debug, error = %error, "TCP_NODELAY was not set");
+                    log!(debug, error = %error, "failed to set TCP_NODELAY");
                 }
                 return (tcp, address);
             }
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
-                log!(error, error = %error, "no connection can be accepted");
+                log!(error, error = %error, "failed to accept a connection");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
 }
 
-/// Limits what the kernel takes for a client, for all sockets that the listener accepts: they inherit its options.
+/// Sets the limit of unsent bytes on the listener. Accepted sockets inherit it.
 fn limit_unsent(listener: &TcpListener) {
     #[cfg(not(any(target_os = "android", target_os = "linux")))]
     let _ = listener;
     #[cfg(any(target_os = "android", target_os = "linux"))]
     if let Err(error) = SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
-        log!(debug, error = %error, "TCP_NOTSENT_LOWAT was not set");
+        log!(debug, error = %error, "failed to set TCP_NOTSENT_LOWAT");
     }
 }
 
@@ -153,7 +157,7 @@ fn is_of_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// What answers the requests of one connection.
+/// The service of one connection.
 struct Served {
     service: SocketIoService,
     address: SocketAddr,
@@ -161,8 +165,8 @@ struct Served {
 }
 
 impl Served {
-    /// Serves the connection until it ends, is upgraded or has been silent for too long; or, once the server has been
-    /// stopped, until its requests have been answered.
+    /// Serves the connection until it ends, is upgraded or has been silent for too long. After the server has been stopped,
+    /// serves it until its requests have been answered.
     async fn drive(self, tcp: TcpStream, http: Arc<Http>, stopped: watch::Receiver<()>) {
         let activity = self.activity.clone();
         let timeouts = self.service.server.engine.config.connection_timeouts;
@@ -175,7 +179,7 @@ impl Served {
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                     if let Err(error) = ended {
-                        log!(debug, error = %error, "a connection has failed");
+                        log!(debug, error = %error, "a connection failed");
                     }
                     return Poll::Ready(());
                 }
@@ -196,11 +200,11 @@ impl Served {
 
 /// Completes when the server has been stopped.
 async fn wait_for_stop(mut stopped: watch::Receiver<()>) {
-    // Nothing is ever sent.
+    // Fails when the sender is dropped. Nothing is ever sent.
     let _ = stopped.changed().await;
 }
 
-/// Keeps the time of a connection. A deadline that moves away while it sleeps costs nothing.
+/// The timer of a connection. Postponing a deadline while it sleeps costs nothing.
 #[pin_project]
 struct Watchdog {
     activity: Arc<Activity>,
@@ -208,14 +212,14 @@ struct Watchdog {
     #[pin]
     timer: tokio::time::Sleep,
     armed: bool,
-    /// The connection was idle, and has been told to close.
+    /// The connection was idle and is closing.
     closing: bool,
 }
 
-/// What is to be done with a connection that has been silent for too long.
+/// The action for a connection that has been silent for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// It closes in order, as it was idle.
+    /// Closes the idle connection gracefully.
     Close,
     Drop,
 }
@@ -227,11 +231,11 @@ impl Watchdog {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
         let mut this = self.project();
-        // Before the look at what it is at.
+        // Registered before the activity is read, so that no change is missed.
         this.activity.watch(cx.waker());
         loop {
             let deadline = this.activity.deadline(this.timeouts);
-            // A stream may have begun when the connection was told to close: it goes on.
+            // A stream may have begun while the connection was closing. It continues.
             let at = match deadline {
                 None => return Poll::Pending,
                 Some(deadline) if *this.closing && deadline.is_idle => deadline.at + CLOSE_TIMEOUT,
@@ -263,14 +267,14 @@ impl hyper::service::Service<Request<Incoming>> for Served {
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.address));
         if is_http2 && request.method() == Method::CONNECT {
-            // The stream is of use beyond the response.
+            // The stream is used after the response.
             request.extensions_mut().insert(in_use.clone());
         }
         ServedFuture { future: self.service.clone().call(request), in_use: Some(in_use) }
     }
 }
 
-/// The response to a request. While it is under way, the connection is in use.
+/// The future of a response. While it is pending, the connection is in use.
 #[pin_project]
 struct ServedFuture {
     #[pin]
@@ -293,7 +297,7 @@ impl Future for ServedFuture {
 struct ServedBody {
     #[pin]
     body: ResponseBody<String>,
-    /// Dropped with the body, when it has been handed over.
+    /// Dropped when the body has been sent.
     _in_use: Option<Arc<InUse>>,
 }
 

@@ -2,8 +2,9 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
-    future::Future,
+    future::{Future, IntoFuture},
     marker::PhantomData,
+    mem::take,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -25,7 +26,7 @@ use crate::{
 
 use super::error::AckError;
 
-/// An entry in a socket's table, taken out when it is dropped.
+/// An entry in a socket's table, removed when dropped.
 #[derive(Debug)]
 struct Entry {
     socket: Arc<Socket>,
@@ -38,7 +39,7 @@ impl Drop for Entry {
     }
 }
 
-/// A timer that begins to exist when it is polled: acks may be asked for outside of a runtime.
+/// A timer that is created at the first poll, because events may be emitted outside of a runtime.
 #[derive(Debug)]
 struct Deadline {
     at: Option<Instant>,
@@ -50,7 +51,7 @@ impl Deadline {
         Self { at: Instant::now().checked_add(timeout), sleep: None }
     }
 
-    /// Waits by the timer of the runtime that drives the socket's connection: the caller may be in none.
+    /// Uses the runtime of the socket's connection, because the caller may be outside of a runtime.
     fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else {
             return Poll::Pending;
@@ -63,13 +64,22 @@ impl Deadline {
     }
 }
 
-/// Waits for a client's ack. Made by [`SocketRef::emit_with_ack`](super::SocketRef::emit_with_ack).
+/// The future of an ack. Created by [`SocketRef::emit_with_ack`](super::SocketRef::emit_with_ack).
 ///
-/// The event has been emitted already. Dropping the future forgets the ack.
+/// The event has already been emitted. If the future is dropped, the ack is ignored.
 ///
 /// # Cancel safety
 ///
-/// It may be polled in a `select!` by reference; dropping it loses the answer.
+/// It can be polled by reference in a `select!`. If it is dropped, the ack is lost.
+///
+/// ```
+/// use tower_socketio::{AckError, SocketRef};
+///
+/// async fn ask(socket: &SocketRef) -> Result<String, AckError> {
+///     socket.emit_with_ack("what is your name?", &()).await
+/// }
+/// # let _ = ask;
+/// ```
 #[must_use = "the event is emitted, but its ack is lost unless this is awaited"]
 pub struct AckFuture<T> {
     failed: Option<AckError>,
@@ -83,7 +93,7 @@ impl<T> AckFuture<T> {
         Self { failed: Some(error), waiting: None, deadline: Deadline { at: None, sleep: None }, marker: PhantomData }
     }
 
-    /// Emits an event that has been encoded with `id`, and waits for its ack.
+    /// Emits an event that was encoded with `id`, and waits for its ack.
     pub(super) fn emit(socket: &Arc<Socket>, id: u64, packet: Encoded, volatile: bool, timeout: Duration) -> Self {
         let (sender, receiver) = oneshot::channel();
         if !socket.acks.insert(id, Waiter::One(sender)) {
@@ -106,7 +116,7 @@ impl<T: DeserializeOwned + Send + 'static> Future for AckFuture<T> {
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Err(error));
         }
-        let (receiver, entry) = this.waiting.as_mut().expect("an ack future is not polled after it has completed");
+        let (receiver, entry) = this.waiting.as_mut().expect("polled after completion");
         let result = match Pin::new(receiver).poll(cx) {
             Poll::Ready(Ok(data)) => data.read().map_err(AckError::decode),
             Poll::Ready(Err(_)) => Err(AckError::disconnected()),
@@ -126,11 +136,21 @@ impl<T> fmt::Debug for AckFuture<T> {
     }
 }
 
-/// The acks of a broadcast, as they arrive. Made by
+/// The stream of a broadcast's acks, in the order of arrival. Created by
 /// [`BroadcastOperator::emit_with_ack`](super::BroadcastOperator::emit_with_ack).
 ///
-/// Each recipient is yielded once: with its answer, or with the reason why there is none. When the time is up, those that
-/// have not answered are yielded with a timeout, and the stream ends. Dropping the stream forgets the acks.
+/// It yields one item for each recipient: the ack, or an error. After the timeout it yields a timeout error for each recipient
+/// without an ack, and ends. If the stream is dropped, further acks are ignored.
+///
+/// Awaiting the stream waits for all of them:
+///
+/// ```
+/// # async fn doc(io: tower_socketio::SocketIo) -> Result<(), tower_socketio::EmitError> {
+/// let responses = io.emit_with_ack::<u32>("how many?", &())?.await;
+/// let sum: u32 = responses.answers.iter().map(|(_, number)| number).sum();
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the event is emitted, but its acks are lost unless the stream is read"]
 pub struct AckStream<T> {
     receiver: mpsc::UnboundedReceiver<(SocketId, Option<AckData>)>,
@@ -140,7 +160,7 @@ pub struct AckStream<T> {
 }
 
 impl<T> AckStream<T> {
-    /// Emits an event that has been encoded with `id` to each recipient, and waits for their acks.
+    /// Emits an event that was encoded with `id` to each recipient, and waits for their acks.
     pub(super) fn emit<'a>(
         recipients: impl Iterator<Item = &'a Arc<Socket>>,
         id: u64,
@@ -163,7 +183,7 @@ impl<T> AckStream<T> {
         Self { receiver, waiting, deadline: Deadline::after(timeout), marker: PhantomData }
     }
 
-    /// How many recipients have not been yielded yet.
+    /// Returns the number of recipients that have not been yielded.
     #[must_use]
     pub fn remaining(&self) -> usize {
         self.waiting.len()
@@ -171,37 +191,69 @@ impl<T> AckStream<T> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> AckStream<T> {
-    /// Waits for everyone, at most until the time is up.
+    /// Waits for all acks or the timeout. Awaiting the stream does the same.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the answers that arrived are lost.
-    pub async fn responses(self) -> AckResponses<T> {
-        let mut stream = self;
-        let mut responses = AckResponses { answers: Vec::new(), missing: Vec::new() };
-        while let Some((socket, answer)) = std::future::poll_fn(|cx| Pin::new(&mut stream).poll_next(cx)).await {
+    /// If the future is dropped, the acks that have arrived are lost.
+    pub fn responses(self) -> AckResponsesFuture<T> {
+        AckResponsesFuture { stream: self, responses: AckResponses { answers: Vec::new(), missing: Vec::new() } }
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for AckStream<T> {
+    type Output = AckResponses<T>;
+    type IntoFuture = AckResponsesFuture<T>;
+
+    fn into_future(self) -> AckResponsesFuture<T> {
+        self.responses()
+    }
+}
+
+/// Waits for the acks of all recipients. Made by awaiting an [`AckStream`], or by [`AckStream::responses`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct AckResponsesFuture<T> {
+    stream: AckStream<T>,
+    responses: AckResponses<T>,
+}
+
+/// Nothing in it is pinned.
+impl<T> Unpin for AckResponsesFuture<T> {}
+
+impl<T: DeserializeOwned + Send + 'static> Future for AckResponsesFuture<T> {
+    type Output = AckResponses<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AckResponses<T>> {
+        let Self { stream, responses } = self.get_mut();
+        while let Some((source, answer)) = ready!(Pin::new(&mut *stream).poll_next(cx)) {
             match answer {
-                Ok(answer) => responses.answers.push((socket, answer)),
-                Err(error) => responses.missing.push((socket, error)),
+                Ok(answer) => responses.answers.push((source, answer)),
+                Err(error) => responses.missing.push((source, error)),
             }
         }
-        responses
+        Poll::Ready(AckResponses { answers: take(&mut responses.answers), missing: take(&mut responses.missing) })
+    }
+}
+
+impl<T> fmt::Debug for AckResponsesFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckResponsesFuture").field("remaining", &self.stream.remaining()).finish_non_exhaustive()
     }
 }
 
 impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
-    type Item = (SocketId, Result<T, AckError>);
+    type Item = (AckSource, Result<T, AckError>);
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         while !this.waiting.is_empty()
             && let Poll::Ready(Some((socket, data))) = this.receiver.poll_recv(cx)
         {
-            // A client that broke down while it was emitted to may be reported twice.
+            // A client that was disconnected during the broadcast may be reported twice.
             if this.waiting.remove(&socket).is_some() {
                 let answer =
                     data.map_or_else(|| Err(AckError::disconnected()), |data| data.read().map_err(AckError::decode));
-                return Poll::Ready(Some((socket, answer)));
+                return Poll::Ready(Some((AckSource::Local(socket), answer)));
             }
         }
         let Some((late, entry)) = this.waiting.iter().next() else {
@@ -210,7 +262,7 @@ impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
         ready!(this.deadline.poll(&entry.socket, cx));
         let late = late.clone();
         this.waiting.remove(&late);
-        Poll::Ready(Some((late, Err(AckError::timeout()))))
+        Poll::Ready(Some((AckSource::Local(late), Err(AckError::timeout()))))
     }
 }
 
@@ -220,11 +272,37 @@ impl<T> fmt::Debug for AckStream<T> {
     }
 }
 
-/// What became of a broadcast that asked for acks.
+/// The acks of a broadcast. Returned by [`AckStream::responses`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct AckResponses<T> {
-    /// Who answered what, in the order of arrival.
-    pub answers: Vec<(SocketId, T)>,
-    /// Who did not answer, and why.
-    pub missing: Vec<(SocketId, AckError)>,
+    /// The acks with their sockets, in the order of arrival.
+    pub answers: Vec<(AckSource, T)>,
+    /// The sockets without an ack, with the reason.
+    pub missing: Vec<(AckSource, AckError)>,
+}
+
+/// A recipient of a broadcast that asked for acks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AckSource {
+    /// A socket of this node.
+    Local(SocketId),
+    /// A socket of another node of the cluster. Nodes send the answers of their sockets without their ids.
+    #[non_exhaustive]
+    Remote {
+        /// The name of the node.
+        node: Arc<str>,
+    },
+}
+
+impl AckSource {
+    /// Returns the id of the socket, if it is one of this node.
+    #[must_use]
+    pub fn socket_id(&self) -> Option<&SocketId> {
+        match self {
+            Self::Local(id) => Some(id),
+            Self::Remote { .. } => None,
+        }
+    }
 }

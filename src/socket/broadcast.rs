@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    cluster::{ClusterCommand, ClusterMessage},
+    cluster::{ClusterCommand, ClusterError, ClusterMessage},
     engine::SendError,
     packet::Encoded,
     room::{IntoRooms, Recipients, Selection, SocketId},
@@ -12,13 +12,13 @@ use crate::{
 
 use super::{acks::AckStream, flags::Flags, remote::RemoteSocket, socket_ref::SocketRef};
 
-/// After so many recipients [`BroadcastOperator::emit_in_slices`] lets other tasks run.
+/// The number of recipients after which [`BroadcastOperator::emit_yielding`] yields to other tasks.
 const SLICE: usize = 1000;
 
-/// Emits to many sockets of a namespace, or does something else to them.
+/// Selects sockets of a namespace, to emit an event to them or to change them.
 ///
-/// Made by [`SocketRef::to`] and its like, and by [`SocketIo::to`](crate::SocketIo::to) and its like. Every method
-/// returns a new operator, so that one can be kept and used again. Whom it means is looked up each time it is used.
+/// Created by methods such as [`SocketRef::to`] and [`SocketIo::to`](crate::SocketIo::to). Each method returns a new operator,
+/// which can be stored and used repeatedly. The sockets are looked up at each use.
 ///
 /// ```
 /// # use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer};
@@ -31,18 +31,18 @@ const SLICE: usize = 1000;
 ///
 /// # Complexity
 ///
-/// An event is encoded once. Emitting is linear in the number of recipients, whatever else the namespace holds. No lock is
-/// held meanwhile, unless the server has [`recovery`](crate::SocketIoConfig::recovery): then those who emit to one namespace
-/// wait for one another. [`emit`](Self::emit) does not wait: where a room has many thousands of members,
-/// [`emit_in_slices`](Self::emit_in_slices) lets other tasks run meanwhile.
+/// An event is encoded once. Emitting takes time in proportion to the number of recipients. No lock is held meanwhile, except
+/// with [`recovery`](crate::SocketIoConfig::recovery): broadcasts to the same namespace then wait for one another.
+/// [`emit`](Self::emit) does not yield. For rooms with many thousands of members use [`emit_yielding`](Self::emit_yielding),
+/// which does.
 #[derive(Clone)]
 #[must_use = "an operator does nothing until something is emitted"]
 pub struct BroadcastOperator {
     namespace: Arc<NamespaceState>,
     selection: Selection,
-    /// Rooms were given: if there were none among them, nobody is meant.
+    /// Whether rooms were given. If they were empty lists only, there are no recipients.
     names_rooms: bool,
-    /// The socket that broadcasts, which does not receive it.
+    /// The broadcasting socket, which does not get the event.
     sender: Option<Arc<Socket>>,
     flags: Flags,
 }
@@ -52,15 +52,14 @@ impl BroadcastOperator {
         Self { namespace, selection: Selection::default(), names_rooms: false, sender, flags }
     }
 
-    /// Everyone in a namespace.
+    /// Selects all sockets of a namespace.
     pub(crate) fn everyone(namespace: Arc<NamespaceState>) -> Self {
         Self::new(namespace, None, Flags::default())
     }
 
-    /// Adds rooms. The recipients are the sockets that are in at least one of all rooms that were added; each receives an event once.
+    /// Adds rooms. Selects the sockets in at least one of the rooms added so far. Each socket gets an event once.
     ///
-    /// An empty list adds nothing, and if only empty lists were added, there are no recipients. (In Node, they would be all
-    /// sockets.)
+    /// An empty list adds no room. If only empty lists were added, there are no recipients. (Node would select all sockets.)
     ///
     /// ```
     /// # use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer};
@@ -74,42 +73,42 @@ impl BroadcastOperator {
         self
     }
 
-    /// As [`to`](Self::to). (`in` is a keyword.)
+    /// Like [`to`](Self::to). Named `within` because `in` is a keyword.
     pub fn within(self, rooms: impl IntoRooms) -> Self {
         self.to(rooms)
     }
 
-    /// Leaves out the sockets that are in at least one of these rooms. An empty list leaves out no socket.
+    /// Excludes the sockets in at least one of these rooms. An empty list excludes none.
     pub fn except(mut self, rooms: impl IntoRooms) -> Self {
         self.selection.except.extend(rooms.into_rooms());
         self
     }
 
-    /// Means this node's sockets only.
+    /// Selects only sockets of this node.
     pub fn local(mut self) -> Self {
         self.flags.local = true;
         self
     }
 
-    /// Drops the event for each recipient to whom it cannot leave at once.
+    /// Drops the event for recipients to which it cannot be sent immediately.
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;
         self
     }
 
-    /// Whether the event may be compressed. See [`SocketRef::compress`].
+    /// Sets whether the event may be compressed. Default: `true`. See [`SocketRef::compress`].
     pub fn compress(mut self, compress: bool) -> Self {
         self.flags.uncompressed = !compress;
         self
     }
 
-    /// Waits no longer than this for acks. Default: [`ack_timeout`](crate::SocketIoConfig::ack_timeout).
+    /// Sets how long to wait for acks. Default: [`ack_timeout`](crate::SocketIoConfig::ack_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.flags.timeout = Some(timeout);
         self
     }
 
-    /// Whether only empty lists of rooms were given.
+    /// Returns `true` if only empty lists of rooms were given.
     fn is_empty(&self) -> bool {
         self.names_rooms && self.selection.rooms.is_empty()
     }
@@ -119,52 +118,53 @@ impl BroadcastOperator {
             return Recipients::default();
         }
         self.namespace.with_registry(|registry| {
-            // If it has ended, its client may have come back as another socket, with its id.
+            // If the sender has been disconnected, its client may have returned as another socket with the same id.
             let member = |socket: &Arc<Socket>| socket.member_id().or_else(|| registry.id_of(&socket.id));
             registry.select(&self.selection, self.sender.as_ref().and_then(member))
         })
     }
 
-    /// Emits an event. A tuple is several arguments, anything else one.
+    /// Emits an event. A tuple is sent as several arguments, other types as one.
     ///
-    /// A recipient that is too slow is dealt with as
-    /// [`slow_client_policy`](crate::SocketIoConfig::slow_client_policy) says; the others do not notice.
+    /// The [`slow_client_policy`](crate::SocketIoConfig::slow_client_policy) applies to recipients whose send buffer is full. It
+    /// does not affect the others.
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded, or the event's name is reserved; then nobody receives it.
+    /// Returns an error if the arguments cannot be encoded or the name of the event is reserved. The event is not emitted in that
+    /// case.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
         self.send_everywhere(&packet);
         Ok(())
     }
 
-    /// As [`emit`](Self::emit), and tells which of this node's sockets had no room for the event.
+    /// Like [`emit`](Self::emit), and returns which sockets of this node did not get the event because their send buffer is full.
     ///
-    /// What became of those, [`slow_client_policy`](crate::SocketIoConfig::slow_client_policy) says.
+    /// The [`slow_client_policy`](crate::SocketIoConfig::slow_client_policy) has been applied to them.
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit).
-    pub fn emit_and_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
+    /// Same as [`emit`](Self::emit).
+    pub fn emit_with_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
         Ok(self.send_everywhere(&packet))
     }
 
-    /// As [`emit_and_report`](Self::emit_and_report), for rooms of many thousands: other tasks of the runtime run after every
-    /// thousand recipients.
+    /// Like [`emit_with_report`](Self::emit_with_report), but yields to other tasks after every 1,000 recipients. For rooms with
+    /// many thousands of members.
     ///
-    /// Recipients are those that are meant when it begins. What others emit meanwhile may reach the later ones first. On a
-    /// server with [`recovery`](crate::SocketIoConfig::recovery) everyone is served at once, as by `emit`.
+    /// The recipients are selected at the start. Events emitted by others in the meantime may reach some recipients first. With
+    /// [`recovery`](crate::SocketIoConfig::recovery) it does not yield.
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit).
+    /// Same as [`emit`](Self::emit).
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, those that it has not come to get nothing, here and on other nodes.
-    pub async fn emit_in_slices<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
+    /// If the future is dropped, the remaining recipients and the other nodes do not get the event.
+    pub async fn emit_yielding<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
         if self.namespace.memory.is_some() {
             return Ok(self.send_everywhere(&packet));
@@ -201,7 +201,7 @@ impl BroadcastOperator {
         report
     }
 
-    /// As [`send`](Self::send), where the namespace remembers events.
+    /// Like [`send`](Self::send), for a namespace with recovery.
     #[inline(never)]
     fn send_and_remember(&self, memory: &Memory, packet: &Encoded, volatile: bool) -> EmitReport {
         let mut state = memory.lock();
@@ -211,27 +211,27 @@ impl BroadcastOperator {
         drop(state);
         let failed = broadcast.wake();
         self.namespace.clean_later();
-        let mut report = EmitReport { recipients: recipients.iter().count(), slow: Vec::new() };
-        // Before any user code runs.
+        let mut report = EmitReport { recipients: recipients.len(), slow: Vec::new() };
+        // Counted before any user code runs.
         for (socket, error) in &failed {
             report.note(socket, *error);
-            socket.deal_with(*error);
+            socket.on_send_error(*error);
         }
         recipients.iter().for_each(|socket| socket.observe(packet));
         report
     }
 
-    /// Tells the other nodes of the cluster, if there is one.
+    /// Publishes a command to the other nodes of the cluster, if there is one.
     fn publish(&self, command: impl FnOnce() -> ClusterCommand) {
         if let Some(adapter) =
             self.namespace.settings.adapter.as_deref().filter(|_| !self.flags.local && !self.is_empty())
         {
-            let message = ClusterMessage::new(self.namespace.shared_name(), &self.selection, command());
+            let message = ClusterMessage::to_selection(self.namespace.shared_name(), &self.selection, command());
             self.namespace.publish(adapter, message);
         }
     }
 
-    /// Emits an event to this node's sockets and asks every recipient for an ack.
+    /// Emits an event to the sockets of this node, and requests an ack from each.
     ///
     /// ```no_run
     /// # async fn doc(io: tower_socketio::SocketIo) -> Result<(), tower_socketio::EmitError> {
@@ -243,7 +243,7 @@ impl BroadcastOperator {
     ///
     /// # Errors
     ///
-    /// As [`emit`](Self::emit). What happens to single recipients, the stream says.
+    /// Same as [`emit`](Self::emit). The stream yields errors that concern single recipients.
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> Result<AckStream<R>, EmitError> {
         let id = self.namespace.next_ack_id();
         let packet = self.flags.encode(&self.namespace, Some(id), event, args)?;
@@ -251,30 +251,50 @@ impl BroadcastOperator {
         Ok(AckStream::emit(self.recipients().iter(), id, &packet, timeout))
     }
 
-    /// The sockets of this node that are meant, those among them whose `on_connect` is under way.
+    /// Returns the selected sockets of this node, including those whose `on_connect` is running.
     #[must_use]
     pub fn sockets(&self) -> Vec<SocketRef> {
         self.recipients().iter().map(|socket| socket.clone().into()).collect()
     }
 
-    /// The sockets that are meant, as they are now; those of this node.
+    /// How many sockets of this node are meant, those among them whose `on_connect` is under way.
+    ///
+    /// # Complexity
+    ///
+    /// Constant for one room or a whole namespace with nobody left out; otherwise linear in the members of the rooms.
+    ///
+    /// ```
+    /// # use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer};
+    /// # let io = SocketIoLayer::new(SocketIoConfig::new()).io();
+    /// println!("{} sockets, {} of them in the lobby", io.socket_count(), io.to("lobby").socket_count());
+    /// ```
+    #[must_use]
+    pub fn socket_count(&self) -> usize {
+        self.recipients().len()
+    }
+
+    /// Returns a snapshot of the selected sockets of this node.
+    ///
+    /// # Errors
+    ///
+    /// If other nodes of a cluster cannot be asked. Today only this node is, which cannot fail.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost if the future is dropped.
+    /// Dropping the future has no effect.
     #[expect(clippy::unused_async, reason = "other nodes of a cluster will be asked here")]
-    pub async fn fetch_sockets(&self) -> Vec<RemoteSocket> {
-        self.sockets().into_iter().map(RemoteSocket::new).collect()
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, ClusterError> {
+        Ok(self.sockets().into_iter().map(RemoteSocket::new).collect())
     }
 
-    /// Makes the sockets join rooms.
+    /// Adds the sockets to rooms.
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         let rooms: Vec<_> = rooms.into_rooms().collect();
         self.recipients().iter().for_each(|socket| socket.join(rooms.iter().cloned()));
         self.publish(|| ClusterCommand::Join(rooms));
     }
 
-    /// Makes the sockets leave rooms.
+    /// Removes the sockets from rooms.
     pub fn sockets_leave(&self, rooms: impl IntoRooms) {
         let rooms: Vec<_> = rooms.into_rooms().collect();
         for socket in self.recipients().iter() {
@@ -283,8 +303,8 @@ impl BroadcastOperator {
         self.publish(|| ClusterCommand::Leave(rooms));
     }
 
-    /// Disconnects the sockets from the namespace; with `close`, from all others of their clients too, and closes their
-    /// connections.
+    /// Disconnects the sockets from the namespace. With `close`, also disconnects their clients from all other namespaces and
+    /// closes the connections.
     pub fn disconnect_sockets(&self, close: bool) {
         let disconnect = if close { SocketRef::disconnect_all } else { SocketRef::disconnect };
         self.sockets().iter().for_each(disconnect);
@@ -292,14 +312,23 @@ impl BroadcastOperator {
     }
 }
 
-/// What became of a broadcast, as far as this node's sockets go. Made by [`BroadcastOperator::emit_and_report`].
+/// The result of a broadcast on this node. Returned by [`BroadcastOperator::emit_with_report`].
+///
+/// ```
+/// use tower_socketio::operators::EmitReport;
+///
+/// fn log(report: &EmitReport) {
+///     println!("{} of {} clients were too slow", report.slow.len(), report.recipients);
+/// }
+/// # let _ = log;
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmitReport {
-    /// How many sockets it was for.
+    /// The number of recipients.
     pub recipients: usize,
-    /// Those among them whose clients were too slow: more than
-    /// [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes) would have waited for them.
+    /// The recipients that did not get the event because their send buffer is full. See
+    /// [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
     pub slow: Vec<SocketId>,
 }
 
@@ -307,7 +336,7 @@ impl EmitReport {
     fn deliver(&mut self, socket: &Arc<Socket>, packet: &Encoded, volatile: bool) {
         socket.observe(packet);
         self.recipients += 1;
-        // Whoever is gone or too slow has been dealt with.
+        // `deliver` has already handled disconnected and slow recipients.
         if let Err(error) = socket.deliver(Cow::Borrowed(packet), volatile) {
             self.note(socket, error);
         }

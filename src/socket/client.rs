@@ -7,9 +7,21 @@ use crate::{
 
 use super::socket_ref::SocketRef;
 
-/// A client: one connection, and its sockets in as many namespaces as it has joined.
+/// A client: a connection, and its sockets in the namespaces that it has joined.
 ///
-/// Made by [`SocketRef::client`]. Cloning is cheap.
+/// Returned by [`SocketRef::client`]. Cloning is cheap.
+///
+/// ```
+/// use tower_socketio::SocketRef;
+///
+/// /// Disconnects a client from all namespaces.
+/// fn ban(socket: &SocketRef) {
+///     let client = socket.client();
+///     println!("{} namespaces are affected", client.sockets().len());
+///     client.disconnect();
+/// }
+/// # let _ = ban;
+/// ```
 #[derive(Clone)]
 pub struct Client(Arc<server::Client>);
 
@@ -18,87 +30,96 @@ impl Client {
         Self(client.clone())
     }
 
-    /// The connection beneath.
+    /// Returns the connection.
     #[must_use]
     pub fn conn(&self) -> Conn {
         Conn(self.0.clone())
     }
 
-    /// The request that opened the connection.
+    /// Returns the request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
         &self.0.connection.request
     }
 
-    /// The client's sockets, one for each namespace that it is connected to.
+    /// Returns the client's sockets, one for each namespace that it has joined.
     #[must_use]
     pub fn sockets(&self) -> Vec<SocketRef> {
         self.0.connected_sockets().into_iter().map(SocketRef::from).collect()
     }
 
-    /// Disconnects all sockets, then closes the connection.
+    /// Disconnects all sockets, and closes the connection.
     pub fn disconnect(&self) {
         self.0.disconnect_all();
     }
 }
 
-/// A connection of the layer below, Engine.IO's: a session and the transport that carries it.
+/// An Engine.IO connection: a session with its transport.
 ///
-/// Made by [`SocketRef::conn`]. Cloning is cheap.
+/// Returned by [`SocketRef::conn`]. Cloning is cheap.
+///
+/// ```
+/// use tower_socketio::{SocketRef, Transport};
+///
+/// fn is_upgraded(socket: &SocketRef) -> bool {
+///     socket.conn().transport() == Transport::WebSocket
+/// }
+/// # let _ = is_upgraded;
+/// ```
 #[derive(Clone)]
 pub struct Conn(Arc<server::Client>);
 
 impl Conn {
-    /// The id of the session. A secret: whoever knows it speaks for the client.
+    /// Returns the id of the session. It is a secret: with it, another client could use the session.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.0.connection.id
     }
 
-    /// The revision of Engine.IO that the client speaks.
+    /// Returns the revision of the Engine.IO protocol.
     #[must_use]
     pub fn protocol(&self) -> ProtocolVersion {
         self.0.connection.wire_format.protocol
     }
 
-    /// What carries the session now: an upgrade changes it.
+    /// Returns the current transport. An upgrade changes it.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.0.connection.transport()
     }
 
-    /// The request that opened the connection.
+    /// Returns the request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
         &self.0.connection.request
     }
 
-    /// The address of the peer. See [`ConnectionRequest::address`].
+    /// Returns the address of the peer. See [`ConnectionRequest::remote_addr`].
     #[must_use]
-    pub fn remote_address(&self) -> Option<SocketAddr> {
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.0.connection.request.remote_addr()
     }
 
-    /// Whether the session is open.
+    /// Returns `true` if the session is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.connection.inspect(Session::is_open)
     }
 
-    /// Closes the connection: what is queued is sent first. Clients see the loss of their connection, and may try again.
+    /// Closes the connection after its queued packets have been sent. The client sees a lost connection and may reconnect.
     pub fn close(&self) {
         self.0.close(CloseCause::Forced("closed by the server"));
     }
 }
 
 impl SocketRef {
-    /// The client whose socket this is, with its sockets in other namespaces.
+    /// Returns the client of this socket, with its sockets in other namespaces.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(&self.inner().client)
     }
 
-    /// The connection that carries this socket and those of the client's other namespaces.
+    /// Returns the connection, which this socket shares with the client's sockets in other namespaces.
     #[must_use]
     pub fn conn(&self) -> Conn {
         self.client().conn()
@@ -112,7 +133,7 @@ impl fmt::Debug for Client {
 }
 
 impl fmt::Debug for Conn {
-    /// Leaves out the id, which is a secret.
+    /// Omits the id, which is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn")
             .field("protocol", &self.protocol())

@@ -6,8 +6,17 @@ use crate::{room::IntoRooms, server::EmitError};
 
 use super::{acks::AckFuture, broadcast::BroadcastOperator, error::AckError, flags::Flags, socket_ref::SocketRef};
 
-/// Emits to one socket in another way than the default. Made by [`SocketRef::volatile`], [`SocketRef::timeout`] and
-/// [`SocketRef::compress`].
+/// Emits to one socket with options. Created by [`SocketRef::volatile`], [`SocketRef::timeout`] and [`SocketRef::compress`].
+///
+/// ```
+/// use tower_socketio::SocketRef;
+///
+/// /// Emits a position, unless the client is still receiving earlier ones.
+/// fn update(socket: &SocketRef, position: (f64, f64)) {
+///     socket.volatile().emit("position", &position).ok();
+/// }
+/// # let _ = update;
+/// ```
 #[derive(Clone)]
 #[must_use = "an operator does nothing until something is emitted"]
 pub struct EmitOperator {
@@ -20,19 +29,19 @@ impl EmitOperator {
         Self { socket: socket.clone(), flags: Flags::default() }
     }
 
-    /// Drops the event if it cannot leave at once.
+    /// Drops the event if it cannot be sent immediately.
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = true;
         self
     }
 
-    /// Whether the event may be compressed. See [`SocketRef::compress`].
+    /// Sets whether the event may be compressed. Default: `true`. See [`SocketRef::compress`].
     pub fn compress(mut self, compress: bool) -> Self {
         self.flags.uncompressed = !compress;
         self
     }
 
-    /// Waits no longer than this for acks.
+    /// Sets how long to wait for the ack. Default: [`ack_timeout`](crate::SocketIoConfig::ack_timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.flags.timeout = Some(timeout);
         self
@@ -42,14 +51,14 @@ impl EmitOperator {
     ///
     /// # Errors
     ///
-    /// As [`SocketRef::emit`]. A volatile event that is dropped is no error.
+    /// Same as [`SocketRef::emit`]. Dropping a volatile event is not an error.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let socket = self.socket.inner();
         let packet = self.flags.encode(&socket.namespace, None, event, args)?;
         Ok(socket.emit(packet, self.flags.volatile)?)
     }
 
-    /// Emits an event to the socket and asks for an ack. See [`SocketRef::emit_with_ack`].
+    /// Emits an event to the socket and requests an ack. See [`SocketRef::emit_with_ack`].
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
         let socket = self.socket.inner();
         let id = socket.namespace.next_ack_id();
@@ -60,44 +69,43 @@ impl EmitOperator {
         }
     }
 
-    /// Everyone in these rooms except this socket.
+    /// Selects the sockets in these rooms, except this one.
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.broadcast().to(rooms)
     }
 
-    /// Everyone in these rooms, this socket included.
+    /// Selects the sockets in these rooms, including this one.
     pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.all().to(rooms)
     }
 
-    /// Everyone in the namespace except this socket and these rooms.
+    /// Selects the sockets of the namespace, except this one and those in these rooms.
     pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         self.broadcast().except(rooms)
     }
 
-    /// Everyone in the namespace, this socket included.
+    /// Selects all sockets of the namespace, including this one.
     pub fn all(&self) -> BroadcastOperator {
         BroadcastOperator::new(self.socket.inner().namespace.clone(), None, self.flags)
     }
 
-    /// Everyone in the namespace except this socket.
+    /// Selects all sockets of the namespace, except this one.
     pub fn broadcast(&self) -> BroadcastOperator {
         let socket = self.socket.inner();
         BroadcastOperator::new(socket.namespace.clone(), Some(socket.clone()), self.flags)
     }
 
-    /// Everyone in the namespace except this socket, on this node only.
+    /// Selects the sockets of the namespace on this node, except this one.
     pub fn local(&self) -> BroadcastOperator {
         self.broadcast().local()
     }
 }
 
 impl SocketRef {
-    /// Emits an event to this socket. A tuple is several arguments, anything else one; bytes (`bytes::Bytes`,
-    /// `serde_bytes`) leave as attachments, wherever they stand.
+    /// Emits an event to this socket. A tuple is sent as several arguments, other types as one. Bytes (`bytes::Bytes`,
+    /// `serde_bytes`) are sent as attachments, at any depth.
     ///
-    /// It never waits: the event is queued, within
-    /// [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
+    /// It does not wait: the event is queued, within [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
     ///
     /// ```
     /// # fn doc(socket: tower_socketio::SocketRef) -> Result<(), tower_socketio::EmitError> {
@@ -109,21 +117,22 @@ impl SocketRef {
     /// # }
     /// ```
     ///
-    /// With [recovery](crate::SocketIoConfig::recovery) an event is kept, as one that is emitted to the room of the id, if the
-    /// socket has lost its connection and its client may come back, or if the client is let go because it is too slow. Then
-    /// this returns `Ok`. If the client has come back already, its new socket gets the event.
+    /// With [recovery](crate::SocketIoConfig::recovery), `emit` also succeeds if the socket has lost its connection and its
+    /// client may return, or if the client is disconnected because it is too slow: the event is recorded, like one that is
+    /// emitted to the room of the socket's id. If the client has already returned, its new socket gets the event.
     ///
     /// # Errors
     ///
-    /// If the arguments cannot be encoded, the name is reserved, the socket is disconnected, or the client is too slow.
+    /// Returns an error if the arguments cannot be encoded, the name is reserved, the socket is disconnected, or the client's
+    /// send buffer is full.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         EmitOperator::new(self).emit(event, args)
     }
 
-    /// Emits an event to this socket and asks for an ack.
+    /// Emits an event to this socket and requests an ack.
     ///
-    /// The answer is read as `R`: one argument, or several if it is a tuple. It is waited for
-    /// [`ack_timeout`](crate::SocketIoConfig::ack_timeout), or as long as [`timeout`](Self::timeout) says.
+    /// The ack is deserialized as `R`: several arguments as a tuple, otherwise one. The future fails after
+    /// [`ack_timeout`](crate::SocketIoConfig::ack_timeout), or the time set by [`timeout`](Self::timeout).
     ///
     /// ```no_run
     /// # async fn doc(socket: tower_socketio::SocketRef) -> Result<(), tower_socketio::AckError> {
@@ -132,60 +141,61 @@ impl SocketRef {
     /// # }
     /// ```
     ///
-    /// In `on_connect` the socket is not accepted yet: the event is held back until then, so spawn a task that waits for the
-    /// ack. Whoever waits inside of `on_connect` waits in vain, and is told so when the time is up.
+    /// In `on_connect` the event is buffered until the socket is accepted. Wait for the ack in a spawned task: if `on_connect`
+    /// waits for it, the future fails after the timeout.
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> AckFuture<R> {
         EmitOperator::new(self).emit_with_ack(event, args)
     }
 
-    /// Drops what is emitted next unless it can leave at once: for what is soon outdated.
+    /// Drops the next event unless it can be sent immediately. For data that is soon outdated.
     ///
-    /// It can if nothing waits before it, and a poll is pending or everything has been written to the WebSocket.
+    /// An event can be sent immediately if no packet is queued, and a poll is pending or everything has been written to the
+    /// WebSocket.
     pub fn volatile(&self) -> EmitOperator {
         EmitOperator::new(self).volatile()
     }
 
-    /// Whether what is emitted next may be compressed. Default: true.
+    /// Sets whether the next event may be compressed. Default: `true`.
     ///
-    /// `false` is for what is compressed already, images for example, and for secrets beside which stands what others
-    /// have chosen. It matters on long-polling alone, and there with the feature `compression`: the answer to a poll is
-    /// left as it is if all its packets ask for that. WebSocket messages are never compressed.
+    /// Use `false` for data that is already compressed, such as images, and for secrets in the same packet as data that others
+    /// control. It has an effect only on long-polling with the feature `compression`: a response is not compressed if all of its
+    /// packets are excluded. WebSocket messages are never compressed.
     pub fn compress(&self, compress: bool) -> EmitOperator {
         EmitOperator::new(self).compress(compress)
     }
 
-    /// Waits no longer than this for acks of what is emitted next.
+    /// Sets how long to wait for the ack of the next event.
     pub fn timeout(&self, timeout: Duration) -> EmitOperator {
         EmitOperator::new(self).timeout(timeout)
     }
 
-    /// Everyone in these rooms except this socket.
+    /// Selects the sockets in these rooms, except this one.
     pub fn to(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         EmitOperator::new(self).to(rooms)
     }
 
-    /// Everyone in these rooms, this socket included if it is in one of them: not Node's `socket.in`, which is
-    /// [`to`](Self::to).
+    /// Selects the sockets in these rooms, including this one if it is in one of them. Unlike Node's `socket.in`, which
+    /// corresponds to [`to`](Self::to).
     pub fn within(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         EmitOperator::new(self).within(rooms)
     }
 
-    /// Everyone in the namespace except this socket and whoever is in these rooms.
+    /// Selects the sockets of the namespace, except this one and those in these rooms.
     pub fn except(&self, rooms: impl IntoRooms) -> BroadcastOperator {
         EmitOperator::new(self).except(rooms)
     }
 
-    /// Everyone in the namespace, this socket included.
+    /// Selects all sockets of the namespace, including this one.
     pub fn all(&self) -> BroadcastOperator {
         EmitOperator::new(self).all()
     }
 
-    /// Everyone in the namespace except this socket.
+    /// Selects all sockets of the namespace, except this one.
     pub fn broadcast(&self) -> BroadcastOperator {
         EmitOperator::new(self).broadcast()
     }
 
-    /// Everyone in the namespace except this socket, on this node only.
+    /// Selects the sockets of the namespace on this node, except this one.
     pub fn local(&self) -> BroadcastOperator {
         EmitOperator::new(self).local()
     }

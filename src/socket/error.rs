@@ -2,7 +2,19 @@ use std::{error::Error, fmt};
 
 use crate::server::EmitError;
 
-/// Why there is no answer to an event that asked for an ack.
+/// The reason why an event with an ack was not acknowledged.
+///
+/// ```
+/// use tower_socketio::SocketRef;
+///
+/// async fn is_alive(socket: &SocketRef) -> bool {
+///     match socket.emit_with_ack::<()>("are you there", &()).await {
+///         Ok(()) => true,
+///         Err(error) => error.is_decode(), // an ack of another type
+///     }
+/// }
+/// # let _ = is_alive;
+/// ```
 #[derive(Debug)]
 pub struct AckError(AckKind);
 
@@ -36,25 +48,25 @@ impl AckError {
         Self(AckKind::Decode(error))
     }
 
-    /// The event was not emitted at all; the source says why.
+    /// Returns `true` if the event was not emitted. The [source](std::error::Error::source) is the [`EmitError`].
     #[must_use]
     pub fn is_emit(&self) -> bool {
         matches!(self.0, AckKind::Emit(_))
     }
 
-    /// The client did not answer in time.
+    /// Returns `true` if the client did not acknowledge in time.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.0, AckKind::Timeout | AckKind::NotAccepted)
     }
 
-    /// The socket was disconnected before the client answered.
+    /// Returns `true` if the socket was disconnected before the client acknowledged.
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         matches!(self.0, AckKind::Disconnected)
     }
 
-    /// The client's answer does not fit the type that was asked for.
+    /// Returns `true` if the ack does not match the requested type.
     #[must_use]
     pub fn is_decode(&self) -> bool {
         matches!(self.0, AckKind::Decode(_))
@@ -66,11 +78,11 @@ impl fmt::Display for AckError {
         f.write_str(match self.0 {
             AckKind::Emit(_) => "the event was not emitted",
             AckKind::NotAccepted => {
-                "the socket is not accepted before on_connect has answered: spawn a task that waits for the ack"
+                "the socket is not accepted before on_connect has returned: wait for the ack in a spawned task"
             }
-            AckKind::Timeout => "the client did not answer in time",
-            AckKind::Disconnected => "the socket was disconnected before the client answered",
-            AckKind::Decode(_) => "the client's answer is of another type",
+            AckKind::Timeout => "the client did not acknowledge in time",
+            AckKind::Disconnected => "the socket was disconnected before the client acknowledged",
+            AckKind::Decode(_) => "the ack does not match the type",
         })
     }
 }

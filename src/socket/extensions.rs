@@ -6,35 +6,51 @@ use crate::server::Socket;
 
 use super::socket_ref::SocketRef;
 
-/// Values that belong to a socket, by type: what the layers of its namespace put on the CONNECT request, and what
-/// handlers add.
+/// The extensions of a socket: values by type, set by the namespace's layers on the CONNECT request, or by handlers.
 ///
-/// Values are cloned out, so that no lock is held: keep what is large or changes behind an `Arc`.
+/// [`get`](Self::get) returns a clone, so that no lock is held. Store large or mutable values in an `Arc`.
+///
+/// ```
+/// use tower_socketio::SocketRef;
+///
+/// #[derive(Clone)]
+/// struct User(String);
+/// async fn joined(socket: SocketRef) {
+///     socket.extensions().insert(User("Ada".into()));
+/// }
+///
+/// async fn message(socket: SocketRef) {
+///     if let Some(User(name)) = socket.extensions().get() {
+///         socket.broadcast().emit("message from", &name).ok();
+///     }
+/// }
+/// # let _: tower_socketio::Namespace = tower_socketio::Namespace::new().on_connect(joined).on("message", message);
+/// ```
 pub struct SocketExtensions<'a> {
     socket: &'a Socket,
 }
 
 impl SocketExtensions<'_> {
-    /// The value of a type.
+    /// Returns a clone of the value of a type.
     #[must_use]
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         self.socket.extension()
     }
 
-    /// Sets the value of a type, and returns the one that was there. It is not kept if the socket has left and its last handler has
-    /// ended.
+    /// Sets the value of a type, and returns the previous one. The value is not stored if the socket has left and its last
+    /// handler has ended.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
         self.socket.change_extensions(|extensions| extensions.insert(value))
     }
 
-    /// Removes the value of a type, and returns it.
+    /// Removes and returns the value of a type.
     pub fn remove<T: Send + Sync + 'static>(&self) -> Option<T> {
         self.socket.change_extensions(Extensions::remove::<T>)
     }
 }
 
 impl SocketRef {
-    /// Values that belong to the socket.
+    /// Returns the extensions of the socket.
     #[must_use]
     pub fn extensions(&self) -> SocketExtensions<'_> {
         SocketExtensions { socket: self.inner() }

@@ -8,7 +8,7 @@ use crate::{
     server::{EmitError, NamespaceState},
 };
 
-/// How something is emitted.
+/// The options of an emit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flags {
     pub(super) volatile: bool,
@@ -18,7 +18,7 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// Encodes an event for a namespace, unless its name is reserved.
+    /// Encodes an event for a namespace. Fails if its name is reserved.
     pub(super) fn encode<T: Serialize + ?Sized>(
         self,
         namespace: &NamespaceState,

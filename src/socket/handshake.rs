@@ -7,80 +7,90 @@ use crate::{packet::read_json, server::Socket};
 
 use super::socket_ref::SocketRef;
 
-/// How a socket came to be: the request that opened its connection, and what the client sent with its CONNECT.
+/// The handshake of a socket: the request that opened the connection, and the `auth` payload of CONNECT.
 ///
-/// The request is the same for all namespaces of a connection; `auth` is the namespace's own.
+/// The request is the same for all namespaces of a connection. Each namespace has its own `auth` payload.
+///
+/// ```
+/// use tower_socketio::SocketRef;
+///
+/// fn locale(socket: &SocketRef) -> Option<String> {
+///     let handshake = socket.handshake();
+///     handshake.query_param("locale").map(|locale| locale.into_owned())
+/// }
+/// # let _ = locale;
+/// ```
 pub struct Handshake<'a> {
     socket: &'a Socket,
 }
 
 impl<'a> Handshake<'a> {
-    /// The headers of the connection's first request.
+    /// Returns the headers of the request.
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
         self.socket.client.connection.request.headers()
     }
 
-    /// The target of the connection's first request, with its query.
+    /// Returns the target of the request, with its query.
     #[must_use]
     pub fn uri(&self) -> &'a Uri {
         self.socket.client.connection.request.uri()
     }
 
-    /// The query of the connection's first request, decoded, the engine's own parameters among them.
+    /// Returns the decoded query parameters of the request, including those of Engine.IO.
     pub fn query(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
         form_urlencoded::parse(self.socket.client.connection.request.query().unwrap_or_default().as_bytes())
     }
 
-    /// The value of a query parameter; of several with one name, the last.
+    /// Returns the value of a query parameter. If it occurs several times, the last one.
     #[must_use]
     pub fn query_param(&self, name: &str) -> Option<Cow<'a, str>> {
         self.query().filter(|(key, _)| key == name).last().map(|(_, value)| value)
     }
 
-    /// What the client sent as `auth`. `{}` if it sent nothing.
+    /// Deserializes the `auth` payload of the client. A missing payload is `{}`.
     ///
     /// # Errors
     ///
-    /// If it does not fit the type, or if the socket has left and its [`on_disconnect`](crate::Namespace::on_disconnect)
-    /// has ended: then it is not kept any longer.
+    /// Returns an error if the payload does not match the type, or if the socket has left and its
+    /// [`on_disconnect`](crate::Namespace::on_disconnect) has ended, because the payload is dropped then.
     pub fn auth<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
-        let forgotten = || serde_json::Error::custom("the socket has left, and its auth payload is not kept");
+        let forgotten = || serde_json::Error::custom("the socket has left, and its auth payload has been dropped");
         read_json(&self.socket.auth().ok_or_else(forgotten)?)
     }
 
-    /// The address of the peer, which may be a proxy.
+    /// Returns the address of the peer, which may be a proxy.
     ///
-    /// Known if the server was made with axum's `into_make_service_with_connect_info::<SocketAddr>()`, or put
-    /// `ConnectInfo<SocketAddr>` on the request by other means.
+    /// The address is known if the server was created with axum's `into_make_service_with_connect_info::<SocketAddr>()`, or if
+    /// another layer set `ConnectInfo<SocketAddr>` on the request.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.socket.client.connection.request.remote_addr()
     }
 
-    /// When the connection was opened.
+    /// Returns the time at which the connection was opened.
     #[must_use]
     pub fn time(&self) -> SystemTime {
         self.socket.client.connection.request.time()
     }
 
-    /// Whether the request's scheme was `https`.
+    /// Returns `true` if the scheme of the request was `https`.
     ///
-    /// Servers often do not tell: behind a proxy that ends TLS, look at the header that it sets.
+    /// Servers often do not set the scheme. Behind a proxy that terminates TLS, read the header that the proxy sets.
     #[must_use]
-    pub fn secure(&self) -> bool {
+    pub fn is_secure(&self) -> bool {
         self.uri().scheme_str() == Some("https")
     }
 
-    /// Whether the request came with an `Origin`: from a page, that is.
+    /// Returns `true` if the request has an `Origin` header, which means that it comes from a page.
     #[must_use]
-    pub fn cross_domain(&self) -> bool {
+    pub fn is_cross_origin(&self) -> bool {
         self.headers().contains_key(http::header::ORIGIN)
     }
 }
 
 impl SocketRef {
-    /// The request and the auth payload with which the client connected.
+    /// Returns the request that opened the connection, and the auth payload.
     #[must_use]
     pub fn handshake(&self) -> Handshake<'_> {
         Handshake { socket: self.inner() }
@@ -88,10 +98,10 @@ impl SocketRef {
 }
 
 impl fmt::Debug for Handshake<'_> {
-    /// Leaves out headers, query and auth, which hold secrets.
+    /// Leaves out headers, query and auth payload, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handshake")
-            .field("address", &self.address())
+            .field("address", &self.remote_addr())
             .field("time", &self.time())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Handles to a client in a namespace, and to many.
+//! Handles to a socket, and to many.
 
 mod acks;
 mod broadcast;
@@ -12,7 +12,7 @@ mod remote;
 mod socket_ref;
 
 pub use self::{
-    acks::{AckFuture, AckResponses, AckStream},
+    acks::{AckFuture, AckResponses, AckResponsesFuture, AckSource, AckStream},
     broadcast::{BroadcastOperator, EmitReport},
     client::{Client, Conn},
     emit::EmitOperator,
@@ -20,5 +20,5 @@ pub use self::{
     extensions::SocketExtensions,
     handshake::Handshake,
     remote::RemoteSocket,
-    socket_ref::{NotAConnect, SocketRef},
+    socket_ref::{MissingSocket, SocketRef},
 };

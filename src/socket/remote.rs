@@ -11,9 +11,23 @@ use crate::{
 
 use super::{handshake::Handshake, socket_ref::SocketRef};
 
-/// A socket that may live on another node of a cluster, as it was when it was fetched.
+/// A snapshot of a socket, which may be on another node of a cluster.
 ///
-/// Made by [`BroadcastOperator::fetch_sockets`](super::BroadcastOperator::fetch_sockets).
+/// Returned by [`BroadcastOperator::fetch_sockets`](super::BroadcastOperator::fetch_sockets).
+///
+/// ```
+/// use tower_socketio::client::RemoteSocket;
+///
+/// /// Disconnects the sockets that are in none of the teams.
+/// fn clean_up(sockets: &[RemoteSocket]) {
+///     for socket in sockets {
+///         if !socket.rooms().iter().any(|room| room.as_str().starts_with("team ")) {
+///             socket.disconnect();
+///         }
+///     }
+/// }
+/// # let _ = clean_up;
+/// ```
 #[derive(Debug, Clone)]
 pub struct RemoteSocket {
     socket: SocketRef,
@@ -26,53 +40,53 @@ impl RemoteSocket {
         Self { rooms: socket.rooms().into_iter().collect(), data: socket.inner().data_bytes(), socket }
     }
 
-    /// The public id.
+    /// Returns the public id.
     #[must_use]
     pub fn id(&self) -> &SocketId {
         self.socket.id()
     }
 
-    /// The rooms that it was in.
+    /// Returns the rooms that the socket was in.
     #[must_use]
     pub fn rooms(&self) -> &HashSet<Room> {
         &self.rooms
     }
 
-    /// What [`set_data`](SocketRef::set_data) had kept about it. `None` if nothing had been.
+    /// Deserializes the data stored by [`set_data`](SocketRef::set_data). `None` if there was none.
     ///
     /// # Errors
     ///
-    /// If it does not fit the type.
+    /// Returns an error if the data does not match the type.
     pub fn data<T: DeserializeOwned + Send>(&self) -> serde_json::Result<Option<T>> {
         self.data.as_ref().map(|json| read_json(json)).transpose()
     }
 
-    /// The request and the auth payload with which it connected.
+    /// Returns the request that opened the connection, and the auth payload.
     #[must_use]
     pub fn handshake(&self) -> Handshake<'_> {
         self.socket.handshake()
     }
 
-    /// Emits an event to it.
+    /// Emits an event to the socket.
     ///
     /// # Errors
     ///
-    /// As [`SocketRef::emit`].
+    /// Same as [`SocketRef::emit`].
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         self.socket.emit(event, args)
     }
 
-    /// Makes it join rooms.
+    /// Adds the socket to rooms.
     pub fn join(&self, rooms: impl IntoRooms) {
         self.socket.join(rooms);
     }
 
-    /// Makes it leave rooms.
+    /// Removes the socket from rooms.
     pub fn leave(&self, rooms: impl IntoRooms) {
         self.socket.leave(rooms);
     }
 
-    /// Disconnects it from the namespace.
+    /// Disconnects the socket from the namespace.
     pub fn disconnect(&self) {
         self.socket.disconnect();
     }

@@ -14,17 +14,33 @@ use crate::{
     server::Socket,
 };
 
-/// A client in a namespace. Cloning is cheap.
+/// A handle to a socket: a client in a namespace. Cloning is cheap.
 ///
-/// It is an extractor in event handlers, in [`on_connect`](crate::Namespace::on_connect) and in the layers around that. A
-/// clone may be kept: after the disconnection emitting fails (unless [recovery](crate::SocketIoConfig::recovery) keeps the event),
-/// joining does nothing, and nothing leaks.
+/// ```
+/// use tower_socketio::{Namespace, SocketRef, extract::Data};
+///
+/// async fn joined(socket: SocketRef) {
+///     socket.join("lobby");
+///     socket.emit("welcome", &socket.id()).ok();
+/// }
+///
+/// async fn message(socket: SocketRef, Data(text): Data<String>) {
+///     socket.to("lobby").emit("message", &text).ok();
+/// }
+///
+/// let chat: Namespace = Namespace::new().on_connect(joined).on("message", message);
+/// # let _ = chat;
+/// ```
+///
+/// It is an extractor in event handlers, in [`on_connect`](crate::Namespace::on_connect) and in its layers. A clone can be
+/// stored. After the socket has been disconnected, `emit` fails (unless [recovery](crate::SocketIoConfig::recovery) records the
+/// event), and `join` has no effect.
 ///
 /// # Before the socket is accepted
 ///
-/// In `on_connect`, and in the layers before it, the client has not been told yet. What is emitted to the socket is held
-/// until the answer accepts it, and then follows the CONNECT packet; joins count from `on_connect` on. If the answer
-/// refuses the socket, all of that is undone.
+/// In `on_connect` and its layers, the client has not been accepted yet. Events for the socket are buffered, and follow the
+/// CONNECT packet when the socket is accepted. From `on_connect` on, the socket is a member of its rooms. If it is rejected, all
+/// of this is undone.
 #[derive(Debug, Clone)]
 pub struct SocketRef(Arc<Socket>);
 
@@ -33,95 +49,92 @@ impl SocketRef {
         &self.0
     }
 
-    /// The public id: random, and another one in each namespace.
+    /// Returns the public id. It is random, and different in each namespace.
     #[must_use]
     pub fn id(&self) -> &SocketId {
         &self.0.id
     }
 
-    /// The name of the namespace.
-    #[must_use]
-    pub fn namespace(&self) -> &str {
-        self.0.namespace.name()
-    }
-
-    /// Whether the socket has been accepted and has not been disconnected.
+    /// Returns `true` if the socket has been accepted and has not been disconnected.
     ///
-    /// A socket that has lost its connection is not connected any more, even if [recovery](crate::SocketIoConfig::recovery)
-    /// keeps what is [emitted](Self::emit) to it. The client that comes back has a new socket with the same
-    /// [`id`](Self::id).
+    /// A socket that has lost its connection is not connected, even if [recovery](crate::SocketIoConfig::recovery) records the
+    /// events that are [emitted](Self::emit) to it. A client that returns gets a new socket with the same [`id`](Self::id).
     #[must_use]
-    pub fn connected(&self) -> bool {
+    pub fn is_connected(&self) -> bool {
         self.0.is_connected()
     }
 
-    /// The transport that carries the connection now: an upgrade changes it.
+    /// Returns the current transport. An upgrade changes it.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.0.client.connection.transport()
     }
 
-    /// The revision of the Engine.IO protocol that the client speaks.
+    /// Returns the revision of the Engine.IO protocol that the client uses.
     #[must_use]
     pub fn protocol(&self) -> ProtocolVersion {
         self.0.client.connection.wire_format.protocol
     }
 
-    /// The HTTP request that opened the connection.
+    /// Returns the HTTP request that opened the connection.
     #[must_use]
     pub fn request(&self) -> &ConnectionRequest {
         &self.0.client.connection.request
     }
 
-    /// Whether the client lost its connection and came back as the socket that it was: with its id, its rooms and its data,
-    /// and with everything that it missed. See [`recovery`](crate::SocketIoConfig::recovery).
+    /// Returns `true` if the client has been recovered: it lost its connection and returned with its id, rooms and data, and gets
+    /// all events that it missed. See [`recovery`](crate::SocketIoConfig::recovery).
     #[must_use]
-    pub fn recovered(&self) -> bool {
-        self.0.recovered()
+    pub fn is_recovered(&self) -> bool {
+        self.0.is_recovered()
     }
 
-    /// What [`set_data`](Self::set_data) has kept. `None` if nothing has been.
+    /// Deserializes the data stored by [`set_data`](Self::set_data). `None` if there is none.
     ///
     /// # Errors
     ///
-    /// If it does not fit the type.
+    /// Returns an error if the data does not match the type.
     pub fn data<T: DeserializeOwned + Send>(&self) -> serde_json::Result<Option<T>> {
         self.0.data_bytes().map(|json| read_json(&json)).transpose()
     }
 
-    /// Keeps something about the socket that can be serialised: it survives a recovery, and
-    /// [`fetch_sockets`](crate::SocketIo::fetch_sockets) shows it. What cannot be serialised belongs into the
-    /// [`extensions`](Self::extensions).
+    /// Stores data on the socket as JSON. It survives a recovery, and [`fetch_sockets`](crate::SocketIo::fetch_sockets) returns
+    /// it. Use [`extensions`](Self::extensions) for values that cannot be serialized.
     ///
     /// # Errors
     ///
-    /// If it cannot be encoded as JSON.
+    /// Returns an error if the data cannot be encoded as JSON.
     pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> serde_json::Result<()> {
         self.0.set_data(Some(serde_json::to_vec(data)?.into()));
         Ok(())
     }
 
-    /// Joins rooms. Those that the socket is in already are left as they are.
+    /// Joins rooms. Has no effect for rooms that the socket is already in.
     ///
     /// # Complexity
     ///
-    /// Constant for each room, unless a broadcast to it is under way: then linear in its members, once.
+    /// Constant for each room. If a broadcast to the room is in progress, linear in its members, once.
     pub fn join(&self, rooms: impl IntoRooms) {
         self.0.join(rooms.into_rooms());
     }
 
-    /// Leaves rooms. The room of its own id a socket never leaves.
+    /// Leaves rooms. A socket cannot leave the room of its own id.
     pub fn leave(&self, rooms: impl IntoRooms) {
         rooms.into_rooms().for_each(|room| self.0.leave(&room));
     }
 
-    /// The rooms that the socket is in, that of its own id among them. Empty after the disconnection.
+    /// Leaves all rooms except that of its own id.
+    pub fn leave_all(&self) {
+        self.0.leave_all();
+    }
+
+    /// Returns the rooms that the socket is in, including the room of its id. Empty after the disconnection.
     #[must_use]
     pub fn rooms(&self) -> Vec<Room> {
         self.0.rooms()
     }
 
-    /// Whether the socket is in a room. It is in that of its own id, and after the disconnection in none.
+    /// Returns `true` if the socket is in a room. It is always in the room of its id, until it is disconnected.
     ///
     /// ```
     /// use tower_socketio::{SocketRef, extract::Data};
@@ -140,49 +153,49 @@ impl SocketRef {
         self.0.is_in(room)
     }
 
-    /// Disconnects the socket from its namespace. The connection stays, and the client may join again.
+    /// Disconnects the socket from its namespace. The connection stays open, and the client may join again.
     ///
-    /// A socket that is not accepted yet is refused, whatever `on_connect` answers.
+    /// If the socket has not been accepted yet, it is rejected, whatever `on_connect` returns.
     pub fn disconnect(&self) {
         self.0.kick();
     }
 
-    /// Disconnects all sockets of the connection, then closes it.
+    /// Disconnects all sockets of the connection, and closes it.
     pub fn disconnect_all(&self) {
         self.0.client.disconnect_all();
     }
 
-    /// Waits until everything that was emitted to this client has been written to the network, or it is gone.
+    /// Waits until everything that was emitted to this client has been written to the network, or until it is disconnected.
     ///
-    /// A producer that awaits this now and then cannot outrun its client.
+    /// A producer that awaits this regularly does not fill the send buffer of a slow client.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost if the future is dropped.
+    /// Dropping the future has no effect.
     pub async fn drained(&self) {
         poll_fn(|cx| self.0.client.connection.poll_drained(cx.waker())).await;
     }
 
-    /// Whether what is emitted now would leave at once: the question that [`volatile`](Self::volatile) asks.
+    /// Returns `true` if an event could be sent immediately. See [`volatile`](Self::volatile).
     #[must_use]
-    pub fn writable(&self) -> bool {
-        self.connected() && self.0.client.connection.inspect(|session| session.is_writable())
+    pub fn is_writable(&self) -> bool {
+        self.is_connected() && self.0.client.connection.inspect(|session| session.is_writable())
     }
 
-    /// How many bytes wait to be sent to this client.
+    /// Returns how many bytes are queued for this client.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.0.client.connection.inspect(|session| session.buffered_bytes())
     }
 
-    /// How many of the client's events are being handled, up to
+    /// Returns how many events of this socket are being handled. Limited by
     /// [`max_concurrent_events`](crate::SocketIoConfig::max_concurrent_events).
     #[must_use]
     pub fn running_events(&self) -> usize {
         self.0.running_events()
     }
 
-    /// How many acks the client owes.
+    /// Returns how many acks the client has not sent yet.
     #[must_use]
     pub fn pending_acks(&self) -> usize {
         self.0.acks.len()
@@ -211,19 +224,37 @@ impl hash::Hash for SocketRef {
 
 /// In `on_connect` and the layers around it.
 impl<S: Send + Sync> FromRequestParts<S> for SocketRef {
-    type Rejection = NotAConnect;
+    type Rejection = MissingSocket;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        parts.extensions.get::<Self>().cloned().ok_or(NotAConnect)
+        parts.extensions.get::<Self>().cloned().ok_or(MissingSocket)
     }
 }
 
-/// `SocketRef` was asked for outside of a CONNECT.
+/// In `on_connect` and the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for Transport {
+    type Rejection = MissingSocket;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        SocketRef::from_request_parts(parts, state).await.map(|socket| socket.transport())
+    }
+}
+
+/// In `on_connect` and the layers around it.
+impl<S: Send + Sync> FromRequestParts<S> for ProtocolVersion {
+    type Rejection = MissingSocket;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        SocketRef::from_request_parts(parts, state).await.map(|socket| socket.protocol())
+    }
+}
+
+/// The rejection of [A property of the socket] outside of a CONNECT request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a `SocketRef` exists only on the CONNECT request of a namespace")]
-pub struct NotAConnect;
+pub struct MissingSocket;
 
-impl IntoResponse for NotAConnect {
+impl IntoResponse for MissingSocket {
     fn into_response(self) -> Response {
         (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
     }

@@ -109,7 +109,7 @@ impl TestClientBuilder {
         self
     }
 
-    /// Asks for the recovery of a session.
+    /// Requests the recovery of a session.
     pub(super) fn claim(mut self, pid: &str, offset: Option<&str>) -> Self {
         self.auth.insert("pid".to_owned(), pid.into());
         match offset {

@@ -14,7 +14,7 @@ use super::{
     wire::{Wire, WireTransport},
 };
 
-/// What CONNECT is answered.
+/// The payload of an accepted CONNECT.
 #[derive(Deserialize)]
 struct Accepted {
     sid: String,
@@ -33,11 +33,11 @@ impl TestClientBuilder {
     ///
     /// # Errors
     ///
-    /// If the namespace refuses the client, the connection is closed, or there is no answer in time.
+    /// Returns an error if the namespace rejects the client, if the connection is closed, or after the timeout.
     ///
     /// # Panics
     ///
-    /// If it is called outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub async fn connect(self) -> Result<TestClient, TestError> {
         let timeout = self.timeout;
         let joining = async {
@@ -73,15 +73,15 @@ impl TestClientBuilder {
             .unwrap_or_else(|_| Err(TestError::timeout("the namespace's answer".to_owned())))
     }
 
-    /// Opens a connection and leaves the rest to the test, the server's handshake included: for tests of the protocol, by
-    /// [`send_raw`](TestClient::send_raw) and [`next_raw`](TestClient::next_raw).
+    /// Opens a connection without joining a namespace. The test exchanges packets by [`send_raw`](TestClient::send_raw) and
+    /// [`next_raw`](TestClient::next_raw), beginning with the server's handshake.
     ///
-    /// The namespace and the auth payload are not used. With `EIO=3` in its [query](Self::query), and
-    /// [`allow_eio3`](crate::SocketIoConfig::allow_eio3), the client is one of that revision.
+    /// The namespace and the auth payload are not used. With `EIO=3` in the [query](Self::query) and
+    /// [`allow_eio3`](crate::SocketIoConfig::allow_eio3), the client speaks revision 3.
     ///
     /// # Panics
     ///
-    /// If it is called outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     #[must_use = "a client that is dropped hangs up"]
     pub fn open(self) -> TestClient {
         let separator = if self.query.is_empty() { "" } else { "&" };
@@ -102,7 +102,7 @@ impl TestClient {
     ///
     /// # Errors
     ///
-    /// If the namespace refuses the client, the connection is closed, or there is no answer in time.
+    /// Returns an error if the namespace rejects the client, if the connection is closed, or after the timeout.
     ///
     /// # Panics
     ///
@@ -111,12 +111,12 @@ impl TestClient {
         Self::builder(io).connect().await
     }
 
-    /// Connects in another way than [`connect`](Self::connect).
+    /// Returns a builder, to configure the client before it connects.
     pub fn builder(io: &SocketIo) -> TestClientBuilder {
         TestClientBuilder::new(io)
     }
 
-    /// Reads the answer to CONNECT.
+    /// Handles the response to CONNECT.
     fn joined(&mut self, answer: &Incoming) -> Result<(), TestError> {
         if answer.kind == IncomingKind::ConnectError {
             let Refusal { message, data } = serde_json::from_slice(&answer.json)

@@ -1,10 +1,13 @@
 //! Handlers of typed events.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    ops::{Deref, DerefMut},
+};
 
 use crate::{
     event::{Ack, EventRequest, IntoEventResponse},
-    extract::{Data, DataRejection, FromEvent},
+    extract::{Data, FromEvent, rejection::DataRejection},
     handler::{EventHandler, Layered},
     namespace::Namespace,
 };
@@ -33,6 +36,20 @@ use super::{ClientEvent, Fallible, NoAnswer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Typed<E>(pub E);
 
+impl<E> Deref for Typed<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.0
+    }
+}
+
+impl<E> DerefMut for Typed<E> {
+    fn deref_mut(&mut self) -> &mut E {
+        &mut self.0
+    }
+}
+
 impl<S: Sync, E: ClientEvent> FromEvent<S> for Typed<E> {
     type Rejection = DataRejection;
 
@@ -45,7 +62,7 @@ impl<S: Sync, E: ClientEvent> FromEvent<S> for Typed<E> {
 /// An event handler whose last argument is [`Typed`].
 ///
 /// This trait is sealed. It is implemented for async functions and closures, and for handlers with
-/// [layers](crate::EventHandler::layer).
+/// [layers](crate::handler::EventHandler::layer).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of the typed event `{E}`",
     label = "not a handler of this event",

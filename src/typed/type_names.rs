@@ -8,7 +8,7 @@ use ts_rs::{Config, TS, TypeVisitor};
 
 use crate::packet::{Arity, arity};
 
-/// The types that interfaces use, each by its name.
+/// The declarations of the types that interfaces use, by name.
 #[doc(hidden)]
 #[derive(Default)]
 pub struct Types {
@@ -22,7 +22,7 @@ impl Types {
         Self { config, ..Self::default() }
     }
 
-    /// The name of a type, whose declaration is remembered.
+    /// Returns the name of a type, and stores its declaration.
     pub(super) fn name<T: TS + ?Sized + 'static>(&mut self) -> String {
         self.visit::<T>();
         T::visit_generics(self);
@@ -55,7 +55,7 @@ impl TypeVisitor for Types {
     }
 }
 
-/// A type as parameters of a function: a tuple is several, anything else one. An `alternative` may come as the first.
+/// Returns a type as parameters of a function: several for a tuple, otherwise one. The first may also have the type `alternative`.
 pub(super) fn signature<T: TS + 'static>(types: &mut Types, label: &str, alternative: Option<&str>) -> String {
     let (arity, name) = match arity::<T>() {
         Arity::None => (Arity::None, "[]".to_owned()),

@@ -2,7 +2,7 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// How much each key has of something.
+/// Counts permits by key.
 #[derive(Debug)]
 pub(crate) struct Counts<K>(Arc<Mutex<HashMap<K, usize>>>);
 
@@ -23,7 +23,7 @@ impl<K: Hash + Eq + Clone> Counts<K> {
         self.0.lock()
     }
 
-    /// Takes one for a key, unless it has `max`.
+    /// Acquires a permit for a key, unless the key has `max` already.
     pub(crate) fn acquire(&self, key: K, max: usize) -> Option<Permit<K>> {
         let mut counts = self.lock();
         let taken = counts.get(&key).copied().unwrap_or_default();
@@ -36,7 +36,7 @@ impl<K: Hash + Eq + Clone> Counts<K> {
     }
 }
 
-/// One that a key has. It is given back when this is dropped.
+/// A permit of a key. Released when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit<K: Hash + Eq + Clone> {
     counts: Counts<K>,

@@ -11,18 +11,18 @@ async fn a_slow_client_is_seen() -> Result<(), TestError> {
     let io = SocketIoLayer::new(config).io();
     let mut client = TestClient::connect(&io).await?;
     let socket = client.socket().unwrap();
-    assert!(socket.writable());
+    assert!(socket.is_writable());
 
     client.stop_reading();
     socket.emit("n", &0).unwrap(); // queued: the transport is blocked
     tokio::task::yield_now().await;
-    assert!(!socket.writable());
+    assert!(!socket.is_writable());
     let waiting = socket.buffered_bytes();
     socket.volatile().emit("position", &(1, 2)).unwrap(); // dropped without an error
     assert_eq!(socket.buffered_bytes(), waiting);
 
     let dropped = (1..).find_map(|number| socket.emit("n", &number).err()).unwrap();
-    assert!(dropped.is_slow_client() && socket.connected());
+    assert!(dropped.is_slow_client() && socket.is_connected());
     assert!(socket.buffered_bytes() > 9_900);
     assert_eq!(io.stats().slow_clients, 1);
 

@@ -15,7 +15,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_pages_show_what_is_tested() {
+fn the_pages_show_the_tested_programs() {
     for page in ["limits", "recovery", "testing"] {
         let read = |path: String| fs::read_to_string(folder().join(path)).unwrap();
         let (shown, tested) = (read(format!("docs/{page}.md")), read(format!("tests/guide/{page}.rs")));

@@ -1,14 +1,14 @@
 //! The example of `docs/recovery.md`.
 
 use tower_socketio::{
-    Namespace, Recovery, SocketIoConfig, SocketIoLayer, SocketRef,
+    Namespace, RecoveryConfig, SocketIoConfig, SocketIoLayer, SocketRef,
     test::{TestClient, TestError},
 };
 
 #[tokio::test(start_paused = true)]
 async fn a_client_comes_back() -> Result<(), TestError> {
     let counter = Namespace::new().on_connect(async |socket: SocketRef| socket.join("counter"));
-    let config = SocketIoConfig::new().recovery(Recovery::new()).namespace("/", counter);
+    let config = SocketIoConfig::new().recovery(RecoveryConfig::new()).namespace("/", counter);
     let io = SocketIoLayer::new(config).io();
 
     let mut client = TestClient::connect(&io).await?;

@@ -9,7 +9,7 @@ use tokio::{
     process::{Child, Command},
     sync::mpsc,
 };
-use tower_socketio::{Namespace, Recovery, SocketIo, SocketIoConfig, SocketRef};
+use tower_socketio::{Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketRef};
 
 use crate::{
     FOLDER,
@@ -64,7 +64,7 @@ async fn run(transport: &str, seed: u64) -> Report {
     let config = SocketIoConfig::new()
         .ping_interval(Duration::from_millis(500))
         .ping_timeout(Duration::from_secs(2))
-        .recovery(Recovery::new().max_packets(100_000))
+        .recovery(RecoveryConfig::new().max_packets(100_000))
         .namespace("/", namespace.with_state(()));
     let server = serve_config(config).await;
     let proxy = Proxy::start(server.address).await;
@@ -211,7 +211,7 @@ impl Speaker {
     /// Joins or leaves a room. If the connection is lost meanwhile, nothing is emitted until the outcome is known.
     async fn change_rooms(&mut self) {
         let room = self.room();
-        let Some(socket) = self.io.socket(&self.id).filter(SocketRef::connected) else {
+        let Some(socket) = self.io.socket(&self.id).filter(SocketRef::is_connected) else {
             return;
         };
         let joins = !self.rooms.contains(room);
@@ -233,7 +233,7 @@ impl Speaker {
     async fn is_in_after_return(&self, room: &str) -> bool {
         let mut is_in = None;
         until(|| {
-            let socket = self.io.socket(&self.id).filter(SocketRef::connected);
+            let socket = self.io.socket(&self.id).filter(SocketRef::is_connected);
             is_in = socket.as_ref().map(|socket| socket.is_in(room));
             // If the client has disconnected meanwhile, it was in no room.
             socket.is_some_and(|socket| !socket.rooms().is_empty())

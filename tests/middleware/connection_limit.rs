@@ -50,7 +50,7 @@ async fn sockets_are_limited_for_each_key() {
 }
 
 #[tokio::test]
-async fn a_place_is_free_again_however_the_socket_goes() {
+async fn a_permit_is_released_for_every_kind_of_disconnection() {
     let io = server(limited(1).on("leave", |socket: SocketRef| async move { socket.disconnect() }));
     let client = is_free(&io, "ann").await;
     client.say("41");
@@ -104,7 +104,7 @@ async fn a_refusal_takes_no_place() {
 }
 
 #[tokio::test]
-async fn an_admission_under_way_counts_until_its_client_has_gone() {
+async fn a_pending_admission_counts_until_its_client_leaves() {
     let gate = Arc::new(Notify::new());
     let waiting = gate.clone();
     let on_connect = move || {
@@ -157,7 +157,7 @@ async fn per_address_counts_the_sockets_of_a_host() {
 }
 
 #[tokio::test]
-async fn outside_of_a_namespace_it_says_so() {
+async fn outside_of_a_namespace_it_is_rejected() {
     let app = axum::Router::new().route("/", axum::routing::get(|| async {}));
     let server = serve_app(app.layer(ConnectionLimitLayer::per_address(1)), SocketIoConfig::new()).await;
     let reply = get(server.address, "/").await;

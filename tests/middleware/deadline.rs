@@ -55,7 +55,7 @@ async fn next(client: &mut Memory) -> (u64, String) {
         let packet = client.packet().await.expect("the connection is open");
         let text = String::from_utf8(packet.data().to_vec()).unwrap();
         match packet.packet_type() {
-            tower_socketio::PacketType::Message => return (start.elapsed().as_secs(), text),
+            tower_socketio::engine::PacketType::Message => return (start.elapsed().as_secs(), text),
             _ => client.say("3"),
         }
     }
@@ -78,7 +78,7 @@ async fn a_socket_is_notified_and_disconnected_when_its_token_expires() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_event_may_be_another_or_none() {
+async fn the_deadline_event_may_be_renamed_or_disabled() {
     let io = server(expiring(DeadlineLayer::new().event("log in again")));
     let mut client = joined(&io, "10").await;
     assert_eq!(next(&mut client).await, (10, r#"2["log in again"]"#.to_owned()));
@@ -117,7 +117,7 @@ async fn a_handler_moves_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_may_go_and_come() {
+async fn a_deadline_may_be_removed_and_set_again() {
     let io = server(expiring(DeadlineLayer::new()));
     let mut client = joined(&io, "10").await;
     client.say(r#"420["clear"]"#);
@@ -156,7 +156,7 @@ async fn a_token_that_expires_during_on_connect_is_rejected() {
 }
 
 #[tokio::test]
-async fn timers_are_there_for_sockets_with_a_deadline_alone_and_go_with_them() {
+async fn only_sockets_with_a_deadline_have_a_timer() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let kept: Arc<Mutex<Vec<SocketRef>>> = Arc::default();
     let keep = kept.clone();

@@ -9,8 +9,10 @@ use std::{
 use tokio::sync::Notify;
 use tower::timeout::TimeoutLayer;
 use tower_socketio::{
-    Ack, EventError, EventHandler, EventRequest, Namespace, SocketIoConfig, SocketIoService,
+    Ack, EventError, Namespace, SocketIoConfig, SocketIoService,
+    event::EventRequest,
     extract::{AckSender, Data},
+    handler::EventHandler,
     middleware::DeduplicateLayer,
 };
 
@@ -64,7 +66,7 @@ async fn a_retry_gets_the_response_of_the_first() {
 }
 
 #[tokio::test]
-async fn the_key_may_be_an_argument_a_field_or_computed() {
+async fn the_key_may_be_an_argument_or_a_field_or_computed() {
     let layers: [(DeduplicateLayer, &str); 3] = [
         (DeduplicateLayer::by_argument(1), r#""x","a""#),
         (DeduplicateLayer::by_field("id"), r#"{"id":"a"},"x""#),
@@ -215,9 +217,9 @@ async fn binary_answers_are_remembered() {
     let mut client = joined(&io, "").await;
     for (id, content) in [(0, "one"), (1, "two")] {
         client.say(&format!(r#"451-{id}["file","a",{{"_placeholder":true,"num":0}}]"#));
-        client.send(tower_socketio::Packet::binary(content));
+        client.send(tower_socketio::engine::Packet::binary(content));
         client.expect(&format!(r#"461-{id}[{{"_placeholder":true,"num":0}}]"#)).await;
-        assert_eq!(client.packet().await, Some(tower_socketio::Packet::binary("one")));
+        assert_eq!(client.packet().await, Some(tower_socketio::engine::Packet::binary("one")));
     }
 }
 

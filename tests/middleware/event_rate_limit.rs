@@ -7,7 +7,8 @@ use std::{
 };
 
 use tower_socketio::{
-    Ack, EventHandler, Namespace, SocketRef,
+    Ack, Namespace, SocketRef,
+    handler::EventHandler,
     middleware::{EventRateLimitLayer, RateLimitPolicy},
 };
 
@@ -95,7 +96,7 @@ async fn a_flood_may_end_the_socket() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_may_have_a_rate_of_its_own_or_share_one() {
+async fn handlers_may_have_separate_or_shared_rates() {
     let both = EventRateLimitLayer::new(2, MINUTE);
     let namespace = Namespace::new()
         .on("a", (|| async { Ack(()) }).layer(both.clone()))

@@ -13,7 +13,7 @@ use tokio::{
     runtime::Handle,
 };
 use tower_socketio::{
-    Ack, Args, Namespace, Recovery, SocketIo, SocketIoConfig, SocketIoService, SocketRef, extract::Data,
+    Ack, Args, Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef, extract::Data,
 };
 
 /// How long the handler of `wait` takes.
@@ -41,7 +41,7 @@ async fn serve(arguments: &[String]) {
         config = config.parser(tower_socketio::parser::MsgpackParser);
     }
     if has("soak") {
-        config = config.allow_eio3(true).recovery(Recovery::new().max_disconnection(Duration::from_secs(20)));
+        config = config.allow_eio3(true).recovery(RecoveryConfig::new().max_disconnection(Duration::from_secs(20)));
         config = config.ping_interval(Duration::from_secs(1)).ping_timeout(Duration::from_secs(2));
         config = crate::soaked::namespaces(config);
     } else {

@@ -106,7 +106,7 @@ pub async fn speak(io: SocketIo) {
         while SPEAKS.load(Ordering::Relaxed) {
             said.say(&io, "all");
             (0..ROOMS).for_each(|room| said.say(&io, &format!("room {room}")));
-            for socket in io.sockets().into_iter().filter(SocketRef::connected) {
+            for socket in io.sockets().into_iter().filter(SocketRef::is_connected) {
                 let client = client_of(&socket);
                 if client % 10 == questions % 10 {
                     said.say(&io, &format!("client {client}"));

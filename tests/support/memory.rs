@@ -1,5 +1,6 @@
 use tower_socketio::{
-    Frame, Packet, SocketIo,
+    SocketIo,
+    engine::{Frame, Packet},
     test::{TestClient, TestClientBuilder},
 };
 

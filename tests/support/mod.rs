@@ -78,6 +78,12 @@ pub fn retry<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> impl Future<Outp
     }
 }
 
+/// Returns the name and the detail of a reason.
+pub fn detail(reason: Option<tower_socketio::DisconnectReason>) -> (&'static str, Option<&'static str>) {
+    let reason = reason.expect("a reason");
+    (reason.as_str(), reason.detail())
+}
+
 /// Parses the JSON in a packet, after its prefix.
 pub fn json(text: &str) -> serde_json::Value {
     let start = text.find(['{', '[']).unwrap_or_else(|| panic!("no JSON in {text:?}"));

@@ -1,7 +1,6 @@
-//! A namespace for those who have logged in, guarded by axum-login as a route would be:
-//! `cargo run -p example-auth [-- ADDRESS]`.
+//! A namespace that requires a login, with the layers of axum-login: `cargo run -p example-auth [-- ADDRESS]`.
 //!
-//! `POST /login` with `{"name":"ada","password":"lovelace"}` sets the cookie that opens `/members`.
+//! `POST /login` with `{"name":"ada","password":"lovelace"}` sets a cookie, with which clients can join `/members`.
 
 use axum::{Json, Router, http::StatusCode, routing::post};
 use axum_login::{AuthManagerLayerBuilder, AuthSession, AuthUser, AuthnBackend, login_required};
@@ -28,7 +27,7 @@ impl AuthUser for Member {
     }
 }
 
-/// Where a real application asks its database, and compares hashes.
+/// Checks passwords. A real application would compare hashes from a database.
 #[derive(Debug, Clone)]
 struct Members;
 
@@ -80,7 +79,7 @@ async fn main() -> std::io::Result<()> {
     let sessions = SessionManagerLayer::new(MemoryStore::default()).with_secure(false);
     let auth = AuthManagerLayerBuilder::new(Members, sessions).build();
 
-    // The same two layers as on a router: the guard within, the session around it.
+    // The same two layers as on a router: the login check is inside of the session.
     let members = Namespace::new()
         .on_connect(joined)
         .on("who am i?", who_am_i)

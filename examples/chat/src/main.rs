@@ -1,7 +1,6 @@
 //! A chat with rooms: `cargo run -p example-chat [-- ADDRESS]`, then open the address in two browsers.
 //!
-//! A name is chosen by a form and kept in a session cookie; the namespace `/chat` is guarded by ordinary tower layers that
-//! read it.
+//! A form sets the user's name in the session, and layers of the namespace `/chat` read it from there.
 
 use std::collections::BTreeSet;
 
@@ -16,14 +15,14 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 use tower_socketio::{
-    Ack, BroadcastOperator, EventError, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data,
+    Ack, EventError, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data, operators::BroadcastOperator,
 };
 
-/// Who speaks: put on the socket by [`require_name`].
+/// The name of the user. [`require_name`] sets it on the socket.
 #[derive(Clone, Serialize, Deserialize)]
 struct Name(String);
 
-/// Where a socket is: in one room at a time.
+/// The room of a socket, which is in one room at a time.
 #[derive(Clone)]
 struct CurrentRoom(String);
 
@@ -31,7 +30,7 @@ const ROOMS: [&str; 3] = ["lobby", "garden", "kitchen"];
 const MAX_NAME: usize = 24;
 const MAX_MESSAGE: usize = 2_000;
 
-// HTTP: the page, and the name.
+// HTTP: the page and the login.
 
 async fn page() -> Html<&'static str> {
     Html(include_str!("../index.html"))
@@ -57,7 +56,7 @@ async fn logout(session: Session) -> StatusCode {
     }
 }
 
-/// Lets those through who have chosen a name: a layer that would fit on a route just as well.
+/// A layer that rejects clients without a name. It works on HTTP routes, too.
 async fn require_name(
     session: Session,
     mut request: Request,
@@ -101,7 +100,7 @@ async fn message(
 
 async fn typing(socket: SocketRef, Extension(Name(name)): Extension<Name>, Data(is_typing): Data<bool>) {
     if let Some(CurrentRoom(room)) = socket.extensions().get() {
-        // Who reads slowly need not know who typed.
+        // Volatile: slow clients need not get it.
         socket.to(room).volatile().emit("typing", &(name, is_typing)).ok();
     }
 }
@@ -123,7 +122,7 @@ fn leave(socket: &SocketRef) {
     }
 }
 
-/// Tells everyone in a room who is there.
+/// Emits the names of the users in a room to all of them.
 fn announce(room: &BroadcastOperator) {
     let name = |socket: &SocketRef| socket.extensions().get().map(|Name(name)| name);
     let names: BTreeSet<String> = room.sockets().iter().filter_map(name).collect();

@@ -1,4 +1,4 @@
-//! Answers every `echo` with its arguments: `cargo run -p example-echo [-- ADDRESS]`.
+//! Acknowledges each event `echo` with its arguments: `cargo run -p example-echo [-- ADDRESS]`.
 
 use axum::Router;
 use tower_socketio::{Ack, Args, Namespace, SocketIoConfig, SocketIoLayer, extract::Data};

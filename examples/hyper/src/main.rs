@@ -1,4 +1,4 @@
-//! Socket.IO on hyper alone, without axum: `cargo run -p example-hyper [-- ADDRESS]`.
+//! A server on hyper, without axum: `cargo run -p example-hyper [-- ADDRESS]`.
 
 use std::convert::Infallible;
 

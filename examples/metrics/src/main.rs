@@ -1,4 +1,4 @@
-//! Figures for Prometheus on `/metrics`: `cargo run -p example-metrics [-- ADDRESS]`.
+//! Metrics for Prometheus at `/metrics`: `cargo run -p example-metrics [-- ADDRESS]`.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use axum::{Router, http::header, response::IntoResponse, routing::get};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tower_socketio::{Ack, Args, Namespace, SocketIoConfig, SocketIoLayer, SocketRef, extract::Data};
 
-/// Histograms with these bounds, which can be added up over several servers.
+/// Installs the recorder. Histograms with fixed bounds can be added up over several servers.
 fn install() -> Result<PrometheusHandle, BuildError> {
     let seconds = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
     let bytes = [100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0];
@@ -16,7 +16,7 @@ fn install() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()
 }
 
-/// What was measured is folded into the histograms now and then, whether somebody asks for it or not.
+/// Regularly moves measurements to the histograms. Otherwise they would accumulate until the next request for `/metrics`.
 async fn upkeep(prometheus: PrometheusHandle) {
     let mut interval = tokio::time::interval(Duration::from_secs(5));
     loop {
@@ -31,7 +31,7 @@ async fn joined(socket: SocketRef) {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // First of all: the configuration asks the recorder for what it counts with.
+    // Before the configuration is created, because its metrics are registered with the recorder.
     let prometheus = install()?;
     tokio::spawn(upkeep(prometheus.clone()));
 

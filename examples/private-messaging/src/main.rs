@@ -1,9 +1,9 @@
 //! Private messages between users: `cargo run -p example-private-messaging [-- ADDRESS]`, then open the address in two
 //! browsers.
 //!
-//! A user is a session, not a socket: the client keeps a secret session id and shows it when it connects again, in as many
-//! tabs as it likes. Each user has a room, which all of their sockets join. What is sent to somebody who is away is
-//! delivered on their next visit. Everything is kept in memory.
+//! A user has a session, and may have several sockets: the client stores a secret session id, and sends it when it connects,
+//! from any number of tabs. All sockets of a user join a room. Messages for a user who is offline are delivered on the next
+//! visit. Everything is stored in memory.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -17,13 +17,13 @@ use tower_socketio::{Ack, EventError, Namespace, SocketIo, SocketIoConfig, Socke
 const MAX_USERS: usize = 10_000;
 const MAX_NAME: usize = 24;
 const MAX_TEXT: usize = 2_000;
-/// How many messages are kept for a user who is away. The oldest go first.
+/// The maximum number of messages that are stored for an offline user. The oldest are dropped first.
 const MAX_KEPT: usize = 100;
 
-/// Public: other users see it and write to it.
+/// The public id of a user, to which others send messages.
 type UserId = String;
 
-/// Whose socket it is: put on each by [`joined`].
+/// The user of a socket. [`joined`] sets it.
 #[derive(Clone)]
 struct Owner(UserId);
 
@@ -37,19 +37,19 @@ struct Message {
 #[derive(Default)]
 struct User {
     name: String,
-    /// The others have been told that they are online. Two tabs that are closed at once are one departure.
+    /// Whether the others have been notified that the user is online. Prevents two notifications when two tabs are closed.
     announced: bool,
-    /// What was sent while they were away.
+    /// The messages that arrived while the user was offline.
     kept: VecDeque<Message>,
 }
 
-/// The users, and the sessions by which they are known.
+/// The users and their sessions.
 #[derive(Clone, Default)]
 struct Users(Arc<Mutex<Table>>);
 
 #[derive(Default)]
 struct Table {
-    /// From the secret session id to the public user id.
+    /// User ids by secret session id.
     sessions: HashMap<String, UserId>,
     users: BTreeMap<UserId, User>,
 }
@@ -60,7 +60,7 @@ impl Users {
     }
 }
 
-/// What a client shows when it connects: the session that it was given, or a name if it is new.
+/// The auth payload: the session id, or a name if the user is new.
 #[derive(Deserialize)]
 struct Auth {
     session: Option<String>,
@@ -74,7 +74,7 @@ struct Session {
     name: String,
 }
 
-/// A line in the list of users.
+/// An entry in the list of users.
 #[derive(Serialize)]
 struct Entry {
     user: UserId,
@@ -85,7 +85,7 @@ struct Entry {
 type Refusal = (StatusCode, &'static str);
 
 impl Table {
-    /// The user of a session; a new one if there is no such session.
+    /// Returns the user of a session. Creates a user if the session does not exist.
     fn log_in(&mut self, auth: Auth) -> Result<Session, Refusal> {
         if let Some(session) = auth.session
             && let Some(user) = self.sessions.get(&session)
@@ -113,7 +113,7 @@ fn random_id() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The room of all sockets of a user.
+/// Returns the room of a user's sockets.
 fn room(user: &str) -> String {
     format!("user:{user}")
 }
@@ -124,7 +124,7 @@ fn is_online(io: &SocketIo, user: &str) -> bool {
 
 async fn joined(socket: SocketRef, State(users): State<Users>, Json(auth): Json<Auth>) -> Result<(), Refusal> {
     let io = socket.io();
-    // Held to the end, so that a message is either kept before this socket is there, or sent to it.
+    // Locked until the end, so that each message is either stored before this socket joins, or sent to it.
     let mut table = users.table();
     let session = table.log_in(auth)?;
     let user = session.user.clone();
@@ -136,7 +136,7 @@ async fn joined(socket: SocketRef, State(users): State<Users>, Json(auth): Json<
     let kept = std::mem::take(&mut record.kept);
     socket.extensions().insert(Owner(user.clone()));
     socket.join(room(&user));
-    // All of this waits until the client has been told that it is connected.
+    // These events are buffered until the client has been accepted.
     socket.emit("session", &session).ok();
     let entry = |(user, User { name, .. }): (&UserId, &User)| Entry {
         user: user.clone(),
@@ -150,7 +150,7 @@ async fn joined(socket: SocketRef, State(users): State<Users>, Json(auth): Json<
     Ok(())
 }
 
-/// Answers whether the message has been delivered; if not, it is kept.
+/// Acknowledges with `true` if the message has been delivered, and with `false` if it has been stored.
 async fn message(
     socket: SocketRef,
     State(users): State<Users>,
@@ -166,7 +166,7 @@ async fn message(
     let recipient = table.users.get_mut(&to).ok_or(EventError::new("there is no such user"))?;
     let delivered = is_online(&socket.io(), &to);
     let message = Message { from: from.clone(), to: to.clone(), text };
-    // Every socket of the recipient's, and every other one of the sender's.
+    // All sockets of the recipient, and the other sockets of the sender.
     socket.to([room(&to), room(&from)]).emit("message", &message)?;
     if !delivered {
         recipient.kept.push_back(message);

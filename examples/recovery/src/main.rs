@@ -1,17 +1,17 @@
-//! A counter that nobody misses a tick of: `cargo run -p example-recovery [-- ADDRESS]`, then open the address, and cut the
+//! A counter whose clients recover missed ticks: `cargo run -p example-recovery [-- ADDRESS]`, then open the address, and cut the
 //! connection with the button.
 //!
-//! A client that is back within two minutes is the socket that it was, in its rooms, and gets the ticks in between.
+//! A client that reconnects within two minutes keeps its socket and rooms, and gets the ticks that it missed.
 
 use std::time::Duration;
 
 use axum::{Router, response::Html, routing::get};
-use tower_socketio::{Namespace, Recovery, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef};
+use tower_socketio::{Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef};
 
 async fn joined(socket: SocketRef) {
-    println!("{} recovered: {}", socket.id(), socket.recovered());
-    // One that was recovered is in its rooms already.
-    if !socket.recovered() {
+    println!("{} recovered: {}", socket.id(), socket.is_recovered());
+    // A recovered socket is still in its rooms.
+    if !socket.is_recovered() {
         socket.join("counter");
     }
 }
@@ -26,7 +26,7 @@ async fn count(io: SocketIo) {
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let recovery = Recovery::new().max_disconnection(Duration::from_secs(120));
+    let recovery = RecoveryConfig::new().max_disconnection(Duration::from_secs(120));
     let config = SocketIoConfig::new().recovery(recovery).namespace("/", Namespace::new().on_connect(joined));
     let layer = SocketIoLayer::new(config);
     tokio::spawn(count(layer.io()));

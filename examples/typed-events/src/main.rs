@@ -26,16 +26,16 @@ enum Turn {
 }
 
 tower_socketio::events! {
-    /// What the server tells its clients.
+    /// Events that the server emits.
     pub(crate) emit ServerToClientEvents {
-        /// Somebody sits down at the board.
+        /// A user has sat down at the board.
         "joined" => Joined { user: String },
         /// A piece has moved.
         "moved" => Moved { from: Position, to: Position, next: Turn },
         /// Asks for a name.
         "who are you" => WhoAreYou -> String,
     }
-    /// What clients ask of the server.
+    /// Events that clients emit.
     pub(crate) on ClientToServerEvents {
         /// Sits down at the board; the server asks for the name.
         "join" => Join,

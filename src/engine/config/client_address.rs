@@ -12,7 +12,7 @@ use http::{Extensions, HeaderMap, HeaderName, header};
 /// with one proxy the client's address is the last entry, with two the last but one.
 ///
 /// ```
-/// use tower_socketio::{ClientAddress, SocketIoConfig};
+/// use tower_socketio::{SocketIoConfig, engine::ClientAddress};
 ///
 /// // One proxy, which sets `X-Forwarded-For`.
 /// let config = SocketIoConfig::new().client_address(ClientAddress::x_forwarded_for(1)).max_sessions_per_address(100);

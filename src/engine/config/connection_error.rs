@@ -18,7 +18,7 @@ pub(crate) enum Rejection {
     WebSocket(UpgradeError),
 }
 
-/// An opening handshake that breaks the rules.
+/// An invalid opening handshake.
 #[derive(Debug)]
 pub(crate) struct UpgradeError {
     pub(crate) status: StatusCode,

@@ -31,8 +31,7 @@ impl Connection {
         Some(deadline)
     }
 
-    /// Lets the driver of a WebSocket sleep until there is something to send, or something to do for
-    /// [`handle_timeout`](Self::handle_timeout).
+    /// Parks the driver of a stream until there is output, or until [`handle_timeout`](Self::handle_timeout) must be called.
     ///
     /// `flushed` says whether everything that was taken before has been written. As long as it has not, the driver is not woken for
     /// more output.
@@ -40,7 +39,7 @@ impl Connection {
         let mut state = self.state();
         if flushed {
             state.session.flushed();
-            // Somebody waits until all is sent.
+            // A task waits in `poll_drained`.
             if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
                 ConnectionState::unlock_and_wake(state);
                 state = self.state();
@@ -54,7 +53,7 @@ impl Connection {
         }
     }
 
-    /// A WebSocket drives the connection from now on: the task that did is woken, to find that out.
+    /// Records that a WebSocket drives the connection, and wakes the timer task of long-polling so that it ends.
     pub(crate) fn change_driver(&self) {
         self.is_websocket.store(true, Ordering::Relaxed);
         let driver = self.state().driver.take();
@@ -63,10 +62,10 @@ impl Connection {
         }
     }
 
-    /// Takes a packet that has been read. Answers whether it is a message for [`Inbound::receive`].
+    /// Handles a packet that has been read. Returns `true` if it is a message for [`Reader::receive`](super::Reader::receive).
     ///
-    /// `driving` says whether the caller is the driver, which then need not be woken until it [rests](Self::rest). A POST may
-    /// still be under way when a WebSocket carries the session.
+    /// `driving` is `true` if the caller is the driver, which then is not woken until it [parks](Self::park). A POST may still be
+    /// in progress when a WebSocket carries the session.
     pub(crate) fn handle_packet(&self, packet: &Packet, driving: bool) -> bool {
         let mut state = self.state();
         state.awake |= driving;
@@ -95,11 +94,11 @@ impl Connection {
         Output::Closed
     }
 
-    /// Does what is due. `reading` says whether the caller would have noticed if the client had said something.
+    /// Handles expired deadlines. `reading` is `true` if the caller reads from the connection, so that silence is the client's.
     pub(crate) fn handle_timeout(&self, now: Instant, reading: bool) {
         let due = self.state().take_due(now);
         if due.connect {
-            // At once: there is nothing that such a client must still be sent.
+            // At once: nothing is queued for such a client.
             self.abort(CloseCause::Forced("no namespace joined within connect_timeout"));
         }
         if due.incomplete {
@@ -119,7 +118,7 @@ impl Connection {
 
     // Long-polling.
 
-    /// Answers the pending GET, or waits until there is something to answer.
+    /// Waits for the packets of the response to the pending GET.
     pub(crate) fn poll_answer(&self, waker: &Waker) -> Poll<Vec<Packet>> {
         self.with_state(|state| match state.session.poll_answer() {
             Some(packets) => {
@@ -133,14 +132,14 @@ impl Connection {
         })
     }
 
-    /// Remembers who waits while a POST is under way; answers whether the session has ended or left long-polling.
+    /// Registers the waker of a POST. Returns `true` if the session has ended or left long-polling.
     pub(crate) fn watch_post(&self, waker: &Waker) -> bool {
         let mut state = self.state();
         state.waiters().post = Some(waker.clone());
         state.session.closed().is_some() || !state.session.is_polling()
     }
 
-    /// Remembers the probing WebSocket; answers whether the session has ended.
+    /// Registers the waker of a probing WebSocket. Returns `true` if the session has ended.
     pub(crate) fn watch_probe(&self, waker: &Waker) -> bool {
         let mut state = self.state();
         state.waiters().probe = Some(waker.clone());

@@ -1,4 +1,4 @@
-//! What a connection holds, and for how long: clients that do not read, and messages that do not arrive whole.
+//! Limits for slow clients: the bytes that a connection holds, and deadlines for reading output and for completing messages.
 
 use std::{
     collections::HashSet,
@@ -19,15 +19,14 @@ use super::{
 };
 
 impl Connection {
-    /// Whether the connection holds something that is watched, so that [`note_pressure`](Self::note_pressure) should be called whenever
-    /// the driver rests.
+    /// Returns `true` if [`note_pressure`](Self::note_pressure) must be called whenever the driver parks.
     #[inline]
     pub(crate) fn is_under_pressure(&self) -> bool {
         self.under_pressure.load(Ordering::Relaxed)
     }
 
-    /// Notes what the driver has seen before it rests: whether everything that was taken has been written, whether anything has been
-    /// written since it rested last, and what it holds of the client's messages.
+    /// Updates charges and deadlines before the driver parks. `flushed` is `true` if all packets taken so far have been written,
+    /// `progress` if anything has been written since the last call. `input` is the unhandled input, if it is known.
     #[cold]
     pub(crate) fn note_pressure(&self, flushed: bool, progress: bool, input: Option<HeldInput>) {
         let mut state = self.state();
@@ -55,8 +54,8 @@ impl Connection {
 
     // Output.
 
-    /// Much waits to be sent: it is counted, and on long-polling without a poll the client's time begins to run. Returns
-    /// whether the driver must learn of a new deadline.
+    /// Charges queued packets to the budget. On long-polling without a pending poll, also starts the client's deadline. Returns
+    /// `true` if the driver must be woken for a new deadline.
     #[cold]
     pub(super) fn note_output(&self, state: &mut ConnectionState) -> bool {
         self.count_output(state);
@@ -112,7 +111,7 @@ impl Connection {
         }
     }
 
-    /// Marks the client as too slow, until everything has been sent. Returns whether it was marked already.
+    /// Marks the client as too slow until its queue is empty. Returns `true` if it was marked already.
     pub(crate) fn mark_slow(&self) -> bool {
         let mut state = self.state();
         let was_slow = std::mem::replace(&mut state.is_slow, true);
@@ -120,7 +119,7 @@ impl Connection {
         was_slow
     }
 
-    /// The bytes that wait to be sent and are not among those that were seen.
+    /// Returns the number of queued bytes, without those of buffers in `seen`. Adds shared buffers to `seen`.
     fn unseen_output(&self, seen: &mut HashSet<*const u8>) -> usize {
         let state = self.state();
         let waiting = state.session.waiting();
@@ -155,7 +154,7 @@ impl Connection {
         self.engine.shed_input(used, &self.runtime);
     }
 
-    /// As [`note_input`](Self::note_input), for long-polling, whose task is woken for a new deadline.
+    /// Like [`note_input`](Self::note_input), for long-polling: wakes the timer task for a new deadline.
     #[cold]
     pub(crate) fn hold_input(&self, held: HeldInput) {
         self.with_state(|state| {
@@ -164,7 +163,7 @@ impl Connection {
         });
     }
 
-    /// No longer counts what has arrived in part.
+    /// Removes the charge for input.
     fn release_input(&self) {
         let mut state = self.state();
         if let Some(pressure) = &mut state.pressure {
@@ -182,10 +181,10 @@ impl Connection {
     }
 }
 
-/// Their callers hold the lock of a connection. On threads of their own: in the runtime's queue they would wait behind those
-/// that go on filling the memory.
+/// These run on blocking threads: their callers hold the lock of a connection, and in the runtime's queue they would wait behind
+/// the tasks that fill the memory.
 impl Engine {
-    /// If the budget is used up, closes the connections whose messages have been arriving for the longest time.
+    /// If the budget is exceeded, closes the connections whose messages have been arriving for longest.
     fn shed_input(self: &Arc<Self>, used: usize, runtime: &Handle) {
         if used <= self.input_budget.limit() {
             return;
@@ -202,12 +201,12 @@ impl Engine {
         });
     }
 
-    /// If the budget is used up, lets those clients go for whom something has waited for the longest time.
+    /// If the budget is exceeded, disconnects the clients whose packets have been queued for longest.
     ///
-    /// Until it has been looked, nothing more is read that might be answered.
+    /// No messages are read until that is done, because responses to them would need memory.
     ///
-    /// The packets of a broadcast are shared: they are counted for each recipient first, and once after a look at all of them, which
-    /// is taken again when the former sum has grown by a quarter of the budget.
+    /// The packets of a broadcast are shared, but charged to each recipient. So a blocking task counts each buffer once. It runs
+    /// again when the sum of charges has grown by a quarter of the budget.
     fn shed_output(self: &Arc<Self>, used: usize, runtime: &Handle) {
         let (budget, next_check) = (&self.output_budget, &self.next_output_check);
         if used <= budget.limit() {
@@ -232,7 +231,7 @@ impl Engine {
     }
 }
 
-/// A look at all that waits is under way or about to begin.
+/// An inspection of the outboxes that is in progress or about to begin.
 struct Shedding(Arc<Engine>);
 
 impl Shedding {

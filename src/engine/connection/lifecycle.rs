@@ -25,7 +25,7 @@ use super::{
 };
 
 impl Connection {
-    /// Opens a session and queues its handshake. `address` is the client's, if it is known and has a share.
+    /// Opens a session and queues its handshake. `address` is that of the client, if it is known and limits depend on it.
     pub(crate) fn open(
         engine: Arc<Engine>,
         id: Arc<str>,
@@ -84,14 +84,14 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Gives the session to the handler, and adds it to the table.
+    /// Passes the session to the protocol above, and adds it to the table.
     fn enter_engine(self: &Arc<Self>, address: Option<IpAddr>) -> Result<(), OpenError> {
         let engine = &self.engine;
         let (peer, reader) = engine.handler.connect(self).ok_or(OpenError::Draining)?;
         if !engine.sessions.insert(&self.id, self) {
             return Err(OpenError::IdTaken);
         }
-        // A server that is drained sets the flag first, then looks at the sessions.
+        // `drain` sets the flag before it lists the sessions.
         if engine.draining.load(Ordering::SeqCst) {
             engine.sessions.remove(&self.id);
             return Err(OpenError::Draining);
@@ -105,7 +105,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The client as the handler keeps it. `None` once the session has ended, or before it has begun.
+    /// Returns the protocol's state of the client, or `None` if the session has ended.
     pub(crate) fn peer(&self) -> Option<Arc<dyn Peer>> {
         self.state().peer.clone()
     }
@@ -124,12 +124,12 @@ impl Connection {
         result
     }
 
-    /// Does something to the session. If that ends it, the driver is woken and calls [`finish`](Self::finish).
+    /// Changes the session. If that ends it, the driver is woken and calls [`finish`](Self::finish).
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut Session) -> R) -> R {
         self.with_state(|state| change(&mut state.session))
     }
 
-    /// Looks at the session without changing it.
+    /// Reads the session.
     pub(crate) fn inspect<R>(&self, look: impl FnOnce(&Session) -> R) -> R {
         look(&self.state().session)
     }
@@ -151,7 +151,7 @@ impl Connection {
         }
     }
 
-    /// Whom to wake for what has just been queued.
+    /// Returns the waker to call after packets have been queued.
     #[inline]
     pub(super) fn driver_waker(&self, state: &mut ConnectionState) -> Option<Waker> {
         let waker = state.take_driver_waker();
@@ -161,7 +161,7 @@ impl Connection {
         waker
     }
 
-    /// Waits until everything sent so far has left this process, or the connection has ended.
+    /// Waits until all queued packets have been written, or the connection has ended.
     pub(crate) fn poll_drained(&self, waker: &Waker) -> Poll<()> {
         let mut state = self.state();
         if state.session.closed().is_some() || state.session.is_drained() {
@@ -176,18 +176,18 @@ impl Connection {
 
     // Closing.
 
-    /// Closes in order: what is queued is sent first. Returns whether that is possible at once.
+    /// Closes the session after the queued packets. Returns whether the close packet can be sent at once.
     pub(crate) fn close(&self, cause: CloseCause) -> bool {
         self.update(|session| session.close(now(), cause))
     }
 
-    /// Closes at once; what is queued is lost.
+    /// Closes the session at once. Drops queued packets.
     pub(crate) fn abort(&self, cause: CloseCause) {
         self.update(|session| session.abort(cause));
     }
 
-    /// Ends the connection once its session has ended. Called by the task that drives it, so that the handler learns of the end
-    /// there, wherever the end began.
+    /// Ends the connection if its session has ended. Only the task that drives the connection calls this, so that handlers of the
+    /// disconnection never run inside another task's call.
     pub(crate) fn finish(self: &Arc<Self>) {
         let (cause, peer) = {
             let mut state = self.state();
@@ -216,14 +216,14 @@ impl Connection {
         self.span.end(cause);
     }
 
-    /// Nobody drives it any more: a socket that is kept shall not keep the task.
+    /// Drops the driver's waker, so that a socket that is still referenced does not keep the task.
     fn forget_driver(&self) {
         let driver = self.state().driver.take();
-        // Once nothing is locked.
+        // Dropped without a lock.
         drop(driver);
     }
 
-    /// The task that carried the connection has ended.
+    /// Records that the connection's task has ended.
     pub(crate) fn mark_ended(&self) {
         self.ended.store(true, Ordering::SeqCst);
         self.engine.ended.notify_waiters();
@@ -233,7 +233,7 @@ impl Connection {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// The client has joined a namespace, or the connection is over: the time to do so no longer runs.
+    /// Records that the client has joined a namespace, or that the connection has ended: `connect_timeout` no longer applies.
     pub(crate) fn establish(&self) {
         let idle = {
             let mut state = self.state();
@@ -245,7 +245,7 @@ impl Connection {
         }
     }
 
-    /// Newer sessions want the place of this one, which ends unless it has joined a namespace meanwhile.
+    /// Aborts the session to make room for a newer one, unless it has joined a namespace.
     fn evict(&self, cause: CloseCause) {
         self.with_state(|state| {
             if state.idle.take().is_some() {
@@ -262,7 +262,7 @@ impl Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the id: until the session has ended, it is a secret.
+        // The id is a secret.
         f.debug_struct("Connection").field("protocol", &self.wire_format.protocol).finish_non_exhaustive()
     }
 }

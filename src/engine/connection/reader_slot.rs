@@ -2,11 +2,11 @@ use std::task::Waker;
 
 use crate::engine::Reader;
 
-/// Where the reader of a session lies while no transport reads.
+/// Stores the reader of a session while no task reads.
 pub(super) struct ReaderSlot {
     pub(super) reader: Option<Box<dyn Reader>>,
     pub(super) waiting: Option<Waker>,
-    /// The connection has ended: the reader is not kept.
+    /// The connection has ended. A reader that is put back is dropped.
     pub(super) closed: bool,
 }
 

@@ -25,64 +25,64 @@ use super::{
     state::ConnectionState, turnstile::Turnstile,
 };
 
-/// An Engine.IO server: its sessions, and what they share.
+/// An Engine.IO server: its sessions and their shared state.
 pub(crate) struct Engine {
     pub(crate) config: EngineIoConfig,
     pub(in crate::engine) handler: Box<dyn Connect>,
     pub(crate) sessions: Sessions<Connection>,
     pub(crate) meters: EngineMeters,
-    /// The CORS headers, if the configuration names origins.
+    /// Adds the CORS headers. `None` if no origins are configured.
     pub(crate) cors: Option<CorsLayer>,
-    /// Sessions that have joined no namespace yet.
+    /// The sessions that have not joined a namespace.
     pub(crate) idle_sessions: IdleSessions<Connection>,
-    /// How many sessions each address has, if addresses have a share.
+    /// The number of sessions of each address, if it is limited.
     pub(in crate::engine) sessions_of_address: Counts<IpAddr>,
-    /// No new session is opened any more.
+    /// Set once new sessions are rejected.
     pub(crate) draining: AtomicBool,
-    /// Notified when a connection has ended.
+    /// Notified whenever a connection has ended.
     pub(crate) ended: Notify,
-    /// Parts of messages that have not arrived whole.
+    /// Limits the bytes of incomplete messages.
     pub(crate) input_budget: Budget,
-    /// What waits for clients.
+    /// Limits the bytes that are queued for clients.
     pub(crate) output_budget: Budget,
-    /// How much must wait for clients before it is looked at again.
+    /// The number of queued bytes at which the outboxes are inspected next.
     pub(crate) next_output_check: AtomicUsize,
-    /// How many looks at what waits for clients are under way or about to begin.
+    /// The number of inspections of the outboxes that are in progress or about to begin.
     pub(in crate::engine) shedding: AtomicUsize,
-    /// Where connections wait that have much to read.
+    /// Schedules connections that have much to read.
     pub(in crate::engine) turnstile: Turnstile,
-    /// User code so far that panicked.
+    /// The number of panics of user code.
     pub(in crate::engine) panics: AtomicU64,
     pub(in crate::engine) runtime: Mutex<Option<Handle>>,
 }
 
 /// A protocol above Engine.IO. One handler serves all sessions of an [`Engine`](super::Engine).
 pub(crate) trait Connect: Send + Sync + 'static {
-    /// Takes a new session. Nothing can be sent yet. `None` refuses it: the server has gone.
+    /// Handles a new session. Nothing can be sent yet. Returns `None` to reject the session, because the server has been dropped.
     fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)>;
 }
 
-/// A client's connection, whatever transport carries it.
+/// A client's connection: its session, and the tasks that wait for it. The transport may change.
 ///
 /// No lock is held while user code runs or a waker is woken.
 pub(crate) struct Connection {
     pub(crate) engine: Arc<Engine>,
-    /// The runtime that drives it: handlers run there, wherever they are started.
+    /// The runtime on which the connection's handlers run.
     pub(crate) runtime: Handle,
     pub(crate) id: Arc<str>,
     pub(crate) wire_format: WireFormat,
-    /// What carried the connection when it began.
+    /// The transport on which the connection was opened.
     pub(crate) first_transport: Transport,
-    /// Ends with the session.
+    /// The `tracing` span. Ends with the session.
     pub(crate) span: ConnectionSpan,
     pub(crate) request: ConnectionRequest,
     pub(super) state: Mutex<ConnectionState>,
     pub(super) reader: Mutex<ReaderSlot>,
-    /// The reader cannot take a message: the client's silence means nothing.
+    /// Set while the reader is not ready, and the client's silence must be ignored.
     pub(super) stalled: AtomicBool,
-    /// The connection holds something that is watched.
+    /// Set while the connection has a [`Pressure`](pressure::Pressure), or is marked as slow.
     pub(super) under_pressure: AtomicBool,
-    /// A WebSocket carries the connection.
+    /// Set while a WebSocket carries the connection.
     pub(super) is_websocket: AtomicBool,
     pub(super) ended: AtomicBool,
 }

@@ -42,7 +42,7 @@ pub(crate) enum OpenError {
     IdTaken,
     /// The server is being drained.
     Draining,
-    /// The client's address has as many sessions as it may have.
+    /// The client's address has reached its limit of sessions.
     TooManySessions,
 }
 
@@ -204,7 +204,7 @@ impl ConnectionState {
         self.pressure.get_or_insert_default()
     }
 
-    /// Takes out what has become due.
+    /// Returns the deadlines that have expired, and removes them.
     pub(super) fn take_due(&mut self, now: Instant) -> Due {
         let take = |deadline: &mut Option<Instant>| deadline.take_if(|deadline| now >= *deadline).is_some();
         let mut due = Due { connect: take(&mut self.connect_deadline), ..Due::default() };

@@ -1,4 +1,4 @@
-/// A frame that is no Engine.IO packet.
+/// Error returned by [`Packet::from_text`](super::Packet::from_text): a frame is not an Engine.IO packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PacketError(&'static str);

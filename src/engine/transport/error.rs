@@ -3,7 +3,7 @@ use crate::engine::CloseCause;
 /// Error of a transport that is passed to [`SocketIo::accept`](crate::SocketIo::accept).
 ///
 /// ```
-/// use tower_socketio::TransportError;
+/// use tower_socketio::engine::TransportError;
 ///
 /// let error = TransportError::new("the pipe is broken");
 /// assert_eq!(error.to_string(), "the pipe is broken");

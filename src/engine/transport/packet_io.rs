@@ -12,7 +12,7 @@ use crate::engine::Packet;
 
 use super::error::TransportError;
 
-/// How long the peer may take to read the end of its connection.
+/// How long the peer may take to close its side of a connection.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A transport that a [`Driver`](super::Driver) drives.

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::EventResponse;
+use crate::event::EventResponse;
 
 /// The events of one socket or user, and their responses.
 #[derive(Debug, Default)]
@@ -231,7 +231,7 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Ack, EventError, IntoEventResponse};
+    use crate::{Ack, EventError, event::IntoEventResponse};
 
     const LIMITS: CacheLimits = CacheLimits { capacity: 2, max_age: Duration::from_secs(60), max_bytes: 10_000 };
 

@@ -1,6 +1,6 @@
 //! The key that identifies an event: a string or an integer among its arguments.
 
-use crate::{Args, EventRequest, Value};
+use crate::{Args, Value, event::EventRequest};
 
 /// Returns the argument at an index.
 pub(super) fn argument(request: &mut EventRequest, index: usize) -> Option<String> {

@@ -87,7 +87,7 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::{super::cache::Lookup, *};
-    use crate::EventResponse;
+    use crate::event::EventResponse;
 
     const AGE: Duration = Duration::from_secs(60);
     const LIMITS: ScopeLimits = ScopeLimits { capacity: 10, max_age: AGE, max_bytes: 10_000 };

@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    EventRequest, EventResponse, IntoEventResponse,
+    event::{EventRequest, EventResponse, IntoEventResponse},
     server::LayerId,
     util::{log, now},
 };
@@ -40,7 +40,7 @@ const MAX_KEY: usize = 512;
 /// ```
 ///
 /// ```
-/// use tower_socketio::{Ack, EventHandler, Namespace, middleware::DeduplicateLayer};
+/// use tower_socketio::{Ack, Namespace, handler::EventHandler, middleware::DeduplicateLayer};
 ///
 /// #[derive(Clone)]
 /// struct User { id: u64 }
@@ -141,7 +141,7 @@ impl DeduplicateLayer {
     ) -> Self {
         self.scope = Some(Arc::new(move |request| {
             let scope = scope(request)?;
-            Some(format!("{}\0{scope}", request.socket().namespace()))
+            Some(format!("{}\0{scope}", request.socket().inner().namespace.name()))
         }));
         self
     }

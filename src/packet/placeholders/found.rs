@@ -1,14 +1,14 @@
 use super::super::DecodeError;
 
-/// The key that makes an object a placeholder, if its value is `true`.
+/// The key of a placeholder. Its value must be `true`.
 pub(in crate::packet) const PLACEHOLDER: &str = "_placeholder";
 
 pub(super) const NUMBER: &str = "num";
 
-/// What follows the name of an event whose only argument is binary.
+/// The JSON after the name of an event whose only argument is binary.
 pub(in crate::packet) const LAST_ARGUMENT: &str = r#",{"_placeholder":true,"num":0}]"#;
 
-/// Where [`PLACEHOLDER`] stands in a text, as a key or whatever else.
+/// Returns the offsets of [`PLACEHOLDER`] in a text, as a key or anything else.
 pub(in crate::packet) fn keys(json: &[u8]) -> impl Iterator<Item = usize> {
     let underscores = memchr::memchr_iter(b'_', json);
     underscores.filter(|at| json[*at..].starts_with(PLACEHOLDER.as_bytes()))
@@ -18,14 +18,14 @@ pub(in crate::packet) fn keys(json: &[u8]) -> impl Iterator<Item = usize> {
 #[derive(Debug)]
 pub(in crate::packet) enum Placeholders {
     None,
-    /// Where the first key of the placeholder of the only attachment begins.
+    /// The offset of the first key of the only placeholder.
     One(usize),
-    /// Where the first key of each begins, and the number of its attachment; in the order of the text.
+    /// The offset of the first key of each placeholder, and the number of its attachment. Ordered by offset.
     Many(Vec<(usize, usize)>),
 }
 
 impl Placeholders {
-    /// The attachment for which an object stands whose first key is at this place of the text.
+    /// Returns the number of the attachment for the object whose first key is at an offset.
     pub(in crate::packet) fn number(&self, first_key: usize) -> Option<usize> {
         match self {
             Self::None => None,
@@ -40,12 +40,12 @@ impl Placeholders {
 
 const TWICE: DecodeError = DecodeError("illegal attachments: one is named twice");
 const UNNAMED: DecodeError = DecodeError("illegal attachments: one is not named");
-pub(super) const UNKNOWN: DecodeError = DecodeError("illegal attachments: a placeholder without the number of one");
+pub(super) const UNKNOWN: DecodeError = DecodeError("illegal attachments: a placeholder has no valid number");
 
 /// The placeholders that have been found so far: no more than there are attachments.
 pub(super) struct Collector {
     pub(super) attachments: usize,
-    /// The first key of the only one.
+    /// The offset of the first key, if there is only one attachment.
     pub(super) one: Option<usize>,
     pub(super) many: Vec<(usize, usize)>,
 }
@@ -79,7 +79,7 @@ impl Collector {
     }
 }
 
-/// The number of an attachment, as encoders write it: digits.
+/// Parses the number of an attachment.
 pub(super) fn number(literal: &[u8]) -> Option<usize> {
     let digits = literal.iter().all(u8::is_ascii_digit) && (literal.len() == 1 || !literal.starts_with(b"0"));
     digits.then(|| std::str::from_utf8(literal).ok()?.parse().ok()).flatten()

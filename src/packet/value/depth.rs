@@ -1,7 +1,7 @@
 use super::{Iter, Value};
 
 impl Value {
-    /// Whether arrays and objects are nested so many levels deep at most. Counts what is binary.
+    /// Returns `true` if arrays and objects are nested at most `levels` deep. Adds the number of binary values to `binaries`.
     pub(crate) fn is_within(&self, levels: usize, binaries: &mut usize) -> bool {
         let mut open: Vec<Children<'_>> = Vec::new();
         let mut value = self;
@@ -24,7 +24,7 @@ impl Value {
     }
 }
 
-/// What has not been looked at of an array or an object.
+/// The remaining children of an array or an object.
 enum Children<'a> {
     Array(std::slice::Iter<'a, Value>),
     Object(Iter<'a>),

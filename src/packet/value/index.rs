@@ -15,14 +15,16 @@ pub trait Index: sealed::Sealed {
 }
 
 impl Value {
-    /// An entry of an object by its key, or of an array by its index. `None` if there is no such entry, or if this is
-    /// neither. `value["key"]` and `value[0]` are null instead.
+    /// Returns the value of a key of an object, or the element at an index of an array. Returns `None` if there is no such entry, or
+    /// if this is neither.
+    ///
+    /// `value["key"]` and `value[0]` return null instead of `None`.
     #[must_use]
     pub fn get<I: Index>(&self, index: I) -> Option<&Self> {
         index.get(self)
     }
 
-    /// As [`get`](Self::get), to be changed.
+    /// Like [`get`](Self::get), but returns a mutable reference.
     #[must_use]
     pub fn get_mut<I: Index>(&mut self, index: I) -> Option<&mut Self> {
         index.get_mut(self)

@@ -81,17 +81,19 @@ pub enum Value {
 /// An entry of a [`Map`].
 type Entry = (Box<str>, Value);
 
-/// The entries of an object, in the order of arrival.
+/// A JSON object whose entries are in order of arrival.
 ///
-/// It is a list, and as small as its entries: that suits the objects that events are made of. Finding, adding and removing
-/// an entry take time in proportion to the number of entries; making a map of many entries does not, whatever their keys
-/// are.
+/// It is a list without spare capacity, which suits the small objects that events consist of.
+///
+/// # Complexity
+///
+/// Finding, adding and removing an entry take O(n). Collecting n entries takes O(n log n) for any keys.
 ///
 /// ```
 /// use tower_socketio::value::Map;
 ///
 /// let mut map: Map = [("b", 1), ("a", 2), ("b", 3)].into();
-/// // A key that comes twice has its first place and its last value.
+/// // A duplicate key keeps its first position and its last value.
 /// assert_eq!(map.keys().collect::<Vec<_>>(), ["b", "a"]);
 /// assert_eq!(map["b"].as_u64(), Some(3));
 /// map.insert("c", "text");
@@ -100,7 +102,7 @@ type Entry = (Box<str>, Value);
 /// ```
 #[derive(Default)]
 pub struct Map {
-    /// No two have the same key.
+    /// The keys are unique.
     entries: Box<[Entry]>,
 }
 

@@ -21,12 +21,11 @@ use super::{
 };
 
 impl Value {
-    /// Reads the value as another type, as if it had arrived as an argument. A [`Value`] inside of that type shares the
-    /// binary.
+    /// Deserializes the value, like an argument that has arrived. A [`Value`] in the type shares binary.
     ///
     /// # Errors
     ///
-    /// If it does not fit the type.
+    /// Returns an error if the value does not match the type.
     pub fn to<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
         read(self)
     }

@@ -1,7 +1,7 @@
-//! A history with a registry of rooms, against sets: what the property test and the fuzz target run.
+//! Compares a history and a registry with a simple model. Used by the property test and the fuzz target.
 //!
-//! The model notes for each event which sessions it is for, when it is emitted. Whatever happens then, each client must get
-//! exactly those events, each once and in order, or a new session.
+//! For each event, the model records for which sessions it is at the time it is emitted. Afterwards each client must get exactly
+//! those events, once and in order, or a new session.
 
 mod client;
 
@@ -20,15 +20,15 @@ use crate::{
 };
 
 use self::client::{Client, Connection, Joined, Seat, Session, View};
-use super::{History, Recovery, Restored, Scope, SessionKey, Stamp};
+use super::{History, RecoveryConfig, Restored, Scope, SessionKey, Stamp};
 
 const CLIENTS: usize = 3;
 const ROOMS: u8 = 4;
 const MAX_DISCONNECTION: Duration = Duration::from_secs(100);
-/// A session remembers all rooms that it has left if they have taken less.
+/// A session remembers all rooms that it has left if their stays take less than this.
 const CERTAINLY_REMEMBERED: usize = 16 << 10;
 
-/// More operations find nothing that these do not.
+/// Longer scripts find no additional errors.
 const MAX_OPERATIONS: usize = 300;
 
 /// Interprets bytes as operations, and compares the history with the model.
@@ -39,7 +39,7 @@ pub(crate) fn run(script: &[u8]) {
         world.apply(operation[0], operation[1], operation[2]);
         world.check();
     }
-    // Whoever can come back gets the rest.
+    // Clients that can be recovered get the remaining events.
     for index in 0..CLIENTS {
         world.come_back(index, 1);
         world.read(index, usize::MAX);
@@ -52,9 +52,9 @@ struct World {
     now: Instant,
     limits: Limits,
     clients: [Client; CLIENTS],
-    /// When each event was recorded. The first has offset 1.
+    /// The time of each event. The first one has offset 1.
     recorded: Vec<Instant>,
-    /// The private ids of the sessions that are away, by when they left.
+    /// The private ids of sessions that are away, by the time of their disconnection.
     away: BTreeMap<(Instant, u64), Arc<str>>,
     next_away: u64,
     next_id: u32,
@@ -64,11 +64,12 @@ struct World {
 struct Limits {
     packets: usize,
     sessions: usize,
-    /// Slow clients are let go, and get nothing more. Otherwise they stay, and what finds no room is lost.
+    /// Whether slow clients are disconnected and get no further event. Otherwise they stay, and packets that do not fit are
+    /// dropped.
     lets_go: bool,
 }
 
-/// What a claim must lead to.
+/// The expected result of a claim.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Recovered,
@@ -88,7 +89,7 @@ fn event(stamp: Stamp) -> Encoded {
     encode_event(Target { namespace: "/", id: None }, "n", &stamp.offset).expect("a number is JSON")
 }
 
-/// The number that a stamped event carries, which is its offset.
+/// Returns the number in a stamped event, which is equal to its offset.
 fn number(stamped: &Encoded) -> u64 {
     let text = std::str::from_utf8(stamped.packets()[0].text().expect("it is text")).expect("it is UTF-8");
     let json = &text[text.find('[').expect("it is an event")..];
@@ -104,7 +105,7 @@ impl World {
             sessions: [1, 2, 100, 100][usize::from(limits / 4 % 4)],
             lets_go: limits < 128,
         };
-        let config = Recovery::new()
+        let config = RecoveryConfig::new()
             .max_disconnection(MAX_DISCONNECTION)
             .max_packets(limits.packets)
             .max_sessions(limits.sessions);
@@ -144,7 +145,7 @@ impl World {
             19 if second < 128 => self.wait(second),
             19 => self.wander(client, second - 128),
             20 => self.connect(client),
-            // What is said to the others only moves the log on.
+            // Events for other sockets only advance the log.
             21 => (0..second % 16).for_each(|_| self.emit_elsewhere()),
             _ => self.read(client, usize::MAX),
         }
@@ -154,7 +155,7 @@ impl World {
         self.recorded.len() as u64
     }
 
-    /// The offset of the last event that must have been forgotten by now.
+    /// Returns the offset of the last event that must have been evicted.
     fn log_start(&self) -> u64 {
         let is_fresh = |at: &&Instant| self.now.duration_since(**at) <= MAX_DISCONNECTION;
         let fresh = self.recorded.iter().rev().take_while(is_fresh).count();
@@ -163,7 +164,7 @@ impl World {
 
     // Events.
 
-    /// The rooms of a set of bits: some are joined, some are those of the clients' ids.
+    /// Returns the rooms of a bit set: some are joined, others are those of the clients' ids.
     fn rooms(&self, set: u8) -> Vec<Room> {
         let own = self.clients.iter().map(|client| match &client.session {
             Some(session) => session.id.room(),
@@ -216,7 +217,7 @@ impl World {
         });
     }
 
-    /// Emits to one client; `from_outside` by the handle of a socket that the client had before.
+    /// Emits to one client. `from_outside` uses the handle of a previous socket of the client.
     fn emit_to(&mut self, index: usize, from_outside: bool) {
         let offset = self.last() + 1;
         let client = &mut self.clients[index];
@@ -231,7 +232,7 @@ impl World {
                 *early += 1;
                 return;
             }
-            // Nobody else has a handle of a new socket.
+            // No other code has a handle to a new socket.
             Connection::Entering { restored, .. } if restored.is_none() => return,
             Connection::Entering { .. } => false,
             Connection::Joined(joined) => {
@@ -241,8 +242,8 @@ impl World {
                 if !joined.accepted && !joined.is_dead && !from_outside {
                     attempt = Some(joined.key);
                 }
-                // Where slow clients stay, what finds no room for one of them is refused. So it is where they are let go, if
-                // the client cannot come back.
+                // If slow clients stay, packets that do not fit are rejected. If slow clients are disconnected, they are
+                // rejected only if the client cannot be recovered.
                 is_recorded = !client.is_slow || joined.is_dead || self.limits.lets_go && !joined.is_new();
                 true
             }
@@ -265,7 +266,7 @@ impl World {
         }
     }
 
-    /// Gives the next event to recipients, as `Memory` does.
+    /// Sends the next event to recipients, as `Memory` does.
     fn give(&mut self, recipients: &[usize], volatile: bool, is_recorded: bool) {
         let stamp = self.history.stamp(self.now, volatile);
         assert_eq!(number(&self.history.stamped(stamp, &event(stamp))), self.last() + u64::from(!volatile));
@@ -299,7 +300,7 @@ impl World {
         self.recorded.push(self.now);
     }
 
-    /// The client reads, if it is connected. What arrives must be what comes next for it.
+    /// Reads at the client, if it is connected. What arrives must be the next event for it.
     fn read(&mut self, index: usize, count: usize) {
         let Client { connection: Connection::Joined(joined), session: Some(session), .. } = &mut self.clients[index]
         else {
@@ -362,7 +363,7 @@ impl World {
         }
     }
 
-    /// A client goes through rooms, and hears something in some of them.
+    /// Moves a client through rooms, with events in some of them.
     fn wander(&mut self, index: usize, times: u8) {
         for time in 0..times {
             let room = Room::from(format!("corridor {:0200}", time % 8));
@@ -377,7 +378,7 @@ impl World {
 
     // Coming.
 
-    /// A new session, for which `Entering` begins.
+    /// Begins a new session. The client is `Entering`.
     fn begin(&mut self, index: usize) {
         self.next_id += 1;
         let name: Arc<str> = format!("s{}", self.next_id).into();
@@ -394,14 +395,14 @@ impl World {
     }
 
     fn connect(&mut self, index: usize) {
-        // What the client had before stays, as long as that may be.
+        // The client's previous session is kept, within the limits.
         self.lose(index);
         self.begin(index);
         self.enter_namespace(index);
         self.accept(index);
     }
 
-    /// The client loses its connection, perhaps before the server notices, and comes back.
+    /// Disconnects the client, possibly before the server notices, and claims its session.
     fn claim(&mut self, index: usize, how: u8) {
         self.lose(index);
         let Some(session) = &self.clients[index].session else { return };
@@ -421,12 +422,12 @@ impl World {
             (None, _) if expected != Outcome::Recovered => self.begin(index),
             (restored, _) => panic!("{expected:?} was expected, but it is {restored:?}"),
         }
-        // It can be claimed once.
+        // A second claim fails.
         let (again, garbage) = self.history.claim(self.now, &private_id, None);
         assert!(again.is_none() && garbage.is_empty());
     }
 
-    /// What a claim must lead to. An offset of `None` is none of this server.
+    /// Returns the expected result of a claim. `None` stands for an offset of another server.
     fn outcome(&self, session: &Session, offset: Option<u64>) -> Outcome {
         let Session { view, begun, .. } = session;
         let last_sent = view.last_sent.max(*begun);
@@ -465,7 +466,7 @@ impl World {
         let position = restored.as_ref().map(|restored| restored.position.from);
         let joined_history = self.history.join(session.id.clone(), session.private_id.clone(), restored.as_ref());
         let Some((key, missed)) = joined_history else {
-            // What it missed has been forgotten since it was told.
+            // Events that it missed have been evicted since the claim.
             assert!(position.is_some_and(|from| from < self.history.log.start()));
             client.connection = Connection::None;
             return;
@@ -535,7 +536,7 @@ impl World {
         }
     }
 
-    /// The connection is lost. The socket is still a member, as long as its handlers run.
+    /// Cuts the connection. The socket stays a member while its handlers run.
     fn die(&mut self, index: usize) {
         if let Connection::Joined(joined) = &mut self.clients[index].connection {
             joined.is_dead = true;

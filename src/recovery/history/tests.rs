@@ -10,14 +10,14 @@ use crate::{
 
 use super::{Instant, *};
 
-/// A history and its clock.
+/// A history with a virtual clock.
 struct Bench {
     history: History,
     now: Instant,
 }
 
 impl Bench {
-    fn new(config: Recovery) -> Self {
+    fn new(config: RecoveryConfig) -> Self {
         let config = config.max_disconnection(Duration::from_secs(60));
         Self { history: History::new(config, "tag".to_owned()), now: Instant::now() }
     }
@@ -32,7 +32,7 @@ impl Bench {
         self.history.join(id, name, None).expect("it is new").0
     }
 
-    /// Emits an event to a room, which these sessions receive.
+    /// Emits an event to a room with the given sessions.
     fn emit(&mut self, room: &str, recipients: &[SessionKey]) {
         let stamp = self.history.stamp(self.now, false);
         for key in recipients {
@@ -53,7 +53,7 @@ impl Bench {
         self.history.claim(self.now, name, offset.as_deref()).0
     }
 
-    /// Comes back; gives the new key, and how many events were missed.
+    /// Recovers a session. Returns the new key and the number of missed events.
     fn come_back(&mut self, name: &str, offset: u64) -> Option<(SessionKey, usize)> {
         let restored = self.claim(name, Some(offset))?;
         let id = restored.saved.id.clone();
@@ -65,7 +65,7 @@ impl Bench {
 #[test]
 fn the_first_events_after_a_silence_may_be_lost_on_the_way() {
     for [before, silence] in [[20, 20], [50, 50], [500, 500], [500, 70], [20, 70]] {
-        let mut bench = Bench::new(Recovery::new());
+        let mut bench = Bench::new(RecoveryConfig::new());
         let key = bench.join("a");
         let talk = |bench: &mut Bench, seconds: u64| {
             (0..seconds / 5).for_each(|_| {
@@ -73,13 +73,13 @@ fn the_first_events_after_a_silence_may_be_lost_on_the_way() {
                 bench.wait(5);
             });
         };
-        // What is said to the client is rare.
+        // Events for the client are rare.
         for silence in [before, silence, silence] {
             bench.emit("a", &[key]);
             talk(&mut bench, silence);
         }
         let seen = bench.history.log.last() - silence / 5;
-        // From now on it receives nothing.
+        // It gets no event from here on.
         (0..4).for_each(|_| {
             bench.emit("a", &[key]);
             talk(&mut bench, 10);
@@ -87,7 +87,7 @@ fn the_first_events_after_a_silence_may_be_lost_on_the_way() {
         assert!(bench.lose(key).is_empty());
         let (key, missed) = bench.come_back("a", seen).expect("it is remembered");
         assert_eq!(missed, 4, "after {silence} seconds");
-        // The first of those is forgotten in the end.
+        // Eventually the first of them is evicted.
         talk(&mut bench, 20);
         bench.emit("a", &[key]);
         assert!(bench.lose(key).is_empty());
@@ -98,7 +98,7 @@ fn the_first_events_after_a_silence_may_be_lost_on_the_way() {
 
 #[test]
 fn a_client_that_has_seen_everything_comes_back_however_old_that_is() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let key = bench.join("a");
     bench.emit("a", &[key]);
     (0..100).for_each(|_| {
@@ -113,7 +113,7 @@ fn a_client_that_has_seen_everything_comes_back_however_old_that_is() {
 
 #[test]
 fn sessions_and_events_age_by_themselves() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let (a, b) = (bench.join("a"), bench.join("b"));
     assert!(bench.lose(a).is_empty());
     bench.emit("b", &[b]);
@@ -129,7 +129,7 @@ fn sessions_and_events_age_by_themselves() {
 
 #[test]
 fn those_that_left_first_make_room_for_others_whoever_comes_and_goes() {
-    let mut bench = Bench::new(Recovery::new().max_sessions(2));
+    let mut bench = Bench::new(RecoveryConfig::new().max_sessions(2));
     let (a, mut b) = (bench.join("a"), bench.join("b"));
     assert!(bench.lose(a).is_empty());
     for _ in 0..1000 {
@@ -145,7 +145,7 @@ fn those_that_left_first_make_room_for_others_whoever_comes_and_goes() {
 
 #[test]
 fn a_session_that_is_taken_back_is_as_old_as_it_was() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let key = bench.join("a");
     assert!(bench.lose(key).is_empty());
     bench.wait(40);
@@ -160,7 +160,7 @@ fn a_session_that_is_taken_back_is_as_old_as_it_was() {
 
 #[test]
 fn rooms_that_were_left_are_forgotten_with_what_was_said_there() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let key = bench.join("a");
     bench.history.enter(key, "x".into());
     (0..100).for_each(|_| bench.emit("x", &[key]));
@@ -175,7 +175,7 @@ fn rooms_that_were_left_are_forgotten_with_what_was_said_there() {
 
 #[test]
 fn a_claim_in_vain_returns_the_session_as_garbage() {
-    let mut bench = Bench::new(Recovery::new());
+    let mut bench = Bench::new(RecoveryConfig::new());
     let key = bench.join("a");
     assert!(bench.lose(key).is_empty());
     let (restored, garbage) = bench.history.claim(bench.now, "a", Some("no offset"));
@@ -185,7 +185,7 @@ fn a_claim_in_vain_returns_the_session_as_garbage() {
 
 #[test]
 fn what_is_missed_is_bounded_by_bytes_and_packets() {
-    for config in [Recovery::new().max_packets(3), Recovery::new().max_bytes(400)] {
+    for config in [RecoveryConfig::new().max_packets(3), RecoveryConfig::new().max_bytes(400)] {
         let mut bench = Bench::new(config);
         let key = bench.join("a");
         assert!(bench.lose(key).is_empty());

@@ -1,4 +1,4 @@
-//! A client and its session, as the model knows them.
+//! The model of a client and its session.
 
 use std::{
     cell::Cell,
@@ -11,7 +11,7 @@ use crate::room::{Handle, MemberId, Room, SocketId};
 
 use super::{Restored, SessionKey};
 
-/// What the registry knows of a client.
+/// A client as a member of the registry.
 #[derive(Debug, Clone)]
 pub(super) struct Seat(Rc<(usize, Cell<Option<MemberId>>)>);
 
@@ -37,37 +37,37 @@ impl Handle for Seat {
 
 #[derive(Default)]
 pub(super) struct Client {
-    /// What it had when it was connected last.
+    /// The session of its last connection.
     pub(super) session: Option<Session>,
     pub(super) connection: Connection,
     pub(super) is_slow: bool,
 }
 
-/// A session, as the model and its client know it.
+/// A session, as known to the model and the client.
 pub(super) struct Session {
     pub(super) id: SocketId,
     pub(super) private_id: Arc<str>,
-    /// The last offset before it began.
+    /// The last offset before the session began.
     pub(super) begun: u64,
-    /// Up to this offset the client has everything that was for it.
+    /// The client has all events for it up to this offset.
     pub(super) seen: u64,
-    /// The offsets that it has seen.
+    /// The offsets that the client has seen.
     pub(super) offsets: Vec<u64>,
     pub(super) view: View,
-    /// What becomes of the view if the client's return is accepted.
+    /// The next view, if the recovery under way is accepted.
     pub(super) tried: Option<View>,
 }
 
-/// What the server knows of a session.
+/// The session as known to the server.
 #[derive(Default, Clone)]
 pub(super) struct View {
     pub(super) rooms: BTreeSet<Room>,
-    /// The events that are for it, and whether they were lost because the client was slow.
+    /// The events for the session, and whether they were dropped because the client was slow.
     pub(super) events: BTreeMap<u64, bool>,
     pub(super) last_sent: u64,
-    /// A client that has seen the last event that was sent to it has everything up to this one.
+    /// A client that has seen the last event sent to it has all events up to this offset.
     pub(super) complete_until: u64,
-    /// What the rooms that it has left take at most.
+    /// The maximum size of the stays in rooms that it has left.
     pub(super) left_bytes: usize,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct View {
 pub(super) enum Connection {
     #[default]
     None,
-    /// The socket has not joined the namespace: what layers do to it waits.
+    /// The socket has not joined the namespace. Changes by layers are buffered.
     Entering {
         restored: Option<Restored>,
         early: usize,
@@ -90,12 +90,12 @@ pub(super) struct Joined {
     pub(super) key: SessionKey,
     pub(super) restored: Option<Restored>,
     pub(super) accepted: bool,
-    /// What has been queued for the client: the offset of each event, and whether it is volatile.
+    /// The events queued for the client: the offset of each, and whether it is volatile.
     pub(super) wire: VecDeque<(u64, bool)>,
     /// The connection is lost, but the socket has not left the namespace.
     pub(super) is_dead: bool,
     pub(super) first_missed: Option<u64>,
-    /// The recorded events that could not be sent, since the last that could.
+    /// The recorded events that could not be sent after the last one that was.
     pub(super) missed: Vec<u64>,
 }
 
@@ -106,14 +106,14 @@ impl Connection {
 }
 
 impl Joined {
-    /// Whether its client has nothing to come back to.
+    /// Returns `true` if there is no session that the client could recover.
     pub(super) fn is_new(&self) -> bool {
         !self.accepted && self.restored.is_none()
     }
 }
 
 impl Session {
-    /// What is known of the session, however the attempt to join ends that is under way.
+    /// Returns the views of the session that are possible, depending on the result of the attempt to join.
     pub(super) fn views(&mut self) -> impl Iterator<Item = &mut View> {
         self.tried.iter_mut().chain([&mut self.view])
     }
@@ -122,12 +122,12 @@ impl Session {
         self.tried.as_mut().unwrap_or(&mut self.view)
     }
 
-    /// The events that the client must still get, in order.
+    /// Returns the events that the client must still get, in order.
     pub(super) fn unseen(&self) -> impl Iterator<Item = u64> {
         self.view.events.range(self.seen + 1..).filter(|(_, dropped)| !**dropped).map(|(event, _)| *event)
     }
 
-    /// What the client brings when it claims its session: the offset, if it is one of this server, and the text.
+    /// Returns what the client sends to claim its session: the offset, if it is one of this server, and its text.
     pub(super) fn bring(&self, how: u8) -> (Option<u64>, Option<String>) {
         let ours = |offset: u64| (Some(offset), Some(format!("tag.{offset:x}")));
         match how % 12 {
@@ -142,13 +142,13 @@ impl Session {
         }
     }
 
-    /// The client has lost what came after an offset.
+    /// Records that events after an offset are lost.
     pub(super) fn forget_since(&mut self, offset: u64) {
         self.seen = offset.max(self.begun);
         self.offsets.retain(|seen| *seen <= offset);
     }
 
-    /// The client must be sent everything that it has not seen, in order, and nothing that was not for it.
+    /// Checks that the missed events are all unseen ones, in order, and only those for the client.
     pub(super) fn check_missed(&self, missed: &[u64]) {
         assert!(missed.is_sorted_by(|before, event| before < event));
         assert!(missed.iter().all(|event| *event > self.seen && self.view.events.contains_key(event)), "{missed:?}");
@@ -158,7 +158,7 @@ impl Session {
 }
 
 impl View {
-    /// An event has been queued: those that found no room before are lost.
+    /// Records a queued event. Events before it that could not be sent are lost.
     pub(super) fn sent(&mut self, offset: u64, missed: &mut Vec<u64>) {
         self.last_sent = self.last_sent.max(offset);
         for event in missed.drain(..) {
