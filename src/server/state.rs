@@ -251,7 +251,7 @@ pub(crate) struct Remembered {
 /// A socket: a client in a namespace.
 ///
 /// ```text
-///   Admitting ──on_connect reached──▶ Held ──answered 2xx──▶ Connected
+///   Admitting ──on_connect reached──▶ Held ──response 2xx──▶ Connected
 ///       │                              │                         │
 ///       └──────────────┬───────────────┴─────────────────────────┘
 ///                      ▼
