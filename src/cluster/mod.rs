@@ -3,7 +3,17 @@
 //! Rooms are local: each node knows its own sockets, and a broadcast reaches the others as a message that says what to do
 //! to whom. What carries these messages, Redis for example, implements [`ClusterAdapter`].
 
+// Not in use until there are backends.
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+#[allow(dead_code, unreachable_pub)]
+mod message;
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+#[allow(dead_code, unreachable_pub)]
+mod payload;
 mod server_side;
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+#[allow(dead_code, unreachable_pub)]
+mod wire;
 
 use std::{
     fmt,

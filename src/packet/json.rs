@@ -86,7 +86,7 @@ fn depth(json: &[u8]) -> usize {
 }
 
 /// The length of a string's rest, closing quote included.
-pub(super) fn string_length(rest: &[u8]) -> usize {
+pub(crate) fn string_length(rest: &[u8]) -> usize {
     let mut at = 0;
     while let Some(found) = memchr::memchr2(b'"', b'\\', &rest[at..]) {
         if rest[at + found] == b'"' {

@@ -36,6 +36,12 @@ pub(crate) use self::{
     mend::mend,
     read::{ArgsError, read_args, read_json, read_only_arg},
 };
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+pub(crate) use self::{
+    extractor::{ESCAPED, write_placeholder},
+    json::string_length,
+    placeholders::{PLACEHOLDER, Placeholders},
+};
 
 /// The type of a Socket.IO packet.
 ///

@@ -8,7 +8,7 @@ mod scan;
 use super::DecodeError;
 
 /// The key that makes an object a placeholder, if its value is `true`.
-pub(super) const PLACEHOLDER: &str = "_placeholder";
+pub(crate) const PLACEHOLDER: &str = "_placeholder";
 
 const NUMBER: &str = "num";
 
@@ -23,7 +23,7 @@ pub(super) fn keys(json: &[u8]) -> impl Iterator<Item = usize> {
 
 /// The placeholders of a text, one for each attachment.
 #[derive(Debug)]
-pub(super) enum Placeholders {
+pub(crate) enum Placeholders {
     None,
     /// Where the first key of the placeholder of the only attachment begins.
     One(usize),
@@ -40,7 +40,7 @@ impl Placeholders {
     /// [`Extractor`](super::extractor::Extractor). In malformed JSON anything may be found.
     ///
     /// Allocates in proportion to the depth of the JSON and the number of attachments alone.
-    pub(super) fn find(json: &str, attachments: usize) -> Result<Self, DecodeError> {
+    pub(crate) fn find(json: &str, attachments: usize) -> Result<Self, DecodeError> {
         if attachments == 0 {
             return Ok(Self::None);
         }
@@ -53,7 +53,7 @@ impl Placeholders {
     }
 
     /// The attachment for which an object stands whose first key is at this place of the text.
-    pub(super) fn number(&self, first_key: usize) -> Option<usize> {
+    pub(crate) fn number(&self, first_key: usize) -> Option<usize> {
         match self {
             Self::None => None,
             Self::One(key) => (*key == first_key).then_some(0),

@@ -5,7 +5,7 @@ const DAY: i64 = 86_400_000;
 const FURTHEST: u64 = 8_640_000_000_000_000;
 
 /// A date as JSON has it: what `toISOString` makes of these milliseconds since 1970. `None`: it is no date.
-pub(super) fn iso_string(millis: i64) -> Option<String> {
+pub(crate) fn iso_string(millis: i64) -> Option<String> {
     if millis.unsigned_abs() > FURTHEST {
         return None;
     }

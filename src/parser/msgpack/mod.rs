@@ -1,9 +1,10 @@
 //! The form of `socket.io-msgpack-parser`: each packet is one binary message, a map of `type`, `data`, `nsp` and `id`, with
 //! what notepack makes of JavaScript's values.
 
-mod date;
+pub(crate) mod date;
 mod decode;
 mod encode;
+pub(crate) mod reader;
 
 use crate::engine::Packet;
 

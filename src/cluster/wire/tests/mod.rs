@@ -1,0 +1,5 @@
+mod decoding;
+mod encoding;
+mod fixtures;
+mod properties;
+mod readable;
