@@ -15,6 +15,9 @@ mod server_side;
 #[allow(dead_code, unreachable_pub)]
 mod wire;
 
+#[cfg(all(any(test, fuzzing), any(feature = "nats", feature = "postgres", feature = "redis")))]
+pub(crate) use self::wire::fuzz::decode_any;
+
 use std::{
     fmt,
     sync::{Arc, Weak},

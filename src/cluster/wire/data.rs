@@ -65,8 +65,9 @@ impl<'a> Input<'a> {
     }
 
     fn handshake(self) -> Result<HandshakeDescription> {
-        let [headers, time, address, xdomain, secure, issued, url, query, auth] =
-            self.fields(["headers", "time", "address", "xdomain", "secure", "issued", "url", "query", "auth"])?;
+        let [headers, time, address, xdomain, secure, issued, url, query] =
+            self.fields(["headers", "time", "address", "xdomain", "secure", "issued", "url", "query"])?;
+        let [auth] = self.nullable_fields(["auth"])?;
         let default = HandshakeDescription::default();
         let payload = |value: Option<Input<'_>>, default| value.map_or(Ok(default), Input::payload);
         let text = |value: Option<Input<'_>>| value.map_or_else(|| Ok(Arc::default()), Input::shared);

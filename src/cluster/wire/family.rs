@@ -158,9 +158,8 @@ pub(super) fn command(kind: u64, data: Option<Input<'_>>) -> Result<ClusterComma
         6 => ClusterCommand::Disconnect { options: options()?, close: close.and_then(Input::bool).unwrap_or_default() },
         7 => ClusterCommand::FetchSockets { options: options()?, request: request()? },
         SOCKETS_FETCHED => {
-            let mut described = Vec::new();
-            sockets.ok_or(INCOMPLETE)?.each(|socket| Ok(described.push(socket.socket()?)))?;
-            ClusterCommand::SocketsFetched { request: request()?, sockets: described }
+            let sockets = sockets.ok_or(INCOMPLETE)?.collect(Input::socket)?;
+            ClusterCommand::SocketsFetched { request: request()?, sockets }
         }
         SERVER_SIDE_EMIT => {
             ClusterCommand::ServerSideEmit { event: packet.ok_or(INCOMPLETE)?.event()?, request: some_request()? }

@@ -144,12 +144,17 @@ impl<'a> Input<'a> {
 
     /// The elements of an array, each of which is a string, or a number, which becomes its text.
     pub(super) fn texts<T: for<'t> From<&'t str>>(self) -> Result<Vec<T>> {
-        let mut texts = Vec::new();
+        self.collect(|value| Ok(T::from(&*value.text()?)))
+    }
+
+    /// What is read of each of the elements of an array.
+    pub(super) fn collect<T>(self, mut read: impl FnMut(Self) -> Result<T>) -> Result<Vec<T>> {
+        let mut values = Vec::new();
         self.each(|value| {
-            texts.push(T::from(&*value.text()?));
+            values.push(read(value)?);
             Ok(())
         })?;
-        Ok(texts)
+        Ok(values)
     }
 
     /// The value, if it is a string, or the text of a number.

@@ -13,6 +13,8 @@
 pub(super) mod classic;
 mod data;
 mod family;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod input;
 mod json;
 mod msgpack;

@@ -10,7 +10,7 @@ use crate::cluster::{message::ClusterMessage, wire::*};
 
 use super::readable::{normal, readable, unhex, value};
 
-fn frames(file: &str) -> Vec<Value> {
+pub(super) fn frames(file: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster-fixtures").join(file);
     let file: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     file["frames"].as_array().unwrap().clone()
@@ -19,7 +19,9 @@ fn frames(file: &str) -> Vec<Value> {
 /// Frames that we write in another way, and why.
 fn differs(frame: &Value, message: &ClusterMessage) -> bool {
     let name = frame["name"].as_str().unwrap();
-    let binary = !frame["hex"].is_null() || !frame["attachment_hex"].is_null() || frame["fields"][3][1].as_str().is_some_and(|data| !data.starts_with('{'));
+    let binary = !frame["hex"].is_null()
+        || !frame["attachment_hex"].is_null()
+        || frame["fields"][3][1].as_str().is_some_and(|data| !data.starts_with('{'));
     // Node.js lets a number through as a room. Ours are strings.
     name == "room-name-number"
         // Emitters write their keys in another order, and some leave the sender out. Ours writes what a node would.
@@ -27,6 +29,8 @@ fn differs(frame: &Value, message: &ClusterMessage) -> bool {
         || message.sender.is_none() && frame["by"] == "emitter"
         // What JSON has no values for is what JSON makes of it: dates are texts, NaN is null.
         || binary && name.starts_with("broadcast-values")
+        // `@msgpack/msgpack` loses an `ArrayBuffer`: no bytes are left that would make the message binary.
+        || binary && name == "broadcast-arraybuffer" && !message.command.has_binary()
         // notepack writes whole numbers from 2^64 on as wrong integers. Ours stay what they are: doubles.
         || binary && name.starts_with("broadcast-1e20") && frame["statement"].is_null() && frame["fields"].is_null()
 }
@@ -39,7 +43,7 @@ fn bytes_of(frame: &Value) -> Bytes {
 }
 
 /// The namespace of a channel of this prefix: what stands between its hashes.
-fn namespace(channel: &str) -> &str {
+pub(super) fn namespace(channel: &str) -> &str {
     channel.split('#').nth(1).unwrap()
 }
 
@@ -61,7 +65,13 @@ impl Requests {
 }
 
 /// Checks the bytes of a message that has been read, unless they are of those that differ. Those that do mean the same.
-fn check(frame: &Value, message: &ClusterMessage, written: &[u8], expected: &[u8], read: impl FnOnce() -> ClusterMessage) {
+fn check(
+    frame: &Value,
+    message: &ClusterMessage,
+    written: &[u8],
+    expected: &[u8],
+    read: impl FnOnce() -> ClusterMessage,
+) {
     if differs(frame, message) {
         assert_ne!(written, expected, "{frame}");
         let mut again = readable(&read());
@@ -81,17 +91,19 @@ fn check(frame: &Value, message: &ClusterMessage, written: &[u8], expected: &[u8
 fn meaning(means: &Value, namespace: &str) -> Value {
     let mut means = normal(means.clone());
     means["nsp"] = json!(namespace);
-    if let Some(packet) = means["data"]["packet"].as_object_mut().filter(|packet| packet.contains_key("nsp")) {
+    if let Some(Value::Object(packet)) = means.pointer_mut("/data/packet").filter(|packet| packet["type"] == 2) {
         packet.remove("nsp");
-    }
-    if means["data"].is_null() {
-        means.as_object_mut().unwrap().remove("data");
     }
     for options in means.pointer_mut("/data/opts").into_iter() {
         options["flags"] = options.get("flags").cloned().unwrap_or_else(|| json!({}));
     }
     for rooms in means.pointer_mut("/data/opts/rooms").into_iter() {
-        *rooms = rooms.as_array().unwrap().iter().map(|room| json!(room.as_str().map_or_else(|| room.to_string(), str::to_owned))).collect();
+        *rooms = rooms
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|room| json!(room.as_str().map_or_else(|| room.to_string(), str::to_owned)))
+            .collect();
     }
     means
 }
@@ -178,8 +190,8 @@ fn classic(file: &str, prefix: &str, specific: bool) -> usize {
 
 #[test]
 fn the_classic_redis_adapter() {
-    assert_eq!(classic("redis.json", "socket.io", false), 95);
-    assert_eq!(classic("redis-specific-responses.json", "pfx", true), 18);
+    assert_eq!(classic("redis.json", "socket.io", false), 85);
+    assert_eq!(classic("redis-specific-responses.json", "pfx", true), 17);
 }
 
 fn sharded(file: &str, mode: sharded::SubscriptionMode) -> usize {
@@ -203,14 +215,15 @@ fn sharded(file: &str, mode: sharded::SubscriptionMode) -> usize {
 #[test]
 fn the_sharded_redis_adapter() {
     use sharded::SubscriptionMode::*;
-    assert_eq!(sharded("redis-sharded.json", Dynamic), 80);
-    assert_eq!(sharded("redis-sharded-static.json", Static), 2);
-    assert_eq!(sharded("redis-sharded-dynamic-private.json", DynamicPrivate), 2);
+    assert_eq!(sharded("redis-sharded.json", Dynamic), 73);
+    assert_eq!(sharded("redis-sharded-static.json", Static), 5);
+    assert_eq!(sharded("redis-sharded-dynamic-private.json", DynamicPrivate), 5);
 }
 
 fn entry(frame: &Value, names: &streams::StreamNames) {
     let fields = frame["fields"].as_array().unwrap();
-    let fields: Vec<(&str, &str)> = fields.iter().map(|field| (field[0].as_str().unwrap(), field[1].as_str().unwrap())).collect();
+    let fields: Vec<(&str, &str)> =
+        fields.iter().map(|field| (field[0].as_str().unwrap(), field[1].as_str().unwrap())).collect();
     let read = |fields: Vec<(&str, Vec<u8>)>| {
         streams::decode_entry(fields.iter().map(|(name, value)| (name.as_bytes(), value.clone().into()))).unwrap()
     };
@@ -224,7 +237,8 @@ fn entry(frame: &Value, names: &streams::StreamNames) {
     assert_eq!(names.of(&message.namespace), frame["stream"], "{frame}");
     let written = streams::encode_entry(&message, false).unwrap();
     let again = written.fields();
-    let is_same = again.iter().zip(&fields).all(|(written, field)| (written.0, &*written.1) == (field.0, field.1.as_bytes()));
+    let is_same =
+        again.iter().zip(&fields).all(|(written, field)| (written.0, &*written.1) == (field.0, field.1.as_bytes()));
     // In these an emitter says what a node says.
     let as_nodes = frame["by"] == "emitter" && kind != 3;
     assert_eq!(is_same, as_nodes || !differs(frame, &message), "{frame}");
@@ -260,7 +274,7 @@ fn streams(file: &str, name: &str, prefix: &str, count: u16) -> usize {
 
 #[test]
 fn the_redis_streams_adapter() {
-    assert_eq!(streams("redis-streams.json", "socket.io", "socket.io", 1), 80);
+    assert_eq!(streams("redis-streams.json", "socket.io", "socket.io", 1), 83);
     assert_eq!(streams("redis-streams-four-sharded.json", "st", "pfx", 4), 7);
     assert_eq!(streams("redis-streams-recovery.json", "socket.io", "socket.io", 1), 3);
 }
@@ -306,12 +320,14 @@ fn the_postgres_adapter() {
         };
         assert_eq!(readable(&message), meaning(&means, namespace), "{frame}");
         match postgres::encode(&message, postgres::PAYLOAD_THRESHOLD).unwrap() {
-            postgres::Outgoing::Notification(text) => check(frame, &message, text.as_bytes(), payload.as_bytes(), || {
-                match postgres::decode(namespace, text.clone().into()).unwrap() {
-                    postgres::Incoming::Message(message) => message,
-                    other => panic!("{other:?}"),
-                }
-            }),
+            postgres::Outgoing::Notification(text) => {
+                check(frame, &message, text.as_bytes(), payload.as_bytes(), || {
+                    match postgres::decode(namespace, text.clone().into()).unwrap() {
+                        postgres::Incoming::Message(message) => message,
+                        other @ postgres::Incoming::Attachment { .. } => panic!("{other:?}"),
+                    }
+                })
+            }
             postgres::Outgoing::Attachment(written) => {
                 let expected = unhex(frame["attachment_hex"].as_str().unwrap());
                 check(frame, &message, &written, &expected, || {

@@ -143,17 +143,17 @@ fn with_binary(value: Value, attachments: &[bytes::Bytes], used: &mut usize) -> 
     }
 }
 
-/// What a client is shown of a value: a date is its text, what is not finite null. Whole numbers that a double does not hold are
-/// doubles.
+/// What a client is shown of a value: a date is its text, what is not finite null, and 1.0 is 1.
 pub(super) fn normal(value: Value) -> Value {
     match value {
         Value::Array(values) => values.into_iter().map(normal).collect(),
         Value::Object(map) if map.contains_key("$date") => map["$date"].clone(),
         Value::Object(map) if map.contains_key("$num") => Value::Null,
         Value::Object(map) => map.into_iter().map(|(key, value)| (key, normal(value))).collect(),
-        Value::Number(number) if number.as_i64().is_none_or(|number| number.unsigned_abs() >= 1 << 53) => {
-            json!(number.as_f64().unwrap())
-        }
+        Value::Number(number) => match number.as_f64().unwrap() {
+            whole if whole.fract() == 0.0 && whole.abs() < (1u64 << 53) as f64 => json!(whole as i64),
+            double => json!(double),
+        },
         other => other,
     }
 }
