@@ -40,7 +40,7 @@ doc:
 # Without default features, and with each one alone.
 features:
 	$(CARGO) check --no-default-features
-	for feature in compression http2 metrics msgpack test tracing typed; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
+	for feature in compression http2 metrics msgpack nats postgres redis test tracing typed; do $(CARGO) check --no-default-features --features $$feature || exit 1; done
 
 # Other crates of an application may switch these on: serde_json then shows numbers and objects in another way.
 serde-json: client

@@ -140,14 +140,13 @@ fn encode_request(sender: &str, namespace: &str, command: &ClusterCommand, out: 
                 out.key("opts").options(options);
             });
         }
-        ClusterCommand::Join { options, rooms } => write(Form::Json, kind::JOIN, None, 2, &|out| {
-            selection(out, options);
-            out.key("rooms").texts(rooms);
-        }),
-        ClusterCommand::Leave { options, rooms } => write(Form::Json, kind::LEAVE, None, 2, &|out| {
-            selection(out, options);
-            out.key("rooms").texts(rooms);
-        }),
+        ClusterCommand::Join { options, rooms } | ClusterCommand::Leave { options, rooms } => {
+            let is_join = matches!(command, ClusterCommand::Join { .. });
+            write(Form::Json, if is_join { kind::JOIN } else { kind::LEAVE }, None, 2, &|out| {
+                selection(out, options);
+                out.key("rooms").texts(rooms);
+            });
+        }
         ClusterCommand::Disconnect { options, close } => write(Form::Json, kind::DISCONNECT, None, 2, &|out| {
             selection(out, options);
             out.key("close").bool(*close);

@@ -1,4 +1,4 @@
-//! Finds the values in JSON that is known to be valid. In other JSON anything may be found, without a panic.
+//! Finds the values in JSON that is known to be valid, and writes the parts of JSON.
 
 use crate::packet::string_length;
 
@@ -56,7 +56,7 @@ pub(super) struct Places<'a> {
 
 impl Places<'_> {
     /// The start of the next element or key. `None` at the end.
-    pub(super) fn next(&mut self) -> Option<usize> {
+    pub(super) fn next(&self) -> Option<usize> {
         let mut at = skip_space(self.json, self.at);
         if self.json.get(at) == Some(&b',') {
             at = skip_space(self.json, at + 1);
@@ -71,4 +71,15 @@ impl Places<'_> {
         let colon = skip_space(self.json, end);
         (end, skip_space(self.json, colon + 1))
     }
+}
+
+/// Writes a comma, unless this is the first value.
+pub(super) fn separate(json: &mut Vec<u8>) {
+    if !matches!(json.last(), Some(b'[' | b'{' | b':') | None) {
+        json.push(b',');
+    }
+}
+
+pub(super) fn write_text(json: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(json, text).expect("writing to a vector cannot fail");
 }

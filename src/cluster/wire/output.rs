@@ -9,8 +9,8 @@ use crate::packet::{Placeholders, string_length};
 use super::{
     super::payload::Payload,
     Form,
-    json::value_end,
-    msgpack::{from_json, separate, write_text},
+    json::{separate, skip_space, value_end, write_text},
+    msgpack::from_json,
 };
 
 const INFALLIBLE: &str = "writing to a vector cannot fail";
@@ -134,7 +134,7 @@ fn write_buffers(payload: &Payload, out: &mut Vec<u8>) {
             at += string_length(&json[at..]);
             continue;
         }
-        let key = super::json::skip_space(json, at) + 1;
+        let key = skip_space(json, at) + 1;
         let Some(data) = placeholders.number(key).and_then(|number| payload.attachments().get(number)) else {
             continue;
         };
