@@ -166,7 +166,7 @@ pub fn msgpack(data: &[u8]) {
 /// A message of a cluster: the first byte says which decoder reads it.
 #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 pub fn cluster(data: &[u8]) {
-    crate::cluster::decode_any(data);
+    crate::cluster::wire::fuzz::decode_any(data);
 }
 
 #[cfg(test)]

@@ -13,10 +13,7 @@ mod payload;
 mod server_side;
 #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 #[allow(dead_code, unreachable_pub)]
-mod wire;
-
-#[cfg(all(any(test, fuzzing), any(feature = "nats", feature = "postgres", feature = "redis")))]
-pub(crate) use self::wire::fuzz::decode_any;
+pub(crate) mod wire;
 
 use std::{
     fmt,

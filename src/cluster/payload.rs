@@ -16,7 +16,7 @@ const MAX_LENGTH: usize = u32::MAX as usize;
 /// Data that is not a valid [`Payload`] or [`EventBody`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidPayload(pub(super) &'static str);
+pub struct InvalidPayload(pub(crate) &'static str);
 
 /// A JSON value, with the binary in it as attachments.
 ///
@@ -47,7 +47,7 @@ impl Payload {
     }
 
     /// A JSON value that is known to be valid, as are its placeholders.
-    pub(super) fn trusted(json: ByteString, attachments: Vec<Bytes>) -> Result<Self, InvalidPayload> {
+    pub(crate) fn trusted(json: ByteString, attachments: Vec<Bytes>) -> Result<Self, InvalidPayload> {
         if !check_json(json.as_bytes(), MAX_LEVELS) {
             return Err(InvalidPayload("the JSON is nested too deeply"));
         }
@@ -58,7 +58,7 @@ impl Payload {
     }
 
     /// A JSON value without binary.
-    pub(super) const fn literal(json: &'static str) -> Self {
+    pub(crate) const fn literal(json: &'static str) -> Self {
         Self { json: ByteString::from_static(json), attachments: Vec::new() }
     }
 
@@ -104,7 +104,7 @@ impl EventBody {
         Self::from_payload(Payload::new(json, attachments)?)
     }
 
-    pub(super) fn from_payload(payload: Payload) -> Result<Self, InvalidPayload> {
+    pub(crate) fn from_payload(payload: Payload) -> Result<Self, InvalidPayload> {
         let first = payload.json().strip_prefix('[').map(first_byte);
         match first {
             Some(Some(b'"' | b'-' | b'0'..=b'9')) => Ok(Self(payload)),
@@ -146,7 +146,7 @@ impl EventBody {
         is_reserved(self.name().as_bytes())
     }
 
-    pub(super) fn payload(&self) -> &Payload {
+    pub(crate) fn payload(&self) -> &Payload {
         &self.0
     }
 }
@@ -156,7 +156,7 @@ fn first_byte(json: &str) -> Option<u8> {
 }
 
 /// The content of a valid string literal. Half of a surrogate pair becomes U+FFFD.
-pub(super) fn unescape(literal: &str) -> Cow<'_, str> {
+pub(crate) fn unescape(literal: &str) -> Cow<'_, str> {
     let content = literal.get(1..literal.len().saturating_sub(1)).unwrap_or_default();
     if !content.contains('\\') {
         return content.into();

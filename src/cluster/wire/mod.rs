@@ -14,7 +14,7 @@ pub(super) mod classic;
 mod data;
 mod family;
 #[cfg(any(test, fuzzing))]
-pub(super) mod fuzz;
+pub(crate) mod fuzz;
 mod input;
 mod json;
 mod msgpack;
