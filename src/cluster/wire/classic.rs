@@ -1,4 +1,4 @@
-//! The classic Redis adapter: broadcasts, requests and responses, each on channels of their own.
+//! The classic Redis adapter: broadcasts, requests and responses, on three kinds of channels.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ mod kind {
 /// The names of a namespace's channels.
 #[derive(Debug, Clone)]
 pub(crate) struct Channels {
-    /// The prefix and the namespace, with their hashes.
+    /// The channel of broadcasts, to which the name of a room is added.
     broadcast: String,
     request: String,
     response: String,
@@ -49,8 +49,8 @@ impl Channels {
         }
     }
 
-    /// The pattern of all channels of broadcasts. What Redis would take for a wildcard is escaped: Node.js does not do that, so
-    /// that its nodes hear nothing in such a namespace.
+    /// The pattern of all channels of broadcasts. Wildcards in it are escaped. Node.js does not escape them, so its nodes receive
+    /// nothing in a namespace whose name has some.
     pub(crate) fn pattern(&self) -> String {
         let mut pattern = String::with_capacity(self.broadcast.len() + 1);
         for character in self.broadcast.chars() {
@@ -63,7 +63,7 @@ impl Channels {
         pattern
     }
 
-    /// The channel of requests, whose subscribers are the nodes of the namespace.
+    /// The channel of requests, to which each node of the namespace subscribes, and by which they are counted.
     pub(crate) fn request(&self) -> &str {
         &self.request
     }
@@ -78,7 +78,7 @@ impl Channels {
         format!("{}{node}#", self.response)
     }
 
-    /// Where a message is published. With `specific`, responses go to the node that asked, if it is known; but not the answers to
+    /// Returns the channel to which a message is published. With `specific`, responses go to the recipient's channel, except those to
     /// server-side events.
     pub(crate) fn of(&self, message: &ClusterMessage, specific: bool) -> String {
         match &message.command {
@@ -96,15 +96,15 @@ impl Channels {
         }
     }
 
-    /// The room to which a broadcast on this channel is limited: empty if it is none. `None` if the channel is another's: what is
-    /// subscribed is a pattern.
+    /// Returns the room of a channel of broadcasts, empty if the channel is that of all rooms. Returns `None` if the channel is not one
+    /// of this namespace, which the pattern may match as well.
     pub(crate) fn room<'a>(&self, channel: &'a [u8]) -> Option<&'a [u8]> {
         let rest = channel.strip_prefix(self.broadcast.as_bytes())?;
         Some(rest.split_last().map_or(rest, |(_, room)| room))
     }
 }
 
-/// Writes a message, behind nothing.
+/// Encodes a message into an empty buffer.
 pub(crate) fn encode(message: &ClusterMessage, out: &mut Vec<u8>) -> Result<()> {
     match &message.command {
         ClusterCommand::Emit { options, event, request: None } => {
@@ -201,7 +201,7 @@ fn encode_response(command: &ClusterCommand, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// What is undefined has no key, in msgpack too.
+/// Encodes a response with a type. `undefined` has no key, in msgpack as well.
 fn typed_response(out: &mut Output<'_>, kind: u64, request: &RequestId, key: &'static str, answer: Option<&Payload>) {
     out.map(2 + usize::from(answer.is_some()), |out| {
         out.key("type").natural(kind);
@@ -212,12 +212,12 @@ fn typed_response(out: &mut Output<'_>, kind: u64, request: &RequestId, key: &'s
     });
 }
 
-/// Writes the answer to a [`Request`] in a legacy form.
+/// Encodes the response to a [`Request`] in a legacy form.
 pub(crate) fn encode_done(request: &RequestId, out: &mut Vec<u8>) {
     Output::new(Form::Json, out).map(1, |out| out.key("requestId").text(request.as_str()));
 }
 
-/// Reads what has come on a channel of broadcasts.
+/// Decodes a message from a channel of broadcasts.
 pub(crate) fn decode_broadcast(namespace: &str, message: Bytes) -> Result<ClusterMessage> {
     let message = Message::msgpack(message)?;
     let mut parts = [None; 3];
@@ -238,7 +238,7 @@ pub(crate) fn decode_broadcast(namespace: &str, message: Bytes) -> Result<Cluste
     Ok(ClusterMessage::new(sender.shared()?, namespace, command))
 }
 
-/// What has come on the channel of requests.
+/// A message from the channel of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) message: ClusterMessage,
@@ -247,7 +247,7 @@ pub(crate) struct Request {
     pub(crate) legacy: Option<RequestId>,
 }
 
-/// Reads what has come on the channel of requests.
+/// Decodes a message from the channel of requests.
 pub(crate) fn decode_request(namespace: &str, message: Bytes) -> Result<Request> {
     let message = Message::either(message)?;
     let [sender, kind, request, options, rooms, close, data, packet, socket, room] = message.root().fields([
@@ -313,7 +313,7 @@ pub(crate) fn decode_request(namespace: &str, message: Bytes) -> Result<Request>
     Ok(Request { message: ClusterMessage { sender, recipient: None, namespace: namespace.into(), command }, legacy })
 }
 
-/// Reads what has come on a channel of responses. It does not name its sender.
+/// Decodes a message from a channel of responses, which does not name its sender.
 pub(crate) fn decode_response(namespace: &str, message: Bytes) -> Result<ClusterMessage> {
     let message = Message::either(message)?;
     let root = message.root();
@@ -331,7 +331,7 @@ pub(crate) fn decode_response(namespace: &str, message: Bytes) -> Result<Cluster
         _ => match (sockets.filter(|list| list.is_list()), rooms.filter(|list| list.is_list())) {
             (Some(sockets), _) => listed_sockets(request, sockets)?,
             (None, Some(rooms)) => ClusterCommand::RoomsListed { request, rooms: rooms.texts()? },
-            // A response that says nothing is one all the same.
+            // It still counts as the response of one node.
             (None, None) => ClusterCommand::SocketsFetched { request, sockets: Vec::new() },
         },
     };

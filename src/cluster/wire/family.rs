@@ -36,7 +36,7 @@ pub(super) fn kind(command: &ClusterCommand) -> Result<u64> {
     })
 }
 
-/// Writes a message.
+/// Encodes a message.
 pub(super) fn encode(message: &ClusterMessage, out: &mut Output<'_>) -> Result<()> {
     let kind = kind(&message.command)?;
     let has_data =
@@ -53,7 +53,7 @@ pub(super) fn encode(message: &ClusterMessage, out: &mut Output<'_>) -> Result<(
     Ok(())
 }
 
-/// Writes the `data` of a command that has some.
+/// Encodes the `data` of a command.
 pub(super) fn encode_data(command: &ClusterCommand, out: &mut Output<'_>) {
     let id = |out: &mut Output<'_>, request: &RequestId| out.key("requestId").text(request.as_str());
     match command {
@@ -87,7 +87,7 @@ pub(super) fn encode_data(command: &ClusterCommand, out: &mut Output<'_>) {
             out.key("packet").payload(event.payload());
         }),
         ClusterCommand::ServerSideAck { request, answer } | ClusterCommand::Ack { request, answer } => {
-            // In msgpack what is undefined is nil; in JSON it has no key.
+            // `undefined` is nil in msgpack, and has no key in JSON.
             let has_answer = answer.is_some() || !out.is_json();
             out.map(1 + usize::from(has_answer), |out| {
                 id(out, request);
@@ -106,16 +106,16 @@ pub(super) fn encode_data(command: &ClusterCommand, out: &mut Output<'_>) {
     }
 }
 
-/// Which namespace a message may name.
+/// The namespace that a message must name.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Expected<'a> {
-    /// This one, that of the channel.
+    /// That of the channel.
     Only(&'a str),
-    /// This one, or none: emitters for Postgres name none.
+    /// That of the channel, or none, as emitters for Postgres do.
     OrNone(&'a str),
 }
 
-/// Reads a message that has come on the channel of a namespace.
+/// Decodes a message from a channel.
 pub(super) fn decode(message: &Message, expected: Expected<'_>) -> Result<ClusterMessage> {
     let [kind, data, sender, namespace] = message.root().fields(["type", "data", "uid", "nsp"])?;
     let namespace = namespace.map(Input::text).transpose()?;
@@ -130,7 +130,7 @@ pub(super) fn decode(message: &Message, expected: Expected<'_>) -> Result<Cluste
     Ok(ClusterMessage::new(sender.ok_or(INCOMPLETE)?.shared()?, namespace, command))
 }
 
-/// Reads a command of this type from its `data`.
+/// Decodes a command from its type and `data`.
 pub(super) fn command(kind: u64, data: Option<Input<'_>>) -> Result<ClusterCommand> {
     match kind {
         1 => return Ok(ClusterCommand::Hello),

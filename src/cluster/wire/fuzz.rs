@@ -7,7 +7,7 @@ use super::{
     *,
 };
 
-/// Reads what stands behind the first byte, which says by which decoder.
+/// Decodes the rest of the input by the decoder that its first byte selects.
 pub(crate) fn decode_any(data: &[u8]) {
     let Some((decoder, data)) = data.split_first() else { return };
     let bytes = Bytes::copy_from_slice(data);
@@ -38,7 +38,7 @@ pub(crate) fn decode_any(data: &[u8]) {
     }
 }
 
-/// The fields of an entry stand behind one another.
+/// Decodes the fields of an entry, which are separated by 0xff.
 fn entry(bytes: &Bytes) {
     let fields: Vec<Bytes> = bytes.split(|byte| *byte == 0xff).map(|field| bytes.slice_ref(field)).collect();
     let read = |fields: &[Bytes]| {

@@ -7,8 +7,8 @@
 //! | `streams` | `@socket.io/redis-streams-adapter` |
 //! | `postgres` | `@socket.io/postgres-adapter` |
 //!
-//! All but the first have the messages of `family`. What `input` reads and `output` writes is JSON or msgpack: the rest does not
-//! tell them apart.
+//! All but the first have the messages of `family`. `input` reads and `output` writes JSON or msgpack, so that the other modules
+//! need not distinguish them.
 
 pub(super) mod classic;
 mod data;
@@ -30,10 +30,10 @@ use crate::parser::ParserError;
 
 use super::payload::InvalidPayload;
 
-/// The id of a sender that is a program, not a node.
+/// The sender id of programs that are not nodes.
 pub(super) const EMITTER: &str = "emitter";
 
-/// Bytes that are no message, or a message that this wire cannot carry.
+/// Bytes that are not a message, or a message that the adapter does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
     #[error("{0}")]

@@ -12,13 +12,13 @@ use super::{
     output::Output,
 };
 
-/// A message whose JSON has as many bytes is an attachment. Postgres takes one byte less.
+/// A message with this many bytes of JSON becomes an attachment. The limit of Postgres for a notification is one byte less.
 pub(crate) const PAYLOAD_THRESHOLD: usize = 8000;
 
-/// What an identifier may be long. Postgres cuts longer ones off in `LISTEN`, and refuses them in `pg_notify`.
+/// The longest identifier. Postgres truncates longer ones in `LISTEN` and refuses them in `pg_notify`.
 const MAX_IDENTIFIER: usize = 63;
 
-/// The name of a namespace's channel.
+/// Returns the channel of a namespace.
 pub(crate) fn channel(prefix: &str, namespace: &str) -> Result<String> {
     let channel = format!("{prefix}#{namespace}");
     match channel.len() {
@@ -32,16 +32,16 @@ pub(crate) fn quote(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }
 
-/// A message on its way out.
+/// An encoded message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outgoing {
     /// The text of a notification.
     Notification(String),
-    /// What is inserted into the table of attachments. Then [`header`] is the text of the notification.
+    /// The row for the table of attachments. [`header`] returns the text of its notification.
     Attachment(Vec<u8>),
 }
 
-/// Writes a message. It is an attachment if there are bytes in it, or if its text has as many as `threshold`.
+/// Encodes a message. It becomes an attachment if it has binary, or `threshold` bytes of JSON or more.
 pub(crate) fn encode(message: &ClusterMessage, threshold: usize) -> Result<Outgoing> {
     let kind = family::kind(&message.command)?;
     let mut out = Vec::new();
@@ -57,7 +57,7 @@ pub(crate) fn encode(message: &ClusterMessage, threshold: usize) -> Result<Outgo
     Ok(Outgoing::Attachment(out))
 }
 
-/// The text of the notification of an attachment, by the id of its row.
+/// Encodes the notification of an attachment, which is in the row with this id.
 pub(crate) fn header(message: &ClusterMessage, id: i64) -> Result<String> {
     let kind = family::kind(&message.command)?;
     let sender = message.sender.as_deref().ok_or(INCOMPLETE)?;
@@ -70,7 +70,7 @@ pub(crate) fn header(message: &ClusterMessage, id: i64) -> Result<String> {
     Ok(String::from_utf8(out).expect("JSON is UTF-8"))
 }
 
-/// What a notification says.
+/// A decoded notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Incoming {
     Message(ClusterMessage),
@@ -82,7 +82,7 @@ pub(crate) enum Incoming {
     },
 }
 
-/// Reads a notification on the channel of a namespace.
+/// Decodes a notification from the channel of a namespace.
 pub(crate) fn decode(namespace: &str, notification: Bytes) -> Result<Incoming> {
     let message = Message::json(notification)?;
     let [sender, attachment] = message.root().fields(["uid", "attachmentId"])?;
@@ -95,7 +95,7 @@ pub(crate) fn decode(namespace: &str, notification: Bytes) -> Result<Incoming> {
     }
 }
 
-/// Reads an attachment of which a notification on the channel of a namespace has told.
+/// Decodes the attachment of a notification from the channel of a namespace.
 pub(crate) fn decode_attachment(namespace: &str, attachment: Bytes) -> Result<ClusterMessage> {
     family::decode(&Message::msgpack(attachment)?, Expected::OrNone(namespace))
 }

@@ -10,20 +10,21 @@ use super::{
     output::Output,
 };
 
-/// Which rooms have channels of their own. All nodes of a cluster must agree on it.
+/// Which rooms have a channel. All nodes of a cluster must use the same mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SubscriptionMode {
-    /// None.
+    /// No room.
     Static,
-    /// Those that are not the room of a single socket.
+    /// Rooms other than those of single sockets.
     #[default]
     Dynamic,
-    /// All.
+    /// All rooms.
     DynamicPrivate,
 }
 
 impl SubscriptionMode {
-    /// Whether messages to a room are published to its own channel. Node.js takes a name of 20 UTF-16 units for a socket's id.
+    /// Returns whether messages to a room are published to the room's channel. Node.js considers a name of 20 UTF-16 units a socket's
+    /// id.
     pub(crate) fn has_channel(self, room: &str) -> bool {
         const ID_LENGTH: usize = 20;
         match self {
@@ -45,12 +46,12 @@ impl Channels {
         Self { main: format!("{prefix}#{namespace}#") }
     }
 
-    /// The channel of all nodes, whose subscribers are the nodes of the namespace.
+    /// The channel to which each node of the namespace subscribes, by which they are counted.
     pub(crate) fn main(&self) -> &str {
         &self.main
     }
 
-    /// The channel of the answers to one node.
+    /// The channel for the answers to one node.
     pub(crate) fn node(&self, node: &str) -> String {
         format!("{}{node}#", self.main)
     }
@@ -60,7 +61,7 @@ impl Channels {
         format!("{}{room}#", self.main)
     }
 
-    /// Where a message is published.
+    /// Returns the channel to which a message is published.
     pub(crate) fn of(&self, message: &ClusterMessage, mode: SubscriptionMode) -> String {
         match (&message.command, &message.recipient) {
             (ClusterCommand::Emit { options, request: None, .. }, _) => match options.rooms.as_slice() {
@@ -73,7 +74,7 @@ impl Channels {
     }
 }
 
-/// Writes a message, behind nothing. It is msgpack only if there are bytes in it.
+/// Encodes a message into an empty buffer. It is msgpack only if it has binary.
 pub(crate) fn encode(message: &ClusterMessage, out: &mut Vec<u8>) -> Result<()> {
     let kind = family::kind(&message.command)?;
     let may_have_binary = matches!(kind, EMIT | SOCKETS_FETCHED | SERVER_SIDE_EMIT | SERVER_SIDE_ACK | ACK);
@@ -81,7 +82,7 @@ pub(crate) fn encode(message: &ClusterMessage, out: &mut Vec<u8>) -> Result<()> 
     family::encode(message, &mut Output::new(form, out))
 }
 
-/// Reads what has come on a channel of the namespace.
+/// Decodes a message from a channel of the namespace.
 pub(crate) fn decode(namespace: &str, message: Bytes) -> Result<ClusterMessage> {
     family::decode(&Message::either(message)?, Expected::Only(namespace))
 }

@@ -20,12 +20,12 @@ use super::{
 
 const NOT_BASE64: WireError = WireError::Message("not base64");
 
-/// Whether a message is added to a stream. The others, requests and answers, are published to channels.
+/// Returns whether a message is added to a stream. Requests and answers are published to channels instead.
 pub(crate) fn goes_to_stream(message: &ClusterMessage) -> bool {
     match &message.command {
         ClusterCommand::Emit { request, .. } => request.is_none(),
         ClusterCommand::Join { .. } | ClusterCommand::Leave { .. } | ClusterCommand::Disconnect { .. } => true,
-        // Programs that are no nodes have no other way.
+        // A program that is not a node uses the stream for it.
         ClusterCommand::ServerSideEmit { request: None, .. } => message.sender.as_deref() == Some(super::EMITTER),
         _ => false,
     }
@@ -43,9 +43,9 @@ impl StreamNames {
         Self { name: name.to_owned(), count: i32::from(count.max(1)) }
     }
 
-    /// The stream to which Node.js adds the messages of a namespace.
+    /// Returns the stream to which Node.js adds the messages of a namespace.
     ///
-    /// Its index may be negative, as a remainder is in JavaScript: `socket.io--3`, which no node of Node.js reads.
+    /// The index is a remainder of JavaScript and may be negative. Node.js itself does not read such a stream.
     pub(crate) fn of(&self, namespace: &str) -> String {
         if self.count == 1 {
             return self.name.clone();
@@ -87,7 +87,7 @@ impl Entry {
     }
 }
 
-/// Writes a message as an entry. With `only_plaintext` bytes are written as JSON has them.
+/// Encodes a message as an entry. With `only_plaintext`, binary is encoded as JSON.
 pub(crate) fn encode_entry(message: &ClusterMessage, only_plaintext: bool) -> Result<Entry> {
     if !goes_to_stream(message) {
         return Err(NOT_ON_THIS_WIRE);
@@ -103,7 +103,7 @@ pub(crate) fn encode_entry(message: &ClusterMessage, only_plaintext: bool) -> Re
     Ok(Entry { sender, namespace: message.namespace.clone(), kind, data })
 }
 
-/// Reads an entry from its fields.
+/// Decodes the fields of an entry.
 pub(crate) fn decode_entry<'a>(fields: impl IntoIterator<Item = (&'a [u8], Bytes)>) -> Result<ClusterMessage> {
     let (mut sender, mut namespace, mut kind, mut data) = (None, None, None, None);
     for (name, value) in fields {
@@ -128,12 +128,12 @@ pub(crate) fn decode_entry<'a>(fields: impl IntoIterator<Item = (&'a [u8], Bytes
     Ok(ClusterMessage::new(&*sender, &*namespace, command))
 }
 
-/// Writes a message for a channel, behind nothing.
+/// Encodes a message for a channel into an empty buffer.
 pub(crate) fn encode(message: &ClusterMessage, out: &mut Vec<u8>) -> Result<()> {
     family::encode(message, &mut Output::new(Form::Msgpack, out))
 }
 
-/// Reads what has come on a channel of the namespace.
+/// Decodes a message from a channel of the namespace.
 pub(crate) fn decode(namespace: &str, message: Bytes) -> Result<ClusterMessage> {
     family::decode(&Message::msgpack(message)?, Expected::Only(namespace))
 }
@@ -146,14 +146,14 @@ pub(crate) struct Offset {
 }
 
 impl Offset {
-    /// Reads an offset: that of a client may be anything.
+    /// Parses an offset. A client may send anything.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (millis, sequence) = text.split_once('-')?;
         let number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
         Some(Self { millis: number(millis)?, sequence: number(sequence)? })
     }
 
-    /// The smallest one behind it. `None` behind the last.
+    /// Returns the next larger id, if there is one.
     pub(crate) fn next(self) -> Option<Self> {
         match self.sequence.checked_add(1) {
             Some(sequence) => Some(Self { sequence, ..self }),
@@ -168,7 +168,7 @@ impl fmt::Display for Offset {
     }
 }
 
-/// What is kept of a socket that is lost, for the node to which its client returns.
+/// The session of a socket that is lost, for the node to which its client returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) id: Arc<str>,

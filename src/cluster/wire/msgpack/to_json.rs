@@ -51,7 +51,7 @@ struct Open {
 }
 
 impl Writer {
-    /// Writes what stands in front of the next value. Returns `false` if that is `undefined` in a map: as in JSON, it has no entry.
+    /// Writes the comma and the key before the next value. Returns `false` if the value is `undefined` in a map, which has no entry.
     fn key(&mut self, input: &mut Reader<'_>) -> Result<bool> {
         let Some(innermost) = self.open.last_mut() else { return Ok(true) };
         innermost.missing -= 1;

@@ -133,7 +133,7 @@ fn a_message_of_8000_bytes_is_an_attachment() {
     let rest = json(&length(0)).len();
     let encode = |count| postgres::encode(&length(count - rest), postgres::PAYLOAD_THRESHOLD).unwrap();
     assert!(matches!(encode(7999), postgres::Outgoing::Notification(text) if text.len() == 7999));
-    let postgres::Outgoing::Attachment(attachment) = encode(8000) else { panic!("it is no attachment") };
+    let postgres::Outgoing::Attachment(attachment) = encode(8000) else { panic!("not an attachment") };
     assert_eq!(postgres::decode_attachment("/", attachment.into()).unwrap(), length(8000 - rest));
     // What an application sets above the limit of Postgres does not help it.
     assert!(matches!(postgres::encode(&length(9000), 10_000).unwrap(), postgres::Outgoing::Attachment(_)));

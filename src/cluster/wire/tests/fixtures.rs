@@ -42,7 +42,7 @@ fn bytes_of(frame: &Value) -> Bytes {
     }
 }
 
-/// The namespace of a channel of this prefix: what stands between its hashes.
+/// The namespace in the name of a channel: the part between the hashes.
 pub(super) fn namespace(channel: &str) -> &str {
     channel.split('#').nth(1).unwrap()
 }
