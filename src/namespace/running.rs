@@ -2,7 +2,7 @@
 
 use crate::{
     io::{NamespaceRef, SocketIo},
-    server::{absolute, is_pattern},
+    server::{is_pattern, normalize_name},
 };
 
 use super::builder::Namespace;
@@ -28,7 +28,7 @@ impl SocketIo {
     /// If a namespace of this name exists, or the name is not one that clients can send. Patterns can only be added before the
     /// server starts, by [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace).
     pub fn add_namespace(&self, name: &str, namespace: Namespace) -> Result<NamespaceRef, AddNamespaceError> {
-        let name = absolute(name);
+        let name = normalize_name(name);
         if is_pattern(&name) {
             return Err(AddNamespaceError::Pattern);
         }
@@ -53,7 +53,7 @@ impl SocketIo {
     #[expect(clippy::must_use_candidate, reason = "it does something")]
     #[track_caller]
     pub fn remove_namespace(&self, name: &str) -> bool {
-        let name = absolute(name);
+        let name = normalize_name(name);
         assert!(name != "/", "the default namespace cannot be removed");
         match self.server().namespaces.remove_exact(&name) {
             Some(namespace) => {

@@ -81,10 +81,10 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
 
 /// Continues the admission when the namespace has been looked up.
 fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
-    let entered = enter(client, name, lookup, &auth);
+    let created = create_socket(client, name, lookup, &auth);
     // The socket, if any, has replaced the reservation.
     client.unreserve(name);
-    let Some(socket) = entered else {
+    let Some(socket) = created else {
         return;
     };
     let watch = ConnectWatch::start(&socket.scope());
@@ -96,8 +96,8 @@ fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut 
                 client.attach_admission(&socket, task);
             }
         }
-        Some(None) => watch.in_scope(|| settle(&socket, None, watch.clone())),
-        None => watch.in_scope(|| settle(&socket, Some(Refusal::panicked()), watch.clone())),
+        Some(None) => watch.in_scope(|| finish(&socket, None, watch.clone())),
+        None => watch.in_scope(|| finish(&socket, Some(Refusal::panicked()), watch.clone())),
     }
 }
 
@@ -113,13 +113,13 @@ impl Future for Admission {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let decision = ready!(self.decision.as_mut().poll(cx));
-        settle(&self.socket, decision.err(), self.watch.clone());
+        finish(&self.socket, decision.err(), self.watch.clone());
         Poll::Ready(())
     }
 }
 
 /// Creates the socket, or rejects the client if the lookup found no namespace.
-fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Option<Arc<Socket>> {
+fn create_socket(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Option<Arc<Socket>> {
     let namespace = match lookup {
         Lookup::Found(namespace) => namespace,
         Lookup::Created(namespace) => {
@@ -170,12 +170,12 @@ pub(super) fn admit_implicitly(client: &Arc<Client>, cx: &mut Context<'_>) {
 }
 
 /// Applies the decision of the namespace's services. `None` accepts the client.
-fn settle(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
+fn finish(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
     let (client, name) = (&socket.client, socket.namespace.name());
     let error = if let Some(Refusal { status, error }) = refusal {
         watch.refused(status.as_ref().map_or("panic", StatusCode::as_str));
         error
-    } else if !socket.was_reached() {
+    } else if !socket.has_entered() {
         log!(warn, namespace = %name, "a layer returned a success response to CONNECT without calling the inner service");
         watch.refused("not_handed_on");
         ConnectError::new("the connection was not handed on")

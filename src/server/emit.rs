@@ -44,10 +44,10 @@ impl Memory {
         volatile: bool,
     ) -> Result<(), SendError> {
         let mut state = self.lock();
-        if let Some(held) = socket.hold_early(packet, volatile) {
+        if let Some(buffered) = socket.buffer_unstamped(packet, volatile) {
             // Stamped when the socket joins.
             drop(state);
-            return held.map(drop).inspect_err(|error| socket.on_send_error(*error));
+            return buffered.map(drop).inspect_err(|error| socket.on_send_error(*error));
         }
         let heir = if socket.is_lost() { Some(state.heir(session)?) } else { None };
         let recipient = heir.as_ref().map_or(Some(socket), Option::as_ref);
@@ -69,7 +69,7 @@ impl Memory {
 
 impl Remembered {
     /// Stamps and records an event that was emitted to a socket before it joined. It is sent if the socket is accepted.
-    pub(crate) fn stamp_early(&mut self, socket: &Socket, session: &RecoverySession, packet: &Encoded) -> Encoded {
+    pub(crate) fn stamp_buffered(&mut self, socket: &Socket, session: &RecoverySession, packet: &Encoded) -> Encoded {
         let now = now();
         let stamp = self.history.stamp(now, false);
         let stamped = self.history.stamped(stamp, packet);
@@ -112,7 +112,7 @@ impl Remembered {
             None if self.history.is_away(now(), &session.private_id) => Ok(None),
             // It gets the event when it joins.
             Some(None) => Ok(None),
-            Some(Some(heir)) if !heir.was_reached() => Ok(None),
+            Some(Some(heir)) if !heir.has_entered() => Ok(None),
             Some(Some(heir)) if !heir.was_dismissed() => Ok(Some(heir.clone())),
             Some(Some(_)) | None => Err(SendError::Closed),
         }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     reason::DisconnectReason,
-    socket::{CLOSED, CONNECTED, HELD, LOST},
+    socket::{ACCEPTING, CLOSED, CONNECTED, LOST},
     state::Socket,
 };
 
@@ -20,7 +20,7 @@ impl Socket {
     }
 
     /// Like [`close`](Self::close), and sends DISCONNECT to the client as soon as it may join again.
-    pub(crate) fn kick(self: &Arc<Self>) {
+    pub(crate) fn disconnect(self: &Arc<Self>) {
         self.end(DisconnectReason::ServerNamespaceDisconnect, true);
     }
 
@@ -35,7 +35,7 @@ impl Socket {
         drop(buffer);
         if let Ok(before) = before {
             let accepted = before == CONNECTED;
-            let tells_handlers = accepted || before == HELD && !self.declined.load(Ordering::Acquire);
+            let tells_handlers = accepted || before == ACCEPTING && !self.declined.load(Ordering::Acquire);
             self.disconnect_due.store(accepted && tell, Ordering::Release);
             Leaving { socket: self.clone(), accepted, tells_handlers, reason }.run_or_enqueue();
         }

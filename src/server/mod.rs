@@ -34,7 +34,7 @@ pub(crate) use self::{
     connect_error::{ConnectError, Refusal},
     event_cost::{EVENT, EventBudget, EventCost, Share},
     layer_data::LayerId,
-    namespace_table::{NamespaceTable, Predicate, absolute, is_pattern},
+    namespace_table::{NamespaceTable, Predicate, is_pattern, normalize_name},
     requests::Requests,
     settings::Settings,
     state::{

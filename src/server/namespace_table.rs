@@ -9,7 +9,7 @@ use crate::util::{BoxFuture, log};
 use super::namespace_request::NamespaceRequest;
 
 /// Returns the name with a leading slash.
-pub(crate) fn absolute(name: &str) -> Cow<'_, str> {
+pub(crate) fn normalize_name(name: &str) -> Cow<'_, str> {
     if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
 }
 

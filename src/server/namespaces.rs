@@ -253,7 +253,7 @@ impl NamespaceState {
             self.removed.store(true, Ordering::Release);
             registry.select(&Selection::default(), None)
         });
-        sockets.iter().for_each(Socket::kick);
+        sockets.iter().for_each(Socket::disconnect);
     }
 
     /// Returns `true` if the namespace has been removed from the server.

@@ -52,7 +52,7 @@ impl Socket {
         let sent = match self.phase() {
             CONNECTED => self.client.try_send(packet, volatile),
             CLOSED | LOST => Err(SendError::Closed),
-            _ => self.hold_back(packet, volatile),
+            _ => self.buffer_packet(packet, volatile),
         };
         self.namespace.meters().sent(kind, &sent);
         sent
@@ -67,7 +67,7 @@ impl Socket {
 
     // Not inlined, to keep the path of connected sockets short.
     #[inline(never)]
-    fn hold_back(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
+    fn buffer_packet(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
         // Before locking: this may run a parser.
         self.client.packets_of(&packet);
         let mut buffer = self.buffer();
@@ -82,12 +82,12 @@ impl Socket {
         if volatile {
             return Ok(Sent::default());
         }
-        buffer.get_or_insert_default().hold(&packet, false, self.client.server.engine.config.max_buffered_bytes)
+        buffer.get_or_insert_default().push(&packet, false, self.client.server.engine.config.max_buffered_bytes)
     }
 
     /// Buffers an event that is emitted before the socket has joined its namespace. It is stamped when the socket joins. Returns
     /// `None` if the socket has joined.
-    pub(crate) fn hold_early(&self, packet: &Encoded, volatile: bool) -> Option<Result<Sent, SendError>> {
+    pub(crate) fn buffer_unstamped(&self, packet: &Encoded, volatile: bool) -> Option<Result<Sent, SendError>> {
         let mut buffer = self.buffer();
         if self.phase() != ADMITTING {
             return None;
@@ -95,7 +95,7 @@ impl Socket {
         if volatile {
             return Some(Ok(Sent::default()));
         }
-        Some(buffer.get_or_insert_default().hold(packet, true, self.client.server.engine.config.max_buffered_bytes))
+        Some(buffer.get_or_insert_default().push(packet, true, self.client.server.engine.config.max_buffered_bytes))
     }
 
     pub(crate) fn send_disconnect(&self) {

@@ -80,8 +80,8 @@ pub(crate) type ServerSideHandler =
 
 /// What a namespace does with its clients: layers, handlers and hooks. Implemented by `namespace::Handlers`.
 pub(crate) trait Application: Send + Sync + 'static {
-    /// Decides about a CONNECT. Returns `None` if there are neither layers nor `on_connect`. The socket is [held](Socket::hold)
-    /// in that case.
+    /// Decides about a CONNECT. Returns `None` if there are neither layers nor `on_connect`: the socket has then
+    /// [entered](Socket::enter_namespace) the namespace.
     fn connect(&self, socket: &Arc<Socket>, auth: Bytes) -> Option<BoxFuture<Result<(), Refusal>>>;
 
     /// Starts an event and polls its handler once. Returns a future if a layer is not ready. The event has started when that
@@ -251,15 +251,15 @@ pub(crate) struct Remembered {
 /// A socket: a client in a namespace.
 ///
 /// ```text
-///   Admitting ──on_connect reached──▶ Held ──response 2xx──▶ Connected
-///       │                              │                         │
-///       └──────────────┬───────────────┴─────────────────────────┘
-///                      ▼
-///                    Closed
+///   Admitting ──on_connect reached──▶ Accepting ──response 2xx──▶ Connected
+///       │                                │                            │
+///       └───────────────┬────────────────┴────────────────────────────┘
+///                       ▼
+///                 Closed or Lost
 /// ```
 ///
-/// A held socket is a member of the namespace, so that it gets what `on_connect` broadcasts. Its packets are buffered until it is
-/// accepted, so that CONNECT comes first.
+/// An accepting socket is a member of the namespace, so that it gets what `on_connect` broadcasts. Its packets are buffered
+/// until it is accepted, so that CONNECT comes first.
 pub(crate) struct Socket {
     pub(crate) id: SocketId,
     pub(crate) namespace: Arc<NamespaceState>,
