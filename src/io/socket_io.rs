@@ -114,7 +114,7 @@ impl SocketIo {
     }
 
     pub(super) fn root(&self) -> NamespaceRef {
-        self.of("/").expect("the default namespace always exists")
+        NamespaceRef::new(self.server.namespaces.root.clone())
     }
 
     /// Disconnects all clients: each socket gets a DISCONNECT packet, and each connection is closed after its queued packets have

@@ -16,7 +16,6 @@ use super::{
 };
 
 /// The result of a broadcast.
-#[derive(Default)]
 #[must_use]
 pub(crate) struct Broadcast {
     wakers: Vec<Waker>,
@@ -93,10 +92,11 @@ impl Remembered {
         let now = now();
         let stamp = self.history.stamp(now, volatile);
         let stamped = self.history.stamped(stamp, packet);
-        let mut broadcast = Broadcast::default();
+        let mut broadcast = Broadcast { wakers: Vec::with_capacity(recipients.len()), failed: Vec::new() };
         for socket in recipients.iter() {
             match self.give(socket, stamp, &stamped, packet, volatile) {
-                Ok(sent) => broadcast.wakers.extend(sent.waker),
+                Ok(Sent { waker: Some(waker), .. }) => broadcast.wakers.push(waker),
+                Ok(_) => {}
                 Err(error) => broadcast.failed.push((socket.clone(), error)),
             }
         }

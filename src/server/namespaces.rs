@@ -1,7 +1,7 @@
 //! Finding, creating and dropping namespaces.
 
 use std::{
-    collections::hash_map::Entry,
+    collections::{HashMap, hash_map::Entry},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -45,9 +45,10 @@ impl Namespaces {
             let name: Arc<str> = name.into();
             (name.clone(), NamespaceState::new(name, definition, settings.clone(), server.clone(), false))
         };
-        let by_name = table.take_exact().into_iter().map(state).collect();
-        let existing = Existing { by_name, dynamic: 0, empty: Order::default() };
-        Self { existing: RwLock::new(existing), table, settings: settings.clone(), server: server.clone() }
+        let by_name: HashMap<_, _> = table.take_exact().into_iter().map(state).collect();
+        let root = by_name.get("/").expect("the default namespace always exists").clone();
+        let existing = RwLock::new(Existing { by_name, dynamic: 0, empty: Order::default() });
+        Self { existing, root, table, settings: settings.clone(), server: server.clone() }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<NamespaceState>> {

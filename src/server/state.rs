@@ -178,6 +178,8 @@ pub(super) struct Reserved {
 pub(crate) struct Namespaces {
     pub(super) table: NamespaceTable<Definition>,
     pub(super) existing: RwLock<Existing>,
+    /// The default namespace, which cannot be removed.
+    pub(crate) root: Arc<NamespaceState>,
     pub(super) settings: Arc<Settings>,
     pub(super) server: Weak<Server>,
 }
