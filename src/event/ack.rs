@@ -1,7 +1,6 @@
 //! The pending ack of an event.
 
 use std::{
-    borrow::Cow,
     cell::Cell,
     fmt,
     sync::{
@@ -88,7 +87,7 @@ impl PendingAck {
         if self.is_answered() {
             return Ok(());
         }
-        Ok(socket.deliver(Cow::Owned(packet), false)?)
+        Ok(socket.deliver_owned(packet, false)?)
     }
 
     /// Marks the ack as sent. Returns `true` if it was sent before.

@@ -1,7 +1,6 @@
 //! Starting handlers and sending their acks.
 
 use std::{
-    borrow::Cow,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -191,7 +190,7 @@ fn reply(socket: &Arc<Socket>, id: u64, mut args: EncodedArgs, direct: &mut Dire
         args.recycle();
     } else {
         // `deliver` has already handled a disconnected or slow client.
-        let _ = socket.deliver(Cow::Owned(encode_ack(target, args)), false);
+        let _ = socket.deliver_owned(encode_ack(target, args), false);
     }
 }
 

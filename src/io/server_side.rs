@@ -1,6 +1,6 @@
 //! Events between the servers of a cluster. Clients do not get them.
 
-use std::{fmt, future::Future, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{fmt, future::Future, marker::PhantomData, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
@@ -73,8 +73,7 @@ impl ServerSideEvent {
 ///
 /// /// Returns the number of sockets on all servers.
 /// async fn count(io: &SocketIo) -> Result<usize, tower_socketio::EmitError> {
-///     let others = io.server_side_emit_with_ack::<usize>("count", &(), Duration::from_secs(5))?;
-///     let responses = others.responses().await;
+///     let responses = io.server_side_emit_with_ack::<usize>("count", &(), Duration::from_secs(5))?.await;
 ///     Ok(io.stats().sockets + responses.answers.iter().sum::<usize>())
 /// }
 /// # let _ = count;
@@ -100,7 +99,7 @@ pub struct ServerSideResponses<R> {
 }
 
 impl<R: DeserializeOwned + Send + 'static> ServerSideAcks<R> {
-    /// Waits for all acks or the timeout.
+    /// Waits for all acks or the timeout. Awaiting the value itself does the same.
     ///
     /// # Cancel safety
     ///
@@ -115,6 +114,15 @@ impl<R: DeserializeOwned + Send + 'static> ServerSideAcks<R> {
             answers.extend(args.read().ok());
         }
         ServerSideResponses { missing: self.expected - answers.len(), answers }
+    }
+}
+
+impl<R: DeserializeOwned + Send + 'static> IntoFuture for ServerSideAcks<R> {
+    type Output = ServerSideResponses<R>;
+    type IntoFuture = Pin<Box<dyn Future<Output = ServerSideResponses<R>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.responses())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Emitting with recovery: events are stamped, queued and recorded under the lock of the namespace's memory.
 
-use std::{borrow::Cow, sync::Arc, task::Waker};
+use std::{sync::Arc, task::Waker};
 
 use crate::{
     engine::{SendError, Sent},
@@ -160,7 +160,7 @@ impl Remembered {
             return Err(SendError::Closed);
         }
         let form = if cursor.is_some() { stamped } else { packet };
-        let sent = socket.try_deliver(Cow::Borrowed(form), volatile);
+        let sent = socket.try_deliver(form, volatile);
         if let Some(cursor) = &mut cursor {
             match &sent {
                 Ok(sent) if sent.queued => cursor.sent(stamp),

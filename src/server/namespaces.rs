@@ -95,9 +95,8 @@ impl Namespaces {
     ///
     /// `dynamic` returns whether the client may join another dynamic namespace.
     pub(super) fn acquire(&self, name: &str, dynamic: impl Fn() -> bool) -> Lookup {
-        match self.get(name) {
-            Some(namespace) if !namespace.is_dynamic() => return Lookup::Found(namespace),
-            _ => {}
+        if let Some(namespace) = self.exact(name) {
+            return Lookup::Found(namespace);
         }
         let contain = |accepts: &dyn Fn() -> bool| match self.server.upgrade() {
             Some(server) => server.catch_panic(accepts).unwrap_or(false),
@@ -116,14 +115,22 @@ impl Namespaces {
     pub(super) async fn find_async(&self, place: usize, request: &NamespaceRequest) -> Lookup {
         match self.table.find_async(place, request).await {
             Some(definition) => self.acquire_dynamic(request.name(), definition),
-            None => Lookup::Unknown,
+            // It may have been added in the meantime.
+            None => self.exact(request.name()).map_or(Lookup::Unknown, Lookup::Found),
         }
+    }
+
+    /// Returns the namespace that was declared or added by this name.
+    fn exact(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        self.get(name).filter(|namespace| !namespace.is_dynamic())
     }
 
     fn acquire_dynamic(&self, name: &str, definition: &Arc<Definition>) -> Lookup {
         let mut dropped = None;
         let mut existing = self.existing.write();
         let lookup = match existing.by_name.get(name) {
+            // It has been added while the predicate was asked.
+            Some(found) if !found.is_dynamic() => Lookup::Found(found.clone()),
             // An existing namespace is joined only if the same predicate accepted this client.
             Some(found) if Arc::ptr_eq(&found.definition, definition) => Lookup::Found(found.clone()),
             Some(_) => return Lookup::Unknown,

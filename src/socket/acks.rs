@@ -1,5 +1,4 @@
 use std::{
-    borrow::Cow,
     collections::HashMap,
     fmt,
     future::{Future, IntoFuture},
@@ -101,7 +100,7 @@ impl<T> AckFuture<T> {
         }
         let entry = Entry { socket: socket.clone(), id };
         socket.observe(&packet);
-        if let Err(error) = socket.deliver(Cow::Owned(packet), volatile) {
+        if let Err(error) = socket.deliver_owned(packet, volatile) {
             return Self::failed(AckError::emit(EmitError::from(error)));
         }
         Self { failed: None, waiting: Some((receiver, entry)), deadline: Deadline::after(timeout), marker: PhantomData }
@@ -174,7 +173,7 @@ impl<T> AckStream<T> {
             if socket.acks.insert(id, waiter) {
                 let entry = Entry { socket: socket.clone(), id };
                 socket.observe(packet);
-                if socket.deliver(Cow::Borrowed(packet), false).is_err() {
+                if socket.deliver(packet, false).is_err() {
                     drop(sender.send((socket.id.clone(), None)));
                 }
                 waiting.insert(socket.id.clone(), entry);

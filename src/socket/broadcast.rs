@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -337,7 +337,7 @@ impl EmitReport {
         socket.observe(packet);
         self.recipients += 1;
         // `deliver` has already handled disconnected and slow recipients.
-        if let Err(error) = socket.deliver(Cow::Borrowed(packet), volatile) {
+        if let Err(error) = socket.deliver(packet, volatile) {
             self.note(socket, error);
         }
     }

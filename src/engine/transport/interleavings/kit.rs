@@ -69,7 +69,7 @@ pub(super) fn open(transport: Transport) -> (Arc<Connection>, Arc<Seen>) {
 
 /// Sends a message, and wakes the task that is due.
 pub(super) fn send(connection: &Connection, text: &str) {
-    if let Ok(sent) = connection.send(&[Packet::message(text)], false)
+    if let Ok(sent) = connection.send(&[Packet::message(text)], false, || true)
         && let Some(waker) = sent.waker
     {
         waker.wake();
