@@ -50,7 +50,7 @@ struct Table {
     outgoing: Vec<(ListenerId, Observer)>,
 }
 
-/// What a listener is called for.
+/// The events for which a listener is called.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trigger<'a> {
     /// Each event with this name.

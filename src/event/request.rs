@@ -143,7 +143,7 @@ impl EventRequest {
     /// Sets an observer of acks that an [`AckSender`](crate::extract::AckSender) sends. It is called before the ack is sent, and
     /// dropped when no `AckSender` for this event is left.
     pub(crate) fn observe_ack(&mut self, observer: impl Fn(&EncodedArgs) + Send + Sync + 'static) {
-        self.ack = self.ack.take().map(|ack| ack.watched(observer));
+        self.ack = self.ack.take().map(|ack| ack.observed(observer));
     }
 
     /// Takes the ack. Only the first call returns it.

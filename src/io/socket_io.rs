@@ -64,9 +64,9 @@ impl SocketIo {
         self.server.namespaces.get(&normalize_name(name)).map(NamespaceRef::new)
     }
 
-    /// A namespace, by its name. A missing leading slash is added.
+    /// Returns the namespace with a name. A leading slash is added if missing.
     ///
-    /// As [`of`](Self::of), for namespaces that are known to exist:
+    /// Like [`of`](Self::of), for namespaces that are known to exist:
     ///
     /// ```
     /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
@@ -192,7 +192,7 @@ impl SocketIo {
     ///
     /// # Errors
     ///
-    /// If the connection is not opened: the server is [draining](Self::drain), for instance.
+    /// Returns an error if the connection is not opened, for example because the server is [draining](Self::drain).
     ///
     /// # Cancel safety
     ///

@@ -140,7 +140,7 @@ impl fmt::Debug for ConnectFuture {
     }
 }
 
-/// Holds the socket before `on_connect` is called, and stores the request's extensions on it.
+/// Lets the socket enter the namespace before `on_connect` is called, and stores the request's extensions on it.
 #[derive(Clone)]
 struct EnterOnCall<S>(S);
 

@@ -82,7 +82,7 @@ impl Application for Handlers {
     }
 }
 
-/// Forgets the auth payload when the last handler that may ask for it has ended.
+/// Drops the auth payload when the last handler that may read it has ended.
 struct ForgetAuth(Arc<Socket>);
 
 impl Drop for ForgetAuth {

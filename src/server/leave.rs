@@ -13,8 +13,8 @@ use super::{
 };
 
 impl Socket {
-    /// Closes the socket. Only the first call has an effect. Handlers of the disconnection run. Whatever they do, the socket is
-    /// afterwards in no room and in no table, and holds no ack.
+    /// Closes the socket. Only the first call has an effect. Handlers of the disconnection run. Afterwards the socket is in no
+    /// room and in no table, and holds no ack, regardless of the handlers.
     pub(crate) fn close(self: &Arc<Self>, reason: DisconnectReason) {
         self.end(reason, false);
     }

@@ -53,7 +53,7 @@ impl<D> NamespaceTable<D> {
     pub(crate) fn add(&mut self, name: String, definition: D) {
         assert!(
             !name.contains([',', '?']),
-            "the namespace `{name}` holds a comma or a question mark, which clients cannot send in a name"
+            "the namespace `{name}` contains a comma or a question mark, which clients cannot send in a name"
         );
         let definition = Arc::new(definition);
         if !is_pattern(&name) {

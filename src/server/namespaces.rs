@@ -55,7 +55,7 @@ impl Namespaces {
         self.existing.read().by_name.get(name).cloned()
     }
 
-    /// Adds a namespace that exists until it is [removed](Self::remove_exact). Returns `None` if there is one of this name.
+    /// Adds a namespace that exists until it is [removed](Self::remove_exact). Returns `None` if the name is taken.
     pub(crate) fn add(&self, name: &str, definition: Definition) -> Option<Arc<NamespaceState>> {
         let name: Arc<str> = name.into();
         let (settings, server) = (self.settings.clone(), self.server.clone());
@@ -68,7 +68,7 @@ impl Namespaces {
         None
     }
 
-    /// Takes out a namespace that is not dynamic. The caller [closes](NamespaceState::close) it.
+    /// Removes and returns a namespace that is not dynamic. The caller [closes](NamespaceState::close) it.
     pub(crate) fn remove_exact(&self, name: &str) -> Option<Arc<NamespaceState>> {
         let mut existing = self.existing.write();
         if existing.by_name.get(name)?.is_dynamic() {
@@ -255,7 +255,7 @@ impl NamespaceState {
         })
     }
 
-    /// Disconnects all sockets. No socket enters any more.
+    /// Disconnects all sockets. No socket can enter afterwards.
     pub(crate) fn close(&self) {
         let sockets = self.with_registry(|registry| {
             self.removed.store(true, Ordering::Release);

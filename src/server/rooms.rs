@@ -69,7 +69,7 @@ impl Socket {
         });
     }
 
-    /// Leaves all rooms but that of the socket's own id.
+    /// Leaves all rooms except that of the socket's id.
     pub(crate) fn leave_all(&self) {
         let mut buffer = self.buffer();
         if self.phase() == ADMITTING {

@@ -192,7 +192,8 @@ impl Socket {
 
     // Admission.
 
-    /// Joins the namespace after the layers have called the inner service. The socket is held until it is accepted.
+    /// Joins the namespace after the layers have called the inner service. Packets for the socket are buffered until it is
+    /// accepted.
     ///
     /// `extensions` are those that the layers set on the request. They are stored on the socket.
     ///

@@ -143,7 +143,7 @@ pub(crate) struct Client {
 pub(super) struct SocketTable {
     pub(super) slots: Vec<Slot>,
     pub(super) rare: Option<Box<Rare>>,
-    /// The connection has ended and no socket can be added.
+    /// Whether the connection has ended, so that no socket can be added.
     pub(super) closed: bool,
 }
 
@@ -211,7 +211,8 @@ pub(crate) struct NamespaceState {
     pub(super) ack_ids: AtomicU64,
     /// `None` if the namespace always exists.
     pub(super) users: Option<Users>,
-    /// It has been removed from the server, and no socket enters it any more. Changed under the lock of the registry.
+    /// Whether the namespace has been removed from the server, so that no socket can enter it. Changed under the lock of the
+    /// registry.
     pub(super) removed: AtomicBool,
     /// Recorded events and sessions, if recovery is enabled.
     pub(crate) memory: Option<Memory>,

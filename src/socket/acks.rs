@@ -209,7 +209,7 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for AckStream<T> {
     }
 }
 
-/// Waits for the acks of all recipients. Made by awaiting an [`AckStream`], or by [`AckStream::responses`].
+/// Waits for the acks of all recipients. Created by awaiting an [`AckStream`], or by [`AckStream::responses`].
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct AckResponsesFuture<T> {
     stream: AckStream<T>,
@@ -281,13 +281,13 @@ pub struct AckResponses<T> {
     pub missing: Vec<(AckSource, AckError)>,
 }
 
-/// A recipient of a broadcast that asked for acks.
+/// A recipient of a broadcast that requested acks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AckSource {
     /// A socket of this node.
     Local(SocketId),
-    /// A socket of another node of the cluster. Nodes send the answers of their sockets without their ids.
+    /// A socket of another node of the cluster. Nodes send the acks of their sockets without the ids of the sockets.
     #[non_exhaustive]
     Remote {
         /// The name of the node.
@@ -296,7 +296,7 @@ pub enum AckSource {
 }
 
 impl AckSource {
-    /// Returns the id of the socket, if it is one of this node.
+    /// Returns the id of a socket of this node.
     #[must_use]
     pub fn socket_id(&self) -> Option<&SocketId> {
         match self {
