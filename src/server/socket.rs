@@ -234,7 +234,7 @@ impl Socket {
             drop(state);
             self.client
                 .connection
-                .abort(CloseCause::Forced("what the client missed was forgotten before it was admitted"));
+                .abort(CloseCause::Forced("events that the client missed were evicted before it was admitted"));
             self.close(DisconnectReason::TransportClose);
             return false;
         };
