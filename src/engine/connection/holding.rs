@@ -134,8 +134,8 @@ impl Connection {
 
     // Input.
 
-    /// Charges unhandled input to the server's budget. An incomplete message gets a deadline, which is renewed, as is the
-    /// heartbeat's, when more of the message arrives.
+    /// Charges unhandled input to the server's budget. An incomplete message has a deadline. When more of the message arrives,
+    /// this deadline and that of the heartbeat are extended.
     fn note_input(&self, state: &mut ConnectionState, held: HeldInput) {
         let counted = if held.bytes >= UNCOUNTED { held.bytes } else { 0 };
         let is_nothing = !held.is_incomplete && counted == 0;
