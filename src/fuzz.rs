@@ -163,6 +163,12 @@ pub fn msgpack(data: &[u8]) {
     assert_eq!(sent.data(), again.data());
 }
 
+/// A message of a cluster: the first byte says which decoder reads it.
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+pub fn cluster(data: &[u8]) {
+    crate::cluster::wire::fuzz::decode_any(data);
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
@@ -180,6 +186,8 @@ mod tests {
         ];
         #[cfg(feature = "msgpack")]
         let targets = targets.into_iter().chain([("msgpack", super::msgpack as fn(&[u8]))]);
+        #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+        let targets = targets.into_iter().chain([("cluster", super::cluster as fn(&[u8]))]);
         for (name, target) in targets {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(name);
             let seeds: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -1,78 +1,122 @@
-use std::{
-    fmt,
-    sync::{Arc, Weak},
-};
+use std::{future::ready, time::Duration};
 
-use super::message::ClusterMessage;
+use crate::util::BoxFuture;
+
+use super::{
+    error::{ClusterError, PublishError},
+    message::ClusterMessage,
+    node::ClusterNode,
+};
 
 /// Carries messages between the nodes of a cluster. Corresponds to Node's adapter.
 ///
 /// Set by [`SocketIoConfig::adapter`](crate::SocketIoConfig::adapter). Without an adapter, a server publishes nothing.
 ///
+/// An adapter only carries messages. The server selects sockets, sends requests and counts responses. [`Local`](super::Local) is
+/// an adapter for several servers in one process.
+///
 /// ```
-/// use std::sync::{Arc, Mutex};
-/// use tower_socketio::cluster::{ClusterAdapter, ClusterMessage, ClusterNode};
+/// use std::{future::ready, pin::Pin, sync::{Arc, Mutex}};
+/// use tower_socketio::cluster::{ClusterAdapter, ClusterError, ClusterMessage, ClusterNode, Peers, PublishError};
 ///
 /// /// Servers of one process: each knows the others.
 /// #[derive(Clone, Default)]
 /// struct Bus(Arc<Mutex<Vec<ClusterNode>>>);
 ///
-/// struct Member { bus: Bus, place: usize }
-///
-/// impl ClusterAdapter for Member {
+/// impl ClusterAdapter for Bus {
 ///     fn start(&self, node: ClusterNode) {
-///         self.bus.0.lock().unwrap().push(node);
+///         self.0.lock().unwrap().push(node);
 ///     }
-///     fn publish(&self, message: ClusterMessage) {
-///         let nodes = self.bus.0.lock().unwrap().clone();
-///         let others = nodes.iter().enumerate().filter(|(place, _)| *place != self.place);
-///         others.for_each(|(_, node)| node.deliver(&message));
+///     fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
+///         // A node ignores its own messages.
+///         let nodes = self.0.lock().unwrap().clone();
+///         nodes.iter().for_each(|node| node.deliver(message.clone()));
+///         Ok(())
 ///     }
-///     fn node_count(&self) -> usize {
-///         self.bus.0.lock().unwrap().len()
+///     fn peers(&self, _: &str) -> Pin<Box<dyn Future<Output = Result<Peers, ClusterError>> + Send>> {
+///         let others = self.0.lock().unwrap().len().saturating_sub(1);
+///         Box::pin(ready(Ok(Peers::Count(others))))
 ///     }
 /// }
 /// ```
 pub trait ClusterAdapter: Send + Sync + 'static {
-    /// Called once, when the server is built. The adapter must pass messages of other nodes to `node`.
+    /// Called once, when the server is built. The adapter must pass messages of other nodes to
+    /// [`ClusterNode::deliver`].
+    ///
+    /// The namespaces that exist already are those of [`ClusterNode::namespaces`].
     fn start(&self, node: ClusterNode);
 
-    /// Sends a message to all other nodes.
+    /// Queues a message for the other nodes: for [`recipient`](ClusterMessage::recipient), or for all that have the namespace.
     ///
-    /// Called by `emit` and similar methods, without a lock. It must not block: put the message into a queue, and send it in a
-    /// task. Messages of one caller must arrive in order and at most once.
-    fn publish(&self, message: ClusterMessage);
+    /// Called by `emit` and similar methods, without a lock. It must not block: put the message into a queue of limited size, and
+    /// send it in a task. Messages of one caller must arrive in order and at most once.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the message is dropped. The server reports it to
+    /// [`on_cluster_error`](crate::SocketIoConfig::on_cluster_error).
+    fn publish(&self, message: ClusterMessage) -> Result<(), PublishError>;
 
-    /// Returns the number of nodes in the cluster, including this one. Requests to all nodes wait for one response less than
-    /// this.
-    fn node_count(&self) -> usize;
-}
+    /// Returns the other nodes that have a namespace. Requests wait for their responses.
+    fn peers(&self, namespace: &str) -> BoxFuture<Result<Peers, ClusterError>>;
 
-/// Executes commands of other nodes. Implemented by `io` for the server.
-pub(crate) trait Node: Send + Sync {
-    /// Executes a command of another node. Unknown or malformed messages are ignored.
-    fn deliver(self: Arc<Self>, message: &ClusterMessage);
-}
-
-/// A handle to a server for its [`ClusterAdapter`]. Cloning is cheap. It does not keep the server alive.
-#[derive(Clone)]
-pub struct ClusterNode(Weak<dyn Node>);
-
-impl ClusterNode {
-    pub(crate) fn new(node: Weak<dyn Node>) -> Self {
-        Self(node)
+    /// Returns how long a request waits for responses if the caller sets no timeout. Default: five seconds, as in Node.
+    fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5)
     }
 
-    /// Executes a command of another node on the sockets of this one. Unknown or malformed messages are ignored.
-    pub fn deliver(&self, message: &ClusterMessage) {
-        if let Some(node) = self.0.upgrade() {
-            node.deliver(message);
+    /// Called when a namespace or a room may have been created or dropped on this node, for adapters that subscribe by name.
+    ///
+    /// Calls may arrive in any order. Ask [`ClusterNode::has_namespace`] and [`ClusterNode::has_room`] for the current state. It
+    /// must not block.
+    fn local_change(&self, change: LocalChange<'_>) {
+        let _ = change;
+    }
+
+    /// Returns `true` if [`local_change`](Self::local_change) must be called for rooms. Called once, after
+    /// [`start`](Self::start). Default: `false`.
+    fn follows_rooms(&self) -> bool {
+        false
+    }
+
+    /// Leaves the cluster: sends what is queued, and ends all tasks. Called when the server closes.
+    fn close(&self) -> BoxFuture<()> {
+        Box::pin(ready(()))
+    }
+}
+
+/// The other nodes of a cluster. Returned by [`ClusterAdapter::peers`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Peers {
+    /// Only their number is known.
+    Count(usize),
+    /// Their ids.
+    Nodes(Vec<std::sync::Arc<str>>),
+}
+
+impl Peers {
+    /// Returns the number of other nodes.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Count(count) => *count,
+            Self::Nodes(nodes) => nodes.len(),
         }
     }
 }
 
-impl fmt::Debug for ClusterNode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterNode").finish_non_exhaustive()
-    }
+/// A change on this node. See [`ClusterAdapter::local_change`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocalChange<'a> {
+    /// A namespace may have been created or dropped.
+    Namespace(&'a str),
+    /// A room may have got its first member or lost its last one.
+    Room {
+        /// The name of the namespace.
+        namespace: &'a str,
+        /// The name of the room.
+        room: &'a str,
+    },
 }

@@ -1,137 +1,335 @@
-use std::sync::Arc;
+//! The messages between the nodes of a cluster, independent of what carries them.
 
-use bytes::Bytes;
-use serde::de::{DeserializeOwned, Error as _};
+use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{
-    engine::{Packet, PacketType},
-    packet::{ArgsError, EncodedArgs, EventPayload, Kind, Limits, MAX_JSON_DEPTH, decode, is_valid_json, read_args},
-    room::{Room, Selection},
-};
+use crate::room::Room;
 
-/// A command for sockets on other nodes.
+use super::payload::{EventBody, Payload};
+
+/// A message from a node to the others, about one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterMessage {
-    /// The name of the namespace.
+    /// The id of the node that sends it. `None` if it is unknown: the answers of Node.js's classic Redis adapter do not name
+    /// their sender.
+    pub sender: Option<Arc<str>>,
+    /// The id of the node that it is for: the one that asked. `None` if it is for all of them, or if that is unknown: a node that
+    /// receives an answer knows its own requests.
+    pub recipient: Option<Arc<str>>,
+    /// The name of the namespace, with its slash.
     pub namespace: Arc<str>,
-    /// The rooms whose members are selected. Empty means all sockets of the namespace.
-    pub rooms: Vec<Room>,
-    /// Rooms whose members are excluded.
-    pub except: Vec<Room>,
-    /// The command.
+    /// What to do.
     pub command: ClusterCommand,
 }
 
-/// The command of a [`ClusterMessage`].
+impl ClusterMessage {
+    /// Creates a message to all other nodes.
+    #[must_use]
+    pub fn new(sender: impl Into<Arc<str>>, namespace: impl Into<Arc<str>>, command: ClusterCommand) -> Self {
+        Self { sender: Some(sender.into()), recipient: None, namespace: namespace.into(), command }
+    }
+
+    /// Sets the node that the message is for.
+    #[must_use]
+    pub fn to(mut self, recipient: impl Into<Arc<str>>) -> Self {
+        self.recipient = Some(recipient.into());
+        self
+    }
+}
+
+/// The id of a request, which its answers repeat. It is unique among the requests of one node.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The id as a string.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for RequestId {
+    fn from(id: T) -> Self {
+        Self(id.into())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a [`ClusterMessage`] asks for, or answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClusterCommand {
-    /// Emits an event.
+    /// Emit an event to the selected sockets.
     Emit {
-        /// The packet's text and attachments in the default encoding, whichever [parser](crate::SocketIoConfig::parser) the nodes
-        /// use.
-        packets: Vec<Packet>,
-        /// Whether the event is dropped for sockets to which it cannot be sent immediately.
-        volatile: bool,
+        /// Which sockets, and how.
+        options: BroadcastOptions,
+        /// The event.
+        event: EventBody,
+        /// Set if the clients are to acknowledge the event. Each node answers once with [`Recipients`](Self::Recipients), and with
+        /// an [`Ack`](Self::Ack) for each client that acknowledges.
+        request: Option<RequestId>,
     },
-    /// Adds the sockets to rooms.
-    Join(Vec<Room>),
-    /// Removes the sockets from rooms.
-    Leave(Vec<Room>),
-    /// Disconnects the sockets from the namespace.
+    /// Let the selected sockets join rooms.
+    Join {
+        /// Which sockets.
+        options: BroadcastOptions,
+        /// The rooms.
+        rooms: Vec<Room>,
+    },
+    /// Let the selected sockets leave rooms.
+    Leave {
+        /// Which sockets.
+        options: BroadcastOptions,
+        /// The rooms.
+        rooms: Vec<Room>,
+    },
+    /// Disconnect the selected sockets from the namespace.
     Disconnect {
-        /// Whether to close the connections with all of their namespaces.
+        /// Which sockets.
+        options: BroadcastOptions,
+        /// Whether to close their connections as well.
         close: bool,
     },
-    /// Emits an event to the servers. It does not concern sockets. See
-    /// [`SocketIo::server_side_emit`](crate::SocketIo::server_side_emit).
+    /// Describe the selected sockets, in one [`SocketsFetched`](Self::SocketsFetched).
+    FetchSockets {
+        /// Which sockets. The flag `timeout` says how long the sender waits.
+        options: BroadcastOptions,
+        /// The request.
+        request: RequestId,
+    },
+    /// The answer to [`FetchSockets`](Self::FetchSockets).
+    SocketsFetched {
+        /// The request.
+        request: RequestId,
+        /// The sockets of the answering node.
+        sockets: Vec<SocketDescription>,
+    },
+    /// An event for the servers, not for clients.
     ServerSideEmit {
-        /// The name of the event.
-        event: String,
-        /// The arguments.
-        args: EventBody,
-        /// The id of the node that emits the event.
-        from: Arc<str>,
-        /// The id of the request, if that node requested acks.
-        ack: Option<u64>,
+        /// The event.
+        event: EventBody,
+        /// Set if each node is to answer with one [`ServerSideAck`](Self::ServerSideAck).
+        request: Option<RequestId>,
     },
-    /// Acknowledges a server-side event.
+    /// The answer to [`ServerSideEmit`](Self::ServerSideEmit).
     ServerSideAck {
-        /// The id of the node that emitted the event.
-        to: Arc<str>,
-        /// The id of the request.
-        id: u64,
-        /// The arguments of the ack.
-        args: EventBody,
+        /// The request.
+        request: RequestId,
+        /// What was answered. `None` is JavaScript's `undefined`.
+        answer: Option<Payload>,
     },
+    /// The number of clients to which an event with a request was sent.
+    Recipients {
+        /// The request.
+        request: RequestId,
+        /// The clients of the answering node.
+        count: u64,
+    },
+    /// A client's acknowledgement of an event with a request.
+    Ack {
+        /// The request.
+        request: RequestId,
+        /// The first argument of the ack. `None` is JavaScript's `undefined`.
+        answer: Option<Payload>,
+    },
+    /// List the ids of the sockets that are in one of these rooms, or all if there are none. Old versions of Node.js's classic
+    /// Redis adapter ask it.
+    ListSockets {
+        /// The rooms.
+        rooms: Vec<Room>,
+        /// The request.
+        request: RequestId,
+    },
+    /// The answer to [`ListSockets`](Self::ListSockets).
+    SocketsListed {
+        /// The request.
+        request: RequestId,
+        /// The ids of the answering node's sockets.
+        ids: Vec<Arc<str>>,
+    },
+    /// List all rooms, those of single sockets included. Node.js's classic Redis adapter asks it.
+    ListRooms {
+        /// The request.
+        request: RequestId,
+    },
+    /// The answer to [`ListRooms`](Self::ListRooms).
+    RoomsListed {
+        /// The request.
+        request: RequestId,
+        /// The rooms of the answering node.
+        rooms: Vec<Room>,
+    },
+    /// The sender has joined the cluster. The others answer with a [`Heartbeat`](Self::Heartbeat) at once.
+    Hello,
+    /// The sender is alive.
+    Heartbeat,
+    /// The sender leaves the cluster.
+    Goodbye,
 }
 
-impl ClusterMessage {
-    /// Creates a message for all sockets of a namespace; `rooms` and `except` can be set afterwards.
-    ///
-    /// ```
-    /// use tower_socketio::cluster::{ClusterCommand, ClusterMessage};
-    ///
-    /// let mut message = ClusterMessage::new("/chat", ClusterCommand::Disconnect { close: false });
-    /// message.rooms.push("banned".into());
-    /// ```
+impl ClusterCommand {
+    /// Whether this answers a request, which makes it a matter of the node that asked.
     #[must_use]
-    pub fn new(namespace: impl Into<Arc<str>>, command: ClusterCommand) -> Self {
-        Self { namespace: namespace.into(), rooms: Vec::new(), except: Vec::new(), command }
+    pub fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::SocketsFetched { .. }
+                | Self::ServerSideAck { .. }
+                | Self::Recipients { .. }
+                | Self::Ack { .. }
+                | Self::SocketsListed { .. }
+                | Self::RoomsListed { .. }
+        )
     }
 
-    pub(crate) fn to_selection(namespace: Arc<str>, selection: &Selection, command: ClusterCommand) -> Self {
-        Self { namespace, rooms: selection.rooms.clone(), except: selection.except.clone(), command }
+    /// The request that this makes or answers.
+    #[must_use]
+    pub fn request(&self) -> Option<&RequestId> {
+        match self {
+            Self::Emit { request, .. } | Self::ServerSideEmit { request, .. } => request.as_ref(),
+            Self::FetchSockets { request, .. }
+            | Self::SocketsFetched { request, .. }
+            | Self::ServerSideAck { request, .. }
+            | Self::Recipients { request, .. }
+            | Self::Ack { request, .. }
+            | Self::ListSockets { request, .. }
+            | Self::SocketsListed { request, .. }
+            | Self::ListRooms { request }
+            | Self::RoomsListed { request, .. } => Some(request),
+            Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Disconnect { .. }
+            | Self::Hello
+            | Self::Heartbeat
+            | Self::Goodbye => None,
+        }
+    }
+
+    /// Whether there are attachments in it.
+    #[must_use]
+    pub fn has_binary(&self) -> bool {
+        match self {
+            Self::Emit { event, .. } | Self::ServerSideEmit { event, .. } => !event.attachments().is_empty(),
+            Self::ServerSideAck { answer, .. } | Self::Ack { answer, .. } => {
+                answer.as_ref().is_some_and(|answer| !answer.attachments().is_empty())
+            }
+            Self::SocketsFetched { sockets, .. } => sockets.iter().any(SocketDescription::has_binary),
+            _ => false,
+        }
     }
 }
 
-/// Encoded arguments of a server-side event or its ack: a JSON array and binary attachments.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Which sockets a command is for, and how an event is sent to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct EventBody {
-    /// A JSON array. Each attachment is represented by `{"_placeholder":true,"num":N}`.
-    pub json: Bytes,
-    /// The attachments.
-    pub attachments: Vec<Bytes>,
+pub struct BroadcastOptions {
+    /// The sockets in at least one of these rooms. Empty: all sockets of the namespace.
+    pub rooms: Vec<Room>,
+    /// Except those in one of these rooms.
+    pub except: Vec<Room>,
+    /// How to send.
+    pub flags: BroadcastFlags,
 }
 
-impl EventBody {
-    /// Creates arguments received from another node.
+impl BroadcastOptions {
+    /// Selects the sockets in one of `rooms`, or all if it is empty, except those in one of `except`.
     #[must_use]
-    pub fn new(json: Bytes, attachments: Vec<Bytes>) -> Self {
-        Self { json, attachments }
+    pub fn new(rooms: Vec<Room>, except: Vec<Room>) -> Self {
+        Self { rooms, except, flags: BroadcastFlags::default() }
     }
 
-    pub(crate) fn read<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<T> {
-        let json = std::str::from_utf8(&self.json).map_err(serde_json::Error::custom)?;
-        read_args(json, &self.attachments, false).map_err(ArgsError::into_error)
+    /// Sets the flags.
+    #[must_use]
+    pub fn flags(mut self, flags: BroadcastFlags) -> Self {
+        self.flags = flags;
+        self
     }
 }
 
-impl From<EncodedArgs> for EventBody {
-    fn from(args: EncodedArgs) -> Self {
-        let (json, attachments) = args.into_parts();
-        Self { json, attachments }
+/// How an event is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BroadcastFlags {
+    /// Drop the event for each client that cannot take it at once.
+    pub volatile: bool,
+    /// Whether to compress it. `None`: as configured.
+    pub compress: Option<bool>,
+    /// How long the sender waits for answers. Whole milliseconds are kept.
+    pub timeout: Option<Duration>,
+    /// The sender waits for the answer of one socket.
+    pub expect_single_response: bool,
+}
+
+/// A socket of another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketDescription {
+    /// The id of the socket.
+    pub id: Arc<str>,
+    /// The request that opened its connection.
+    pub handshake: HandshakeDescription,
+    /// The rooms that it is in, the one of its id included.
+    pub rooms: Vec<Room>,
+    /// The data that the application attached to it.
+    pub data: Payload,
+}
+
+impl SocketDescription {
+    /// Describes a socket with a default handshake.
+    #[must_use]
+    pub fn new(id: impl Into<Arc<str>>, rooms: Vec<Room>, data: Payload) -> Self {
+        Self { id: id.into(), handshake: HandshakeDescription::default(), rooms, data }
+    }
+
+    fn has_binary(&self) -> bool {
+        let HandshakeDescription { headers, query, auth, .. } = &self.handshake;
+        [&self.data, headers, query, auth].iter().any(|payload| !payload.attachments().is_empty())
     }
 }
 
-/// Returns `true` if the packets are an event without an ack, and its attachments. Others could corrupt a client's stream.
-pub(crate) fn is_event(packets: &[Packet]) -> bool {
-    const ANY: Limits = Limits { attachments: usize::MAX, depth: MAX_JSON_DEPTH };
-    let Some((text, attachments)) = packets.split_first() else {
-        return false;
-    };
-    if text.packet_type() != PacketType::Message || text.is_binary() || !attachments.iter().all(Packet::is_binary) {
-        return false;
+/// The handshake of a socket of another node. Its nine fields are those of Node.js.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandshakeDescription {
+    /// The headers of the request: an object whose keys are lower case, of strings and arrays of strings.
+    pub headers: Payload,
+    /// When the connection was opened, as JavaScript's `Date` prints it.
+    pub time: Arc<str>,
+    /// The address of the peer.
+    pub address: Arc<str>,
+    /// Whether the request had an `Origin`.
+    pub xdomain: bool,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
+    /// When the connection was opened, in milliseconds since the Unix epoch.
+    pub issued: u64,
+    /// The target of the request.
+    pub url: Arc<str>,
+    /// The parameters of the query: an object of strings and arrays of strings.
+    pub query: Payload,
+    /// What the client sent as `auth`.
+    pub auth: Payload,
+}
+
+impl Default for HandshakeDescription {
+    fn default() -> Self {
+        const EMPTY: Payload = Payload::literal("{}");
+        Self {
+            headers: EMPTY,
+            time: Arc::default(),
+            address: Arc::default(),
+            xdomain: false,
+            secure: false,
+            issued: 0,
+            url: Arc::default(),
+            query: EMPTY,
+            auth: EMPTY,
+        }
     }
-    let Ok(header) = decode(text.clone(), ANY) else {
-        return false;
-    };
-    matches!(header.kind, Kind::Event | Kind::BinaryEvent)
-        && header.id.is_none()
-        && header.attachments == attachments.len()
-        && header.payload.ends_with(']')
-        && is_valid_json(&header.payload)
-        && EventPayload::new(header.payload, Vec::new()).is_ok()
 }

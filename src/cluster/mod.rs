@@ -4,12 +4,25 @@
 //! sockets and a command. A [`ClusterAdapter`] carries these messages, for example over Redis.
 
 mod adapter;
+mod emitter;
 mod error;
+mod local;
 mod message;
+mod node;
+mod payload;
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+pub(crate) mod wire;
 
-pub(crate) use self::{adapter::Node, message::is_event};
+pub(crate) use self::node::Node;
 pub use self::{
-    adapter::{ClusterAdapter, ClusterNode},
-    error::ClusterError,
-    message::{ClusterCommand, ClusterMessage, EventBody},
+    adapter::{ClusterAdapter, LocalChange, Peers},
+    emitter::{Emitter, EmitterError},
+    error::{ClusterError, ClusterErrorKind, PublishError},
+    local::{Local, LocalNode},
+    message::{
+        BroadcastFlags, BroadcastOptions, ClusterCommand, ClusterMessage, HandshakeDescription, RequestId,
+        SocketDescription,
+    },
+    node::ClusterNode,
+    payload::{EventBody, InvalidPayload, Payload},
 };

@@ -19,7 +19,7 @@ const MARK: &[u8] = b"\x01";
 
 /// The escaped key of an object that is not a placeholder. It is the same key in JSON, but
 /// [`Placeholders`](super::placeholders::Placeholders) ignores it.
-pub(super) const ESCAPED: &str = r"\u005fplaceholder";
+pub(crate) const ESCAPED: &str = r"\u005fplaceholder";
 
 impl<'a> AttachmentWriter<'a> {
     pub(super) fn new(attachments: &'a mut Vec<Packet>, marking: bool) -> Self {
@@ -41,7 +41,7 @@ impl serde_json::ser::Formatter for AttachmentWriter<'_> {
     }
 }
 
-pub(super) fn write_placeholder<W: ?Sized + io::Write>(writer: &mut W, number: usize) -> io::Result<()> {
+pub(crate) fn write_placeholder<W: ?Sized + io::Write>(writer: &mut W, number: usize) -> io::Result<()> {
     writer.write_all(br#"{"_placeholder":true,"num":"#)?;
     writer.write_all(itoa::Buffer::new().format(number).as_bytes())?;
     writer.write_all(b"}")

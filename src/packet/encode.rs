@@ -33,12 +33,18 @@ enum Content {
 }
 
 impl Encoded {
-    /// Creates a packet from a text and its attachments, which another node has encoded.
-    pub(crate) fn from_packets(packets: &[Packet]) -> Self {
-        Self::new(match packets {
-            [text] => Content::Text(text.clone()),
-            packets => Content::Binary(packets.into()),
-        })
+    /// Creates an event from its JSON array and attachments, which another node has encoded.
+    pub(crate) fn from_event(target: Target<'_>, json: &[u8], attachments: &[Bytes]) -> Self {
+        let header = HeaderWriter { kinds: EVENT, target, attachments: attachments.len() };
+        Self::assemble(header.before(json).into(), attachments.iter().cloned().map(Packet::binary).collect())
+    }
+
+    /// Returns the JSON array and the attachments of an event that was encoded for a target. They are shared.
+    pub(crate) fn event(&self, target: Target<'_>) -> (Bytes, Vec<Bytes>) {
+        let (text, attachments) = self.packets().split_first().expect("a packet has a text");
+        let header = HeaderWriter { kinds: EVENT, target, attachments: attachments.len() }.len();
+        let text = text.text().expect("the first part of a packet is text");
+        (text.slice(header..), attachments.iter().map(Packet::data_bytes).collect())
     }
 
     /// Forbids compression by transports.
@@ -142,7 +148,7 @@ pub(crate) fn encode_event<T: Serialize + ?Sized>(
         serde_json::to_writer(&mut *json, event)?;
         write_args(json, &mut attachments, args)?;
         json.push(b']');
-        let header = HeaderWriter { kinds: [b'2', b'5'], target, attachments: attachments.len() };
+        let header = HeaderWriter { kinds: EVENT, target, attachments: attachments.len() };
         Ok(Encoded::assemble(header.before(json).into(), attachments))
     })
 }
@@ -194,6 +200,7 @@ impl EncodedArgs {
     }
 }
 
+const EVENT: [u8; 2] = [b'2', b'5'];
 const ACK: [u8; 2] = [b'3', b'6'];
 
 pub(crate) fn encode_args<T: Serialize + ?Sized>(args: &T) -> serde_json::Result<EncodedArgs> {

@@ -86,7 +86,7 @@ fn depth(json: &[u8]) -> usize {
 }
 
 /// Returns the length of a string after its opening quote, closing quote included.
-pub(super) fn string_length(rest: &[u8]) -> usize {
+pub(crate) fn string_length(rest: &[u8]) -> usize {
     let mut at = 0;
     while let Some(found) = memchr::memchr2(b'"', b'\\', &rest[at..]) {
         if rest[at + found] == b'"' {

@@ -32,9 +32,15 @@ pub(crate) use self::{
     decode::{DecodeError, EventPayload, Header, decode, read_header},
     deep::MAX_JSON_DEPTH,
     encode::{Encoded, EncodedArgs, Target, encode_ack, encode_args, encode_event, encode_simple},
-    json::{Json, is_valid_json, is_within_depth},
+    json::{Json, is_valid_json, is_within_depth, string_length},
     mend::mend,
+    placeholders::Placeholders,
     read::{ArgsError, read_args, read_json, read_only_arg},
+};
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+pub(crate) use self::{
+    attachment_writer::{ESCAPED, write_placeholder},
+    placeholders::PLACEHOLDER,
 };
 
 /// The type of a Socket.IO packet.

@@ -9,7 +9,7 @@
 
 mod convert;
 #[cfg(feature = "msgpack")]
-mod msgpack;
+pub(crate) mod msgpack;
 
 use crate::{engine::Packet, packet::Value};
 

@@ -1,7 +1,7 @@
 use super::super::DecodeError;
 
 /// The key of a placeholder. Its value must be `true`.
-pub(in crate::packet) const PLACEHOLDER: &str = "_placeholder";
+pub(crate) const PLACEHOLDER: &str = "_placeholder";
 
 pub(super) const NUMBER: &str = "num";
 
@@ -16,7 +16,7 @@ pub(in crate::packet) fn keys(json: &[u8]) -> impl Iterator<Item = usize> {
 
 /// The placeholders of a text, one for each attachment.
 #[derive(Debug)]
-pub(in crate::packet) enum Placeholders {
+pub(crate) enum Placeholders {
     None,
     /// The offset of the first key of the only placeholder.
     One(usize),
@@ -26,7 +26,7 @@ pub(in crate::packet) enum Placeholders {
 
 impl Placeholders {
     /// Returns the number of the attachment for the object whose first key is at an offset.
-    pub(in crate::packet) fn number(&self, first_key: usize) -> Option<usize> {
+    pub(crate) fn number(&self, first_key: usize) -> Option<usize> {
         match self {
             Self::None => None,
             Self::One(key) => (*key == first_key).then_some(0),

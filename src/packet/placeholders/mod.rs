@@ -9,7 +9,8 @@ mod scan;
 use super::DecodeError;
 
 use self::found::Collector;
-pub(super) use self::found::{LAST_ARGUMENT, PLACEHOLDER, Placeholders, keys};
+pub(super) use self::found::{LAST_ARGUMENT, keys};
+pub(crate) use self::found::{PLACEHOLDER, Placeholders};
 
 impl Placeholders {
     /// Finds the placeholders in JSON. Each attachment must be named exactly once, as by all known encoders: otherwise a client could
@@ -20,7 +21,7 @@ impl Placeholders {
     /// [`AttachmentWriter`](super::attachment_writer::AttachmentWriter). The result is unspecified for invalid JSON.
     ///
     /// Allocates only in proportion to the depth of the JSON and the number of attachments.
-    pub(super) fn find(json: &str, attachments: usize) -> Result<Self, DecodeError> {
+    pub(crate) fn find(json: &str, attachments: usize) -> Result<Self, DecodeError> {
         if attachments == 0 {
             return Ok(Self::None);
         }

@@ -3,21 +3,23 @@
 use bytes::Bytes;
 use rmp::Marker;
 
-use crate::packet::value::{Map, Value};
+use crate::{
+    packet::value::{Map, Value},
+    util::iso_string,
+};
 
 use super::{
     super::{Limits, ParserError, SocketIoPacket, SocketIoPacketType},
-    date::iso_string,
+    reader::Reader,
 };
 
 type Result<T> = std::result::Result<T, ParserError>;
 
 const TOO_DEEP: ParserError = ParserError::new("the data is nested deeper than max_json_depth");
-const TRUNCATED: ParserError = ParserError::new("the msgpack is truncated");
 
 /// Decodes a packet according to the rules of `socket.io-msgpack-parser`. Unknown keys are ignored.
 pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<SocketIoPacket> {
-    let mut input = Reader { message, at: 0, announced: 0 };
+    let mut input = Reader::new(message);
     let marker = input.marker()?;
     let Some(entries) = input.map_length(marker)? else {
         return Err(ParserError::new("a msgpack message is not a map"));
@@ -35,7 +37,7 @@ pub(super) fn decode(message: &Bytes, limits: Limits) -> Result<SocketIoPacket> 
             _ => {}
         }
     }
-    if input.at < message.len() {
+    if input.rest() > 0 {
         return Err(ParserError::new("trailing bytes after the msgpack"));
     }
     let kind = kind.as_ref().and_then(integer).and_then(SocketIoPacketType::from_number);
@@ -58,14 +60,6 @@ fn integer(value: &Value) -> Option<u64> {
         let float = number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..FIRST_INEXACT).contains(float))?;
         Some(float as u64)
     })
-}
-
-struct Reader<'a> {
-    message: &'a Bytes,
-    at: usize,
-    /// The announced elements of all arrays and maps so far. Each takes at least one byte, so they cannot exceed the message's
-    /// length.
-    announced: usize,
 }
 
 /// The beginning of a value.
@@ -110,126 +104,7 @@ impl Open {
     }
 }
 
-impl<'a> Reader<'a> {
-    fn rest(&self) -> usize {
-        self.message.len() - self.at
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let end = self.at.checked_add(length).ok_or(TRUNCATED)?;
-        let taken = self.message.get(self.at..end).ok_or(TRUNCATED)?;
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.take(N)?.try_into().map_err(|_| TRUNCATED)
-    }
-
-    fn marker(&mut self) -> Result<Marker> {
-        let [byte] = self.array()?;
-        Ok(Marker::from_u8(byte))
-    }
-
-    fn u8(&mut self) -> Result<usize> {
-        self.array().map(|[byte]| byte.into())
-    }
-
-    fn u16(&mut self) -> Result<usize> {
-        self.array().map(|bytes| u16::from_be_bytes(bytes).into())
-    }
-
-    fn u32(&mut self) -> Result<usize> {
-        usize::try_from(u32::from_be_bytes(self.array()?)).map_err(|_| TRUNCATED)
-    }
-
-    /// Reads the length if the marker is that of a string.
-    fn str_length(&mut self, marker: Marker) -> Result<Option<usize>> {
-        Ok(Some(match marker {
-            Marker::FixStr(length) => length.into(),
-            Marker::Str8 => self.u8()?,
-            Marker::Str16 => self.u16()?,
-            Marker::Str32 => self.u32()?,
-            _ => return Ok(None),
-        }))
-    }
-
-    fn bin_length(&mut self, marker: Marker) -> Result<Option<usize>> {
-        Ok(Some(match marker {
-            Marker::Bin8 => self.u8()?,
-            Marker::Bin16 => self.u16()?,
-            Marker::Bin32 => self.u32()?,
-            _ => return Ok(None),
-        }))
-    }
-
-    fn array_length(&mut self, marker: Marker) -> Result<Option<usize>> {
-        Ok(Some(match marker {
-            Marker::FixArray(length) => length.into(),
-            Marker::Array16 => self.u16()?,
-            Marker::Array32 => self.u32()?,
-            _ => return Ok(None),
-        }))
-    }
-
-    fn map_length(&mut self, marker: Marker) -> Result<Option<usize>> {
-        Ok(Some(match marker {
-            Marker::FixMap(length) => length.into(),
-            Marker::Map16 => self.u16()?,
-            Marker::Map32 => self.u32()?,
-            _ => return Ok(None),
-        }))
-    }
-
-    fn ext_length(&mut self, marker: Marker) -> Result<Option<usize>> {
-        Ok(Some(match marker {
-            Marker::FixExt1 => 1,
-            Marker::FixExt2 => 2,
-            Marker::FixExt4 => 4,
-            Marker::FixExt8 => 8,
-            Marker::FixExt16 => 16,
-            Marker::Ext8 => self.u8()?,
-            Marker::Ext16 => self.u16()?,
-            Marker::Ext32 => self.u32()?,
-            _ => return Ok(None),
-        }))
-    }
-
-    /// Reads a string. Invalid UTF-8 is replaced, as in Node.
-    fn string(&mut self, length: usize) -> Result<Box<str>> {
-        self.take(length).map(|text| String::from_utf8_lossy(text).into())
-    }
-
-    /// Reads the key of a map. Numbers become strings, as in JavaScript.
-    fn key(&mut self) -> Result<Box<str>> {
-        let marker = self.marker()?;
-        if let Some(length) = self.str_length(marker)? {
-            return self.string(length);
-        }
-        match self.number(marker)? {
-            Some(Value::Number(number)) => Ok(number.to_string().into()),
-            _ => Err(ParserError::new("a key of a map is not a string")),
-        }
-    }
-
-    fn number(&mut self, marker: Marker) -> Result<Option<Value>> {
-        Ok(Some(match marker {
-            Marker::FixPos(number) => number.into(),
-            Marker::FixNeg(number) => number.into(),
-            Marker::U8 => u8::from_be_bytes(self.array()?).into(),
-            Marker::U16 => u16::from_be_bytes(self.array()?).into(),
-            Marker::U32 => u32::from_be_bytes(self.array()?).into(),
-            Marker::U64 => u64::from_be_bytes(self.array()?).into(),
-            Marker::I8 => i8::from_be_bytes(self.array()?).into(),
-            Marker::I16 => i16::from_be_bytes(self.array()?).into(),
-            Marker::I32 => i32::from_be_bytes(self.array()?).into(),
-            Marker::I64 => i64::from_be_bytes(self.array()?).into(),
-            Marker::F32 => f32::from_be_bytes(self.array()?).into(),
-            Marker::F64 => f64::from_be_bytes(self.array()?).into(),
-            _ => return Ok(None),
-        }))
-    }
-
+impl Reader<'_> {
     /// Reads a value that is nested at most `levels` deep, without recursion. `None` is `undefined`.
     fn value(&mut self, levels: usize) -> Result<Option<Value>> {
         let mut open: Vec<Open> = Vec::new();
@@ -243,7 +118,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 Begin::Map(missing) => {
-                    let key = self.key()?;
+                    let key = self.key()?.into();
                     let entries = Vec::with_capacity(missing);
                     open.push(Open { missing, content: Content::Map { entries, key } });
                     continue;
@@ -254,7 +129,7 @@ impl<'a> Reader<'a> {
                 innermost.add(value);
                 if innermost.missing > 0 {
                     if let Content::Map { key, .. } = &mut innermost.content {
-                        *key = self.key()?;
+                        *key = self.key()?.into();
                     }
                     break;
                 }
@@ -270,7 +145,7 @@ impl<'a> Reader<'a> {
             return Ok(Begin::Whole(Some(number)));
         }
         if let Some(length) = self.str_length(marker)? {
-            return self.string(length).map(|text| Begin::Whole(Some(Value::String(text))));
+            return self.string(length).map(|text| Begin::Whole(Some(Value::String(text.into()))));
         }
         if let Some(length) = self.bin_length(marker)? {
             return self.binary(length).map(|data| Begin::Whole(Some(data)));
@@ -293,20 +168,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks the length of an array or a map before memory is reserved for it.
-    ///
-    /// The elements that nested arrays and maps announce are limited together, so that a message cannot reserve more than a valid
-    /// message of its size needs.
     fn begin_nested(&mut self, levels: usize, length: usize, elements: usize) -> Result<usize> {
         if levels == 0 {
             return Err(TOO_DEEP);
         }
-        self.announced = self.announced.saturating_add(elements);
-        if elements > self.rest() || self.announced > self.message.len() { Err(TRUNCATED) } else { Ok(length) }
+        self.announce(elements)?;
+        Ok(length)
     }
 
     fn binary(&mut self, length: usize) -> Result<Value> {
-        let data = self.take(length)?;
-        Ok(self.message.slice_ref(data).into())
+        Ok(self.bytes(length)?.into())
     }
 
     /// Reads an extension. Those of notepack have type 0: `undefined`, dates and typed arrays. Others become an array of type and data.

@@ -1,4 +1,7 @@
-use super::{super::encode::encode, *};
+use super::{
+    super::{encode::encode, reader::TRUNCATED},
+    *,
+};
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { attachments: 0, depth: 2 };

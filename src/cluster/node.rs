@@ -1,0 +1,100 @@
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use super::{error::ClusterError, message::ClusterMessage};
+
+/// What an adapter asks of its server. Implemented by `io`.
+pub(crate) trait Node: Send + Sync {
+    /// Executes a command of another node, or takes a response.
+    fn deliver(self: Arc<Self>, message: ClusterMessage);
+
+    fn namespaces(&self) -> Vec<Arc<str>>;
+
+    fn has_namespace(&self, namespace: &str) -> bool;
+
+    fn has_room(&self, namespace: &str, room: &str) -> bool;
+
+    /// Ends the wait for responses of another node.
+    fn peer_left(&self, peer: &str);
+
+    fn report(&self, error: ClusterError);
+}
+
+/// A handle to a server for its [`ClusterAdapter`](super::ClusterAdapter). Cloning is cheap. It does not keep the server alive.
+#[derive(Clone)]
+pub struct ClusterNode {
+    id: Arc<str>,
+    node: Weak<dyn Node>,
+}
+
+impl ClusterNode {
+    pub(crate) fn new(id: Arc<str>, node: Weak<dyn Node>) -> Self {
+        Self { id, node }
+    }
+
+    /// Returns the id of this node in the cluster: 16 hexadecimal digits.
+    #[must_use]
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// Executes a command of another node on the sockets of this one, or passes a response to the request that waits for it.
+    ///
+    /// Messages of this node itself, messages for another node, and messages for a namespace that does not exist here are ignored.
+    pub fn deliver(&self, message: ClusterMessage) {
+        if message.sender.as_deref() == Some(&*self.id)
+            || message.recipient.as_deref().is_some_and(|recipient| recipient != &*self.id)
+        {
+            return;
+        }
+        if let Some(node) = self.node.upgrade() {
+            node.deliver(message);
+        }
+    }
+
+    /// Returns the names of the namespaces that exist on this node.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<Arc<str>> {
+        self.node.upgrade().map(|node| node.namespaces()).unwrap_or_default()
+    }
+
+    /// Returns `true` if a namespace exists on this node.
+    #[must_use]
+    pub fn has_namespace(&self, namespace: &str) -> bool {
+        self.node.upgrade().is_some_and(|node| node.has_namespace(namespace))
+    }
+
+    /// Returns `true` if a room of a namespace has members on this node. The id of a socket is a room.
+    #[must_use]
+    pub fn has_room(&self, namespace: &str, room: &str) -> bool {
+        self.node.upgrade().is_some_and(|node| node.has_room(namespace, room))
+    }
+
+    /// Reports that another node has left the cluster or has died. Requests no longer wait for it.
+    pub fn peer_left(&self, peer: &str) {
+        if let Some(node) = self.node.upgrade() {
+            node.peer_left(peer);
+        }
+    }
+
+    /// Reports a failure: it is logged, counted, and passed to [`on_cluster_error`](crate::SocketIoConfig::on_cluster_error).
+    pub fn report(&self, error: ClusterError) {
+        if let Some(node) = self.node.upgrade() {
+            node.report(error);
+        }
+    }
+
+    /// Returns `false` if the server has been dropped.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.node.strong_count() > 0
+    }
+}
+
+impl fmt::Debug for ClusterNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterNode").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,283 @@
+//! Reads messages that are JSON or msgpack, value by value, without copying what they carry.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use crate::{
+    packet::{is_valid_json, value::Value},
+    parser::msgpack::reader::Reader,
+};
+
+use super::{
+    super::payload::{EventBody, Payload, unescape},
+    INCOMPLETE, NOT_A_LIST, NOT_A_MAP, Result, WireError,
+    json::{Places, skip_space, value_end},
+    msgpack::{Begin, begin, is_undefined, skip, to_json},
+    number::{Number, write_double},
+};
+
+/// A message that is known to be one value, and nothing behind it.
+#[derive(Debug)]
+pub(super) enum Message {
+    Json(ByteString),
+    Msgpack(Bytes),
+}
+
+impl Message {
+    pub(super) fn json(message: Bytes) -> Result<Self> {
+        let json = ByteString::try_from(message).map_err(|_| WireError::Message("the message is not UTF-8"))?;
+        match is_valid_json(&json) {
+            true => Ok(Self::Json(json)),
+            false => Err(WireError::Message("invalid JSON")),
+        }
+    }
+
+    pub(super) fn msgpack(message: Bytes) -> Result<Self> {
+        let mut input = Reader::new(&message);
+        skip(&mut input)?;
+        match input.rest() {
+            0 => Ok(Self::Msgpack(message)),
+            _ => Err(WireError::Message("trailing bytes after the msgpack")),
+        }
+    }
+
+    /// As Node.js does: JSON if it begins with a brace.
+    pub(super) fn either(message: Bytes) -> Result<Self> {
+        if message.starts_with(b"{") { Self::json(message) } else { Self::msgpack(message) }
+    }
+
+    pub(super) fn root(&self) -> Input<'_> {
+        match self {
+            Self::Json(json) => Input { message: self, at: skip_space(json.as_bytes(), 0) },
+            Self::Msgpack(_) => Input { message: self, at: 0 },
+        }
+    }
+}
+
+/// A value in a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Input<'a> {
+    message: &'a Message,
+    /// Where it starts.
+    at: usize,
+}
+
+enum Scalar<'a> {
+    Text(Cow<'a, str>),
+    Bool(bool),
+    Number(Number),
+    Other,
+}
+
+impl<'a> Input<'a> {
+    /// The values of these keys in a map. Of a key that is repeated the last one counts; null is like no key.
+    pub(super) fn fields<const N: usize>(self, keys: [&str; N]) -> Result<[Option<Self>; N]> {
+        let fields = self.nullable_fields(keys)?;
+        Ok(fields.map(|field| field.filter(|value| !value.is_null())))
+    }
+
+    /// As [`fields`](Self::fields), with null. `undefined` is like no key.
+    pub(super) fn nullable_fields<const N: usize>(self, keys: [&str; N]) -> Result<[Option<Self>; N]> {
+        let mut fields = [None; N];
+        self.entries(|key, value| {
+            if let Some(place) = keys.iter().position(|known| *known == key) {
+                fields[place] = Some(value).filter(|value| !value.is_undefined());
+            }
+        })?;
+        Ok(fields)
+    }
+
+    fn entries(self, mut each: impl FnMut(&str, Self)) -> Result<()> {
+        match self.message {
+            Message::Json(json) => {
+                let bytes = json.as_bytes();
+                if bytes.get(self.at) != Some(&b'{') {
+                    return Err(NOT_A_MAP);
+                }
+                let mut places = Places { json: bytes, at: self.at + 1 };
+                while let Some(start) = places.next() {
+                    let (end, value) = places.key(start);
+                    each(&unescape(&json[start..end]), Self { at: value, ..self });
+                    places.at = value_end(bytes, value);
+                }
+            }
+            Message::Msgpack(message) => {
+                let mut input = self.reader(message);
+                let Begin::Map(entries) = begin(&mut input)? else { return Err(NOT_A_MAP) };
+                for _ in 0..entries {
+                    let key = input.key()?;
+                    each(&key, Self { at: input.at, ..self });
+                    skip(&mut input)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The elements of an array.
+    pub(super) fn each(self, mut each: impl FnMut(Self) -> Result<()>) -> Result<()> {
+        match self.message {
+            Message::Json(json) => {
+                let bytes = json.as_bytes();
+                if bytes.get(self.at) != Some(&b'[') {
+                    return Err(NOT_A_LIST);
+                }
+                let mut places = Places { json: bytes, at: self.at + 1 };
+                while let Some(start) = places.next() {
+                    each(Self { at: start, ..self })?;
+                    places.at = value_end(bytes, start);
+                }
+            }
+            Message::Msgpack(message) => {
+                let mut input = self.reader(message);
+                let Begin::List(length) = begin(&mut input)? else { return Err(NOT_A_LIST) };
+                for _ in 0..length {
+                    each(Self { at: input.at, ..self })?;
+                    skip(&mut input)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The elements of an array, each of which is a string, or a number, which becomes its text.
+    pub(super) fn texts<T: for<'t> From<&'t str>>(self) -> Result<Vec<T>> {
+        self.collect(|value| Ok(T::from(&*value.text()?)))
+    }
+
+    /// What is read of each of the elements of an array.
+    pub(super) fn collect<T>(self, mut read: impl FnMut(Self) -> Result<T>) -> Result<Vec<T>> {
+        let mut values = Vec::new();
+        self.each(|value| {
+            values.push(read(value)?);
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// The value, if it is a string, or the text of a number.
+    pub(super) fn text(self) -> Result<Cow<'a, str>> {
+        match self.scalar()? {
+            Scalar::Text(text) => Ok(text),
+            Scalar::Number(number) => Ok(number_text(&number).into()),
+            Scalar::Bool(_) | Scalar::Other => Err(INCOMPLETE),
+        }
+    }
+
+    pub(super) fn natural(self) -> Result<u64> {
+        match self.scalar()? {
+            Scalar::Number(Number::Natural(number)) => Ok(number),
+            _ => Err(INCOMPLETE),
+        }
+    }
+
+    pub(super) fn number(self) -> Option<f64> {
+        match self.scalar().ok()? {
+            Scalar::Number(Number::Natural(number)) => Some(number as f64),
+            Scalar::Number(Number::Negative(number)) => Some(number as f64),
+            Scalar::Number(Number::Double(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn bool(self) -> Option<bool> {
+        match self.scalar().ok()? {
+            Scalar::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_map(self) -> bool {
+        match self.message {
+            Message::Json(json) => json.as_bytes().get(self.at) == Some(&b'{'),
+            Message::Msgpack(message) => matches!(begin(&mut self.reader(message)), Ok(Begin::Map(_))),
+        }
+    }
+
+    pub(super) fn is_list(self) -> bool {
+        match self.message {
+            Message::Json(json) => json.as_bytes().get(self.at) == Some(&b'['),
+            Message::Msgpack(message) => matches!(begin(&mut self.reader(message)), Ok(Begin::List(_))),
+        }
+    }
+
+    fn is_null(self) -> bool {
+        match self.message {
+            Message::Json(json) => json.as_bytes().get(self.at) == Some(&b'n'),
+            Message::Msgpack(message) => message.get(self.at) == Some(&0xc0),
+        }
+    }
+
+    fn is_undefined(self) -> bool {
+        match self.message {
+            Message::Json(_) => false,
+            Message::Msgpack(message) => is_undefined(&self.reader(message)),
+        }
+    }
+
+    /// The value as JSON, and the binary in it. `null` if it is `undefined`.
+    pub(super) fn payload(self) -> Result<Payload> {
+        match self.message {
+            Message::Json(json) => {
+                let value = &json[self.at..value_end(json.as_bytes(), self.at)];
+                Ok(Payload::trusted(json.slice_ref(value), Vec::new())?)
+            }
+            Message::Msgpack(message) => Ok(to_json(&mut self.reader(message))?.unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn event(self) -> Result<EventBody> {
+        Ok(EventBody::from_payload(self.payload()?)?)
+    }
+
+    fn scalar(self) -> Result<Scalar<'a>> {
+        match self.message {
+            Message::Json(json) => Ok(json_scalar(json, self.at)),
+            Message::Msgpack(message) => Ok(match begin(&mut self.reader(message))? {
+                Begin::Bool(value) => Scalar::Bool(value),
+                Begin::Text(text) => Scalar::Text(text),
+                Begin::Number(number) => Scalar::Number(javascript(&number)),
+                _ => Scalar::Other,
+            }),
+        }
+    }
+
+    fn reader(self, message: &'a Bytes) -> Reader<'a> {
+        let mut reader = Reader::new(message);
+        reader.at = self.at;
+        reader
+    }
+}
+
+fn json_scalar(json: &str, at: usize) -> Scalar<'_> {
+    let literal = || &json[at..value_end(json.as_bytes(), at)];
+    match json.as_bytes().get(at) {
+        Some(b'"') => Scalar::Text(unescape(literal())),
+        Some(b't') => Scalar::Bool(true),
+        Some(b'f') => Scalar::Bool(false),
+        Some(b'-' | b'0'..=b'9') => Number::parse(literal()).map_or(Scalar::Other, Scalar::Number),
+        _ => Scalar::Other,
+    }
+}
+
+fn javascript(number: &Value) -> Number {
+    let Value::Number(number) = number else { return Number::Double(f64::NAN) };
+    number.as_f64().unwrap_or(f64::NAN).into()
+}
+
+/// What `String(number)` is in JavaScript.
+fn number_text(number: &Number) -> String {
+    let mut text = Vec::new();
+    match number {
+        Number::Natural(number) => return number.to_string(),
+        Number::Negative(number) => return number.to_string(),
+        Number::Double(number) if number.is_nan() => return "NaN".to_owned(),
+        Number::Double(number) if number.is_infinite() => {
+            return if *number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+        }
+        Number::Double(number) => write_double(&mut text, *number),
+    }
+    String::from_utf8(text).expect("digits are ASCII")
+}

@@ -1,0 +1,88 @@
+//! The sharded Redis adapter; the channels of the streams adapter are the same.
+
+use bytes::Bytes;
+
+use super::{
+    super::message::{ClusterCommand, ClusterMessage},
+    Form, Result,
+    family::{self, ACK, EMIT, Expected, SERVER_SIDE_ACK, SERVER_SIDE_EMIT, SOCKETS_FETCHED},
+    input::Message,
+    output::Output,
+};
+
+/// Which rooms have a channel. All nodes of a cluster must use the same mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum SubscriptionMode {
+    /// No room.
+    Static,
+    /// Rooms other than those of single sockets.
+    #[default]
+    Dynamic,
+    /// All rooms.
+    DynamicPrivate,
+}
+
+impl SubscriptionMode {
+    /// Returns whether messages to a room are published to the room's channel. Node.js considers a name of 20 UTF-16 units a socket's
+    /// id.
+    pub(crate) fn has_channel(self, room: &str) -> bool {
+        const ID_LENGTH: usize = 20;
+        match self {
+            Self::Static => false,
+            Self::Dynamic => room.encode_utf16().count() != ID_LENGTH,
+            Self::DynamicPrivate => true,
+        }
+    }
+}
+
+/// The names of a namespace's channels.
+#[derive(Debug, Clone)]
+pub(crate) struct Channels {
+    main: String,
+}
+
+impl Channels {
+    pub(crate) fn new(prefix: &str, namespace: &str) -> Self {
+        Self { main: format!("{prefix}#{namespace}#") }
+    }
+
+    /// The channel to which each node of the namespace subscribes, by which they are counted.
+    pub(crate) fn main(&self) -> &str {
+        &self.main
+    }
+
+    /// The channel for the answers to one node.
+    pub(crate) fn node(&self, node: &str) -> String {
+        format!("{}{node}#", self.main)
+    }
+
+    /// The channel of a room.
+    pub(crate) fn room(&self, room: &str) -> String {
+        format!("{}{room}#", self.main)
+    }
+
+    /// Returns the channel to which a message is published.
+    pub(crate) fn of(&self, message: &ClusterMessage, mode: SubscriptionMode) -> String {
+        match (&message.command, &message.recipient) {
+            (ClusterCommand::Emit { options, request: None, .. }, _) => match options.rooms.as_slice() {
+                [room] if mode.has_channel(room) => self.room(room),
+                _ => self.main.clone(),
+            },
+            (command, Some(node)) if command.is_answer() => self.node(node),
+            _ => self.main.clone(),
+        }
+    }
+}
+
+/// Encodes a message into an empty buffer. It is msgpack only if it has binary.
+pub(crate) fn encode(message: &ClusterMessage, out: &mut Vec<u8>) -> Result<()> {
+    let kind = family::kind(&message.command)?;
+    let may_have_binary = matches!(kind, EMIT | SOCKETS_FETCHED | SERVER_SIDE_EMIT | SERVER_SIDE_ACK | ACK);
+    let form = if may_have_binary && message.command.has_binary() { Form::Msgpack } else { Form::Json };
+    family::encode(message, &mut Output::new(form, out))
+}
+
+/// Decodes a message from a channel of the namespace.
+pub(crate) fn decode(namespace: &str, message: Bytes) -> Result<ClusterMessage> {
+    family::decode(&Message::either(message)?, Expected::Only(namespace))
+}

@@ -1,0 +1,210 @@
+//! The Redis Streams adapter: entries of streams, messages on channels, and sessions.
+
+use std::{fmt, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+
+use crate::room::Room;
+
+use super::{
+    super::{
+        message::{ClusterCommand, ClusterMessage},
+        payload::Payload,
+    },
+    Form, INCOMPLETE, NOT_ON_THIS_WIRE, Result, WireError,
+    family::{self, Expected},
+    input::{Input, Message},
+    output::Output,
+};
+
+const NOT_BASE64: WireError = WireError::Message("not base64");
+
+/// Returns whether a message is added to a stream. Requests and answers are published to channels instead.
+pub(crate) fn goes_to_stream(message: &ClusterMessage) -> bool {
+    match &message.command {
+        ClusterCommand::Emit { request, .. } => request.is_none(),
+        ClusterCommand::Join { .. } | ClusterCommand::Leave { .. } | ClusterCommand::Disconnect { .. } => true,
+        // A program that is not a node uses the stream for it.
+        ClusterCommand::ServerSideEmit { request: None, .. } => message.sender.as_deref() == Some(super::EMITTER),
+        _ => false,
+    }
+}
+
+/// The streams of a cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamNames {
+    name: String,
+    count: i32,
+}
+
+impl StreamNames {
+    pub(crate) fn new(name: &str, count: u16) -> Self {
+        Self { name: name.to_owned(), count: i32::from(count.max(1)) }
+    }
+
+    /// Returns the stream to which Node.js adds the messages of a namespace.
+    ///
+    /// The index is a remainder of JavaScript and may be negative. Node.js itself does not read such a stream.
+    pub(crate) fn of(&self, namespace: &str) -> String {
+        if self.count == 1 {
+            return self.name.clone();
+        }
+        format!("{}-{}", self.name, hash(namespace) % self.count)
+    }
+
+    /// All streams to which messages are added, those that Node.js does not read among them.
+    pub(crate) fn all(&self) -> Vec<String> {
+        if self.count == 1 {
+            return vec![self.name.clone()];
+        }
+        (1 - self.count..self.count).map(|index| format!("{}-{index}", self.name)).collect()
+    }
+}
+
+fn hash(namespace: &str) -> i32 {
+    namespace.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
+}
+
+/// An entry of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) sender: Arc<str>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) kind: u64,
+    pub(crate) data: Vec<u8>,
+}
+
+impl Entry {
+    /// The fields, in Node.js's order.
+    pub(crate) fn fields(&self) -> [(&'static str, Vec<u8>); 4] {
+        [
+            ("uid", self.sender.as_bytes().to_vec()),
+            ("nsp", self.namespace.as_bytes().to_vec()),
+            ("type", self.kind.to_string().into_bytes()),
+            ("data", self.data.clone()),
+        ]
+    }
+}
+
+/// Encodes a message as an entry. With `only_plaintext`, binary is encoded as JSON.
+pub(crate) fn encode_entry(message: &ClusterMessage, only_plaintext: bool) -> Result<Entry> {
+    if !goes_to_stream(message) {
+        return Err(NOT_ON_THIS_WIRE);
+    }
+    let kind = family::kind(&message.command)?;
+    let form = if message.command.has_binary() && !only_plaintext { Form::Msgpack } else { Form::Json };
+    let mut data = Vec::new();
+    family::encode_data(&message.command, &mut Output::new(form, &mut data));
+    if form == Form::Msgpack {
+        data = STANDARD.encode(data).into_bytes();
+    }
+    let sender = message.sender.clone().ok_or(INCOMPLETE)?;
+    Ok(Entry { sender, namespace: message.namespace.clone(), kind, data })
+}
+
+/// Decodes the fields of an entry.
+pub(crate) fn decode_entry<'a>(fields: impl IntoIterator<Item = (&'a [u8], Bytes)>) -> Result<ClusterMessage> {
+    let (mut sender, mut namespace, mut kind, mut data) = (None, None, None, None);
+    for (name, value) in fields {
+        match name {
+            b"uid" => sender = Some(value),
+            b"nsp" => namespace = Some(value),
+            b"type" => kind = Some(value),
+            b"data" => data = Some(value),
+            _ => {}
+        }
+    }
+    let text =
+        |value: Option<Bytes>| bytestring::ByteString::try_from(value.ok_or(INCOMPLETE)?).map_err(|_| INCOMPLETE);
+    let (sender, namespace) = (text(sender)?, text(namespace)?);
+    let kind = text(kind)?.parse().map_err(|_| INCOMPLETE)?;
+    let data = match data {
+        Some(data) if data.starts_with(b"{") => Some(Message::json(data)?),
+        Some(data) => Some(Message::msgpack(STANDARD.decode(&data).map_err(|_| NOT_BASE64)?.into())?),
+        None => None,
+    };
+    let command = family::command(kind, data.as_ref().map(Message::root))?;
+    Ok(ClusterMessage::new(&*sender, &*namespace, command))
+}
+
+/// Encodes a message for a channel into an empty buffer.
+pub(crate) fn encode(message: &ClusterMessage, out: &mut Vec<u8>) -> Result<()> {
+    family::encode(message, &mut Output::new(Form::Msgpack, out))
+}
+
+/// Decodes a message from a channel of the namespace.
+pub(crate) fn decode(namespace: &str, message: Bytes) -> Result<ClusterMessage> {
+    family::decode(&Message::msgpack(message)?, Expected::Only(namespace))
+}
+
+/// The id of an entry, which is the offset of the event in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Offset {
+    millis: u64,
+    sequence: u64,
+}
+
+impl Offset {
+    /// Parses an offset. A client may send anything.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (millis, sequence) = text.split_once('-')?;
+        let number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
+        Some(Self { millis: number(millis)?, sequence: number(sequence)? })
+    }
+
+    /// Returns the next larger id, if there is one.
+    pub(crate) fn next(self) -> Option<Self> {
+        match self.sequence.checked_add(1) {
+            Some(sequence) => Some(Self { sequence, ..self }),
+            None => Some(Self { millis: self.millis.checked_add(1)?, sequence: 0 }),
+        }
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.sequence)
+    }
+}
+
+/// The session of a socket that is lost, for the node to which its client returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) id: Arc<str>,
+    pub(crate) private_id: Arc<str>,
+    /// The one of its id included.
+    pub(crate) rooms: Vec<Room>,
+    pub(crate) data: Payload,
+}
+
+impl Session {
+    /// The key under which it is kept.
+    pub(crate) fn key(prefix: &str, private_id: &str) -> String {
+        format!("{prefix}{private_id}")
+    }
+
+    /// Writes the value of the key.
+    pub(crate) fn encode(&self) -> String {
+        let mut session = Vec::new();
+        Output::new(Form::Msgpack, &mut session).map(4, |out| {
+            out.key("sid").text(&self.id);
+            out.key("pid").text(&self.private_id);
+            out.key("rooms").texts(&self.rooms);
+            out.key("data").payload(&self.data);
+        });
+        STANDARD.encode(session)
+    }
+
+    /// Reads the value of the key.
+    pub(crate) fn decode(value: &[u8]) -> Result<Self> {
+        let message = Message::msgpack(STANDARD.decode(value).map_err(|_| NOT_BASE64)?.into())?;
+        let [id, private_id, rooms, data] = message.root().fields(["sid", "pid", "rooms", "data"])?;
+        Ok(Self {
+            id: id.ok_or(INCOMPLETE)?.shared()?,
+            private_id: private_id.ok_or(INCOMPLETE)?.shared()?,
+            rooms: rooms.ok_or(INCOMPLETE)?.texts()?,
+            data: data.map_or_else(|| Ok(Payload::default()), Input::payload)?,
+        })
+    }
+}

@@ -1,0 +1,6 @@
+mod decoding;
+mod encoding;
+mod fixtures;
+mod names;
+mod properties;
+mod readable;
