@@ -133,7 +133,11 @@ impl Connector {
         }
     }
 
-    async fn connect(&self, info: ConnectionInfo, options: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+    async fn connect(
+        &self,
+        info: ConnectionInfo,
+        options: AsyncConnectionConfig,
+    ) -> RedisResult<MultiplexedConnection> {
         let client = Client::open(info)?;
         let opening = timeout(self.connect_timeout, client.get_multiplexed_async_connection_with_config(&options));
         opening.await.unwrap_or_else(|_| Err(timed_out()))
@@ -168,7 +172,9 @@ async fn read_slots(commands: &mut MultiplexedConnection) -> RedisResult<Option<
     let reply = commands.send_packed_command(cmd("CLUSTER").arg("SLOTS")).await?;
     match &reply {
         // The instance is loading, or its master is gone.
-        Value::ServerError(error) if matches!(error.code(), "LOADING" | "MASTERDOWN" | "NOAUTH") => Err(error.clone().into()),
+        Value::ServerError(error) if matches!(error.code(), "LOADING" | "MASTERDOWN" | "NOAUTH") => {
+            Err(error.clone().into())
+        }
         // Disabled, unknown, or not permitted.
         Value::ServerError(_) => Ok(None),
         // A cluster that has no slots yet has no masters.
@@ -284,7 +290,8 @@ impl Session {
         publications: Vec<Publication>,
         connector: &Connector,
     ) -> Exchange {
-        let mut batches: Vec<(Pipeline, Vec<Publication>)> = self.masters.iter().map(|_| (count(sharded, counted), Vec::new())).collect();
+        let mut batches: Vec<(Pipeline, Vec<Publication>)> =
+            self.masters.iter().map(|_| (count(sharded, counted), Vec::new())).collect();
         for publication in publications {
             let (pipeline, sent) = &mut batches[self.index(&publication.channel, sharded)];
             pipeline.add_command(publish(sharded, &publication));

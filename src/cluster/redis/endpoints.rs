@@ -1,4 +1,4 @@
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TcpSettings};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
 
 use crate::cluster::{ClusterError, ClusterErrorKind};
 
@@ -44,10 +44,12 @@ impl Endpoints {
         if name.is_empty() {
             return Err(invalid("the URL of sentinels does not name a master"));
         }
-        let name = percent_encoding::percent_decode_str(name).decode_utf8().map_err(|_| invalid("the name is not UTF-8"))?;
+        let name =
+            percent_encoding::percent_decode_str(name).decode_utf8().map_err(|_| invalid("the name is not UTF-8"))?;
         let master = info(&format!("{base}://{user}localhost{path}"), config)?;
         let seeds = hosts.split(',').map(|host| {
-            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok() && !host.ends_with(']'));
+            let has_port =
+                host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok() && !host.ends_with(']'));
             let port = if has_port { String::new() } else { format!(":{SENTINEL_PORT}") };
             let seed = info(&format!("{base}://{host}{port}"), config)?;
             let settings = match &config.sentinel_password {
@@ -143,7 +145,9 @@ mod tests {
 
     #[test]
     fn other_urls_are_refused() {
-        for url in ["", "localhost", "http://localhost", "redis://", "redis://a,,b", "redis://a/x", "redis+sentinel://a"] {
+        for url in
+            ["", "localhost", "http://localhost", "redis://", "redis://a,,b", "redis://a/x", "redis+sentinel://a"]
+        {
             let error = Endpoints::new(&RedisConfig::new(url)).err().unwrap();
             assert_eq!(error.kind(), ClusterErrorKind::Config, "{url}");
         }

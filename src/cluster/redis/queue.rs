@@ -99,6 +99,10 @@ impl Queue {
         self.ready.notify_one();
     }
 
+    pub(super) fn has_messages(&self) -> bool {
+        !self.waiting.lock().publications.is_empty()
+    }
+
     pub(super) fn open(&self) {
         self.waiting.lock().open = true;
     }

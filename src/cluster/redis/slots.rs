@@ -98,7 +98,9 @@ mod tests {
         assert_eq!(slots.masters, [("c".to_owned(), 3), ("a".to_owned(), 1), ("b".to_owned(), 2)]);
         assert_eq!(slots.master(b"123456789"), Some(0));
         let of_slot = |wanted| (0..).map(|n: u32| n.to_string()).find(|name| slot(name.as_bytes()) == wanted).unwrap();
-        for (slot, master) in [(0, Some(1)), (5460, Some(1)), (5465, Some(0)), (5475, None), (5480, Some(2)), (16383, Some(0))] {
+        for (slot, master) in
+            [(0, Some(1)), (5460, Some(1)), (5465, Some(0)), (5475, None), (5480, Some(2)), (16383, Some(0))]
+        {
             assert_eq!(slots.master(of_slot(slot).as_bytes()), master, "{slot}");
         }
     }

@@ -143,7 +143,8 @@ impl Subscriptions {
     fn remove_route(&mut self, namespace: &Arc<str>, channel: &Channel, changes: &mut Vec<Change>) {
         let Entry::Occupied(mut routes) = self.routes.entry(channel.name.clone()) else { return };
         let mut others = routes.get().to_vec();
-        if let Some(index) = others.iter().position(|route| route.namespace == *namespace && route.role == channel.role) {
+        if let Some(index) = others.iter().position(|route| route.namespace == *namespace && route.role == channel.role)
+        {
             others.remove(index);
         }
         if others.is_empty() {
@@ -211,7 +212,9 @@ mod tests {
                     self.0.set_room(&namespace.into(), &room.into(), exists, channel, &mut changes);
                 }
             }
-            let text = |Change { subscribe, channel }: Change| format!("{}{}", if subscribe { '+' } else { '-' }, channel.name);
+            let text = |Change { subscribe, channel }: Change| {
+                format!("{}{}", if subscribe { '+' } else { '-' }, channel.name)
+            };
             changes.into_iter().map(text).collect()
         }
 

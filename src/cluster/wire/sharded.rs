@@ -10,15 +10,17 @@ use super::{
     output::Output,
 };
 
-/// Which rooms have a channel. All nodes of a cluster must use the same mode.
+/// Which rooms have a channel, so that a message to one of them is received only by the nodes that have it. All nodes of a cluster
+/// must have the same mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum SubscriptionMode {
-    /// No room.
+#[non_exhaustive]
+pub enum SubscriptionMode {
+    /// No room: there are two subscriptions for each namespace. Node's mode `static`.
     Static,
-    /// Rooms other than those of single sockets.
+    /// All rooms except those of single sockets, that is, with a name of 20 characters. Node's mode `dynamic`, the default.
     #[default]
     Dynamic,
-    /// All rooms.
+    /// All rooms: there is a subscription for each socket. Node's mode `dynamic-private`.
     DynamicPrivate,
 }
 

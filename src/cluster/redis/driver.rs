@@ -1,0 +1,358 @@
+//! The task behind an adapter: keeps a session open, and carries messages and questions to it.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::cluster::{ClusterError, ClusterErrorKind};
+
+use super::{
+    backoff::Backoff,
+    client::Hints,
+    connection::{Checked, Connector, Exchange, Session},
+    queue::Queue,
+    receiver::Receiver,
+    subscriber::Interruption,
+    subscriptions::Change,
+};
+
+/// How many bytes of messages are sent at once.
+const BATCH: usize = 512 << 10;
+
+/// After this time, a connection is considered stable: if it is lost, the next attempt follows soon.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// How long messages wait for nodes that were there before a disconnection. The pauses between their attempts are shorter.
+const RETURN: Duration = Duration::from_secs(6);
+
+/// How often the nodes are counted while messages wait for them.
+const RECOUNT: Duration = Duration::from_millis(50);
+
+/// How many namespaces the nodes are awaited in.
+const COUNTED: usize = 100;
+
+/// What an adapter asks of its driver.
+pub(super) enum Event {
+    Start(Arc<Receiver>),
+    /// There are hints.
+    Changed,
+    /// How many other nodes have a namespace, by the subscriptions to this channel?
+    Count(Question),
+    /// Send what is queued, and end.
+    Close(oneshot::Sender<()>),
+}
+
+pub(super) struct Question {
+    pub(super) namespace: Arc<str>,
+    pub(super) channel: Arc<str>,
+    pub(super) answer: oneshot::Sender<Result<usize, ClusterError>>,
+}
+
+pub(super) struct Driver {
+    connector: Connector,
+    sharded: bool,
+    queue: Arc<Queue>,
+    hints: Arc<Hints>,
+    events: mpsc::UnboundedReceiver<Event>,
+    receiver: Option<Arc<Receiver>>,
+    questions: Vec<Question>,
+    /// The number of nodes of each namespace, by the channel that counts them.
+    seen: HashMap<Arc<str>, usize>,
+    awaited: Option<Awaited>,
+}
+
+/// After a reconnection, messages wait until the other nodes have returned too: what is published before is lost for them.
+struct Awaited {
+    until: Instant,
+    next: Instant,
+}
+
+/// Why a session ended.
+enum End {
+    Closed,
+    /// A connection was lost.
+    Failed(ClusterError),
+    /// Other servers are responsible. Messages wait for the next session.
+    Moved,
+}
+
+impl From<ClusterError> for End {
+    fn from(error: ClusterError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        connector: Connector,
+        sharded: bool,
+        queue: Arc<Queue>,
+        hints: Arc<Hints>,
+        events: mpsc::UnboundedReceiver<Event>,
+    ) -> Self {
+        Self {
+            connector,
+            sharded,
+            queue,
+            hints,
+            events,
+            receiver: None,
+            questions: Vec::new(),
+            seen: HashMap::new(),
+            awaited: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut session: Session) {
+        let mut backoff = Backoff::default();
+        loop {
+            let opened = Instant::now();
+            let Err(end) = self.serve(&mut session).await;
+            drop(session);
+            if opened.elapsed() > STABLE {
+                backoff.reset();
+            }
+            match end {
+                End::Closed => break,
+                End::Failed(cause) => self.lose(cause),
+                End::Moved => {}
+            }
+            match self.reopen(&mut backoff).await {
+                Some(reopened) => session = reopened,
+                None => break,
+            }
+        }
+        self.queue.close();
+    }
+
+    /// Carries messages and questions until the session fails.
+    async fn serve(&mut self, session: &mut Session) -> Result<std::convert::Infallible, End> {
+        self.renew(session).await?;
+        self.queue.open();
+        let interval = self.connector.reply_timeout;
+        let mut next_check = Instant::now();
+        loop {
+            let recount = self.awaited.as_ref().map_or(next_check, |awaited| awaited.next);
+            tokio::select! {
+                biased;
+                interruption = session.interrupted() => return Err(match interruption {
+                    Interruption::Moved => End::Moved,
+                    Interruption::Disconnected => {
+                        let cause = "the connection for subscriptions was closed";
+                        End::Failed(ClusterError::new(ClusterErrorKind::Disconnected).caused_by(cause))
+                    }
+                }),
+                event = self.events.recv() => self.handle(event, session).await?,
+                () = sleep_until(next_check) => {
+                    session.check(&self.connector).await.map_err(|checked| match checked {
+                        Checked::Moved => End::Moved,
+                        Checked::Failed(error) => End::Failed(error),
+                    })?;
+                    self.observe(session).await?;
+                    next_check = Instant::now() + interval;
+                }
+                () = sleep_until(recount), if self.awaited.is_some() => self.recount(session).await?,
+                () = self.queue.ready(), if self.awaited.is_none() => {}
+            }
+            // What a message needs is done before it is sent, such as subscribing to the channel of a response.
+            while let Ok(event) = self.events.try_recv() {
+                self.handle(Some(event), session).await?;
+            }
+            self.exchange(session).await?;
+        }
+    }
+
+    async fn handle(&mut self, event: Option<Event>, session: &mut Session) -> Result<(), End> {
+        match event {
+            Some(Event::Start(receiver)) => {
+                self.receiver = Some(receiver);
+                self.renew(session).await?;
+            }
+            Some(Event::Changed) => self.converge(session).await?,
+            Some(Event::Count(question)) => self.questions.push(question),
+            Some(Event::Close(closed)) => {
+                let _ = timeout(self.connector.reply_timeout, self.flush(session)).await;
+                let _ = closed.send(());
+                return Err(End::Closed);
+            }
+            // The adapter was dropped.
+            None => {
+                let _ = timeout(self.connector.reply_timeout, self.flush(session)).await;
+                return Err(End::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    async fn converge(&mut self, session: &mut Session) -> Result<(), ClusterError> {
+        let Some(receiver) = &self.receiver else { return Ok(()) };
+        let changes = receiver.converge(self.hints.take());
+        self.apply(&changes, session).await
+    }
+
+    async fn renew(&mut self, session: &mut Session) -> Result<(), ClusterError> {
+        let Some(receiver) = &self.receiver else { return Ok(()) };
+        let changes = receiver.renew();
+        self.apply(&changes, session).await
+    }
+
+    async fn apply(&self, changes: &[Change], session: &mut Session) -> Result<(), ClusterError> {
+        match &self.receiver {
+            Some(receiver) => session.apply(changes, receiver, &self.connector).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends questions and messages, and takes the replies.
+    async fn exchange(&mut self, session: &mut Session) -> Result<(), End> {
+        let publications = match self.awaited {
+            None => self.queue.take(BATCH),
+            Some(_) => Vec::new(),
+        };
+        let questions = std::mem::take(&mut self.questions);
+        if questions.is_empty() && publications.is_empty() {
+            return Ok(());
+        }
+        let channels: Vec<_> = questions.iter().map(|question| question.channel.clone()).collect();
+        let exchange = session.exchange(self.sharded, &channels, publications, &self.connector).await;
+        for (Question { namespace, answer, .. }, count) in questions.into_iter().zip(&exchange.counts) {
+            let _ = answer.send(match exchange.failure {
+                None => Ok(count.saturating_sub(self.has_namespace(&namespace).into())),
+                Some(_) => Err(ClusterError::new(ClusterErrorKind::Disconnected)),
+            });
+        }
+        self.settle(exchange)
+    }
+
+    fn has_namespace(&self, namespace: &str) -> bool {
+        self.receiver.as_ref().is_some_and(|receiver| receiver.has_namespace(namespace))
+    }
+
+    /// Reports what an exchange lost.
+    fn settle(&self, Exchange { redirected, lost, refusal, failure, .. }: Exchange) -> Result<(), End> {
+        let moved = !redirected.is_empty();
+        self.queue.put_back(redirected);
+        self.report_lost(lost, refusal.map(Into::into));
+        match failure {
+            Some(failure) => Err(End::Failed(failure)),
+            None if moved => Err(End::Moved),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the nodes, to know later who must return.
+    async fn observe(&mut self, session: &mut Session) -> Result<(), End> {
+        if self.awaited.is_some() {
+            return Ok(());
+        }
+        self.seen = self.count(session).await?;
+        Ok(())
+    }
+
+    async fn count(&mut self, session: &mut Session) -> Result<HashMap<Arc<str>, usize>, End> {
+        let channels = self.receiver.as_ref().map(|receiver| receiver.counting(COUNTED)).unwrap_or_default();
+        let mut exchange = session.exchange(self.sharded, &channels, Vec::new(), &self.connector).await;
+        let counts = std::mem::take(&mut exchange.counts);
+        self.settle(exchange)?;
+        Ok(channels.into_iter().zip(counts).collect())
+    }
+
+    /// Lets messages go when the other nodes have returned.
+    async fn recount(&mut self, session: &mut Session) -> Result<(), End> {
+        let counts = self.count(session).await?;
+        let Some(awaited) = &mut self.awaited else { return Ok(()) };
+        let now = Instant::now();
+        let has_returned = |(channel, count)| self.seen.get(channel).is_none_or(|seen| count >= seen);
+        if now >= awaited.until || counts.iter().all(has_returned) {
+            self.awaited = None;
+        } else {
+            awaited.next = now + RECOUNT;
+        }
+        Ok(())
+    }
+
+    /// Sends all that is queued.
+    async fn flush(&mut self, session: &mut Session) {
+        self.awaited = None;
+        while self.queue.has_messages() {
+            if self.exchange(session).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Refuses messages from now on, and reports what was lost.
+    fn lose(&mut self, cause: ClusterError) {
+        let lost = self.queue.close();
+        self.report(cause);
+        self.report_lost(lost, None);
+    }
+
+    fn report_lost(&self, count: u64, cause: Option<redis::RedisError>) {
+        if count > 0 {
+            let error = ClusterError::new(ClusterErrorKind::Lost { count });
+            self.report(match cause {
+                Some(cause) => error.caused_by(cause),
+                None => error,
+            });
+        }
+    }
+
+    fn report(&self, error: ClusterError) {
+        if let Some(receiver) = &self.receiver {
+            receiver.node.report(error);
+        }
+    }
+
+    /// Opens the next session. Returns `None` if the adapter is closed meanwhile.
+    async fn reopen(&mut self, backoff: &mut Backoff) -> Option<Session> {
+        let mut reported = None;
+        loop {
+            let next = Instant::now() + backoff.next();
+            while let Ok(event) = tokio::time::timeout_at(next, self.events.recv()).await {
+                self.handle_disconnected(event)?;
+            }
+            match self.connector.open().await {
+                Ok(session) => {
+                    let now = Instant::now();
+                    self.awaited = Some(Awaited { until: now + RETURN, next: now });
+                    return Some(session);
+                }
+                Err(error) => {
+                    // Each kind once, if it is not what was reported already.
+                    let is_new = reported != Some(error.kind()) && error.kind() != ClusterErrorKind::Disconnected;
+                    reported = Some(error.kind());
+                    let lost = self.queue.close();
+                    if is_new {
+                        self.report(error);
+                    }
+                    self.report_lost(lost, None);
+                }
+            }
+        }
+    }
+
+    fn handle_disconnected(&mut self, event: Option<Event>) -> Option<()> {
+        match event {
+            Some(Event::Start(receiver)) => self.receiver = Some(receiver),
+            Some(Event::Changed) => {
+                let hints = self.hints.take();
+                if let Some(receiver) = &self.receiver {
+                    receiver.converge(hints);
+                }
+            }
+            Some(Event::Count(question)) => {
+                let _ = question.answer.send(Err(ClusterError::new(ClusterErrorKind::Disconnected)));
+            }
+            Some(Event::Close(closed)) => {
+                let _ = closed.send(());
+                return None;
+            }
+            None => return None,
+        }
+        Some(())
+    }
+}
