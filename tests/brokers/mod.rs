@@ -8,7 +8,7 @@
 
 mod nats;
 mod postgres;
-mod redis;
+pub mod redis;
 
 use std::{
     collections::hash_map::RandomState,

@@ -122,7 +122,7 @@ impl Connector {
         let pushes = Subscriber::pushes(receiver.clone(), interruptions.clone());
         match self.connect(newer, options().set_push_sender(pushes)).await {
             Ok(connection) => Ok(Subscriber::new(connection)),
-            Err(error) if error.kind() == ErrorKind::RESP3NotSupported => {
+            Err(error) if lacks_resp3(&error) => {
                 let older = info.clone().set_redis_settings(settings.set_protocol(ProtocolVersion::RESP2));
                 let client = Client::open(older).map_err(into_error)?;
                 let opening = timeout(self.connect_timeout, client.get_async_pubsub());
@@ -147,6 +147,13 @@ impl Connector {
     pub(super) async fn reply<T>(&self, reply: impl Future<Output = RedisResult<T>>) -> Result<T, ClusterError> {
         timeout(self.reply_timeout, reply).await.unwrap_or_else(|_| Err(timed_out())).map_err(into_error)
     }
+}
+
+/// The command `HELLO` is unknown, or it does not know the version.
+fn lacks_resp3(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::RESP3NotSupported
+        || error.code() == Some("NOPROTO")
+        || error.detail().is_some_and(|detail| detail.contains("HELLO"))
 }
 
 /// The limits of time are ours.
@@ -202,6 +209,8 @@ async fn check_role(commands: &mut MultiplexedConnection) -> RedisResult<()> {
 pub(super) struct Session {
     masters: Vec<Master>,
     slots: Option<Slots>,
+    /// The slots as the home master sees them. Each master may name itself in another way.
+    observed: Option<Slots>,
     has_sentinel: bool,
     interruptions: (mpsc::UnboundedSender<Interruption>, mpsc::UnboundedReceiver<Interruption>),
     /// The index of the master for everything that does not have a slot.
@@ -237,7 +246,7 @@ pub(super) struct Exchange {
 impl Session {
     fn new(masters: Vec<Master>, slots: Option<Slots>, has_sentinel: bool) -> Self {
         let home = getrandom::u32().unwrap_or_default() as usize % masters.len();
-        Self { masters, slots, has_sentinel, interruptions: mpsc::unbounded_channel(), home }
+        Self { masters, slots, observed: None, has_sentinel, interruptions: mpsc::unbounded_channel(), home }
     }
 
     fn index(&self, channel: &str, sharded: bool) -> usize {
@@ -323,9 +332,11 @@ impl Session {
             if self.has_sentinel {
                 connector.reply(check_role(commands)).await?;
             } else if index == self.home && self.slots.is_some() {
-                if connector.reply(read_slots(commands)).await? != self.slots {
+                let slots = connector.reply(read_slots(commands)).await?;
+                if self.observed.is_some() && self.observed != slots {
                     return Err(Checked::Moved);
                 }
+                self.observed = slots;
             } else {
                 connector.reply(commands.send_packed_command(&cmd("PING"))).await?;
             }
@@ -382,7 +393,9 @@ fn count(sharded: bool, channels: &[Arc<str>]) -> Pipeline {
     if !channels.is_empty() {
         let mut command = cmd("PUBSUB");
         command.arg(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
-        channels.iter().for_each(|channel| drop(command.arg(&**channel)));
+        for channel in channels {
+            command.arg(&**channel);
+        }
         pipeline.add_command(command);
     }
     pipeline

@@ -218,11 +218,15 @@ impl Driver {
         }
         let channels: Vec<_> = questions.iter().map(|question| question.channel.clone()).collect();
         let exchange = session.exchange(self.sharded, &channels, publications, &self.connector).await;
-        for (Question { namespace, answer, .. }, count) in questions.into_iter().zip(&exchange.counts) {
+        for (Question { namespace, channel, answer }, count) in questions.into_iter().zip(&exchange.counts) {
+            let has_namespace = self.has_namespace(&namespace);
             let _ = answer.send(match exchange.failure {
-                None => Ok(count.saturating_sub(self.has_namespace(&namespace).into())),
+                None => Ok(count.saturating_sub(has_namespace.into())),
                 Some(_) => Err(ClusterError::new(ClusterErrorKind::Disconnected)),
             });
+            if has_namespace && exchange.failure.is_none() && self.awaited.is_none() {
+                self.seen.insert(channel, *count);
+            }
         }
         self.settle(exchange)
     }
