@@ -6,6 +6,7 @@
 mod adapter;
 mod emitter;
 mod error;
+mod journal;
 mod local;
 mod message;
 mod node;
@@ -21,6 +22,7 @@ pub use self::{
     adapter::{ClusterAdapter, LocalChange, Peers},
     emitter::{Emitter, EmitterError},
     error::{ClusterError, ClusterErrorKind, PublishError},
+    journal::{Journal, Offset, RecordedEvent, SessionRecord, TakenSession},
     local::{Local, LocalNode},
     message::{
         BroadcastFlags, BroadcastOptions, ClusterCommand, ClusterMessage, HandshakeDescription, RequestId,

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, sync::Arc};
 
 use crate::{
-    cluster::{BroadcastOptions, ClusterCommand, ClusterError, ClusterMessage, EventBody, Node, RequestId},
+    cluster::{BroadcastOptions, ClusterCommand, ClusterError, ClusterMessage, EventBody, Node, Offset, RequestId},
     room::Selection,
     server::{NamespaceState, Server},
     socket::{BroadcastOperator, describe},
@@ -20,6 +20,26 @@ impl Node for Server {
         if let Some(namespace) = self.namespaces.get(&message.namespace) {
             execute(&self, namespace, message.sender, message.command);
         }
+    }
+
+    fn deliver_recorded(self: Arc<Self>, message: ClusterMessage, offset: Offset) {
+        match message.command {
+            ClusterCommand::Emit { options, event, request: None } if self.uses_journal() => {
+                // This node has delivered its own volatile events already.
+                let is_own = message.sender.as_ref() == Some(self.requests.node());
+                if let Some(namespace) =
+                    self.namespaces.get(&message.namespace).filter(|_| !is_own || !options.flags.volatile)
+                {
+                    namespace.deliver_recorded(offset, options, event);
+                }
+            }
+            _ if message.sender.as_ref() == Some(self.requests.node()) => {}
+            _ => self.deliver(message),
+        }
+    }
+
+    fn uses_journal(&self) -> bool {
+        Self::uses_journal(self)
     }
 
     fn namespaces(&self) -> Vec<Arc<str>> {
@@ -46,7 +66,7 @@ impl Node for Server {
 fn execute(server: &Arc<Server>, namespace: Arc<NamespaceState>, sender: Option<Arc<str>>, command: ClusterCommand) {
     let select = |options| BroadcastOperator::from_options(namespace.clone(), options);
     match command {
-        ClusterCommand::Emit { options, event, request: None } => select(options).emit_event(&event),
+        ClusterCommand::Emit { options, event, request: None } => select(options).emit_foreign(&event),
         ClusterCommand::Emit { options, event, request: Some(request) } => {
             emit_with_ack(server, &namespace, options, &event, sender, request);
         }
@@ -90,7 +110,7 @@ fn emit_with_ack(
     asker: Option<Arc<str>>,
     request: RequestId,
 ) {
-    let acks = BroadcastOperator::from_options(namespace.clone(), options).emit_event_with_ack(event);
+    let acks = BroadcastOperator::from_options(namespace.clone(), options).emit_foreign_with_ack(event);
     let count = acks.as_ref().map_or(0, |acks| acks.remaining() as u64);
     namespace.publish(ClusterCommand::Recipients { request: request.clone(), count }, asker.clone());
     let (Some(mut acks), Some(runtime)) = (acks.filter(|_| count > 0), server.try_runtime()) else { return };

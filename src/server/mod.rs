@@ -6,12 +6,14 @@
 mod acks;
 mod admission;
 mod buffer;
+mod claimed;
 mod client;
 mod cluster;
 mod connect_error;
 mod emit;
 mod error;
 mod event_cost;
+mod journal;
 mod layer_data;
 mod leave;
 mod memory;
@@ -20,6 +22,8 @@ mod namespace_table;
 mod namespaces;
 mod reason;
 mod receive;
+mod recovery_session;
+mod request;
 mod requests;
 mod rooms;
 mod running;
@@ -36,7 +40,8 @@ pub(crate) use self::{
     event_cost::{EVENT, EventBudget, EventCost, Share},
     layer_data::LayerId,
     namespace_table::{NamespaceTable, Predicate, absolute, is_pattern},
-    requests::{Missing, Request, Requests, Response},
+    request::{Missing, Request},
+    requests::{Requests, Response},
     settings::Settings,
     state::{
         Application, Client, Counters, Definition, Event, Hooks, Memory, NamespaceState, Namespaces, Server,

@@ -171,7 +171,7 @@ impl BroadcastOperator {
     /// If the future is dropped, the remaining recipients and the other nodes do not get the event.
     pub async fn emit_yielding<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
-        if self.namespace.memory.is_some() {
+        if self.namespace.memory.is_some() || self.is_journaled() {
             return Ok(self.send_everywhere(&packet));
         }
         let recipients = self.recipients();
@@ -187,6 +187,9 @@ impl BroadcastOperator {
     }
 
     fn send_everywhere(&self, packet: &Encoded) -> EmitReport {
+        if self.is_journaled() && self.namespace.append(self.options(), self.event(packet, None)).is_ok() {
+            return EmitReport { recipients: self.recipients().len(), slow: Vec::new() };
+        }
         let report = self.send(packet, self.flags.volatile);
         self.publish_event(packet);
         report
@@ -237,6 +240,11 @@ impl BroadcastOperator {
         }
     }
 
+    /// Returns `true` if the event is appended to the journal of the cluster, from which all nodes read it.
+    fn is_journaled(&self) -> bool {
+        self.namespace.is_journaled() && self.is_clustered() && !self.flags.volatile
+    }
+
     /// Returns `true` if sockets of other nodes may be selected.
     fn is_clustered(&self) -> bool {
         self.namespace.settings.adapter.is_some() && !self.flags.local && !self.is_empty()
@@ -276,14 +284,14 @@ impl BroadcastOperator {
     }
 
     /// Emits an event of another node to the sockets of this one.
-    pub(crate) fn emit_event(&self, event: &EventBody) {
+    pub(crate) fn emit_foreign(&self, event: &EventBody) {
         if let Some(packet) = self.packet(event, None) {
             let _ = self.send(&packet, self.flags.volatile);
         }
     }
 
-    /// Like [`emit_event`](Self::emit_event), and requests acks.
-    pub(crate) fn emit_event_with_ack(&self, event: &EventBody) -> Option<AckStream<()>> {
+    /// Like [`emit_foreign`](Self::emit_foreign), and requests acks.
+    pub(crate) fn emit_foreign_with_ack(&self, event: &EventBody) -> Option<AckStream<()>> {
         let id = self.namespace.next_ack_id();
         let packet = self.packet(event, Some(id))?;
         Some(AckStream::emit(self.recipients().iter(), id, &packet, self.ack_timeout()))
