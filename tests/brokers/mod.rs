@@ -87,6 +87,12 @@ impl<S: Server> Broker<S> {
         self.port
     }
 
+    /// The folder of its data.
+    #[cfg_attr(not(feature = "redis-tls"), expect(dead_code, reason = "for certificates"))]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Ends the process with SIGKILL.
     pub async fn kill(&mut self) {
         let mut child = self.child.take().expect("the broker is running");

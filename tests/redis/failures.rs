@@ -187,3 +187,24 @@ async fn what_is_queued_is_sent_before_the_adapter_closes() {
     }
     b.sees(1).await;
 }
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn credentials_that_become_wrong_are_reported_and_tried_again() {
+    let broker = Broker::start(Redis { password: Some("secret") }).await;
+    let port = broker.port().to_string();
+    let administer = async |password: &str, command: &str| {
+        let mut cli = tokio::process::Command::new("redis-cli");
+        cli.args(["-p", &port, "-a", password]).args(command.split(' '));
+        let output = cli.output().await.unwrap();
+        assert!(output.status.success());
+    };
+    let (a, b) = Node::pair(Kind::Classic, &RedisConfig::new(broker.url())).await;
+    administer("secret", "CONFIG SET requirepass other").await;
+    administer("other", "CLIENT KILL TYPE normal").await;
+    administer("other", "CLIENT KILL TYPE pubsub").await;
+    until(|| a.has_reported(ClusterErrorKind::Rejected) && b.has_reported(ClusterErrorKind::Rejected)).await;
+    administer("other", "CONFIG SET requirepass secret").await;
+    a.sees(2).await;
+    member(&b, &a, "room").await;
+}

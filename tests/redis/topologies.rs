@@ -175,3 +175,63 @@ async fn the_master_that_a_sentinel_promotes_is_found() {
     let _other = member(&b, &a, "other").await;
     assert_eq!(command(replica.port(), &["PUBSUB", "NUMPAT"]).await, ":1");
 }
+
+/// A server that speaks TLS on another port, with a certificate for its address.
+#[cfg(feature = "redis-tls")]
+struct Tls;
+
+#[cfg(feature = "redis-tls")]
+impl Tls {
+    fn tls_port(port: u16) -> u16 {
+        port + 16_384
+    }
+
+    async fn openssl(folder: &Path, arguments: &str) {
+        let mut command = Command::new("openssl");
+        let output = command.args(arguments.split(' ')).current_dir(folder).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[cfg(feature = "redis-tls")]
+impl Server for Tls {
+    async fn prepare(&self, folder: &Path) {
+        let new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+        Self::openssl(folder, &format!("{new} -subj /CN=ca -keyout ca.key -out ca.pem")).await;
+        let constraints = "-addext basicConstraints=critical,CA:FALSE -addext subjectAltName=IP:127.0.0.1";
+        let signed = format!("{new} -subj /CN=redis -CA ca.pem -CAkey ca.key {constraints}");
+        Self::openssl(folder, &format!("{signed} -keyout key.pem -out cert.pem")).await;
+    }
+
+    fn command(&self, folder: &Path, port: u16) -> Command {
+        let mut command = Redis::default().command(folder, port);
+        command.args(["--tls-port", &Self::tls_port(port).to_string(), "--tls-auth-clients", "no"]);
+        for (option, file) in
+            [("--tls-cert-file", "cert.pem"), ("--tls-key-file", "key.pem"), ("--tls-ca-cert-file", "ca.pem")]
+        {
+            command.arg(option).arg(folder.join(file));
+        }
+        command
+    }
+
+    fn greeting(&self) -> (Vec<u8>, &'static [&'static [u8]]) {
+        Redis::default().greeting()
+    }
+
+    fn url(&self, port: u16) -> String {
+        format!("rediss://127.0.0.1:{}", Self::tls_port(port))
+    }
+}
+
+#[cfg(feature = "redis-tls")]
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn connections_are_encrypted_and_certificates_are_checked() {
+    let broker = Broker::start(Tls).await;
+    let config = || RedisConfig::new(broker.url());
+    let error = Node::start(Kind::Classic, config()).await.err().unwrap();
+    assert_eq!(error.kind(), ClusterErrorKind::Disconnected, "{error:?}");
+    let roots = std::fs::read(broker.folder().join("ca.pem")).unwrap();
+    let (a, b) = Node::pair(Kind::Classic, &config().root_certificates(roots)).await;
+    member(&b, &a, "room").await;
+}

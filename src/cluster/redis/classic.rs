@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     RedisConfig,
-    client::Client,
+    client::{Client, buffer},
     queue::Publication,
     receiver::{Receiver, Wire},
     subscriptions::{Channel, ChannelKind, Role, Route},
@@ -63,7 +63,7 @@ impl RedisAdapter {
         self
     }
 
-    fn channels(&self, namespace: &str) -> Channels {
+    fn channels<'a>(&'a self, namespace: &'a str) -> Channels<'a> {
         Channels::new(&self.prefix, namespace)
     }
 }
@@ -75,14 +75,14 @@ impl ClusterAdapter for RedisAdapter {
     }
 
     fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
-        let mut payload = Vec::new();
+        let mut payload = buffer(&message.command);
         classic::encode(&message, &mut payload).map_err(|_| PublishError::Unsupported)?;
         let channel = self.channels(&message.namespace).of(&message, self.specific_responses);
         self.client.publish(channel, payload)
     }
 
     fn peers(&self, namespace: &str) -> BoxFuture<Result<Peers, ClusterError>> {
-        self.client.peers(namespace, self.channels(namespace).request())
+        self.client.peers(namespace, &self.channels(namespace).request())
     }
 
     fn request_timeout(&self) -> Duration {
@@ -164,7 +164,7 @@ impl Wire for ClassicWire {
                 if let Some(request) = answered {
                     let mut payload = Vec::new();
                     classic::encode_done(&request, &mut payload);
-                    let channel = Channels::new(&self.prefix, namespace).response().to_owned();
+                    let channel = Channels::new(&self.prefix, namespace).response();
                     receiver.respond(Publication::new(channel, payload));
                 }
             }

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{ClusterError, ClusterErrorKind, ClusterNode, LocalChange, Peers, PublishError},
+    cluster::{ClusterCommand, ClusterError, ClusterErrorKind, ClusterNode, LocalChange, Peers, PublishError},
     util::BoxFuture,
 };
 
@@ -45,6 +45,19 @@ impl Hints {
     pub(super) fn take(&self) -> HashSet<Hint> {
         std::mem::take(&mut *self.0.lock())
     }
+}
+
+/// Creates a buffer for an encoded command, which mostly needs no other size.
+pub(super) fn buffer(command: &ClusterCommand) -> Vec<u8> {
+    const HEADER: usize = 192;
+    Vec::with_capacity(match command {
+        ClusterCommand::Emit { event, .. } => {
+            HEADER
+                + event.json().len()
+                + event.attachments().iter().map(|attachment| attachment.len() + 5).sum::<usize>()
+        }
+        _ => HEADER,
+    })
 }
 
 impl Client {

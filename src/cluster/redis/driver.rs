@@ -115,12 +115,16 @@ impl Driver {
             if opened.elapsed() > STABLE {
                 backoff.reset();
             }
+            let mut reported = Vec::new();
             match end {
                 End::Closed => break,
-                End::Failed(cause) => self.lose(cause),
+                End::Failed(cause) => {
+                    reported.push(cause.kind());
+                    self.lose(cause);
+                }
                 End::Moved => {}
             }
-            match self.reopen(&mut backoff).await {
+            match self.reopen(&mut backoff, reported).await {
                 Some(reopened) => session = reopened,
                 None => break,
             }
@@ -311,9 +315,8 @@ impl Driver {
         }
     }
 
-    /// Opens the next session. Returns `None` if the adapter is closed meanwhile.
-    async fn reopen(&mut self, backoff: &mut Backoff) -> Option<Session> {
-        let mut reported = None;
+    /// Opens the next session. Reports each kind of failure once. Returns `None` if the adapter is closed meanwhile.
+    async fn reopen(&mut self, backoff: &mut Backoff, mut reported: Vec<ClusterErrorKind>) -> Option<Session> {
         loop {
             let next = Instant::now() + backoff.next();
             while let Ok(event) = tokio::time::timeout_at(next, self.events.recv()).await {
@@ -326,11 +329,9 @@ impl Driver {
                     return Some(session);
                 }
                 Err(error) => {
-                    // Each kind once, if it is not what was reported already.
-                    let is_new = reported != Some(error.kind()) && error.kind() != ClusterErrorKind::Disconnected;
-                    reported = Some(error.kind());
                     let lost = self.queue.close();
-                    if is_new {
+                    if !reported.contains(&error.kind()) {
+                        reported.push(error.kind());
                         self.report(error);
                     }
                     self.report_lost(lost, None);

@@ -16,7 +16,7 @@ use crate::{
 
 use super::{
     RedisConfig,
-    client::Client,
+    client::{Client, buffer},
     receiver::{Receiver, Wire},
     subscriptions::{Channel, ChannelKind, Role, Route},
 };
@@ -69,14 +69,14 @@ impl ClusterAdapter for ShardedRedisAdapter {
     }
 
     fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
-        let mut payload = Vec::new();
+        let mut payload = buffer(&message.command);
         sharded::encode(&message, &mut payload).map_err(|_| PublishError::Unsupported)?;
         let channel = Channels::new(&self.prefix, &message.namespace).of(&message, self.mode);
         self.client.publish(channel, payload)
     }
 
     fn peers(&self, namespace: &str) -> BoxFuture<Result<Peers, ClusterError>> {
-        self.client.peers(namespace, Channels::new(&self.prefix, namespace).main())
+        self.client.peers(namespace, &Channels::new(&self.prefix, namespace).main())
     }
 
     fn request_timeout(&self) -> Duration {
