@@ -50,6 +50,7 @@ mod driver;
 mod endpoints;
 mod queue;
 mod receiver;
+mod returning;
 mod sharded;
 mod slots;
 mod subscriber;
