@@ -12,7 +12,7 @@ use crate::cluster::{ClusterError, ClusterErrorKind};
 use super::{
     backoff::Backoff,
     client::Hints,
-    connection::{Checked, Connector, Exchange, Session},
+    connection::{Connector, Exchange, Session},
     queue::Queue,
     receiver::Receiver,
     returning::Returning,
@@ -60,15 +60,12 @@ pub(super) struct Driver {
 /// Why a session ended.
 enum End {
     Closed,
-    /// A connection was lost.
-    Failed(ClusterError),
-    /// Other servers are responsible. Messages wait for the next session.
-    Moved,
+    Interrupted(Interruption),
 }
 
-impl From<ClusterError> for End {
-    fn from(error: ClusterError) -> Self {
-        Self::Failed(error)
+impl<T: Into<Interruption>> From<T> for End {
+    fn from(interruption: T) -> Self {
+        Self::Interrupted(interruption.into())
     }
 }
 
@@ -104,18 +101,19 @@ impl Driver {
             let mut reported = Vec::new();
             match end {
                 End::Closed => break,
-                End::Failed(cause) => {
+                End::Interrupted(Interruption::Failed(cause)) => {
                     reported.push(cause.kind());
                     self.lose(cause);
                 }
-                End::Moved => {}
+                // Messages wait for the next session.
+                End::Interrupted(Interruption::Moved) => {}
             }
             match self.reopen(&mut backoff, reported).await {
                 Some(reopened) => session = reopened,
                 None => break,
             }
         }
-        self.queue.close();
+        self.report_lost(self.queue.close(), None);
     }
 
     /// Carries messages and questions until the session fails.
@@ -128,22 +126,13 @@ impl Driver {
             let recount = self.returning.next_count();
             tokio::select! {
                 biased;
-                interruption = session.interrupted() => return Err(match interruption {
-                    Interruption::Moved => End::Moved,
-                    Interruption::Disconnected => {
-                        let cause = "the connection for subscriptions was closed";
-                        End::Failed(ClusterError::new(ClusterErrorKind::Disconnected).caused_by(cause))
-                    }
-                }),
-                event = self.events.recv() => self.handle(event, session).await?,
+                interruption = session.interrupted() => return Err(interruption.into()),
                 () = sleep_until(next_check) => {
-                    session.check(&self.connector).await.map_err(|checked| match checked {
-                        Checked::Moved => End::Moved,
-                        Checked::Failed(error) => End::Failed(error),
-                    })?;
+                    session.check(&self.connector).await?;
                     self.observe(session).await?;
                     next_check = Instant::now() + interval;
                 }
+                event = self.events.recv() => self.handle(event, session).await?,
                 () = sleep_until(recount.unwrap_or(next_check)), if recount.is_some() => self.recount(session).await?,
                 () = self.queue.ready(), if recount.is_none() => {}
             }
@@ -231,8 +220,8 @@ impl Driver {
         self.queue.put_back(redirected);
         self.report_lost(lost, refusal.map(Into::into));
         match failure {
-            Some(failure) => Err(End::Failed(failure)),
-            None if moved => Err(End::Moved),
+            Some(failure) => Err(failure.into()),
+            None if moved => Err(Interruption::Moved.into()),
             None => Ok(()),
         }
     }
