@@ -278,7 +278,7 @@ async fn a_server_without_a_cluster_gets_no_responses() {
     let io = SocketIoService::new(SocketIoConfig::new()).io();
     io.server_side_emit("note", &()).unwrap();
     let acks = io.server_side_emit_with_ack::<()>("note", &(), Duration::from_secs(60)).unwrap();
-    let responses = soon(acks.responses()).await;
+    let responses = soon(async { acks.await }).await;
     assert_eq!((responses.answers.len(), responses.missing), (0, 0));
 }
 

@@ -132,7 +132,7 @@ impl<M: Handle> Registry<M> {
         id
     }
 
-    /// Removes a member, and from all rooms.
+    /// Removes a member from the registry and from all rooms.
     ///
     /// # Complexity
     ///
@@ -341,7 +341,7 @@ impl<M: Handle> Registry<M> {
 
 #[cfg(any(test, fuzzing))]
 impl<M> Registry<M> {
-    /// Returns the lengths and capacities of all collections.
+    /// Returns the length and the capacity of each collection.
     fn capacities(&self) -> impl Iterator<Item = (usize, usize)> {
         let own = [
             (self.members.len(), self.members.capacity()),

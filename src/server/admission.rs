@@ -126,10 +126,10 @@ fn join(
     claimed: Option<Arc<Claimed>>,
     cx: &mut Context<'_>,
 ) {
-    let entered = enter(client, name, lookup, &auth, claimed);
+    let created = create_socket(client, name, lookup, &auth, claimed);
     // The socket, if any, has replaced the reservation.
     client.unreserve(name);
-    let Some(socket) = entered else {
+    let Some(socket) = created else {
         return;
     };
     let watch = ConnectWatch::start(&socket.scope());
@@ -141,8 +141,8 @@ fn join(
                 client.attach_admission(&socket, task);
             }
         }
-        Some(None) => watch.in_scope(|| settle(&socket, None, watch.clone())),
-        None => watch.in_scope(|| settle(&socket, Some(Refusal::panicked()), watch.clone())),
+        Some(None) => watch.in_scope(|| finish(&socket, None, watch.clone())),
+        None => watch.in_scope(|| finish(&socket, Some(Refusal::panicked()), watch.clone())),
     }
 }
 
@@ -158,13 +158,13 @@ impl Future for Admission {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let decision = ready!(self.decision.as_mut().poll(cx));
-        settle(&self.socket, decision.err(), self.watch.clone());
+        finish(&self.socket, decision.err(), self.watch.clone());
         Poll::Ready(())
     }
 }
 
 /// Creates the socket, or rejects the client if the lookup found no namespace.
-fn enter(
+fn create_socket(
     client: &Arc<Client>,
     name: &str,
     lookup: Lookup,
@@ -226,12 +226,12 @@ pub(super) fn admit_implicitly(client: &Arc<Client>, cx: &mut Context<'_>) {
 }
 
 /// Applies the decision of the namespace's services. `None` accepts the client.
-fn settle(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
+fn finish(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
     let (client, name) = (&socket.client, socket.namespace.name());
     let error = if let Some(Refusal { status, error }) = refusal {
         watch.refused(status.as_ref().map_or("panic", StatusCode::as_str));
         error
-    } else if !socket.was_reached() {
+    } else if !socket.has_entered() {
         log!(warn, namespace = %name, "a layer returned a success response to CONNECT without calling the inner service");
         watch.refused("not_handed_on");
         ConnectError::new("the connection was not handed on")

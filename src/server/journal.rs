@@ -1,7 +1,6 @@
 //! Recovery with the journal of a cluster: events are appended to it, and delivered when they are read from it.
 
 use std::{
-    borrow::Cow,
     mem::take,
     sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
@@ -32,7 +31,7 @@ use super::{
     reason::DisconnectReason,
     recovery_session::{Journaled, Progress},
     settings::SlowClientPolicy,
-    socket::{ADMITTING, CLOSED, HELD},
+    socket::{ADMITTING, CLOSED, ACCEPTING},
     state::{Client, NamespaceState, Server, Socket},
 };
 
@@ -125,7 +124,7 @@ impl NamespaceState {
                 continue;
             }
             let form = if journaled.is_some() { &stamped } else { &packet };
-            let sent = socket.try_deliver(Cow::Borrowed(form), volatile);
+            let sent = socket.try_deliver(form, volatile);
             if let Some(journaled) = journaled.filter(|_| !volatile) {
                 let has_missed = sent.is_err() && lets_slow_clients_go;
                 let last = if has_missed { before.last } else { offset };
@@ -267,8 +266,8 @@ impl Socket {
         }
     }
 
-    /// Joins the namespace, after the layers have called the inner service. See [`hold`](Self::hold).
-    pub(super) fn hold_journaled(self: &Arc<Self>) -> bool {
+    /// Joins the namespace, after the layers have called the inner service. See [`enter_namespace`](Self::enter_namespace).
+    pub(super) fn enter_journaled(self: &Arc<Self>) -> bool {
         let Some((journal, journaled)) = self.namespace.journal.as_ref().zip(self.journaled()) else { return true };
         let claimed = journaled.claimed();
         let mut state = journal.lock();
@@ -294,7 +293,7 @@ impl Socket {
         let was_in = claimed.iter().flat_map(|claimed| &claimed.session().rooms);
         let own = self.id.room();
         let stayed_in: Vec<Room> = was_in.filter(|room| **room != own && !left.contains(room)).cloned().collect();
-        if self.enter(&stayed_in, &rooms).is_none() {
+        if self.enter_rooms(&stayed_in, &rooms).is_none() {
             drop(buffer);
             drop(state);
             self.close(DisconnectReason::ServerNamespaceDisconnect);
@@ -304,7 +303,7 @@ impl Socket {
         if !missed.is_empty() {
             buffer.get_or_insert_default().missed = missed.iter().filter_map(|event| self.missed(event)).collect();
         }
-        self.phase.store(HELD, Ordering::Release);
+        self.phase.store(ACCEPTING, Ordering::Release);
         state.watching.retain(|delivered| delivered.strong_count() > 0);
         drop(buffer);
         drop(state);

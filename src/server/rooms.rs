@@ -72,7 +72,7 @@ impl Socket {
         self.report_rooms(&[room]);
     }
 
-    /// Leaves all rooms but that of the socket's own id.
+    /// Leaves all rooms except that of the socket's id.
     pub(crate) fn leave_all(&self) {
         let mut buffer = self.buffer();
         if self.phase() == ADMITTING {

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -342,11 +342,11 @@ impl BroadcastOperator {
         self.recipients().iter().map(|socket| socket.clone().into()).collect()
     }
 
-    /// How many sockets of this node are meant, those among them whose `on_connect` is under way.
+    /// Returns the number of selected sockets on this node, including those whose `on_connect` is running.
     ///
     /// # Complexity
     ///
-    /// Constant for one room or a whole namespace with nobody left out; otherwise linear in the members of the rooms.
+    /// Constant for one room or a whole namespace without exceptions, otherwise linear in the members of the rooms.
     ///
     /// ```
     /// # use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer};
@@ -435,7 +435,7 @@ impl EmitReport {
         socket.observe(packet);
         self.recipients += 1;
         // `deliver` has already handled disconnected and slow recipients.
-        if let Err(error) = socket.deliver(Cow::Borrowed(packet), volatile) {
+        if let Err(error) = socket.deliver(packet, volatile) {
             self.note(socket, error);
         }
     }
