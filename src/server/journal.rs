@@ -31,7 +31,7 @@ use super::{
     reason::DisconnectReason,
     recovery_session::{Journaled, Progress},
     settings::SlowClientPolicy,
-    socket::{ADMITTING, CLOSED, ACCEPTING},
+    socket::{ACCEPTING, ADMITTING, CLOSED},
     state::{Client, NamespaceState, Server, Socket},
 };
 
