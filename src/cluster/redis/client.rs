@@ -64,7 +64,12 @@ impl Client {
     /// Connects, and starts the task in the current runtime.
     pub(super) async fn connect(config: &RedisConfig, sharded: bool) -> Result<Self, ClusterError> {
         let mut connector = Connector::new(config)?;
-        let session = connector.open().await?;
+        let mut session = connector.open().await?;
+        // Servers before Redis 7 do not know sharded channels, and a user may not be permitted to count subscriptions.
+        let counted = session.exchange(sharded, &[config.prefix.as_str().into()], Vec::new(), &connector).await;
+        if let Some(failure) = counted.failure {
+            return Err(failure);
+        }
         let (events, received) = mpsc::unbounded_channel();
         let queue = Arc::new(Queue::new(config.queue_bytes));
         let hints = Arc::new(Hints::default());

@@ -354,7 +354,8 @@ impl Exchange {
         for reply in replies.by_ref().take(counting) {
             // Names and numbers in turn.
             let Value::Array(reply) = reply else {
-                self.failure = Some(ClusterError::new(ClusterErrorKind::Rejected).caused_by("PUBSUB was refused"));
+                self.failure =
+                    Some(ClusterError::new(ClusterErrorKind::Rejected).caused_by("the command PUBSUB was rejected"));
                 continue;
             };
             for (sum, count) in self.counts.iter_mut().zip(reply.into_iter().skip(1).step_by(2)) {
