@@ -172,7 +172,11 @@ impl SocketIo {
     async fn leave_cluster(&self) {
         if let Some(adapter) = &self.server.settings.adapter {
             self.server.saved().await;
-            adapter.close().await;
+            const LIMIT: Duration = Duration::from_secs(5);
+            let closed = self.server.catch_panic(|| adapter.close());
+            if let Some(closed) = closed {
+                let _ = tokio::time::timeout(LIMIT, closed).await;
+            }
         }
     }
 

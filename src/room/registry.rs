@@ -139,7 +139,10 @@ impl<M: Handle> Registry<M> {
     /// Linear in the number of its rooms.
     pub(crate) fn remove(&mut self, id: MemberId) -> Option<M> {
         let member = self.members.try_remove(id.key())?;
-        self.by_name.remove(&member.name);
+        // A successor with the same name may have been inserted.
+        if self.by_name.get(&member.name) == Some(&id) {
+            self.by_name.remove(&member.name);
+        }
         let all = Arc::make_mut(&mut self.all);
         all.swap_remove(member.place);
         if let Some((moved, _)) = all.get(member.place) {

@@ -58,13 +58,14 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
         }
         Err(JoinError::Closed) => return Ok(()),
     }
-    let lookup = server.namespaces.acquire(name, || client.may_join_dynamic());
+    let lookup = announce(client, server.namespaces.acquire(name, || client.may_join_dynamic()));
     let claim = lookup.namespace().and_then(|namespace| namespace.claim_of(client, &auth));
     if claim.is_none() && !matches!(lookup, Lookup::NeedsAsync(_)) {
         join(client, name, lookup, auth, None, cx);
         return Ok(());
     }
-    client.reserve(name, auth.len());
+    let is_dynamic = lookup.namespace().is_none_or(|namespace| namespace.is_dynamic());
+    client.reserve(name, auth.len(), is_dynamic);
     let task = Box::pin(join_later(client.clone(), name.into(), lookup, auth, claim));
     if let Some(task) = client.poll_or_spawn(cx, task) {
         client.attach_lookup(name, task);
@@ -72,12 +73,20 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
     Ok(())
 }
 
+/// Calls the hook for a new namespace.
+fn announce(client: &Client, lookup: Lookup) -> Lookup {
+    if let (Lookup::Created(namespace), Some(hook)) = (&lookup, &client.server.hooks.on_namespace) {
+        client.server.catch_panic(|| hook(namespace));
+    }
+    lookup
+}
+
 /// Continues an admission after an asynchronous predicate has decided, and after the session of a returning client has been read from
 /// the journal of the cluster.
 async fn join_later(client: Arc<Client>, name: Box<str>, mut lookup: Lookup, auth: Bytes, mut claim: Option<Claim>) {
     if let Lookup::NeedsAsync(place) = lookup {
         let request = NamespaceRequest::new(&client.connection, &name, &auth);
-        lookup = client.server.namespaces.find_async(place, &request).await;
+        lookup = announce(&client, client.server.namespaces.find_async(place, &request).await);
         claim = lookup.namespace().and_then(|namespace| namespace.claim_of(&client, &auth));
     }
     let mut claimed = None;
@@ -172,13 +181,7 @@ fn create_socket(
     claimed: Option<Arc<Claimed>>,
 ) -> Option<Arc<Socket>> {
     let namespace = match lookup {
-        Lookup::Found(namespace) => namespace,
-        Lookup::Created(namespace) => {
-            if let Some(hook) = &client.server.hooks.on_namespace {
-                client.server.catch_panic(|| hook(&namespace));
-            }
-            namespace
-        }
+        Lookup::Found(namespace) | Lookup::Created(namespace) => namespace,
         Lookup::Unknown | Lookup::NeedsAsync(_) => {
             refuse(client, name, UNKNOWN_NAMESPACE, "unknown_namespace");
             return None;

@@ -45,7 +45,6 @@ impl Socket {
         if tells_handlers {
             self.namespace.application().disconnecting(self, reason);
         }
-        let left = if self.namespace.reports_rooms() { self.rooms() } else { Vec::new() };
         match self.recovery() {
             Some((memory, session)) => {
                 memory.leave(self, session, reason.is_recoverable());
@@ -54,7 +53,6 @@ impl Socket {
             None if self.journaled().is_some() => self.leave_journaled(reason.is_recoverable()),
             None => self.leave_rooms(),
         }
-        self.report_rooms(&left);
         // A socket that was not accepted keeps its place until its admission has ended and the client has been rejected.
         if accepted {
             self.client.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);

@@ -266,7 +266,7 @@ impl NamespaceState {
             users: dynamic.then(Users::default),
             removed: AtomicBool::new(false),
             memory: settings.recovery.clone().filter(|_| !has_journal).map(Memory::new),
-            journal: (has_journal && settings.recovery.is_some()).then(Mutex::default),
+            journal: (has_journal && settings.recovery.is_some()).then(Box::default),
             settings,
             server,
         })

@@ -20,7 +20,7 @@ use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 
 use crate::{
     client_bundle::ClientBundle,
-    cluster::{ClusterError, EventBody, Payload},
+    cluster::{ClusterError, EventBody, Offset, Payload},
     engine::{Connection, Direct, Engine},
     observe::{NamespaceMeters, Scope, ServerMeters},
     packet::{Encoded, EventPayload},
@@ -175,6 +175,8 @@ pub(super) struct Rare {
 pub(super) struct Reserved {
     pub(super) name: Box<str>,
     pub(super) auth_bytes: usize,
+    /// Whether the namespace is created from a pattern or a predicate.
+    pub(super) is_dynamic: bool,
     /// The task that waits for the predicate. It is aborted with the connection.
     pub(super) task: Option<AbortHandle>,
 }
@@ -224,7 +226,7 @@ pub(crate) struct NamespaceState {
     /// Recorded events and sessions, if recovery is enabled and the cluster has no journal.
     pub(crate) memory: Option<Memory>,
     /// Set if recovery is enabled and the cluster has a journal.
-    pub(super) journal: Option<Mutex<JournalState>>,
+    pub(super) journal: Option<Box<Mutex<JournalState>>>,
     pub(crate) settings: Arc<Settings>,
     pub(super) server: Weak<Server>,
 }
@@ -258,6 +260,8 @@ pub(crate) struct Memory {
 /// client gets the events of a namespace in the order of their offsets, and none twice.
 #[derive(Default)]
 pub(super) struct JournalState {
+    /// The last event that was delivered.
+    pub(super) last: Offset,
     /// For each socket that is being recovered, the events that are delivered meanwhile.
     pub(super) watching: Vec<Weak<Mutex<Delivered>>>,
     /// The sockets by the private ids of their sessions.

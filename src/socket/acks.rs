@@ -283,8 +283,12 @@ impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
                 let answer = answer.and_then(|answer| read_answer(answer.as_ref()).map_err(AckError::decode));
                 Poll::Ready(Some((AckSource::Remote { node }, answer)))
             }
-            Poll::Ready(None) if local.is_ready() => Poll::Ready(None),
-            _ => Poll::Pending,
+            Poll::Ready(None) => {
+                // Ends the request.
+                this.remote = None;
+                local.map(|_| None)
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 }

@@ -8,6 +8,8 @@ use super::operation::Operation;
 pub struct Case {
     pub name: &'static str,
     pub namespace: &'static str,
+    /// It waits for a timeout. It must have a namespace of its own.
+    pub slow: bool,
     pub steps: Vec<Step>,
     /// What each client receives, in order. Those that are not listed receive nothing.
     pub heard: BTreeMap<&'static str, Vec<Value>>,
@@ -24,6 +26,8 @@ pub enum Step {
     Repeat(Operation, Vec<&'static str>),
     /// Waits until a room has exactly these members and the actor reaches them. Joining and leaving take effect in the background.
     Members(&'static str, Vec<&'static str>),
+    /// Waits until these are the only clients in the namespace.
+    Remaining(Vec<&'static str>),
 }
 
 fn names(clients: &'static str) -> Vec<&'static str> {
@@ -33,7 +37,7 @@ fn names(clients: &'static str) -> Vec<&'static str> {
 impl Case {
     pub fn empty(name: &'static str) -> Self {
         let (steps, heard) = (Vec::new(), BTreeMap::new());
-        Self { name, namespace: "/", steps, heard, result: None, server_side: None }
+        Self { name, namespace: "/", slow: false, steps, heard, result: None, server_side: None }
     }
 
     pub fn new(name: &'static str, operation: Operation) -> Self {
@@ -43,6 +47,10 @@ impl Case {
     /// The namespace of the clients, `/` otherwise.
     pub fn of(self, namespace: &'static str) -> Self {
         Self { namespace, ..self }
+    }
+
+    pub fn slow(self) -> Self {
+        Self { slow: true, ..self }
     }
 
     pub fn then(mut self, operation: Operation) -> Self {
@@ -57,6 +65,11 @@ impl Case {
 
     pub fn members(mut self, room: &'static str, clients: &'static str) -> Self {
         self.steps.push(Step::Members(room, names(clients)));
+        self
+    }
+
+    pub fn remaining(mut self, clients: &'static str) -> Self {
+        self.steps.push(Step::Remaining(names(clients)));
         self
     }
 
@@ -79,7 +92,7 @@ impl Case {
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {
         self.steps.iter().filter_map(|step| match step {
             Step::Do(operation) | Step::Repeat(operation, _) => Some(operation),
-            Step::Members(..) => None,
+            Step::Members(..) | Step::Remaining(_) => None,
         })
     }
 

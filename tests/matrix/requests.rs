@@ -68,11 +68,13 @@ fn acks() -> Vec<Case> {
             .result(answers(&names(EVERYONE), false)),
         ask(
             "acks but one",
-            all().timeout(SHORT),
+            all().of("/dyn-6").timeout(SHORT),
             json!({ "silent": "b2" }),
             EVERYONE,
             answers(&names("a1 a2 b1 c1 c2"), true),
-        ),
+        )
+        .of("/dyn-6")
+        .slow(),
         ask(
             "acks in a namespace",
             to(["r2"]).of("/chat"),
@@ -126,18 +128,21 @@ fn rooms() -> Vec<Case> {
 }
 
 fn disconnections() -> Vec<Case> {
-    let disconnect = |name, scope: Scope, close, gone| {
+    let disconnect = |name, scope: Scope, close, gone, remaining| {
         let rest = if close { "closed" } else { "open" };
-        Case::new(name, scope.disconnect(close)).heard(gone, &json!("disconnected")).heard(gone, &json!(rest))
+        Case::new(name, scope.disconnect(close))
+            .remaining(remaining)
+            .heard(gone, &json!("disconnected"))
+            .heard(gone, &json!(rest))
     };
     vec![
-        disconnect("disconnect by room", to(["r1"]), false, "a1 b1 c2"),
-        disconnect("disconnect and close by room", to(["r1"]), true, "a1 b1 c2"),
-        disconnect("disconnect all", all(), false, EVERYONE),
-        disconnect("disconnect and close all", all(), true, EVERYONE),
-        disconnect("disconnect except", all().except(["r1"]), false, "a2 b2 c1"),
-        disconnect("disconnect by id", to(["@c1"]), true, "c1"),
-        disconnect("disconnect in a namespace", to(["r2"]).of("/chat"), false, "a2 b1 c1").of("/chat"),
+        disconnect("disconnect by room", to(["r1"]), false, "a1 b1 c2", "a2 b2 c1"),
+        disconnect("disconnect and close by room", to(["r1"]), true, "a1 b1 c2", "a2 b2 c1"),
+        disconnect("disconnect all", all(), false, EVERYONE, ""),
+        disconnect("disconnect and close all", all(), true, EVERYONE, ""),
+        disconnect("disconnect except", all().except(["r1"]), false, "a2 b2 c1", "a1 b1 c2"),
+        disconnect("disconnect by id", to(["@c1"]), true, "c1", "a1 a2 b1 b2 c2"),
+        disconnect("disconnect in a namespace", to(["r2"]).of("/chat"), false, "a2 b1 c1", "a1 b2 c2").of("/chat"),
         then_emit(Case::new("disconnect and emit", to(["r3"]).disconnect(true)), "r1", "a1 b1")
             .heard("b2 c2", &json!("disconnected"))
             .heard("b2 c2", &json!("closed")),
@@ -193,19 +198,21 @@ fn remote() -> Vec<Case> {
         ask("ack of a fetched socket of the own node", all(), "@a1", json!("name"), "a1", answers(&names("a1"), false)),
         ask(
             "no ack of a remote socket",
-            all().timeout(SHORT),
+            all().of("/dyn-7").timeout(SHORT),
             "@b2",
             json!({ "silent": "b2" }),
             "b2",
             answers(&[], true),
-        ),
+        )
+        .of("/dyn-7")
+        .slow(),
     ]
 }
 
 fn remote_rooms() -> Vec<Case> {
-    let gone = |name, client, close, heard| {
+    let gone = |name, client, close, heard, remaining| {
         let rest = if close { "closed" } else { "open" };
-        let case = Case::new(name, all().remote_disconnect(client, close));
+        let case = Case::new(name, all().remote_disconnect(client, close)).remaining(remaining);
         case.heard(heard, &json!("disconnected")).heard(heard, &json!(rest))
     };
     vec![
@@ -216,16 +223,17 @@ fn remote_rooms() -> Vec<Case> {
             "a1 b1 c1 c2",
         ),
         then_emit(Case::new("a remote socket leaves", all().remote_leave("@c2", "r1")), "r1", "a1 b1"),
-        gone("a remote socket is disconnected", "@b1", false, "b1"),
-        gone("a remote socket is disconnected and closed", "@c2", true, "c2"),
+        gone("a remote socket is disconnected", "@b1", false, "b1", "a1 a2 b2 c1 c2"),
+        gone("a remote socket is disconnected and closed", "@c2", true, "c2", "a1 a2 b1 b2 c1"),
     ]
 }
 
 fn server_side() -> Vec<Case> {
     let args = json!(["record", "hello", 1, [null, { "a": 0.5 }], "é"]);
     let received = json!(["hello", 1, [null, { "a": 0.5 }], "é"]);
-    let emit =
-        |name, scope: Scope| Case::new(name, scope.server_side_emit(args.clone())).server_side(&[received.clone()]);
+    let emit = |name, scope: Scope| {
+        Case::new(name, scope.server_side_emit(args.clone())).server_side(std::slice::from_ref(&received))
+    };
     let ask = |name, scope: Scope, silent: &str, nodes: &[&str], timed_out| {
         let responses: Vec<_> = nodes.iter().map(|node| json!(format!("answer from {node}"))).collect();
         Case::new(name, scope.server_side_ask(json!(["ask", silent]))).result(answers(&responses, timed_out))
@@ -239,7 +247,7 @@ fn server_side() -> Vec<Case> {
             .server_side(&[]),
         ask("server-side acks", all(), "", &["b", "c"], false),
         ask("server-side acks in a namespace", all().of("/chat"), "", &["b", "c"], false).of("/chat"),
-        ask("server-side acks but one", all(), "c", &["b"], true),
+        ask("server-side acks but one", all().of("/dyn-8"), "c", &["b"], true).of("/dyn-8").slow(),
     ]
 }
 
