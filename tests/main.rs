@@ -47,6 +47,8 @@ mod options;
 mod parser;
 mod polling;
 mod recovery;
+#[cfg(feature = "redis")]
+mod redis;
 mod routing;
 mod running_namespaces;
 mod serve;

@@ -11,6 +11,9 @@ mod local;
 mod message;
 mod node;
 mod payload;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod redis;
 #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 pub(crate) mod wire;
 

@@ -8,7 +8,7 @@
 
 mod nats;
 mod postgres;
-mod redis;
+pub mod redis;
 
 use std::{
     collections::hash_map::RandomState,
@@ -85,6 +85,12 @@ impl<S: Server> Broker<S> {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The folder of its data.
+    #[cfg_attr(not(feature = "redis-tls"), expect(dead_code, reason = "for certificates"))]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Ends the process with SIGKILL.

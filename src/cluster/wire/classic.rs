@@ -32,28 +32,27 @@ mod kind {
 }
 
 /// The names of a namespace's channels.
-#[derive(Debug, Clone)]
-pub(crate) struct Channels {
-    /// The channel of broadcasts, to which the name of a room is added.
-    broadcast: String,
-    request: String,
-    response: String,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Channels<'a> {
+    prefix: &'a str,
+    namespace: &'a str,
 }
 
-impl Channels {
-    pub(crate) fn new(prefix: &str, namespace: &str) -> Self {
-        Self {
-            broadcast: format!("{prefix}#{namespace}#"),
-            request: format!("{prefix}-request#{namespace}#"),
-            response: format!("{prefix}-response#{namespace}#"),
-        }
+impl<'a> Channels<'a> {
+    pub(crate) fn new(prefix: &'a str, namespace: &'a str) -> Self {
+        Self { prefix, namespace }
+    }
+
+    /// The channel of broadcasts to all rooms, or to several.
+    fn broadcast(self) -> String {
+        [self.prefix, "#", self.namespace, "#"].concat()
     }
 
     /// The pattern of all channels of broadcasts. Wildcards in it are escaped. Node.js does not escape them, so its nodes receive
     /// nothing in a namespace whose name has some.
-    pub(crate) fn pattern(&self) -> String {
-        let mut pattern = String::with_capacity(self.broadcast.len() + 1);
-        for character in self.broadcast.chars() {
+    pub(crate) fn pattern(self) -> String {
+        let mut pattern = String::new();
+        for character in self.broadcast().chars() {
             if matches!(character, '*' | '?' | '[' | '\\') {
                 pattern.push('\\');
             }
@@ -64,42 +63,43 @@ impl Channels {
     }
 
     /// The channel of requests, to which each node of the namespace subscribes, and by which they are counted.
-    pub(crate) fn request(&self) -> &str {
-        &self.request
+    pub(crate) fn request(self) -> String {
+        [self.prefix, "-request#", self.namespace, "#"].concat()
     }
 
     /// The channel of responses to all nodes.
-    pub(crate) fn response(&self) -> &str {
-        &self.response
+    pub(crate) fn response(self) -> String {
+        [self.prefix, "-response#", self.namespace, "#"].concat()
     }
 
     /// The channel of responses to one node.
-    pub(crate) fn response_to(&self, node: &str) -> String {
-        format!("{}{node}#", self.response)
+    pub(crate) fn response_to(self, node: &str) -> String {
+        [self.prefix, "-response#", self.namespace, "#", node, "#"].concat()
     }
 
     /// Returns the channel to which a message is published. With `specific`, responses go to the recipient's channel, except those to
     /// server-side events.
-    pub(crate) fn of(&self, message: &ClusterMessage, specific: bool) -> String {
+    pub(crate) fn of(self, message: &ClusterMessage, specific: bool) -> String {
         match &message.command {
             ClusterCommand::Emit { options, request: None, .. } => match options.rooms.as_slice() {
-                [room] => format!("{}{room}#", self.broadcast),
-                _ => self.broadcast.clone(),
+                [room] => [self.prefix, "#", self.namespace, "#", room, "#"].concat(),
+                _ => self.broadcast(),
             },
             command if command.is_answer() => match &message.recipient {
                 Some(node) if specific && !matches!(command, ClusterCommand::ServerSideAck { .. }) => {
                     self.response_to(node)
                 }
-                _ => self.response.clone(),
+                _ => self.response(),
             },
-            _ => self.request.clone(),
+            _ => self.request(),
         }
     }
 
     /// Returns the room of a channel of broadcasts, empty if the channel is that of all rooms. Returns `None` if the channel is not one
     /// of this namespace, which the pattern may match as well.
-    pub(crate) fn room<'a>(&self, channel: &'a [u8]) -> Option<&'a [u8]> {
-        let rest = channel.strip_prefix(self.broadcast.as_bytes())?;
+    pub(crate) fn room(self, channel: &[u8]) -> Option<&[u8]> {
+        let rest = channel.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"#")?;
+        let rest = rest.strip_prefix(self.namespace.as_bytes())?.strip_prefix(b"#")?;
         Some(rest.split_last().map_or(rest, |(_, room)| room))
     }
 }

@@ -21,7 +21,7 @@ mod msgpack;
 mod number;
 mod output;
 pub(super) mod postgres;
-pub(super) mod sharded;
+pub(crate) mod sharded;
 pub(super) mod streams;
 #[cfg(test)]
 mod tests;
@@ -48,7 +48,7 @@ type Result<T> = std::result::Result<T, WireError>;
 const NOT_A_MAP: WireError = WireError::Message("not a map");
 const NOT_A_LIST: WireError = WireError::Message("not a list");
 const INCOMPLETE: WireError = WireError::Message("the message lacks a field, or it is of another type");
-const OTHER_NAMESPACE: WireError = WireError::Message("the message is for another namespace");
+pub(super) const OTHER_NAMESPACE: WireError = WireError::Message("the message is for another namespace");
 const NOT_ON_THIS_WIRE: WireError = WireError::Message("this adapter has no such message");
 
 /// How values are written.

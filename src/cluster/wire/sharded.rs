@@ -10,15 +10,17 @@ use super::{
     output::Output,
 };
 
-/// Which rooms have a channel. All nodes of a cluster must use the same mode.
+/// Which rooms have a channel, so that a message to one of them is received only by the nodes that have it. All nodes of a cluster
+/// must have the same mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum SubscriptionMode {
-    /// No room.
+#[non_exhaustive]
+pub enum SubscriptionMode {
+    /// No room: there are two subscriptions for each namespace. Node's mode `static`.
     Static,
-    /// Rooms other than those of single sockets.
+    /// All rooms except those of single sockets, that is, with a name of 20 characters. Node's mode `dynamic`, the default.
     #[default]
     Dynamic,
-    /// All rooms.
+    /// All rooms: there is a subscription for each socket. Node's mode `dynamic-private`.
     DynamicPrivate,
 }
 
@@ -36,40 +38,41 @@ impl SubscriptionMode {
 }
 
 /// The names of a namespace's channels.
-#[derive(Debug, Clone)]
-pub(crate) struct Channels {
-    main: String,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Channels<'a> {
+    prefix: &'a str,
+    namespace: &'a str,
 }
 
-impl Channels {
-    pub(crate) fn new(prefix: &str, namespace: &str) -> Self {
-        Self { main: format!("{prefix}#{namespace}#") }
+impl<'a> Channels<'a> {
+    pub(crate) fn new(prefix: &'a str, namespace: &'a str) -> Self {
+        Self { prefix, namespace }
     }
 
     /// The channel to which each node of the namespace subscribes, by which they are counted.
-    pub(crate) fn main(&self) -> &str {
-        &self.main
+    pub(crate) fn main(self) -> String {
+        [self.prefix, "#", self.namespace, "#"].concat()
     }
 
     /// The channel for the answers to one node.
-    pub(crate) fn node(&self, node: &str) -> String {
-        format!("{}{node}#", self.main)
+    pub(crate) fn node(self, node: &str) -> String {
+        [self.prefix, "#", self.namespace, "#", node, "#"].concat()
     }
 
     /// The channel of a room.
-    pub(crate) fn room(&self, room: &str) -> String {
-        format!("{}{room}#", self.main)
+    pub(crate) fn room(self, room: &str) -> String {
+        self.node(room)
     }
 
     /// Returns the channel to which a message is published.
-    pub(crate) fn of(&self, message: &ClusterMessage, mode: SubscriptionMode) -> String {
+    pub(crate) fn of(self, message: &ClusterMessage, mode: SubscriptionMode) -> String {
         match (&message.command, &message.recipient) {
             (ClusterCommand::Emit { options, request: None, .. }, _) => match options.rooms.as_slice() {
                 [room] if mode.has_channel(room) => self.room(room),
-                _ => self.main.clone(),
+                _ => self.main(),
             },
             (command, Some(node)) if command.is_answer() => self.node(node),
-            _ => self.main.clone(),
+            _ => self.main(),
         }
     }
 }

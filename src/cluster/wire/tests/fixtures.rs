@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::cluster::{message::ClusterMessage, wire::*};
+use crate::cluster::{Offset, message::ClusterMessage, wire::*};
 
 use super::readable::{normal, readable, unhex, value};
 
@@ -153,7 +153,7 @@ fn classic(file: &str, prefix: &str, specific: bool) -> usize {
             let request = classic::decode_request(namespace, bytes.clone()).unwrap();
             assert_eq!(request.legacy, None);
             request.message
-        } else if channel.starts_with(channels.response()) {
+        } else if channel.starts_with(&*channels.response()) {
             classic::decode_response(namespace, bytes.clone()).unwrap()
         } else {
             let room = channels.room(channel.as_bytes()).unwrap();

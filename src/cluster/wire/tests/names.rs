@@ -20,11 +20,11 @@ fn the_channels_of_the_classic_adapter() {
             match frame["command"].as_str().unwrap() {
                 "PSUBSCRIBE" | "PUNSUBSCRIBE" => assert_eq!(args, [channels.pattern()]),
                 "SUBSCRIBE" => {
-                    let own = args[2].strip_prefix(channels.response()).unwrap().trim_end_matches('#');
-                    assert_eq!(args, [channels.request(), channels.response(), &channels.response_to(own)]);
+                    let own = args[2].strip_prefix(&*channels.response()).unwrap().trim_end_matches('#');
+                    assert_eq!(args, [channels.request(), channels.response(), channels.response_to(own)]);
                 }
-                "UNSUBSCRIBE" => assert!(args[0] == channels.request() || args[0].starts_with(channels.response())),
-                "PUBSUB" => assert_eq!(args, ["NUMSUB", channels.request()]),
+                "UNSUBSCRIBE" => assert!(args[0] == channels.request() || args[0].starts_with(&*channels.response())),
+                "PUBSUB" => assert_eq!(args, ["NUMSUB", &*channels.request()]),
                 other => panic!("{other}"),
             }
         }
@@ -44,7 +44,7 @@ fn the_channels_of_the_sharded_adapter() {
             let channels = sharded::Channels::new("socket.io", namespace(args[args.len() - 1]));
             match frame["command"].as_str().unwrap() {
                 "SSUBSCRIBE" | "SUNSUBSCRIBE" => {
-                    match args[0].strip_prefix(channels.main()).unwrap().trim_end_matches('#') {
+                    match args[0].strip_prefix(&*channels.main()).unwrap().trim_end_matches('#') {
                         "" => assert_eq!(args, [channels.main()]),
                         name if name.len() == 16 => assert_eq!(args, [channels.node(name)]),
                         room => {
@@ -53,7 +53,7 @@ fn the_channels_of_the_sharded_adapter() {
                         }
                     }
                 }
-                "PUBSUB" => assert_eq!(args, ["SHARDNUMSUB", channels.main()]),
+                "PUBSUB" => assert_eq!(args, ["SHARDNUMSUB", &*channels.main()]),
                 other => panic!("{other}"),
             }
         }
@@ -100,7 +100,7 @@ fn the_channels_and_streams_of_the_streams_adapter() {
             }
             for channel in args.iter().filter(|channel| channel.contains('#')) {
                 let channels = sharded::Channels::new(prefix, namespace(channel));
-                let own = channel.strip_prefix(channels.main()).unwrap().trim_end_matches('#');
+                let own = channel.strip_prefix(&*channels.main()).unwrap().trim_end_matches('#');
                 assert!(own.is_empty() || *channel == channels.node(own));
             }
         }
