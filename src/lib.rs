@@ -359,7 +359,7 @@ mod util;
 ///
 /// [`SocketRef`] has methods that return these types.
 pub mod client {
-    pub use crate::socket::{Client, Conn, Handshake, RemoteSocket, SocketExtensions};
+    pub use crate::socket::{Client, Conn, FetchSocketsError, Handshake, RemoteSocket, SocketExtensions};
 }
 
 /// Futures that handles and services return.

@@ -4,11 +4,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 
 use crate::packet::{
-    ArgsError, Encoded, MAX_JSON_DEPTH, Placeholders, Target, is_reserved, is_valid_json, is_within_depth, encode_args, mend, read_args,
-    string_length,
+    Args, ArgsError, Encoded, MAX_JSON_DEPTH, Placeholders, Target, encode_args, is_reserved, is_valid_json,
+    is_within_depth, mend, read_args, string_length,
 };
 
 /// The levels of an argument, and the array of the arguments.
@@ -61,6 +64,11 @@ impl Payload {
         Ok(Self { json, attachments })
     }
 
+    /// Returns `{}`.
+    pub(crate) fn empty() -> Self {
+        Self::literal("{}")
+    }
+
     /// A JSON value without binary.
     pub(crate) const fn literal(json: &'static str) -> Self {
         Self { json: ByteString::from_static(json), attachments: Vec::new() }
@@ -88,7 +96,7 @@ impl Payload {
 impl Payload {
     /// Encodes a value, which is one argument even if it is a tuple.
     pub(crate) fn encode<T: Serialize>(value: &T) -> serde_json::Result<Self> {
-        let (json, attachments) = encode_args(&One(value))?.into_parts();
+        let (json, attachments) = encode_args(&Args(vec![value]))?.into_parts();
         let json = ByteString::try_from(json).expect("JSON is UTF-8");
         // Without the brackets of the array.
         let json = json.slice_ref(&json[1..json.len() - 1]);
@@ -98,15 +106,21 @@ impl Payload {
     /// Deserializes the value.
     pub(crate) fn read<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<T> {
         let args = ["[", self.json(), "]"].concat();
-        let One(value) = read_args(&args, &self.attachments, false).map_err(ArgsError::into_error)?;
-        Ok(value)
+        let value: Args<T> = read_args(&args, &self.attachments, false).map_err(ArgsError::into_error)?;
+        value.into_iter().next().ok_or_else(|| serde_json::Error::custom("no value"))
+    }
+
+    /// Deserializes the arguments of an ack that consists of this value.
+    pub(crate) fn read_as_args<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<T> {
+        let args = ["[", self.json(), "]"].concat();
+        read_args(&args, &self.attachments, false).map_err(ArgsError::into_error)
+    }
+
+    /// Deserializes the arguments of an ack without any.
+    pub(crate) fn read_no_args<T: DeserializeOwned + Send + 'static>() -> serde_json::Result<T> {
+        read_args("[]", &[], false).map_err(ArgsError::into_error)
     }
 }
-
-/// One argument, also if the type is a tuple.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-struct One<T>(T);
 
 impl Default for Payload {
     /// `null`.

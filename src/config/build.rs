@@ -38,7 +38,8 @@ impl SocketIoConfig {
         });
         if let Some(adapter) = &server.settings.adapter {
             let node: Arc<dyn Node> = server.clone();
-            adapter.start(ClusterNode::new(Arc::downgrade(&node)));
+            let node = ClusterNode::new(server.requests.node().clone(), Arc::downgrade(&node));
+            server.catch_panic(|| adapter.start(node));
         }
         server
     }

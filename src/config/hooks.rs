@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    cluster::ClusterError,
     event::EventRejection,
     io::{NamespaceRef, ServerSideEvent, server_side_handler},
     socket::SocketRef,
@@ -46,9 +47,31 @@ impl SocketIoConfig {
         self
     }
 
-    /// Adds a handler for events that other servers of the cluster emit by
-    /// [`server_side_emit`](crate::SocketIo::server_side_emit). Its result is sent if the other server requested an ack. A tuple
-    /// is sent as several arguments, other types as one.
+    /// Sets a callback for failures of the cluster: a lost connection to the broker, messages that were lost, messages of other
+    /// nodes that could not be decoded. They are also logged and counted.
+    ///
+    /// It must not block.
+    ///
+    /// ```
+    /// use tower_socketio::{SocketIoConfig, cluster::ClusterErrorKind};
+    ///
+    /// let config = SocketIoConfig::new().on_cluster_error(|error| match error.kind() {
+    ///     ClusterErrorKind::Lost { count } => eprintln!("{count} messages were lost"),
+    ///     _ => eprintln!("{error}"),
+    /// });
+    /// # let _ = config;
+    /// ```
+    pub fn on_cluster_error<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&ClusterError) + Send + Sync + 'static,
+    {
+        self.hooks.on_cluster_error = Some(Box::new(hook));
+        self
+    }
+
+    /// Adds a handler for events that other servers of the cluster emit in the default namespace, by
+    /// [`server_side_emit`](crate::SocketIo::server_side_emit). Its result is sent as one value if the other server requested
+    /// an ack. [`Namespace::on_server_side`](crate::Namespace::on_server_side) does the same for other namespaces.
     ///
     /// ```
     /// use tower_socketio::{SocketIoConfig, server_side::ServerSideEvent};

@@ -1,35 +1,107 @@
 //! Commands of other nodes of a cluster.
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc};
 
 use crate::{
-    cluster::{ClusterCommand, ClusterMessage, Node, is_event},
-    packet::Encoded,
-    server::Server,
-    socket::BroadcastOperator,
+    cluster::{BroadcastOptions, ClusterCommand, ClusterError, ClusterMessage, EventBody, Node, RequestId},
+    room::Selection,
+    server::{NamespaceState, Server},
+    socket::{BroadcastOperator, describe},
 };
 
 use super::server_side;
 
 impl Node for Server {
-    fn deliver(self: Arc<Self>, message: &ClusterMessage) {
-        let Some(namespace) = self.namespaces.get(&message.namespace) else {
+    fn deliver(self: Arc<Self>, message: ClusterMessage) {
+        if message.command.is_answer() {
+            self.requests.respond(message);
             return;
-        };
-        let everyone = BroadcastOperator::everyone(namespace).local().except(message.except.clone());
-        let selected = if message.rooms.is_empty() { everyone } else { everyone.to(message.rooms.clone()) };
-        match &message.command {
-            ClusterCommand::Emit { packets, volatile } => {
-                if is_event(packets) {
-                    let _ = selected.send(&Encoded::from_packets(packets), *volatile);
-                }
-            }
-            ClusterCommand::Join(rooms) => selected.sockets_join(rooms.clone()),
-            ClusterCommand::Leave(rooms) => selected.sockets_leave(rooms.clone()),
-            ClusterCommand::Disconnect { close } => selected.disconnect_sockets(*close),
-            command @ (ClusterCommand::ServerSideEmit { .. } | ClusterCommand::ServerSideAck { .. }) => {
-                server_side::deliver(&self, command);
-            }
+        }
+        if let Some(namespace) = self.namespaces.get(&message.namespace) {
+            execute(&self, namespace, message.sender, message.command);
         }
     }
+
+    fn namespaces(&self) -> Vec<Arc<str>> {
+        self.namespaces.all().iter().map(|namespace| namespace.shared_name()).collect()
+    }
+
+    fn has_namespace(&self, namespace: &str) -> bool {
+        self.namespaces.get(namespace).is_some()
+    }
+
+    fn has_room(&self, namespace: &str, room: &str) -> bool {
+        self.namespaces.get(namespace).is_some_and(|namespace| namespace.has_room(room))
+    }
+
+    fn peer_left(&self, peer: &str) {
+        self.requests.peer_left(peer);
+    }
+
+    fn report(&self, error: ClusterError) {
+        Self::report(self, &error);
+    }
+}
+
+fn execute(server: &Arc<Server>, namespace: Arc<NamespaceState>, sender: Option<Arc<str>>, command: ClusterCommand) {
+    let select = |options| BroadcastOperator::from_options(namespace.clone(), options);
+    match command {
+        ClusterCommand::Emit { options, event, request: None } => select(options).emit_event(&event),
+        ClusterCommand::Emit { options, event, request: Some(request) } => {
+            emit_with_ack(server, &namespace, options, &event, sender, request);
+        }
+        ClusterCommand::Join { options, rooms } => select(options).sockets_join(rooms),
+        ClusterCommand::Leave { options, rooms } => select(options).sockets_leave(rooms),
+        ClusterCommand::Disconnect { options, close } => select(options).disconnect_sockets(close),
+        ClusterCommand::FetchSockets { options, request } => {
+            let sockets = select(options).sockets().iter().map(describe).collect();
+            namespace.publish(ClusterCommand::SocketsFetched { request, sockets }, sender);
+        }
+        ClusterCommand::ListSockets { rooms, request } => {
+            let sockets = select(BroadcastOptions::new(rooms, Vec::new())).sockets();
+            let ids = sockets.iter().map(|socket| socket.id().as_str().into()).collect();
+            namespace.publish(ClusterCommand::SocketsListed { request, ids }, sender);
+        }
+        ClusterCommand::ListRooms { request } => {
+            let rooms = namespace.with_registry(|registry| {
+                let ids = registry
+                    .select(&Selection::default(), None)
+                    .iter()
+                    .map(|socket| socket.id.room())
+                    .collect::<Vec<_>>();
+                registry.rooms().map(|(room, _)| room.clone()).chain(ids).collect()
+            });
+            namespace.publish(ClusterCommand::RoomsListed { request, rooms }, sender);
+        }
+        ClusterCommand::ServerSideEmit { event, request } => {
+            server_side::deliver(server, namespace, event, sender, request);
+        }
+        // Responses, and what adapters tell one another.
+        _ => {}
+    }
+}
+
+/// Emits an event, and sends the number of recipients and their acks to the node that has asked.
+fn emit_with_ack(
+    server: &Server,
+    namespace: &Arc<NamespaceState>,
+    options: BroadcastOptions,
+    event: &EventBody,
+    asker: Option<Arc<str>>,
+    request: RequestId,
+) {
+    let acks = BroadcastOperator::from_options(namespace.clone(), options).emit_event_with_ack(event);
+    let count = acks.as_ref().map_or(0, |acks| acks.remaining() as u64);
+    namespace.publish(ClusterCommand::Recipients { request: request.clone(), count }, asker.clone());
+    let (Some(mut acks), Some(runtime)) = (acks.filter(|_| count > 0), server.try_runtime()) else { return };
+    let namespace = namespace.clone();
+    // Ends at the timeout.
+    runtime.spawn(async move {
+        while let Some((_, ack)) = poll_fn(|cx| acks.poll_local(cx)).await {
+            if let Ok(ack) = ack {
+                let ack = ClusterCommand::Ack { request: request.clone(), answer: ack.first() };
+                namespace.publish(ack, asker.clone());
+            }
+        }
+    });
 }

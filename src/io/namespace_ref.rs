@@ -88,6 +88,10 @@ impl NamespaceRef {
         self.state.with_registry(|registry| registry.rooms().len())
     }
 
+    pub(super) fn state(&self) -> &Arc<NamespaceState> {
+        &self.state
+    }
+
     pub(super) fn everyone(&self) -> BroadcastOperator {
         BroadcastOperator::everyone(self.state.clone())
     }

@@ -3,10 +3,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    cluster::ClusterError,
     room::IntoRooms,
     server::EmitError,
-    socket::{AckStream, BroadcastOperator, RemoteSocket, SocketRef},
+    socket::{AckStream, BroadcastOperator, FetchSocketsError, RemoteSocket, SocketRef},
 };
 
 use super::{namespace_ref::NamespaceRef, socket_io::SocketIo};
@@ -106,16 +105,16 @@ macro_rules! operators {
                 $namespace.everyone().sockets()
             }
 
-            #[doc = concat!("Returns a snapshot of the sockets of ", $what, ".")]
+            #[doc = concat!("Returns a snapshot of the sockets of ", $what, ", including those of other nodes.")]
             ///
             /// # Errors
             ///
-            /// If other nodes of a cluster cannot be asked. Today only this node is, which cannot fail.
+            /// Returns an error if other nodes of a cluster do not respond. See [`BroadcastOperator::fetch_sockets`].
             ///
             /// # Cancel safety
             ///
             /// Dropping the future has no effect.
-            pub async fn fetch_sockets(&$self) -> Result<Vec<RemoteSocket>, ClusterError> {
+            pub async fn fetch_sockets(&$self) -> Result<Vec<RemoteSocket>, FetchSocketsError> {
                 $namespace.everyone().fetch_sockets().await
             }
         }

@@ -1,19 +1,28 @@
 //! Events between the servers of a cluster. Clients do not get them.
 
-use std::{fmt, future::Future, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    cluster::{ClusterCommand, ClusterMessage, EventBody},
-    packet::encode_args,
-    server::{EmitError, Server, ServerSideHandler},
-    util::{FOREVER, log},
+    cluster::{ClusterCommand, ClusterError, EventBody, Payload, RequestId},
+    packet::{Target, encode_event},
+    server::{EmitError, NamespaceState, Request, Server, ServerSideHandler},
+    util::{BoxFuture, log},
 };
 
-use super::SocketIo;
+use super::{namespace_ref::NamespaceRef, socket_io::SocketIo};
+
+/// The names that Node's servers use for themselves.
+const RESERVED: [&str; 3] = ["connect", "connection", "new_namespace"];
 
 /// Converts the function of the user to a handler.
 pub(crate) fn server_side_handler<F, Fut, R>(handler: F) -> ServerSideHandler
@@ -22,13 +31,15 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: Serialize,
 {
-    Box::new(move |server, args| {
-        let answer = handler(ServerSideEvent { io: SocketIo::new(server.clone()), args });
-        Box::pin(async move { encode_args(&answer.await) })
+    Box::new(move |server, namespace, event| {
+        let io = SocketIo::new(server.clone());
+        let answer = handler(ServerSideEvent { io, namespace: NamespaceRef::new(namespace.clone()), event });
+        Box::pin(async move { Payload::encode(&answer.await) })
     })
 }
 
-/// An event from another server of the cluster. See [`SocketIoConfig::on_server_side`](crate::SocketIoConfig::on_server_side).
+/// An event from another server of the cluster. See [`SocketIoConfig::on_server_side`](crate::SocketIoConfig::on_server_side) and
+/// [`Namespace::on_server_side`](crate::Namespace::on_server_side).
 ///
 /// ```
 /// use tower_socketio::{SocketIoConfig, server_side::ServerSideEvent};
@@ -45,7 +56,8 @@ where
 #[derive(Debug)]
 pub struct ServerSideEvent {
     io: SocketIo,
-    args: EventBody,
+    namespace: NamespaceRef,
+    event: EventBody,
 }
 
 impl ServerSideEvent {
@@ -55,17 +67,25 @@ impl ServerSideEvent {
         &self.io
     }
 
+    /// Returns the namespace in which the event was emitted.
+    #[must_use]
+    pub fn namespace(&self) -> &NamespaceRef {
+        &self.namespace
+    }
+
     /// Deserializes the arguments. A tuple takes several arguments, other types take one.
     ///
     /// # Errors
     ///
     /// Returns an error if the arguments do not match the type.
     pub fn args<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<T> {
-        self.args.read()
+        self.event.args()
     }
 }
 
 /// The acks of other servers. Created by [`SocketIo::server_side_emit_with_ack`].
+///
+/// Awaiting it waits for all of them, like [`responses`](Self::responses).
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,19 +93,15 @@ impl ServerSideEvent {
 ///
 /// /// Returns the number of sockets on all servers.
 /// async fn count(io: &SocketIo) -> Result<usize, tower_socketio::EmitError> {
-///     let others = io.server_side_emit_with_ack::<usize>("count", &(), Duration::from_secs(5))?;
-///     let responses = others.responses().await;
-///     Ok(io.stats().sockets + responses.answers.iter().sum::<usize>())
+///     let others = io.server_side_emit_with_ack::<usize>("count", &(), Duration::from_secs(5))?.await;
+///     Ok(io.stats().sockets + others.answers.iter().sum::<usize>())
 /// }
 /// # let _ = count;
 /// ```
 #[must_use = "the event is emitted, but its answers are lost unless they are waited for"]
 pub struct ServerSideAcks<R> {
-    server: Arc<Server>,
-    id: u64,
-    expected: usize,
-    answers: mpsc::UnboundedReceiver<EventBody>,
-    until: Instant,
+    /// `None` without a cluster.
+    request: Option<Request>,
     marker: PhantomData<fn() -> R>,
 }
 
@@ -97,6 +113,8 @@ pub struct ServerSideResponses<R> {
     pub answers: Vec<R>,
     /// The number of servers without an ack in time, or with one of another type.
     pub missing: usize,
+    /// Why servers are missing: the timeout, or a failure of the broker.
+    pub error: Option<ClusterError>,
 }
 
 impl<R: DeserializeOwned + Send + 'static> ServerSideAcks<R> {
@@ -105,69 +123,118 @@ impl<R: DeserializeOwned + Send + 'static> ServerSideAcks<R> {
     /// # Cancel safety
     ///
     /// If the future is dropped, the acks that have arrived are lost.
-    pub async fn responses(mut self) -> ServerSideResponses<R> {
-        let mut answers = Vec::new();
-        let mut arrived = 0;
-        while arrived < self.expected
-            && let Some(Some(args)) = self.server.engine.until(self.until, self.answers.recv()).await
-        {
-            arrived += 1;
-            answers.extend(args.read().ok());
-        }
-        ServerSideResponses { missing: self.expected - answers.len(), answers }
+    pub async fn responses(self) -> ServerSideResponses<R> {
+        let mut responses = ServerSideResponses { answers: Vec::new(), missing: 0, error: None };
+        let Some(mut request) = self.request else { return responses };
+        let result = request.collect(|command| {
+            let ClusterCommand::ServerSideAck { answer, .. } = command else { return false };
+            match answer.unwrap_or_default().read() {
+                Ok(answer) => responses.answers.push(answer),
+                Err(_) => responses.missing += 1,
+            }
+            true
+        });
+        responses.error = result.await.err();
+        responses.missing += request.missing().count();
+        responses
     }
 }
 
-impl<R> Drop for ServerSideAcks<R> {
-    fn drop(&mut self) {
-        self.server.requests.end(self.id);
+impl<R: DeserializeOwned + Send + 'static> IntoFuture for ServerSideAcks<R> {
+    type Output = ServerSideResponses<R>;
+    type IntoFuture = BoxFuture<ServerSideResponses<R>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.responses())
     }
 }
 
 impl<R> fmt::Debug for ServerSideAcks<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerSideAcks").field("expected", &self.expected).finish_non_exhaustive()
+        f.debug_struct("ServerSideAcks").field("request", &self.request).finish_non_exhaustive()
     }
 }
 
-/// Publishes a command that is for servers, not for sockets.
-fn publish(server: &Server, command: ClusterCommand) {
-    if let Some(adapter) = &server.settings.adapter {
-        server.catch_panic(|| adapter.publish(ClusterMessage::new("/", command)));
-    }
-}
-
-/// Executes a command of another server.
-pub(super) fn deliver(server: &Arc<Server>, command: &ClusterCommand) {
-    match command {
-        ClusterCommand::ServerSideEmit { event, args, from, ack } => {
-            let known = server.server_side.contains_key(event);
-            if let (true, Some(runtime)) = (known, server.try_runtime()) {
-                let (server, event, args) = (server.clone(), event.clone(), args.clone());
-                let reply = ack.map(|id| (from.clone(), id));
-                runtime.spawn(async move { handle(&server, &event, args, reply).await });
+/// Handles an event of another server.
+pub(super) fn deliver(
+    server: &Arc<Server>,
+    namespace: Arc<NamespaceState>,
+    event: EventBody,
+    sender: Option<Arc<str>>,
+    request: Option<RequestId>,
+) {
+    let known = handler(server, &namespace, &event.name()).is_some();
+    if let (true, Some(runtime)) = (known, server.try_runtime()) {
+        let server = server.clone();
+        runtime.spawn(async move {
+            let answer = AssertUnwindSafe(handle(&server, &namespace, event)).catch_unwind().await;
+            match (answer, request) {
+                (Ok(Some(answer)), Some(request)) => {
+                    let answer = ClusterCommand::ServerSideAck { request, answer: Some(answer) };
+                    namespace.publish(answer, sender);
+                }
+                (Ok(_), _) => {}
+                (Err(_), _) => {
+                    server.count_panic();
+                    log!(error, "the handler of a server-side event panicked");
+                }
             }
-        }
-        ClusterCommand::ServerSideAck { to, id, args } if to == server.requests.node() => {
-            server.requests.answer(*id, args.clone());
-        }
-        _ => {}
+        });
     }
 }
 
-async fn handle(server: &Arc<Server>, event: &str, args: EventBody, reply: Option<(Arc<str>, u64)>) {
-    let Some(handler) = server.server_side.get(event) else { return };
-    let answer = AssertUnwindSafe(async { handler(server, args).await }).catch_unwind().await;
-    match (answer, reply) {
-        (Ok(Ok(args)), Some((to, id))) => {
-            publish(server, ClusterCommand::ServerSideAck { to, id, args: args.into() });
-        }
-        (Ok(_), _) => {}
-        (Err(_), _) => {
-            server.count_panic();
-            log!(error, "the handler of a server-side event panicked");
-        }
+async fn handle(server: &Arc<Server>, namespace: &Arc<NamespaceState>, event: EventBody) -> Option<Payload> {
+    let handler = handler(server, namespace, &event.name())?;
+    handler(server, namespace, event).await.ok()
+}
+
+fn handler<'a>(server: &'a Server, namespace: &'a NamespaceState, event: &str) -> Option<&'a ServerSideHandler> {
+    let own = namespace.definition.server_side.get(event);
+    own.or_else(|| server.server_side.get(event).filter(|_| namespace.name() == "/"))
+}
+
+impl NamespaceRef {
+    /// Emits an event to the other servers of the cluster. It is handled by the
+    /// [`on_server_side`](crate::Namespace::on_server_side) handlers of this namespace, and not sent to clients. Has no effect
+    /// without a cluster.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the arguments cannot be encoded, or if the name is `connect`, `connection` or `new_namespace`, which
+    /// Node's servers reserve.
+    pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        let event = encode(event, args)?;
+        self.state().publish(ClusterCommand::ServerSideEmit { event, request: None }, None);
+        Ok(())
     }
+
+    /// Like [`server_side_emit`](Self::server_side_emit), and waits up to `timeout` for the acks of the other servers.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`server_side_emit`](Self::server_side_emit).
+    pub fn server_side_emit_with_ack<R>(
+        &self,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+        timeout: Duration,
+    ) -> Result<ServerSideAcks<R>, EmitError> {
+        let event = encode(event, args)?;
+        let request = Request::new(self.state(), Some(timeout));
+        if let Some(request) = &request {
+            request.publish(|request| ClusterCommand::ServerSideEmit { event, request: Some(request) });
+        }
+        Ok(ServerSideAcks { request, marker: PhantomData })
+    }
+}
+
+fn encode<T: Serialize + ?Sized>(event: &str, args: &T) -> Result<EventBody, EmitError> {
+    if RESERVED.contains(&event) {
+        return Err(EmitError::reserved());
+    }
+    let target = Target { namespace: "/", id: None };
+    let packet = encode_event(target, event, args).map_err(EmitError::encode)?;
+    Ok(EventBody::from_packet(&packet, target))
 }
 
 impl SocketIo {
@@ -177,40 +244,34 @@ impl SocketIo {
     ///
     /// # Errors
     ///
-    /// Returns an error if the arguments cannot be encoded.
+    /// Same as [`NamespaceRef::server_side_emit`].
     pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        let server = self.server();
-        let args = encode_args(args).map_err(EmitError::encode)?.into();
-        let from = server.requests.node().clone();
-        publish(server, ClusterCommand::ServerSideEmit { event: event.to_owned(), args, from, ack: None });
-        Ok(())
+        self.root().server_side_emit(event, args)
     }
 
     /// Like [`server_side_emit`](Self::server_side_emit), and waits up to `timeout` for the acks of the other servers.
     ///
     /// # Errors
     ///
-    /// Returns an error if the arguments cannot be encoded.
+    /// Same as [`NamespaceRef::server_side_emit`].
     pub fn server_side_emit_with_ack<R>(
         &self,
         event: &str,
         args: &(impl Serialize + ?Sized),
         timeout: Duration,
     ) -> Result<ServerSideAcks<R>, EmitError> {
-        let server = self.server();
-        let args = encode_args(args).map_err(EmitError::encode)?.into();
-        let (id, answers) = server.requests.begin();
-        let expected = server.settings.adapter.as_ref().map_or(0, |adapter| adapter.node_count().saturating_sub(1));
-        let acks = ServerSideAcks {
-            server: server.clone(),
-            id,
-            expected,
-            answers,
-            until: Instant::now() + timeout.min(FOREVER),
-            marker: PhantomData,
-        };
-        let from = server.requests.node().clone();
-        publish(server, ClusterCommand::ServerSideEmit { event: event.to_owned(), args, from, ack: Some(id) });
-        Ok(acks)
+        self.root().server_side_emit_with_ack(event, args, timeout)
+    }
+
+    /// Returns the number of nodes in the cluster, including this one. It is 1 without a cluster.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the broker cannot be asked.
+    pub async fn node_count(&self) -> Result<usize, ClusterError> {
+        match self.adapter() {
+            Some(adapter) => Ok(1 + adapter.peers("/").await?.count()),
+            None => Ok(1),
+        }
     }
 }

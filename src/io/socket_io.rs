@@ -134,6 +134,7 @@ impl SocketIo {
     /// If the future is dropped after its first poll, all clients are still disconnected when their handlers have completed.
     pub async fn close(&self) {
         self.server.engine.close().await;
+        self.leave_cluster().await;
     }
 
     /// Drains the server before it is replaced: rejects new sessions, and closes the connections of the clients one after
@@ -165,6 +166,13 @@ impl SocketIo {
     /// If the future is dropped, the remaining clients stay connected, but new sessions are still rejected.
     pub async fn drain(&self, duration: Duration) {
         self.server.engine.drain(duration).await;
+        self.leave_cluster().await;
+    }
+
+    async fn leave_cluster(&self) {
+        if let Some(adapter) = &self.server.settings.adapter {
+            adapter.close().await;
+        }
     }
 
     /// Opens a connection over a custom transport and drives it until it ends. Corresponds to `onconnection` of Node's server.

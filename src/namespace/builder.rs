@@ -2,14 +2,16 @@ use std::{collections::HashMap, fmt};
 
 use axum::{BoxError, body::Body, handler::Handler, response::IntoResponse};
 use http::Request;
+use serde::Serialize;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
     event::{EventLayer, EventRequest, EventRoute, EventRouter, Events, IntoEventResponse},
     handler::EventHandler,
+    io::{ServerSideEvent, server_side_handler},
     observe::NamespaceMeters,
-    server::{Definition, is_pattern},
+    server::{Definition, ServerSideHandler, is_pattern},
 };
 
 use super::{connect_route::ConnectRoute, handlers::Handlers, pattern::with_path};
@@ -56,6 +58,7 @@ pub struct Namespace<S = ()> {
     disconnecting: Option<MakeEvent<S>>,
     disconnect: Option<MakeEvent<S>>,
     event_layers: Vec<EventLayer>,
+    server_side: HashMap<String, ServerSideHandler>,
 }
 
 type MakeConnect<S> = Box<dyn FnOnce(S) -> ConnectRoute + Send>;
@@ -85,6 +88,7 @@ where
             disconnecting: None,
             disconnect: None,
             event_layers: Vec::new(),
+            server_side: HashMap::new(),
         }
     }
 
@@ -269,6 +273,35 @@ where
         self
     }
 
+    /// Adds a handler for events that other servers of the cluster emit in this namespace by
+    /// [`NamespaceRef::server_side_emit`](crate::NamespaceRef::server_side_emit). Its result is sent as one value if the other server requested an ack.
+    ///
+    /// ```
+    /// use tower_socketio::{Namespace, server_side::ServerSideEvent};
+    ///
+    /// /// Returns the number of sockets on this server.
+    /// async fn count(event: ServerSideEvent) -> usize {
+    ///     event.namespace().socket_count()
+    /// }
+    /// let chat: Namespace = Namespace::new().on_server_side("count", count);
+    /// # let _ = chat;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the event already has a handler.
+    #[track_caller]
+    pub fn on_server_side<F, Fut, R>(mut self, event: &str, handler: F) -> Self
+    where
+        F: Fn(ServerSideEvent) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: Serialize,
+    {
+        let before = self.server_side.insert(event.to_owned(), server_side_handler(handler));
+        assert!(before.is_none(), "the server-side event `{event}` has two handlers");
+        self
+    }
+
     /// Provides the state of the handlers.
     pub fn with_state<S2>(self, state: S) -> Namespace<S2> {
         let event = |make: MakeEvent<S>| -> MakeEvent<S2> {
@@ -287,6 +320,7 @@ where
             }),
             layers: self.layers,
             event_layers: self.event_layers,
+            server_side: self.server_side,
         }
     }
 }
@@ -311,7 +345,7 @@ impl Namespace {
             disconnecting: self.disconnecting.map(event),
             disconnect: self.disconnect.map(event),
         };
-        Definition { application: Box::new(handlers), label: name.into(), meters }
+        Definition { application: Box::new(handlers), label: name.into(), meters, server_side: self.server_side }
     }
 }
 

@@ -36,6 +36,7 @@ impl SocketIo {
             return Err(AddNamespaceError::InvalidName);
         }
         let added = self.server().namespaces.add(&name, namespace.build(&name));
+        added.iter().for_each(|namespace| namespace.changed());
         added.map(NamespaceRef::new).ok_or(AddNamespaceError::Exists)
     }
 
@@ -58,6 +59,7 @@ impl SocketIo {
         match self.server().namespaces.remove_exact(&name) {
             Some(namespace) => {
                 namespace.close();
+                namespace.changed();
                 true
             }
             None => false,

@@ -4,6 +4,7 @@ use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
 use crate::{
+    cluster::ClusterErrorKind,
     engine::{Packet, SendError, Sent},
     packet::Encoded,
     room::Registry,
@@ -57,6 +58,22 @@ impl ServerMeters {
 
     pub(crate) fn rejection(&self) {
         self.rejections.increment(1);
+    }
+
+    /// Counts a failure of the cluster. Created on demand, because most servers are not part of one.
+    pub(crate) fn cluster_error(&self, kind: ClusterErrorKind) {
+        let label = match kind {
+            ClusterErrorKind::Disconnected => "disconnected",
+            ClusterErrorKind::Lost { count } => {
+                counter!("socketio_cluster_lost_messages_total").increment(count);
+                "lost"
+            }
+            ClusterErrorKind::Malformed => "malformed",
+            ClusterErrorKind::Rejected => "rejected",
+            ClusterErrorKind::Timeout { .. } => "timeout",
+            ClusterErrorKind::Config => "config",
+        };
+        counter!("socketio_cluster_errors_total", "kind" => label).increment(1);
     }
 }
 
@@ -217,6 +234,8 @@ fn describe() {
         Unit::Count,
         "Packets that did not fit into the send buffer of their client"
     );
+    describe_counter!("socketio_cluster_errors_total", Unit::Count, "Failures of the cluster by kind");
+    describe_counter!("socketio_cluster_lost_messages_total", Unit::Count, "Messages to other nodes that were lost");
     describe_gauge!("socketio_sockets", Unit::Count, "Connected sockets");
     describe_gauge!("socketio_rooms", Unit::Count, "Rooms with at least one socket");
     describe_counter!("socketio_connects_total", Unit::Count, "Answered CONNECT packets by result");

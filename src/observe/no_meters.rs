@@ -1,6 +1,7 @@
 //! Replaces `meters` without the feature `metrics`.
 
 use crate::{
+    cluster::ClusterErrorKind,
     engine::{SendError, Sent},
     packet::Encoded,
     room::Registry,
@@ -19,6 +20,8 @@ impl ServerMeters {
     pub(crate) fn slow_client(&self) {}
 
     pub(crate) fn rejection(&self) {}
+
+    pub(crate) fn cluster_error(&self, _: ClusterErrorKind) {}
 }
 
 #[derive(Debug)]

@@ -35,6 +35,11 @@ impl SocketId {
         }
     }
 
+    /// The id of a socket of another node of a cluster.
+    pub(crate) fn of_other_node(id: Arc<str>) -> Self {
+        Self(id)
+    }
+
     /// Returns the id as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {

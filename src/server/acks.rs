@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    packet::{ArgsError, Json, read_args},
+    cluster::Payload,
+    packet::{Args, ArgsError, Json, Value, read_args},
     room::SocketId,
 };
 
@@ -54,6 +55,14 @@ impl AckData {
     pub(crate) fn read<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<T> {
         let json = if self.json.is_empty() { "[]" } else { &*self.json };
         read_args(json, &self.attachments, false).map_err(ArgsError::into_error)
+    }
+}
+
+impl AckData {
+    /// Returns the first argument, which is what other nodes of a cluster get.
+    pub(crate) fn first(&self) -> Option<Payload> {
+        let args: Args<Value> = self.read().ok()?;
+        Payload::encode(args.first()?).ok()
     }
 }
 

@@ -45,6 +45,7 @@ impl Socket {
         if tells_handlers {
             self.namespace.application().disconnecting(self, reason);
         }
+        let left = if self.namespace.reports_rooms() { self.rooms() } else { Vec::new() };
         match self.recovery() {
             Some((memory, session)) => {
                 memory.leave(self, session, reason.is_recoverable());
@@ -52,6 +53,7 @@ impl Socket {
             }
             None => self.leave_rooms(),
         }
+        self.report_rooms(&left);
         // A socket that was not accepted keeps its place until its admission has ended and the client has been rejected.
         if accepted {
             self.client.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);

@@ -7,6 +7,7 @@ mod acks;
 mod admission;
 mod buffer;
 mod client;
+mod cluster;
 mod connect_error;
 mod emit;
 mod error;
@@ -35,7 +36,7 @@ pub(crate) use self::{
     event_cost::{EVENT, EventBudget, EventCost, Share},
     layer_data::LayerId,
     namespace_table::{NamespaceTable, Predicate, absolute, is_pattern},
-    requests::Requests,
+    requests::{Missing, Request, Requests, Response},
     settings::Settings,
     state::{
         Application, Client, Counters, Definition, Event, Hooks, Memory, NamespaceState, Namespaces, Server,

@@ -11,7 +11,6 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    cluster::{ClusterAdapter, ClusterMessage},
     observe::RoomCount,
     room::{Registry, Selection},
     util::Order,
@@ -150,8 +149,13 @@ impl Namespaces {
             existing.enter(namespace);
         }
         drop(existing);
+        if let Lookup::Created(namespace) = &lookup {
+            namespace.changed();
+        }
         // The recorded sessions hold user values, which must be dropped without the lock.
-        drop(dropped);
+        if let Some(dropped) = dropped {
+            dropped.changed();
+        }
         lookup
     }
 
@@ -176,6 +180,7 @@ impl Namespaces {
         if self.table.cleanup && !namespace.is_awaited() {
             let removed = existing.remove(namespace);
             drop(existing);
+            namespace.changed();
             drop(removed);
         } else {
             existing.keep_empty(namespace);
@@ -268,11 +273,10 @@ impl NamespaceState {
         }
     }
 
-    /// Publishes a message to the other nodes of the cluster.
-    pub(crate) fn publish(&self, adapter: &dyn ClusterAdapter, message: ClusterMessage) {
-        if let Some(server) = self.server.upgrade() {
-            server.catch_panic(|| adapter.publish(message));
-        }
+    /// Returns `true` if a room has members on this node. The id of a socket is a room.
+    pub(crate) fn has_room(&self, room: &str) -> bool {
+        let selection = Selection { rooms: vec![room.into()], except: Vec::new() };
+        self.with_registry(|registry| registry.select(&selection, None).len() > 0)
     }
 
     pub(crate) fn next_ack_id(&self) -> u64 {

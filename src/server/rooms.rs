@@ -45,6 +45,7 @@ impl Socket {
                 }
             }),
         }
+        self.report_rooms(&rooms);
     }
 
     pub(crate) fn leave(&self, room: &str) {
@@ -67,6 +68,8 @@ impl Socket {
                 state.exit(session, room);
             }
         });
+        drop(memory);
+        self.report_rooms(&[room]);
     }
 
     /// Leaves all rooms but that of the socket's own id.
@@ -83,15 +86,19 @@ impl Socket {
         }
         drop(buffer);
         let mut memory = self.recovery().map(|(memory, session)| (memory.lock(), session));
+        let mut left = Vec::new();
         self.change_rooms(|registry, id| {
-            for room in registry.rooms_of(id) {
-                if registry.leave(id, &room)
+            left = registry.rooms_of(id);
+            for room in &left {
+                if registry.leave(id, room)
                     && let Some((state, session)) = &mut memory
                 {
-                    state.exit(session, &room);
+                    state.exit(session, room);
                 }
             }
         });
+        drop(memory);
+        self.report_rooms(&left);
     }
 
     /// Changes the rooms of the socket, if it is in the namespace.
@@ -118,6 +125,13 @@ impl Socket {
             registry.remove(id)
         });
         drop(removed);
+    }
+
+    /// Tells the adapter of the cluster, if it follows rooms.
+    pub(super) fn report_rooms(&self, rooms: &[impl AsRef<str>]) {
+        if self.namespace.reports_rooms() {
+            rooms.iter().for_each(|room| self.namespace.room_changed(room.as_ref()));
+        }
     }
 }
 

@@ -202,7 +202,7 @@ impl Socket {
         if let Some(extensions) = extensions {
             self.merge_extensions(extensions);
         }
-        match self.recovery() {
+        let joined = match self.recovery() {
             Some((memory, session)) => self.hold_recoverable(memory, session),
             None => {
                 let mut buffer = self.buffer();
@@ -217,7 +217,11 @@ impl Socket {
                 }
                 true
             }
+        };
+        if joined && self.namespace.reports_rooms() {
+            self.report_rooms(&self.rooms());
         }
+        joined
     }
 
     /// Like [`hold`](Self::hold). Begins a session, or continues one in its rooms.

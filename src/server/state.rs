@@ -20,10 +20,10 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     client_bundle::ClientBundle,
-    cluster::EventBody,
+    cluster::{ClusterError, EventBody, Payload},
     engine::{Connection, Direct, Engine},
     observe::{NamespaceMeters, Scope, ServerMeters},
-    packet::{Encoded, EncodedArgs, EventPayload},
+    packet::{Encoded, EventPayload},
     recovery::{History, RecoverySession},
     room::{MemberId, Registry, SocketId},
     util::{BoxFuture, Order},
@@ -48,7 +48,7 @@ pub(crate) struct Server {
     pub(crate) hooks: Hooks,
     pub(crate) namespaces: Namespaces,
     pub(crate) client_bundle: ClientBundle,
-    /// Handlers of server-side events, by name.
+    /// Handlers of server-side events of the default namespace, by name.
     pub(crate) server_side: HashMap<String, ServerSideHandler>,
     /// Pending requests to other servers.
     pub(crate) requests: Requests,
@@ -72,11 +72,12 @@ pub(crate) struct Hooks {
     /// Called with the name of the event and the message of the extractor.
     pub(crate) on_rejection: Option<Box<dyn Fn(&Arc<Socket>, &str, &str) + Send + Sync>>,
     pub(crate) on_slow_client: Option<Arc<dyn Fn(&Arc<Socket>) + Send + Sync>>,
+    pub(crate) on_cluster_error: Option<Box<dyn Fn(&ClusterError) + Send + Sync>>,
 }
 
 /// Handles an event of another server.
 pub(crate) type ServerSideHandler =
-    Box<dyn Fn(&Arc<Server>, EventBody) -> BoxFuture<serde_json::Result<EncodedArgs>> + Send + Sync>;
+    Box<dyn Fn(&Arc<Server>, &Arc<NamespaceState>, EventBody) -> BoxFuture<serde_json::Result<Payload>> + Send + Sync>;
 
 /// What a namespace does with its clients: layers, handlers and hooks. Implemented by `namespace::Handlers`.
 pub(crate) trait Application: Send + Sync + 'static {
@@ -198,6 +199,8 @@ pub(crate) struct Definition {
     /// The name in the configuration.
     pub(crate) label: Box<str>,
     pub(crate) meters: NamespaceMeters,
+    /// Handlers of server-side events, by name.
+    pub(crate) server_side: HashMap<String, ServerSideHandler>,
 }
 
 /// A namespace: its definition, its sockets and their rooms.

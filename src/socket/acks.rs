@@ -13,18 +13,19 @@ use std::{
 
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     packet::Encoded,
     room::SocketId,
-    server::{AckData, EmitError, Socket, Waiter},
+    server::{AckData, EmitError, Request, Socket, Waiter},
 };
 
-use super::error::AckError;
+use super::{
+    deadline::Deadline,
+    error::AckError,
+    remote_acks::{RemoteAcks, read_answer},
+};
 
 /// An entry in a socket's table, removed when dropped.
 #[derive(Debug)]
@@ -36,31 +37,6 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         drop(self.socket.acks.remove(self.id));
-    }
-}
-
-/// A timer that is created at the first poll, because events may be emitted outside of a runtime.
-#[derive(Debug)]
-struct Deadline {
-    at: Option<Instant>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Deadline {
-    fn after(timeout: Duration) -> Self {
-        Self { at: Instant::now().checked_add(timeout), sleep: None }
-    }
-
-    /// Uses the runtime of the socket's connection, because the caller may be outside of a runtime.
-    fn poll(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.at else {
-            return Poll::Pending;
-        };
-        let sleep = self.sleep.get_or_insert_with(|| {
-            let _entered = socket.client.connection.runtime.enter();
-            Box::pin(sleep_until(at))
-        });
-        sleep.as_mut().poll(cx)
     }
 }
 
@@ -83,14 +59,21 @@ impl Deadline {
 #[must_use = "the event is emitted, but its ack is lost unless this is awaited"]
 pub struct AckFuture<T> {
     failed: Option<AckError>,
-    waiting: Option<(oneshot::Receiver<AckData>, Entry)>,
+    waiting: Option<Waiting>,
     deadline: Deadline,
     marker: PhantomData<fn() -> T>,
 }
 
+#[derive(Debug)]
+enum Waiting {
+    Local(oneshot::Receiver<AckData>, Entry),
+    /// For a socket of another node.
+    Remote(Box<RemoteAcks>),
+}
+
 impl<T> AckFuture<T> {
     pub(super) fn failed(error: AckError) -> Self {
-        Self { failed: Some(error), waiting: None, deadline: Deadline { at: None, sleep: None }, marker: PhantomData }
+        Self { failed: Some(error), waiting: None, deadline: Deadline::never(), marker: PhantomData }
     }
 
     /// Emits an event that was encoded with `id`, and waits for its ack.
@@ -104,7 +87,16 @@ impl<T> AckFuture<T> {
         if let Err(error) = socket.deliver(Cow::Owned(packet), volatile) {
             return Self::failed(AckError::emit(EmitError::from(error)));
         }
-        Self { failed: None, waiting: Some((receiver, entry)), deadline: Deadline::after(timeout), marker: PhantomData }
+        Self::new(Waiting::Local(receiver, entry), timeout)
+    }
+
+    /// Waits for the ack of a socket of another node, which the request has asked for.
+    pub(super) fn remote(request: Request, timeout: Duration) -> Self {
+        Self::new(Waiting::Remote(Box::new(RemoteAcks::new(request))), timeout)
+    }
+
+    fn new(waiting: Waiting, timeout: Duration) -> Self {
+        Self { failed: None, waiting: Some(waiting), deadline: Deadline::after(timeout), marker: PhantomData }
     }
 }
 
@@ -116,14 +108,20 @@ impl<T: DeserializeOwned + Send + 'static> Future for AckFuture<T> {
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Err(error));
         }
-        let (receiver, entry) = this.waiting.as_mut().expect("polled after completion");
-        let result = match Pin::new(receiver).poll(cx) {
-            Poll::Ready(Ok(data)) => data.read().map_err(AckError::decode),
-            Poll::Ready(Err(_)) => Err(AckError::disconnected()),
-            Poll::Pending => {
-                ready!(this.deadline.poll(&entry.socket, cx));
-                Err(if entry.socket.is_admitting() { AckError::not_accepted() } else { AckError::timeout() })
-            }
+        let result = match this.waiting.as_mut().expect("polled after completion") {
+            Waiting::Local(receiver, entry) => match Pin::new(receiver).poll(cx) {
+                Poll::Ready(Ok(data)) => data.read().map_err(AckError::decode),
+                Poll::Ready(Err(_)) => Err(AckError::disconnected()),
+                Poll::Pending => {
+                    ready!(this.deadline.poll(&entry.socket, cx));
+                    Err(if entry.socket.is_admitting() { AckError::not_accepted() } else { AckError::timeout() })
+                }
+            },
+            Waiting::Remote(acks) => match ready!(acks.poll_next(&mut this.deadline, cx)) {
+                Some((_, answer)) => answer.and_then(|answer| read_answer(answer.as_ref()).map_err(AckError::decode)),
+                // No node has the socket.
+                None => Err(AckError::disconnected()),
+            },
         };
         this.waiting = None;
         Poll::Ready(result)
@@ -155,6 +153,8 @@ impl<T> fmt::Debug for AckFuture<T> {
 pub struct AckStream<T> {
     receiver: mpsc::UnboundedReceiver<(SocketId, Option<AckData>)>,
     waiting: HashMap<SocketId, Entry>,
+    /// The acks of other nodes.
+    remote: Option<Box<RemoteAcks>>,
     deadline: Deadline,
     marker: PhantomData<fn() -> T>,
 }
@@ -180,13 +180,38 @@ impl<T> AckStream<T> {
                 waiting.insert(socket.id.clone(), entry);
             }
         }
-        Self { receiver, waiting, deadline: Deadline::after(timeout), marker: PhantomData }
+        Self { receiver, waiting, remote: None, deadline: Deadline::after(timeout), marker: PhantomData }
     }
 
-    /// Returns the number of recipients that have not been yielded.
+    /// Adds the acks of other nodes, which the request has asked for.
+    pub(super) fn with_remote(mut self, request: Option<Request>) -> Self {
+        self.remote = request.map(|request| Box::new(RemoteAcks::new(request)));
+        self
+    }
+
+    /// Returns the number of recipients that have not been yielded. Those of other nodes are included when their number is known.
     #[must_use]
     pub fn remaining(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.remote.as_ref().map_or(0, |remote| remote.remaining())
+    }
+
+    /// Returns the next ack of a socket of this node, or `None` if each has been returned.
+    pub(crate) fn poll_local(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketId, Result<AckData, AckError>)>> {
+        while !self.waiting.is_empty()
+            && let Poll::Ready(Some((socket, data))) = self.receiver.poll_recv(cx)
+        {
+            // A client that was disconnected during the broadcast may be reported twice.
+            if self.waiting.remove(&socket).is_some() {
+                return Poll::Ready(Some((socket, data.ok_or_else(AckError::disconnected))));
+            }
+        }
+        let Some((late, entry)) = self.waiting.iter().next() else {
+            return Poll::Ready(None);
+        };
+        ready!(self.deadline.poll(&entry.socket, cx));
+        let late = late.clone();
+        self.waiting.remove(&late);
+        Poll::Ready(Some((late, Err(AckError::timeout()))))
     }
 }
 
@@ -246,23 +271,22 @@ impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        while !this.waiting.is_empty()
-            && let Poll::Ready(Some((socket, data))) = this.receiver.poll_recv(cx)
-        {
-            // A client that was disconnected during the broadcast may be reported twice.
-            if this.waiting.remove(&socket).is_some() {
-                let answer =
-                    data.map_or_else(|| Err(AckError::disconnected()), |data| data.read().map_err(AckError::decode));
-                return Poll::Ready(Some((AckSource::Local(socket), answer)));
-            }
+        let local = this.poll_local(cx);
+        if let Poll::Ready(Some((socket, data))) = local {
+            let answer = data.and_then(|data| data.read().map_err(AckError::decode));
+            return Poll::Ready(Some((AckSource::Local(socket), answer)));
         }
-        let Some((late, entry)) = this.waiting.iter().next() else {
-            return Poll::Ready(None);
+        let Some(remote) = &mut this.remote else {
+            return local.map(|_| None);
         };
-        ready!(this.deadline.poll(&entry.socket, cx));
-        let late = late.clone();
-        this.waiting.remove(&late);
-        Poll::Ready(Some((AckSource::Local(late), Err(AckError::timeout()))))
+        match remote.poll_next(&mut this.deadline, cx) {
+            Poll::Ready(Some((node, answer))) => {
+                let answer = answer.and_then(|answer| read_answer(answer.as_ref()).map_err(AckError::decode));
+                Poll::Ready(Some((AckSource::Remote { node }, answer)))
+            }
+            Poll::Ready(None) if local.is_ready() => Poll::Ready(None),
+            _ => Poll::Pending,
+        }
     }
 }
 
@@ -288,11 +312,11 @@ pub struct AckResponses<T> {
 pub enum AckSource {
     /// A socket of this node.
     Local(SocketId),
-    /// A socket of another node of the cluster. Nodes send the answers of their sockets without their ids.
+    /// A socket of another node of the cluster. Nodes send the acks of their sockets without their ids.
     #[non_exhaustive]
     Remote {
-        /// The name of the node.
-        node: Arc<str>,
+        /// The id of the node. `None` if the adapter does not know it.
+        node: Option<Arc<str>>,
     },
 }
 

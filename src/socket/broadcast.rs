@@ -3,14 +3,19 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    cluster::{ClusterCommand, ClusterError, ClusterMessage},
+    cluster::{BroadcastFlags, BroadcastOptions, ClusterCommand, EventBody},
     engine::SendError,
-    packet::Encoded,
-    room::{IntoRooms, Recipients, Selection, SocketId},
-    server::{EmitError, Memory, NamespaceState, Socket},
+    packet::{Encoded, Target},
+    room::{IntoRooms, Recipients, Room, Selection, SocketId},
+    server::{EmitError, Memory, NamespaceState, Request, Socket},
 };
 
-use super::{acks::AckStream, flags::Flags, remote::RemoteSocket, socket_ref::SocketRef};
+use super::{
+    acks::AckStream,
+    flags::Flags,
+    remote::{FetchSocketsError, RemoteSocket},
+    socket_ref::SocketRef,
+};
 
 /// The number of recipients after which [`BroadcastOperator::emit_yielding`] yields to other tasks.
 const SLICE: usize = 1000;
@@ -188,7 +193,11 @@ impl BroadcastOperator {
     }
 
     fn publish_event(&self, packet: &Encoded) {
-        self.publish(|| ClusterCommand::Emit { packets: packet.packets().to_vec(), volatile: self.flags.volatile });
+        self.publish(|options| ClusterCommand::Emit { options, event: self.event(packet, None), request: None });
+    }
+
+    fn event(&self, packet: &Encoded, id: Option<u64>) -> EventBody {
+        EventBody::from_packet(packet, Target { namespace: self.namespace.name(), id })
     }
 
     /// Sends a packet to the sockets of this node.
@@ -222,16 +231,76 @@ impl BroadcastOperator {
     }
 
     /// Publishes a command to the other nodes of the cluster, if there is one.
-    fn publish(&self, command: impl FnOnce() -> ClusterCommand) {
-        if let Some(adapter) =
-            self.namespace.settings.adapter.as_deref().filter(|_| !self.flags.local && !self.is_empty())
-        {
-            let message = ClusterMessage::to_selection(self.namespace.shared_name(), &self.selection, command());
-            self.namespace.publish(adapter, message);
+    fn publish(&self, command: impl FnOnce(BroadcastOptions) -> ClusterCommand) {
+        if self.is_clustered() {
+            self.namespace.publish(command(self.options()), None);
         }
     }
 
-    /// Emits an event to the sockets of this node, and requests an ack from each.
+    /// Returns `true` if sockets of other nodes may be selected.
+    fn is_clustered(&self) -> bool {
+        self.namespace.settings.adapter.is_some() && !self.flags.local && !self.is_empty()
+    }
+
+    /// Returns the selection as it is sent to other nodes.
+    #[cold]
+    fn options(&self) -> BroadcastOptions {
+        let Selection { rooms, mut except } = self.selection.clone();
+        except.extend(self.sender.as_ref().map(|sender| Room::from(sender.id.as_str())));
+        let flags = BroadcastFlags {
+            volatile: self.flags.volatile,
+            compress: self.flags.uncompressed.then_some(false),
+            timeout: self.flags.timeout,
+            expect_single_response: self.flags.single,
+        };
+        BroadcastOptions::new(rooms, except).flags(flags)
+    }
+
+    /// Selects the sockets of this node that another node has selected.
+    pub(crate) fn from_options(namespace: Arc<NamespaceState>, options: BroadcastOptions) -> Self {
+        let BroadcastOptions { rooms, except, flags } = options;
+        let flags = Flags {
+            volatile: flags.volatile,
+            local: true,
+            uncompressed: flags.compress == Some(false),
+            timeout: flags.timeout,
+            single: false,
+        };
+        let selection = Selection { rooms, except };
+        Self { namespace, selection, names_rooms: false, sender: None, flags }
+    }
+
+    /// Creates a request to the other nodes of the cluster.
+    fn request(&self) -> Option<Request> {
+        if self.is_clustered() { Request::new(&self.namespace, self.flags.timeout) } else { None }
+    }
+
+    /// Emits an event of another node to the sockets of this one.
+    pub(crate) fn emit_event(&self, event: &EventBody) {
+        if let Some(packet) = self.packet(event, None) {
+            let _ = self.send(&packet, self.flags.volatile);
+        }
+    }
+
+    /// Like [`emit_event`](Self::emit_event), and requests acks.
+    pub(crate) fn emit_event_with_ack(&self, event: &EventBody) -> Option<AckStream<()>> {
+        let id = self.namespace.next_ack_id();
+        let packet = self.packet(event, Some(id))?;
+        Some(AckStream::emit(self.recipients().iter(), id, &packet, self.ack_timeout()))
+    }
+
+    fn packet(&self, event: &EventBody, id: Option<u64>) -> Option<Encoded> {
+        let packet = event.to_packet(Target { namespace: self.namespace.name(), id })?;
+        Some(if self.flags.uncompressed { packet.uncompressed() } else { packet })
+    }
+
+    fn ack_timeout(&self) -> Duration {
+        self.flags.timeout.unwrap_or(self.namespace.settings.ack_timeout)
+    }
+
+    /// Emits an event, and requests an ack from each recipient.
+    ///
+    /// With a [cluster](crate::cluster), the stream also yields the acks of other nodes. Those consist of the first argument only.
     ///
     /// ```no_run
     /// # async fn doc(io: tower_socketio::SocketIo) -> Result<(), tower_socketio::EmitError> {
@@ -247,8 +316,16 @@ impl BroadcastOperator {
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> Result<AckStream<R>, EmitError> {
         let id = self.namespace.next_ack_id();
         let packet = self.flags.encode(&self.namespace, Some(id), event, args)?;
-        let timeout = self.flags.timeout.unwrap_or(self.namespace.settings.ack_timeout);
-        Ok(AckStream::emit(self.recipients().iter(), id, &packet, timeout))
+        let acks = AckStream::emit(self.recipients().iter(), id, &packet, self.ack_timeout());
+        if !self.is_clustered() {
+            return Ok(acks);
+        }
+        let request = Request::new(&self.namespace, Some(self.ack_timeout()));
+        if let Some(request) = &request {
+            let event = self.event(&packet, Some(id));
+            request.publish(|request| ClusterCommand::Emit { options: self.options(), event, request: Some(request) });
+        }
+        Ok(acks.with_remote(request))
     }
 
     /// Returns the selected sockets of this node, including those whose `on_connect` is running.
@@ -273,25 +350,38 @@ impl BroadcastOperator {
         self.recipients().len()
     }
 
-    /// Returns a snapshot of the selected sockets of this node.
+    /// Returns a snapshot of the selected sockets, including those of other nodes of a [cluster](crate::cluster).
+    ///
+    /// The [`timeout`](Self::timeout) limits how long to wait for other nodes. Default: that of the
+    /// [adapter](crate::cluster::ClusterAdapter::request_timeout), usually five seconds.
     ///
     /// # Errors
     ///
-    /// If other nodes of a cluster cannot be asked. Today only this node is, which cannot fail.
+    /// Returns an error if other nodes do not respond. It contains the sockets that were found.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    #[expect(clippy::unused_async, reason = "other nodes of a cluster will be asked here")]
-    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, ClusterError> {
-        Ok(self.sockets().into_iter().map(RemoteSocket::new).collect())
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, FetchSocketsError> {
+        let mut sockets: Vec<_> = self.sockets().into_iter().map(RemoteSocket::new).collect();
+        let Some(mut request) = self.request() else { return Ok(sockets) };
+        request.publish(|request| ClusterCommand::FetchSockets { options: self.options(), request });
+        let result = request.collect(|command| {
+            let ClusterCommand::SocketsFetched { sockets: fetched, .. } = command else { return false };
+            sockets.extend(fetched.into_iter().map(|socket| RemoteSocket::on_other_node(&self.namespace, socket)));
+            true
+        });
+        match result.await {
+            Ok(()) => Ok(sockets),
+            Err(error) => Err(FetchSocketsError::new(error, sockets, request.missing())),
+        }
     }
 
     /// Adds the sockets to rooms.
     pub fn sockets_join(&self, rooms: impl IntoRooms) {
         let rooms: Vec<_> = rooms.into_rooms().collect();
         self.recipients().iter().for_each(|socket| socket.join(rooms.iter().cloned()));
-        self.publish(|| ClusterCommand::Join(rooms));
+        self.publish(|options| ClusterCommand::Join { options, rooms });
     }
 
     /// Removes the sockets from rooms.
@@ -300,7 +390,7 @@ impl BroadcastOperator {
         for socket in self.recipients().iter() {
             rooms.iter().for_each(|room| socket.leave(room));
         }
-        self.publish(|| ClusterCommand::Leave(rooms));
+        self.publish(|options| ClusterCommand::Leave { options, rooms });
     }
 
     /// Disconnects the sockets from the namespace. With `close`, also disconnects their clients from all other namespaces and
@@ -308,7 +398,7 @@ impl BroadcastOperator {
     pub fn disconnect_sockets(&self, close: bool) {
         let disconnect = if close { SocketRef::disconnect_all } else { SocketRef::disconnect };
         self.sockets().iter().for_each(disconnect);
-        self.publish(|| ClusterCommand::Disconnect { close });
+        self.publish(|options| ClusterCommand::Disconnect { options, close });
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-use crate::server::EmitError;
+use crate::{cluster::ClusterError, server::EmitError};
 
 /// The reason why an event with an ack was not acknowledged.
 ///
@@ -25,6 +25,7 @@ enum AckKind {
     Timeout,
     Disconnected,
     Decode(serde_json::Error),
+    Cluster(ClusterError),
 }
 
 impl AckError {
@@ -46,6 +47,17 @@ impl AckError {
 
     pub(super) fn decode(error: serde_json::Error) -> Self {
         Self(AckKind::Decode(error))
+    }
+
+    pub(super) fn cluster(error: ClusterError) -> Self {
+        Self(AckKind::Cluster(error))
+    }
+
+    /// Returns `true` if the other nodes of the cluster could not be asked. The [source](std::error::Error::source) is the
+    /// [`ClusterError`].
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.0, AckKind::Cluster(_))
     }
 
     /// Returns `true` if the event was not emitted. The [source](std::error::Error::source) is the [`EmitError`].
@@ -83,6 +95,7 @@ impl fmt::Display for AckError {
             AckKind::Timeout => "the client did not acknowledge in time",
             AckKind::Disconnected => "the socket was disconnected before the client acknowledged",
             AckKind::Decode(_) => "the ack does not match the type",
+            AckKind::Cluster(_) => "the other nodes of the cluster could not be asked",
         })
     }
 }
@@ -92,6 +105,7 @@ impl Error for AckError {
         match &self.0 {
             AckKind::Emit(error) => Some(error),
             AckKind::Decode(error) => Some(error),
+            AckKind::Cluster(error) => Some(error),
             AckKind::NotAccepted | AckKind::Timeout | AckKind::Disconnected => None,
         }
     }

@@ -5,7 +5,7 @@ use serde::de::{DeserializeOwned, Error as _};
 
 use crate::{packet::read_json, server::Socket};
 
-use super::socket_ref::SocketRef;
+use super::{description::RemoteHandshake, socket_ref::SocketRef};
 
 /// The handshake of a socket: the request that opened the connection, and the `auth` payload of CONNECT.
 ///
@@ -20,26 +20,44 @@ use super::socket_ref::SocketRef;
 /// }
 /// # let _ = locale;
 /// ```
-pub struct Handshake<'a> {
-    socket: &'a Socket,
+pub struct Handshake<'a>(Source<'a>);
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Socket(&'a Socket),
+    OtherNode(&'a RemoteHandshake),
 }
 
 impl<'a> Handshake<'a> {
+    pub(super) fn of_other_node(handshake: &'a RemoteHandshake) -> Self {
+        Self(Source::OtherNode(handshake))
+    }
+
     /// Returns the headers of the request.
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
-        self.socket.client.connection.request.headers()
+        match self.0 {
+            Source::Socket(socket) => socket.client.connection.request.headers(),
+            Source::OtherNode(handshake) => &handshake.headers,
+        }
     }
 
     /// Returns the target of the request, with its query.
     #[must_use]
     pub fn uri(&self) -> &'a Uri {
-        self.socket.client.connection.request.uri()
+        match self.0 {
+            Source::Socket(socket) => socket.client.connection.request.uri(),
+            Source::OtherNode(handshake) => &handshake.uri,
+        }
     }
 
     /// Returns the decoded query parameters of the request, including those of Engine.IO.
     pub fn query(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
-        form_urlencoded::parse(self.socket.client.connection.request.query().unwrap_or_default().as_bytes())
+        let query = match self.0 {
+            Source::Socket(socket) => socket.client.connection.request.query(),
+            Source::OtherNode(handshake) => handshake.uri.query(),
+        };
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes())
     }
 
     /// Returns the value of a query parameter. If it occurs several times, the last one.
@@ -56,7 +74,10 @@ impl<'a> Handshake<'a> {
     /// [`on_disconnect`](crate::Namespace::on_disconnect) has ended, because the payload is dropped then.
     pub fn auth<T: DeserializeOwned + Send>(&self) -> serde_json::Result<T> {
         let forgotten = || serde_json::Error::custom("the socket has left, and its auth payload has been dropped");
-        read_json(&self.socket.auth().ok_or_else(forgotten)?)
+        match self.0 {
+            Source::Socket(socket) => read_json(&socket.auth().ok_or_else(forgotten)?),
+            Source::OtherNode(handshake) => read_json(handshake.auth.json().as_bytes()),
+        }
     }
 
     /// Returns the address of the peer, which may be a proxy.
@@ -65,13 +86,19 @@ impl<'a> Handshake<'a> {
     /// another layer set `ConnectInfo<SocketAddr>` on the request.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.socket.client.connection.request.remote_addr()
+        match self.0 {
+            Source::Socket(socket) => socket.client.connection.request.remote_addr(),
+            Source::OtherNode(handshake) => handshake.remote_addr,
+        }
     }
 
     /// Returns the time at which the connection was opened.
     #[must_use]
     pub fn time(&self) -> SystemTime {
-        self.socket.client.connection.request.time()
+        match self.0 {
+            Source::Socket(socket) => socket.client.connection.request.time(),
+            Source::OtherNode(handshake) => handshake.time,
+        }
     }
 
     /// Returns `true` if the scheme of the request was `https`.
@@ -79,7 +106,10 @@ impl<'a> Handshake<'a> {
     /// Servers often do not set the scheme. Behind a proxy that terminates TLS, read the header that the proxy sets.
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        self.uri().scheme_str() == Some("https")
+        match self.0 {
+            Source::Socket(_) => self.uri().scheme_str() == Some("https"),
+            Source::OtherNode(handshake) => handshake.secure,
+        }
     }
 
     /// Returns `true` if the request has an `Origin` header, which means that it comes from a page.
@@ -93,7 +123,7 @@ impl SocketRef {
     /// Returns the request that opened the connection, and the auth payload.
     #[must_use]
     pub fn handshake(&self) -> Handshake<'_> {
-        Handshake { socket: self.inner() }
+        Handshake(Source::Socket(self.inner()))
     }
 }
 

@@ -3,12 +3,15 @@
 mod acks;
 mod broadcast;
 mod client;
+mod deadline;
+mod description;
 mod emit;
 mod error;
 mod extensions;
 mod flags;
 mod handshake;
 mod remote;
+mod remote_acks;
 mod socket_ref;
 
 pub use self::{
@@ -19,6 +22,8 @@ pub use self::{
     error::AckError,
     extensions::SocketExtensions,
     handshake::Handshake,
-    remote::RemoteSocket,
+    remote::{FetchSocketsError, RemoteSocket},
     socket_ref::{MissingSocket, SocketRef},
 };
+
+pub(crate) use self::description::describe;

@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin};
 mod catch;
 mod clock;
 mod counts;
+mod date;
 mod infallible;
 #[cfg(test)]
 pub(crate) mod interleave;
@@ -16,10 +17,14 @@ pub(crate) use self::{
     catch::catch_panic,
     clock::{FOREVER, now},
     counts::{Counts, Permit},
+    date::date_string,
     infallible::{FromError, InfallibleService},
     log::log,
     order::Order,
     shrink::shrink,
 };
+
+#[cfg(feature = "msgpack")]
+pub(crate) use self::date::iso_string;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -9,8 +9,8 @@ mod scan;
 use super::DecodeError;
 
 use self::found::Collector;
-pub(crate) use self::found::{PLACEHOLDER, Placeholders};
 pub(super) use self::found::{LAST_ARGUMENT, keys};
+pub(crate) use self::found::{PLACEHOLDER, Placeholders};
 
 impl Placeholders {
     /// Finds the placeholders in JSON. Each attachment must be named exactly once, as by all known encoders: otherwise a client could

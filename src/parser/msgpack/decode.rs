@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use rmp::Marker;
 
-use crate::packet::value::{Map, Value};
+use crate::{
+    packet::value::{Map, Value},
+    util::iso_string,
+};
 
 use super::{
     super::{Limits, ParserError, SocketIoPacket, SocketIoPacketType},
-    date::iso_string,
     reader::Reader,
 };
 

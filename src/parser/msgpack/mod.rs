@@ -1,7 +1,6 @@
 //! The encoding of `socket.io-msgpack-parser`: each packet is one binary message, a map of `type`, `data`, `nsp` and `id`, with
 //! JavaScript values as encoded by notepack.
 
-pub(crate) mod date;
 mod decode;
 mod encode;
 pub(crate) mod reader;

@@ -3,10 +3,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use rmp::Marker;
 
-use crate::{
-    packet::value::Value,
-    parser::msgpack::{date::iso_string, reader::Reader},
-};
+use crate::{packet::value::Value, parser::msgpack::reader::Reader, util::iso_string};
 
 use super::super::{Result, WireError};
 

@@ -1,3 +1,5 @@
+//! Dates as JavaScript writes them.
+
 /// Milliseconds per day.
 const DAY: i64 = 86_400_000;
 
@@ -5,6 +7,7 @@ const DAY: i64 = 86_400_000;
 const FURTHEST: u64 = 8_640_000_000_000_000;
 
 /// Formats milliseconds since the Unix epoch like JavaScript's `toISOString`. Returns `None` if they are out of range.
+#[cfg(feature = "msgpack")]
 pub(crate) fn iso_string(millis: i64) -> Option<String> {
     if millis.unsigned_abs() > FURTHEST {
         return None;
@@ -18,6 +21,23 @@ pub(crate) fn iso_string(millis: i64) -> Option<String> {
         _ => format!("{year:+07}"),
     };
     Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"))
+}
+
+/// Formats milliseconds since the Unix epoch like JavaScript's `Date`, in UTC.
+pub(crate) fn date_string(millis: u64) -> String {
+    const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let millis = i64::try_from(millis.min(FURTHEST)).unwrap_or(0);
+    let days = millis / DAY;
+    let (year, month, day) = civil(days);
+    let name =
+        |names: &[&'static str], index: i64| usize::try_from(index).ok().and_then(|index| names.get(index).copied());
+    let weekday = name(&WEEKDAYS, days % 7).unwrap_or_default();
+    let month = name(&MONTHS, month - 1).unwrap_or_default();
+    let (hour, minute, second) = (millis / 3_600_000 % 24, millis / 60_000 % 60, millis / 1000 % 60);
+    format!(
+        "{weekday} {month} {day:02} {year:04} {hour:02}:{minute:02}:{second:02} GMT+0000 (Coordinated Universal Time)"
+    )
 }
 
 /// Converts days since the Unix epoch to year, month and day of the Gregorian calendar. Computes with years that begin in March,
@@ -37,7 +57,19 @@ fn civil(days: i64) -> (i64, i64, i64) {
 mod tests {
     use super::*;
 
+    #[test]
+    fn dates_are_written_in_the_long_form_of_javascript() {
+        for (millis, text) in [
+            (0, "Thu Jan 01 1970 00:00:00"),
+            (1_795_824_968_000, "Sat Nov 28 2026 00:16:08"),
+            (951_782_400_999, "Tue Feb 29 2000 00:00:00"),
+        ] {
+            assert_eq!(date_string(millis), format!("{text} GMT+0000 (Coordinated Universal Time)"));
+        }
+    }
+
     /// As Node prints them.
+    #[cfg(feature = "msgpack")]
     #[test]
     fn dates_are_written_as_javascript_does() {
         for (millis, text) in [

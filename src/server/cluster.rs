@@ -1,0 +1,81 @@
+//! What a server tells its cluster.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use crate::{
+    cluster::{ClusterAdapter, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, LocalChange},
+    util::log,
+};
+
+use super::state::{NamespaceState, Server};
+
+/// Prints an error with its causes.
+struct Chain<'a>(&'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut error = self.0;
+        write!(f, "{error}")?;
+        while let Some(cause) = error.source() {
+            write!(f, ": {cause}")?;
+            error = cause;
+        }
+        Ok(())
+    }
+}
+
+impl NamespaceState {
+    /// Publishes a command to the other nodes of the cluster, or to one of them. Does nothing without an adapter.
+    pub(crate) fn publish(&self, command: ClusterCommand, recipient: Option<Arc<str>>) {
+        if let (Some(adapter), Some(server)) = (&self.settings.adapter, self.server.upgrade()) {
+            server.publish(&**adapter, self.shared_name(), command, recipient);
+        }
+    }
+
+    /// Tells the adapter that the namespace may have been created or dropped. Must be called without a lock.
+    pub(crate) fn changed(&self) {
+        self.tell(LocalChange::Namespace(&self.name));
+    }
+
+    /// Returns `true` if the adapter must be told about changes of rooms.
+    pub(super) fn reports_rooms(&self) -> bool {
+        self.settings.adapter.as_ref().is_some_and(|adapter| adapter.follows_rooms())
+    }
+
+    /// Tells the adapter that a room may have got its first member or lost its last one. Must be called without a lock.
+    pub(super) fn room_changed(&self, room: &str) {
+        self.tell(LocalChange::Room { namespace: &self.name, room });
+    }
+
+    fn tell(&self, change: LocalChange<'_>) {
+        if let (Some(adapter), Some(server)) = (&self.settings.adapter, self.server.upgrade()) {
+            server.catch_panic(|| adapter.local_change(change));
+        }
+    }
+}
+
+impl Server {
+    #[inline(never)]
+    fn publish(
+        &self,
+        adapter: &dyn ClusterAdapter,
+        namespace: Arc<str>,
+        command: ClusterCommand,
+        recipient: Option<Arc<str>>,
+    ) {
+        let mut message = ClusterMessage::new(self.requests.node().clone(), namespace, command);
+        message.recipient = recipient;
+        if let Some(Err(error)) = self.catch_panic(|| adapter.publish(message)) {
+            self.report(&ClusterError::new(ClusterErrorKind::Lost { count: 1 }).caused_by(error));
+        }
+    }
+
+    /// Logs and counts a failure of the cluster, and passes it to the hook.
+    pub(crate) fn report(&self, error: &ClusterError) {
+        self.meters.cluster_error(error.kind());
+        log!(warn, error = %Chain(error), "the cluster failed");
+        if let Some(hook) = &self.hooks.on_cluster_error {
+            self.catch_panic(|| hook(error));
+        }
+    }
+}
