@@ -4,12 +4,22 @@
 //! sockets and a command. A [`ClusterAdapter`] carries these messages, for example over Redis.
 
 mod adapter;
+#[cfg(any(feature = "nats", feature = "postgres"))]
+mod broker;
 mod emitter;
 mod error;
+#[cfg(any(feature = "nats", feature = "postgres"))]
+mod heartbeat;
 mod local;
 mod message;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod node;
 mod payload;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(any(feature = "nats", feature = "postgres-tls"))]
+mod tls;
 #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 pub(crate) mod wire;
 

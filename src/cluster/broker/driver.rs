@@ -66,8 +66,7 @@ impl<L: Link> Driver<L> {
 
     /// Drives a link until it is lost, which is the error, or the adapter is closed.
     async fn drive(&mut self, link: &mut L) -> Result<(), ClusterError> {
-        self.node = None;
-        self.namespaces.clear();
+        self.forget_namespaces();
         let mut tick = interval(self.shared.state.lock().heartbeat.period());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -127,10 +126,22 @@ impl<L: Link> Driver<L> {
                     self.namespaces.remove(&namespace);
                     self.shared.state.lock().heartbeat.leave(&namespace);
                 }
-                (true, true) | (false, false) => {}
+                // It was dropped while there was no link.
+                (false, false) => self.shared.state.lock().heartbeat.leave(&namespace),
+                (true, true) => {}
             }
         }
         self.resume();
+    }
+
+    /// Begins anew with a new link.
+    fn forget_namespaces(&mut self) {
+        let Some(node) = self.node.take() else { return };
+        for (namespace, _) in self.namespaces.drain() {
+            if !node.has_namespace(&namespace) {
+                self.shared.state.lock().heartbeat.leave(&namespace);
+            }
+        }
     }
 
     /// Accepts messages again if all namespaces are subscribed.
