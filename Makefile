@@ -21,20 +21,24 @@ GUNGRAUN := $(TOOLS)/gungraun-runner@$(shell sed -n '/^name = "gungraun"$$/ { n;
 COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
 	$(CARGO) bench --bench instructions -- --output-format=json --parallel=auto
 
+# Debian starts the brokers that it installs unless this file forbids it. The tests start their own.
+POLICY := /usr/sbin/policy-rc.d
+BROKERS := /usr/bin/redis-server /usr/sbin/nats-server $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/postgres)),/usr/lib/postgresql)
+
 COMPILER_WARNINGS := -D warnings -A clippy::all -A clippy::pedantic
 BUILD := $(CARGO) build --workspace --all-features --bins --test tests
 SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
 .PHONY: demo test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features feature-pairs \
-	serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
+	brokers backends serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:
 	$(CARGO) run -p example-chat -- $(ADDRESS)
 
 # All checks, required before a change is merged.
-test: lint unit doc serde-json typescript interop instructions
+test: lint unit backends doc serde-json typescript interop instructions
 
 # Checks for each commit. Requires only Rust, no root, and takes a few minutes.
 check: style unit doc
@@ -73,6 +77,13 @@ api: $(EXTERNAL_TYPES)/done
 unit:
 	$(BUILD)
 	$(CARGO) test --all-features
+
+# Tests clusters of Rust and Node.js nodes over real brokers, which `unit` ignores.
+backends: brokers tests/cluster/node_modules/.package-lock.json
+	$(BUILD)
+	$(CARGO) test --all-features --test tests -- --ignored
+
+brokers: $(BROKERS)
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
@@ -167,6 +178,9 @@ tests/typescript/node_modules/.package-lock.json: tests/typescript/package-lock.
 tests/msgpack/node_modules/.package-lock.json: tests/msgpack/package-lock.json
 	cd tests/msgpack && npm ci --ignore-scripts --no-audit --no-fund
 
+tests/cluster/node_modules/.package-lock.json: tests/cluster/package-lock.json
+	cd tests/cluster && npm ci --ignore-scripts --no-audit --no-fund
+
 tests/interop/.venv/done: tests/interop/requirements.txt
 	python3 -m venv tests/interop/.venv
 	tests/interop/.venv/bin/pip install --quiet --requirement tests/interop/requirements.txt
@@ -194,3 +208,13 @@ $(TOOLS)/%/done:
 /usr/bin/chromium:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium
+
+/usr/bin/redis-server: PACKAGE := redis-server
+/usr/sbin/nats-server: PACKAGE := nats-server
+/usr/lib/postgresql%: PACKAGE := postgresql
+$(BROKERS):
+	apt-get update -qq
+	if [ ! -e $(POLICY) ]; then \
+		trap 'rm -f $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' > $(POLICY); chmod +x $(POLICY); \
+	fi; \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGE)
