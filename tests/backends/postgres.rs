@@ -43,7 +43,8 @@ tests! {
 #[tokio::test]
 #[ignore = "requires brokers: make backends"]
 async fn a_namespace_with_too_long_a_name_is_local() {
-    cases::a_namespace_with_too_long_a_name_is_local::<Postgres>(50).await;
+    let name = format!("/dynamic/{}", "x".repeat(50));
+    cases::a_namespace_with_too_long_a_name_is_local::<Postgres>(&name).await;
 }
 
 #[tokio::test]
