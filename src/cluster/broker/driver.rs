@@ -42,6 +42,7 @@ pub(super) struct Driver<L: Link> {
 }
 
 /// Why the driver does something.
+#[expect(clippy::large_enum_variant, reason = "it is moved once")]
 enum Step {
     Event(Event),
     Tick,

@@ -15,6 +15,8 @@ mod driver;
 mod link;
 mod macros;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 pub(super) use self::{
     adapter::BrokerAdapter,

@@ -62,7 +62,10 @@ impl Connection {
         let addresses = servers.addresses();
         let on_event = {
             let events = events.clone();
-            move |event| std::future::ready(events.record(event))
+            move |event| {
+                events.record(event);
+                std::future::ready(())
+            }
         };
         let client = ConnectOptions::with_auth_callback(auth)
             .name("tower-socketio")

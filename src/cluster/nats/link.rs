@@ -241,7 +241,7 @@ impl NatsLink {
         if *message.subject == *self.sync {
             return self.confirm(&message.payload);
         }
-        let is_own = message.reply.as_ref().map(|reply| &**reply) == self.own.as_deref();
+        let is_own = message.reply.as_deref() == self.own.as_deref();
         if is_own {
             return None;
         }

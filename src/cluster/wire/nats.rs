@@ -168,7 +168,7 @@ mod tests {
             let escaped = token(&name).unwrap();
             prop_assert!(!escaped.is_empty());
             prop_assert!(escaped.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_%".contains(&byte)));
-            prop_assert_eq!(untoken(&escaped).as_deref(), Some(&*name));
+            prop_assert_eq!(untoken(&escaped), Some(name.as_str().into()));
             prop_assert_eq!(name == other, escaped == token(&other).unwrap());
         }
 
