@@ -5,44 +5,66 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, future::BoxFuture};
+use serde_json::json;
 use tower_socketio::{
     Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
-    cluster::{ClusterAdapter, ClusterCommand, ClusterMessage, ClusterNode, EventBody},
+    client::RemoteSocket,
+    cluster::{
+        BroadcastOptions, ClusterAdapter, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, ClusterNode,
+        Emitter, EventBody, Local, LocalNode, Payload, Peers, PublishError,
+    },
     engine::Packet,
+    operators::AckSource,
     server_side::ServerSideEvent,
 };
 
 use crate::support::*;
 
-/// Delivers each message to all other nodes, and records it.
+/// A cluster in this process that records what its nodes publish.
 #[derive(Clone, Default)]
 struct Bus {
+    cluster: Local,
     nodes: Arc<Mutex<Vec<ClusterNode>>>,
     record: Arc<Mutex<Vec<ClusterMessage>>>,
 }
 
+impl Bus {
+    fn member(&self) -> Member {
+        Member { bus: self.clone(), local: self.cluster.node() }
+    }
+
+    fn node(&self, place: usize) -> ClusterNode {
+        self.nodes.lock().unwrap()[place].clone()
+    }
+
+    fn published(&self) -> usize {
+        self.record.lock().unwrap().len()
+    }
+}
+
 struct Member {
     bus: Bus,
-    place: usize,
+    local: LocalNode,
 }
 
 impl ClusterAdapter for Member {
     fn start(&self, node: ClusterNode) {
-        self.bus.nodes.lock().unwrap().push(node);
+        self.bus.nodes.lock().unwrap().push(node.clone());
+        self.local.start(node);
     }
 
-    fn publish(&self, message: ClusterMessage) {
+    fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
         self.bus.record.lock().unwrap().push(message.clone());
-        let nodes = self.bus.nodes.lock().unwrap().clone();
-        for (place, node) in nodes.iter().enumerate() {
-            if place != self.place {
-                node.deliver(&message);
-            }
-        }
+        self.local.publish(message)
     }
 
-    fn node_count(&self) -> usize {
-        self.bus.nodes.lock().unwrap().len()
+    fn peers(&self, namespace: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+        self.local.peers(namespace)
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        self.local.close()
     }
 }
 
@@ -53,12 +75,12 @@ fn cluster() -> (SocketIo, SocketIo, Bus) {
 
 fn cluster_of(config: impl Fn() -> SocketIoConfig) -> (SocketIo, SocketIo, Bus) {
     let bus = Bus::default();
-    let node = |place| {
+    let node = || {
         let namespace = Namespace::new().on_connect(|socket: SocketRef| async move { socket.join("room") });
-        let config = config().adapter(Member { bus: bus.clone(), place }).namespace("/", namespace);
+        let config = config().adapter(bus.member()).namespace("/", namespace);
         SocketIoService::new(config).io()
     };
-    (node(0), node(1), bus)
+    (node(), node(), bus)
 }
 
 #[tokio::test]
@@ -71,10 +93,10 @@ async fn messages_without_recipients_are_not_published() {
     none.sockets_join("x");
     none.sockets_leave("room");
     none.disconnect_sockets(true);
-    assert!(bus.record.lock().unwrap().is_empty());
+    assert!(bus.published() == 0);
     // For the other nodes, an empty list of rooms addresses all sockets.
     a.all().sockets_join("x");
-    assert_eq!((bus.record.lock().unwrap().len(), b.to("x").sockets().len()), (1, 1));
+    assert_eq!((bus.published(), b.to("x").sockets().len()), (1, 1));
 }
 
 #[tokio::test]
@@ -95,7 +117,7 @@ async fn a_broadcast_reaches_the_rooms_of_all_nodes() {
     on_a.expect(r#"42["n",3]"#).await;
     a.local().emit("n", &4).unwrap();
     on_a.expect(r#"42["n",4]"#).await;
-    assert_eq!(bus.record.lock().unwrap().len(), 4);
+    assert_eq!(bus.published(), 4);
     a.emit("n", &5).unwrap();
     on_b.expect(r#"42["n",5]"#).await;
 }
@@ -130,34 +152,35 @@ async fn nothing_garbled_arrives((a, b, bus): (SocketIo, SocketIo, Bus)) {
     let mut on_a = Memory::join(&a).await;
     b.to("room").emit("n", &1).unwrap();
     assert!(on_a.text().await.starts_with(r#"42["n",1"#));
-    let node = bus.nodes.lock().unwrap()[0].clone();
-    let text = |text: &str| Packet::from_text(text.to_owned()).unwrap();
-    let binary = || Packet::binary(&[1u8][..]);
-    let garbled = [
-        vec![],
-        vec![binary()],
-        vec![text("2")],
-        vec![text("41")],
-        vec![text("42[\"n\"]"), binary()],
-        vec![text(r#"451-["n",{"_placeholder":true,"num":0}]"#)],
-        vec![text(r#"451-["n",{"_placeholder":true,"num":0}]"#), text("42[\"n\"]")],
-        vec![text("451-[\"n\"]"), binary()],
-        vec![text(r#"451-["n",{"_placeholder":true,"num":1}]"#), binary()],
-        vec![text(r#"451-["n",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#), binary()],
-        vec![text("42")],
-        vec![text("42[]")],
-        vec![text("42[\"n\"] ")],
-        vec![text("42[\"n\"")],
-        vec![text("427[\"n\"]")],
-        vec![text(r#"452-["n",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#), binary()],
-    ];
-    let mut message = bus.record.lock().unwrap()[0].clone();
-    for packets in garbled {
-        message.command = ClusterCommand::Emit { packets, volatile: false };
-        node.deliver(&message);
+    let node = bus.node(0);
+    let binary = bytes::Bytes::from_static(&[1]);
+    for (json, attachments) in [
+        ("", 0),
+        ("[]", 0),
+        ("{}", 0),
+        ("[true]", 0),
+        (r#"["n""#, 0),
+        (r#"["n"]]"#, 0),
+        (r#"["n"]"#, 1),
+        (r#"["n",{"_placeholder":true,"num":1}]"#, 1),
+        (r#"["n",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#, 1),
+        (r#"["n",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#, 1),
+    ] {
+        assert!(EventBody::new(json, vec![binary.clone(); attachments]).is_err(), "{json}");
     }
-    message.namespace = "/unknown".into();
-    node.deliver(&message);
+    let emit = |namespace: &str, json: &'static str| {
+        let event = EventBody::new(json, Vec::new()).unwrap();
+        ClusterMessage::new(
+            "other",
+            namespace,
+            ClusterCommand::Emit { options: BroadcastOptions::default(), event, request: None },
+        )
+    };
+    // Clients disconnect if they get a reserved event.
+    node.deliver(emit("/", r#"["disconnect"]"#));
+    node.deliver(emit("/", r#"["disc\u006fnnect"]"#));
+    node.deliver(emit("/unknown", r#"["n"]"#));
+    node.deliver(emit("/", r#"["n",1]"#).to("a third node"));
     a.emit("n", &2).unwrap();
     assert!(on_a.text().await.starts_with(r#"42["n",2"#));
 }
@@ -165,12 +188,11 @@ async fn nothing_garbled_arrives((a, b, bus): (SocketIo, SocketIo, Bus)) {
 #[tokio::test]
 async fn a_node_does_not_keep_its_server_alive() {
     let (a, b, bus) = cluster();
-    let node = bus.nodes.lock().unwrap()[0].clone();
+    let node = bus.node(0);
     let kept = Arc::new(());
     let held = kept.clone();
     let namespace = Namespace::new().on("hold", async move || drop(held.clone()));
-    let third = Member { bus: bus.clone(), place: 2 };
-    let config = SocketIoConfig::new().adapter(third).namespace("/", namespace.with_state(()));
+    let config = SocketIoConfig::new().adapter(bus.member()).namespace("/", namespace.with_state(()));
     drop(SocketIoService::new(config));
     assert_eq!(Arc::strong_count(&kept), 1);
     // A message is delivered to the nodes that exist when it is published.
@@ -179,7 +201,8 @@ async fn a_node_does_not_keep_its_server_alive() {
     b.emit("n", &1).unwrap();
     on_b.expect(r#"42["n",1]"#).await;
     let message = bus.record.lock().unwrap().last().unwrap().clone();
-    node.deliver(&message);
+    node.deliver(message);
+    assert!(!node.is_alive() && node.namespaces().is_empty());
 }
 
 #[tokio::test]
@@ -189,7 +212,7 @@ async fn servers_emit_to_one_another() {
     let node = |place| {
         let sender = sender.clone();
         let config = SocketIoConfig::new()
-            .adapter(Member { bus: bus.clone(), place })
+            .adapter(bus.member())
             .on_server_side("note", move |event: ServerSideEvent| {
                 sender.send((place, event.args::<(String, bytes::Bytes)>().unwrap())).unwrap();
                 async {}
@@ -228,35 +251,25 @@ async fn servers_emit_to_one_another() {
 async fn json_of_other_servers_is_mended() {
     let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let bus = Bus::default();
-    let config = SocketIoConfig::new().adapter(Member { bus: bus.clone(), place: 0 }).on_server_side(
-        "note",
-        move |event: ServerSideEvent| {
-            sender.send(event.args::<(String, f64, Vec<u8>)>().map_err(|error| error.to_string())).unwrap();
-            async {}
-        },
-    );
+    let config = SocketIoConfig::new().adapter(bus.member()).on_server_side("note", move |event: ServerSideEvent| {
+        sender.send(event.args::<(String, f64, Vec<u8>)>().map_err(|error| error.to_string())).unwrap();
+        async {}
+    });
     let io = SocketIoService::new(config).io();
     let mut client = Memory::join(&io).await;
-    let node = bus.nodes.lock().unwrap()[0].clone();
+    let node = bus.node(0);
     io.emit("n", &()).unwrap();
     client.expect(r#"42["n"]"#).await;
-    let mut message = bus.record.lock().unwrap()[0].clone();
-    let mut say = |json: &'static str| {
-        let args = EventBody::new(json.into(), vec![bytes::Bytes::from_static(b"x")]);
-        message.command =
-            ClusterCommand::ServerSideEmit { event: "note".to_owned(), args, from: "other".into(), ack: None };
-        node.deliver(&message);
-    };
-    say(r#"["a\ud83d",-1e400,{"_placeholder":true,"num":0}]"#);
+    let deliver = |command| node.deliver(ClusterMessage::new("other", "/", command));
+    let event = |json: &'static str| EventBody::new(json, vec![bytes::Bytes::from_static(b"x")]);
+    let json = r#"["note","a\ud83d",-1e400,{"_placeholder":true,"num":0}]"#;
+    deliver(ClusterCommand::ServerSideEmit { event: event(json).unwrap(), request: None });
     assert_eq!(soon(heard.recv()).await.unwrap(), Ok(("a\u{fffd}".to_owned(), f64::MIN, b"x".to_vec())));
-    say(r#"["a",1,{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#);
-    assert_eq!(soon(heard.recv()).await.unwrap().unwrap_err(), "illegal attachments: one is named twice");
+    let twice = r#"["note","a",1,{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#;
+    assert_eq!(event(twice).unwrap_err().to_string(), "illegal attachments: one is named twice");
     // An event for clients is forwarded unchanged.
-    message.command = ClusterCommand::Emit {
-        packets: vec![Packet::from_text(r#"42["n","\ud83d",1e400]"#).unwrap()],
-        volatile: false,
-    };
-    node.deliver(&message);
+    let event = EventBody::new(r#"["n","\ud83d",1e400]"#, Vec::new()).unwrap();
+    deliver(ClusterCommand::Emit { options: BroadcastOptions::default(), event, request: None });
     client.expect(r#"42["n","\ud83d",1e400]"#).await;
 }
 
@@ -277,12 +290,12 @@ async fn an_adapter_that_panics_is_counted() {
     impl ClusterAdapter for Broken {
         fn start(&self, _: ClusterNode) {}
 
-        fn publish(&self, _: ClusterMessage) {
+        fn publish(&self, _: ClusterMessage) -> Result<(), PublishError> {
             panic!("on purpose");
         }
 
-        fn node_count(&self) -> usize {
-            2
+        fn peers(&self, _: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+            panic!("on purpose");
         }
     }
     let io = SocketIoService::new(SocketIoConfig::new().adapter(Broken)).io();
@@ -319,16 +332,236 @@ async fn a_message_can_be_made_outside_of_the_crate() {
     let (a, b, bus) = cluster();
     let mut client = Memory::join(&a).await;
     let _other = Memory::join(&b).await;
-    let mut message = ClusterMessage::new("/", ClusterCommand::Join(vec!["made".into()]));
-    message.rooms.push("room".into());
-    let node = bus.nodes.lock().unwrap()[0].clone();
-    node.deliver(&message);
+    let node = bus.node(0);
+    let deliver = |command| node.deliver(ClusterMessage::new("other", "/", command));
+    let room = || vec!["room".into()];
+    let options = BroadcastOptions::new(room(), Vec::new());
+    deliver(ClusterCommand::Join { options, rooms: vec!["made".into()] });
     assert_eq!((a.to("made").socket_count(), b.to("made").socket_count()), (1, 0));
-    message.except.push("made".into());
-    message.command = ClusterCommand::Disconnect { close: false };
-    node.deliver(&message);
-    message.except.clear();
-    node.deliver(&message);
+    let options = BroadcastOptions::new(room(), vec!["made".into()]);
+    deliver(ClusterCommand::Disconnect { options, close: false });
+    assert_eq!(a.socket_count(), 1);
+    let options = BroadcastOptions::new(room(), Vec::new());
+    deliver(ClusterCommand::Disconnect { options, close: false });
     client.expect("41").await;
     assert_eq!(a.socket_count(), 0);
+}
+
+/// A client answers the next event, whose id follows the header.
+async fn answer(client: &mut Memory, event: &str, answer: &str) {
+    let text = client.text().await;
+    let id = text.strip_prefix("42").unwrap().strip_suffix(event).unwrap_or_else(|| panic!("{text}"));
+    client.say(&format!("43{id}{answer}"));
+}
+
+#[tokio::test]
+async fn acks_of_all_nodes_are_collected() {
+    let (a, b, _) = cluster();
+    let (mut on_a, mut on_b) = (Memory::join(&a).await, Memory::join(&b).await);
+    let acks = a.emit_with_ack::<u32>("n", &()).unwrap();
+    let responses = tokio::spawn(acks.responses());
+    answer(&mut on_a, r#"["n"]"#, "[1]").await;
+    answer(&mut on_b, r#"["n"]"#, "[2]").await;
+    let mut responses = soon(responses).await.unwrap();
+    responses.answers.sort_by_key(|(_, answer)| *answer);
+    assert!(matches!(&responses.answers[..], [(AckSource::Local(_), 1), (AckSource::Remote { node: Some(_), .. }, 2)]));
+    assert!(responses.missing.is_empty());
+    // Only another node has such a socket, or no node has.
+    let acks = tokio::spawn(a.except(a.sockets()[0].id()).emit_with_ack::<String>("n", &7).unwrap().responses());
+    answer(&mut on_b, r#"["n",7]"#, r#"["only the first","argument"]"#).await;
+    let responses = soon(acks).await.unwrap();
+    assert_eq!(responses.answers.len() + responses.missing.len(), 1);
+    let responses = soon(a.to("an empty room").emit_with_ack::<u8>("n", &()).unwrap().responses()).await;
+    assert_eq!(responses.answers.len() + responses.missing.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_another_node_that_does_not_acknowledge_is_reported_after_the_timeout() {
+    let (a, b, _) = cluster();
+    let (mut on_a, mut on_b) = (Memory::join(&a).await, Memory::join(&b).await);
+    let started = tokio::time::Instant::now();
+    let acks = a.timeout(Duration::from_secs(7)).emit_with_ack::<u32>("n", &()).unwrap();
+    let responses = tokio::spawn(acks.responses());
+    answer(&mut on_a, r#"["n"]"#, "[1]").await;
+    assert!(on_b.text().await.ends_with(r#"["n"]"#));
+    let responses = responses.await.unwrap();
+    assert_eq!(started.elapsed().as_secs(), 7);
+    assert_eq!(responses.answers.len(), 1);
+    let [(AckSource::Remote { .. }, error)] = &responses.missing[..] else { panic!("{responses:?}") };
+    assert!(error.is_timeout());
+}
+
+/// As if a node had died: it is counted, and does not respond.
+struct Silent(Local);
+
+impl ClusterAdapter for Silent {
+    fn start(&self, _: ClusterNode) {}
+
+    fn publish(&self, _: ClusterMessage) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn peers(&self, _: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+        let _ = &self.0;
+        Box::pin(std::future::ready(Ok(Peers::Count(2))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_return_what_came_when_nodes_do_not_respond() {
+    let io = SocketIoService::new(SocketIoConfig::new().adapter(Silent(Local::new()))).io();
+    let _client = Memory::join(&io).await;
+    let started = tokio::time::Instant::now();
+    let error = io.fetch_sockets().await.unwrap_err();
+    assert_eq!((error.sockets().len(), error.missing(), started.elapsed().as_secs()), (1, 2, 5));
+    let cause = std::error::Error::source(&error).unwrap();
+    assert_eq!(cause.to_string(), "2 nodes of the cluster did not respond in time");
+    let responses = io.server_side_emit_with_ack::<()>("n", &(), Duration::from_secs(2)).unwrap().await;
+    assert_eq!((responses.missing, started.elapsed().as_secs()), (2, 7));
+    assert!(matches!(responses.error.unwrap().kind(), ClusterErrorKind::Timeout { missing: 2 }));
+    let responses = io.to("empty").timeout(Duration::from_secs(1)).emit_with_ack::<()>("n", &()).unwrap().await;
+    assert_eq!((responses.missing.len(), started.elapsed().as_secs()), (2, 8));
+    assert_eq!(io.node_count().await.unwrap(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_does_not_wait_for_a_node_that_has_left() {
+    let (a, b, bus) = cluster();
+    let _client = Memory::join(&a).await;
+    let acks = a.server_side_emit_with_ack::<()>("no handler", &(), Duration::from_secs(60)).unwrap();
+    let started = tokio::time::Instant::now();
+    let responses = tokio::spawn(acks.responses());
+    bus.node(0).peer_left(bus.node(1).id());
+    assert_eq!(responses.await.unwrap().answers.len(), 0);
+    assert_eq!(a.node_count().await.unwrap(), 2);
+    b.close().await;
+    assert_eq!(a.node_count().await.unwrap(), 1);
+    assert_eq!(a.fetch_sockets().await.unwrap().len(), 1);
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn sockets_of_other_nodes_are_fetched_and_used() {
+    let (a, b, _) = cluster();
+    let _on_a = Memory::join(&a).await;
+    let mut on_b = Memory::join(&b).await;
+    let socket = b.sockets()[0].clone();
+    socket.set_data(&json!({"user": 7})).unwrap();
+    let all = soon(a.fetch_sockets()).await.unwrap();
+    let mut remote: Vec<RemoteSocket> = all.into_iter().filter(|socket| socket.local().is_none()).collect();
+    let remote = remote.pop().unwrap();
+    assert_eq!(remote.id(), socket.id());
+    assert_eq!(remote.rooms(), &socket.rooms().into_iter().collect());
+    assert_eq!(remote.data::<serde_json::Value>().unwrap(), Some(json!({"user": 7})));
+    let (here, there) = (socket.handshake(), remote.handshake());
+    assert_eq!(here.headers(), there.headers());
+    assert_eq!(here.uri().path_and_query(), there.uri().path_and_query());
+    assert_eq!(here.auth::<serde_json::Value>().unwrap(), there.auth::<serde_json::Value>().unwrap());
+    assert_eq!(here.time().duration_since(there.time()).unwrap().as_millis(), 0);
+    remote.emit("n", &(1, "two")).unwrap();
+    on_b.expect(r#"42["n",1,"two"]"#).await;
+    assert!(remote.emit("disconnect", &()).unwrap_err().is_reserved_event());
+    let ack = tokio::spawn(remote.emit_with_ack::<String>("n", &()));
+    answer(&mut on_b, r#"["n"]"#, r#"["hello"]"#).await;
+    assert_eq!(soon(ack).await.unwrap().unwrap(), "hello");
+    remote.join("x");
+    assert_eq!(b.to("x").socket_count(), 1);
+    remote.leave("x");
+    assert_eq!(b.to("x").socket_count(), 0);
+    remote.disconnect();
+    on_b.expect("41").await;
+    // No node has the socket now.
+    assert!(soon(remote.emit_with_ack::<String>("n", &())).await.unwrap_err().is_disconnected());
+}
+
+#[tokio::test]
+async fn an_emitter_reaches_the_sockets_and_the_servers_of_a_cluster() {
+    let cluster = Local::new();
+    let (heard, mut hear) = tokio::sync::mpsc::unbounded_channel();
+    let chat = Namespace::new().on_connect(|socket: SocketRef| async move { socket.join("room") }).on_server_side(
+        "note",
+        move |event: ServerSideEvent| {
+            heard.send((event.namespace().name().to_owned(), event.args::<u8>().unwrap())).unwrap();
+            async {}
+        },
+    );
+    let config = SocketIoConfig::new().adapter(cluster.node()).namespace("/chat", chat);
+    let io = SocketIoService::new(config).io();
+    let mut client = Memory::open(&io);
+    assert!(client.text().await.starts_with("0{"));
+    client.say("40/chat,");
+    assert!(client.text().await.starts_with("40/chat,"));
+    let emitter = Emitter::new(cluster.node()).of("chat");
+    emitter.to("elsewhere").emit("n", &0).unwrap();
+    emitter.to(Vec::<String>::new()).emit("n", &0).unwrap();
+    emitter.except("room").emit("n", &0).unwrap();
+    emitter.to("room").emit("n", &(1, bytes::Bytes::from_static(b"x"))).unwrap();
+    client.expect(r#"451-/chat,["n",1,{"_placeholder":true,"num":0}]"#).await;
+    assert_eq!(client.packet().await, Some(Packet::binary(&b"x"[..])));
+    emitter.server_side_emit("note", &7).unwrap();
+    assert_eq!(soon(hear.recv()).await.unwrap(), ("/chat".to_owned(), 7));
+    emitter.sockets_join("more").unwrap();
+    let chat = io.namespace("/chat");
+    assert_eq!(chat.to("more").socket_count(), 1);
+    emitter.sockets_leave("more").unwrap();
+    assert_eq!(chat.to("more").socket_count(), 0);
+    assert!(emitter.emit("disconnect", &()).is_err());
+    emitter.disconnect_sockets(false).unwrap();
+    client.expect("41/chat,").await;
+}
+
+/// An event to the other clients of the sender's client excludes it on the other nodes too, to which it may return.
+#[tokio::test]
+async fn the_sender_of_a_broadcast_is_named_as_an_exception() {
+    let (a, _b, bus) = cluster();
+    let _client = Memory::join(&a).await;
+    let socket = a.sockets()[0].clone();
+    socket.broadcast().emit("n", &()).unwrap();
+    let message = bus.record.lock().unwrap().pop().unwrap();
+    let ClusterCommand::Emit { options, .. } = message.command else { panic!("{message:?}") };
+    assert_eq!(options.except, [tower_socketio::Room::from(socket.id().as_str())]);
+}
+
+#[tokio::test]
+async fn failures_of_the_cluster_are_reported() {
+    struct Full;
+
+    impl ClusterAdapter for Full {
+        fn start(&self, node: ClusterNode) {
+            node.report(ClusterError::new(ClusterErrorKind::Malformed).caused_by("garbage"));
+        }
+
+        fn publish(&self, _: ClusterMessage) -> Result<(), PublishError> {
+            Err(PublishError::Full)
+        }
+
+        fn peers(&self, _: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+            Box::pin(std::future::ready(Err(ClusterError::new(ClusterErrorKind::Disconnected))))
+        }
+    }
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let heard = errors.clone();
+    let config =
+        SocketIoConfig::new().adapter(Full).on_cluster_error(move |error| heard.lock().unwrap().push(error.kind()));
+    let io = SocketIoService::new(config).io();
+    let mut client = Memory::join(&io).await;
+    io.emit("n", &1).unwrap();
+    client.expect(r#"42["n",1]"#).await;
+    let lost = ClusterErrorKind::Lost { count: 1 };
+    assert_eq!(*errors.lock().unwrap(), [ClusterErrorKind::Malformed, lost]);
+    let error = io.fetch_sockets().await.unwrap_err();
+    assert_eq!((error.sockets().len(), error.missing()), (1, 0));
+    let mut acks = io.to("empty").emit_with_ack::<()>("n", &()).unwrap();
+    let (_, error) = soon(acks.next()).await.unwrap();
+    assert!(error.unwrap_err().is_cluster());
+    assert!(soon(acks.next()).await.is_none());
+    assert!(io.node_count().await.is_err());
+}
+
+#[test]
+fn payloads_are_checked() {
+    assert_eq!(Payload::new(" {} ", Vec::new()).unwrap().json(), "{}");
+    assert!(Payload::new("{", Vec::new()).is_err());
+    let node: BoxFuture<'static, Result<Peers, ClusterError>> = Local::new().node().peers("/");
+    assert_eq!(futures_util::FutureExt::now_or_never(node).unwrap().unwrap().count(), 0);
 }

@@ -13,9 +13,10 @@ use axum::{
     response::Response,
     routing::get as on_get,
 };
+use futures_util::future::BoxFuture;
 use tower_socketio::{
     Origins, SocketIoConfig, SocketIoLayer,
-    cluster::{ClusterAdapter, ClusterMessage, ClusterNode},
+    cluster::{ClusterAdapter, ClusterError, ClusterMessage, ClusterNode, Peers, PublishError},
     engine::{Packet, SameSite, SessionCookie},
 };
 
@@ -264,9 +265,12 @@ fn the_handle_reads_settings_back() {
     struct Nobody;
     impl ClusterAdapter for Nobody {
         fn start(&self, _: ClusterNode) {}
-        fn publish(&self, _: ClusterMessage) {}
-        fn node_count(&self) -> usize {
-            1
+        fn publish(&self, _: ClusterMessage) -> Result<(), PublishError> {
+            Ok(())
+        }
+
+        fn peers(&self, _: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+            Box::pin(std::future::ready(Ok(Peers::Count(0))))
         }
     }
     let io = SocketIoLayer::new(SocketIoConfig::new()).io();

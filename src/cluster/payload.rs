@@ -187,6 +187,7 @@ impl EventBody {
         is_reserved(self.name().as_bytes())
     }
 
+    #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
     pub(crate) fn payload(&self) -> &Payload {
         &self.0
     }

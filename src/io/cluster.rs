@@ -46,7 +46,7 @@ impl Node for Server {
 fn execute(server: &Arc<Server>, namespace: Arc<NamespaceState>, sender: Option<Arc<str>>, command: ClusterCommand) {
     let select = |options| BroadcastOperator::from_options(namespace.clone(), options);
     match command {
-        ClusterCommand::Emit { options, event, request: None } => select(options).emit_event(&event),
+        ClusterCommand::Emit { options, event, request: None } => select(options).emit_foreign(&event),
         ClusterCommand::Emit { options, event, request: Some(request) } => {
             emit_with_ack(server, &namespace, options, &event, sender, request);
         }
@@ -90,7 +90,7 @@ fn emit_with_ack(
     asker: Option<Arc<str>>,
     request: RequestId,
 ) {
-    let acks = BroadcastOperator::from_options(namespace.clone(), options).emit_event_with_ack(event);
+    let acks = BroadcastOperator::from_options(namespace.clone(), options).emit_foreign_with_ack(event);
     let count = acks.as_ref().map_or(0, |acks| acks.remaining() as u64);
     namespace.publish(ClusterCommand::Recipients { request: request.clone(), count }, asker.clone());
     let (Some(mut acks), Some(runtime)) = (acks.filter(|_| count > 0), server.try_runtime()) else { return };

@@ -61,7 +61,7 @@ impl ServerMeters {
     }
 
     /// Counts a failure of the cluster. Created on demand, because most servers are not part of one.
-    pub(crate) fn cluster_error(&self, kind: ClusterErrorKind) {
+    pub(crate) fn cluster_error(kind: ClusterErrorKind) {
         let label = match kind {
             ClusterErrorKind::Disconnected => "disconnected",
             ClusterErrorKind::Lost { count } => {

@@ -21,7 +21,7 @@ impl ServerMeters {
 
     pub(crate) fn rejection(&self) {}
 
-    pub(crate) fn cluster_error(&self, _: ClusterErrorKind) {}
+    pub(crate) fn cluster_error(_: ClusterErrorKind) {}
 }
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::{
     cluster::{ClusterAdapter, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, LocalChange},
+    observe::ServerMeters,
     util::log,
 };
 
@@ -72,7 +73,7 @@ impl Server {
 
     /// Logs and counts a failure of the cluster, and passes it to the hook.
     pub(crate) fn report(&self, error: &ClusterError) {
-        self.meters.cluster_error(error.kind());
+        ServerMeters::cluster_error(error.kind());
         log!(warn, error = %Chain(error), "the cluster failed");
         if let Some(hook) = &self.hooks.on_cluster_error {
             self.catch_panic(|| hook(error));

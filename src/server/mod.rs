@@ -20,6 +20,7 @@ mod namespace_table;
 mod namespaces;
 mod reason;
 mod receive;
+mod request;
 mod requests;
 mod rooms;
 mod running;
@@ -36,7 +37,8 @@ pub(crate) use self::{
     event_cost::{EVENT, EventBudget, EventCost, Share},
     layer_data::LayerId,
     namespace_table::{NamespaceTable, Predicate, absolute, is_pattern},
-    requests::{Missing, Request, Requests, Response},
+    request::{Missing, Request},
+    requests::{Requests, Response},
     settings::Settings,
     state::{
         Application, Client, Counters, Definition, Event, Hooks, Memory, NamespaceState, Namespaces, Server,

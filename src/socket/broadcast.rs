@@ -276,14 +276,14 @@ impl BroadcastOperator {
     }
 
     /// Emits an event of another node to the sockets of this one.
-    pub(crate) fn emit_event(&self, event: &EventBody) {
+    pub(crate) fn emit_foreign(&self, event: &EventBody) {
         if let Some(packet) = self.packet(event, None) {
             let _ = self.send(&packet, self.flags.volatile);
         }
     }
 
-    /// Like [`emit_event`](Self::emit_event), and requests acks.
-    pub(crate) fn emit_event_with_ack(&self, event: &EventBody) -> Option<AckStream<()>> {
+    /// Like [`emit_foreign`](Self::emit_foreign), and requests acks.
+    pub(crate) fn emit_foreign_with_ack(&self, event: &EventBody) -> Option<AckStream<()>> {
         let id = self.namespace.next_ack_id();
         let packet = self.packet(event, Some(id))?;
         Some(AckStream::emit(self.recipients().iter(), id, &packet, self.ack_timeout()))

@@ -1,14 +1,9 @@
-//! The description of a socket for other nodes of a cluster, and what a node learns from it.
+//! The description of a socket for other nodes of a cluster.
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, SocketAddr},
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, time::SystemTime};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::{
     cluster::{HandshakeDescription, Payload, SocketDescription},
@@ -42,68 +37,27 @@ fn describe_handshake(handshake: &Handshake<'_>, auth: Option<Box<[u8]>>) -> Han
         secure: handshake.is_secure(),
         issued,
         url: handshake.uri().path_and_query().map_or("/", |target| target.as_str()).into(),
-        // Of a repeated parameter, the last value counts.
-        query: object(handshake.query(), |_, value| Value::from(value)),
+        query: object(handshake.query(), |before, value| Value::Array(vec![before.into(), value.into()])),
         auth: auth.and_then(|auth| json(Bytes::from(auth))).unwrap_or_else(Payload::empty),
     }
 }
 
-/// Returns an object of strings. `merge` decides about repeated keys.
+/// Returns an object of strings. `merge` joins the values of a repeated key.
 fn object<'a>(
     entries: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     merge: impl Fn(&str, &str) -> Value,
 ) -> Payload {
     let mut object = Map::new();
     for (key, value) in entries {
-        let value = match object.get(&*key) {
-            Some(Value::String(before)) => merge(before, &value),
-            _ => Value::from(&*value),
-        };
-        object.insert(key.into_owned(), value);
+        match object.get_mut(&key) {
+            Some(Value::Array(values)) => values.push(Value::from(&*value)),
+            Some(before) => *before = merge(before.as_str().unwrap_or_default(), &value),
+            None => drop(object.insert(key.into_owned(), Value::from(&*value))),
+        }
     }
     Payload::encode(&Value::Object(object)).unwrap_or_else(|_| Payload::empty())
 }
 
 fn json(json: Bytes) -> Option<Payload> {
     Payload::trusted(ByteString::try_from(json).ok()?, Vec::new()).ok()
-}
-
-/// The handshake of a socket of another node.
-#[derive(Debug)]
-pub(super) struct RemoteHandshake {
-    pub(super) headers: HeaderMap,
-    pub(super) uri: Uri,
-    pub(super) auth: Payload,
-    pub(super) remote_addr: Option<SocketAddr>,
-    pub(super) time: SystemTime,
-    pub(super) secure: bool,
-}
-
-impl RemoteHandshake {
-    pub(super) fn new(description: &HandshakeDescription) -> Self {
-        let mut headers = HeaderMap::new();
-        let described: Map = description.headers.read().unwrap_or_default();
-        for (name, value) in &described {
-            let values = match value {
-                Value::Array(values) => values.as_slice(),
-                value => std::slice::from_ref(value),
-            };
-            for value in values.iter().filter_map(Value::as_str) {
-                if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                    headers.append(name, value);
-                }
-            }
-        }
-        let address: Option<IpAddr> = description.address.parse().ok();
-        Self {
-            headers,
-            uri: description.url.parse().unwrap_or_default(),
-            auth: description.auth.clone(),
-            remote_addr: address.map(|address| SocketAddr::new(address, 0)),
-            time: SystemTime::UNIX_EPOCH
-                .checked_add(Duration::from_millis(description.issued))
-                .unwrap_or(SystemTime::UNIX_EPOCH),
-            secure: description.secure,
-        }
-    }
 }

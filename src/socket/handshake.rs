@@ -5,7 +5,7 @@ use serde::de::{DeserializeOwned, Error as _};
 
 use crate::{packet::read_json, server::Socket};
 
-use super::{description::RemoteHandshake, socket_ref::SocketRef};
+use super::{remote_handshake::RemoteHandshake, socket_ref::SocketRef};
 
 /// The handshake of a socket: the request that opened the connection, and the `auth` payload of CONNECT.
 ///

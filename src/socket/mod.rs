@@ -12,6 +12,7 @@ mod flags;
 mod handshake;
 mod remote;
 mod remote_acks;
+mod remote_handshake;
 mod socket_ref;
 
 pub use self::{

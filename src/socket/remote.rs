@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    acks::AckFuture, description::RemoteHandshake, error::AckError, flags::Flags, handshake::Handshake,
+    acks::AckFuture, error::AckError, flags::Flags, handshake::Handshake, remote_handshake::RemoteHandshake,
     socket_ref::SocketRef,
 };
 
