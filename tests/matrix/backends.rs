@@ -1,5 +1,9 @@
 //! The tests of each adapter. A backend adds one line here for its nodes, and one for its emitter.
 
+#[cfg(feature = "nats")]
+use tower_socketio::cluster::nats::{NatsAdapter, NatsConfig};
+#[cfg(feature = "postgres")]
+use tower_socketio::cluster::postgres::{PostgresAdapter, PostgresConfig};
 use tower_socketio::{SocketIoConfig, cluster::Local};
 
 use super::{
@@ -10,7 +14,9 @@ use super::{
     requests,
     rust::RustNode,
 };
-use crate::brokers::{Broker, Postgres, Redis, RedisCluster};
+#[cfg(feature = "postgres")]
+use crate::brokers::Postgres;
+use crate::brokers::{Broker, Redis, RedisCluster};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -101,9 +107,14 @@ backend!(redis_sharded_dynamic_private, "redis-sharded-dynamic-private", Broker:
 backend!(redis_streams, "redis-streams", Broker::start(Redis::default()), faults: []);
 backend!(redis_streams_recovery, "redis-streams-recovery", Broker::start(Redis::default()), faults: []);
 backend!(redis_cluster, "redis-sharded-dynamic", RedisCluster::start(), faults: ["huge numbers with bytes"]);
-backend!(postgres, "postgres", postgres(), faults: []);
+backend!(
+    #[cfg(feature = "postgres")]
+    postgres, "postgres", postgres(), faults: [],
+    rust: |url| PostgresAdapter::connect(PostgresConfig::new(url))
+);
 
 /// Postgres with the table for attachments, which users create.
+#[cfg(feature = "postgres")]
 async fn postgres() -> Broker<Postgres> {
     let broker = Broker::start(Postgres::default()).await;
     let columns = "id bigserial UNIQUE, created_at timestamptz DEFAULT NOW(), payload bytea";
@@ -127,6 +138,34 @@ mod local {
         let adapt = async |config: SocketIoConfig| config.adapter(cluster.node());
         let nodes = nodes("local", "", [Kind::Rust; 3], &adapt).await;
         run("local", nodes, Some(Box::new(RustEmitter::new(cluster.node()))), &[]).await;
+    }
+}
+
+/// Node.js has no adapter for NATS.
+#[cfg(feature = "nats")]
+mod nats {
+    use super::*;
+    use crate::brokers::Nats;
+
+    #[tokio::test]
+    #[ignore = "requires brokers: make backends"]
+    async fn rust() {
+        let broker = Broker::start(Nats::default()).await;
+        let adapt = async |config: SocketIoConfig| config.adapter(connect(&broker).await);
+        run("nats", nodes("nats", "", [Kind::Rust; 3], &adapt).await, None, &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "requires brokers: make backends"]
+    async fn emitter() {
+        let broker = Broker::start(Nats::default()).await;
+        let adapt = async |config: SocketIoConfig| config.adapter(connect(&broker).await);
+        let nodes = nodes("nats", "", [Kind::Rust; 3], &adapt).await;
+        run("nats", nodes, Some(Box::new(RustEmitter::new(connect(&broker).await))), &[]).await;
+    }
+
+    async fn connect(broker: &Broker<Nats>) -> NatsAdapter {
+        NatsAdapter::connect(NatsConfig::new(broker.url())).await.expect("it connects")
     }
 }
 
@@ -173,3 +212,8 @@ macro_rules! emitter {
 
 emitter!(redis_emitter, "redis", Broker::start(Redis::default()), faults: ["huge numbers"]);
 emitter!(redis_streams_emitter, "redis-streams", Broker::start(Redis::default()), faults: []);
+emitter!(
+    #[cfg(feature = "postgres")]
+    postgres_emitter, "postgres", postgres(), faults: [],
+    rust: |url| PostgresAdapter::connect(PostgresConfig::new(url))
+);
