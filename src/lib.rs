@@ -255,8 +255,8 @@
 //!
 //! # Clusters
 //!
-//! [`SocketIoConfig::adapter`] connects several servers to a cluster, so that broadcasts reach the clients of all of them. An adapter
-//! carries the messages between the servers. The crate contains the trait, and not yet a backend such as Redis.
+//! [`SocketIoConfig::adapter`] connects several servers to a cluster, so that broadcasts, requests for sockets and events between
+//! servers reach all of them. An adapter carries the messages, see the module [`cluster`].
 //!
 //! # Testing
 //!

@@ -34,6 +34,7 @@ mod handshake;
 mod hooks;
 #[cfg(feature = "http2")]
 mod http2;
+mod journal;
 mod json;
 mod jsonp;
 mod kit;

@@ -4,6 +4,7 @@ use crate::util::BoxFuture;
 
 use super::{
     error::{ClusterError, PublishError},
+    journal::Journal,
     message::ClusterMessage,
     node::ClusterNode,
 };
@@ -77,6 +78,12 @@ pub trait ClusterAdapter: Send + Sync + 'static {
     /// [`start`](Self::start). Default: `false`.
     fn follows_rooms(&self) -> bool {
         false
+    }
+
+    /// Returns where events and sessions are stored outside of the nodes, if the adapter has that. Always returns the same.
+    /// Default: `None`.
+    fn journal(&self) -> Option<&dyn Journal> {
+        None
     }
 
     /// Leaves the cluster: sends what is queued, and ends all tasks. Called when the server closes.

@@ -56,12 +56,13 @@ impl Emitter {
     }
 
     /// Selects a namespace. A missing leading slash is added.
-    pub fn of(mut self, namespace: &str) -> Self {
-        self.namespace = match namespace.starts_with('/') {
+    pub fn of(&self, namespace: &str) -> Self {
+        let mut selected = self.clone();
+        selected.namespace = match namespace.starts_with('/') {
             true => namespace.into(),
             false => format!("/{namespace}").into(),
         };
-        self
+        selected
     }
 
     /// Adds rooms. Selects the sockets in at least one of the rooms added so far. An empty list adds no room; if only empty lists

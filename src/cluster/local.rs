@@ -1,19 +1,25 @@
 use std::{
+    collections::{HashMap, VecDeque},
     fmt,
     future::ready,
     sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
-use crate::util::BoxFuture;
+use crate::util::{BoxFuture, now};
 
 use super::{
     adapter::{ClusterAdapter, Peers},
     error::{ClusterError, PublishError},
-    message::ClusterMessage,
+    journal::{Journal, Offset, RecordedEvent, SessionRecord, TakenSession},
+    message::{ClusterCommand, ClusterMessage},
     node::ClusterNode,
 };
+
+/// The number of events that the journal keeps.
+const MAX_EVENTS: usize = 10_000;
 
 /// A cluster of servers in one process.
 ///
@@ -30,7 +36,25 @@ use super::{
 /// # let _ = internal;
 /// ```
 #[derive(Clone, Default)]
-pub struct Local(Arc<Mutex<Vec<ClusterNode>>>);
+pub struct Local(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    nodes: Mutex<Vec<ClusterNode>>,
+    /// Set if clients can be recovered on any node.
+    log: Option<Mutex<Log>>,
+}
+
+/// The events and the sessions of the journal.
+#[derive(Default)]
+struct Log {
+    last: u64,
+    events: VecDeque<(Arc<str>, RecordedEvent)>,
+    sessions: HashMap<(Arc<str>, Arc<str>), (SessionRecord, Instant)>,
+    /// Events that have not been delivered, while another call delivers.
+    pending: VecDeque<(ClusterMessage, Offset)>,
+    is_delivering: bool,
+}
 
 impl Local {
     /// Creates a cluster without nodes.
@@ -39,21 +63,25 @@ impl Local {
         Self::default()
     }
 
+    /// Creates a cluster with a [`Journal`] in memory: with [`recovery`](crate::SocketIoConfig::recovery), a client that has lost
+    /// its connection can return to any of the servers.
+    ///
+    /// The last 10,000 events are kept.
+    #[must_use]
+    pub fn with_journal() -> Self {
+        Self(Arc::new(Shared { nodes: Mutex::default(), log: Some(Mutex::default()) }))
+    }
+
     /// Creates the adapter of one server.
     #[must_use]
     pub fn node(&self) -> LocalNode {
-        LocalNode { cluster: self.clone(), node: OnceLock::new() }
-    }
-
-    fn others(&self, id: Option<&str>) -> Vec<ClusterNode> {
-        let is_other = |node: &&ClusterNode| Some(&**node.id()) != id && node.is_alive();
-        self.0.lock().iter().filter(is_other).cloned().collect()
+        LocalNode { cluster: self.0.clone(), node: OnceLock::new() }
     }
 }
 
 /// The adapter of one server in a [`Local`] cluster.
 pub struct LocalNode {
-    cluster: Local,
+    cluster: Arc<Shared>,
     node: OnceLock<ClusterNode>,
 }
 
@@ -61,7 +89,7 @@ impl LocalNode {
     fn leave(&self) {
         let Some(node) = self.node.get() else { return };
         let mut left = false;
-        self.cluster.0.lock().retain(|other| {
+        self.cluster.nodes.lock().retain(|other| {
             let is_this = other.id() == node.id();
             left |= is_this;
             !is_this
@@ -72,14 +100,16 @@ impl LocalNode {
     }
 
     fn others(&self) -> Vec<ClusterNode> {
-        self.cluster.others(self.node.get().map(|node| &**node.id()))
+        let own = self.node.get().map(ClusterNode::id);
+        let is_other = |node: &&ClusterNode| Some(node.id()) != own && node.is_alive();
+        self.cluster.nodes.lock().iter().filter(is_other).cloned().collect()
     }
 }
 
 impl ClusterAdapter for LocalNode {
     fn start(&self, node: ClusterNode) {
         if self.node.set(node.clone()).is_ok() {
-            self.cluster.0.lock().push(node);
+            self.cluster.nodes.lock().push(node);
         }
     }
 
@@ -93,9 +123,89 @@ impl ClusterAdapter for LocalNode {
         Box::pin(ready(Ok(Peers::Nodes(others.map(|node| node.id().clone()).collect()))))
     }
 
+    fn journal(&self) -> Option<&dyn Journal> {
+        self.cluster.log.as_ref().map(|_| self as &dyn Journal)
+    }
+
     fn close(&self) -> BoxFuture<()> {
         self.leave();
         Box::pin(ready(()))
+    }
+}
+
+impl Journal for LocalNode {
+    fn append(&self, message: ClusterMessage) -> Result<(), PublishError> {
+        let Some(log) = &self.cluster.log else { return Err(PublishError::Unsupported) };
+        {
+            let mut log = log.lock();
+            log.append(message);
+            // Events must be delivered one after another. The call that is delivering, possibly below this one, goes on.
+            if std::mem::replace(&mut log.is_delivering, true) {
+                return Ok(());
+            }
+        }
+        loop {
+            let Some((message, offset)) = log.lock().next() else { return Ok(()) };
+            let nodes = self.cluster.nodes.lock().clone();
+            nodes.iter().for_each(|node| node.deliver_recorded(message.clone(), offset));
+        }
+    }
+
+    fn save(&self, namespace: &str, session: SessionRecord, keep: Duration) -> BoxFuture<Result<(), ClusterError>> {
+        if let Some(log) = &self.cluster.log {
+            log.lock().save(namespace, session, keep);
+        }
+        Box::pin(ready(Ok(())))
+    }
+
+    fn take(
+        &self,
+        namespace: &str,
+        private_id: &str,
+        offset: Offset,
+        max_events: usize,
+    ) -> BoxFuture<Result<Option<TakenSession>, ClusterError>> {
+        let taken =
+            self.cluster.log.as_ref().and_then(|log| log.lock().take(namespace, private_id, offset, max_events));
+        Box::pin(ready(Ok(taken)))
+    }
+}
+
+impl Log {
+    fn append(&mut self, message: ClusterMessage) {
+        self.last += 1;
+        let offset = Offset::new(self.last, 0);
+        if let ClusterCommand::Emit { options, event, .. } = &message.command {
+            let recorded = RecordedEvent::new(offset, options.clone(), event.clone());
+            self.events.push_back((message.namespace.clone(), recorded));
+            if self.events.len() > MAX_EVENTS {
+                self.events.pop_front();
+            }
+        }
+        self.pending.push_back((message, offset));
+    }
+
+    fn next(&mut self) -> Option<(ClusterMessage, Offset)> {
+        let next = self.pending.pop_front();
+        self.is_delivering = next.is_some();
+        next
+    }
+
+    fn save(&mut self, namespace: &str, session: SessionRecord, keep: Duration) {
+        let now = now();
+        self.sessions.retain(|_, (_, until)| *until > now);
+        self.sessions.insert((namespace.into(), session.private_id.clone()), (session, now + keep));
+    }
+
+    fn take(&mut self, namespace: &str, private_id: &str, seen: Offset, max_events: usize) -> Option<TakenSession> {
+        let (session, until) = self.sessions.remove(&(namespace.into(), private_id.into()))?;
+        let is_there = self.events.iter().any(|(_, event)| event.offset == seen);
+        if until <= now() || !is_there {
+            return None;
+        }
+        let is_missed = |(of, event): &&(Arc<str>, RecordedEvent)| **of == *namespace && event.offset > seen;
+        let missed: Vec<_> = self.events.iter().filter(is_missed).map(|(_, event)| event.clone()).collect();
+        (missed.len() <= max_events).then(|| TakenSession::new(session, missed))
     }
 }
 
@@ -107,7 +217,7 @@ impl Drop for LocalNode {
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("nodes", &self.0.lock().len()).finish()
+        f.debug_struct("Local").field("nodes", &self.0.nodes.lock().len()).finish_non_exhaustive()
     }
 }
 

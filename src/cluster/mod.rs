@@ -10,6 +10,7 @@ mod emitter;
 mod error;
 #[cfg(any(feature = "nats", feature = "postgres"))]
 mod heartbeat;
+mod journal;
 mod local;
 mod message;
 #[cfg(feature = "nats")]
@@ -28,6 +29,7 @@ pub use self::{
     adapter::{ClusterAdapter, LocalChange, Peers},
     emitter::{Emitter, EmitterError},
     error::{ClusterError, ClusterErrorKind, PublishError},
+    journal::{Journal, Offset, RecordedEvent, SessionRecord, TakenSession},
     local::{Local, LocalNode},
     message::{
         BroadcastFlags, BroadcastOptions, ClusterCommand, ClusterMessage, HandshakeDescription, RequestId,

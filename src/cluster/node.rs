@@ -3,12 +3,15 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::{error::ClusterError, message::ClusterMessage};
+use super::{error::ClusterError, journal::Offset, message::ClusterMessage};
 
 /// What an adapter asks of its server. Implemented by `io`.
 pub(crate) trait Node: Send + Sync {
     /// Executes a command of another node, or takes a response.
     fn deliver(self: Arc<Self>, message: ClusterMessage);
+
+    /// Delivers an event of the journal, which may be one of this node.
+    fn deliver_recorded(self: Arc<Self>, message: ClusterMessage, offset: Offset);
 
     fn namespaces(&self) -> Vec<Arc<str>>;
 
@@ -18,6 +21,8 @@ pub(crate) trait Node: Send + Sync {
 
     /// Ends the wait for responses of another node.
     fn peer_left(&self, peer: &str);
+
+    fn uses_journal(&self) -> bool;
 
     fn report(&self, error: ClusterError);
 }
@@ -52,6 +57,23 @@ impl ClusterNode {
         if let Some(node) = self.node.upgrade() {
             node.deliver(message);
         }
+    }
+
+    /// Delivers an event of a [`Journal`](super::Journal) to the sockets of this node. Events must be delivered in the order of
+    /// their offsets, by one task at a time.
+    ///
+    /// If the server does not use the journal, because recovery is not configured, this is the same as
+    /// [`deliver`](Self::deliver).
+    pub fn deliver_recorded(&self, message: ClusterMessage, offset: Offset) {
+        if let Some(node) = self.node.upgrade() {
+            node.deliver_recorded(message, offset);
+        }
+    }
+
+    /// Returns `true` if the server delivers its own events when the adapter reads them from the [`Journal`](super::Journal).
+    #[must_use]
+    pub fn uses_journal(&self) -> bool {
+        self.node.upgrade().is_some_and(|node| node.uses_journal())
     }
 
     /// Returns the names of the namespaces that exist on this node.

@@ -64,6 +64,11 @@ impl Payload {
         Ok(Self { json, attachments })
     }
 
+    /// Returns JSON of this server, which is known to be valid.
+    pub(crate) fn of_json(json: Bytes) -> Option<Self> {
+        Self::trusted(ByteString::try_from(json).ok()?, Vec::new()).ok()
+    }
+
     /// Returns `{}`.
     pub(crate) fn empty() -> Self {
         Self::literal("{}")

@@ -34,6 +34,7 @@ impl SocketIoConfig {
             settings,
             hooks,
             counters: Counters::default(),
+            saving: Server::not_saving(),
             meters: ServerMeters::new(),
         });
         if let Some(adapter) = &server.settings.adapter {

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, sync::Arc};
 
 use crate::{
-    cluster::{BroadcastOptions, ClusterCommand, ClusterError, ClusterMessage, EventBody, Node, RequestId},
+    cluster::{BroadcastOptions, ClusterCommand, ClusterError, ClusterMessage, EventBody, Node, Offset, RequestId},
     room::Selection,
     server::{NamespaceState, Server},
     socket::{BroadcastOperator, describe},
@@ -20,6 +20,26 @@ impl Node for Server {
         if let Some(namespace) = self.namespaces.get(&message.namespace) {
             execute(&self, namespace, message.sender, message.command);
         }
+    }
+
+    fn deliver_recorded(self: Arc<Self>, message: ClusterMessage, offset: Offset) {
+        match message.command {
+            ClusterCommand::Emit { options, event, request: None } if self.uses_journal() => {
+                // This node has delivered its own volatile events already.
+                let is_own = message.sender.as_ref() == Some(self.requests.node());
+                if let Some(namespace) =
+                    self.namespaces.get(&message.namespace).filter(|_| !is_own || !options.flags.volatile)
+                {
+                    namespace.deliver_recorded(offset, options, event);
+                }
+            }
+            _ if message.sender.as_ref() == Some(self.requests.node()) => {}
+            _ => self.deliver(message),
+        }
+    }
+
+    fn uses_journal(&self) -> bool {
+        Self::uses_journal(self)
     }
 
     fn namespaces(&self) -> Vec<Arc<str>> {

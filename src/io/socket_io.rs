@@ -171,6 +171,7 @@ impl SocketIo {
 
     async fn leave_cluster(&self) {
         if let Some(adapter) = &self.server.settings.adapter {
+            self.server.saved().await;
             adapter.close().await;
         }
     }

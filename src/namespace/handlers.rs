@@ -37,7 +37,9 @@ impl Application for Handlers {
             return None;
         }
         let recovery = &socket.namespace.settings.recovery;
-        let skip_layers = socket.is_recovered() && recovery.as_ref().is_some_and(|recovery| recovery.skip_layers);
+        // A session from the journal of a cluster has no extensions, which the layers have to set.
+        let is_known = socket.is_recovered() && socket.session.as_ref().is_some_and(|session| session.has_extensions());
+        let skip_layers = is_known && recovery.as_ref().is_some_and(|recovery| recovery.skip_layers);
         let route = if skip_layers { &self.on_connect } else { &self.connect };
         Some(Box::pin(ask(route.clone(), socket.clone(), auth, skip_layers)))
     }

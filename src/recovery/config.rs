@@ -39,6 +39,14 @@ impl RecoveryConfig {
         }
     }
 
+    pub(crate) fn max_disconnection_time(&self) -> Duration {
+        self.max_disconnection
+    }
+
+    pub(crate) fn max_missed(&self) -> usize {
+        self.max_packets
+    }
+
     /// Sets how long after its disconnection a client can be recovered, and how long events are kept. Default: two minutes.
     pub fn max_disconnection(mut self, duration: Duration) -> Self {
         self.max_disconnection = duration.min(crate::util::FOREVER);

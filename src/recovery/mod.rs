@@ -14,11 +14,13 @@ mod memberships;
 mod offset;
 mod scope;
 mod session;
-mod socket_session;
 
 pub use self::config::RecoveryConfig;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::history::model::run as check_history;
 pub(crate) use self::{
-    history::History, offset::Stamp, scope::Scope, session::Restored, socket_session::RecoverySession,
+    history::History,
+    offset::Stamp,
+    scope::{Scope, SessionKey},
+    session::Restored,
 };

@@ -2,7 +2,7 @@ use crate::room::{Room, Selection, SocketId};
 
 /// Identifies a session while its socket is in the namespace. Keys are unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct SessionKey(pub(super) u64);
+pub(crate) struct SessionKey(pub(crate) u64);
 
 /// The sockets that an event is for.
 #[derive(Debug)]

@@ -18,13 +18,16 @@ use crate::{
 };
 
 use super::{
+    claimed::Claimed,
     connect_error::{ConnectError, Refusal},
+    journal::Claim,
     namespace_request::NamespaceRequest,
     namespaces::Lookup,
     reason::DisconnectReason,
+    recovery_session::RecoverySession,
     socket::EMPTY_AUTH,
     socket_table::JoinError,
-    state::{Client, Socket},
+    state::{Client, NamespaceState, Socket},
 };
 
 /// The message for clients that ask for a namespace that does not exist, as in Node.
@@ -56,32 +59,74 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
         Err(JoinError::Closed) => return Ok(()),
     }
     let lookup = server.namespaces.acquire(name, || client.may_join_dynamic());
-    if let Lookup::NeedsAsync(place) = lookup {
-        client.reserve(name, auth.len());
-        let request = NamespaceRequest::new(&client.connection, name, &auth);
-        let asking = client.clone();
-        let task = async move {
-            let mut lookup = Some(asking.server.namespaces.find_async(place, &request).await);
-            poll_fn(|cx| {
-                if let Some(lookup) = lookup.take() {
-                    join(&asking, request.name(), lookup, auth.clone(), cx);
-                }
-                Poll::Ready(())
-            })
-            .await;
-        };
-        if let Some(task) = client.poll_or_spawn(cx, Box::pin(task)) {
-            client.attach_lookup(name, task);
-        }
-    } else {
-        join(client, name, lookup, auth, cx);
+    let claim = lookup.namespace().and_then(|namespace| namespace.claim_of(client, &auth));
+    if claim.is_none() && !matches!(lookup, Lookup::NeedsAsync(_)) {
+        join(client, name, lookup, auth, None, cx);
+        return Ok(());
+    }
+    client.reserve(name, auth.len());
+    let task = Box::pin(join_later(client.clone(), name.into(), lookup, auth, claim));
+    if let Some(task) = client.poll_or_spawn(cx, task) {
+        client.attach_lookup(name, task);
     }
     Ok(())
 }
 
+/// Continues an admission after an asynchronous predicate has decided, and after the session of a returning client has been read from
+/// the journal of the cluster.
+async fn join_later(client: Arc<Client>, name: Box<str>, mut lookup: Lookup, auth: Bytes, mut claim: Option<Claim>) {
+    if let Lookup::NeedsAsync(place) = lookup {
+        let request = NamespaceRequest::new(&client.connection, &name, &auth);
+        lookup = client.server.namespaces.find_async(place, &request).await;
+        claim = lookup.namespace().and_then(|namespace| namespace.claim_of(&client, &auth));
+    }
+    let mut claimed = None;
+    if let (Some(namespace), Some(claim)) = (lookup.namespace(), claim) {
+        // If the connection ends meanwhile, no socket releases the namespace.
+        let acquired = Acquired(Some(namespace.clone()));
+        claimed = namespace.claim(claim).await;
+        acquired.keep();
+    }
+    let mut lookup = Some(lookup);
+    poll_fn(|cx| {
+        if let Some(lookup) = lookup.take() {
+            join(&client, &name, lookup, auth.clone(), claimed.take(), cx);
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// A namespace that has been acquired for a socket. It is released when this is dropped.
+struct Acquired(Option<Arc<NamespaceState>>);
+
+impl Acquired {
+    /// The socket releases the namespace.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Acquired {
+    fn drop(&mut self) {
+        if let Some(namespace) = self.0.take()
+            && let Some(server) = namespace.server.upgrade()
+        {
+            server.namespaces.release(&namespace);
+        }
+    }
+}
+
 /// Continues the admission when the namespace has been looked up.
-fn join(client: &Arc<Client>, name: &str, lookup: Lookup, auth: Bytes, cx: &mut Context<'_>) {
-    let entered = enter(client, name, lookup, &auth);
+fn join(
+    client: &Arc<Client>,
+    name: &str,
+    lookup: Lookup,
+    auth: Bytes,
+    claimed: Option<Arc<Claimed>>,
+    cx: &mut Context<'_>,
+) {
+    let entered = enter(client, name, lookup, &auth, claimed);
     // The socket, if any, has replaced the reservation.
     client.unreserve(name);
     let Some(socket) = entered else {
@@ -119,7 +164,13 @@ impl Future for Admission {
 }
 
 /// Creates the socket, or rejects the client if the lookup found no namespace.
-fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Option<Arc<Socket>> {
+fn enter(
+    client: &Arc<Client>,
+    name: &str,
+    lookup: Lookup,
+    auth: &[u8],
+    claimed: Option<Arc<Claimed>>,
+) -> Option<Arc<Socket>> {
     let namespace = match lookup {
         Lookup::Found(namespace) => namespace,
         Lookup::Created(namespace) => {
@@ -141,9 +192,13 @@ fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Optio
             return None;
         }
     };
-    let memory = namespace.memory.as_ref().filter(|_| client.connection.wire_format.protocol == ProtocolVersion::V4);
-    let restored = memory.and_then(|memory| memory.claim(auth));
-    let socket = Socket::new(client.clone(), namespace, auth, restored);
+    let is_v4 = client.connection.wire_format.protocol == ProtocolVersion::V4;
+    let session = match &namespace.memory {
+        _ if !is_v4 => None,
+        Some(memory) => Some(RecoverySession::new(memory.claim(auth))),
+        None => namespace.journal.is_some().then(|| RecoverySession::with_journal(claimed)),
+    };
+    let socket = Socket::new(client.clone(), namespace, auth, session);
     if client.add_socket(socket.clone(), auth.len()).is_err() {
         socket.close(DisconnectReason::TransportClose);
         return None;
@@ -151,6 +206,7 @@ fn enter(client: &Arc<Client>, name: &str, lookup: Lookup, auth: &[u8]) -> Optio
     if let Some(memory) = &socket.namespace.memory {
         memory.expect(&socket);
     }
+    socket.register_session();
     Some(socket)
 }
 

@@ -5,12 +5,13 @@ use std::{borrow::Cow, sync::Arc, task::Waker};
 use crate::{
     engine::{SendError, Sent},
     packet::Encoded,
-    recovery::{RecoverySession, Scope, Stamp},
+    recovery::{Scope, Stamp},
     room::{Recipients, Selection, SocketId},
     util::now,
 };
 
 use super::{
+    recovery_session::RecoverySession,
     settings::SlowClientPolicy,
     state::{Memory, Remembered, Socket},
 };

@@ -51,6 +51,7 @@ impl Socket {
                 memory.leave(self, session, reason.is_recoverable());
                 self.namespace.clean_later();
             }
+            None if self.journaled().is_some() => self.leave_journaled(reason.is_recoverable()),
             None => self.leave_rooms(),
         }
         self.report_rooms(&left);

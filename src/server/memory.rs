@@ -15,13 +15,14 @@ use serde::Deserialize;
 use crate::{
     engine::{CloseCause, generate_id},
     packet::Encoded,
-    recovery::{History, RecoveryConfig, RecoverySession, Restored},
+    recovery::{History, RecoveryConfig, Restored},
     room::Room,
     util::{now, shrink},
 };
 
 use super::{
     reason::DisconnectReason,
+    recovery_session::RecoverySession,
     state::{Memory, NamespaceState, Remembered, Socket},
 };
 

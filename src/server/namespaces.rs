@@ -38,6 +38,16 @@ pub(super) enum Lookup {
     NeedsAsync(usize),
 }
 
+impl Lookup {
+    /// Returns the namespace that was found.
+    pub(super) fn namespace(&self) -> Option<&Arc<NamespaceState>> {
+        match self {
+            Self::Found(namespace) | Self::Created(namespace) => Some(namespace),
+            _ => None,
+        }
+    }
+}
+
 impl Namespaces {
     pub(crate) fn new(mut table: NamespaceTable<Definition>, settings: &Arc<Settings>, server: &Weak<Server>) -> Self {
         let state = |(name, definition): (String, Arc<Definition>)| {
@@ -239,6 +249,7 @@ impl NamespaceState {
         server: Weak<Server>,
         dynamic: bool,
     ) -> Arc<Self> {
+        let has_journal = settings.adapter.as_ref().is_some_and(|adapter| adapter.journal().is_some());
         Arc::new(Self {
             name,
             definition,
@@ -246,7 +257,8 @@ impl NamespaceState {
             ack_ids: AtomicU64::new(0),
             users: dynamic.then(Users::default),
             removed: AtomicBool::new(false),
-            memory: settings.recovery.clone().map(Memory::new),
+            memory: settings.recovery.clone().filter(|_| !has_journal).map(Memory::new),
+            journal: (has_journal && settings.recovery.is_some()).then(Mutex::default),
             settings,
             server,
         })

@@ -27,6 +27,12 @@ impl Socket {
 
     /// Emits an event to this socket. With recovery, the event is also recorded.
     pub(crate) fn emit(self: &Arc<Self>, packet: Encoded, volatile: bool) -> Result<(), SendError> {
+        if self.namespace.is_journaled()
+            && !volatile
+            && let Some(appended) = self.append(&packet)
+        {
+            return appended;
+        }
         self.observe(&packet);
         let Some((memory, session)) = self.recovery() else {
             return self.deliver(Cow::Owned(packet), volatile);

@@ -16,7 +16,6 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::{
     engine::{CloseCause, ProtocolVersion},
     packet::encode_simple,
-    recovery::{RecoverySession, Restored},
     room::{Room, SocketId},
 };
 
@@ -25,6 +24,7 @@ use super::{
     buffer::{Buffer, Held},
     layer_data::{LayerData, LayerId},
     reason::DisconnectReason,
+    recovery_session::RecoverySession,
     state::{Client, Memory, NamespaceState, Socket},
 };
 
@@ -44,17 +44,16 @@ impl Socket {
         client: Arc<Client>,
         namespace: Arc<NamespaceState>,
         auth: &[u8],
-        restored: Option<Arc<Restored>>,
+        session: Option<RecoverySession>,
     ) -> Arc<Self> {
-        let saved = restored.as_ref().map(|restored| &*restored.saved);
-        let recoverable = namespace.memory.is_some() && client.connection.wire_format.protocol == ProtocolVersion::V4;
+        let identity = session.as_ref().and_then(RecoverySession::identity);
+        let (id, data) = identity.unwrap_or_else(|| {
+            (SocketId::new(client.connection.wire_format.protocol, &client.connection.id, namespace.name()), None)
+        });
         Arc::new(Self {
-            id: saved.map_or_else(
-                || SocketId::new(client.connection.wire_format.protocol, &client.connection.id, namespace.name()),
-                |saved| saved.id.clone(),
-            ),
-            data: Mutex::new(saved.and_then(|saved| saved.data.clone())),
-            session: recoverable.then(|| Box::new(RecoverySession::new(restored))),
+            id,
+            data: Mutex::new(data),
+            session: session.map(Box::new),
             namespace,
             client,
             acks: Acks::default(),
@@ -204,6 +203,7 @@ impl Socket {
         }
         let joined = match self.recovery() {
             Some((memory, session)) => self.hold_recoverable(memory, session),
+            None if self.journaled().is_some() => self.hold_journaled(),
             None => {
                 let mut buffer = self.buffer();
                 if self.phase() == ADMITTING {
@@ -272,7 +272,7 @@ impl Socket {
 
     /// Enters the namespace, the rooms of the session, and new rooms. Returns the rooms that the socket was not in, or `None` if the
     /// namespace has been removed.
-    fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Option<Vec<Room>> {
+    pub(super) fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Option<Vec<Room>> {
         self.namespace.with_registry(|registry| {
             if self.namespace.is_removed() {
                 return None;

@@ -16,7 +16,7 @@ use foldhash::fast::RandomState;
 use futures_util::task::AtomicWaker;
 use http::Extensions;
 use parking_lot::{Mutex, RwLock};
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 
 use crate::{
     client_bundle::ClientBundle,
@@ -24,7 +24,7 @@ use crate::{
     engine::{Connection, Direct, Engine},
     observe::{NamespaceMeters, Scope, ServerMeters},
     packet::{Encoded, EventPayload},
-    recovery::{History, RecoverySession},
+    recovery::History,
     room::{MemberId, Registry, SocketId},
     util::{BoxFuture, Order},
 };
@@ -32,11 +32,13 @@ use crate::{
 use super::{
     acks::Acks,
     buffer::Buffer,
+    claimed::Delivered,
     connect_error::Refusal,
     event_cost::{EventBudget, Share},
     layer_data::LayerData,
     namespace_table::NamespaceTable,
     reason::DisconnectReason,
+    recovery_session::RecoverySession,
     requests::Requests,
     settings::Settings,
 };
@@ -53,6 +55,8 @@ pub(crate) struct Server {
     /// Pending requests to other servers.
     pub(crate) requests: Requests,
     pub(crate) counters: Counters,
+    /// The number of sessions that are being stored in the journal.
+    pub(crate) saving: watch::Sender<usize>,
     pub(crate) meters: ServerMeters,
     /// The budget for large events whose handlers run.
     pub(crate) event_budget: EventBudget,
@@ -214,8 +218,10 @@ pub(crate) struct NamespaceState {
     pub(super) users: Option<Users>,
     /// It has been removed from the server, and no socket enters it any more. Changed under the lock of the registry.
     pub(super) removed: AtomicBool,
-    /// Recorded events and sessions, if recovery is enabled.
+    /// Recorded events and sessions, if recovery is enabled and the cluster has no journal.
     pub(crate) memory: Option<Memory>,
+    /// Set if recovery is enabled and the cluster has a journal.
+    pub(super) journal: Option<Mutex<JournalState>>,
     pub(crate) settings: Arc<Settings>,
     pub(super) server: Weak<Server>,
 }
@@ -241,6 +247,18 @@ pub(crate) struct Memory {
     pub(super) is_cleaned: AtomicBool,
     /// That task. It is aborted when the namespace is dropped.
     pub(super) cleaning: Mutex<Option<AbortHandle>>,
+}
+
+/// The state of a namespace whose events are in the journal of the cluster.
+///
+/// Its lock is held while an event from the journal is queued for its recipients, and while a socket joins the namespace. So each
+/// client gets the events of a namespace in the order of their offsets, and none twice.
+#[derive(Default)]
+pub(super) struct JournalState {
+    /// For each socket that is being recovered, the events that are delivered meanwhile.
+    pub(super) watching: Vec<Weak<Mutex<Delivered>>>,
+    /// The sockets by the private ids of their sessions.
+    pub(super) live: HashMap<Arc<str>, Weak<Socket>, RandomState>,
 }
 
 /// The locked part of a [`Memory`].

@@ -171,7 +171,7 @@ impl BroadcastOperator {
     /// If the future is dropped, the remaining recipients and the other nodes do not get the event.
     pub async fn emit_yielding<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
-        if self.namespace.memory.is_some() {
+        if self.namespace.memory.is_some() || self.is_journaled() {
             return Ok(self.send_everywhere(&packet));
         }
         let recipients = self.recipients();
@@ -187,6 +187,9 @@ impl BroadcastOperator {
     }
 
     fn send_everywhere(&self, packet: &Encoded) -> EmitReport {
+        if self.is_journaled() && self.namespace.append(self.options(), self.event(packet, None)).is_ok() {
+            return EmitReport { recipients: self.recipients().len(), slow: Vec::new() };
+        }
         let report = self.send(packet, self.flags.volatile);
         self.publish_event(packet);
         report
@@ -235,6 +238,11 @@ impl BroadcastOperator {
         if self.is_clustered() {
             self.namespace.publish(command(self.options()), None);
         }
+    }
+
+    /// Returns `true` if the event is appended to the journal of the cluster, from which all nodes read it.
+    fn is_journaled(&self) -> bool {
+        self.namespace.is_journaled() && self.is_clustered() && !self.flags.volatile
     }
 
     /// Returns `true` if sockets of other nodes may be selected.

@@ -3,7 +3,6 @@
 use std::{borrow::Cow, time::SystemTime};
 
 use bytes::Bytes;
-use bytestring::ByteString;
 
 use crate::{
     cluster::{HandshakeDescription, Payload, SocketDescription},
@@ -16,7 +15,7 @@ use super::{handshake::Handshake, socket_ref::SocketRef};
 /// Describes a socket of this node.
 pub(crate) fn describe(socket: &SocketRef) -> SocketDescription {
     let rooms = socket.rooms().into_iter().collect();
-    let data = socket.inner().data_bytes().and_then(json).unwrap_or_else(Payload::empty);
+    let data = socket.inner().data_bytes().and_then(Payload::of_json).unwrap_or_else(Payload::empty);
     let mut description = SocketDescription::new(socket.id().as_str(), rooms, data);
     description.handshake = describe_handshake(&socket.handshake(), socket.inner().auth());
     description
@@ -38,7 +37,7 @@ fn describe_handshake(handshake: &Handshake<'_>, auth: Option<Box<[u8]>>) -> Han
         issued,
         url: handshake.uri().path_and_query().map_or("/", |target| target.as_str()).into(),
         query: object(handshake.query(), |before, value| Value::Array(vec![before.into(), value.into()])),
-        auth: auth.and_then(|auth| json(Bytes::from(auth))).unwrap_or_else(Payload::empty),
+        auth: auth.and_then(|auth| Payload::of_json(Bytes::from(auth))).unwrap_or_else(Payload::empty),
     }
 }
 
@@ -56,8 +55,4 @@ fn object<'a>(
         }
     }
     Payload::encode(&Value::Object(object)).unwrap_or_else(|_| Payload::empty())
-}
-
-fn json(json: Bytes) -> Option<Payload> {
-    Payload::trusted(ByteString::try_from(json).ok()?, Vec::new()).ok()
 }

@@ -1,14 +1,13 @@
 //! The Redis Streams adapter: entries of streams, messages on channels, and sessions.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use crate::room::Room;
-
 use super::{
     super::{
+        journal::SessionRecord,
         message::{ClusterCommand, ClusterMessage},
         payload::Payload,
     },
@@ -138,73 +137,31 @@ pub(crate) fn decode(namespace: &str, message: Bytes) -> Result<ClusterMessage> 
     family::decode(&Message::msgpack(message)?, Expected::Only(namespace))
 }
 
-/// The id of an entry, which is the offset of the event in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Offset {
-    millis: u64,
-    sequence: u64,
+/// Returns the key under which a session is stored.
+pub(crate) fn session_key(prefix: &str, private_id: &str) -> String {
+    format!("{prefix}{private_id}")
 }
 
-impl Offset {
-    /// Parses an offset. A client may send anything.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (millis, sequence) = text.split_once('-')?;
-        let number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
-        Some(Self { millis: number(millis)?, sequence: number(sequence)? })
-    }
-
-    /// Returns the next larger id, if there is one.
-    pub(crate) fn next(self) -> Option<Self> {
-        match self.sequence.checked_add(1) {
-            Some(sequence) => Some(Self { sequence, ..self }),
-            None => Some(Self { millis: self.millis.checked_add(1)?, sequence: 0 }),
-        }
-    }
+/// Encodes a session as the value of its key.
+pub(crate) fn encode_session(session: &SessionRecord) -> String {
+    let mut out = Vec::new();
+    Output::new(Form::Msgpack, &mut out).map(4, |out| {
+        out.key("sid").text(&session.id);
+        out.key("pid").text(&session.private_id);
+        out.key("rooms").texts(&session.rooms);
+        out.key("data").payload(&session.data);
+    });
+    STANDARD.encode(out)
 }
 
-impl fmt::Display for Offset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.millis, self.sequence)
-    }
-}
-
-/// The session of a socket that is lost, for the node to which its client returns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Session {
-    pub(crate) id: Arc<str>,
-    pub(crate) private_id: Arc<str>,
-    /// The one of its id included.
-    pub(crate) rooms: Vec<Room>,
-    pub(crate) data: Payload,
-}
-
-impl Session {
-    /// The key under which it is kept.
-    pub(crate) fn key(prefix: &str, private_id: &str) -> String {
-        format!("{prefix}{private_id}")
-    }
-
-    /// Writes the value of the key.
-    pub(crate) fn encode(&self) -> String {
-        let mut session = Vec::new();
-        Output::new(Form::Msgpack, &mut session).map(4, |out| {
-            out.key("sid").text(&self.id);
-            out.key("pid").text(&self.private_id);
-            out.key("rooms").texts(&self.rooms);
-            out.key("data").payload(&self.data);
-        });
-        STANDARD.encode(session)
-    }
-
-    /// Reads the value of the key.
-    pub(crate) fn decode(value: &[u8]) -> Result<Self> {
-        let message = Message::msgpack(STANDARD.decode(value).map_err(|_| NOT_BASE64)?.into())?;
-        let [id, private_id, rooms, data] = message.root().fields(["sid", "pid", "rooms", "data"])?;
-        Ok(Self {
-            id: id.ok_or(INCOMPLETE)?.shared()?,
-            private_id: private_id.ok_or(INCOMPLETE)?.shared()?,
-            rooms: rooms.ok_or(INCOMPLETE)?.texts()?,
-            data: data.map_or_else(|| Ok(Payload::default()), Input::payload)?,
-        })
-    }
+/// Decodes the value of a session's key.
+pub(crate) fn decode_session(value: &[u8]) -> Result<SessionRecord> {
+    let message = Message::msgpack(STANDARD.decode(value).map_err(|_| NOT_BASE64)?.into())?;
+    let [id, private_id, rooms, data] = message.root().fields(["sid", "pid", "rooms", "data"])?;
+    Ok(SessionRecord {
+        id: id.ok_or(INCOMPLETE)?.shared()?,
+        private_id: private_id.ok_or(INCOMPLETE)?.shared()?,
+        rooms: rooms.ok_or(INCOMPLETE)?.texts()?,
+        data: data.map_or_else(|| Ok(Payload::default()), Input::payload)?,
+    })
 }

@@ -127,18 +127,6 @@ fn the_stream_of_a_namespace() {
 }
 
 #[test]
-fn an_offset_is_an_id_of_an_entry() {
-    let offset = |text| streams::Offset::parse(text);
-    assert_eq!(offset("1-2").unwrap().next().unwrap().to_string(), "1-3");
-    assert_eq!(offset("1-18446744073709551615").unwrap().next(), offset("2-0"));
-    assert_eq!(offset("18446744073709551615-18446744073709551615").unwrap().next(), None);
-    assert!(offset("10-0") > offset("9-5"));
-    for text in ["", "-", "1", "1-", "-1", "+1-1", "1-+1", "1-1-1", "1-a", " 1-1", "18446744073709551616-0", "$"] {
-        assert_eq!(offset(text), None, "{text}");
-    }
-}
-
-#[test]
 fn names_for_postgres_are_quoted_and_bounded() {
     assert_eq!(postgres::quote("a\"; DROP TABLE b; --"), "\"a\"\"; DROP TABLE b; --\"");
     let namespace = format!("/{}", "n".repeat(52));

@@ -217,8 +217,8 @@ proptest! {
 
     #[test]
     fn sessions_survive(id in ".{0,20}", rooms in rooms(), data in payload()) {
-        let session = streams::Session { id: id.into(), private_id: "p".into(), rooms, data };
-        let read = streams::Session::decode(session.encode().as_bytes()).unwrap();
+        let session = SessionRecord::new(id, "p", rooms, data);
+        let read = streams::decode_session(streams::encode_session(&session).as_bytes()).unwrap();
         prop_assert_eq!(super::readable::value(&read.data), super::readable::value(&session.data));
         prop_assert_eq!((read.id, read.private_id, read.rooms), (session.id, session.private_id, session.rooms));
     }

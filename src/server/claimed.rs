@@ -1,0 +1,110 @@
+//! Sessions that were taken from the journal of a cluster.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::{
+    cluster::{Offset, RecordedEvent, SessionRecord, TakenSession},
+    util::log,
+};
+
+/// The maximum number of bytes of events that are kept while a socket is being recovered.
+const MAX_BYTES: usize = 4 << 20;
+
+/// A session that its client has claimed. If its socket is not accepted, it is stored again when this is dropped.
+pub(crate) struct Claimed {
+    taken: TakenSession,
+    /// The last event that the client has seen.
+    seen: Offset,
+    delivered: Arc<Mutex<Delivered>>,
+    settled: AtomicBool,
+    save: Box<dyn Fn(SessionRecord) + Send + Sync>,
+}
+
+/// The events that are delivered in a namespace while a socket is being recovered, beginning before the journal is read.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    events: Vec<RecordedEvent>,
+    bytes: usize,
+    overflowed: bool,
+}
+
+impl Delivered {
+    pub(super) fn push(&mut self, event: &RecordedEvent) {
+        let attachments: usize = event.event.attachments().iter().map(Bytes::len).sum();
+        self.bytes += size_of::<RecordedEvent>() + event.event.json().len() + attachments;
+        if self.bytes > MAX_BYTES {
+            self.overflowed = true;
+            self.events = Vec::new();
+        } else if !self.overflowed {
+            self.events.push(event.clone());
+        }
+    }
+}
+
+impl Claimed {
+    pub(super) fn new(
+        taken: TakenSession,
+        seen: Offset,
+        delivered: Arc<Mutex<Delivered>>,
+        save: impl Fn(SessionRecord) + Send + Sync + 'static,
+    ) -> Self {
+        Self { taken, seen, delivered, settled: AtomicBool::new(false), save: Box::new(save) }
+    }
+
+    pub(super) fn session(&self) -> &SessionRecord {
+        &self.taken.session
+    }
+
+    /// Returns the data that the application had stored.
+    pub(super) fn data(&self) -> Option<Bytes> {
+        let data = &self.taken.session.data;
+        // Node.js stores an empty object if there is none.
+        let is_some = data.attachments().is_empty() && !matches!(data.json(), "{}" | "null");
+        is_some.then(|| Bytes::copy_from_slice(data.json().as_bytes()))
+    }
+
+    /// Returns the events that the client missed, and the offset of the last event of the namespace. Returns `None` if there were too
+    /// many.
+    pub(super) fn missed(&self) -> Option<(Vec<RecordedEvent>, Offset)> {
+        let delivered = self.delivered.lock();
+        if delivered.overflowed {
+            log!(debug, "too many events were delivered while a client was recovered");
+            return None;
+        }
+        let read = &self.taken.events;
+        // This node may deliver events later than the one on which the client was.
+        let last_read = read.last().map_or(self.seen, |event| event.offset.max(self.seen));
+        let later = delivered.events.iter().filter(|event| event.offset > last_read);
+        let last = delivered.events.last().map_or(last_read, |event| event.offset.max(last_read));
+        let was_meant = |event: &&RecordedEvent| self.taken.session.was_meant(&event.options);
+        Some((read.iter().chain(later).filter(was_meant).cloned().collect(), last))
+    }
+
+    /// Records that the socket has been accepted.
+    pub(super) fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if !self.settled.load(Ordering::Relaxed) {
+            (self.save)(self.taken.session.clone());
+        }
+    }
+}
+
+impl fmt::Debug for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claimed").field("id", &self.taken.session.id).finish_non_exhaustive()
+    }
+}
