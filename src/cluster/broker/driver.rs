@@ -1,11 +1,4 @@
-use std::{
-    collections::HashMap,
-    future::poll_fn,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::HashMap, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::future::{Either, select};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};

@@ -21,7 +21,10 @@ pub(crate) trait Link: Sized + Send + 'static {
     fn encode(config: &Self::Config, message: &ClusterMessage) -> Result<(Self::Frame, usize), WireError>;
 
     /// Connects. The caller limits the time.
-    fn connect(config: &Arc<Self::Config>, options: &Options) -> impl Future<Output = Result<Self, ClusterError>> + Send;
+    fn connect(
+        config: &Arc<Self::Config>,
+        options: &Options,
+    ) -> impl Future<Output = Result<Self, ClusterError>> + Send;
 
     /// Starts to receive what is for one node. Called once, before the node's namespaces are subscribed.
     fn identify(&mut self, node: &Arc<str>);

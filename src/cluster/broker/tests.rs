@@ -215,7 +215,11 @@ impl Test {
 
     fn change(&self, namespace: &'static str, exists: bool) {
         let mut namespaces = self.server.namespaces.lock();
-        if exists { namespaces.insert(namespace) } else { namespaces.remove(namespace) };
+        if exists {
+            namespaces.insert(namespace)
+        } else {
+            namespaces.remove(namespace)
+        };
         drop(namespaces);
         self.adapter.namespace_changed(namespace);
     }

@@ -224,7 +224,8 @@ impl PostgresLink {
                 let (client, fetch, of) = (self.sender.client(), self.fetch.clone(), namespace.clone());
                 self.incoming.push(namespace, async move {
                     let row = client.query_opt(&fetch, &[&id]).await?;
-                    let attachment = row.map(|row| row.try_get::<_, Option<&[u8]>>(0).map(|it| it.map(Bytes::copy_from_slice)));
+                    let attachment =
+                        row.map(|row| row.try_get::<_, Option<&[u8]>>(0).map(|it| it.map(Bytes::copy_from_slice)));
                     match attachment.transpose()?.flatten() {
                         Some(attachment) => Ok(wire::decode_attachment(&of, attachment)),
                         None => Ok(Err(WireError::Message("the attachment is not in its table"))),
@@ -278,7 +279,8 @@ impl PostgresLink {
     fn is_silent(&self) -> bool {
         let now = now();
         let is_late = |since: Instant| now.duration_since(since) > self.timeout;
-        self.sends.tags().next().is_some_and(|sent| is_late(sent.at)) || !self.channels.is_empty() && is_late(self.heard)
+        self.sends.tags().next().is_some_and(|sent| is_late(sent.at))
+            || !self.channels.is_empty() && is_late(self.heard)
     }
 
     /// Deletes old attachments.

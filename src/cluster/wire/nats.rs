@@ -14,11 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{
-    super::message::ClusterMessage,
-    Result, WireError,
-    streams,
-};
+use super::{super::message::ClusterMessage, Result, WireError, streams};
 
 /// What may not occur in a token of a subject, and `%`. An empty token is not allowed either.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_');
