@@ -187,7 +187,7 @@ impl<'a> World<'a> {
         match step {
             Step::Do(operation) => {
                 let result = self.act(self.cluster.actor(), operation).await?;
-                self.normalize(&operation.action, result)
+                Self::normalize(&operation.action, result)
             }
             Step::Repeat(operation, clients) => {
                 self.reaches(operation, clients).await;
@@ -206,7 +206,7 @@ impl<'a> World<'a> {
     }
 
     /// A result without what differs from run to run.
-    fn normalize(&self, action: &Action, mut result: Value) -> Result<Value, String> {
+    fn normalize(action: &Action, mut result: Value) -> Result<Value, String> {
         match action {
             Action::Ask { .. } | Action::ServerSideAsk { .. } => {
                 let responses = result["responses"].as_array().cloned().unwrap_or_default();

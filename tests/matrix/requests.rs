@@ -231,8 +231,9 @@ fn remote_rooms() -> Vec<Case> {
 fn server_side() -> Vec<Case> {
     let args = json!(["record", "hello", 1, [null, { "a": 0.5 }], "é"]);
     let received = json!(["hello", 1, [null, { "a": 0.5 }], "é"]);
-    let emit =
-        |name, scope: Scope| Case::new(name, scope.server_side_emit(args.clone())).server_side(&[received.clone()]);
+    let emit = |name, scope: Scope| {
+        Case::new(name, scope.server_side_emit(args.clone())).server_side(std::slice::from_ref(&received))
+    };
     let ask = |name, scope: Scope, silent: &str, nodes: &[&str], timed_out| {
         let responses: Vec<_> = nodes.iter().map(|node| json!(format!("answer from {node}"))).collect();
         Case::new(name, scope.server_side_ask(json!(["ask", silent]))).result(answers(&responses, timed_out))
