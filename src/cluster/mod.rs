@@ -22,6 +22,10 @@ pub mod postgres;
 #[cfg(any(feature = "nats", feature = "postgres-tls"))]
 mod tls;
 #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+#[cfg_attr(
+    not(all(feature = "nats", feature = "postgres", feature = "redis")),
+    allow(dead_code, reason = "each backend uses a part")
+)]
 pub(crate) mod wire;
 
 pub(crate) use self::node::Node;

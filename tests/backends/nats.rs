@@ -42,14 +42,6 @@ tests! {
 
 #[tokio::test]
 #[ignore = "requires brokers: make backends"]
-async fn a_namespace_with_too_long_a_name_is_local() {
-    // Each dot is escaped by three bytes.
-    let name = format!("/dynamic/{}", ".".repeat(400));
-    cases::a_namespace_with_too_long_a_name_is_local::<Nats>(&name).await;
-}
-
-#[tokio::test]
-#[ignore = "requires brokers: make backends"]
 async fn wrong_credentials_are_an_error() {
     let protected = Nats { password: Some("secret") };
     cases::wrong_credentials_are_an_error(protected, |url, wrong| url.replace("secret", wrong)).await;

@@ -231,5 +231,18 @@ emitter!(redis_streams_emitter, "redis-streams", Broker::start(Redis::default())
 mod postgres_emitter {
     use super::*;
 
-    rust_emitter!("postgres", postgres(), faults: [], rust: |url| PostgresAdapter::connect(PostgresConfig::new(url)));
+    /// It has several connections, and stores an attachment before it sends the notification.
+    const OUT_OF_ORDER: [&str; 9] = [
+        "order of",
+        "bytes",
+        "several bytes",
+        "nested bytes",
+        "numbers with bytes",
+        "huge numbers with bytes",
+        "a text of 100 kB",
+        "more than 8000 bytes",
+        "many objects",
+    ];
+
+    rust_emitter!("postgres", postgres(), faults: OUT_OF_ORDER, rust: |url| PostgresAdapter::connect(PostgresConfig::new(url)));
 }

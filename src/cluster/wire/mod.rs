@@ -19,7 +19,6 @@ pub(crate) mod fuzz;
 mod input;
 mod json;
 mod msgpack;
-#[cfg(any(test, feature = "nats"))]
 pub(super) mod nats;
 mod number;
 mod output;
