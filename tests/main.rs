@@ -50,6 +50,7 @@ mod parser;
 mod polling;
 mod recovery;
 mod routing;
+mod running_namespaces;
 mod serve;
 mod shutdown;
 mod slow_client;
