@@ -221,7 +221,7 @@ mod tests {
                 if due.heartbeats.iter().any(|namespace| &**namespace == "/") {
                     heartbeats.push(self.seconds);
                 }
-                left.extend(due.left.iter().map(|peer| peer.to_string()));
+                left.extend(due.left.iter().map(|peer| (**peer).to_owned()));
             }
             (heartbeats, left)
         }

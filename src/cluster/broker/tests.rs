@@ -17,6 +17,7 @@ use super::*;
 use crate::cluster::{
     adapter::Peers,
     error::{ClusterError, ClusterErrorKind, PublishError},
+    journal::Offset,
     message::{ClusterCommand, ClusterMessage},
     node::{ClusterNode, Node},
     wire::WireError,
@@ -152,6 +153,14 @@ struct FakeServer {
 impl Node for FakeServer {
     fn deliver(self: Arc<Self>, _: ClusterMessage) {
         *self.delivered.lock() += 1;
+    }
+
+    fn deliver_recorded(self: Arc<Self>, _: ClusterMessage, _: Offset) {
+        unreachable!("there is no journal")
+    }
+
+    fn uses_journal(&self) -> bool {
+        false
     }
 
     fn namespaces(&self) -> Vec<Arc<str>> {
