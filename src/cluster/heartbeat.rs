@@ -201,9 +201,9 @@ mod tests {
             self.start + Duration::from_secs(self.seconds)
         }
 
-        fn hears(&mut self, namespace: &str, sender: &str, command: ClusterCommand) -> Reaction {
+        fn hears(&mut self, namespace: &str, sender: &str, command: &ClusterCommand) -> Reaction {
             let now = self.now();
-            self.heartbeat.received(namespace, &sender.into(), &command, now)
+            self.heartbeat.received(namespace, &sender.into(), command, now)
         }
 
         fn peers(&self, namespace: &str) -> Vec<Arc<str>> {
@@ -230,8 +230,8 @@ mod tests {
     #[test]
     fn a_hello_is_answered_and_makes_its_sender_known() {
         let mut node = Node::new();
-        assert_eq!(node.hears("/", "a", ClusterCommand::Hello), Reaction { answer: true, left: false });
-        assert_eq!(node.hears("/", "b", ClusterCommand::Heartbeat), Reaction::default());
+        assert_eq!(node.hears("/", "a", &ClusterCommand::Hello), Reaction { answer: true, left: false });
+        assert_eq!(node.hears("/", "b", &ClusterCommand::Heartbeat), Reaction::default());
         assert_eq!(node.peers("/"), ["a".into(), "b".into()]);
         assert_eq!(node.peers("/chat"), []);
     }
@@ -239,9 +239,9 @@ mod tests {
     #[test]
     fn a_silent_node_is_dropped_after_the_timeout() {
         let mut node = Node::new();
-        node.hears("/", "a", ClusterCommand::Hello);
+        node.hears("/", "a", &ClusterCommand::Hello);
         node.passes(6);
-        node.hears("/", "b", ClusterCommand::Heartbeat);
+        node.hears("/", "b", &ClusterCommand::Heartbeat);
         assert_eq!(node.passes(3).1, [""; 0]);
         assert_eq!(node.passes(1).1, ["a"]);
         assert_eq!(node.peers("/"), ["b".into()]);
@@ -254,7 +254,7 @@ mod tests {
         let mut node = Node::new();
         let answer = ClusterCommand::Recipients { request: "r".into(), count: 0 };
         for _ in 0..5 {
-            node.hears("/", "a", answer.clone());
+            node.hears("/", "a", &answer);
             assert_eq!(node.passes(9).1, [""; 0]);
         }
         assert_eq!(node.passes(1).1, ["a"]);
@@ -275,38 +275,38 @@ mod tests {
     #[test]
     fn after_a_goodbye_late_messages_are_ignored_but_a_hello_is_not() {
         let mut node = Node::new();
-        node.hears("/", "a", ClusterCommand::Hello);
-        assert!(node.hears("/", "a", ClusterCommand::Goodbye).left);
-        node.hears("/", "a", ClusterCommand::Heartbeat);
+        node.hears("/", "a", &ClusterCommand::Hello);
+        assert!(node.hears("/", "a", &ClusterCommand::Goodbye).left);
+        node.hears("/", "a", &ClusterCommand::Heartbeat);
         assert_eq!(node.peers("/"), []);
-        node.hears("/", "a", ClusterCommand::Hello);
+        node.hears("/", "a", &ClusterCommand::Hello);
         assert_eq!(node.peers("/"), ["a".into()]);
-        node.hears("/", "a", ClusterCommand::Goodbye);
+        node.hears("/", "a", &ClusterCommand::Goodbye);
         // Forgotten together with the goodbye.
         node.passes(10);
-        node.hears("/", "a", ClusterCommand::Heartbeat);
+        node.hears("/", "a", &ClusterCommand::Heartbeat);
         assert_eq!(node.peers("/"), ["a".into()]);
     }
 
     #[test]
     fn a_node_has_left_when_it_is_in_no_namespace() {
         let mut node = Node::new();
-        node.hears("/", "a", ClusterCommand::Hello);
-        node.hears("/chat", "a", ClusterCommand::Hello);
-        assert!(!node.hears("/chat", "a", ClusterCommand::Goodbye).left);
-        assert!(!node.hears("/chat", "a", ClusterCommand::Goodbye).left);
-        assert!(node.hears("/", "a", ClusterCommand::Goodbye).left);
-        node.hears("/", "b", ClusterCommand::Hello);
-        node.hears("/chat", "b", ClusterCommand::Hello);
+        node.hears("/", "a", &ClusterCommand::Hello);
+        node.hears("/chat", "a", &ClusterCommand::Hello);
+        assert!(!node.hears("/chat", "a", &ClusterCommand::Goodbye).left);
+        assert!(!node.hears("/chat", "a", &ClusterCommand::Goodbye).left);
+        assert!(node.hears("/", "a", &ClusterCommand::Goodbye).left);
+        node.hears("/", "b", &ClusterCommand::Hello);
+        node.hears("/chat", "b", &ClusterCommand::Hello);
         node.heartbeat.leave("/chat");
         assert!(node.heartbeat.peers("/chat").is_none());
-        assert!(node.hears("/", "b", ClusterCommand::Goodbye).left);
+        assert!(node.hears("/", "b", &ClusterCommand::Goodbye).left);
     }
 
     #[test]
     fn nobody_is_dropped_for_an_outage_of_the_broker() {
         let mut node = Node::new();
-        node.hears("/", "a", ClusterCommand::Hello);
+        node.hears("/", "a", &ClusterCommand::Hello);
         node.seconds += 60;
         node.heartbeat.join(&"/".into(), node.now());
         assert_eq!(node.passes(9).1, [""; 0]);
@@ -316,13 +316,13 @@ mod tests {
     #[test]
     fn what_is_remembered_of_strangers_is_bounded() {
         let mut node = Node::new();
-        node.hears("/", EMITTER, ClusterCommand::Hello);
-        node.hears("/", &"x".repeat(MAX_ID + 1), ClusterCommand::Hello);
-        node.hears("/unknown", "a", ClusterCommand::Hello);
+        node.hears("/", EMITTER, &ClusterCommand::Hello);
+        node.hears("/", &"x".repeat(MAX_ID + 1), &ClusterCommand::Hello);
+        node.hears("/unknown", "a", &ClusterCommand::Hello);
         assert_eq!(node.peers("/"), []);
         for id in 0..2 * MAX_PEERS {
-            node.hears("/", &id.to_string(), ClusterCommand::Heartbeat);
-            node.hears("/chat", &id.to_string(), ClusterCommand::Goodbye);
+            node.hears("/", &id.to_string(), &ClusterCommand::Heartbeat);
+            node.hears("/chat", &id.to_string(), &ClusterCommand::Goodbye);
         }
         assert_eq!(node.peers("/").len(), MAX_PEERS);
         assert_eq!(node.heartbeat.namespaces["/chat"].gone.len(), MAX_PEERS);

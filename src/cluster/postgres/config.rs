@@ -82,6 +82,9 @@ impl PostgresConfig {
     pub(super) fn prepare(self) -> Result<(Database, Options), ClusterError> {
         let invalid = |error| ClusterError::new(ClusterErrorKind::Config).caused_by(error);
         let mut config: tokio_postgres::Config = self.url.parse().map_err(invalid)?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(ClusterError::new(ClusterErrorKind::Config).caused_by("the URL does not name a host"));
+        }
         config.connect_timeout(self.options.connect_timeout);
         config.keepalives_idle(self.options.heartbeat_timeout);
         if config.get_application_name().is_none() {
