@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     driver::Driver,
-    link::{Link, Options},
+    link::{Link, Options, connect},
     shared::{Phase, Shared},
 };
 
@@ -114,14 +114,6 @@ impl<L: Link> BrokerAdapter<L> {
             // The driver ends a little later if the broker does not respond.
             let _ = timeout(CLOSE_TIMEOUT, closed).await;
         })
-    }
-}
-
-/// Connects in limited time.
-pub(super) async fn connect<L: Link>(config: &Arc<L::Config>, options: &Options) -> Result<L, ClusterError> {
-    match timeout(options.connect_timeout, L::connect(config, options)).await {
-        Ok(link) => link,
-        Err(elapsed) => Err(ClusterError::new(ClusterErrorKind::Disconnected).caused_by(elapsed)),
     }
 }
 

@@ -14,9 +14,8 @@ use crate::{
 };
 
 use super::{
-    adapter::connect,
     backoff::Backoff,
-    link::{Event, Link, Options},
+    link::{Event, Link, Options, connect},
     shared::{Phase, Shared},
 };
 

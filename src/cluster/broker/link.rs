@@ -4,7 +4,13 @@ use std::{
     time::Duration,
 };
 
-use crate::cluster::{error::ClusterError, message::ClusterMessage, wire::WireError};
+use tokio::time::timeout;
+
+use crate::cluster::{
+    error::{ClusterError, ClusterErrorKind},
+    message::ClusterMessage,
+    wire::WireError,
+};
 
 /// A connection to a broker: subscriptions, and messages in both directions. It is lost once, and another one takes its place.
 ///
@@ -48,6 +54,14 @@ pub(crate) trait Link: Sized + Send + 'static {
 
     /// Writes and reads. Returns what has happened. Not called again after [`Event::Ended`].
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event>;
+}
+
+/// Connects in limited time.
+pub(super) async fn connect<L: Link>(config: &Arc<L::Config>, options: &Options) -> Result<L, ClusterError> {
+    match timeout(options.connect_timeout, L::connect(config, options)).await {
+        Ok(link) => link,
+        Err(elapsed) => Err(ClusterError::new(ClusterErrorKind::Disconnected).caused_by(elapsed)),
+    }
 }
 
 /// What happens on a link.
