@@ -19,13 +19,20 @@ async fn page() -> Html<&'static str> {
     Html(include_str!("../index.html"))
 }
 
-async fn message(socket: SocketRef, axum::extract::State(Node(node)): axum::extract::State<Node>, Data(text): Data<String>) {
+async fn message(
+    socket: SocketRef,
+    axum::extract::State(Node(node)): axum::extract::State<Node>,
+    Data(text): Data<String>,
+) {
     // Reaches the clients of all nodes.
     socket.io().emit("message", &(node, text)).ok();
 }
 
 /// Returns the node of the client, and the number of nodes and clients.
-async fn status(io: SocketIo, axum::extract::State(Node(node)): axum::extract::State<Node>) -> Ack<(String, usize, usize)> {
+async fn status(
+    io: SocketIo,
+    axum::extract::State(Node(node)): axum::extract::State<Node>,
+) -> Ack<(String, usize, usize)> {
     let nodes = io.node_count().await.unwrap_or(1);
     let clients = io.fetch_sockets().await.unwrap_or_else(|error| error.into_sockets());
     Ack((node, nodes, clients.len()))
@@ -41,10 +48,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     let adapter = RedisAdapter::connect(RedisConfig::new(redis)).await?;
     let chat = Namespace::new().on("message", message).on("status", status).with_state(Node(address.to_string()));
-    let config = SocketIoConfig::new()
-        .adapter(adapter)
-        .on_cluster_error(|error| eprintln!("{error}"))
-        .namespace("/", chat);
+    let config =
+        SocketIoConfig::new().adapter(adapter).on_cluster_error(|error| eprintln!("{error}")).namespace("/", chat);
     let app: Router = Router::new().route("/", get(page)).layer(SocketIoLayer::new(config));
     println!("listening on http://{address}");
     axum::serve(listener, app).await?;
