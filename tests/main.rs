@@ -46,6 +46,7 @@ mod polling;
 mod recovery;
 mod routing;
 mod serve;
+mod share_sessions;
 mod shutdown;
 mod slow_client;
 #[cfg(feature = "typed")]

@@ -2,8 +2,12 @@
 
 use std::{future::poll_fn, sync::Arc};
 
+use bytes::Bytes;
+
 use crate::{
-    cluster::{BroadcastOptions, ClusterCommand, ClusterError, ClusterMessage, EventBody, Node, RequestId},
+    cluster::{
+        BroadcastOptions, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, EventBody, Node, RequestId,
+    },
     room::Selection,
     server::{NamespaceState, Server},
     socket::{BroadcastOperator, describe},
@@ -34,7 +38,18 @@ impl Node for Server {
         self.namespaces.get(namespace).is_some_and(|namespace| namespace.has_room(room))
     }
 
+    fn receive(self: Arc<Self>, message: Bytes) {
+        if let Err(malformed) = self.engine.receive(message) {
+            Self::report(&self, &ClusterError::new(ClusterErrorKind::Malformed).caused_by(malformed));
+        }
+    }
+
+    fn shares_sessions(&self) -> bool {
+        self.settings.share_sessions
+    }
+
     fn peer_left(&self, peer: &str) {
+        self.engine.peer_left(peer);
         self.requests.peer_left(peer);
     }
 
