@@ -377,7 +377,7 @@ async fn callbacks_run_once_on_the_node_of_the_session() {
     assert_eq!(reply.header("x-answer"), Some("yes"));
     assert_eq!(reply.header("content-length"), Some("2"));
     send(second, Method::PUT, &target, &headers, "").await.refused(405, 2, "Method not allowed");
-    let gone = target.replace(&sid, &format!("{}x", &sid[..sid.len() - 1]));
+    let gone = format!("{target}x");
     send(second, Method::GET, &gone, &headers, "").await.refused(400, 1, "Session ID unknown");
     assert_eq!(*calls.lock().unwrap(), ["word", "word", "2", "1"]);
 }

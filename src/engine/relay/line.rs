@@ -26,7 +26,8 @@ pub(crate) struct Line {
 
 /// The asker's check that the owner of the session lives. The owner needs none: sessions have their heartbeat.
 #[derive(Debug)]
-struct Watch {
+pub(crate) struct Watch {
+    exchange: Arc<Exchange>,
     timer: Pin<Box<Sleep>>,
     /// The owner must respond before the timer fires.
     must_respond: bool,
@@ -41,16 +42,22 @@ impl Line {
     /// The end of the asker, which has just sent the request.
     pub(super) fn of_asker(exchange: Arc<Exchange>) -> Self {
         let timer = Box::pin(sleep(exchange.relay.timeout));
-        Self { exchange, watch: Some(Watch { timer, must_respond: true }) }
+        let watch = Watch { exchange: exchange.clone(), timer, must_respond: true };
+        Self { exchange, watch: Some(watch) }
     }
 
     pub(crate) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
 
+    /// Takes the check out, for a caller that does not always read.
+    pub(crate) fn take_watch(&mut self) -> Option<Watch> {
+        self.watch.take()
+    }
+
     /// Returns an error if the owner has not responded in time.
     fn check(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
-        let is_late = self.watch.as_mut().is_some_and(|watch| watch.poll(&self.exchange, cx).is_ready());
+        let is_late = self.watch.as_mut().is_some_and(|watch| watch.poll(cx).is_ready());
         if is_late { Err(Broken) } else { Ok(()) }
     }
 
@@ -73,9 +80,10 @@ impl Line {
 
 impl Watch {
     /// Ready if the owner has not responded in time. Asks it after it has been silent for a while.
-    fn poll(&mut self, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
+            let exchange = &self.exchange;
             let (timeout, quiet) = (exchange.relay.timeout, exchange.relay.quiet);
             let next_check = exchange.state.lock().heard.take().map(|heard| heard + quiet);
             match next_check {

@@ -304,7 +304,7 @@ impl Drop for UpgradeGuard {
 
 /// Carries a WebSocket between a client and the owner of its session, without reading it.
 async fn relay(mut upgrading: Upgrading, in_use: Option<Arc<InUse>>, mut line: Line) {
-    let exchange = line.exchange().clone();
+    let (exchange, mut watch) = (line.exchange().clone(), line.take_watch());
     let Some(upgraded) = poll_fn(|cx| upgrading.poll(cx)).await else { return };
     let (mut io, read) = upgraded.into_io(in_use);
     let carried = async {
@@ -313,7 +313,11 @@ async fn relay(mut upgrading: Upgrading, in_use: Option<Arc<InUse>>, mut line: L
     };
     // What the owner has sent before it ended the exchange still reaches the client.
     let over = async {
-        poll_fn(|cx| exchange.poll_broken(cx)).await;
+        poll_fn(|cx| match watch.as_mut().map_or(Poll::Pending, |watch| watch.poll(cx)) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => exchange.poll_broken(cx),
+        })
+        .await;
         sleep(CLOSE_TIMEOUT).await;
     };
     let (mut carried, mut over) = (pin!(carried), pin!(over));
