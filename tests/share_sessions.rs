@@ -2,18 +2,18 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::mpsc::UnboundedReceiver,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 use tower_socketio::{
     DisconnectReason, SocketIoConfig, Transport,
@@ -25,12 +25,22 @@ use tower_socketio::{
 
 use crate::support::*;
 
-/// An adapter whose node can be cut off from the others.
+/// An adapter that delivers messages in a task, and loses some.
 struct Wire {
-    local: LocalNode,
-    node: Arc<Mutex<Option<ClusterNode>>>,
-    is_cut: Arc<AtomicBool>,
-    sent: Arc<AtomicUsize>,
+    local: Arc<LocalNode>,
+    switch: Arc<Switch>,
+    queue: OnceLock<UnboundedSender<(String, Bytes)>>,
+}
+
+#[derive(Default)]
+struct Switch {
+    node: OnceLock<ClusterNode>,
+    /// All messages are lost.
+    is_cut: AtomicBool,
+    /// The number of messages.
+    sent: AtomicUsize,
+    /// Counts down. The message for which it is zero is lost.
+    until_loss: AtomicIsize,
 }
 
 /// How long the owner of a session may take to respond.
@@ -38,8 +48,18 @@ const RESPONSE: Duration = Duration::from_secs(2);
 
 impl ClusterAdapter for Wire {
     fn start(&self, node: ClusterNode) {
-        *self.node.lock().unwrap() = Some(node.clone());
-        self.local.start(node);
+        let (queue, mut messages) = unbounded_channel::<(String, Bytes)>();
+        self.queue.set(queue).unwrap();
+        self.switch.node.set(node.clone()).unwrap();
+        self.local.start(node.clone());
+        let local = self.local.clone();
+        tokio::spawn(async move {
+            while let Some((to, message)) = messages.recv().await {
+                if local.send(&to, message) == Err(PublishError::UnknownNode) {
+                    node.peer_left(&to);
+                }
+            }
+        });
     }
 
     fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
@@ -47,12 +67,13 @@ impl ClusterAdapter for Wire {
     }
 
     fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
-        self.sent.fetch_add(1, Ordering::SeqCst);
-        match self.is_cut.load(Ordering::SeqCst) {
-            // As over pub/sub: the sender does not notice.
-            true => Ok(()),
-            false => self.local.send(node, message),
+        self.switch.sent.fetch_add(1, Ordering::SeqCst);
+        let is_lost = self.switch.until_loss.fetch_sub(1, Ordering::SeqCst) == 0;
+        // As over pub/sub: the sender does not notice.
+        if !is_lost && !self.switch.is_cut.load(Ordering::SeqCst) {
+            self.queue.get().unwrap().send((node.to_owned(), message)).unwrap();
         }
+        Ok(())
     }
 
     fn peers(&self, namespace: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
@@ -70,10 +91,14 @@ impl ClusterAdapter for Wire {
 
 struct Node {
     server: TestServer,
-    cluster: ClusterNode,
-    is_cut: Arc<AtomicBool>,
-    sent: Arc<AtomicUsize>,
+    switch: Arc<Switch>,
     reasons: UnboundedReceiver<DisconnectReason>,
+}
+
+impl Node {
+    fn cluster(&self) -> &ClusterNode {
+        self.switch.node.get().expect("the server has started the adapter")
+    }
 }
 
 /// Three nodes behind a load balancer.
@@ -92,12 +117,11 @@ impl Cluster {
         let mut nodes = Vec::new();
         for _ in 0..3 {
             let (namespace, reasons) = echo();
-            let (node, is_cut, sent) = <(Arc<Mutex<_>>, Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
-            let wire = Wire { local: cluster.node(), node: node.clone(), is_cut: is_cut.clone(), sent: sent.clone() };
+            let switch = Arc::new(Switch { until_loss: AtomicIsize::new(-1), ..Switch::default() });
+            let wire = Wire { local: Arc::new(cluster.node()), switch: switch.clone(), queue: OnceLock::new() };
             let config = config(SocketIoConfig::new()).adapter(wire).share_sessions(true).namespace("/", namespace);
             let server = serve_config(config).await;
-            let cluster = node.lock().unwrap().clone().expect("the server has started the adapter");
-            nodes.push(Node { server, cluster, is_cut, sent, reasons });
+            nodes.push(Node { server, switch, reasons });
         }
         let balancer = Balancer::start(nodes.iter().map(|node| node.server.address)).await;
         Self { balancer, nodes }
@@ -113,10 +137,10 @@ impl Cluster {
     /// Cuts the first node off. If the others notice, they are told.
     fn cut_first(&self, is_noticed: bool) {
         for node in &self.nodes {
-            node.is_cut.store(true, Ordering::SeqCst);
+            node.switch.is_cut.store(true, Ordering::SeqCst);
         }
         if is_noticed {
-            self.nodes[1].cluster.peer_left(self.nodes[0].cluster.id());
+            self.nodes[1].cluster().peer_left(self.nodes[0].cluster().id());
         }
     }
 
@@ -531,6 +555,57 @@ async fn an_owner_that_becomes_silent_is_noticed() {
     cluster.is_empty().await;
 }
 
+/// A message that is lost ends the request, and what has arrived is not changed.
+#[tokio::test]
+async fn the_loss_of_any_message_is_noticed() {
+    /// Sends a request, and returns the status and what arrives of the body.
+    async fn raw(client: &Polling, method: &str, body: &str) -> (u16, bool, String) {
+        let mut stream = TcpStream::connect(client.address).await.unwrap();
+        let (target, length) = (client.target(), body.len());
+        let head = format!("{method} {target} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}");
+        let _ = stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await;
+        let mut response = Vec::new();
+        let _ = soon(stream.read_to_end(&mut response)).await;
+        let response = String::from_utf8(response).unwrap();
+        let Some((head, body)) = response.split_once("\r\n\r\n") else {
+            // The body has failed before hyper has written the head.
+            assert_eq!((method, &*response), ("GET", ""));
+            return (0, false, String::new());
+        };
+        let length = head.split_once("content-length: ").expect("a length").1;
+        let length: usize = length.split_once("\r\n").map_or(length, |(length, _)| length).parse().unwrap();
+        (head[9..12].parse().unwrap(), body.len() == length, body.to_owned())
+    }
+    let event = format!(r#"42["echo","{}"]"#, "x".repeat(200_000));
+    let run = async |node: usize, until_loss: isize| {
+        let config = |config: SocketIoConfig| config.ping_interval(Duration::from_secs(2));
+        let cluster = Cluster::start_with(config).await;
+        let client = cluster.scattered().await;
+        let until_loss_of = &cluster.nodes[node].switch.until_loss;
+        until_loss_of.store(until_loss, Ordering::SeqCst);
+        let (status, is_complete, body) = raw(&client, "POST", &event).await;
+        assert!(is_complete);
+        match status {
+            200 => assert_eq!(body, "ok"),
+            // The session has ended, or the owner has not got all of the body.
+            _ => assert!(status == 400 && body.contains(r#""code":"#), "{status} {body}"),
+        }
+        let (poll, is_complete, body) = raw(&client, "GET", "").await;
+        // A ping may precede the event.
+        let body = body.strip_prefix("2\u{1e}").unwrap_or(&body);
+        match (status, poll, is_complete) {
+            (200, 200, true) => assert!(body == event || body == "2", "{}", body.len()),
+            (200, 200, false) => assert!(event.starts_with(body)),
+            _ => assert!(poll == 400 || poll == 0 || body == "2" || event == body, "{poll} {}", body.len()),
+        }
+        // Whether the message was among those of these two requests.
+        until_loss_of.load(Ordering::SeqCst) < 0
+    };
+    let runs = (0..2).flat_map(|node| (0..30).map(move |until_loss| (node, until_loss)));
+    let lost = join_all(runs.map(|(node, until_loss)| run(node, until_loss))).await;
+    assert!(lost.iter().filter(|lost| **lost).count() > 30, "{lost:?}");
+}
+
 #[tokio::test]
 async fn a_websocket_ends_with_either_node() {
     let mut cluster = Cluster::start().await;
@@ -538,7 +613,7 @@ async fn a_websocket_ends_with_either_node() {
         let client = cluster.scattered().await;
         let mut websocket = upgrade(&client).await;
         websocket.is_quiet().await;
-        let (first, second) = (&cluster.nodes[0].cluster, &cluster.nodes[1].cluster);
+        let (first, second) = (cluster.nodes[0].cluster(), cluster.nodes[1].cluster());
         first.peer_left(second.id());
         second.peer_left(first.id());
         assert_eq!(websocket.frame().await, Frame::Close(Some(1006)));
@@ -586,16 +661,16 @@ async fn a_flood_of_unknown_ids_does_not_lock_out_clients() {
     let second = &cluster.nodes[1];
     // The third node does not respond, and requests for its sessions wait.
     let third_id = &third.sid[..11];
-    let before = second.sent.load(Ordering::SeqCst);
+    let before = second.switch.sent.load(Ordering::SeqCst);
     let mut flood = Vec::new();
-    cluster.nodes[2].is_cut.store(true, Ordering::SeqCst);
+    cluster.nodes[2].switch.is_cut.store(true, Ordering::SeqCst);
     for number in 0..1100 {
         let mut stream = TcpStream::connect(second.server.address).await.unwrap();
         let target = format!("/socket.io/?EIO=4&transport=polling&sid={third_id}{number}");
         stream.write_all(format!("GET {target} HTTP/1.1\r\nhost: h\r\n\r\n").as_bytes()).await.unwrap();
         flood.push(stream);
     }
-    until(|| second.sent.load(Ordering::SeqCst) >= before + 1100).await;
+    until(|| second.switch.sent.load(Ordering::SeqCst) >= before + 1100).await;
     client.say(r#"42["echo",1]"#).await;
     client.expect(r#"42["echo",1]"#).await;
     for mut stream in flood {
@@ -614,7 +689,7 @@ async fn garbage_from_other_nodes_is_reported() {
     };
     let cluster = Cluster::start_with(config).await;
     let client = cluster.scattered().await;
-    let node = &cluster.nodes[0].cluster;
+    let node = cluster.nodes[0].cluster();
     assert!(node.shares_sessions());
     let mut count = 0;
     for message in [&b""[..], b"x", b"\x01", &[0xff; 100], &[1; 17], &[0; 40_000]] {
@@ -629,6 +704,7 @@ async fn garbage_from_other_nodes_is_reported() {
         match kind & 0x7f {
             3 => message.extend([0; 12]),
             4 => message.extend([0xff; 8]),
+            1 | 5 => message.extend([1; 10]),
             _ => {}
         }
         node.receive(message.into());

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    message::{Chunk, Content, Message, ResponseHead},
+    message::{Chunk, Content, Message, Position, ResponseHead},
     node_id::NodeId,
     shared::{Exchange, Incoming, Outgoing, Relay, State},
 };
@@ -38,10 +38,11 @@ impl std::fmt::Debug for Tunnel {
 
 impl Exchange {
     pub(super) fn new(relay: Arc<Relay>, peer: NodeId, number: u64, is_owner: bool) -> Self {
-        let outgoing = Outgoing { sent: 0, granted: WINDOW as u64, ended: false, is_tunnel: false };
+        let outgoing = Outgoing { sent: 0, granted: WINDOW as u64, ended: false, has_head: false };
         let state = State {
             incoming: Incoming::default(),
             outgoing,
+            is_open: false,
             broken: false,
             heard: None,
             reader: None,
@@ -75,12 +76,17 @@ impl Exchange {
     pub(super) fn receive(&self, content: Content) {
         let (wakers, is_valid) = {
             let mut state = self.state.lock();
+            if matches!(content, Content::Accept(position) if !state.incoming.is_at(position)) {
+                // It may have overtaken data, which another task sends. If the data does not follow, the owner counts as silent.
+                return;
+            }
             state.heard = Some(Instant::now());
             if state.broken {
                 return;
             }
             let is_valid = match content {
-                Content::Head(head, chunk) if state.incoming.head.is_none() => {
+                Content::Head(head, chunk) if !state.incoming.has_head => {
+                    state.incoming.has_head = true;
                     state.incoming.head = Some(head);
                     self.receive_chunk(&mut state.incoming, 0, chunk)
                 }
@@ -89,12 +95,14 @@ impl Exchange {
                     state.outgoing.granted = state.outgoing.granted.max(offset);
                     true
                 }
-                Content::Accept => true,
+                Content::Accept(_) => true,
+                // The asker sends it in order with its data.
+                Content::Check(position) => state.incoming.is_at(position),
                 Content::Reset => {
                     state.broken = true;
                     true
                 }
-                Content::Begin(..) | Content::Head(..) | Content::Check => false,
+                Content::Begin(..) | Content::Head(..) => false,
             };
             state.broken |= !is_valid;
             (state.take_wakers(), is_valid)
@@ -107,7 +115,9 @@ impl Exchange {
 
     /// Takes over the bytes that came with the head of the request.
     pub(super) fn receive_first(&self, chunk: Chunk) -> bool {
-        self.receive_chunk(&mut self.state.lock().incoming, 0, chunk)
+        let incoming = &mut self.state.lock().incoming;
+        incoming.has_head = true;
+        self.receive_chunk(incoming, 0, chunk)
     }
 
     /// Returns `false` if bytes are missing, or if there are more than the window allows.
@@ -143,7 +153,7 @@ impl Exchange {
 
     /// Returns the next bytes, at most `max`. `None` is the end of the stream.
     pub(super) fn poll_data(&self, cx: &Context<'_>, max: usize) -> Poll<Option<Result<Bytes, Broken>>> {
-        let (bytes, credit) = {
+        let (bytes, is_due) = {
             let mut state = self.state.lock();
             let incoming = &mut state.incoming;
             let Some(chunk) = incoming.chunks.front_mut() else {
@@ -163,17 +173,26 @@ impl Exchange {
             self.relay.release(bytes.len());
             incoming.unread -= bytes.len();
             incoming.uncredited += bytes.len();
-            let mut credit = None;
-            if incoming.uncredited >= WINDOW / 2 && !incoming.ended {
-                incoming.uncredited = 0;
-                credit = Some(incoming.received - incoming.unread as u64 + WINDOW as u64);
-            }
-            (bytes, credit.filter(|_| !state.broken))
+            (bytes, incoming.uncredited >= WINDOW / 2)
         };
-        if let Some(credit) = credit {
-            self.send(Content::Credit(credit));
+        if is_due {
+            self.send_credit();
         }
         Poll::Ready(Some(Ok(bytes)))
+    }
+
+    /// Tells the other node how much it may send.
+    pub(super) fn send_credit(&self) {
+        let credit = {
+            let mut state = self.state.lock();
+            if state.broken || state.incoming.ended {
+                return;
+            }
+            let incoming = &mut state.incoming;
+            incoming.uncredited = 0;
+            incoming.received - incoming.unread as u64 + WINDOW as u64
+        };
+        self.send(Content::Credit(credit));
     }
 
     /// Returns whether the stream has ended and has been read, with its number of unread bytes.
@@ -229,6 +248,7 @@ impl Exchange {
     pub(super) fn first_chunk(&self, bytes: &mut Bytes, ends: bool) -> Chunk {
         let outgoing = &mut self.state.lock().outgoing;
         let bytes_now = bytes.split_to(bytes.len().min(CHUNK));
+        outgoing.has_head = true;
         outgoing.sent = bytes_now.len() as u64;
         outgoing.ended = ends && bytes.is_empty();
         Chunk { bytes: bytes_now, end: outgoing.ended }
@@ -236,22 +256,33 @@ impl Exchange {
 
     /// Tells the asker that the request is in progress.
     pub(crate) fn accept(&self) {
-        self.send(Content::Accept);
+        self.send(Content::Accept(self.position()));
+    }
+
+    fn position(&self) -> Position {
+        let outgoing = &self.state.lock().outgoing;
+        Position { sent: outgoing.sent, ended: outgoing.ended, has_head: outgoing.has_head }
+    }
+
+    /// Asks the owner whether the request is in progress. Like the response, it repeats what may have been lost without being noticed.
+    pub(super) fn check(&self) {
+        self.send(Content::Check(self.position()));
+        self.send_credit();
+    }
+
+    /// Responds to a check.
+    pub(super) fn checked(&self, position: Position) {
+        self.receive(Content::Check(position));
+        self.accept();
+        self.send_credit();
     }
 
     /// Sends the head of the response, and part of its body, from the front of `body`. A tunnel opens, and ends later.
     pub(crate) fn respond(&self, head: ResponseHead, body: &mut Bytes) {
-        let is_tunnel = head.is_tunnel;
-        let chunk = self.first_chunk(body, !is_tunnel);
+        let chunk = self.first_chunk(body, !head.is_tunnel);
         self.send(Content::Head(head, chunk));
-        if is_tunnel {
-            let wakers = {
-                let mut state = self.state.lock();
-                state.outgoing.is_tunnel = true;
-                state.take_wakers()
-            };
-            wakers.into_iter().flatten().for_each(Waker::wake);
-        }
+        let wakers = self.state.lock().open();
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     // Its end.
@@ -272,7 +303,7 @@ impl Exchange {
         if state.broken {
             return Poll::Ready(Err(Broken));
         }
-        if state.outgoing.is_tunnel {
+        if state.is_open {
             return Poll::Ready(Ok(()));
         }
         state.watcher = Some(cx.waker().clone());
@@ -288,7 +319,18 @@ impl Outgoing {
     }
 }
 
+impl Incoming {
+    fn is_at(&self, position: Position) -> bool {
+        (self.received, self.ended, self.has_head) == (position.sent, position.ended, position.has_head)
+    }
+}
+
 impl State {
+    fn open(&mut self) -> [Option<Waker>; 3] {
+        self.is_open = true;
+        self.take_wakers()
+    }
+
     fn take_wakers(&mut self) -> [Option<Waker>; 3] {
         [self.reader.take(), self.writer.take(), self.watcher.take()]
     }

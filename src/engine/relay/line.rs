@@ -11,11 +11,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::{
-    exchange::Broken,
-    message::{Content, ResponseHead},
-    shared::Exchange,
-};
+use super::{exchange::Broken, message::ResponseHead, shared::Exchange};
 
 /// One end of an exchange: reads and writes its streams. A tunnel is used as a connection.
 #[derive(Debug)]
@@ -94,7 +90,7 @@ impl Watch {
                 None if self.must_respond => return Poll::Ready(()),
                 None => {
                     self.must_respond = true;
-                    exchange.send(Content::Check);
+                    exchange.check();
                     self.timer.as_mut().reset(Instant::now() + timeout);
                 }
             }

@@ -45,7 +45,7 @@ pub(super) enum Content {
     /// To the owner: a request.
     Begin(RequestHead, Chunk),
     /// To the asker: the request is in progress.
-    Accept,
+    Accept(Position),
     /// To the asker: the response.
     Head(ResponseHead, Chunk),
     /// Bytes of a stream, with their offset in it.
@@ -53,9 +53,18 @@ pub(super) enum Content {
     /// The offset up to which the receiver of this message may send.
     Credit(u64),
     /// To the owner: asks whether the request is in progress.
-    Check,
+    Check(Position),
     /// The exchange has ended before it was complete.
     Reset,
+}
+
+/// How far a node has sent its stream. The other one has lost messages if it has received less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) sent: u64,
+    pub(super) ended: bool,
+    /// The head has been sent.
+    pub(super) has_head: bool,
 }
 
 /// Part of a stream.
@@ -120,11 +129,11 @@ impl Message {
         let mut out = Vec::with_capacity(64);
         let (kind, chunk) = match &self.content {
             Content::Begin(_, chunk) => (BEGIN, Some(chunk)),
-            Content::Accept => (ACCEPT, None),
+            Content::Accept(_) => (ACCEPT, None),
             Content::Head(_, chunk) => (HEAD, Some(chunk)),
             Content::Data(_, chunk) => (DATA, Some(chunk)),
             Content::Credit(_) => (CREDIT, None),
-            Content::Check => (CHECK, None),
+            Content::Check(_) => (CHECK, None),
             Content::Reset => (RESET, None),
         };
         out.extend_from_slice(&[VERSION, kind | if self.from_owner { FROM_OWNER } else { 0 }]);
@@ -145,7 +154,11 @@ impl Message {
                 put_headers(&mut out, &head.headers);
             }
             Content::Data(offset, _) | Content::Credit(offset) => out.put_u64(*offset),
-            Content::Accept | Content::Check | Content::Reset => {}
+            Content::Accept(position) | Content::Check(position) => {
+                out.put_u64(position.sent);
+                out.extend_from_slice(&[position.ended.into(), position.has_head.into()]);
+            }
+            Content::Reset => {}
         }
         if let Some(chunk) = chunk {
             out.reserve_exact(1 + chunk.bytes.len());
@@ -167,11 +180,11 @@ impl Message {
         let from_owner = kind & FROM_OWNER != 0;
         let content = match (kind & !FROM_OWNER, from_owner) {
             (BEGIN, false) => Content::Begin(input.request_head()?, input.chunk()?),
-            (ACCEPT, true) => Content::Accept,
+            (ACCEPT, true) => Content::Accept(input.position()?),
             (HEAD, true) => Content::Head(input.response_head()?, input.chunk()?),
             (DATA, _) => Content::Data(input.number()?, input.chunk()?),
             (CREDIT, _) => Content::Credit(input.number()?),
-            (CHECK, false) => Content::Check,
+            (CHECK, false) => Content::Check(input.position()?),
             (RESET, _) => Content::Reset,
             _ => return Err(Malformed),
         };
@@ -243,6 +256,10 @@ impl Input {
         Ok(headers)
     }
 
+    fn position(&mut self) -> Result<Position, Malformed> {
+        Ok(Position { sent: self.number()?, ended: self.flag()?, has_head: self.flag()? })
+    }
+
     fn chunk(&mut self) -> Result<Chunk, Malformed> {
         Ok(Chunk { end: self.flag()?, bytes: std::mem::take(&mut self.0) })
     }
@@ -303,10 +320,10 @@ mod tests {
         let to_owner = [
             Content::Begin(begin(Method::GET, "/socket.io/?EIO=4&sid=a%20b", Some("1.2.3.4:80")), chunk(b"", true)),
             Content::Begin(begin(Method::CONNECT, "/socket.io/", None), chunk(b"\0\xff", false)),
-            Content::Check,
+            Content::Check(Position { sent: 9, ended: true, has_head: true }),
         ];
         let to_asker = [
-            Content::Accept,
+            Content::Accept(Position { sent: 0, ended: false, has_head: false }),
             Content::Head(head(3, false), chunk(b"abc", true)),
             Content::Head(head(u64::MAX, true), chunk(b"", false)),
         ];
@@ -358,7 +375,7 @@ mod tests {
             let turned = Message { from_owner: !message.from_owner, ..message };
             assert_eq!(Message::decode(turned.encode()).is_ok(), is_symmetric, "{turned:?}");
         }
-        let longer = Message { content: Content::Check, ..messages().remove(0) }.encode();
+        let longer = Message { content: Content::Reset, ..messages().remove(0) }.encode();
         assert_eq!(Message::decode([&longer[..], b"x"].concat().into()), Err(Malformed));
         assert_eq!(Message::decode([b"\x02", &longer[1..]].concat().into()), Err(Malformed));
     }

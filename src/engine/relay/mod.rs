@@ -20,7 +20,8 @@
 //! ```
 //!
 //! * Each stream has a window of [`WINDOW`] bytes. Its sender waits for `Credit`, so that no queue grows.
-//! * `Data` has its offset: a message that was lost breaks the exchange, and is not mistaken for a shorter stream.
+//! * `Data` has its offset: a message that was lost breaks the exchange, and is not mistaken for a shorter stream. `Check` and `Accept`
+//!   have the offset that the sender has reached, and repeat its `Credit`, because the last message may have been lost.
 //! * Either node sends `Reset` when it drops an exchange that is not complete. The other one then treats the connection of the client
 //!   as lost.
 

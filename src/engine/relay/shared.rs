@@ -62,6 +62,8 @@ pub(crate) struct Exchange {
 pub(super) struct State {
     pub(super) incoming: Incoming,
     pub(super) outgoing: Outgoing,
+    /// The head of the response has been sent, so that a tunnel may be used.
+    pub(super) is_open: bool,
     /// The exchange is over, for another reason than its completion.
     pub(super) broken: bool,
     /// When the other node was last heard.
@@ -78,6 +80,8 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct Incoming {
     pub(super) head: Option<ResponseHead>,
+    /// The head has been received.
+    pub(super) has_head: bool,
     pub(super) chunks: VecDeque<Bytes>,
     /// The number of bytes in `chunks`.
     pub(super) unread: usize,
@@ -94,6 +98,6 @@ pub(super) struct Outgoing {
     /// How much may be sent.
     pub(super) granted: u64,
     pub(super) ended: bool,
-    /// The head of the response has been sent, which opens a WebSocket.
-    pub(super) is_tunnel: bool,
+    /// The head has been sent.
+    pub(super) has_head: bool,
 }

@@ -108,10 +108,10 @@ impl Relay {
             false => self.served.lock().get(&(sender, number)).and_then(Weak::upgrade),
         };
         match (exchange.filter(|exchange| exchange.peer == sender), content) {
-            (Some(exchange), Content::Check) => exchange.accept(),
+            (Some(exchange), Content::Check(position)) => exchange.checked(position),
             (Some(exchange), content) => exchange.receive(content),
             // It has ended here, or has never begun.
-            (None, Content::Check) => self.reject(sender, number),
+            (None, Content::Check(_)) => self.reject(sender, number),
             (None, _) => {}
         }
         Ok(None)
