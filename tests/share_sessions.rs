@@ -203,8 +203,8 @@ async fn events_keep_their_order() {
     let expected: Vec<_> = (0..600).map(|n| format!(r#"42["echo",{n}]"#)).collect();
     // In payloads of one packet and of many, while a poll is pending.
     let sending = async {
-        for n in 0..200 {
-            client.say(&expected[n]).await;
+        for event in &expected[..200] {
+            client.say(event).await;
         }
         for many in expected[200..].chunks(100) {
             client.say(&many.join("\u{1e}")).await;
@@ -578,7 +578,7 @@ async fn the_loss_of_any_message_is_noticed() {
     }
     let event = format!(r#"42["echo","{}"]"#, "x".repeat(200_000));
     let run = async |node: usize, until_loss: isize| {
-        let config = |config: SocketIoConfig| config.ping_interval(Duration::from_secs(2));
+        let config = |config: SocketIoConfig| config.ping_interval(Duration::from_secs(5));
         let cluster = Cluster::start_with(config).await;
         let client = cluster.scattered().await;
         let until_loss_of = &cluster.nodes[node].switch.until_loss;
@@ -593,17 +593,17 @@ async fn the_loss_of_any_message_is_noticed() {
         let (poll, is_complete, body) = raw(&client, "GET", "").await;
         // A ping may precede the event.
         let body = body.strip_prefix("2\u{1e}").unwrap_or(&body);
-        match (status, poll, is_complete) {
-            (200, 200, true) => assert!(body == event || body == "2", "{}", body.len()),
-            (200, 200, false) => assert!(event.starts_with(body)),
-            _ => assert!(poll == 400 || poll == 0 || body == "2" || event == body, "{poll} {}", body.len()),
+        match (poll, is_complete) {
+            (200, true) => assert!(body == event || body == "2", "{}", body.len()),
+            (200, false) => assert!(event.starts_with(body)),
+            _ => assert!(poll == 400 || poll == 0, "{poll} {body}"),
         }
         // Whether the message was among those of these two requests.
         until_loss_of.load(Ordering::SeqCst) < 0
     };
-    let runs = (0..2).flat_map(|node| (0..30).map(move |until_loss| (node, until_loss)));
+    let runs = (0..2).flat_map(|node| (0..18).map(move |until_loss| (node, until_loss)));
     let lost = join_all(runs.map(|(node, until_loss)| run(node, until_loss))).await;
-    assert!(lost.iter().filter(|lost| **lost).count() > 30, "{lost:?}");
+    assert!(lost.iter().filter(|lost| **lost).count() > 18, "{lost:?}");
 }
 
 #[tokio::test]
