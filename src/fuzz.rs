@@ -8,7 +8,7 @@ mod websocket;
 use bytes::Bytes;
 
 use crate::{
-    engine::{Packet, PayloadDecoder, ProtocolVersion, WireFormat, encode_payload},
+    engine::{Packet, PayloadDecoder, ProtocolVersion, WireFormat, encode_payload, relay_fuzz},
     packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, mend},
 };
 
@@ -66,6 +66,11 @@ fn mended(json: &str) {
         assert!(serde_json::from_str::<serde_json::Value>(readable).is_ok());
         assert_eq!(mend(readable), None);
     }
+}
+
+/// Decodes a message between two nodes about a forwarded request.
+pub fn relay(data: &[u8]) {
+    relay_fuzz::decode(data);
 }
 
 /// Decodes the body of a long-polling request. The first byte selects the format.
@@ -175,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_seeds_do_not_fail() {
-        let targets: [(&str, fn(&[u8])); 7] = [
+        let targets: [(&str, fn(&[u8])); 8] = [
             ("packet", super::packet),
             ("payload", super::payload),
             ("frames", super::frames),
@@ -183,6 +188,7 @@ mod tests {
             ("websocket", super::websocket),
             ("registry", super::registry),
             ("history", super::history),
+            ("relay", super::relay),
         ];
         #[cfg(feature = "msgpack")]
         let targets = targets.into_iter().chain([("msgpack", super::msgpack as fn(&[u8]))]);

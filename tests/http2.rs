@@ -20,8 +20,8 @@ use tokio::{
     task::JoinHandle,
 };
 use tower_socketio::{
-    Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Transport, extract::Data,
-    middleware::OriginLayer,
+    Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef, Transport, cluster::Local,
+    extract::Data, middleware::OriginLayer,
 };
 
 use crate::support::*;
@@ -173,6 +173,28 @@ async fn a_session_moves_from_long_polling_to_a_stream() {
     http2.send(Method::GET, &target, "").await.refused(400, 3, "Bad request");
     drop(client);
     server.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_session_of_another_node_moves_to_a_stream() {
+    let cluster = Local::new();
+    let node = || serve_config(echo().adapter(cluster.node()).share_sessions(true));
+    let (owner, other) = (node().await, node().await);
+    let sid = Polling::join(owner.address).await.sid;
+    let target = format!("{SESSION}&sid={sid}");
+    let mut http2 = Http2::connect(other.address).await;
+    let mut client = http2.websocket(&format!("{WEBSOCKET}&sid={sid}")).await;
+    assert_eq!(client.response.headers()["sec-websocket-protocol"], "one");
+    client.say("2probe").await;
+    client.expect("3probe").await;
+    http2.send(Method::GET, &target, "").await.is(200, "6");
+    client.say("5").await;
+    client.say(r#"42["echo",1]"#).await;
+    client.expect(r#"42["echo",1]"#).await;
+    http2.send(Method::GET, &target, "").await.refused(400, 3, "Bad request");
+    assert_eq!(owner.io.sockets()[0].transport(), Transport::WebSocket);
+    drop(client);
+    owner.is_empty().await;
 }
 
 #[tokio::test]

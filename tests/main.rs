@@ -54,6 +54,7 @@ mod redis;
 mod routing;
 mod running_namespaces;
 mod serve;
+mod share_sessions;
 mod shutdown;
 mod slow_client;
 #[cfg(feature = "typed")]

@@ -1,5 +1,7 @@
 use std::{future::ready, time::Duration};
 
+use bytes::Bytes;
+
 use crate::util::BoxFuture;
 
 use super::{
@@ -89,6 +91,20 @@ pub trait ClusterAdapter: Send + Sync + 'static {
     /// It must always return the same, also before [`start`](Self::start).
     fn journal(&self) -> Option<&dyn Journal> {
         None
+    }
+
+    /// Queues bytes for one other node, which passes them to [`ClusterNode::receive`]. Used if
+    /// [sessions are shared](crate::SocketIoConfig::share_sessions).
+    ///
+    /// It must not block. Messages to one node must arrive in order and at most once. They have up to some 40 KiB. If the adapter
+    /// notices later that there is no such node, it calls [`ClusterNode::peer_left`]. Default: not supported.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the message is dropped.
+    fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
+        let _ = (node, message);
+        Err(PublishError::Unsupported)
     }
 
     /// Leaves the cluster: sends what is queued, and ends all tasks. Called when the server closes or has drained, possibly more than

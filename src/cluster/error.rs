@@ -74,6 +74,9 @@ pub enum PublishError {
     /// The queue of messages is full, because the broker is slow.
     #[error("the queue of messages to other nodes of the cluster is full")]
     Full,
+    /// The cluster has no such node, or no longer.
+    #[error("the cluster has no such node")]
+    UnknownNode,
     /// The adapter does not have this command, or the message is too large for it.
     #[error("the adapter cannot carry this message")]
     Unsupported,

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::util::{BoxFuture, now};
@@ -123,6 +124,12 @@ impl ClusterAdapter for LocalNode {
 
     fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
         self.others().iter().for_each(|node| node.deliver(message.clone()));
+        Ok(())
+    }
+
+    fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
+        let node = self.others().into_iter().find(|other| &**other.id() == node).ok_or(PublishError::UnknownNode)?;
+        node.receive(message);
         Ok(())
     }
 

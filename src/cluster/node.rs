@@ -3,6 +3,8 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use bytes::Bytes;
+
 use super::{error::ClusterError, journal::Offset, message::ClusterMessage};
 
 /// What an adapter asks of its server. Implemented by `io`.
@@ -23,6 +25,11 @@ pub(crate) trait Node: Send + Sync {
     fn peer_left(&self, peer: &str);
 
     fn uses_journal(&self) -> bool;
+
+    /// Takes what another node has sent by [`ClusterAdapter::send`](super::ClusterAdapter::send).
+    fn receive(self: Arc<Self>, message: Bytes);
+
+    fn shares_sessions(&self) -> bool;
 
     fn report(&self, error: ClusterError);
 }
@@ -74,6 +81,20 @@ impl ClusterNode {
     #[must_use]
     pub fn uses_journal(&self) -> bool {
         self.node.upgrade().is_some_and(|node| node.uses_journal())
+    }
+
+    /// Takes what another node has sent to this one by [`ClusterAdapter::send`](super::ClusterAdapter::send).
+    pub fn receive(&self, message: Bytes) {
+        if let Some(node) = self.node.upgrade() {
+            node.receive(message);
+        }
+    }
+
+    /// Returns `true` if [sessions are shared](crate::SocketIoConfig::share_sessions). Otherwise nothing is sent to this node by
+    /// [`ClusterAdapter::send`](super::ClusterAdapter::send).
+    #[must_use]
+    pub fn shares_sessions(&self) -> bool {
+        self.node.upgrade().is_some_and(|node| node.shares_sessions())
     }
 
     /// Returns the names of the namespaces that exist on this node.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 use crate::{
     client_bundle::ClientBundle,
     cluster::{ClusterNode, Node},
-    engine::Engine,
+    engine::{Engine, EngineIoConfig, NodeId, Relay},
     namespace::Namespace,
     observe::ServerMeters,
-    server::{Clients, Counters, EventBudget, Namespaces, Requests, Server, SlowClientPolicy},
+    server::{Clients, Counters, EventBudget, Namespaces, Requests, Server, Settings, SlowClientPolicy},
 };
 
 use super::SocketIoConfig;
@@ -24,13 +24,17 @@ impl SocketIoConfig {
             namespaces.add("/".to_owned(), Namespace::new().build("/"));
         }
         let settings = Arc::new(settings);
+        let requests = Requests::new();
         let server = Arc::new_cyclic(|server: &Weak<Server>| Server {
             client_bundle: ClientBundle::new(&client_files),
             server_side,
-            requests: Requests::new(),
             namespaces: Namespaces::new(namespaces, &settings, server),
             event_budget: EventBudget::new(engine.input_budget()),
-            engine: Engine::new(engine, Box::new(Clients::new(server.clone()))),
+            engine: {
+                let relay = relay(&engine, &settings, requests.node(), server);
+                Engine::with_relay(engine, Box::new(Clients::new(server.clone())), relay)
+            },
+            requests,
             settings,
             hooks,
             counters: Counters::default(),
@@ -44,4 +48,14 @@ impl SocketIoConfig {
         }
         server
     }
+}
+
+/// Creates what passes requests to the nodes that own their sessions, if sessions are shared.
+fn relay(engine: &EngineIoConfig, settings: &Settings, node: &str, server: &Weak<Server>) -> Option<Arc<Relay>> {
+    let adapter = settings.adapter.as_ref().filter(|_| settings.share_sessions)?;
+    let server = server.clone();
+    let send = move |node: &str, message| server.upgrade().is_some_and(|server| server.send_to_node(node, message));
+    let node = NodeId::from_hex(node).expect("the ids of nodes are hexadecimal");
+    let (timeout, quiet) = (adapter.request_timeout(), engine.ping_interval);
+    Some(Relay::new(node, timeout, quiet, engine.input_budget(), Box::new(send)))
 }

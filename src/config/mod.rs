@@ -86,6 +86,32 @@ impl SocketIoConfig {
         self
     }
 
+    /// Sets whether clients on long-polling are served without sticky sessions. Default: `false`.
+    ///
+    /// If `true`, a request that arrives at another node than that of its session is passed on to that node, instead of being
+    /// rejected with "Session ID unknown". This includes WebSockets. The [adapter](Self::adapter) must support
+    /// [`send`](ClusterAdapter::send); without an adapter, it has no effect. Set it on all nodes.
+    ///
+    /// The ids of sessions begin with 11 characters that identify the node. A request that is passed on takes two messages through
+    /// the broker and, for polls that wait, a third, and its session ends if one of the two nodes ends. Sticky sessions are therefore
+    /// cheaper, and both may be combined.
+    ///
+    /// [`on_headers`](Self::on_headers) and [`on_connection_error`](Self::on_connection_error) are called on the node of the session.
+    /// If one of the callbacks for HTTP requests is set, all headers are passed on, otherwise only those that Engine.IO reads.
+    ///
+    /// ```
+    /// use tower_socketio::{SocketIoConfig, SocketIoLayer, cluster::Local};
+    ///
+    /// let cluster = Local::new();
+    /// let node = || SocketIoLayer::new(SocketIoConfig::new().adapter(cluster.node()).share_sessions(true));
+    /// let (first, second) = (node(), node());
+    /// # let _ = (first, second);
+    /// ```
+    pub fn share_sessions(mut self, share: bool) -> Self {
+        self.settings.share_sessions = share;
+        self
+    }
+
     /// Enables recovery: a client that has lost its connection returns as the same socket, with its id, rooms and data, and gets
     /// the events that it missed. Default: disabled.
     ///

@@ -18,6 +18,8 @@ mod layer;
 mod message;
 mod observe;
 mod proto;
+mod relay;
+mod relayed;
 mod seam;
 mod server;
 mod shutdown;
@@ -45,9 +47,10 @@ pub(crate) use self::{
         CloseCause, OpenPacket, Outbox, PacketOutcome, PacketQueue, Payload, PayloadDecoder, ProbeAction, RequestError,
         RequestQuery, Session, SessionConfig, V3_MESSAGE_TYPE, WireFormat, encode_payload, error_body, generate_id,
     },
+    relay::{NodeId, Relay},
     seam::{Direct, HeldInput, Peer, Reader},
     transport::{Activity, CLOSE_TIMEOUT, InUse, ServedIo},
 };
 
 #[cfg(any(test, fuzzing))]
-pub(crate) use self::transport::fuzz;
+pub(crate) use self::{relay::fuzz as relay_fuzz, transport::fuzz};

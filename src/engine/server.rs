@@ -20,10 +20,19 @@ use super::{
     Connect, Engine, EngineIoConfig,
     connection::{Budget, IdleSessions, OpenError, Sessions, Turnstile},
     observe::EngineMeters,
+    relay::Relay,
 };
 
 impl Engine {
     pub(crate) fn new(config: EngineIoConfig, handler: Box<dyn Connect>) -> Arc<Self> {
+        Self::with_relay(config, handler, None)
+    }
+
+    pub(crate) fn with_relay(
+        config: EngineIoConfig,
+        handler: Box<dyn Connect>,
+        relay: Option<Arc<Relay>>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|engine: &Weak<Self>| Self {
             cors: config.origins.as_ref().map(|origins| {
                 let engine = engine.clone();
@@ -44,6 +53,7 @@ impl Engine {
             turnstile: Turnstile::new(),
             panics: AtomicU64::new(0),
             runtime: Mutex::default(),
+            relay,
         })
     }
 

@@ -67,6 +67,7 @@ impl Engine {
         let clients = self.all_clients();
         clients.iter().for_each(|(_, peer)| peer.leave(true));
         self.wait_or_abort(&clients, true).await;
+        self.close_relay().await;
     }
 
     /// Rejects new sessions and closes all connections, spread evenly over the duration.
@@ -91,6 +92,19 @@ impl Engine {
         let all: Vec<_> = clients.into_iter().chain(self.all_clients()).collect();
         all.iter().for_each(|(_, peer)| peer.leave(false));
         self.wait_or_abort(&all, false).await;
+        if let Some(relay) = &self.relay {
+            // Polls for sessions of other nodes may end by themselves.
+            self.until(begin + duration, relay.finished()).await;
+            self.close_relay().await;
+        }
+    }
+
+    /// Ends the requests that other nodes respond to, and waits until the responses to other nodes have been sent.
+    async fn close_relay(&self) {
+        if let Some(relay) = &self.relay {
+            relay.close();
+            self.until(Instant::now() + CLOSE_TIMEOUT, relay.finished()).await;
+        }
     }
 
     /// Waits until connections and their handlers have ended. `ended` counts those at the beginning of the list that are known to

@@ -6,8 +6,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
+
 use crate::{
-    cluster::{BroadcastOptions, ClusterCommand, ClusterError, ClusterMessage, EventBody, Node, Offset, RequestId},
+    cluster::{
+        BroadcastOptions, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, EventBody, Node, Offset,
+        RequestId,
+    },
     room::Selection,
     server::{AckData, NamespaceState, Server},
     socket::{BroadcastOperator, describe},
@@ -58,7 +63,18 @@ impl Node for Server {
         self.namespaces.get(namespace).is_some_and(|namespace| namespace.has_room(room))
     }
 
+    fn receive(self: Arc<Self>, message: Bytes) {
+        if let Err(malformed) = self.engine.receive(message) {
+            Self::report(&self, &ClusterError::new(ClusterErrorKind::Malformed).caused_by(malformed));
+        }
+    }
+
+    fn shares_sessions(&self) -> bool {
+        self.settings.share_sessions
+    }
+
     fn peer_left(&self, peer: &str) {
+        self.engine.peer_left(peer);
         self.requests.peer_left(peer);
     }
 

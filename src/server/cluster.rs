@@ -2,8 +2,12 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
+use bytes::Bytes;
+
 use crate::{
-    cluster::{ClusterAdapter, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, LocalChange},
+    cluster::{
+        ClusterAdapter, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, LocalChange, PublishError,
+    },
     observe::ServerMeters,
     util::log,
 };
@@ -69,6 +73,18 @@ impl Server {
         if let Some(Err(error)) = self.catch_panic(|| adapter.publish(message)) {
             self.report(&ClusterError::new(ClusterErrorKind::Lost { count: 1 }).caused_by(error));
         }
+    }
+
+    /// Sends bytes to another node. Returns whether they may arrive.
+    pub(crate) fn send_to_node(&self, node: &str, message: Bytes) -> bool {
+        let Some(adapter) = &self.settings.adapter else { return false };
+        let sent = self.catch_panic(|| adapter.send(node, message));
+        if let Some(Err(error)) = sent
+            && error != PublishError::UnknownNode
+        {
+            self.report(&ClusterError::new(ClusterErrorKind::Lost { count: 1 }).caused_by(error));
+        }
+        matches!(sent, Some(Ok(())))
     }
 
     /// Logs and counts a failure of the cluster, and passes it to the hook.

@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) max_auth_bytes: usize,
     /// The adapter that carries broadcasts to other nodes.
     pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
+    /// Requests are passed to the nodes that own their sessions.
+    pub(crate) share_sessions: bool,
 }
 
 impl Settings {
@@ -67,6 +69,7 @@ impl Default for Settings {
             max_dynamic_namespaces_per_connection: 10,
             max_auth_bytes: 64 * 1024,
             adapter: None,
+            share_sessions: false,
         }
     }
 }

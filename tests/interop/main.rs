@@ -21,6 +21,7 @@ use tokio::process::Command;
 use tower_http::services::ServeDir;
 use tower_socketio::{
     Ack, Args, Namespace, SocketId, SocketIo, SocketIoConfig, SocketRef,
+    cluster::Local,
     engine::{EngineIoConfig, EngineIoLayer, EngineSocket, Message, SessionHandler},
     extract::{Data, EventName},
 };
@@ -148,6 +149,20 @@ async fn javascript_clients_of_each_generation_over_each_transport() {
     let server = serve_config(config().allow_eio3(true)).await;
     run("node", &["clients.mjs", &format!("http://{}", server.address)]).await;
     is_left(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn javascript_clients_of_each_generation_without_sticky_sessions() {
+    let cluster = Local::new();
+    let node = || serve_config(config().allow_eio3(true).adapter(cluster.node()).share_sessions(true));
+    let servers = [node().await, node().await, node().await];
+    let balancer = Balancer::start(servers.iter().map(|server| server.address)).await;
+    // The ids of sessions also name their node.
+    run("node", &["clients.mjs", "--session-id-length=31", &format!("http://{}", balancer.address)]).await;
+    for server in &servers {
+        is_left(server).await;
+        assert_eq!(server.io.stats().panics, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! A server to test, and clients that send raw frames, so that a test reads as a wire script.
 
+mod balancer;
 mod example;
 mod http;
 mod memory;
@@ -17,6 +18,7 @@ use std::{
 };
 
 pub use self::{
+    balancer::Balancer,
     example::Example,
     http::{Body, HttpClient, Method, Reply, delete, get, options, post, put, send},
     memory::Memory,

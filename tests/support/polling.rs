@@ -69,6 +69,16 @@ impl Polling {
         }
     }
 
+    /// Polls until the server rejects it.
+    pub async fn poll_to_the_end(&self) -> Reply {
+        loop {
+            let reply = self.poll().await;
+            if reply.status != 200 {
+                return reply;
+            }
+        }
+    }
+
     /// Checks that the session has ended.
     pub async fn is_gone(&self) {
         self.poll().await.refused(400, 1, "Session ID unknown");

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -177,6 +178,14 @@ impl Node for FakeServer {
 
     fn peer_left(&self, peer: &str) {
         self.left.lock().push(peer.to_owned());
+    }
+
+    fn receive(self: Arc<Self>, _: Bytes) {
+        unreachable!("no session is shared")
+    }
+
+    fn shares_sessions(&self) -> bool {
+        false
     }
 
     fn report(&self, error: ClusterError) {

@@ -17,7 +17,7 @@ use super::{
     RedisConfig,
     client::{Client, buffer},
     queue::Publication,
-    receiver::{Receiver, Wire},
+    receiver::{Receiver, Wire, session_channel},
     subscriptions::{Channel, ChannelKind, Role, Route},
 };
 
@@ -89,6 +89,10 @@ impl ClusterAdapter for RedisAdapter {
         self.client.request_timeout()
     }
 
+    fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
+        self.client.publish(session_channel(&self.prefix, node), message.into())
+    }
+
     fn local_change(&self, change: LocalChange<'_>) {
         self.client.local_change(change);
     }
@@ -137,6 +141,10 @@ impl Wire for ClassicWire {
         ]
     }
 
+    fn session_channel(&self, node: &str) -> Channel {
+        Channel::new(session_channel(&self.prefix, node), ChannelKind::Plain, Role::Sessions)
+    }
+
     fn receive(&self, receiver: &Receiver, route: &Route, channel: &[u8], payload: Bytes) -> Result<(), WireError> {
         let Route { namespace, role } = route;
         let node = &receiver.node;
@@ -169,6 +177,7 @@ impl Wire for ClassicWire {
                 }
             }
             Role::Responses => node.deliver(classic::decode_response(namespace, payload)?),
+            Role::Sessions => {}
         }
         Ok(())
     }

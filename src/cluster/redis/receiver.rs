@@ -11,7 +11,7 @@ use crate::cluster::{
 use super::{
     hints::Hint,
     queue::{Publication, Queue},
-    subscriptions::{Change, Channel, Route, Subscriptions},
+    subscriptions::{Change, Channel, Role, Route, Subscriptions},
 };
 
 /// What an adapter subscribes to, and how it reads messages.
@@ -25,8 +25,16 @@ pub(super) trait Wire: Send + Sync + 'static {
         None
     }
 
+    /// Returns the channel of bytes for the shared sessions of a node.
+    fn session_channel(&self, node: &str) -> Channel;
+
     /// Decodes a message and delivers it to the node.
     fn receive(&self, receiver: &Receiver, route: &Route, channel: &[u8], payload: Bytes) -> Result<(), WireError>;
+}
+
+/// Returns the name of the channel for the shared sessions of a node.
+pub(super) fn session_channel(prefix: &str, node: &str) -> String {
+    format!("{prefix}-session#{node}#")
 }
 
 /// The receiving half of a node.
@@ -48,6 +56,10 @@ impl Receiver {
         let Some(routes) = self.subscriptions.read().routes(subscription) else { return };
         let payload = Bytes::from(payload);
         for route in routes.iter() {
+            if route.role == Role::Sessions {
+                self.node.receive(payload.clone());
+                continue;
+            }
             match self.wire.receive(self, route, channel, payload.clone()) {
                 // Names of channels may be those of several namespaces.
                 Ok(()) | Err(OTHER_NAMESPACE) => {}
@@ -79,7 +91,14 @@ impl Receiver {
             let exists = node.has_namespace(&namespace);
             let room = room.map(|room| (node.has_room(&namespace, &room), room));
             let mut subscriptions = self.subscriptions.write();
-            let channels = || self.wire.namespace_channels(&namespace, node.id());
+            let channels = || {
+                let mut channels = self.wire.namespace_channels(&namespace, node.id());
+                // The default namespace always exists.
+                if &*namespace == "/" && node.shares_sessions() {
+                    channels.insert(0, self.wire.session_channel(node.id()));
+                }
+                channels
+            };
             subscriptions.set_namespace(&namespace, exists, channels, &mut changes);
             if let Some((exists, room)) = room {
                 let channel = || self.wire.room_channel(&namespace, &room);

@@ -17,7 +17,7 @@ use crate::{
 use super::{
     RedisConfig,
     client::{Client, buffer},
-    receiver::{Receiver, Wire},
+    receiver::{Receiver, Wire, session_channel},
     subscriptions::{Channel, ChannelKind, Role, Route},
 };
 
@@ -83,6 +83,10 @@ impl ClusterAdapter for ShardedRedisAdapter {
         self.client.request_timeout()
     }
 
+    fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
+        self.client.publish(session_channel(&self.prefix, node), message.into())
+    }
+
     fn local_change(&self, change: LocalChange<'_>) {
         if let LocalChange::Room { room, .. } = change
             && !self.mode.has_channel(room)
@@ -128,6 +132,10 @@ impl Wire for ShardedWire {
         let channel =
             || Channel::new(Channels::new(&self.prefix, namespace).room(room), ChannelKind::Shard, Role::Broadcasts);
         self.mode.has_channel(room).then(channel)
+    }
+
+    fn session_channel(&self, node: &str) -> Channel {
+        Channel::new(session_channel(&self.prefix, node), ChannelKind::Shard, Role::Sessions)
     }
 
     fn receive(&self, receiver: &Receiver, route: &Route, _: &[u8], payload: Bytes) -> Result<(), WireError> {

@@ -37,6 +37,8 @@ pub(super) enum Role {
     Broadcasts,
     Requests,
     Responses,
+    /// Bytes for the [shared sessions](crate::SocketIoConfig::share_sessions) of this node.
+    Sessions,
 }
 
 /// Where the messages of a channel go.

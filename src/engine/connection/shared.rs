@@ -16,6 +16,7 @@ use crate::{
     engine::{
         EngineIoConfig, Peer, Reader, Transport, WireFormat,
         observe::{ConnectionSpan, EngineMeters},
+        relay::Relay,
     },
     util::Counts,
 };
@@ -54,6 +55,8 @@ pub(crate) struct Engine {
     /// The number of panics of user code.
     pub(in crate::engine) panics: AtomicU64,
     pub(in crate::engine) runtime: Mutex<Option<Handle>>,
+    /// Passes requests to the nodes that own their sessions. `None` unless sessions are shared.
+    pub(in crate::engine) relay: Option<Arc<Relay>>,
 }
 
 /// A protocol above Engine.IO. One handler serves all sessions of an [`Engine`](super::Engine).

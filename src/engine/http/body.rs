@@ -44,7 +44,8 @@ impl<B> Default for ResponseBody<B> {
 #[derive(Debug)]
 pub(crate) enum EngineBody {
     Whole(Full<Bytes>),
-    File(#[pin] axum::body::Body),
+    /// A file of the client bundle, or a response of another node.
+    Boxed(#[pin] axum::body::Body),
 }
 
 impl From<Bytes> for EngineBody {
@@ -96,21 +97,21 @@ impl Body for EngineBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project() {
             EngineBodyProjection::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            EngineBodyProjection::File(body) => body.poll_frame(cx).map_err(Into::into),
+            EngineBodyProjection::Boxed(body) => body.poll_frame(cx).map_err(Into::into),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::File(body) => body.is_end_stream(),
+            Self::Boxed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::File(body) => body.size_hint(),
+            Self::Boxed(body) => body.size_hint(),
         }
     }
 }

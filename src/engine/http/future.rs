@@ -17,6 +17,7 @@ use crate::engine::{
 
 use super::{
     body::EngineBody,
+    forward::ForwardFuture,
     response::{PollResponse, error_response},
 };
 
@@ -32,6 +33,11 @@ pub(crate) enum EngineFuture<ReqBody> {
         #[pin]
         future: PostFuture<ReqBody>,
         responder: PollResponse,
+    },
+    /// The session belongs to another node of the cluster.
+    Forward {
+        #[pin]
+        future: ForwardFuture<ReqBody>,
     },
     /// A file of the client bundle.
     Other(Pin<Box<dyn Future<Output = Response<axum::body::Body>> + Send>>),
@@ -68,8 +74,9 @@ impl<ReqBody: Body> Future for EngineFuture<ReqBody> {
                 StatusCode::OK => responder.posted(),
                 status => error_response(&failed(status)),
             },
+            EngineFutureProjection::Forward { future } => return future.poll(cx).map(Ok),
             EngineFutureProjection::Other(future) => {
-                return future.as_mut().poll(cx).map(|response| Ok(response.map(EngineBody::File)));
+                return future.as_mut().poll(cx).map(|response| Ok(response.map(EngineBody::Boxed)));
             }
         };
         Poll::Ready(Ok(response.map(Into::into)))

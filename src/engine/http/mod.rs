@@ -3,6 +3,7 @@
 mod body;
 #[cfg(feature = "compression")]
 mod compression;
+mod forward;
 mod future;
 mod not_found;
 mod response;

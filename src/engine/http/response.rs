@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use memchr::memmem;
 
-use crate::engine::{Engine, Payload, RequestError, UpgradeError, error_body};
+use crate::engine::{ConnectionError, Engine, Payload, RequestError, UpgradeError, config::Rejection, error_body};
 
 #[cfg(feature = "compression")]
 use super::compression::Encoding;
@@ -142,6 +142,20 @@ pub(super) fn take_parts(parts: &mut Parts) -> Parts {
     std::mem::replace(parts, empty)
 }
 
+/// Returns the response to a request that is rejected, after the user's callback.
+pub(super) fn rejected(engine: &Engine, parts: &Parts, cause: &Rejection) -> Response<Bytes> {
+    if let Some(hook) = &engine.config.hooks.connection_error {
+        engine.catch_panic(|| hook(&ConnectionError::new(parts, cause)));
+    }
+    match cause {
+        Rejection::Engine(error) => {
+            engine.meters.rejected_request(error);
+            error_response(error)
+        }
+        Rejection::WebSocket(error) => upgrade_error(error),
+    }
+}
+
 /// Returns the response of an error.
 pub(super) fn error_response(error: &RequestError) -> Response<Bytes> {
     let mut response = json_error(error.status(), error.body());
@@ -152,7 +166,7 @@ pub(super) fn error_response(error: &RequestError) -> Response<Bytes> {
 }
 
 /// Returns the response to an invalid WebSocket handshake.
-pub(super) fn upgrade_error(error: &UpgradeError) -> Response<Bytes> {
+fn upgrade_error(error: &UpgradeError) -> Response<Bytes> {
     let mut response = json_error(error.status, error_body(RequestError::BadRequest("").code(), error.message));
     response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     response

@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body;
 
 use crate::engine::{
-    CloseCause, Connection, ConnectionError, ConnectionRequest, Engine, ProtocolVersion, RequestError, RequestQuery,
-    Session, Transport, WireFormat,
+    CloseCause, Connection, ConnectionRequest, Engine, NodeId, ProtocolVersion, RequestError, RequestQuery, Session,
+    Transport, WireFormat,
     config::Rejection,
     connection::{HeadError, OpenError, head_size},
     encode_payload, generate_id,
@@ -20,32 +20,18 @@ use crate::engine::{
 };
 
 use super::{
+    forward::ForwardFuture,
     future::{EngineFuture, failed},
-    response::{
-        PollResponse, error_response, prepend_cookie, run_headers_hook, run_initial_headers_hook, take_parts,
-        upgrade_error,
-    },
+    response::{PollResponse, prepend_cookie, rejected, run_headers_hook, run_initial_headers_hook, take_parts},
 };
 
 impl Engine {
     /// Handles a request under the path.
     pub(crate) fn handle<B: Body>(self: &Arc<Self>, request: Request<B>) -> EngineFuture<B> {
         let (mut parts, body) = request.into_parts();
-        engine_request(self, &mut parts, body).unwrap_or_else(|cause| reject(self, &parts, &cause))
+        engine_request(self, &mut parts, body)
+            .unwrap_or_else(|cause| EngineFuture::ready(rejected(self, &parts, &cause)))
     }
-}
-
-fn reject<B>(engine: &Engine, parts: &Parts, cause: &Rejection) -> EngineFuture<B> {
-    if let Some(hook) = &engine.config.hooks.connection_error {
-        engine.catch_panic(|| hook(&ConnectionError::new(parts, cause)));
-    }
-    EngineFuture::ready(match cause {
-        Rejection::Engine(error) => {
-            engine.meters.rejected_request(error);
-            error_response(error)
-        }
-        Rejection::WebSocket(error) => upgrade_error(error),
-    })
 }
 
 fn engine_request<B: Body>(engine: &Arc<Engine>, parts: &mut Parts, body: B) -> Result<EngineFuture<B>, Rejection> {
@@ -65,7 +51,11 @@ fn engine_request<B: Body>(engine: &Arc<Engine>, parts: &mut Parts, body: B) -> 
         let wire_format = query.protocol().map(|protocol| WireFormat::from_query(&query, protocol));
         return handshake(engine, parts, transport, upgrading, is_jsonp, wire_format);
     };
-    let connection = engine.sessions.get(sid).ok_or(RequestError::UnknownSession)?;
+    let Some(connection) = engine.sessions.get(sid) else {
+        let owner = engine.relay.as_ref().and_then(|relay| relay.owner_of(sid));
+        let owner = owner.ok_or(RequestError::UnknownSession)?;
+        return forward(engine, owner, parts, body, upgrading);
+    };
     let (closed, polling) = connection.inspect(|session| (session.closed().is_some(), session.is_polling()));
     if closed {
         return Err(RequestError::UnknownSession.into());
@@ -79,6 +69,25 @@ fn engine_request<B: Body>(engine: &Arc<Engine>, parts: &mut Parts, body: B) -> 
         (Transport::Polling, false) => Err(RequestError::BadRequest("the session has left long-polling").into()),
         _ => Err(NOT_ITS_TRANSPORT.into()),
     }
+}
+
+/// Passes a request to the node that owns its session.
+fn forward<B: Body>(
+    engine: &Arc<Engine>,
+    owner: NodeId,
+    parts: &mut Parts,
+    body: B,
+    upgrading: bool,
+) -> Result<EngineFuture<B>, Rejection> {
+    check_head(engine, parts)?;
+    let websocket = match upgrading {
+        // It would be closed soon. The session stays on long-polling.
+        true if engine.draining.load(Ordering::Relaxed) => return Err(DRAINING.into()),
+        true => Some(WebSocketUpgrade::check(parts)?),
+        false => None,
+    };
+    let future = ForwardFuture::new(engine.clone(), owner, take_parts(parts), body, websocket);
+    Ok(EngineFuture::Forward { future })
 }
 
 /// The query names a transport that the request does not use.
@@ -161,9 +170,10 @@ fn session_id(engine: &Engine, parts: &Parts) -> Result<Arc<str>, RequestError> 
             .catch_panic(|| generate(parts).into())
             .ok_or(RequestError::Internal("the function `generate_id` panicked"))?,
     };
-    match id.is_empty() {
-        true => Err(RequestError::BadRequest("the id of the session is empty")),
-        false => Ok(id),
+    match (id.is_empty(), &engine.relay) {
+        (true, _) => Err(RequestError::BadRequest("the id of the session is empty")),
+        (false, None) => Ok(id),
+        (false, Some(relay)) => Ok(relay.session_id(&id)),
     }
 }
 

@@ -1,23 +1,33 @@
 //! The WebSocket opening handshake. RFC 6455, section 4.2; over HTTP/2, RFC 8441, section 5.
 
 use std::{
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use pin_project::pin_project;
+use tokio::{
+    io::{AsyncWriteExt, copy_bidirectional},
+    time::sleep,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
-    engine::{CloseCause, Connection, Session, UpgradeError},
+    engine::{
+        CloseCause, Connection, Session, UpgradeError,
+        relay::{Line, Tunnel},
+    },
     util::log,
 };
 
-use super::{driver::Driver, probe::probe, served::InUse, upgraded::UpgradedIo, websocket::WebSocket};
+use super::{
+    driver::Driver, packet_io::CLOSE_TIMEOUT, probe::probe, served::InUse, upgraded::UpgradedIo, websocket::WebSocket,
+};
 
 /// Returns `true` if a request asks for a WebSocket.
 pub(crate) fn is_websocket_request(parts: &Parts) -> bool {
@@ -45,7 +55,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 /// A valid opening handshake, which can be accepted.
 #[derive(Debug)]
 pub(crate) struct WebSocketUpgrade {
-    on_upgrade: OnUpgrade,
+    on_upgrade: Upgrading,
     /// `None` over HTTP/2, where the stream carries the WebSocket without switching protocols.
     accept_key: Option<HeaderValue>,
     subprotocol: Option<HeaderValue>,
@@ -76,7 +86,7 @@ impl WebSocketUpgrade {
             None => return invalid(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key is missing or malformed"),
         };
         let subprotocol = first_subprotocol(headers);
-        let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
+        let Some(on_upgrade) = Upgrading::take(parts) else {
             return invalid(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded");
         };
         let in_use = parts.extensions.remove::<Arc<InUse>>();
@@ -98,6 +108,11 @@ impl WebSocketUpgrade {
         self.accept(connection, Purpose::Dismissing)
     }
 
+    /// Passes the bytes of the connection to the owner of its session, and back, once the response of the owner has been sent.
+    pub(crate) fn relay(self, line: Line) {
+        tokio::spawn(relay(self.on_upgrade, self.in_use, line));
+    }
+
     fn accept<B: Default>(self, connection: Arc<Connection>, purpose: Purpose) -> Response<B> {
         let mut response = Response::new(B::default());
         if let Some(accept_key) = self.accept_key {
@@ -117,6 +132,54 @@ impl WebSocketUpgrade {
     }
 }
 
+/// A connection that becomes a WebSocket.
+#[derive(Debug)]
+enum Upgrading {
+    /// The HTTP server hands it over when the response has been sent.
+    Http(OnUpgrade),
+    /// Another node of the cluster has it, and passes its bytes on when it has got the response.
+    Relayed(Tunnel),
+}
+
+/// A connection that has become a WebSocket.
+enum Ready {
+    Http(Upgraded),
+    Relayed(Line),
+}
+
+impl Upgrading {
+    fn take(parts: &mut Parts) -> Option<Self> {
+        let http = parts.extensions.remove::<OnUpgrade>().map(Self::Http);
+        http.or_else(|| parts.extensions.remove::<Tunnel>().map(Self::Relayed))
+    }
+
+    /// Returns `None` if the connection has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ready>> {
+        match self {
+            Self::Http(on_upgrade) => Pin::new(on_upgrade).poll(cx).map(|upgraded| match upgraded {
+                Ok(upgraded) => Some(Ready::Http(upgraded)),
+                Err(error) => {
+                    log!(debug, error = %error, "the connection was not upgraded");
+                    None
+                }
+            }),
+            Self::Relayed(Tunnel(exchange)) => {
+                exchange.poll_open(cx).map(|open| open.ok().map(|()| Ready::Relayed(Line::of_owner(exchange.clone()))))
+            }
+        }
+    }
+}
+
+impl Ready {
+    /// Also returns the bytes that have been read already.
+    fn into_io(self, in_use: Option<Arc<InUse>>) -> (UpgradedIo, Bytes) {
+        match self {
+            Self::Http(upgraded) => UpgradedIo::new(upgraded, in_use),
+            Self::Relayed(line) => (UpgradedIo::relayed(line), Bytes::new()),
+        }
+    }
+}
+
 /// Returns the first subprotocol that the client offers, as Node's server does.
 fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.as_bytes();
@@ -130,7 +193,7 @@ fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
 enum WebSocketTask {
     /// The HTTP server still owns the connection.
     Waiting {
-        on_upgrade: OnUpgrade,
+        on_upgrade: Upgrading,
         begun: UpgradeGuard,
     },
     /// The WebSocket is probed or closed. The future returns it if the session has been upgraded.
@@ -154,12 +217,10 @@ impl WebSocketTask {
     fn poll_upgrade(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let next = match self.as_mut().project() {
             TaskProjection::Waiting { on_upgrade, .. } => {
-                let upgraded = ready!(Pin::new(on_upgrade).poll(cx)).inspect_err(|error| {
-                    log!(debug, error = %error, "the connection was not upgraded");
-                });
+                let upgraded = ready!(on_upgrade.poll(cx));
                 let waiting = self.as_mut().project_replace(Self::Over);
                 match (upgraded, waiting) {
-                    (Ok(upgraded), TaskReplaced::Waiting { begun, .. }) => begun.upgraded(upgraded),
+                    (Some(upgraded), TaskReplaced::Waiting { begun, .. }) => begun.upgraded(upgraded),
                     _ => return Poll::Ready(()),
                 }
             }
@@ -202,9 +263,9 @@ impl UpgradeGuard {
         self.over = true;
     }
 
-    fn upgraded(mut self, upgraded: Upgraded) -> WebSocketTask {
+    fn upgraded(mut self, upgraded: Ready) -> WebSocketTask {
         let connection = self.connection.clone();
-        let (io, read) = UpgradedIo::new(upgraded, self.in_use.take());
+        let (io, read) = upgraded.into_io(self.in_use.take());
         let max_payload = connection.engine.config.max_payload;
         if self.purpose == Purpose::Opening {
             let websocket = WebSocket::new(io, read, max_payload, connection.wire_format.clone());
@@ -239,6 +300,32 @@ impl Drop for UpgradeGuard {
             }
         }
     }
+}
+
+/// Carries a WebSocket between a client and the owner of its session, without reading it.
+async fn relay(mut upgrading: Upgrading, in_use: Option<Arc<InUse>>, mut line: Line) {
+    let (exchange, mut watch) = (line.exchange().clone(), line.take_watch());
+    let Some(upgraded) = poll_fn(|cx| upgrading.poll(cx)).await else { return };
+    let (mut io, read) = upgraded.into_io(in_use);
+    let carried = async {
+        line.write_all(&read).await?;
+        copy_bidirectional(&mut io, &mut line).await
+    };
+    // What the owner has sent before it ended the exchange still reaches the client.
+    let over = async {
+        poll_fn(|cx| match watch.as_mut().map_or(Poll::Pending, |watch| watch.poll(cx)) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => exchange.poll_broken(cx),
+        })
+        .await;
+        sleep(CLOSE_TIMEOUT).await;
+    };
+    let (mut carried, mut over) = (pin!(carried), pin!(over));
+    poll_fn(|cx| match carried.as_mut().poll(cx).is_ready() {
+        true => Poll::Ready(()),
+        false => over.as_mut().poll(cx),
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::engine::relay::Line;
+
 use super::served::{InUse, ServedIo};
+
 /// The maximum size of a write to a stream that is not TCP. On an HTTP/2 stream, hyper copies two writes before it waits for the
 /// peer's window, and keeps them until the window opens or the connection ends, even if the stream has been dropped.
 const OTHER_WRITE: usize = 16 * 1024;
@@ -29,12 +32,24 @@ pub(super) enum UpgradedIo {
 /// An HTTP/2 stream, or a connection of an unknown type.
 #[derive(Debug)]
 pub(super) struct Other {
-    io: TokioIo<Upgraded>,
+    io: OtherIo,
     /// Keeps the HTTP/2 connection of the stream open.
     _in_use: Option<Arc<InUse>>,
 }
 
+#[derive(Debug)]
+enum OtherIo {
+    Http(TokioIo<Upgraded>),
+    /// The connection is that of another node of the cluster.
+    Relayed(Line),
+}
+
 impl UpgradedIo {
+    /// Takes over a connection of another node.
+    pub(super) fn relayed(line: Line) -> Self {
+        Self::Other(Box::new(Other { io: OtherIo::Relayed(line), _in_use: None }))
+    }
+
     /// Takes over a connection from the HTTP server. Also returns the bytes that have been read already.
     pub(super) fn new(upgraded: Upgraded, in_use: Option<Arc<InUse>>) -> (Self, Bytes) {
         // In turn: `SocketIoService::serve`, axum's server, and hyper's.
@@ -49,7 +64,7 @@ impl UpgradedIo {
         match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(Parts { io, read_buf, .. }) => (Self::Tcp(io.into_inner()), read_buf),
             Err(upgraded) => {
-                let other = Other { io: TokioIo::new(upgraded), _in_use: in_use };
+                let other = Other { io: OtherIo::Http(TokioIo::new(upgraded)), _in_use: in_use };
                 (Self::Other(Box::new(other)), Bytes::new())
             }
         }
@@ -63,10 +78,16 @@ macro_rules! forward {
                 let $io = Pin::new(tcp);
                 $result
             }
-            Self::Other(other) => {
-                let $io = Pin::new(&mut other.io);
-                $result
-            }
+            Self::Other(other) => match &mut other.io {
+                OtherIo::Http(io) => {
+                    let $io = Pin::new(io);
+                    $result
+                }
+                OtherIo::Relayed(line) => {
+                    let $io = Pin::new(line);
+                    $result
+                }
+            },
         }
     };
 }
@@ -81,7 +102,13 @@ impl AsyncWrite for UpgradedIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Other(other) => Pin::new(&mut other.io).poll_write(cx, &bytes[..bytes.len().min(OTHER_WRITE)]),
+            Self::Other(other) => {
+                let bytes = &bytes[..bytes.len().min(OTHER_WRITE)];
+                match &mut other.io {
+                    OtherIo::Http(io) => Pin::new(io).poll_write(cx, bytes),
+                    OtherIo::Relayed(line) => Pin::new(line).poll_write(cx, bytes),
+                }
+            }
         }
     }
 
