@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::Server;
+use super::{Broker, Server};
 use crate::support::soon;
 
 /// PostgreSQL with the database and the user `postgres`. It refuses to run as root, so it runs as the user that Debian creates for it.
@@ -53,6 +53,13 @@ impl Server for Postgres {
     fn end_signal(&self) -> &'static str {
         // An immediate shutdown, which also ends the processes of sessions.
         "-QUIT"
+    }
+}
+
+impl Broker<Postgres> {
+    /// Executes a statement.
+    pub async fn execute(&self, statement: &str) {
+        run(program("psql").args([&self.url(), "--no-psqlrc", "--quiet", "--command", statement])).await;
     }
 }
 

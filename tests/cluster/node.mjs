@@ -1,6 +1,7 @@
 // A node of a cluster: node.mjs ADAPTER BROKER NAME. The tests/matrix/rust.rs of the tests does the same in Rust.
 
 import { createServer } from "node:http";
+import { setTimeout } from "node:timers/promises";
 
 import { createAdapter as createPostgresAdapter } from "@socket.io/postgres-adapter";
 import { createAdapter as createRedisAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
@@ -12,7 +13,23 @@ import { serve } from "./control.mjs";
 
 const [adapterName, broker, name] = process.argv.slice(2);
 
-const pubSub = async (create, options) => create(await redis(broker), await redis(broker), options);
+/** Requests to unsubscribe that are not answered. A subscription that is made meanwhile gets lost in node-redis. */
+const unsubscribing = new Set();
+
+async function subscriber() {
+  const client = await redis(broker);
+  for (const method of ["unsubscribe", "pUnsubscribe", "sUnsubscribe"]) {
+    const unsubscribe = client[method].bind(client);
+    client[method] = (...args) => {
+      const request = unsubscribe(...args).finally(() => unsubscribing.delete(request));
+      unsubscribing.add(request);
+      return request;
+    };
+  }
+  return client;
+}
+
+const pubSub = async (create, options) => create(await redis(broker), await subscriber(), options);
 const sharded = (subscriptionMode) => pubSub(createShardedAdapter, { subscriptionMode });
 const adapters = {
   redis: () => pubSub(createRedisAdapter),
@@ -100,6 +117,10 @@ const actions = {
   serverSideAsk: ({ namespace }, { args }) => acks(io.of(namespace).serverSideEmitWithAck(...args)),
   nodeCount: ({ namespace }) => io.of(namespace).adapter.serverCount(),
   received: ({ namespace }) => received[namespace],
+  idle: async ({ namespace }) => {
+    while (io.of(namespace).sockets.size > 0) await setTimeout(1);
+    await Promise.all(unsubscribing);
+  },
 };
 
 http.listen(0, "127.0.0.1", () => {

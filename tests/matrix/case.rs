@@ -24,6 +24,8 @@ pub enum Step {
     Repeat(Operation, Vec<&'static str>),
     /// Waits until a room has exactly these members and the actor reaches them. Joining and leaving take effect in the background.
     Members(&'static str, Vec<&'static str>),
+    /// Waits until these are the only clients in the namespace.
+    Remaining(Vec<&'static str>),
 }
 
 fn names(clients: &'static str) -> Vec<&'static str> {
@@ -60,6 +62,11 @@ impl Case {
         self
     }
 
+    pub fn remaining(mut self, clients: &'static str) -> Self {
+        self.steps.push(Step::Remaining(names(clients)));
+        self
+    }
+
     /// These clients receive an event, after those that are already listed.
     pub fn heard(mut self, clients: &'static str, event: &Value) -> Self {
         for client in names(clients) {
@@ -79,7 +86,7 @@ impl Case {
     pub fn operations(&self) -> impl Iterator<Item = &Operation> {
         self.steps.iter().filter_map(|step| match step {
             Step::Do(operation) | Step::Repeat(operation, _) => Some(operation),
-            Step::Members(..) => None,
+            Step::Members(..) | Step::Remaining(_) => None,
         })
     }
 

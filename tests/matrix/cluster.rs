@@ -63,10 +63,8 @@ impl Cluster {
     }
 
     async fn run_case(&self, case: &Case) -> Vec<String> {
-        let started = std::time::Instant::now();
         let world = World::new(self, case.namespace).await;
         world.settle().await;
-        let settled = started.elapsed();
         let mut failures = Vec::new();
         let mut result = Value::Null;
         for step in &case.steps {
@@ -91,7 +89,7 @@ impl Cluster {
         if let Some(expected) = &case.server_side {
             failures.extend(world.server_side(case.name, expected).await);
         }
-        eprintln!("{}: {settled:?} + {:?}", case.name, started.elapsed() - settled);
+        world.leave().await;
         failures
     }
 
@@ -182,6 +180,10 @@ impl<'a> World<'a> {
                 self.reaches(operation, clients).await;
                 Ok(Value::Null)
             }
+            Step::Remaining(clients) => {
+                self.has_members(self.scope(), clients).await;
+                Ok(Value::Null)
+            }
             Step::Members(room, clients) => {
                 self.has_members(self.scope().to([room]), clients).await;
                 self.reaches(&self.scope().to([room]).emit(json!(["probe", room])), clients).await;
@@ -221,6 +223,15 @@ impl<'a> World<'a> {
         self.act(self.cluster.actor(), &end).await.expect("the event is emitted");
         for client in &self.clients {
             client.until_event_or_end("end").await;
+        }
+    }
+
+    /// Closes the clients, and waits until the nodes have noticed.
+    async fn leave(self) {
+        let Self { cluster, clients, namespace, .. } = self;
+        drop(clients);
+        for node in &cluster.nodes {
+            node.actor.run(all().of(namespace).run(Action::Idle)).await.expect("the node becomes idle");
         }
     }
 

@@ -90,6 +90,8 @@ pub enum Action {
     NodeCount,
     /// Returns the arguments of the server-side events `record` that the node has received.
     Received,
+    /// Waits until the node has no sockets in the namespace.
+    Idle,
 }
 
 /// A longer timeout than any test takes.

@@ -126,18 +126,21 @@ fn rooms() -> Vec<Case> {
 }
 
 fn disconnections() -> Vec<Case> {
-    let disconnect = |name, scope: Scope, close, gone| {
+    let disconnect = |name, scope: Scope, close, gone, remaining| {
         let rest = if close { "closed" } else { "open" };
-        Case::new(name, scope.disconnect(close)).heard(gone, &json!("disconnected")).heard(gone, &json!(rest))
+        Case::new(name, scope.disconnect(close))
+            .remaining(remaining)
+            .heard(gone, &json!("disconnected"))
+            .heard(gone, &json!(rest))
     };
     vec![
-        disconnect("disconnect by room", to(["r1"]), false, "a1 b1 c2"),
-        disconnect("disconnect and close by room", to(["r1"]), true, "a1 b1 c2"),
-        disconnect("disconnect all", all(), false, EVERYONE),
-        disconnect("disconnect and close all", all(), true, EVERYONE),
-        disconnect("disconnect except", all().except(["r1"]), false, "a2 b2 c1"),
-        disconnect("disconnect by id", to(["@c1"]), true, "c1"),
-        disconnect("disconnect in a namespace", to(["r2"]).of("/chat"), false, "a2 b1 c1").of("/chat"),
+        disconnect("disconnect by room", to(["r1"]), false, "a1 b1 c2", "a2 b2 c1"),
+        disconnect("disconnect and close by room", to(["r1"]), true, "a1 b1 c2", "a2 b2 c1"),
+        disconnect("disconnect all", all(), false, EVERYONE, ""),
+        disconnect("disconnect and close all", all(), true, EVERYONE, ""),
+        disconnect("disconnect except", all().except(["r1"]), false, "a2 b2 c1", "a1 b1 c2"),
+        disconnect("disconnect by id", to(["@c1"]), true, "c1", "a1 a2 b1 b2 c2"),
+        disconnect("disconnect in a namespace", to(["r2"]).of("/chat"), false, "a2 b1 c1", "a1 b2 c2").of("/chat"),
         then_emit(Case::new("disconnect and emit", to(["r3"]).disconnect(true)), "r1", "a1 b1")
             .heard("b2 c2", &json!("disconnected"))
             .heard("b2 c2", &json!("closed")),
@@ -203,9 +206,9 @@ fn remote() -> Vec<Case> {
 }
 
 fn remote_rooms() -> Vec<Case> {
-    let gone = |name, client, close, heard| {
+    let gone = |name, client, close, heard, remaining| {
         let rest = if close { "closed" } else { "open" };
-        let case = Case::new(name, all().remote_disconnect(client, close));
+        let case = Case::new(name, all().remote_disconnect(client, close)).remaining(remaining);
         case.heard(heard, &json!("disconnected")).heard(heard, &json!(rest))
     };
     vec![
@@ -216,8 +219,8 @@ fn remote_rooms() -> Vec<Case> {
             "a1 b1 c1 c2",
         ),
         then_emit(Case::new("a remote socket leaves", all().remote_leave("@c2", "r1")), "r1", "a1 b1"),
-        gone("a remote socket is disconnected", "@b1", false, "b1"),
-        gone("a remote socket is disconnected and closed", "@c2", true, "c2"),
+        gone("a remote socket is disconnected", "@b1", false, "b1", "a1 a2 b2 c1 c2"),
+        gone("a remote socket is disconnected and closed", "@c2", true, "c2", "a1 a2 b1 b2 c1"),
     ]
 }
 
