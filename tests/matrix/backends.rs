@@ -1,6 +1,12 @@
 //! The tests of each adapter. A backend adds one line here for its nodes, and one for its emitter.
 
-use tower_socketio::{SocketIoConfig, cluster::Local};
+use tower_socketio::{
+    SocketIoConfig,
+    cluster::{
+        ClusterError, Local,
+        redis::{RedisConfig, RedisStreamsAdapter},
+    },
+};
 
 use super::{
     cluster::Cluster,
@@ -98,10 +104,14 @@ backend!(redis_specific, "redis-specific", Broker::start(Redis::default()), faul
 backend!(redis_sharded_static, "redis-sharded-static", Broker::start(Redis::default()), faults: ["huge numbers with bytes"]);
 backend!(redis_sharded_dynamic, "redis-sharded-dynamic", Broker::start(Redis::default()), faults: ["huge numbers with bytes"]);
 backend!(redis_sharded_dynamic_private, "redis-sharded-dynamic-private", Broker::start(Redis::default()), faults: ["huge numbers with bytes"]);
-backend!(redis_streams, "redis-streams", Broker::start(Redis::default()), faults: []);
-backend!(redis_streams_recovery, "redis-streams-recovery", Broker::start(Redis::default()), faults: []);
+backend!(redis_streams, "redis-streams", Broker::start(Redis::default()), faults: [], rust: streams);
+backend!(redis_streams_recovery, "redis-streams-recovery", Broker::start(Redis::default()), faults: [], rust: streams);
 backend!(redis_cluster, "redis-sharded-dynamic", RedisCluster::start(), faults: ["huge numbers with bytes"]);
 backend!(postgres, "postgres", postgres(), faults: []);
+
+async fn streams(url: &str) -> Result<RedisStreamsAdapter, ClusterError> {
+    RedisStreamsAdapter::connect(RedisConfig::new(url)).await
+}
 
 /// Postgres with the table for attachments, which users create.
 async fn postgres() -> Broker<Postgres> {
@@ -172,4 +182,4 @@ macro_rules! emitter {
 }
 
 emitter!(redis_emitter, "redis", Broker::start(Redis::default()), faults: ["huge numbers"]);
-emitter!(redis_streams_emitter, "redis-streams", Broker::start(Redis::default()), faults: []);
+emitter!(redis_streams_emitter, "redis-streams", Broker::start(Redis::default()), faults: [], rust: streams);

@@ -117,9 +117,9 @@ mod tests {
         };
         let groups = Group::collect(vec![addition("x", 1), addition("y", 2), addition("x", 3)]);
         let kinds = |group: &Group| group.additions.iter().map(|addition| addition.entry.kind).collect::<Vec<_>>();
-        assert_eq!(groups.iter().map(|group| (&*group.stream, kinds(group))).collect::<Vec<_>>(), [
-            ("x", vec![1, 3]),
-            ("y", vec![2])
-        ]);
+        assert_eq!(
+            groups.iter().map(|group| (&*group.stream, kinds(group))).collect::<Vec<_>>(),
+            [("x", vec![1, 3]), ("y", vec![2])]
+        );
     }
 }

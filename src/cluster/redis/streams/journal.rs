@@ -72,7 +72,10 @@ impl Sessions {
                 let mut pipeline = Pipeline::with_capacity(1);
                 pipeline.cmd("SET").arg(&key).arg(&value).arg("PX").arg(u64::try_from(left).unwrap_or(u64::MAX));
                 if let Some(replies) = self.try_execute(&key, &pipeline).await? {
-                    return replies.into_iter().try_for_each(|reply| reply.extract_error().map(drop)).map_err(into_error);
+                    return replies
+                        .into_iter()
+                        .try_for_each(|reply| reply.extract_error().map(drop))
+                        .map_err(into_error);
                 }
             }
         };
@@ -124,13 +127,7 @@ impl Sessions {
     }
 
     /// Reads entries from an offset to the end, which is that of the stream if it is not known.
-    async fn read(
-        &self,
-        stream: &str,
-        seen: Offset,
-        from: Offset,
-        end: Option<Offset>,
-    ) -> Result<Page, ClusterError> {
+    async fn read(&self, stream: &str, seen: Offset, from: Offset, end: Option<Offset>) -> Result<Page, ClusterError> {
         let mut pipeline = Pipeline::with_capacity(5);
         pipeline.add_command(cmd("MULTI"));
         pipeline.add_command(commands::range(stream, seen, Some(seen), 1));

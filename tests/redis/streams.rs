@@ -1,0 +1,393 @@
+use std::time::Duration;
+
+use tower_socketio::cluster::{Emitter, PublishError};
+
+use super::{proxy::Proxy, *};
+use crate::brokers::{Broker, Redis, redis::command};
+
+const STREAM: &str = "socket.io";
+
+/// Two nodes that notice quickly that a connection is lost.
+async fn pair(kind: Kind, url: String) -> (Node, Node) {
+    Node::pair(kind, &RedisConfig::new(url).health_check(Duration::from_millis(500))).await
+}
+
+/// A client that expects the numbers of two nodes, each in order, from 1.
+struct Checked {
+    client: Memory,
+    seen: [u64; 2],
+}
+
+impl Checked {
+    async fn join(node: &Node) -> Self {
+        Self { client: Memory::join(&node.io).await, seen: [0, 0] }
+    }
+
+    async fn read_to(&mut self, last: [u64; 2]) {
+        while self.seen != last {
+            let event = json(&self.client.text().await);
+            let node = usize::from(event[0] == "b");
+            self.seen[node] += 1;
+            assert_eq!(event[1].as_u64(), Some(self.seen[node]), "of {} after {:?}", event[0], self.seen);
+        }
+    }
+}
+
+/// Both nodes emit numbers, one in a millisecond, while something happens.
+async fn both_emit_during(a: &Node, b: &Node, next: &mut u64, happens: impl Future<Output = ()>) {
+    let mut happens = std::pin::pin!(happens);
+    loop {
+        *next += 1;
+        a.io.emit("a", &*next).unwrap();
+        b.io.emit("b", &*next).unwrap();
+        tokio::select! {
+            () = &mut happens => return,
+            () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        }
+    }
+}
+
+/// The broker is killed again and again, for some time each, and keeps its data.
+async fn outages(kind: Kind, outages: u32, time: Duration) {
+    let mut broker = Broker::start(Redis::default()).await;
+    let (a, b) = pair(kind, broker.url()).await;
+    let mut clients = [Checked::join(&a).await, Checked::join(&b).await];
+    let mut next = 0;
+    for _ in 0..outages {
+        both_emit_during(&a, &b, &mut next, tokio::time::sleep(Duration::from_millis(50))).await;
+        both_emit_during(&a, &b, &mut next, async {
+            broker.kill().await;
+            tokio::time::sleep(time).await;
+            broker.restart().await;
+        })
+        .await;
+        for client in &mut clients {
+            client.read_to([next; 2]).await;
+        }
+    }
+    println!("{kind:?}: {next} events of each of two nodes");
+    assert!(next > 100);
+    assert!(a.has_reported(ClusterErrorKind::Disconnected) && b.has_reported(ClusterErrorKind::Disconnected));
+    for node in [&a, &b] {
+        assert!(!node.has_reported(ClusterErrorKind::Missed));
+        assert_eq!(node.lost(), 0);
+    }
+    // Everything works as before.
+    a.sees(2).await;
+    assert_eq!(soon(a.io.fetch_sockets()).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn each_event_arrives_once_and_in_order_over_restarts_of_the_broker() {
+    for kind in [Kind::Streams, Kind::FourStreams, Kind::Journal] {
+        outages(kind, 3, Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "a drill: takes a minute"]
+async fn drill_ten_seconds_without_the_broker() {
+    for kind in [Kind::Streams, Kind::Journal] {
+        outages(kind, 2, Duration::from_secs(10)).await;
+    }
+}
+
+/// Entries were added, but their confirmation does not arrive.
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn entries_whose_confirmation_is_lost_are_not_added_again() {
+    for kind in [Kind::Streams, Kind::Journal] {
+        let broker = Broker::start(Redis::default()).await;
+        let proxy = Proxy::start(broker.port()).await;
+        let (a, b) = pair(kind, proxy.url()).await;
+        let mut clients = [Checked::join(&a).await, Checked::join(&b).await];
+        let mut next = 0;
+        for _ in 0..5 {
+            both_emit_during(&a, &b, &mut next, tokio::time::sleep(Duration::from_millis(100))).await;
+            proxy.freeze();
+            both_emit_during(&a, &b, &mut next, tokio::time::sleep(Duration::from_millis(100))).await;
+            for client in &mut clients {
+                client.read_to([next; 2]).await;
+            }
+        }
+        assert_eq!(command(broker.port(), &["XLEN", STREAM]).await, format!(":{}", 2 * next));
+        assert_eq!((a.lost(), b.lost()), (0, 0));
+    }
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn a_broker_that_has_lost_its_data_is_used_again() {
+    for kind in [Kind::Streams, Kind::Journal] {
+        let mut broker = Broker::start(Redis::default()).await;
+        let (a, b) = pair(kind, broker.url()).await;
+        let mut client = Memory::join(&b.io).await;
+        a.io.emit("n", &1).unwrap();
+        assert!(client.text().await.starts_with(r#"42["n",1"#));
+        broker.kill().await;
+        until(|| a.has_reported(ClusterErrorKind::Disconnected)).await;
+        a.io.emit("n", &2).unwrap();
+        broker.restart_empty().await;
+        assert!(client.text().await.starts_with(r#"42["n",2"#));
+        a.io.emit("n", &3).unwrap();
+        assert!(client.text().await.starts_with(r#"42["n",3"#));
+        // They were gone before they were read, or not.
+        until(|| b.has_reported(ClusterErrorKind::Missed)).await;
+        assert_eq!((a.lost(), b.lost()), (0, 0));
+    }
+}
+
+/// Adds an entry with fields as Redis reads them.
+async fn add(port: u16, id: &str, fields: &[&str]) {
+    let reply = command(port, &[&["XADD", STREAM, id], fields].concat()).await;
+    assert!(!reply.starts_with('-'), "{reply}");
+}
+
+/// A plain event of another node.
+fn event(data: &str) -> [String; 8] {
+    let data = format!(r#"{{"packet":{{"type":2,"data":{data}}},"opts":{{"rooms":[],"except":[],"flags":{{}}}}}}"#);
+    ["uid", "other", "nsp", "/", "type", "3", "data", &format!("'{data}'")].map(str::to_owned)
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn entries_that_are_garbage_are_reported_and_skipped() {
+    let broker = Broker::start(Redis::default()).await;
+    let port = broker.port();
+    for kind in [Kind::Streams, Kind::Journal] {
+        let (a, b) = pair(kind, broker.url()).await;
+        let mut client = Memory::join(&b.io).await;
+        let poison: &[&[&str]] = &[
+            &["uid", "x", "nsp", "/", "type", "3"],
+            &["uid", "x", "nsp", "/", "type", "3", "data", "{}"],
+            &["uid", "x", "nsp", "/", "type", "4", "data", "{}"],
+            &["uid", "x", "nsp", "/", "type", "5"],
+            &["uid", "x", "nsp", "/", "type", "3", "data", r#"'{"packet":{"type":4,"data":{}},"opts":{}}'"#],
+            &["uid", "x", "nsp", "/", "type", "3", "data", r#"'{"packet":{"type":2},"opts":{}}'"#],
+            &["uid", "x", "nsp", "/", "type", "99", "data", "{}"],
+            &["uid", "x", "nsp", "/", "type", "three", "data", "{}"],
+            &["uid", "x", "nsp", "/", "type", "3", "data", "{"],
+            &["uid", "x", "nsp", "/", "type", "3", "data", "not-base64"],
+            &["uid", "x", "nsp", "/", "type", "3", "data", "3f////8="],
+            &["uid", "x", "type", "3", "data", "{}"],
+            &["other", "field"],
+            &["uid", r#""\xff\xfe""#, "nsp", "/", "type", "3", "data", "{}"],
+        ];
+        for fields in poison {
+            add(port, "*", fields).await;
+        }
+        a.io.emit("n", &1).unwrap();
+        assert!(client.text().await.starts_with(r#"42["n",1"#));
+        for node in [&a, &b] {
+            let reports = node.reports.lock().unwrap();
+            let malformed = reports.iter().filter(|kind| **kind == ClusterErrorKind::Malformed).count();
+            assert_eq!(malformed, poison.len(), "{reports:?}");
+        }
+    }
+}
+
+/// A node that reads one stream, and often looks whether it is still there.
+async fn impatient(url: String) -> Node {
+    let redis = RedisConfig::new(url).health_check(Duration::from_millis(500));
+    let config = RedisStreamsConfig::new(redis).block_time(Duration::from_millis(50)).read_count(10).max_len(100);
+    Node::serve(SocketIoConfig::new().adapter(RedisStreamsAdapter::connect(config).await.unwrap()))
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn a_stream_that_begins_again_with_smaller_ids_is_read() {
+    let broker = Broker::start(Redis::default()).await;
+    let port = broker.port();
+    let node = impatient(broker.url()).await;
+    let mut client = Memory::join(&node.io).await;
+    for number in 1..5 {
+        add(port, "*", &event(r#"["n",1]"#).each_ref().map(|field| &**field)).await;
+        client.expect(r#"42["n",1]"#).await;
+        // At once, or after the node has seen that it is gone.
+        assert_eq!(command(port, &["DEL", STREAM]).await, ":1");
+        if number % 2 == 0 {
+            until(|| node.has_reported(ClusterErrorKind::Missed)).await;
+        }
+        add(port, "1-1", &event(r#"["n",2]"#).each_ref().map(|field| &**field)).await;
+        client.expect(r#"42["n",2]"#).await;
+        assert!(node.has_reported(ClusterErrorKind::Missed));
+        node.reports.lock().unwrap().clear();
+    }
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn entries_that_are_removed_before_they_are_read_are_reported() {
+    let broker = Broker::start(Redis::default()).await;
+    let port = broker.port();
+    let proxy = Proxy::start(port).await;
+    let node = impatient(proxy.url()).await;
+    let mut client = Memory::join(&node.io).await;
+    let emitter = Emitter::new(RedisStreamsAdapter::connect(RedisConfig::new(broker.url())).await.unwrap());
+    emitter.emit("n", &0).unwrap();
+    client.expect(r#"42["n",0]"#).await;
+    proxy.freeze();
+    for number in 1..=50 {
+        emitter.emit("n", &number).unwrap();
+    }
+    retry(async || (command(port, &["XLEN", STREAM]).await == ":51").then_some(())).await;
+    assert_eq!(command(port, &["XTRIM", STREAM, "MAXLEN", "10"]).await, ":41");
+    for number in 41..=50 {
+        client.expect(&format!(r#"42["n",{number}]"#)).await;
+    }
+    assert!(node.has_reported(ClusterErrorKind::Missed));
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn a_stream_is_trimmed() {
+    let broker = Broker::start(Redis::default()).await;
+    let port = broker.port();
+    let node = impatient(broker.url()).await;
+    let mut client = Memory::join(&node.io).await;
+    for number in 0..1000 {
+        node.io.emit("n", &number).unwrap();
+        client.expect(&format!(r#"42["n",{number}]"#)).await;
+    }
+    let length = retry(async || {
+        let length: u32 = command(port, &["XLEN", STREAM]).await[1..].parse().ok()?;
+        let last = command(port, &["EVAL", r#""return redis.call('XREVRANGE','socket.io','+','-')[1][2][8]""#, "0"]);
+        last.await.contains("999").then_some(length)
+    })
+    .await;
+    assert!((100..300).contains(&length), "{length}");
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn the_queue_of_entries_is_limited() {
+    for kind in [Kind::Streams, Kind::Journal] {
+        let mut broker = Broker::start(Redis::default()).await;
+        let config = RedisConfig::new(broker.url()).queue_bytes(100_000).health_check(Duration::from_millis(500));
+        let (a, b) = Node::pair(kind, &config).await;
+        let mut client = Memory::join(&b.io).await;
+        broker.kill().await;
+        until(|| a.has_reported(ClusterErrorKind::Disconnected)).await;
+        for number in 0..200 {
+            a.io.emit("n", &(number, "x".repeat(1000))).unwrap();
+        }
+        let lost = a.lost();
+        assert!((100..130).contains(&lost), "{lost}");
+        broker.restart().await;
+        for number in 0..200 - lost {
+            assert!(client.text().await.starts_with(&format!(r#"42["n",{number},"#)));
+        }
+        a.io.emit("n", &200).unwrap();
+        assert!(client.text().await.starts_with(r#"42["n",200"#));
+        assert_eq!(a.lost(), lost);
+    }
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn what_is_queued_is_added_before_the_adapter_closes() {
+    let broker = Broker::start(Redis::default()).await;
+    let (a, b) = pair(Kind::Streams, broker.url()).await;
+    let mut client = Memory::join(&b.io).await;
+    for number in 0..100 {
+        a.io.emit("n", &number).unwrap();
+    }
+    soon(a.io.close()).await;
+    for number in 0..100 {
+        client.expect(&format!(r#"42["n",{number}]"#)).await;
+    }
+    b.sees(1).await;
+    let emitter = Emitter::new(RedisStreamsAdapter::connect(RedisConfig::new(broker.url())).await.unwrap());
+    for number in 100..200 {
+        emitter.emit("n", &number).unwrap();
+    }
+    drop(emitter);
+    for number in 100..200 {
+        client.expect(&format!(r#"42["n",{number}]"#)).await;
+    }
+    b.sees(1).await;
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn what_cannot_be_added_before_the_adapter_closes_is_reported() {
+    let mut broker = Broker::start(Redis::default()).await;
+    let (a, _b) = pair(Kind::Streams, broker.url()).await;
+    broker.kill().await;
+    until(|| a.has_reported(ClusterErrorKind::Disconnected)).await;
+    a.io.emit("n", &1).unwrap();
+    a.io.emit("n", &2).unwrap();
+    soon(a.io.close()).await;
+    assert_eq!(a.lost(), 2);
+}
+
+/// Several emitters have the same sender, and emit the same.
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn emitters_add_each_event_once() {
+    let mut broker = Broker::start(Redis::default()).await;
+    let config = RedisConfig::new(broker.url()).health_check(Duration::from_millis(500));
+    let node = Node::start(Kind::Journal, config.clone()).await.unwrap();
+    let mut client = Memory::join(&node.io).await;
+    let mut emitters = Vec::new();
+    for _ in 0..3 {
+        emitters.push(Emitter::new(RedisStreamsAdapter::connect(config.clone()).await.unwrap()));
+    }
+    let mut count = 0;
+    for _ in 0..3 {
+        let outage = async {
+            broker.kill().await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            broker.restart().await;
+        };
+        let mut outage = std::pin::pin!(outage);
+        loop {
+            for emitter in &emitters {
+                emitter.emit("tick", &()).unwrap();
+                count += 1;
+            }
+            tokio::select! {
+                () = &mut outage => break,
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
+        }
+    }
+    retry(async || (command(broker.port(), &["XLEN", STREAM]).await == format!(":{count}")).then_some(())).await;
+    for _ in 0..count {
+        assert!(client.text().await.starts_with(r#"42["tick","#));
+    }
+    emitters[0].to("nobody").emit("n", &1).unwrap();
+    emitters[0].of("other").emit("n", &1).unwrap();
+    emitters[0].emit("last", &1).unwrap();
+    assert!(client.text().await.starts_with(r#"42["last",1,"#));
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn errors_of_the_broker_are_reported_and_tried_again() {
+    let broker = Broker::start(Redis::default()).await;
+    let port = broker.port();
+    let (a, b) = pair(Kind::Streams, broker.url()).await;
+    let mut client = Memory::join(&b.io).await;
+    assert_eq!(command(port, &["CONFIG", "SET", "maxmemory", "1"]).await, "+OK");
+    a.io.emit("n", &1).unwrap();
+    a.io.emit("n", &2).unwrap();
+    until(|| a.has_reported(ClusterErrorKind::Rejected)).await;
+    a.io.emit("n", &3).unwrap();
+    assert_eq!(command(port, &["CONFIG", "SET", "maxmemory", "0"]).await, "+OK");
+    for number in 1..=3 {
+        client.expect(&format!(r#"42["n",{number}]"#)).await;
+    }
+    assert_eq!(a.lost(), 0);
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn an_emitter_refuses_what_is_too_large_for_its_queue() {
+    let broker = Broker::start(Redis::default()).await;
+    let config = RedisConfig::new(broker.url()).queue_bytes(1000);
+    let emitter = Emitter::new(RedisStreamsAdapter::connect(config).await.unwrap());
+    let error = emitter.emit("n", &"x".repeat(1000)).unwrap_err();
+    assert!(matches!(error, tower_socketio::cluster::EmitterError::Publish(PublishError::Full)), "{error:?}");
+}
