@@ -355,7 +355,7 @@ pub mod test;
 pub mod typed;
 mod util;
 
-/// A client, its connection, and how a socket came to be.
+/// A client, its connection, and its handshake.
 ///
 /// [`SocketRef`] has methods that return these types.
 pub mod client {
@@ -372,9 +372,9 @@ pub mod future {
     };
 }
 
-/// What emits to sockets: to one with options, or to many.
+/// Operators, which emit to one socket with options, or to many sockets.
 ///
-/// Methods of [`SocketRef`], [`SocketIo`] and [`NamespaceRef`] make operators.
+/// Methods of [`SocketRef`], [`SocketIo`] and [`NamespaceRef`] create operators.
 pub mod operators {
     pub use crate::{
         io::PatternRef,
@@ -382,7 +382,7 @@ pub mod operators {
     };
 }
 
-/// Events among the servers of a cluster, which clients do not see.
+/// Events between the servers of a cluster. Clients do not get them.
 ///
 /// See [`SocketIo::server_side_emit`] and [`SocketIoConfig::on_server_side`].
 pub mod server_side {
@@ -391,7 +391,7 @@ pub mod server_side {
 
 /// Arguments of any type.
 ///
-/// [`Value`] is one argument, and [`Args`] are all of an event.
+/// [`Value`] is one argument, and [`Args`] are all arguments of an event.
 pub mod value {
     pub use crate::packet::value::{BinaryInJson, Index, IntoIter, Iter, IterMut, Map, Number, Value};
 }

@@ -452,7 +452,7 @@ fn patterns_cannot_overlap() {
 }
 
 #[test]
-#[should_panic(expected = "holds a comma or a question mark")]
+#[should_panic(expected = "contains a comma or a question mark")]
 fn a_name_with_a_comma_cannot_be_added() {
     let _ = SocketIoConfig::new().namespace("/a,b", Namespace::new());
 }

@@ -288,3 +288,68 @@ async fn a_listener_of_the_end_is_not_called_if_the_socket_is_refused() {
     assert_eq!(*called.lock().unwrap(), 0);
     until(|| Arc::strong_count(&called) == before).await;
 }
+
+/// Listeners of the end that handlers of the end add come too late: they are dropped without a call.
+#[tokio::test]
+async fn handlers_of_the_end_cannot_add_listeners_of_it() {
+    let (calls, kept) = (Arc::new(Mutex::new(0)), Arc::new(()));
+    let listener = {
+        let (calls, kept) = (calls.clone(), kept.clone());
+        move |socket: &SocketRef| {
+            let (calls, kept) = (calls.clone(), kept.clone());
+            socket.on_disconnect(async move || {
+                let _ = &kept;
+                *calls.lock().unwrap() += 1;
+            });
+        }
+    };
+    let late = listener.clone();
+    let ends = move |socket: SocketRef| {
+        late(&socket);
+        std::future::ready(())
+    };
+    let io = service(Namespace::new().on_disconnecting(ends.clone()).on_disconnect(ends).with_state(()));
+    let client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    let again = listener.clone();
+    socket.on_disconnect(async move |socket: SocketRef| {
+        again(&socket);
+        tokio::task::yield_now().await;
+        again(&socket);
+    });
+    listener(&socket);
+    let before = Arc::strong_count(&kept);
+    client.say("41");
+    until(|| *calls.lock().unwrap() == 1 && Arc::strong_count(&kept) < before).await;
+    assert_eq!(*calls.lock().unwrap(), 1);
+    assert_eq!(io.stats().panics, 0);
+}
+
+/// A listener of the end that panics, or that never ends, does not keep the others from running.
+#[tokio::test]
+async fn listeners_of_the_end_do_not_depend_on_one_another() {
+    let io = service(Namespace::new());
+    let client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    async fn panics() {
+        panic!("on purpose");
+    }
+    socket.on_disconnect(panics);
+    let log = calls.clone();
+    socket.on_disconnect(async move || {
+        log.lock().unwrap().push("pends");
+        std::future::pending::<()>().await;
+    });
+    let log = calls.clone();
+    socket.on_disconnect(async move |socket: SocketRef| {
+        log.lock().unwrap().push("last");
+        // It may disconnect the socket that has ended, and remove listeners.
+        socket.disconnect_all();
+        socket.off_any();
+    });
+    client.say("41");
+    until(|| calls.lock().unwrap().len() == 2 && io.stats().connections == 0).await;
+    assert_eq!(*calls.lock().unwrap(), ["pends", "last"]);
+    assert_eq!((io.stats().panics, io.stats().sockets), (1, 0));
+}

@@ -50,6 +50,7 @@ mod recovery;
 #[cfg(feature = "redis")]
 mod redis;
 mod routing;
+mod running_namespaces;
 mod serve;
 mod shutdown;
 mod slow_client;

@@ -44,13 +44,17 @@ pub trait ClusterAdapter: Send + Sync + 'static {
     /// Called once, when the server is built. The adapter must pass messages of other nodes to
     /// [`ClusterNode::deliver`].
     ///
-    /// The namespaces that exist already are those of [`ClusterNode::namespaces`].
+    /// The caller may be outside of a runtime: an adapter that spawns tasks must know its runtime. The namespaces that exist already
+    /// are those of [`ClusterNode::namespaces`].
     fn start(&self, node: ClusterNode);
 
     /// Queues a message for the other nodes: for [`recipient`](ClusterMessage::recipient), or for all that have the namespace.
     ///
     /// Called by `emit` and similar methods, without a lock. It must not block: put the message into a queue of limited size, and
     /// send it in a task. Messages of one caller must arrive in order and at most once.
+    ///
+    /// [`ClusterNode::deliver`] may call this method, so an adapter must not hold a lock while it delivers. An
+    /// [`Emitter`](super::Emitter) calls it without [`start`](Self::start).
     ///
     /// # Errors
     ///
@@ -74,19 +78,21 @@ pub trait ClusterAdapter: Send + Sync + 'static {
         let _ = change;
     }
 
-    /// Returns `true` if [`local_change`](Self::local_change) must be called for rooms. Called once, after
-    /// [`start`](Self::start). Default: `false`.
+    /// Returns `true` if [`local_change`](Self::local_change) must be called for rooms. Called often, and must always return the same.
+    /// Default: `false`.
     fn follows_rooms(&self) -> bool {
         false
     }
 
-    /// Returns where events and sessions are stored outside of the nodes, if the adapter has that. Always returns the same.
-    /// Default: `None`.
+    /// Returns where events and sessions are stored outside of the nodes, if the adapter has that. Default: `None`.
+    ///
+    /// It must always return the same, also before [`start`](Self::start).
     fn journal(&self) -> Option<&dyn Journal> {
         None
     }
 
-    /// Leaves the cluster: sends what is queued, and ends all tasks. Called when the server closes.
+    /// Leaves the cluster: sends what is queued, and ends all tasks. Called when the server closes or has drained, possibly more than
+    /// once. The server waits five seconds at most.
     fn close(&self) -> BoxFuture<()> {
         Box::pin(ready(()))
     }

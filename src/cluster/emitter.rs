@@ -158,7 +158,17 @@ impl Emitter {
             return Ok(());
         }
         let message = ClusterMessage::new(EMITTER, self.namespace.clone(), command(self.options.clone()));
-        self.adapter.publish(message).map_err(EmitterError::Publish)
+        let is_recorded = matches!(message.command, ClusterCommand::Emit { .. }) && !self.options.flags.volatile;
+        let published = match self.adapter.journal().filter(|_| is_recorded) {
+            Some(journal) => journal.append(message),
+            None => self.adapter.publish(message),
+        };
+        published.map_err(EmitterError::Publish)
+    }
+
+    /// Sends what is queued, and disconnects from the broker. Call it before the program ends.
+    pub async fn close(self) {
+        self.adapter.close().await;
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use crate::{room::Room, util::BoxFuture};
 
@@ -30,7 +30,7 @@ pub trait Journal: Send + Sync {
     /// Stores the session of a socket that has lost its connection, for `keep`.
     fn save(&self, namespace: &str, session: SessionRecord, keep: Duration) -> BoxFuture<Result<(), ClusterError>>;
 
-    /// Takes a session, so that it can be taken once, and reads the events of the namespace after `offset`, the last one that the
+    /// `private_id` is what a client has sent, and may be anything. Takes a session, so that it can be taken once, and reads the events of the namespace after `offset`, the last one that the
     /// client has seen. Returns `None` if there is no such session, if the journal does not have the event at `offset` (any more),
     /// or if there are more than `max_events`.
     fn take(
@@ -94,18 +94,22 @@ pub struct SessionRecord {
     pub rooms: Vec<Room>,
     /// The data that the application has stored.
     pub data: Payload,
+    /// For rooms that the socket joined after events of the namespace, the offset of the last of them. Earlier events of the room were
+    /// not for the socket. Servers of Node.js do not store it.
+    pub joined: HashMap<Room, Offset>,
 }
 
 impl SessionRecord {
     /// Creates a record.
     #[must_use]
     pub fn new(id: impl Into<Arc<str>>, private_id: impl Into<Arc<str>>, rooms: Vec<Room>, data: Payload) -> Self {
-        Self { id: id.into(), private_id: private_id.into(), rooms, data }
+        Self { id: id.into(), private_id: private_id.into(), rooms, data, joined: HashMap::new() }
     }
 
     /// Returns `true` if an event was for this socket.
-    pub(crate) fn was_meant(&self, options: &BroadcastOptions) -> bool {
-        let was_in = |room: &Room| self.rooms.contains(room);
+    pub(crate) fn was_meant(&self, RecordedEvent { offset, options, .. }: &RecordedEvent) -> bool {
+        let had_joined = |room: &Room| self.joined.get(room).is_none_or(|joined| joined < offset);
+        let was_in = |room: &Room| self.rooms.contains(room) && had_joined(room);
         (options.rooms.is_empty() || options.rooms.iter().any(was_in)) && !options.except.iter().any(was_in)
     }
 }

@@ -21,6 +21,12 @@ use super::{
 /// The number of events that the journal keeps.
 const MAX_EVENTS: usize = 10_000;
 
+/// The number of bytes of events that the journal keeps.
+const MAX_BYTES: usize = 16 << 20;
+
+/// The number of sessions that the journal keeps.
+const MAX_SESSIONS: usize = 10_000;
+
 /// A cluster of servers in one process.
 ///
 /// Each server gets its own [`node`](Self::node). Messages are delivered immediately, by the task that emits.
@@ -50,6 +56,8 @@ struct Shared {
 struct Log {
     last: u64,
     events: VecDeque<(Arc<str>, RecordedEvent)>,
+    /// The memory of these events.
+    bytes: usize,
     sessions: HashMap<(Arc<str>, Arc<str>), (SessionRecord, Instant)>,
     /// Events that have not been delivered, while another call delivers.
     pending: VecDeque<(ClusterMessage, Offset)>,
@@ -66,7 +74,7 @@ impl Local {
     /// Creates a cluster with a [`Journal`] in memory: with [`recovery`](crate::SocketIoConfig::recovery), a client that has lost
     /// its connection can return to any of the servers.
     ///
-    /// The last 10,000 events are kept.
+    /// The last 10,000 events are kept, up to 16 MiB, and 10,000 sessions. Events are delivered by one of the tasks that emit.
     #[must_use]
     pub fn with_journal() -> Self {
         Self(Arc::new(Shared { nodes: Mutex::default(), log: Some(Mutex::default()) }))
@@ -144,6 +152,7 @@ impl Journal for LocalNode {
                 return Ok(());
             }
         }
+        let _delivering = Delivering(log);
         loop {
             let Some((message, offset)) = log.lock().next() else { return Ok(()) };
             let nodes = self.cluster.nodes.lock().clone();
@@ -171,15 +180,26 @@ impl Journal for LocalNode {
     }
 }
 
+/// Other calls may deliver again when this is dropped, also by a panic.
+struct Delivering<'a>(&'a Mutex<Log>);
+
+impl Drop for Delivering<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_delivering = false;
+    }
+}
+
 impl Log {
     fn append(&mut self, message: ClusterMessage) {
         self.last += 1;
         let offset = Offset::new(self.last, 0);
         if let ClusterCommand::Emit { options, event, .. } = &message.command {
             let recorded = RecordedEvent::new(offset, options.clone(), event.clone());
+            self.bytes += size(&recorded);
             self.events.push_back((message.namespace.clone(), recorded));
-            if self.events.len() > MAX_EVENTS {
-                self.events.pop_front();
+            while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
+                let Some((_, oldest)) = self.events.pop_front() else { break };
+                self.bytes -= size(&oldest);
             }
         }
         self.pending.push_back((message, offset));
@@ -187,13 +207,19 @@ impl Log {
 
     fn next(&mut self) -> Option<(ClusterMessage, Offset)> {
         let next = self.pending.pop_front();
+        // Under the lock, so that an event that is appended later is delivered by its own call.
         self.is_delivering = next.is_some();
         next
     }
 
     fn save(&mut self, namespace: &str, session: SessionRecord, keep: Duration) {
         let now = now();
-        self.sessions.retain(|_, (_, until)| *until > now);
+        if self.sessions.len() >= MAX_SESSIONS {
+            self.sessions.retain(|_, (_, until)| *until > now);
+            if self.sessions.len() >= MAX_SESSIONS {
+                return;
+            }
+        }
         self.sessions.insert((namespace.into(), session.private_id.clone()), (session, now + keep));
     }
 
@@ -207,6 +233,11 @@ impl Log {
         let missed: Vec<_> = self.events.iter().filter(is_missed).map(|(_, event)| event.clone()).collect();
         (missed.len() <= max_events).then(|| TakenSession::new(session, missed))
     }
+}
+
+/// Returns the memory of an event.
+fn size(RecordedEvent { event, .. }: &RecordedEvent) -> usize {
+    size_of::<RecordedEvent>() + event.json().len() + event.attachments().iter().map(bytes::Bytes::len).sum::<usize>()
 }
 
 impl Drop for LocalNode {

@@ -40,7 +40,7 @@ impl SocketIoConfig {
         if let Some(adapter) = &server.settings.adapter {
             let node: Arc<dyn Node> = server.clone();
             let node = ClusterNode::new(server.requests.node().clone(), Arc::downgrade(&node));
-            server.catch_panic(|| adapter.start(node));
+            adapter.start(node);
         }
         server
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     namespace::Namespace,
-    server::{NamespaceRequest, Predicate, absolute},
+    server::{NamespaceRequest, Predicate, normalize_name},
     util::BoxFuture,
 };
 
@@ -20,7 +20,7 @@ impl SocketIoConfig {
     /// comma or a question mark, which the protocol does not support.
     #[track_caller]
     pub fn namespace(mut self, name: &str, namespace: Namespace) -> Self {
-        let name = absolute(name).into_owned();
+        let name = normalize_name(name).into_owned();
         let definition = namespace.build(&name);
         self.namespaces.add(name, definition);
         self

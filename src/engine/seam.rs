@@ -1,4 +1,5 @@
-//! The traits by which the engine calls the protocol above it. [`Connect`](super::Connect) belongs to it, and makes the two of a session.
+//! The traits through which the engine calls the protocol above it. [`Connect`](super::Connect) creates a [`Peer`] and a
+//! [`Reader`] for each session.
 
 use std::{
     sync::Arc,

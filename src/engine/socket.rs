@@ -69,7 +69,7 @@ impl EngineSocket {
     /// [`max_buffered_bytes`](super::EngineIoConfig::max_buffered_bytes). In the latter case the session stays open.
     pub fn send(&self, message: impl Into<Message>) -> Result<(), EngineSendError> {
         let packet = message.into().into_packet();
-        let sent = self.0.send(std::slice::from_ref(&packet), false).map_err(EngineSendError)?;
+        let sent = self.0.send(std::slice::from_ref(&packet), false, || true).map_err(EngineSendError)?;
         if let Some(waker) = sent.waker {
             waker.wake();
         }

@@ -1,7 +1,6 @@
 //! The pending ack of an event.
 
 use std::{
-    borrow::Cow,
     cell::Cell,
     fmt,
     sync::{
@@ -22,13 +21,13 @@ use crate::{
 pub(crate) struct PendingAck {
     id: u64,
     answered: AtomicBool,
-    watched: Option<Box<Watched>>,
+    observed: Option<Box<ObservedAck>>,
 }
 
 /// An ack whose arguments a layer observes when an `AckSender` sends it.
-struct Watched {
+struct ObservedAck {
     ack: Arc<PendingAck>,
-    see: Box<dyn Fn(&EncodedArgs) + Send + Sync>,
+    observer: Box<dyn Fn(&EncodedArgs) + Send + Sync>,
 }
 
 thread_local! {
@@ -39,7 +38,7 @@ thread_local! {
 impl PendingAck {
     #[inline(always)]
     pub(super) fn new(id: u64) -> Arc<Self> {
-        let new = Self { id, answered: AtomicBool::new(false), watched: None };
+        let new = Self { id, answered: AtomicBool::new(false), observed: None };
         // `None` if it is still referenced.
         if let Some(mut spare) = SPARE_ACK.take()
             && let Some(unused) = Arc::get_mut(&mut spare)
@@ -52,18 +51,18 @@ impl PendingAck {
 
     /// Returns `true` if the ack is encoded as JSON and has no observer.
     pub(super) fn is_plain(&self, socket: &Socket) -> bool {
-        self.watched.is_none() && socket.namespace.settings.parser.is_none()
+        self.observed.is_none() && socket.namespace.settings.parser.is_none()
     }
 
     pub(super) fn id(&self) -> u64 {
         self.id
     }
 
-    /// Calls `see` with the arguments before they are sent.
-    pub(super) fn watched(self: Arc<Self>, see: impl Fn(&EncodedArgs) + Send + Sync + 'static) -> Arc<Self> {
+    /// Calls `observer` with the arguments before they are sent.
+    pub(super) fn observed(self: Arc<Self>, observer: impl Fn(&EncodedArgs) + Send + Sync + 'static) -> Arc<Self> {
         let id = self.id;
-        let watched = Some(Box::new(Watched { ack: self, see: Box::new(see) }));
-        Arc::new(Self { id, answered: AtomicBool::new(false), watched })
+        let observed = Some(Box::new(ObservedAck { ack: self, observer: Box::new(observer) }));
+        Arc::new(Self { id, answered: AtomicBool::new(false), observed })
     }
 
     pub(super) fn give_back(self: Arc<Self>) {
@@ -71,13 +70,13 @@ impl PendingAck {
     }
 
     pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), EmitError> {
-        if let Some(watched) = &self.watched {
+        if let Some(observed) = &self.observed {
             if self.is_answered() {
                 return Ok(());
             }
-            (watched.see)(&args);
+            (observed.observer)(&args);
             // An ack that cannot be encoded may be sent again.
-            let answered = watched.ack.answer(socket, args);
+            let answered = observed.ack.answer(socket, args);
             return answered.inspect_err(|error| self.answered.store(!error.is_encode(), Ordering::Relaxed));
         }
         let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
@@ -88,7 +87,7 @@ impl PendingAck {
         if self.is_answered() {
             return Ok(());
         }
-        Ok(socket.deliver(Cow::Owned(packet), false)?)
+        Ok(socket.deliver_owned(packet, false)?)
     }
 
     /// Marks the ack as sent. Returns `true` if it was sent before.
@@ -101,8 +100,8 @@ impl PendingAck {
     }
 }
 
-impl fmt::Debug for Watched {
+impl fmt::Debug for ObservedAck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("ack", &self.ack).finish_non_exhaustive()
+        f.debug_struct("ObservedAck").field("ack", &self.ack).finish_non_exhaustive()
     }
 }

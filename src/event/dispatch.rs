@@ -1,7 +1,6 @@
 //! Starting handlers and sending their acks.
 
 use std::{
-    borrow::Cow,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -139,7 +138,7 @@ fn call_layered(
         None => {
             let mut watch = watch(&request);
             let response = panicked(socket, &mut watch);
-            answer(socket, request.take_ack().as_deref(), response, watch);
+            send_ack(socket, request.take_ack().as_deref(), response, watch);
         }
     }
 }
@@ -162,12 +161,12 @@ fn start(
             let watch = event.into_watch();
             match ack {
                 Some(ack) if ack.is_plain(socket) => {
-                    if let Some(args) = ended(response, watch).filter(|_| !ack.is_answered()) {
+                    if let Some(args) = record_outcome(response, watch).filter(|_| !ack.is_answered()) {
                         reply(socket, ack.id(), args, direct);
                     }
                     ack.give_back();
                 }
-                ack => answer(socket, ack.as_deref(), response, watch),
+                ack => send_ack(socket, ack.as_deref(), response, watch),
             }
         }
         Poll::Pending => {
@@ -175,7 +174,7 @@ fn start(
             let socket = socket.clone();
             tokio::spawn(async move {
                 let (response, watch) = event.run(&socket).await;
-                answer(&socket, ack.as_deref(), response, watch);
+                send_ack(&socket, ack.as_deref(), response, watch);
                 drop((running, share));
             });
         }
@@ -191,7 +190,7 @@ fn reply(socket: &Arc<Socket>, id: u64, mut args: EncodedArgs, direct: &mut Dire
         args.recycle();
     } else {
         // `deliver` has already handled a disconnected or slow client.
-        let _ = socket.deliver(Cow::Owned(encode_ack(target, args)), false);
+        let _ = socket.deliver_owned(encode_ack(target, args), false);
     }
 }
 
@@ -205,7 +204,7 @@ fn watch(request: &EventRequest) -> EventWatch {
 }
 
 /// Records the outcome of a handler. Returns the arguments of its ack.
-fn ended(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> {
+fn record_outcome(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> {
     watch.end(response.error().is_some());
     if let Some(error) = response.error() {
         watch.in_scope(|| log!(debug, error = %error, "an event handler failed"));
@@ -214,8 +213,8 @@ fn ended(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> 
 }
 
 /// Sends the ack that a handler returned, or logs why it cannot be sent.
-fn answer(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, watch: EventWatch) {
-    if let (Some(args), Some(ack)) = (ended(response, watch), ack) {
+fn send_ack(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, watch: EventWatch) {
+    if let (Some(args), Some(ack)) = (record_outcome(response, watch), ack) {
         // `answer` has already handled a disconnected or slow client.
         if let Err(error) = ack.answer(socket, args)
             && error.is_encode()
@@ -243,14 +242,14 @@ pub(crate) fn run_detached(
     let mut event = Contained::call(watch(&request), || handler.start(request));
     match event.poll(socket, &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(response) => {
-            answer(socket, None, response, event.into_watch());
+            send_ack(socket, None, response, event.into_watch());
             then(socket);
         }
         Poll::Pending => {
             let (socket, running) = (socket.clone(), socket.running(EVENT));
             runtime.spawn(async move {
                 let (response, watch) = event.run(&socket).await;
-                answer(&socket, None, response, watch);
+                send_ack(&socket, None, response, watch);
                 then(&socket);
                 drop(running);
             });

@@ -50,7 +50,7 @@ struct Table {
     outgoing: Vec<(ListenerId, Observer)>,
 }
 
-/// What a listener is called for.
+/// The events for which a listener is called.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Trigger<'a> {
     /// Each event with this name.
@@ -79,9 +79,9 @@ thread_local! {
 
 /// The listeners for an event.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Matched {
     pub(super) any: Vec<Arc<EventRoute>>,
-    pub(super) own: Vec<Arc<EventRoute>>,
+    pub(super) named: Vec<Arc<EventRoute>>,
 }
 
 /// Returns the listeners of a socket, or `None` if it never had one.
@@ -140,20 +140,20 @@ impl Listeners {
     }
 
     /// Returns the listeners for an event. Removes those that are called once.
-    pub(super) fn find(&self, event: &str) -> Found {
+    pub(super) fn find(&self, event: &str) -> Matched {
         let mut table = self.table();
         let routes = |listeners: &[Listener]| listeners.iter().map(|listener| listener.route.clone()).collect();
         let any = routes(&table.any);
-        let mut own = Vec::new();
+        let mut named = Vec::new();
         if let Some(listeners) = table.events.get_mut(event) {
-            own = routes(listeners);
-            // `own` holds another reference, so nothing of the user's is dropped here.
+            named = routes(listeners);
+            // `named` holds another reference, so nothing of the user's is dropped here.
             listeners.retain(|listener| !listener.once);
             if listeners.is_empty() {
                 table.events.remove(event);
             }
         }
-        Found { any, own }
+        Matched { any, named }
     }
 
     /// Takes out the listeners for the end of the socket.

@@ -1,4 +1,4 @@
-//! The path of an event through layers to handlers, and the responses of these.
+//! The path of an event through layers to its handlers, and their responses.
 
 mod ack;
 mod contained;

@@ -36,7 +36,7 @@ pub struct EventRequest {
     pub(super) ack: Option<Arc<PendingAck>>,
     /// Whether an extractor has taken the ack.
     ack_taken: bool,
-    check: Check,
+    json_state: JsonState,
 }
 
 #[derive(Clone)]
@@ -51,7 +51,7 @@ enum Content {
 
 /// The state of the arguments' JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Check {
+enum JsonState {
     Unread,
     Valid,
     Malformed,
@@ -61,12 +61,18 @@ impl EventRequest {
     #[inline(always)]
     pub(super) fn new(socket: Arc<Socket>, event: EventPayload, ack: Option<u64>) -> Self {
         let ack = ack.map(PendingAck::new);
-        Self { socket: socket.into(), content: Content::Event(event), ack, ack_taken: false, check: Check::Unread }
+        Self {
+            socket: socket.into(),
+            content: Content::Event(event),
+            ack,
+            ack_taken: false,
+            json_state: JsonState::Unread,
+        }
     }
 
     pub(super) fn disconnect(socket: &Arc<Socket>, name: &'static str, reason: DisconnectReason) -> Self {
         let content = Content::Disconnect { name, reason };
-        Self { socket: socket.clone().into(), content, ack: None, ack_taken: false, check: Check::Valid }
+        Self { socket: socket.clone().into(), content, ack: None, ack_taken: false, json_state: JsonState::Valid }
     }
 
     /// Returns the socket that received the event.
@@ -120,11 +126,11 @@ impl EventRequest {
         };
         match result {
             Ok(args) => {
-                self.check = Check::Valid;
+                self.json_state = JsonState::Valid;
                 Ok(args)
             }
             Err(ArgsError::Mismatch(error)) => {
-                self.check = Check::Valid;
+                self.json_state = JsonState::Valid;
                 Err(error)
             }
             Err(ArgsError::Malformed(detail)) => {
@@ -136,8 +142,8 @@ impl EventRequest {
 
     /// Sets an observer of acks that an [`AckSender`](crate::extract::AckSender) sends. It is called before the ack is sent, and
     /// dropped when no `AckSender` for this event is left.
-    pub(crate) fn watch_ack(&mut self, see: impl Fn(&EncodedArgs) + Send + Sync + 'static) {
-        self.ack = self.ack.take().map(|ack| ack.watched(see));
+    pub(crate) fn observe_ack(&mut self, observer: impl Fn(&EncodedArgs) + Send + Sync + 'static) {
+        self.ack = self.ack.take().map(|ack| ack.observed(observer));
     }
 
     /// Takes the ack. Only the first call returns it.
@@ -152,22 +158,22 @@ impl EventRequest {
 
     /// Checks arguments that have not been read. If they are malformed, the connection is closed and no handler runs.
     pub(crate) fn is_well_formed(&mut self) -> bool {
-        if self.check == Check::Unread
+        if self.json_state == JsonState::Unread
             && let Content::Event(event) = &self.content
         {
             // The placeholders of attachments were checked when the packet was decoded.
             if is_valid_json(event.json()) {
-                self.check = Check::Valid;
+                self.json_state = JsonState::Valid;
             } else {
                 self.malformed("invalid JSON");
             }
         }
-        self.check == Check::Valid
+        self.json_state == JsonState::Valid
     }
 
     fn malformed(&mut self, detail: &'static str) {
-        if self.check != Check::Malformed {
-            self.check = Check::Malformed;
+        if self.json_state != JsonState::Malformed {
+            self.json_state = JsonState::Malformed;
             self.socket.inner().client.violation(detail);
         }
     }

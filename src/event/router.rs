@@ -17,7 +17,7 @@ use crate::{
 use super::{
     contained::Contained,
     future::EventFuture,
-    listeners::{Found, listeners_of},
+    listeners::{Matched, listeners_of},
     request::EventRequest,
     response::EventResponse,
     route::EventRoute,
@@ -49,9 +49,9 @@ impl EventRouter {
                 EventFuture::ready(EventResponse::none())
             }
             (handler, any, listeners) => {
-                let found = listeners.map(|listeners| listeners.find(request.event())).unwrap_or_default();
-                let handler = handler.or(self.fallback.as_ref().filter(|_| found.own.is_empty()));
-                route_to_all(request, handler, any.as_ref(), &found)
+                let matched = listeners.map(|listeners| listeners.find(request.event())).unwrap_or_default();
+                let handler = handler.or(self.fallback.as_ref().filter(|_| matched.named.is_empty()));
+                route_to_all(request, handler, any.as_ref(), &matched)
             }
         }
     }
@@ -63,9 +63,9 @@ fn route_to_all(
     request: EventRequest,
     handler: Option<&EventRoute>,
     any: Option<&EventRoute>,
-    found: &Found,
+    matched: &Matched,
 ) -> EventFuture {
-    let (answering, rest) = match (handler, &*found.own, any) {
+    let (answering, rest) = match (handler, &*matched.named, any) {
         (Some(handler), rest, _) => (Some(handler), rest),
         (None, [first, rest @ ..], _) => (Some(&**first), rest),
         (None, [], any) => (any, &[][..]),
@@ -73,27 +73,27 @@ fn route_to_all(
     let socket = request.socket().inner().clone();
     let mut copy = request.clone();
     copy.ack = None;
-    let start = |route: &EventRoute| Contained::call(EventWatch::beside(), || route.start(copy.clone()));
+    let start = |route: &EventRoute| Contained::call(EventWatch::unmeasured(), || route.start(copy.clone()));
     let start_shared = |route: &Arc<EventRoute>| start(route);
     let of_all = any.filter(|any| !answering.is_some_and(|answering| std::ptr::eq(answering, *any)));
-    let before = of_all.into_iter().map(start).chain(found.any.iter().map(start_shared)).collect();
+    let before = of_all.into_iter().map(start).chain(matched.any.iter().map(start_shared)).collect();
     let own = match answering {
-        Some(route) => Contained::call(EventWatch::beside(), || route.start(request)),
+        Some(route) => Contained::call(EventWatch::unmeasured(), || route.start(request)),
         None => {
             let mut request = request;
             log!(debug, event = %request.event(), "no handler sends an ack for an event");
             if !request.is_well_formed() {
                 return EventFuture::ready(EventResponse::none());
             }
-            Contained::call(EventWatch::beside(), || EventFuture::ready(EventResponse::none()))
+            Contained::call(EventWatch::unmeasured(), || EventFuture::ready(EventResponse::none()))
         }
     };
     let after = rest.iter().map(start_shared).collect();
-    together(socket, before, own, after)
+    run_all(socket, before, own, after)
 }
 
 /// Polls the handlers in order. The response of `own` does not wait for the others, which are spawned if still pending.
-fn together(
+fn run_all(
     socket: Arc<Socket>,
     mut before: Vec<Contained>,
     mut own: Contained,

@@ -79,7 +79,7 @@ impl HandshakeRejection {
         self.status
     }
 
-    /// The text with which the extractor would have answered a request.
+    /// Returns the text of the extractor's rejection.
     #[must_use]
     pub fn body_text(&self) -> &str {
         &self.body_text

@@ -85,7 +85,7 @@ impl Bench {
             28 => self.session.flushed(),
             29 => {
                 if self.session.try_bypass() {
-                    assert!(self.waiting.is_empty(), "an answer overtakes what waits");
+                    assert!(self.waiting.is_empty(), "a packet overtakes queued ones");
                 }
             }
             30 => {
@@ -106,7 +106,7 @@ impl Bench {
         if was_open && sent.is_ok() {
             self.waiting.push_back(self.next);
         }
-        assert!(was_open || sent.is_ok(), "what is sent to a session that ends is dropped without an error");
+        assert!(was_open || sent.is_ok(), "sending to a session that ends fails");
         self.next += 1;
     }
 
@@ -180,7 +180,7 @@ impl Bench {
             assert_eq!(self.session.buffered_bytes(), 0, "a closed session keeps packets");
             self.waiting.clear();
         } else {
-            assert!(self.session.buffered_bytes() <= 8 * MAX_BUFFERED, "more waits than may");
+            assert!(self.session.buffered_bytes() <= 8 * MAX_BUFFERED, "more bytes are queued than allowed");
         }
     }
 }

@@ -72,10 +72,11 @@ impl SocketRef {
         self.listen(Trigger::Any, handler)
     }
 
-    /// Handles the end of this socket, after [`Namespace::on_disconnect`](crate::Namespace::on_disconnect); several may listen.
+    /// Adds a listener for the disconnection of this socket. It runs after
+    /// [`Namespace::on_disconnect`](crate::Namespace::on_disconnect).
     ///
-    /// The handler is called once. The reason is the extractor [`DisconnectReason`](crate::DisconnectReason). The handler is dropped
-    /// without a call if `on_connect` refuses the socket, or if the socket has already been disconnected.
+    /// [`DisconnectReason`](crate::DisconnectReason) extracts the reason. The handler is dropped without being called if
+    /// `on_connect` rejects the client, or if the socket has already been disconnected.
     ///
     /// ```
     /// use std::time::Instant;

@@ -1,11 +1,15 @@
 //! Commands of other nodes of a cluster.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use crate::{
     cluster::{BroadcastOptions, ClusterCommand, ClusterError, ClusterMessage, EventBody, Node, Offset, RequestId},
     room::Selection,
-    server::{NamespaceState, Server},
+    server::{AckData, NamespaceState, Server},
     socket::{BroadcastOperator, describe},
 };
 
@@ -110,18 +114,26 @@ fn emit_with_ack(
     asker: Option<Arc<str>>,
     request: RequestId,
 ) {
-    let acks = BroadcastOperator::from_options(namespace.clone(), options).emit_foreign_with_ack(event);
-    let count = acks.as_ref().map_or(0, |acks| acks.remaining() as u64);
+    let mut acks = BroadcastOperator::from_options(namespace.clone(), options).emit_foreign_with_ack(event);
+    // The sockets to which the event could not be sent do not count.
+    let mut early = Vec::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    while let Some(Poll::Ready(Some((_, ack)))) = acks.as_mut().map(|acks| acks.poll_local(&mut cx)) {
+        early.extend(ack.ok());
+    }
+    let count = early.len() as u64 + acks.as_ref().map_or(0, |acks| acks.remaining() as u64);
     namespace.publish(ClusterCommand::Recipients { request: request.clone(), count }, asker.clone());
     let (Some(mut acks), Some(runtime)) = (acks.filter(|_| count > 0), server.try_runtime()) else { return };
     let namespace = namespace.clone();
     // Ends at the timeout.
     runtime.spawn(async move {
+        let publish = |ack: AckData| {
+            let ack = ClusterCommand::Ack { request: request.clone(), answer: ack.first() };
+            namespace.publish(ack, asker.clone());
+        };
+        early.into_iter().for_each(publish);
         while let Some((_, ack)) = poll_fn(|cx| acks.poll_local(cx)).await {
-            if let Ok(ack) = ack {
-                let ack = ClusterCommand::Ack { request: request.clone(), answer: ack.first() };
-                namespace.publish(ack, asker.clone());
-            }
+            ack.into_iter().for_each(publish);
         }
     });
 }

@@ -11,4 +11,4 @@ pub use self::{
     server_side::{ServerSideAcks, ServerSideEvent, ServerSideResponses},
     socket_io::{MissingSocketIo, SocketIo, Stats},
 };
-pub(crate) use self::{server_side::server_side_handler, socket_io::CURRENT};
+pub(crate) use self::{server_side::server_side_handler, socket_io::CURRENT_IO};

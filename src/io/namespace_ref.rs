@@ -80,7 +80,7 @@ impl NamespaceRef {
         self.state.with_registry(|registry| registry.rooms().map(|(room, members)| (room.clone(), members)).collect())
     }
 
-    /// How many rooms sockets of this node have joined, without those of the sockets' own ids.
+    /// Returns the number of rooms on this node. The rooms of the sockets' ids are not included.
     ///
     /// For the number of sockets in a room, use `namespace.to(room).socket_count()`.
     #[must_use]
@@ -104,7 +104,7 @@ impl NamespaceRef {
 }
 
 impl SocketRef {
-    /// The namespace.
+    /// Returns the namespace.
     ///
     /// ```
     /// use tower_socketio::{EmitError, SocketRef};

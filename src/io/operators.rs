@@ -52,7 +52,7 @@ macro_rules! operators {
                 $namespace.everyone().except(rooms)
             }
 
-            #[doc = concat!("Everyone in ", $what, ".")]
+            #[doc = concat!("Selects all sockets of ", $what, ".")]
             pub fn all(&$self) -> BroadcastOperator {
                 $namespace.everyone()
             }
@@ -93,7 +93,7 @@ macro_rules! operators {
                 $namespace.everyone().disconnect_sockets(close);
             }
 
-            #[doc = concat!("How many of this node's sockets are in ", $what, ".")]
+            #[doc = concat!("Returns the number of sockets of ", $what, " on this node.")]
             #[must_use]
             pub fn socket_count(&$self) -> usize {
                 $namespace.everyone().socket_count()

@@ -118,7 +118,7 @@ pub struct ServerSideResponses<R> {
 }
 
 impl<R: DeserializeOwned + Send + 'static> ServerSideAcks<R> {
-    /// Waits for all acks or the timeout.
+    /// Waits for all acks or the timeout. Awaiting the value itself does the same.
     ///
     /// # Cancel safety
     ///

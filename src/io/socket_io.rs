@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     cluster::ClusterAdapter,
     engine::{AcceptError, Origins, Packet, TransportError},
-    server::{Server, absolute},
+    server::{Server, normalize_name},
     socket::SocketRef,
 };
 
@@ -25,7 +25,7 @@ use super::namespace_ref::{NamespaceRef, PatternRef};
 tokio::task_local! {
     /// The server whose layer is handling the current request. A request extension would need an allocation for each request,
     /// including those that are not for Socket.IO.
-    pub(crate) static CURRENT: SocketIo;
+    pub(crate) static CURRENT_IO: SocketIo;
 }
 
 /// A handle to a server. It emits to clients from anywhere. Cloning is cheap.
@@ -61,12 +61,12 @@ impl SocketIo {
     /// Returns `None` if the namespace does not exist. Namespaces of a pattern exist while they have sockets.
     #[must_use]
     pub fn of(&self, name: &str) -> Option<NamespaceRef> {
-        self.server.namespaces.get(&absolute(name)).map(NamespaceRef::new)
+        self.server.namespaces.get(&normalize_name(name)).map(NamespaceRef::new)
     }
 
-    /// A namespace, by its name. A missing leading slash is added.
+    /// Returns the namespace with a name. A leading slash is added if missing.
     ///
-    /// As [`of`](Self::of), for namespaces that are known to exist:
+    /// Like [`of`](Self::of), for namespaces that are known to exist:
     ///
     /// ```
     /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
@@ -99,7 +99,7 @@ impl SocketIo {
     /// ```
     #[must_use]
     pub fn of_pattern(&self, pattern: &str) -> Option<PatternRef> {
-        let namespaces = self.server.namespaces.of_pattern(&absolute(pattern))?;
+        let namespaces = self.server.namespaces.of_pattern(&normalize_name(pattern))?;
         Some(PatternRef { namespaces: namespaces.into_iter().map(NamespaceRef::new).collect() })
     }
 
@@ -114,7 +114,7 @@ impl SocketIo {
     }
 
     pub(super) fn root(&self) -> NamespaceRef {
-        self.of("/").expect("the default namespace always exists")
+        NamespaceRef::new(self.server.namespaces.root.clone())
     }
 
     /// Disconnects all clients: each socket gets a DISCONNECT packet, and each connection is closed after its queued packets have
@@ -172,7 +172,11 @@ impl SocketIo {
     async fn leave_cluster(&self) {
         if let Some(adapter) = &self.server.settings.adapter {
             self.server.saved().await;
-            adapter.close().await;
+            const LIMIT: Duration = Duration::from_secs(5);
+            let closed = self.server.catch_panic(|| adapter.close());
+            if let Some(closed) = closed {
+                let _ = tokio::time::timeout(LIMIT, closed).await;
+            }
         }
     }
 
@@ -201,7 +205,7 @@ impl SocketIo {
     ///
     /// # Errors
     ///
-    /// If the connection is not opened: the server is [draining](Self::drain), for instance.
+    /// Returns an error if the connection is not opened, for example because the server is [draining](Self::drain).
     ///
     /// # Cancel safety
     ///
@@ -315,7 +319,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SocketIo {
         if let Some(socket) = parts.extensions.get::<SocketRef>() {
             return Ok(socket.io());
         }
-        CURRENT.try_with(Self::clone).map_err(|_| MissingSocketIo)
+        CURRENT_IO.try_with(Self::clone).map_err(|_| MissingSocketIo)
     }
 }
 

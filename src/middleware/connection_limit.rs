@@ -142,7 +142,7 @@ where
         };
         match (self.layer.acquire)(&parts) {
             Place::Uncounted => {}
-            Place::Taken(permit) => socket.inner().keep(permit),
+            Place::Taken(permit) => socket.inner().attach(permit),
             Place::Full => {
                 log!(debug, limit = %self.layer.max, "too many connections: CONNECT rejected");
                 let error = json!({ "message": "too many connections", "data": { "limit": self.layer.max } });

@@ -148,7 +148,7 @@ impl<S> EventRateLimit<S> {
         // Disconnections do not count.
         request.disconnect_reason().is_some() || {
             let now = now();
-            request.socket().inner().with_kept(id, || Bucket { full: now }, |bucket| bucket.take(rate, now))
+            request.socket().inner().with_layer_data(id, || Bucket { full: now }, |bucket| bucket.take(rate, now))
         }
     }
 }

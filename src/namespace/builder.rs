@@ -177,9 +177,9 @@ where
         self
     }
 
-    /// Handles the events that have neither a handler nor a listener of the socket.
+    /// Sets a handler for events that have neither a handler nor a listener of the socket.
     ///
-    /// It can answer them. Without a fallback they are ignored, as in Node.
+    /// It can send acks. Without a fallback, such events are ignored, as in Node.
     ///
     /// ```
     /// use tower_socketio::{EventError, Namespace, extract::EventName};

@@ -140,7 +140,7 @@ impl fmt::Debug for ConnectFuture {
     }
 }
 
-/// Holds the socket before `on_connect` is called, and stores the request's extensions on it.
+/// Lets the socket enter the namespace before `on_connect` is called, and stores the request's extensions on it.
 #[derive(Clone)]
 struct EnterOnCall<S>(S);
 
@@ -166,7 +166,7 @@ where
         // Removed, because the socket must not hold a reference to itself.
         extensions.remove::<SocketRef>();
         let socket = socket.clone();
-        if !socket.inner().hold(Some(extensions)) {
+        if !socket.inner().enter_namespace(Some(extensions)) {
             return Either::Right(std::future::ready(Ok(StatusCode::SERVICE_UNAVAILABLE.into_response())));
         }
         Either::Left(Answered { future: self.0.call(request), socket })

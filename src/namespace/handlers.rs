@@ -33,7 +33,7 @@ pub(super) struct Handlers {
 impl Application for Handlers {
     fn connect(&self, socket: &Arc<Socket>, auth: Bytes) -> Option<BoxFuture<Result<(), Refusal>>> {
         if self.connect.accepts_all() {
-            hold_without_layers(socket);
+            enter_without_layers(socket);
             return None;
         }
         let recovery = &socket.namespace.settings.recovery;
@@ -41,7 +41,7 @@ impl Application for Handlers {
         let is_known = socket.is_recovered() && socket.session.as_ref().is_some_and(|session| session.has_extensions());
         let skip_layers = is_known && recovery.as_ref().is_some_and(|recovery| recovery.skip_layers);
         let route = if skip_layers { &self.on_connect } else { &self.connect };
-        Some(Box::pin(ask(route.clone(), socket.clone(), auth, skip_layers)))
+        Some(Box::pin(ask_services(route.clone(), socket.clone(), auth, skip_layers)))
     }
 
     fn event(
@@ -84,7 +84,7 @@ impl Application for Handlers {
     }
 }
 
-/// Forgets the auth payload when the last handler that may ask for it has ended.
+/// Drops the auth payload when the last handler that may read it has ended.
 struct ForgetAuth(Arc<Socket>);
 
 impl Drop for ForgetAuth {
@@ -94,14 +94,14 @@ impl Drop for ForgetAuth {
 }
 
 /// Accepts a socket of a namespace without layers and `on_connect`. It shares the request's extensions where possible.
-fn hold_without_layers(socket: &Arc<Socket>) {
+fn enter_without_layers(socket: &Arc<Socket>) {
     let request = &socket.client.connection.request;
     let shares = socket.session.is_none() && request.extension::<MatchedPath>().is_none();
-    socket.hold((!shares).then(|| connect_extensions(request)));
+    socket.enter_namespace((!shares).then(|| connect_extensions(request)));
 }
 
 /// Asks the services of a namespace for a decision.
-async fn ask(route: ConnectRoute, socket: Arc<Socket>, auth: Bytes, skip_layers: bool) -> Result<(), Refusal> {
+async fn ask_services(route: ConnectRoute, socket: Arc<Socket>, auth: Bytes, skip_layers: bool) -> Result<(), Refusal> {
     let name = socket.namespace.name();
     let Some(mut request) = connect_request(&socket.client.connection.request, name, auth, socket.clone().into())
     else {

@@ -2,7 +2,7 @@
 
 use crate::{
     io::{NamespaceRef, SocketIo},
-    server::{absolute, is_pattern},
+    server::{is_pattern, normalize_name},
 };
 
 use super::builder::Namespace;
@@ -10,8 +10,8 @@ use super::builder::Namespace;
 impl SocketIo {
     /// Adds a namespace to the running server, by its exact name. A missing leading slash is added.
     ///
-    /// Clients may join it as soon as this returns. It exists until it is [removed](Self::remove_namespace). Other nodes of a
-    /// cluster are not told.
+    /// Clients may join it as soon as this returns. It exists until it is [removed](Self::remove_namespace). It is not added to
+    /// other nodes of a cluster.
     ///
     /// ```
     /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
@@ -25,10 +25,10 @@ impl SocketIo {
     ///
     /// # Errors
     ///
-    /// If a namespace of this name exists, or the name is not one that clients can send. Patterns can only be added before the
-    /// server starts, by [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace).
+    /// Returns an error if a namespace of this name exists, or if clients cannot send the name. Patterns can only be added
+    /// before the server starts, by [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace).
     pub fn add_namespace(&self, name: &str, namespace: Namespace) -> Result<NamespaceRef, AddNamespaceError> {
-        let name = absolute(name);
+        let name = normalize_name(name);
         if is_pattern(&name) {
             return Err(AddNamespaceError::Pattern);
         }
@@ -43,10 +43,11 @@ impl SocketIo {
     /// Removes a namespace that was declared or added by its exact name. Returns `false` if there is none.
     ///
     /// Its sockets are disconnected with a DISCONNECT packet, and their handlers get the reason "server namespace disconnect".
-    /// Clients that are being admitted, and later CONNECTs, are refused with "Invalid namespace", unless a predicate accepts the name.
-    /// Clients that were away cannot be recovered. Other nodes of a cluster are not told.
+    /// Clients that are being admitted, and later CONNECTs, are rejected with "Invalid namespace", unless a predicate accepts
+    /// the name. Clients that have lost their connection cannot be recovered. The namespace is not removed from other nodes of
+    /// a cluster.
     ///
-    /// Namespaces of patterns and predicates cannot be removed: they end when they are empty.
+    /// Namespaces of patterns and predicates cannot be removed. They end when they are empty.
     ///
     /// # Panics
     ///
@@ -54,7 +55,7 @@ impl SocketIo {
     #[expect(clippy::must_use_candidate, reason = "it does something")]
     #[track_caller]
     pub fn remove_namespace(&self, name: &str) -> bool {
-        let name = absolute(name);
+        let name = normalize_name(name);
         assert!(name != "/", "the default namespace cannot be removed");
         match self.server().namespaces.remove_exact(&name) {
             Some(namespace) => {
@@ -74,8 +75,8 @@ pub enum AddNamespaceError {
     /// A namespace of this name exists.
     #[error("a namespace of this name exists")]
     Exists,
-    /// The name holds a comma or a question mark, which clients cannot send in a name.
-    #[error("the name holds a comma or a question mark")]
+    /// The name contains a comma or a question mark, which clients cannot send.
+    #[error("the name contains a comma or a question mark")]
     InvalidName,
     /// The name is a pattern.
     #[error("a pattern cannot be added to a running server")]

@@ -74,7 +74,7 @@ impl EventWatch {
     }
 
     /// Creates a watch for a handler that runs in addition to another one. It shares the span of that one and is not measured.
-    pub(crate) fn beside() -> Self {
+    pub(crate) fn unmeasured() -> Self {
         Self { span: Span::current(), meter: EventMeter::none() }
     }
 

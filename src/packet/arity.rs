@@ -1,6 +1,6 @@
 use std::any::type_name;
 
-/// The number of arguments as which a type is encoded.
+/// The number of arguments that a type is encoded as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arity {
     /// `()`.
@@ -16,8 +16,8 @@ const REST: &str = "tower_socketio::packet::args::Rest";
 
 /// Returns the arity of a type.
 ///
-/// serde serializes `(1, 2)` and `[1, 2]` by the same call, but only the first is two arguments. So the name of the type is
-/// compared; for most types the first byte decides.
+/// serde serializes `(1, 2)` and `[1, 2]` by the same call, but only the first is two arguments. Therefore the name of the type
+/// is compared. Its first byte is sufficient for most types.
 pub(crate) fn arity<T: ?Sized>() -> Arity {
     let name = type_name::<T>();
     match name.as_bytes() {
@@ -27,7 +27,7 @@ pub(crate) fn arity<T: ?Sized>() -> Arity {
 }
 
 fn arity_of(mut name: &str) -> Arity {
-    while let Some(target) = behind_pointer(name) {
+    while let Some(target) = pointer_target(name) {
         name = target;
     }
     // The closing brackets of pointers are still at the end of the name.
@@ -41,7 +41,7 @@ fn arity_of(mut name: &str) -> Arity {
 }
 
 /// Returns the target of a pointer type that serializes as its target.
-fn behind_pointer(name: &str) -> Option<&str> {
+fn pointer_target(name: &str) -> Option<&str> {
     if let Some(target) = name.strip_prefix('&') {
         return Some(target.strip_prefix("mut ").unwrap_or(target));
     }

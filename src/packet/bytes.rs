@@ -17,15 +17,15 @@ thread_local! {
 /// Calls a visitor with bytes that it may [`reclaim`].
 fn lend<R>(data: &Bytes, visit: impl FnOnce(&[u8]) -> R) -> R {
     /// Restores the previous attachment, also if the visitor panics.
-    struct RestoreExtensions(Option<Bytes>);
+    struct Restore(Option<Bytes>);
 
-    impl Drop for RestoreExtensions {
+    impl Drop for Restore {
         fn drop(&mut self) {
             LENT.set(self.0.take());
         }
     }
 
-    let _restore = RestoreExtensions(LENT.replace(Some(data.clone())));
+    let _restore = Restore(LENT.replace(Some(data.clone())));
     visit(data)
 }
 

@@ -20,8 +20,8 @@ use super::{
 #[derive(Debug, Clone)]
 pub(crate) struct Encoded {
     content: Content,
-    /// The alternate form for clients that cannot read the primary one, once a client needs it. `None` inside if it is the same. With
-    /// a custom parser, it is that of the parser; otherwise it is ASCII, for clients of revision 3.
+    /// The alternate form, for clients that cannot read the primary one. Created when a client needs it. `None` inside if both
+    /// are the same. With a custom parser, it is that of the parser; otherwise it is ASCII, for clients of revision 3.
     other: OnceLock<Option<Box<[Packet]>>>,
 }
 
@@ -89,12 +89,12 @@ impl Encoded {
         Some(std::iter::once(text).chain(attachments.iter().cloned()).collect())
     }
 
-    /// Returns its cost in an outbox.
+    /// Returns the cost of the packet in an outbox.
     pub(crate) fn cost(&self) -> usize {
         Outbox::cost(self.packets())
     }
 
-    /// Returns its cost in a history, including the alternate form if it exists.
+    /// Returns the cost of the packet in a history, including the alternate form if it exists.
     pub(crate) fn kept_cost(&self) -> usize {
         self.cost() + self.other.get().and_then(Option::as_deref).map_or(0, Outbox::cost)
     }
@@ -132,7 +132,7 @@ impl Encoded {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) namespace: &'a str,
-    /// The id of the ack that the packet requests or is.
+    /// The id of the ack. The packet requests it, or is that ack.
     pub(crate) id: Option<u64>,
 }
 

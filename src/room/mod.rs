@@ -1,6 +1,6 @@
 //! Rooms, the ids of sockets, and collections of rooms.
 //!
-//! The registry of the members and the recipients of broadcasts knows ids and handles, not sockets.
+//! The registry knows the ids and handles of its members, not sockets.
 
 mod id;
 mod name;

@@ -132,14 +132,17 @@ impl<M: Handle> Registry<M> {
         id
     }
 
-    /// Removes a member, and from all rooms.
+    /// Removes a member from the registry and from all rooms.
     ///
     /// # Complexity
     ///
     /// Linear in the number of its rooms.
     pub(crate) fn remove(&mut self, id: MemberId) -> Option<M> {
         let member = self.members.try_remove(id.key())?;
-        self.by_name.remove(&member.name);
+        // A successor with the same name may have been inserted.
+        if self.by_name.get(&member.name) == Some(&id) {
+            self.by_name.remove(&member.name);
+        }
         let all = Arc::make_mut(&mut self.all);
         all.swap_remove(member.place);
         if let Some((moved, _)) = all.get(member.place) {
@@ -341,7 +344,7 @@ impl<M: Handle> Registry<M> {
 
 #[cfg(any(test, fuzzing))]
 impl<M> Registry<M> {
-    /// Returns the lengths and capacities of all collections.
+    /// Returns the length and the capacity of each collection.
     fn capacities(&self) -> impl Iterator<Item = (usize, usize)> {
         let own = [
             (self.members.len(), self.members.capacity()),

@@ -58,13 +58,14 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
         }
         Err(JoinError::Closed) => return Ok(()),
     }
-    let lookup = server.namespaces.acquire(name, || client.may_join_dynamic());
+    let lookup = announce(client, server.namespaces.acquire(name, || client.may_join_dynamic()));
     let claim = lookup.namespace().and_then(|namespace| namespace.claim_of(client, &auth));
     if claim.is_none() && !matches!(lookup, Lookup::NeedsAsync(_)) {
         join(client, name, lookup, auth, None, cx);
         return Ok(());
     }
-    client.reserve(name, auth.len());
+    let is_dynamic = lookup.namespace().is_none_or(|namespace| namespace.is_dynamic());
+    client.reserve(name, auth.len(), is_dynamic);
     let task = Box::pin(join_later(client.clone(), name.into(), lookup, auth, claim));
     if let Some(task) = client.poll_or_spawn(cx, task) {
         client.attach_lookup(name, task);
@@ -72,12 +73,20 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
     Ok(())
 }
 
+/// Calls the hook for a new namespace.
+fn announce(client: &Client, lookup: Lookup) -> Lookup {
+    if let (Lookup::Created(namespace), Some(hook)) = (&lookup, &client.server.hooks.on_namespace) {
+        client.server.catch_panic(|| hook(namespace));
+    }
+    lookup
+}
+
 /// Continues an admission after an asynchronous predicate has decided, and after the session of a returning client has been read from
 /// the journal of the cluster.
 async fn join_later(client: Arc<Client>, name: Box<str>, mut lookup: Lookup, auth: Bytes, mut claim: Option<Claim>) {
     if let Lookup::NeedsAsync(place) = lookup {
         let request = NamespaceRequest::new(&client.connection, &name, &auth);
-        lookup = client.server.namespaces.find_async(place, &request).await;
+        lookup = announce(&client, client.server.namespaces.find_async(place, &request).await);
         claim = lookup.namespace().and_then(|namespace| namespace.claim_of(&client, &auth));
     }
     let mut claimed = None;
@@ -126,10 +135,10 @@ fn join(
     claimed: Option<Arc<Claimed>>,
     cx: &mut Context<'_>,
 ) {
-    let entered = enter(client, name, lookup, &auth, claimed);
+    let created = create_socket(client, name, lookup, &auth, claimed);
     // The socket, if any, has replaced the reservation.
     client.unreserve(name);
-    let Some(socket) = entered else {
+    let Some(socket) = created else {
         return;
     };
     let watch = ConnectWatch::start(&socket.scope());
@@ -141,8 +150,8 @@ fn join(
                 client.attach_admission(&socket, task);
             }
         }
-        Some(None) => watch.in_scope(|| settle(&socket, None, watch.clone())),
-        None => watch.in_scope(|| settle(&socket, Some(Refusal::panicked()), watch.clone())),
+        Some(None) => watch.in_scope(|| finish(&socket, None, watch.clone())),
+        None => watch.in_scope(|| finish(&socket, Some(Refusal::panicked()), watch.clone())),
     }
 }
 
@@ -158,13 +167,13 @@ impl Future for Admission {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let decision = ready!(self.decision.as_mut().poll(cx));
-        settle(&self.socket, decision.err(), self.watch.clone());
+        finish(&self.socket, decision.err(), self.watch.clone());
         Poll::Ready(())
     }
 }
 
 /// Creates the socket, or rejects the client if the lookup found no namespace.
-fn enter(
+fn create_socket(
     client: &Arc<Client>,
     name: &str,
     lookup: Lookup,
@@ -172,13 +181,7 @@ fn enter(
     claimed: Option<Arc<Claimed>>,
 ) -> Option<Arc<Socket>> {
     let namespace = match lookup {
-        Lookup::Found(namespace) => namespace,
-        Lookup::Created(namespace) => {
-            if let Some(hook) = &client.server.hooks.on_namespace {
-                client.server.catch_panic(|| hook(&namespace));
-            }
-            namespace
-        }
+        Lookup::Found(namespace) | Lookup::Created(namespace) => namespace,
         Lookup::Unknown | Lookup::NeedsAsync(_) => {
             refuse(client, name, UNKNOWN_NAMESPACE, "unknown_namespace");
             return None;
@@ -226,12 +229,12 @@ pub(super) fn admit_implicitly(client: &Arc<Client>, cx: &mut Context<'_>) {
 }
 
 /// Applies the decision of the namespace's services. `None` accepts the client.
-fn settle(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
+fn finish(socket: &Arc<Socket>, refusal: Option<Refusal>, watch: ConnectWatch) {
     let (client, name) = (&socket.client, socket.namespace.name());
     let error = if let Some(Refusal { status, error }) = refusal {
         watch.refused(status.as_ref().map_or("panic", StatusCode::as_str));
         error
-    } else if !socket.was_reached() {
+    } else if !socket.has_entered() {
         log!(warn, namespace = %name, "a layer returned a success response to CONNECT without calling the inner service");
         watch.refused("not_handed_on");
         ConnectError::new("the connection was not handed on")

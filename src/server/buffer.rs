@@ -7,7 +7,7 @@ use crate::{
 /// Packets and rooms of a socket that has not been accepted.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    pub(super) packets: Vec<Held>,
+    pub(super) packets: Vec<BufferedPacket>,
     bytes: usize,
     /// The events that a recovered client missed.
     pub(super) missed: Vec<Encoded>,
@@ -17,21 +17,21 @@ pub(super) struct Buffer {
 }
 
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct BufferedPacket {
     pub(super) packet: Encoded,
     /// Whether the packet is stamped when the socket joins its namespace.
-    pub(super) early: bool,
+    pub(super) is_unstamped: bool,
 }
 
 impl Buffer {
     /// Buffers a packet. Fails if the buffered packets would exceed `limit` bytes.
-    pub(super) fn hold(&mut self, packet: &Encoded, early: bool, limit: usize) -> Result<Sent, SendError> {
+    pub(super) fn push(&mut self, packet: &Encoded, is_unstamped: bool, limit: usize) -> Result<Sent, SendError> {
         let bytes = self.bytes + packet.cost();
         if bytes > limit && !self.packets.is_empty() {
             return Err(SendError::Full);
         }
         self.bytes = bytes;
-        self.packets.push(Held { packet: packet.clone(), early });
+        self.packets.push(BufferedPacket { packet: packet.clone(), is_unstamped });
         Ok(Sent { queued: true, waker: None })
     }
 }

@@ -32,18 +32,23 @@ pub(crate) struct Claimed {
 /// The events that are delivered in a namespace while a socket is being recovered, beginning before the journal is read.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
-    events: Vec<RecordedEvent>,
+    events: Vec<Arc<RecordedEvent>>,
     bytes: usize,
     overflowed: bool,
 }
 
 impl Delivered {
-    pub(super) fn push(&mut self, event: &RecordedEvent) {
+    /// Too many events have been delivered, or those of the journal are not the same any more.
+    pub(super) fn overflow(&mut self) {
+        self.overflowed = true;
+        self.events = Vec::new();
+    }
+
+    pub(super) fn push(&mut self, event: &Arc<RecordedEvent>) {
         let attachments: usize = event.event.attachments().iter().map(Bytes::len).sum();
         self.bytes += size_of::<RecordedEvent>() + event.event.json().len() + attachments;
         if self.bytes > MAX_BYTES {
-            self.overflowed = true;
-            self.events = Vec::new();
+            self.overflow();
         } else if !self.overflowed {
             self.events.push(event.clone());
         }
@@ -72,21 +77,24 @@ impl Claimed {
         is_some.then(|| Bytes::copy_from_slice(data.json().as_bytes()))
     }
 
-    /// Returns the events that the client missed, and the offset of the last event of the namespace. Returns `None` if there were too
-    /// many.
-    pub(super) fn missed(&self) -> Option<(Vec<RecordedEvent>, Offset)> {
+    /// Returns the events that the client missed and that were read from the journal.
+    pub(super) fn missed(&self) -> impl Iterator<Item = &RecordedEvent> {
+        self.taken.events.iter().filter(|event| self.taken.session.was_meant(event))
+    }
+
+    /// Returns the events that the client missed since then, and the offset of the last event of the namespace. Returns `None` if there
+    /// were too many.
+    pub(super) fn missed_since(&self) -> Option<(Vec<Arc<RecordedEvent>>, Offset)> {
         let delivered = self.delivered.lock();
         if delivered.overflowed {
             log!(debug, "too many events were delivered while a client was recovered");
             return None;
         }
-        let read = &self.taken.events;
         // This node may deliver events later than the one on which the client was.
-        let last_read = read.last().map_or(self.seen, |event| event.offset.max(self.seen));
+        let last_read = self.taken.events.last().map_or(self.seen, |event| event.offset.max(self.seen));
         let later = delivered.events.iter().filter(|event| event.offset > last_read);
         let last = delivered.events.last().map_or(last_read, |event| event.offset.max(last_read));
-        let was_meant = |event: &&RecordedEvent| self.taken.session.was_meant(&event.options);
-        Some((read.iter().chain(later).filter(was_meant).cloned().collect(), last))
+        Some((later.filter(|event| self.taken.session.was_meant(event)).cloned().collect(), last))
     }
 
     /// Records that the socket has been accepted.

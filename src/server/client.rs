@@ -1,7 +1,6 @@
 //! A client: a connection and its sockets.
 
 use std::{
-    borrow::Cow,
     pin::Pin,
     sync::{
         Arc, Weak,
@@ -15,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::{
-    engine::{CloseCause, Connect, Connection, Outbox, Packet, Peer, Reader, SendError, Sent},
+    engine::{CloseCause, Connect, Connection, Packet, Peer, Reader, SendError},
     packet::Encoded,
     parser::encoded_by,
     util::log,
@@ -68,25 +67,11 @@ impl Client {
     // Sending.
 
     /// Queues a packet and wakes the driver. A `volatile` packet is dropped, without an error, if it cannot be sent immediately.
-    pub(crate) fn send(&self, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
-        if let Some(waker) = self.try_send(Cow::Borrowed(packet), volatile)?.waker {
+    fn send(&self, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        if let Some(waker) = self.connection.send(self.packets_of(packet), volatile, || true)?.waker {
             waker.wake();
         }
         Ok(())
-    }
-
-    /// Like [`send`](Self::send), but does not wake the driver.
-    pub(crate) fn try_send(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
-        // Before locking: this may run a parser.
-        let packets = self.packets_of(&packet);
-        let is_plain = std::ptr::eq(packets, packet.packets());
-        let cost = Outbox::cost(packets);
-        match packet {
-            Cow::Owned(packet) if is_plain => {
-                self.connection.send_with(cost, volatile, |queue| packet.move_into(queue))
-            }
-            _ => self.connection.send(packets, volatile),
-        }
     }
 
     /// Returns the packet in the client's wire format. Runs a parser, unless the result is cached from another recipient.

@@ -1,6 +1,6 @@
 //! Emitting with recovery: events are stamped, queued and recorded under the lock of the namespace's memory.
 
-use std::{borrow::Cow, sync::Arc, task::Waker};
+use std::{sync::Arc, task::Waker};
 
 use crate::{
     engine::{SendError, Sent},
@@ -17,7 +17,6 @@ use super::{
 };
 
 /// The result of a broadcast.
-#[derive(Default)]
 #[must_use]
 pub(crate) struct Broadcast {
     wakers: Vec<Waker>,
@@ -45,10 +44,10 @@ impl Memory {
         volatile: bool,
     ) -> Result<(), SendError> {
         let mut state = self.lock();
-        if let Some(held) = socket.hold_early(packet, volatile) {
+        if let Some(buffered) = socket.buffer_unstamped(packet, volatile) {
             // Stamped when the socket joins.
             drop(state);
-            return held.map(drop).inspect_err(|error| socket.on_send_error(*error));
+            return buffered.map(drop).inspect_err(|error| socket.on_send_error(*error));
         }
         let heir = if socket.is_lost() { Some(state.heir(session)?) } else { None };
         let recipient = heir.as_ref().map_or(Some(socket), Option::as_ref);
@@ -70,7 +69,7 @@ impl Memory {
 
 impl Remembered {
     /// Stamps and records an event that was emitted to a socket before it joined. It is sent if the socket is accepted.
-    pub(crate) fn stamp_early(&mut self, socket: &Socket, session: &RecoverySession, packet: &Encoded) -> Encoded {
+    pub(crate) fn stamp_buffered(&mut self, socket: &Socket, session: &RecoverySession, packet: &Encoded) -> Encoded {
         let now = now();
         let stamp = self.history.stamp(now, false);
         let stamped = self.history.stamped(stamp, packet);
@@ -94,10 +93,11 @@ impl Remembered {
         let now = now();
         let stamp = self.history.stamp(now, volatile);
         let stamped = self.history.stamped(stamp, packet);
-        let mut broadcast = Broadcast::default();
+        let mut broadcast = Broadcast { wakers: Vec::with_capacity(recipients.len()), failed: Vec::new() };
         for socket in recipients.iter() {
             match self.give(socket, stamp, &stamped, packet, volatile) {
-                Ok(sent) => broadcast.wakers.extend(sent.waker),
+                Ok(Sent { waker: Some(waker), .. }) => broadcast.wakers.push(waker),
+                Ok(_) => {}
                 Err(error) => broadcast.failed.push((socket.clone(), error)),
             }
         }
@@ -113,7 +113,7 @@ impl Remembered {
             None if self.history.is_away(now(), &session.private_id) => Ok(None),
             // It gets the event when it joins.
             Some(None) => Ok(None),
-            Some(Some(heir)) if !heir.was_reached() => Ok(None),
+            Some(Some(heir)) if !heir.has_entered() => Ok(None),
             Some(Some(heir)) if !heir.was_dismissed() => Ok(Some(heir.clone())),
             Some(Some(_)) | None => Err(SendError::Closed),
         }
@@ -161,7 +161,7 @@ impl Remembered {
             return Err(SendError::Closed);
         }
         let form = if cursor.is_some() { stamped } else { packet };
-        let sent = socket.try_deliver(Cow::Borrowed(form), volatile);
+        let sent = socket.try_deliver(form, volatile);
         if let Some(cursor) = &mut cursor {
             match &sent {
                 Ok(sent) if sent.queued => cursor.sent(stamp),

@@ -8,19 +8,19 @@ use std::{
 
 use super::{
     reason::DisconnectReason,
-    socket::{CLOSED, CONNECTED, HELD, LOST},
+    socket::{ACCEPTING, CLOSED, CONNECTED, LOST},
     state::Socket,
 };
 
 impl Socket {
-    /// Closes the socket. Only the first call has an effect. Handlers of the disconnection run. Whatever they do, the socket is
-    /// afterwards in no room and in no table, and holds no ack.
+    /// Closes the socket. Only the first call has an effect. Handlers of the disconnection run. Afterwards the socket is in no
+    /// room and in no table, and holds no ack, regardless of the handlers.
     pub(crate) fn close(self: &Arc<Self>, reason: DisconnectReason) {
         self.end(reason, false);
     }
 
     /// Like [`close`](Self::close), and sends DISCONNECT to the client as soon as it may join again.
-    pub(crate) fn kick(self: &Arc<Self>) {
+    pub(crate) fn disconnect(self: &Arc<Self>) {
         self.end(DisconnectReason::ServerNamespaceDisconnect, true);
     }
 
@@ -35,7 +35,7 @@ impl Socket {
         drop(buffer);
         if let Ok(before) = before {
             let accepted = before == CONNECTED;
-            let tells_handlers = accepted || before == HELD && !self.declined.load(Ordering::Acquire);
+            let tells_handlers = accepted || before == ACCEPTING && !self.declined.load(Ordering::Acquire);
             self.disconnect_due.store(accepted && tell, Ordering::Release);
             Leaving { socket: self.clone(), accepted, tells_handlers, reason }.run_or_enqueue();
         }
@@ -45,7 +45,6 @@ impl Socket {
         if tells_handlers {
             self.namespace.application().disconnecting(self, reason);
         }
-        let left = if self.namespace.reports_rooms() { self.rooms() } else { Vec::new() };
         match self.recovery() {
             Some((memory, session)) => {
                 memory.leave(self, session, reason.is_recoverable());
@@ -54,7 +53,6 @@ impl Socket {
             None if self.journaled().is_some() => self.leave_journaled(reason.is_recoverable()),
             None => self.leave_rooms(),
         }
-        self.report_rooms(&left);
         // A socket that was not accepted keeps its place until its admission has ended and the client has been rejected.
         if accepted {
             self.client.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);

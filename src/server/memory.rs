@@ -149,7 +149,7 @@ impl Remembered {
         Some(missed)
     }
 
-    /// Records that a session has joined a room. The members of a room share its name.
+    /// Records that a session has joined a room. `room` is the registry's copy of the name, which all members share.
     pub(crate) fn enter(&mut self, session: &RecoverySession, room: Room) {
         if let Some(key) = session.key() {
             self.history.enter(key, room);

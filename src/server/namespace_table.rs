@@ -9,7 +9,7 @@ use crate::util::{BoxFuture, log};
 use super::namespace_request::NamespaceRequest;
 
 /// Returns the name with a leading slash.
-pub(crate) fn absolute(name: &str) -> Cow<'_, str> {
+pub(crate) fn normalize_name(name: &str) -> Cow<'_, str> {
     if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
 }
 
@@ -53,7 +53,7 @@ impl<D> NamespaceTable<D> {
     pub(crate) fn add(&mut self, name: String, definition: D) {
         assert!(
             !name.contains([',', '?']),
-            "the namespace `{name}` holds a comma or a question mark, which clients cannot send in a name"
+            "the namespace `{name}` contains a comma or a question mark, which clients cannot send in a name"
         );
         let definition = Arc::new(definition);
         if !is_pattern(&name) {

@@ -1,7 +1,7 @@
 //! Finding, creating and dropping namespaces.
 
 use std::{
-    collections::hash_map::Entry,
+    collections::{HashMap, hash_map::Entry},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -54,16 +54,17 @@ impl Namespaces {
             let name: Arc<str> = name.into();
             (name.clone(), NamespaceState::new(name, definition, settings.clone(), server.clone(), false))
         };
-        let by_name = table.take_exact().into_iter().map(state).collect();
-        let existing = Existing { by_name, dynamic: 0, empty: Order::default() };
-        Self { existing: RwLock::new(existing), table, settings: settings.clone(), server: server.clone() }
+        let by_name: HashMap<_, _> = table.take_exact().into_iter().map(state).collect();
+        let root = by_name.get("/").expect("the default namespace always exists").clone();
+        let existing = RwLock::new(Existing { by_name, dynamic: 0, empty: Order::default() });
+        Self { existing, root, table, settings: settings.clone(), server: server.clone() }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<NamespaceState>> {
         self.existing.read().by_name.get(name).cloned()
     }
 
-    /// Adds a namespace that exists until it is [removed](Self::remove_exact). Returns `None` if there is one of this name.
+    /// Adds a namespace that exists until it is [removed](Self::remove_exact). Returns `None` if the name is taken.
     pub(crate) fn add(&self, name: &str, definition: Definition) -> Option<Arc<NamespaceState>> {
         let name: Arc<str> = name.into();
         let (settings, server) = (self.settings.clone(), self.server.clone());
@@ -76,7 +77,7 @@ impl Namespaces {
         None
     }
 
-    /// Takes out a namespace that is not dynamic. The caller [closes](NamespaceState::close) it.
+    /// Removes and returns a namespace that is not dynamic. The caller [closes](NamespaceState::close) it.
     pub(crate) fn remove_exact(&self, name: &str) -> Option<Arc<NamespaceState>> {
         let mut existing = self.existing.write();
         if existing.by_name.get(name)?.is_dynamic() {
@@ -103,9 +104,8 @@ impl Namespaces {
     ///
     /// `dynamic` returns whether the client may join another dynamic namespace.
     pub(super) fn acquire(&self, name: &str, dynamic: impl Fn() -> bool) -> Lookup {
-        match self.get(name) {
-            Some(namespace) if !namespace.is_dynamic() => return Lookup::Found(namespace),
-            _ => {}
+        if let Some(namespace) = self.exact(name) {
+            return Lookup::Found(namespace);
         }
         let contain = |accepts: &dyn Fn() -> bool| match self.server.upgrade() {
             Some(server) => server.catch_panic(accepts).unwrap_or(false),
@@ -124,14 +124,22 @@ impl Namespaces {
     pub(super) async fn find_async(&self, place: usize, request: &NamespaceRequest) -> Lookup {
         match self.table.find_async(place, request).await {
             Some(definition) => self.acquire_dynamic(request.name(), definition),
-            None => Lookup::Unknown,
+            // It may have been added in the meantime.
+            None => self.exact(request.name()).map_or(Lookup::Unknown, Lookup::Found),
         }
+    }
+
+    /// Returns the namespace that was declared or added by this name.
+    fn exact(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        self.get(name).filter(|namespace| !namespace.is_dynamic())
     }
 
     fn acquire_dynamic(&self, name: &str, definition: &Arc<Definition>) -> Lookup {
         let mut dropped = None;
         let mut existing = self.existing.write();
         let lookup = match existing.by_name.get(name) {
+            // It has been added while the predicate was asked.
+            Some(found) if !found.is_dynamic() => Lookup::Found(found.clone()),
             // An existing namespace is joined only if the same predicate accepted this client.
             Some(found) if Arc::ptr_eq(&found.definition, definition) => Lookup::Found(found.clone()),
             Some(_) => return Lookup::Unknown,
@@ -258,19 +266,19 @@ impl NamespaceState {
             users: dynamic.then(Users::default),
             removed: AtomicBool::new(false),
             memory: settings.recovery.clone().filter(|_| !has_journal).map(Memory::new),
-            journal: (has_journal && settings.recovery.is_some()).then(Mutex::default),
+            journal: (has_journal && settings.recovery.is_some()).then(Box::default),
             settings,
             server,
         })
     }
 
-    /// Disconnects all sockets. No socket enters any more.
+    /// Disconnects all sockets. No socket can enter afterwards.
     pub(crate) fn close(&self) {
         let sockets = self.with_registry(|registry| {
             self.removed.store(true, Ordering::Release);
             registry.select(&Selection::default(), None)
         });
-        sockets.iter().for_each(Socket::kick);
+        sockets.iter().for_each(Socket::disconnect);
     }
 
     /// Returns `true` if the namespace has been removed from the server.

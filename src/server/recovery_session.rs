@@ -1,17 +1,22 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::Extensions;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cluster::Offset,
     engine::generate_id,
     recovery::{Restored, SessionKey},
-    room::SocketId,
+    room::{Room, SocketId},
+    util::now,
 };
 
 use super::claimed::Claimed;
@@ -27,26 +32,31 @@ pub(crate) struct RecoverySession {
     /// The claimed session, until the socket is accepted.
     restored: Mutex<Option<Arc<Restored>>>,
     /// Set in a namespace whose events are in the journal of the cluster.
-    pub(super) journaled: Option<Journaled>,
+    pub(super) journaled: Option<Box<Journaled>>,
 }
 
 /// The part of a session in a namespace with a journal.
+#[derive(Default)]
 pub(super) struct Journaled {
     /// The session that was taken from the journal, until the socket is accepted.
     claimed: Mutex<Option<Arc<Claimed>>>,
     /// Changed only under the lock of the namespace's journal.
     progress: Mutex<Progress>,
-    /// Whether another socket of the client continues the session, which is then not saved.
-    superseded: AtomicBool,
+    /// Whether the end of the session has been decided: it is stored, or the next socket of the client continues it.
+    ended: AtomicBool,
+    /// The time at which the socket was lost.
+    lost: Mutex<Option<Instant>>,
 }
 
 /// The events that a client has got from the journal.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
     /// The last one.
     pub(super) last: Offset,
     /// A later one could not be sent.
     pub(super) has_missed: bool,
+    /// For each room, the last event of the namespace when the socket joined it.
+    pub(super) joined: HashMap<Room, Offset>,
 }
 
 impl RecoverySession {
@@ -66,9 +76,8 @@ impl RecoverySession {
     pub(super) fn with_journal(claimed: Option<Arc<Claimed>>) -> Self {
         let private_id = claimed.as_ref().map_or_else(generate_id, |claimed| claimed.session().private_id.clone());
         let recovered = claimed.is_some();
-        let journaled =
-            Journaled { claimed: Mutex::new(claimed), progress: Mutex::default(), superseded: AtomicBool::new(false) };
-        Self { private_id, recovered, journaled: Some(journaled), ..Self::new(None) }
+        let journaled = Journaled { claimed: Mutex::new(claimed), ..Journaled::default() };
+        Self { private_id, recovered, journaled: Some(Box::new(journaled)), ..Self::new(None) }
     }
 
     /// Returns the id and the data of a socket that is recovered.
@@ -99,7 +108,7 @@ impl RecoverySession {
     /// Records that the socket has been accepted. The caller must drop the result without a lock.
     pub(crate) fn settle(&self) -> Option<Arc<Restored>> {
         self.accepted.store(true, Ordering::Relaxed);
-        if let Some(claimed) = self.journaled.as_ref().and_then(|journaled| journaled.claimed.lock().take()) {
+        if let Some(claimed) = self.journaled.as_ref().and_then(|journaled| journaled.take_claimed()) {
             claimed.settle();
         }
         self.take_restored()
@@ -139,19 +148,27 @@ impl Journaled {
         self.claimed.lock().clone()
     }
 
-    pub(super) fn progress(&self) -> Progress {
-        *self.progress.lock()
+    /// The caller must drop the result without a lock: unless it has been settled, the session is stored again.
+    pub(super) fn take_claimed(&self) -> Option<Arc<Claimed>> {
+        self.claimed.lock().take()
     }
 
-    pub(super) fn set_progress(&self, progress: Progress) {
-        *self.progress.lock() = progress;
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock()
     }
 
-    pub(super) fn supersede(&self) {
-        self.superseded.store(true, Ordering::Relaxed);
+    /// Ends the session. Returns `false` if it has ended before.
+    pub(super) fn end(&self) -> bool {
+        !self.ended.swap(true, Ordering::Relaxed)
     }
 
-    pub(super) fn is_superseded(&self) -> bool {
-        self.superseded.load(Ordering::Relaxed)
+    /// Records the time at which the socket was lost.
+    pub(super) fn lose(&self) {
+        *self.lost.lock() = Some(now());
+    }
+
+    /// Returns `true` if the socket was lost at most this long ago.
+    pub(super) fn was_lost_within(&self, duration: Duration) -> bool {
+        self.lost.lock().is_some_and(|lost| now().duration_since(lost) <= duration)
     }
 }

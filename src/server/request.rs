@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
+use tokio::{sync::mpsc::Receiver, time::Instant};
 
 use crate::{
     cluster::{ClusterCommand, ClusterError, ClusterErrorKind, Peers, RequestId},
@@ -27,7 +27,7 @@ pub(crate) struct Request {
     namespace: Arc<NamespaceState>,
     server: Arc<Server>,
     id: RequestId,
-    responses: UnboundedReceiver<Response>,
+    responses: Receiver<Response>,
     /// Set until the adapter has returned the peers.
     asking: Option<BoxFuture<Result<Peers, ClusterError>>>,
     pending: Pending,
@@ -39,9 +39,14 @@ impl Request {
     pub(crate) fn new(namespace: &Arc<NamespaceState>, timeout: Option<Duration>) -> Option<Self> {
         let adapter = namespace.settings.adapter.as_ref()?;
         let server = namespace.server.upgrade()?;
-        let asking = server.catch_panic(|| (adapter.peers(namespace.name()), adapter.request_timeout()));
-        let (mut asking, default) = asking?;
-        let mut pending = Pending { early: HashSet::new(), expected: None };
+        // Before the adapter is asked, so that no node leaves unnoticed.
+        let (id, responses) = server.requests.begin();
+        let asked = server.catch_panic(|| (adapter.peers(namespace.name()), adapter.request_timeout()));
+        let (mut asking, default) = asked.unwrap_or_else(|| {
+            let error = ClusterError::new(ClusterErrorKind::Disconnected).caused_by("the adapter panicked");
+            (Box::pin(done(Err(error))), Duration::ZERO)
+        });
+        let mut pending = Pending::default();
         // Adapters that know the peers need no runtime.
         let asking = match asking.as_mut().now_or_never() {
             Some(Ok(peers)) => {
@@ -51,7 +56,6 @@ impl Request {
             Some(Err(error)) => Some(Box::pin(done(Err(error))) as BoxFuture<_>),
             None => Some(asking),
         };
-        let (id, responses) = server.requests.begin();
         let until = Instant::now() + timeout.unwrap_or(default).min(FOREVER);
         Some(Self { namespace: namespace.clone(), server, id, responses, asking, pending, until })
     }
@@ -71,9 +75,17 @@ impl Request {
         self.pending.expect(Peers::Count(0));
     }
 
-    /// Marks a node as having responded.
-    pub(crate) fn responded(&mut self, sender: Option<&Arc<str>>) {
-        self.pending.responded(sender);
+    /// Marks a node as having responded. Returns `false` if it has responded before.
+    pub(crate) fn responded(&mut self, sender: Option<&Arc<str>>) -> bool {
+        self.pending.responded(sender)
+    }
+
+    /// Returns `true` if a node is known to have responded.
+    pub(crate) fn has_responded(&self, sender: Option<&Arc<str>>) -> bool {
+        match sender {
+            Some(sender) => self.pending.heard.contains(sender),
+            None => self.pending.is_complete(),
+        }
     }
 
     /// Returns the nodes that have not responded.
@@ -99,18 +111,19 @@ impl Request {
         }
         let response = ready!(self.responses.poll_recv(cx)).expect("the request is registered");
         if let Response::Left(peer) = &response {
-            self.responded(Some(peer));
+            self.pending.left(peer);
         }
         Poll::Ready(Ok(Some(response)))
     }
 
-    /// Waits for responses until the timeout, and passes each to `take`, which returns `true` for the ones that complete the wait
-    /// for a node.
+    /// Waits for responses until the timeout, and passes the first one of each node to `take`, which returns `false` for those that
+    /// it does not expect.
     pub(crate) async fn collect(&mut self, mut take: impl FnMut(ClusterCommand) -> bool) -> Result<(), ClusterError> {
         let (server, until) = (self.server.clone(), self.until);
         let responses = async {
             while !self.is_complete() {
                 if let Some(Response::Message(message)) = poll_fn(|cx| self.poll_response(cx)).await?
+                    && !message.sender.as_ref().is_some_and(|sender| self.pending.heard.contains(sender))
                     && take(message.command)
                 {
                     self.responded(message.sender.as_ref());
@@ -138,25 +151,16 @@ impl fmt::Debug for Request {
 }
 
 /// The nodes that have not responded to a request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Pending {
-    /// Nodes that responded or left before the peers were known, or whose name is unknown, counted by a number.
-    early: HashSet<Early>,
+    /// The nodes that have responded, if they are named.
+    heard: HashSet<Arc<str>>,
+    /// The number of responses of nodes without a name.
+    unnamed: usize,
+    /// The nodes that have left before the peers were known.
+    left: HashSet<Arc<str>>,
     /// `None` until the peers are known.
-    expected: Option<Expected>,
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Early {
-    Node(Arc<str>),
-    Unnamed(usize),
-}
-
-#[derive(Debug)]
-enum Expected {
-    /// The number of nodes, and the names of those that have responded, as known.
-    Count(usize, HashSet<Arc<str>>),
-    Nodes(HashSet<Arc<str>>),
+    expected: Option<Peers>,
 }
 
 /// The nodes of a cluster that did not respond to a request.
@@ -180,46 +184,42 @@ impl Missing {
 impl Pending {
     fn expect(&mut self, peers: Peers) {
         self.expected = Some(match peers {
-            Peers::Count(count) => Expected::Count(count, HashSet::new()),
-            Peers::Nodes(nodes) => Expected::Nodes(nodes.into_iter().collect()),
+            Peers::Count(count) => Peers::Count(count),
+            Peers::Nodes(nodes) => Peers::Nodes(nodes.into_iter().filter(|node| !self.left.contains(node)).collect()),
         });
-        for early in std::mem::take(&mut self.early) {
-            match early {
-                Early::Node(node) => self.responded(Some(&node)),
-                Early::Unnamed(_) => self.responded(None),
+    }
+
+    /// Returns `false` if the node has responded before.
+    fn responded(&mut self, node: Option<&Arc<str>>) -> bool {
+        match node {
+            Some(node) => self.heard.insert(node.clone()),
+            None => {
+                self.unnamed += 1;
+                true
             }
         }
     }
 
-    fn responded(&mut self, node: Option<&Arc<str>>) {
-        match (&mut self.expected, node) {
-            (None, Some(node)) => drop(self.early.insert(Early::Node(node.clone()))),
-            (None, None) => drop(self.early.insert(Early::Unnamed(self.early.len()))),
-            (Some(Expected::Nodes(nodes)), Some(node)) => drop(nodes.remove(node)),
-            // It is one of them, but not known which.
-            (Some(Expected::Nodes(_)), None) => {}
-            (Some(Expected::Count(count, known)), Some(node)) => {
-                if known.insert(node.clone()) {
-                    *count = count.saturating_sub(1);
-                }
-            }
-            (Some(Expected::Count(count, _)), None) => *count = count.saturating_sub(1),
+    /// A node has left. If only the number of nodes is known, it is not known whether it was counted.
+    fn left(&mut self, node: &Arc<str>) {
+        match &mut self.expected {
+            None => drop(self.left.insert(node.clone())),
+            Some(Peers::Nodes(nodes)) => nodes.retain(|expected| expected != node),
+            Some(Peers::Count(_)) => {}
         }
     }
 
     fn is_complete(&self) -> bool {
-        match &self.expected {
-            None => false,
-            Some(Expected::Count(count, _)) => *count == 0,
-            Some(Expected::Nodes(nodes)) => nodes.is_empty(),
-        }
+        self.expected.is_some() && self.missing().count() == 0
     }
 
     fn missing(&self) -> Missing {
         match &self.expected {
             None => Missing::Unknown,
-            Some(Expected::Count(count, _)) => Missing::Count(*count),
-            Some(Expected::Nodes(nodes)) => Missing::Nodes(nodes.iter().cloned().collect()),
+            Some(Peers::Count(count)) => Missing::Count(count.saturating_sub(self.heard.len() + self.unnamed)),
+            Some(Peers::Nodes(nodes)) => {
+                Missing::Nodes(nodes.iter().filter(|node| !self.heard.contains(*node)).cloned().collect())
+            }
         }
     }
 }

@@ -10,16 +10,19 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::cluster::{ClusterMessage, RequestId};
+
+/// The maximum number of responses that wait to be read. Further ones are dropped.
+const MAX_RESPONSES: usize = 1 << 16;
 
 /// The pending requests of this node.
 pub(crate) struct Requests {
     /// The id of this node in the cluster.
     node: Arc<str>,
     next: AtomicU64,
-    waiting: Mutex<HashMap<RequestId, UnboundedSender<Response>>>,
+    waiting: Mutex<HashMap<RequestId, Sender<Response>>>,
 }
 
 /// What a pending request receives.
@@ -40,9 +43,9 @@ impl Requests {
     }
 
     /// Starts a request. It is pending until [`end`](Self::end) is called.
-    pub(super) fn begin(&self) -> (RequestId, UnboundedReceiver<Response>) {
+    pub(super) fn begin(&self) -> (RequestId, Receiver<Response>) {
         let id = RequestId::from(id(self.next.fetch_add(1, Ordering::Relaxed)));
-        let (sender, responses) = unbounded_channel();
+        let (sender, responses) = channel(MAX_RESPONSES);
         self.waiting.lock().insert(id.clone(), sender);
         (id, responses)
     }
@@ -55,7 +58,7 @@ impl Requests {
     pub(crate) fn respond(&self, message: ClusterMessage) {
         let sender = message.command.request().and_then(|request| self.waiting.lock().get(request).cloned());
         if let Some(sender) = sender {
-            let _ = sender.send(Response::Message(message));
+            let _ = sender.try_send(Response::Message(message));
         }
     }
 
@@ -67,7 +70,7 @@ impl Requests {
         }
         let peer: Arc<str> = peer.into();
         for sender in waiting {
-            let _ = sender.send(Response::Left(peer.clone()));
+            let _ = sender.try_send(Response::Left(peer.clone()));
         }
     }
 }

@@ -6,7 +6,7 @@ use parking_lot::MutexGuard;
 
 use crate::room::{Handle, MemberId, Registry, Room};
 
-use super::{socket::ADMITTING, state::Socket};
+use super::{recovery_session::Journaled, socket::ADMITTING, state::Socket};
 
 impl Socket {
     fn member(&self) -> MutexGuard<'_, Option<MemberId>> {
@@ -38,6 +38,9 @@ impl Socket {
                         }
                     }
                 });
+            }
+            None if self.journaled().is_some() => {
+                self.journaled().into_iter().for_each(|journaled| self.join_journaled(journaled, &rooms));
             }
             None => self.change_rooms(|registry, id| {
                 for room in &rooms {
@@ -72,7 +75,7 @@ impl Socket {
         self.report_rooms(&[room]);
     }
 
-    /// Leaves all rooms but that of the socket's own id.
+    /// Leaves all rooms except that of the socket's id.
     pub(crate) fn leave_all(&self) {
         let mut buffer = self.buffer();
         if self.phase() == ADMITTING {
@@ -81,6 +84,9 @@ impl Socket {
             }
             if let Some(restored) = self.session.as_ref().and_then(|session| session.restored()) {
                 buffer.get_or_insert_default().left.extend(restored.rooms().cloned());
+            }
+            if let Some(claimed) = self.journaled().and_then(Journaled::claimed) {
+                buffer.get_or_insert_default().left.extend(claimed.session().rooms.iter().cloned());
             }
             return;
         }
@@ -102,7 +108,7 @@ impl Socket {
     }
 
     /// Changes the rooms of the socket, if it is in the namespace.
-    fn change_rooms(&self, change: impl FnOnce(&mut Registry<Arc<Self>>, MemberId)) {
+    pub(super) fn change_rooms(&self, change: impl FnOnce(&mut Registry<Arc<Self>>, MemberId)) {
         self.namespace.with_registry(|registry| {
             if let Some(id) = self.member_id() {
                 change(registry, id);
@@ -120,11 +126,14 @@ impl Socket {
 
     /// Removes the socket from its namespace.
     pub(crate) fn leave_rooms(&self) {
-        let removed = self.namespace.with_registry(|registry| {
-            let id = self.member().take()?;
-            registry.remove(id)
+        let reports = self.namespace.reports_rooms();
+        let (left, removed) = self.namespace.with_registry(|registry| {
+            let Some(id) = self.member().take() else { return (Vec::new(), None) };
+            let rooms = if reports { registry.rooms_of(id) } else { Vec::new() };
+            (rooms, registry.remove(id))
         });
         drop(removed);
+        self.report_rooms(&left);
     }
 
     /// Tells the adapter of the cluster, if it follows rooms.

@@ -1,12 +1,9 @@
 //! Sending to one socket.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    engine::{SendError, Sent},
+    engine::{Outbox, PacketQueue, SendError, Sent},
     observe::SentKind,
     packet::{Encoded, encode_simple},
 };
@@ -35,7 +32,7 @@ impl Socket {
         }
         self.observe(&packet);
         let Some((memory, session)) = self.recovery() else {
-            return self.deliver(Cow::Owned(packet), volatile);
+            return self.deliver_owned(packet, volatile);
         };
         let emitted = memory.emit(self, session, &packet, volatile);
         self.namespace.clean_later();
@@ -43,8 +40,26 @@ impl Socket {
     }
 
     /// Queues a packet for the client, or buffers it until the socket is accepted.
-    pub(crate) fn deliver(self: &Arc<Self>, packet: Cow<'_, Encoded>, volatile: bool) -> Result<(), SendError> {
-        let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.on_send_error(*error))?;
+    pub(crate) fn deliver(self: &Arc<Self>, packet: &Encoded, volatile: bool) -> Result<(), SendError> {
+        self.finish_send(self.try_deliver(packet, volatile))
+    }
+
+    /// Like [`deliver`](Self::deliver), for a packet with one recipient. It is moved to the queue if possible.
+    pub(crate) fn deliver_owned(self: &Arc<Self>, packet: Encoded, volatile: bool) -> Result<(), SendError> {
+        let packets = self.client.packets_of(&packet);
+        if !self.is_connected() || !std::ptr::eq(packets, packet.packets()) {
+            return self.deliver(&packet, volatile);
+        }
+        let (kind, cost) = (SentKind::of(&packet), Outbox::cost(packets));
+        let add = |queue: &mut PacketQueue| packet.move_into(queue);
+        let sent = self.client.connection.send_with(cost, volatile, || self.is_connected(), add);
+        self.namespace.meters().sent(kind, &sent);
+        self.finish_send(sent)
+    }
+
+    /// Wakes the driver, or applies the slow-client policy.
+    fn finish_send(self: &Arc<Self>, sent: Result<Sent, SendError>) -> Result<(), SendError> {
+        let sent = sent.inspect_err(|error| self.on_send_error(*error))?;
         if let Some(waker) = sent.waker {
             waker.wake();
         }
@@ -53,14 +68,13 @@ impl Socket {
 
     /// Like [`deliver`](Self::deliver), but wakes no driver and does not apply the slow-client policy. See
     /// [`on_send_error`](Self::on_send_error).
-    pub(crate) fn try_deliver(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
-        let kind = SentKind::of(&packet);
+    pub(crate) fn try_deliver(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
         let sent = match self.phase() {
-            CONNECTED => self.client.try_send(packet, volatile),
+            CONNECTED => self.send_connected(packet, volatile),
             CLOSED | LOST => Err(SendError::Closed),
-            _ => self.hold_back(packet, volatile),
+            _ => self.buffer_packet(packet, volatile),
         };
-        self.namespace.meters().sent(kind, &sent);
+        self.namespace.meters().sent(SentKind::of(packet), &sent);
         sent
     }
 
@@ -71,16 +85,23 @@ impl Socket {
         }
     }
 
+    /// Queues a packet, unless another thread has disconnected the socket: no event follows the DISCONNECT.
+    fn send_connected(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
+        // Before locking: this may run a parser.
+        let packets = self.client.packets_of(packet);
+        self.client.connection.send(packets, volatile, || self.is_connected())
+    }
+
     // Not inlined, to keep the path of connected sockets short.
     #[inline(never)]
-    fn hold_back(&self, packet: Cow<'_, Encoded>, volatile: bool) -> Result<Sent, SendError> {
+    fn buffer_packet(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
         // Before locking: this may run a parser.
-        self.client.packets_of(&packet);
+        self.client.packets_of(packet);
         let mut buffer = self.buffer();
         match self.phase() {
             CONNECTED => {
                 drop(buffer);
-                return self.client.try_send(packet, volatile);
+                return self.send_connected(packet, volatile);
             }
             CLOSED | LOST => return Err(SendError::Closed),
             _ => {}
@@ -88,12 +109,12 @@ impl Socket {
         if volatile {
             return Ok(Sent::default());
         }
-        buffer.get_or_insert_default().hold(&packet, false, self.client.server.engine.config.max_buffered_bytes)
+        buffer.get_or_insert_default().push(packet, false, self.client.server.engine.config.max_buffered_bytes)
     }
 
     /// Buffers an event that is emitted before the socket has joined its namespace. It is stamped when the socket joins. Returns
     /// `None` if the socket has joined.
-    pub(crate) fn hold_early(&self, packet: &Encoded, volatile: bool) -> Option<Result<Sent, SendError>> {
+    pub(crate) fn buffer_unstamped(&self, packet: &Encoded, volatile: bool) -> Option<Result<Sent, SendError>> {
         let mut buffer = self.buffer();
         if self.phase() != ADMITTING {
             return None;
@@ -101,7 +122,7 @@ impl Socket {
         if volatile {
             return Some(Ok(Sent::default()));
         }
-        Some(buffer.get_or_insert_default().hold(packet, true, self.client.server.engine.config.max_buffered_bytes))
+        Some(buffer.get_or_insert_default().push(packet, true, self.client.server.engine.config.max_buffered_bytes))
     }
 
     pub(crate) fn send_disconnect(&self) {

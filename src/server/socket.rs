@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     acks::Acks,
-    buffer::{Buffer, Held},
+    buffer::{Buffer, BufferedPacket},
     layer_data::{LayerData, LayerId},
     reason::DisconnectReason,
     recovery_session::RecoverySession,
@@ -32,7 +32,7 @@ use super::{
 pub(super) const EMPTY_AUTH: &[u8] = b"{}";
 
 pub(super) const ADMITTING: u8 = 0;
-pub(super) const HELD: u8 = 1;
+pub(super) const ACCEPTING: u8 = 1;
 pub(super) const CONNECTED: u8 = 2;
 /// It was ended on purpose. Its client cannot recover it.
 pub(super) const CLOSED: u8 = 3;
@@ -92,7 +92,7 @@ impl Socket {
     }
 
     /// Returns `true` if `on_connect` has been reached, or would have been if there were one.
-    pub(crate) fn was_reached(&self) -> bool {
+    pub(crate) fn has_entered(&self) -> bool {
         self.phase() != ADMITTING
     }
 
@@ -102,7 +102,7 @@ impl Socket {
     }
 
     pub(crate) fn is_admitting(&self) -> bool {
-        matches!(self.phase(), ADMITTING | HELD)
+        matches!(self.phase(), ADMITTING | ACCEPTING)
     }
 
     /// Returns `true` if the connection was lost.
@@ -173,14 +173,14 @@ impl Socket {
     }
 
     /// Stores a value of a layer until the socket is closed. If it is closed already, the value is dropped immediately.
-    pub(crate) fn keep(&self, value: impl Any + Send) {
+    pub(crate) fn attach(&self, value: impl Any + Send) {
         self.layer_data.add(value, || self.is_closed());
     }
 
     /// Calls `change` with the value of a layer, which is created if missing. A value created for a closed socket is not stored.
     ///
     /// `change` must not run user code, because a lock is held.
-    pub(crate) fn with_kept<T: Any + Send, R>(
+    pub(crate) fn with_layer_data<T: Any + Send, R>(
         &self,
         layer: LayerId,
         make: impl FnOnce() -> T,
@@ -191,29 +191,30 @@ impl Socket {
 
     // Admission.
 
-    /// Joins the namespace after the layers have called the inner service. The socket is held until it is accepted.
+    /// Joins the namespace after the layers have called the inner service. Packets for the socket are buffered until it is
+    /// accepted.
     ///
     /// `extensions` are those that the layers set on the request. They are stored on the socket.
     ///
     /// Returns `false` if the namespace has been removed, or if the session of a returning client cannot be continued. In the latter
     /// case the connection is closed, so that the client reconnects and gets a new session.
-    pub(crate) fn hold(self: &Arc<Self>, extensions: Option<Extensions>) -> bool {
+    pub(crate) fn enter_namespace(self: &Arc<Self>, extensions: Option<Extensions>) -> bool {
         if let Some(extensions) = extensions {
             self.merge_extensions(extensions);
         }
         let joined = match self.recovery() {
-            Some((memory, session)) => self.hold_recoverable(memory, session),
-            None if self.journaled().is_some() => self.hold_journaled(),
+            Some((memory, session)) => self.enter_recoverable(memory, session),
+            None if self.journaled().is_some() => self.enter_journaled(),
             None => {
                 let mut buffer = self.buffer();
                 if self.phase() == ADMITTING {
                     let rooms = buffer.as_mut().map(|buffer| take(&mut buffer.rooms)).unwrap_or_default();
-                    if self.enter(&[], &rooms).is_none() {
+                    if self.enter_rooms(&[], &rooms).is_none() {
                         drop(buffer);
                         self.close(DisconnectReason::ServerNamespaceDisconnect);
                         return false;
                     }
-                    self.phase.store(HELD, Ordering::Release);
+                    self.phase.store(ACCEPTING, Ordering::Release);
                 }
                 true
             }
@@ -224,8 +225,8 @@ impl Socket {
         joined
     }
 
-    /// Like [`hold`](Self::hold). Begins a session, or continues one in its rooms.
-    fn hold_recoverable(self: &Arc<Self>, memory: &Memory, session: &RecoverySession) -> bool {
+    /// Like [`enter_namespace`](Self::enter_namespace). Begins a session, or continues one in its rooms.
+    fn enter_recoverable(self: &Arc<Self>, memory: &Memory, session: &RecoverySession) -> bool {
         let restored = session.restored();
         let mut state = memory.lock();
         let mut buffer = self.buffer();
@@ -237,7 +238,7 @@ impl Socket {
             drop(state);
             self.client
                 .connection
-                .abort(CloseCause::Forced("what the client missed was forgotten before it was admitted"));
+                .abort(CloseCause::Forced("events that the client missed were evicted before it was admitted"));
             self.close(DisconnectReason::TransportClose);
             return false;
         };
@@ -245,7 +246,7 @@ impl Socket {
         let (rooms, left) = changes.unwrap_or_default();
         let was_in = restored.iter().flat_map(|restored| restored.rooms());
         let stayed_in: Vec<Room> = was_in.filter(|room| !left.contains(room)).cloned().collect();
-        let Some(joined) = self.enter(&stayed_in, &rooms) else {
+        let Some(joined) = self.enter_rooms(&stayed_in, &rooms) else {
             drop(buffer);
             drop(state);
             self.close(DisconnectReason::ServerNamespaceDisconnect);
@@ -254,10 +255,13 @@ impl Socket {
         left.iter().for_each(|room| state.exit(session, room));
         joined.into_iter().for_each(|room| state.enter(session, room));
         // Events that layers emitted to the socket before it joined follow those that its client missed.
-        for held in buffer.iter_mut().flat_map(|buffer| &mut buffer.packets).filter(|held| held.early) {
-            *held = Held { packet: state.stamp_early(self, session, &held.packet), early: false };
+        for buffered in
+            buffer.iter_mut().flat_map(|buffer| &mut buffer.packets).filter(|buffered| buffered.is_unstamped)
+        {
+            *buffered =
+                BufferedPacket { packet: state.stamp_buffered(self, session, &buffered.packet), is_unstamped: false };
         }
-        self.phase.store(HELD, Ordering::Release);
+        self.phase.store(ACCEPTING, Ordering::Release);
         drop(buffer);
         drop(state);
         // Without the locks: this may run a parser.
@@ -272,7 +276,7 @@ impl Socket {
 
     /// Enters the namespace, the rooms of the session, and new rooms. Returns the rooms that the socket was not in, or `None` if the
     /// namespace has been removed.
-    pub(super) fn enter(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Option<Vec<Room>> {
+    pub(super) fn enter_rooms(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Option<Vec<Room>> {
         self.namespace.with_registry(|registry| {
             if self.namespace.is_removed() {
                 return None;
@@ -314,15 +318,15 @@ impl Socket {
         let connect = encode_simple(b'0', self.namespace.name(), &payload);
         self.client.packets_of(&connect);
         let mut buffer = self.buffer();
-        if self.phase() != HELD {
+        if self.phase() != ACCEPTING {
             return false;
         }
         self.client.connection.establish();
         let Buffer { packets, missed, .. } = buffer.take().map(|buffer| *buffer).unwrap_or_default();
-        let held = packets.iter().map(|held| &held.packet);
+        let buffered = packets.iter().map(|buffered| &buffered.packet);
         let settled = self.session.as_ref().map(|session| session.settle());
         let accept = || self.phase.store(CONNECTED, Ordering::Release);
-        let waker = self.client.release([&connect].into_iter().chain(&missed).chain(held), accept);
+        let waker = self.client.release([&connect].into_iter().chain(&missed).chain(buffered), accept);
         drop(buffer);
         drop(settled);
         self.namespace.meters().joined();

@@ -99,15 +99,16 @@ impl Client {
     }
 
     /// Reserves a place for a namespace whose predicate is pending.
-    pub(super) fn reserve(&self, namespace: &str, auth_bytes: usize) {
-        self.table().rare().reserved.push(Reserved { name: namespace.into(), auth_bytes, task: None });
+    pub(super) fn reserve(&self, namespace: &str, auth_bytes: usize, is_dynamic: bool) {
+        self.table().rare().reserved.push(Reserved { name: namespace.into(), auth_bytes, is_dynamic, task: None });
     }
 
     /// Returns `true` if the client may join another dynamic namespace. Reservations count as such.
     pub(super) fn may_join_dynamic(&self) -> bool {
         let table = self.table();
         let joined = table.slots.iter().filter(|slot| slot.socket.namespace.is_dynamic()).count();
-        joined + table.reserved().len() < self.server.settings.max_dynamic_namespaces_per_connection
+        joined + table.reserved().iter().filter(|reserved| reserved.is_dynamic).count()
+            < self.server.settings.max_dynamic_namespaces_per_connection
     }
 
     pub(super) fn unreserve(&self, namespace: &str) {

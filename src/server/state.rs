@@ -20,7 +20,7 @@ use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 
 use crate::{
     client_bundle::ClientBundle,
-    cluster::{ClusterError, EventBody, Payload},
+    cluster::{ClusterError, EventBody, Offset, Payload},
     engine::{Connection, Direct, Engine},
     observe::{NamespaceMeters, Scope, ServerMeters},
     packet::{Encoded, EventPayload},
@@ -85,8 +85,8 @@ pub(crate) type ServerSideHandler =
 
 /// What a namespace does with its clients: layers, handlers and hooks. Implemented by `namespace::Handlers`.
 pub(crate) trait Application: Send + Sync + 'static {
-    /// Decides about a CONNECT. Returns `None` if there are neither layers nor `on_connect`. The socket is [held](Socket::hold)
-    /// in that case.
+    /// Decides about a CONNECT. Returns `None` if there are neither layers nor `on_connect`: the socket has then
+    /// [entered](Socket::enter_namespace) the namespace.
     fn connect(&self, socket: &Arc<Socket>, auth: Bytes) -> Option<BoxFuture<Result<(), Refusal>>>;
 
     /// Starts an event and polls its handler once. Returns a future if a layer is not ready. The event has started when that
@@ -148,7 +148,7 @@ pub(crate) struct Client {
 pub(super) struct SocketTable {
     pub(super) slots: Vec<Slot>,
     pub(super) rare: Option<Box<Rare>>,
-    /// The connection has ended and no socket can be added.
+    /// Whether the connection has ended, so that no socket can be added.
     pub(super) closed: bool,
 }
 
@@ -175,6 +175,8 @@ pub(super) struct Rare {
 pub(super) struct Reserved {
     pub(super) name: Box<str>,
     pub(super) auth_bytes: usize,
+    /// Whether the namespace is created from a pattern or a predicate.
+    pub(super) is_dynamic: bool,
     /// The task that waits for the predicate. It is aborted with the connection.
     pub(super) task: Option<AbortHandle>,
 }
@@ -183,6 +185,8 @@ pub(super) struct Reserved {
 pub(crate) struct Namespaces {
     pub(super) table: NamespaceTable<Definition>,
     pub(super) existing: RwLock<Existing>,
+    /// The default namespace, which cannot be removed.
+    pub(crate) root: Arc<NamespaceState>,
     pub(super) settings: Arc<Settings>,
     pub(super) server: Weak<Server>,
 }
@@ -216,12 +220,13 @@ pub(crate) struct NamespaceState {
     pub(super) ack_ids: AtomicU64,
     /// `None` if the namespace always exists.
     pub(super) users: Option<Users>,
-    /// It has been removed from the server, and no socket enters it any more. Changed under the lock of the registry.
+    /// Whether the namespace has been removed from the server, so that no socket can enter it. Changed under the lock of the
+    /// registry.
     pub(super) removed: AtomicBool,
     /// Recorded events and sessions, if recovery is enabled and the cluster has no journal.
     pub(crate) memory: Option<Memory>,
     /// Set if recovery is enabled and the cluster has a journal.
-    pub(super) journal: Option<Mutex<JournalState>>,
+    pub(super) journal: Option<Box<Mutex<JournalState>>>,
     pub(crate) settings: Arc<Settings>,
     pub(super) server: Weak<Server>,
 }
@@ -255,6 +260,8 @@ pub(crate) struct Memory {
 /// client gets the events of a namespace in the order of their offsets, and none twice.
 #[derive(Default)]
 pub(super) struct JournalState {
+    /// The last event that was delivered.
+    pub(super) last: Offset,
     /// For each socket that is being recovered, the events that are delivered meanwhile.
     pub(super) watching: Vec<Weak<Mutex<Delivered>>>,
     /// The sockets by the private ids of their sessions.
@@ -272,15 +279,15 @@ pub(crate) struct Remembered {
 /// A socket: a client in a namespace.
 ///
 /// ```text
-///   Admitting ──on_connect reached──▶ Held ──response 2xx──▶ Connected
-///       │                              │                         │
-///       └──────────────┬───────────────┴─────────────────────────┘
-///                      ▼
-///                    Closed
+///   Admitting ──on_connect reached──▶ Accepting ──response 2xx──▶ Connected
+///       │                                │                            │
+///       └───────────────┬────────────────┴────────────────────────────┘
+///                       ▼
+///                 Closed or Lost
 /// ```
 ///
-/// A held socket is a member of the namespace, so that it gets what `on_connect` broadcasts. Its packets are buffered until it is
-/// accepted, so that CONNECT comes first.
+/// An accepting socket is a member of the namespace, so that it gets what `on_connect` broadcasts. Its packets are buffered
+/// until it is accepted, so that CONNECT comes first.
 pub(crate) struct Socket {
     pub(crate) id: SocketId,
     pub(crate) namespace: Arc<NamespaceState>,

@@ -13,7 +13,7 @@ use tower_http::cors;
 
 use crate::{
     engine::{EngineFuture, ResponseBody},
-    io::{CURRENT, SocketIo},
+    io::{CURRENT_IO, SocketIo},
 };
 
 /// The future of [`SocketIoService`](super::SocketIoService).
@@ -32,7 +32,7 @@ impl<F, ReqBody> ResponseFuture<F, ReqBody> {
     where
         F: Future,
     {
-        Self(Repr::Inner(CURRENT.scope(io, future)))
+        Self(Repr::Inner(CURRENT_IO.scope(io, future)))
     }
 
     pub(super) fn ours(answer: EngineFuture<ReqBody>) -> Self {

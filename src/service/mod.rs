@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::{
     config::SocketIoConfig,
     engine::{EngineBody, EngineFuture, NotFound, ResponseBody},
-    io::{CURRENT, SocketIo},
+    io::{CURRENT_IO, SocketIo},
     server::Server,
 };
 
@@ -100,7 +100,7 @@ where
             };
         }
         let io = self.io();
-        let future = CURRENT.sync_scope(io.clone(), || self.inner.call(request));
+        let future = CURRENT_IO.sync_scope(io.clone(), || self.inner.call(request));
         ResponseFuture::inner(io, future)
     }
 }

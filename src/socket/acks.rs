@@ -1,5 +1,4 @@
 use std::{
-    borrow::Cow,
     collections::HashMap,
     fmt,
     future::{Future, IntoFuture},
@@ -84,7 +83,7 @@ impl<T> AckFuture<T> {
         }
         let entry = Entry { socket: socket.clone(), id };
         socket.observe(&packet);
-        if let Err(error) = socket.deliver(Cow::Owned(packet), volatile) {
+        if let Err(error) = socket.deliver_owned(packet, volatile) {
             return Self::failed(AckError::emit(EmitError::from(error)));
         }
         Self::new(Waiting::Local(receiver, entry), timeout)
@@ -174,7 +173,7 @@ impl<T> AckStream<T> {
             if socket.acks.insert(id, waiter) {
                 let entry = Entry { socket: socket.clone(), id };
                 socket.observe(packet);
-                if socket.deliver(Cow::Borrowed(packet), false).is_err() {
+                if socket.deliver(packet, false).is_err() {
                     drop(sender.send((socket.id.clone(), None)));
                 }
                 waiting.insert(socket.id.clone(), entry);
@@ -235,7 +234,7 @@ impl<T: DeserializeOwned + Send + 'static> IntoFuture for AckStream<T> {
     }
 }
 
-/// Waits for the acks of all recipients. Made by awaiting an [`AckStream`], or by [`AckStream::responses`].
+/// Waits for the acks of all recipients. Created by awaiting an [`AckStream`], or by [`AckStream::responses`].
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct AckResponsesFuture<T> {
     stream: AckStream<T>,
@@ -284,8 +283,12 @@ impl<T: DeserializeOwned + Send + 'static> Stream for AckStream<T> {
                 let answer = answer.and_then(|answer| read_answer(answer.as_ref()).map_err(AckError::decode));
                 Poll::Ready(Some((AckSource::Remote { node }, answer)))
             }
-            Poll::Ready(None) if local.is_ready() => Poll::Ready(None),
-            _ => Poll::Pending,
+            Poll::Ready(None) => {
+                // Ends the request.
+                this.remote = None;
+                local.map(|_| None)
+            }
+            Poll::Pending => Poll::Pending,
         }
     }
 }
@@ -306,13 +309,13 @@ pub struct AckResponses<T> {
     pub missing: Vec<(AckSource, AckError)>,
 }
 
-/// A recipient of a broadcast that asked for acks.
+/// A recipient of a broadcast that requested acks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AckSource {
     /// A socket of this node.
     Local(SocketId),
-    /// A socket of another node of the cluster. Nodes send the acks of their sockets without their ids.
+    /// A socket of another node of the cluster. Nodes send the acks of their sockets without the ids of the sockets.
     #[non_exhaustive]
     Remote {
         /// The id of the node. `None` if the adapter does not know it.
@@ -321,7 +324,7 @@ pub enum AckSource {
 }
 
 impl AckSource {
-    /// Returns the id of the socket, if it is one of this node.
+    /// Returns the id of a socket of this node.
     #[must_use]
     pub fn socket_id(&self) -> Option<&SocketId> {
         match self {

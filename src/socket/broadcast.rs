@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -16,6 +16,9 @@ use super::{
     remote::{FetchSocketsError, RemoteSocket},
     socket_ref::SocketRef,
 };
+
+/// The maximum time for which another node may wait for acks.
+const MAX_FOREIGN_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// The number of recipients after which [`BroadcastOperator::emit_yielding`] yields to other tasks.
 const SLICE: usize = 1000;
@@ -140,7 +143,9 @@ impl BroadcastOperator {
     /// case.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let packet = self.flags.encode(&self.namespace, None, event, args)?;
-        self.send_everywhere(&packet);
+        if !self.is_appended(&packet) {
+            let _ = self.send_everywhere(&packet);
+        }
         Ok(())
     }
 
@@ -187,7 +192,7 @@ impl BroadcastOperator {
     }
 
     fn send_everywhere(&self, packet: &Encoded) -> EmitReport {
-        if self.is_journaled() && self.namespace.append(self.options(), self.event(packet, None)).is_ok() {
+        if self.is_appended(packet) {
             return EmitReport { recipients: self.recipients().len(), slow: Vec::new() };
         }
         let report = self.send(packet, self.flags.volatile);
@@ -245,6 +250,20 @@ impl BroadcastOperator {
         self.namespace.is_journaled() && self.is_clustered() && !self.flags.volatile
     }
 
+    /// Appends an event to the journal, if the namespace uses one. If that fails, the event reaches the sockets of this node at least.
+    #[inline]
+    fn is_appended(&self, packet: &Encoded) -> bool {
+        self.is_journaled() && self.append(packet)
+    }
+
+    #[cold]
+    fn append(&self, packet: &Encoded) -> bool {
+        if self.namespace.append(self.options(), self.event(packet, None)).is_err() {
+            let _ = self.send(packet, false);
+        }
+        true
+    }
+
     /// Returns `true` if sockets of other nodes may be selected.
     fn is_clustered(&self) -> bool {
         self.namespace.settings.adapter.is_some() && !self.flags.local && !self.is_empty()
@@ -259,7 +278,7 @@ impl BroadcastOperator {
             volatile: self.flags.volatile,
             compress: self.flags.uncompressed.then_some(false),
             timeout: self.flags.timeout,
-            expect_single_response: self.flags.single,
+            expect_single_response: false,
         };
         BroadcastOptions::new(rooms, except).flags(flags)
     }
@@ -272,7 +291,6 @@ impl BroadcastOperator {
             local: true,
             uncompressed: flags.compress == Some(false),
             timeout: flags.timeout,
-            single: false,
         };
         let selection = Selection { rooms, except };
         Self { namespace, selection, names_rooms: false, sender: None, flags }
@@ -294,7 +312,7 @@ impl BroadcastOperator {
     pub(crate) fn emit_foreign_with_ack(&self, event: &EventBody) -> Option<AckStream<()>> {
         let id = self.namespace.next_ack_id();
         let packet = self.packet(event, Some(id))?;
-        Some(AckStream::emit(self.recipients().iter(), id, &packet, self.ack_timeout()))
+        Some(AckStream::emit(self.recipients().iter(), id, &packet, self.ack_timeout().min(MAX_FOREIGN_TIMEOUT)))
     }
 
     fn packet(&self, event: &EventBody, id: Option<u64>) -> Option<Encoded> {
@@ -342,11 +360,11 @@ impl BroadcastOperator {
         self.recipients().iter().map(|socket| socket.clone().into()).collect()
     }
 
-    /// How many sockets of this node are meant, those among them whose `on_connect` is under way.
+    /// Returns the number of selected sockets on this node, including those whose `on_connect` is running.
     ///
     /// # Complexity
     ///
-    /// Constant for one room or a whole namespace with nobody left out; otherwise linear in the members of the rooms.
+    /// Constant for one room or a whole namespace without exceptions, otherwise linear in the members of the rooms.
     ///
     /// ```
     /// # use tower_socketio::{SocketIo, SocketIoConfig, SocketIoLayer};
@@ -435,7 +453,7 @@ impl EmitReport {
         socket.observe(packet);
         self.recipients += 1;
         // `deliver` has already handled disconnected and slow recipients.
-        if let Err(error) = socket.deliver(Cow::Borrowed(packet), volatile) {
+        if let Err(error) = socket.deliver(packet, volatile) {
             self.note(socket, error);
         }
     }

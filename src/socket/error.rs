@@ -25,7 +25,7 @@ enum AckKind {
     Timeout,
     Disconnected,
     Decode(serde_json::Error),
-    Cluster(ClusterError),
+    Cluster(Box<ClusterError>),
 }
 
 impl AckError {
@@ -50,7 +50,7 @@ impl AckError {
     }
 
     pub(super) fn cluster(error: ClusterError) -> Self {
-        Self(AckKind::Cluster(error))
+        Self(AckKind::Cluster(Box::new(error)))
     }
 
     /// Returns `true` if the other nodes of the cluster could not be asked. The [source](std::error::Error::source) is the
@@ -105,7 +105,7 @@ impl Error for AckError {
         match &self.0 {
             AckKind::Emit(error) => Some(error),
             AckKind::Decode(error) => Some(error),
-            AckKind::Cluster(error) => Some(error),
+            AckKind::Cluster(error) => Some(&**error),
             AckKind::NotAccepted | AckKind::Timeout | AckKind::Disconnected => None,
         }
     }

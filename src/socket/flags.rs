@@ -15,8 +15,6 @@ pub(super) struct Flags {
     pub(super) local: bool,
     pub(super) uncompressed: bool,
     pub(super) timeout: Option<Duration>,
-    /// Whether one socket is selected by its id.
-    pub(super) single: bool,
 }
 
 impl Flags {

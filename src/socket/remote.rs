@@ -59,7 +59,7 @@ impl RemoteSocket {
             data: socket.data,
             handshake: Arc::new(RemoteHandshake::new(&socket.handshake)),
         };
-        Self { place, rooms: socket.rooms.into_iter().collect(), flags: Flags { single: true, ..Flags::default() } }
+        Self { place, rooms: socket.rooms.into_iter().collect(), flags: Flags::default() }
     }
 
     /// Returns the public id.

@@ -15,8 +15,11 @@ use crate::{
 
 use super::{deadline::Deadline, error::AckError};
 
-/// The maximum number of clients that a node is believed to have.
-const MAX_CLIENTS: u64 = 1 << 20;
+/// The maximum number of clients of other nodes whose acks are awaited.
+const MAX_CLIENTS: i64 = 1 << 20;
+
+/// The maximum number of nodes that are reported as missing.
+const MAX_NODES: usize = 1 << 10;
 
 /// The id of a node. `None` if the adapter does not know it.
 type Node = Option<Arc<str>>;
@@ -27,6 +30,8 @@ pub(super) struct RemoteAcks {
     request: Request,
     /// The recipients of each node without an ack. Negative while acks have arrived before the number.
     recipients: HashMap<Node, i64>,
+    /// The number of recipients of all nodes, limited.
+    expected: i64,
     /// Set when the wait has ended early: errors to return.
     failed: Option<Failed>,
 }
@@ -46,7 +51,7 @@ enum Cause {
 
 impl RemoteAcks {
     pub(super) fn new(request: Request) -> Self {
-        Self { request, recipients: HashMap::new(), failed: None }
+        Self { request, recipients: HashMap::new(), expected: 0, failed: None }
     }
 
     pub(super) fn remaining(&self) -> usize {
@@ -70,14 +75,20 @@ impl RemoteAcks {
             }
             match self.request.poll_response(cx) {
                 Poll::Ready(Ok(Some(Response::Message(message)))) => match message.command {
-                    ClusterCommand::Recipients { count, .. } => {
-                        self.request.responded(message.sender.as_ref());
-                        let count = i64::try_from(count.min(MAX_CLIENTS)).unwrap_or(0);
-                        *self.recipients.entry(message.sender).or_default() += count;
+                    // A node reports its recipients once.
+                    ClusterCommand::Recipients { count, .. } if self.request.responded(message.sender.as_ref()) => {
+                        let count = i64::try_from(count).unwrap_or(MAX_CLIENTS);
+                        self.expected = self.expected.saturating_add(count).min(MAX_CLIENTS);
+                        *self.recipients.entry(message.sender).or_default() += count.min(MAX_CLIENTS);
                     }
                     ClusterCommand::Ack { answer, .. } => {
-                        *self.recipients.entry(message.sender.clone()).or_default() -= 1;
-                        return Poll::Ready(Some((message.sender, Ok(answer))));
+                        let has_reported = self.request.has_responded(message.sender.as_ref());
+                        let waiting = self.recipients.entry(message.sender.clone()).or_default();
+                        // Acks beyond the number of recipients are ignored.
+                        if *waiting > 0 || !has_reported {
+                            *waiting -= 1;
+                            return Poll::Ready(Some((message.sender, Ok(answer))));
+                        }
                     }
                     _ => {}
                 },
@@ -105,11 +116,16 @@ impl RemoteAcks {
 
     /// Ends the wait. A node that has not reported its recipients counts as one.
     fn time_out(&mut self) {
-        let late = self.recipients.drain();
-        let mut nodes: Vec<_> = late.filter_map(|(node, count)| Some((node, usize::try_from(count).ok()?))).collect();
+        let mut rest = usize::try_from(self.expected).unwrap_or(0);
+        let mut nodes = Vec::new();
+        for (node, count) in self.recipients.drain() {
+            let count = usize::try_from(count).unwrap_or(0).min(rest);
+            rest -= count;
+            nodes.push((node, count));
+        }
         match self.request.missing() {
             Missing::Unknown => {}
-            Missing::Count(count) => nodes.push((None, count)),
+            Missing::Count(count) => nodes.push((None, count.min(MAX_NODES))),
             Missing::Nodes(missing) => nodes.extend(missing.into_iter().map(|node| (Some(node), 1))),
         }
         self.request.give_up();

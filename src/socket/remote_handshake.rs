@@ -34,7 +34,8 @@ impl RemoteHandshake {
             };
             for value in values.iter().filter_map(Value::as_str) {
                 if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                    headers.append(name, value);
+                    // Fails if there are more than a map can hold.
+                    let _ = headers.try_append(name, value);
                 }
             }
         }

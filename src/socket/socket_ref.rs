@@ -157,7 +157,7 @@ impl SocketRef {
     ///
     /// If the socket has not been accepted yet, it is rejected, whatever `on_connect` returns.
     pub fn disconnect(&self) {
-        self.0.kick();
+        self.0.disconnect();
     }
 
     /// Disconnects all sockets of the connection, and closes it.

@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{io::SocketIo, server::absolute};
+use crate::{io::SocketIo, server::normalize_name};
 
 /// Longer than a heartbeat with its timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ impl TestClientBuilder {
 
     /// Sets the namespace to join. Default: `/`. A missing leading slash is added.
     pub fn namespace(mut self, name: &str) -> Self {
-        self.namespace = absolute(name).into_owned();
+        self.namespace = normalize_name(name).into_owned();
         self
     }
 

@@ -106,7 +106,7 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// If it is called outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     pub async fn connect(io: &SocketIo) -> Result<Self, TestError> {
         Self::builder(io).connect().await
     }

@@ -1,9 +1,9 @@
-//! Runs tasks in every order in which their steps can follow one another. For tests.
+//! Runs tasks in every possible order of their steps. For tests.
 //!
-//! Code marks with [`point`] where it accesses what tasks share. A task is a coroutine that is suspended there, and [`explore`]
-//! continues with each of the tasks that can run, in another run for each choice. All run on one thread, so that a run takes some
-//! microseconds and can be repeated. The order in which memory becomes visible to other processors is not explored: what is shared
-//! is behind locks.
+//! Code calls [`point`] before it accesses shared state. A task is a coroutine, which is suspended there. [`explore`] then
+//! continues with each task that can run, in a separate run for each choice. All tasks run on one thread, so that a run takes
+//! some microseconds and can be repeated. The order in which memory becomes visible to other processors is not explored,
+//! because shared state is protected by locks.
 
 use std::{
     any::Any,
@@ -20,10 +20,10 @@ use std::{
 
 use generator::{Generator, Gn};
 
-/// The maximum number of steps of a run. A run that takes more does not end.
+/// The maximum number of steps of a run. A run with more steps is assumed to be endless.
 const MAX_STEPS: usize = 10_000;
 
-/// The maximum number of runs of an exploration, which otherwise takes too long for a test.
+/// The maximum number of runs of an exploration. More would take too long for a test.
 const MAX_RUNS: usize = 20_000;
 
 /// The size of a coroutine's stack, in words. Pages that are not touched cost nothing.
@@ -32,7 +32,7 @@ const STACK_WORDS: usize = 64 * 1024;
 thread_local! {
     /// A task runs, and is suspended at its next point.
     static IS_STEPPING: Cell<bool> = const { Cell::new(false) };
-    /// What the task that has just been suspended waits for.
+    /// The event that the task which has just been suspended waits for.
     static WAITS_FOR: RefCell<Option<Arc<Signal>>> = const { RefCell::new(None) };
     /// The panic of a task.
     static PANIC: RefCell<Option<Box<dyn Any + Send>>> = const { RefCell::new(None) };
@@ -105,7 +105,7 @@ impl Wake for Signal {
 #[derive(Default)]
 pub(crate) struct Tasks {
     tasks: Vec<Task>,
-    /// Coroutines of former runs, which are used again.
+    /// Coroutines of previous runs, for reuse.
     idle: Vec<Coroutine>,
 }
 
@@ -157,7 +157,7 @@ impl Tasks {
         panic!("the tasks do not come to rest");
     }
 
-    /// Lets each task return, however far it has come.
+    /// Lets each task return, even if it has not completed.
     fn end(&mut self) {
         for mut task in self.tasks.drain(..) {
             if !task.coroutine.is_done() {
@@ -183,7 +183,7 @@ impl Task {
     }
 }
 
-/// The choices of a run: which task continues, and of how many.
+/// The choices of a run: the task that continues, and the number of tasks that could.
 #[derive(Default)]
 struct Path {
     choices: Vec<(usize, usize)>,
@@ -215,8 +215,8 @@ impl Path {
     }
 }
 
-/// Runs the tasks that `begin` adds in every order with at most `preemptions` switches away from a task that could go on. Once no
-/// task can run, calls the check that `begin` has returned. Returns the number of runs.
+/// Runs the tasks that `begin` adds, in every order with at most `preemptions` switches away from a task that could continue.
+/// When no task can run, calls the check that `begin` has returned. Returns the number of runs.
 pub(crate) fn explore<C: FnOnce()>(preemptions: usize, mut begin: impl FnMut(&mut Tasks) -> C) -> usize {
     let (mut path, mut tasks) = (Path::default(), Tasks::default());
     for run in 1..=MAX_RUNS {
@@ -284,7 +284,7 @@ mod tests {
             });
             let ends = has_ended.clone();
             tasks.add(move || {
-                // It looks at the flag first, and leaves its waker then.
+                // It reads the flag before it registers its waker.
                 let waits = std::future::poll_fn(|cx| {
                     if flag.load(Ordering::Relaxed) {
                         return Poll::Ready(());

@@ -3,7 +3,7 @@ use std::{
     hash::{BuildHasher, Hash},
 };
 
-/// Gives back what a map needed once most of it has been removed.
+/// Frees the spare capacity of a map after most of its entries have been removed.
 pub(crate) fn shrink<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if map.capacity() > 16 && map.len() < map.capacity() / 4 {
         map.shrink_to(map.len() * 2);

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
+use crate::room::Room;
+
 use super::{
     super::{
-        journal::SessionRecord,
+        journal::{Offset, SessionRecord},
         message::{ClusterCommand, ClusterMessage},
         payload::Payload,
     },
@@ -145,11 +147,21 @@ pub(crate) fn session_key(prefix: &str, private_id: &str) -> String {
 /// Encodes a session as the value of its key.
 pub(crate) fn encode_session(session: &SessionRecord) -> String {
     let mut out = Vec::new();
-    Output::new(Form::Msgpack, &mut out).map(4, |out| {
+    let joined: Vec<_> = session.joined.iter().collect();
+    Output::new(Form::Msgpack, &mut out).map(4 + usize::from(!joined.is_empty()), |out| {
         out.key("sid").text(&session.id);
         out.key("pid").text(&session.private_id);
         out.key("rooms").texts(&session.rooms);
         out.key("data").payload(&session.data);
+        // Node.js ignores it.
+        if !joined.is_empty() {
+            out.key("joined").list(2 * joined.len(), |out| {
+                for (room, offset) in &joined {
+                    out.text(room);
+                    out.text(&offset.to_string());
+                }
+            });
+        }
     });
     STANDARD.encode(out)
 }
@@ -157,8 +169,11 @@ pub(crate) fn encode_session(session: &SessionRecord) -> String {
 /// Decodes the value of a session's key.
 pub(crate) fn decode_session(value: &[u8]) -> Result<SessionRecord> {
     let message = Message::msgpack(STANDARD.decode(value).map_err(|_| NOT_BASE64)?.into())?;
-    let [id, private_id, rooms, data] = message.root().fields(["sid", "pid", "rooms", "data"])?;
+    let [id, private_id, rooms, data, joined] = message.root().fields(["sid", "pid", "rooms", "data", "joined"])?;
+    let joined: Vec<Room> = joined.map(Input::texts).transpose()?.unwrap_or_default();
+    let joined = joined.chunks_exact(2).map(|pair| Some((pair[0].clone(), Offset::parse(&pair[1])?)));
     Ok(SessionRecord {
+        joined: joined.collect::<Option<_>>().ok_or(INCOMPLETE)?,
         id: id.ok_or(INCOMPLETE)?.shared()?,
         private_id: private_id.ok_or(INCOMPLETE)?.shared()?,
         rooms: rooms.ok_or(INCOMPLETE)?.texts()?,

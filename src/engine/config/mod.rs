@@ -1,4 +1,4 @@
-//! What a user sets, and what it is made of.
+//! The configuration of an engine.
 
 mod client_address;
 mod connection_error;

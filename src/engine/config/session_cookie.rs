@@ -3,7 +3,7 @@ use std::{fmt::Write as _, time::Duration};
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-/// What RFC 6265 does not allow in the value of a cookie, and the character that starts an escape.
+/// Characters that RFC 6265 does not allow in the value of a cookie, and the one that starts an escape.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%').add(b',').add(b';').add(b'\\');
 
 /// A cookie that a client gets when its session opens. Its value is the id of the session.
@@ -37,23 +37,24 @@ pub struct SessionCookie {
     partitioned: bool,
 }
 
-/// With which requests a browser sends a cookie: the attribute `SameSite`.
+/// The attribute `SameSite` of a cookie, which limits the requests with which a browser sends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
     /// With requests from pages of the same site.
     Strict,
-    /// With those, and when a link leads to the site.
+    /// With requests from pages of the same site, and when a user follows a link to the site.
     Lax,
     /// With requests from all sites. Browsers demand that the cookie is secure, so it is then always marked as such.
     None,
 }
 
 impl SessionCookie {
-    /// A cookie with this name, without attributes.
+    /// Creates a cookie with a name and without attributes.
     ///
     /// # Panics
     ///
-    /// If the name is empty or has characters that a name of a cookie cannot have: controls, spaces, and any of `()<>@,;:\"/[]?={}`.
+    /// Panics if the name is empty or contains characters that are not allowed in the name of a cookie: controls, spaces, and
+    /// any of `()<>@,;:\"/[]?={}`.
     #[track_caller]
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
@@ -75,7 +76,7 @@ impl SessionCookie {
     ///
     /// # Panics
     ///
-    /// If the path does not start with a slash, or has controls, semicolons or characters that are not ASCII.
+    /// Panics if the path does not start with a slash, or contains controls, semicolons or characters that are not ASCII.
     #[track_caller]
     pub fn path(mut self, path: impl Into<String>) -> Self {
         let path = path.into();
@@ -85,11 +86,11 @@ impl SessionCookie {
         self
     }
 
-    /// Sets the domain to whose hosts browsers send the cookie. Default: only the host of the request.
+    /// Sets the domain of the cookie. Browsers send it to all hosts of the domain. Default: only to the host of the request.
     ///
     /// # Panics
     ///
-    /// If the domain is empty or has characters other than ASCII letters, digits, dots and hyphens.
+    /// Panics if the domain is empty or contains characters other than ASCII letters, digits, dots and hyphens.
     #[track_caller]
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         let domain = domain.into();
@@ -105,25 +106,25 @@ impl SessionCookie {
         self
     }
 
-    /// Sets with which requests browsers send the cookie. Default: the browser decides; most take [`SameSite::Lax`].
+    /// Sets the attribute `SameSite`. Default: none. Most browsers then assume [`SameSite::Lax`].
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = Some(same_site);
         self
     }
 
-    /// Sets whether browsers send the cookie over HTTPS only. Default: false.
+    /// Sets whether browsers send the cookie over HTTPS only. Default: `false`.
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// Sets whether scripts of pages cannot read the cookie. Default: false.
+    /// Sets whether the cookie is hidden from the scripts of pages. Default: `false`.
     pub fn http_only(mut self, http_only: bool) -> Self {
         self.http_only = http_only;
         self
     }
 
-    /// Sets whether browsers keep one cookie for each site that embeds the page. Default: false.
+    /// Sets whether browsers keep a separate cookie for each site that embeds the page. Default: `false`.
     ///
     /// Browsers demand that such a cookie is secure, so it is then always marked as such.
     pub fn partitioned(mut self, partitioned: bool) -> Self {
@@ -131,7 +132,7 @@ impl SessionCookie {
         self
     }
 
-    /// The `Set-Cookie` header of a session.
+    /// Returns the `Set-Cookie` header of a session.
     pub(crate) fn header(&self, id: &str) -> HeaderValue {
         let mut text = format!("{}={}", self.name, utf8_percent_encode(id, ESCAPED));
         if self.http_only {

@@ -1,4 +1,4 @@
-//! What the tasks that carry a connection do with it.
+//! Methods for the tasks that drive a connection.
 
 use std::{
     sync::atomic::Ordering,
@@ -19,8 +19,8 @@ use super::{
 impl Connection {
     // Time.
 
-    /// Lets the task that keeps the time of long-polling sleep until [`handle_timeout`](Self::handle_timeout) has something
-    /// to do. It is woken when that moment moves forward. `None`: the session has ended, or left long-polling.
+    /// Returns the time at which the timer task of long-polling must call [`handle_timeout`](Self::handle_timeout). The task is
+    /// woken when that time becomes earlier. Returns `None` if the session has ended or left long-polling.
     pub(crate) fn park_polling(&self, waker: &Waker) -> Option<Instant> {
         let mut state = self.state();
         if !state.session.is_polling() {
@@ -33,8 +33,7 @@ impl Connection {
 
     /// Parks the driver of a stream until there is output, or until [`handle_timeout`](Self::handle_timeout) must be called.
     ///
-    /// `flushed` says whether everything that was taken before has been written. As long as it has not, the driver is not woken for
-    /// more output.
+    /// `flushed` is `true` if all packets taken before have been written. Otherwise the driver is not woken for more output.
     pub(crate) fn park(&self, waker: &Waker, flushed: bool) -> Park {
         let mut state = self.state();
         if flushed {
@@ -71,11 +70,11 @@ impl Connection {
         state.awake |= driving;
         let is_message = state.session.is_forwarded(packet);
         drop(state);
-        // Nearly all packets are: then nobody is to be woken.
+        // Fast path for nearly all packets, after which no task must be woken.
         is_message || self.update(|session| session.handle_packet(now, packet)) == PacketOutcome::Forward
     }
 
-    /// Whether something may be sent past the outbox: nothing waits in it. If so, it counts as taken.
+    /// Returns `true` if a packet may bypass the outbox, because the outbox is empty. Counts the packet as taken.
     pub(crate) fn try_bypass(&self) -> bool {
         self.state().session.try_bypass()
     }
@@ -98,7 +97,7 @@ impl Connection {
     pub(crate) fn handle_timeout(&self, now: Instant, reading: bool) {
         let due = self.state().take_due(now);
         if due.connect {
-            // At once: nothing is queued for such a client.
+            // Not after the queued packets, because the client does not read them.
             self.abort(CloseCause::Forced("no namespace joined within connect_timeout"));
         }
         if due.incomplete {

@@ -44,7 +44,7 @@ impl Connection {
         self.settle_pressure(&mut state);
     }
 
-    /// Forgets what is not watched any more.
+    /// Drops the pressure if there is none any more, and updates the flags.
     fn settle_pressure(&self, state: &mut ConnectionState) {
         if state.pressure.as_ref().is_some_and(|pressure| pressure.is_over()) {
             state.pressure = None;
@@ -65,7 +65,7 @@ impl Connection {
         has_deadline
     }
 
-    /// Counts what waits to be sent, if it is much, towards the server's budget.
+    /// Charges the queued bytes to the server's budget, if there are many.
     fn count_output(&self, state: &mut ConnectionState) {
         let bytes = state.session.buffered_bytes();
         let counted = if bytes >= UNCOUNTED { bytes } else { 0 };
@@ -76,7 +76,8 @@ impl Connection {
         }
     }
 
-    /// What waits for the client cannot be written now. It is too slow if that stays so. Returns whether there is a new deadline.
+    /// Sets the deadline at which the client is too slow, because queued packets cannot be written. Returns `true` if the
+    /// deadline is new.
     fn watch_progress(&self, state: &mut ConnectionState, progress: bool) -> bool {
         let is_watched = state.pressure.as_ref().is_some_and(|pressure| pressure.slow_at.is_some());
         let Some(timeout) = self.engine.config.slow_client_timeout.filter(|_| !is_watched || progress) else {
@@ -86,7 +87,7 @@ impl Connection {
         true
     }
 
-    /// Some of what waited has left.
+    /// Removes that deadline, because queued packets have been written.
     fn note_progress(&self, state: &mut ConnectionState) {
         if state.session.is_drained() {
             state.is_slow = false;
@@ -99,7 +100,7 @@ impl Connection {
         }
     }
 
-    /// A poll has been answered; there may be more than fits into one answer.
+    /// Updates charges and deadlines after a response to a poll, which may not contain all queued packets.
     pub(super) fn note_poll(&self, state: &mut ConnectionState) {
         let is_much = state.session.buffered_bytes() >= UNCOUNTED;
         if is_much || self.is_under_pressure() {
@@ -133,8 +134,8 @@ impl Connection {
 
     // Input.
 
-    /// Notes what the connection holds of messages that have not been handled. It counts towards the server's budget; what is incomplete
-    /// must go on arriving, and is a sign of life while it does.
+    /// Charges unhandled input to the server's budget. An incomplete message has a deadline. When more of the message arrives,
+    /// this deadline and that of the heartbeat are extended.
     fn note_input(&self, state: &mut ConnectionState, held: HeldInput) {
         let counted = if held.bytes >= UNCOUNTED { held.bytes } else { 0 };
         let is_nothing = !held.is_incomplete && counted == 0;
@@ -172,7 +173,7 @@ impl Connection {
         self.settle_pressure(&mut state);
     }
 
-    /// No longer counts anything.
+    /// Removes all charges.
     pub(super) fn release_pressure(&self, state: &mut ConnectionState) {
         if let Some(mut pressure) = state.pressure.take() {
             self.engine.input_budget.set(&mut pressure.input, &self.id, 0);

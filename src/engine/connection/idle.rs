@@ -10,8 +10,8 @@ use crate::util::Order;
 
 /// The sessions of a server that have not joined a namespace, oldest first.
 ///
-/// Their number is limited, in all and for each address. Beyond the limit the oldest one is closed, in constant time. The lock
-/// of a connection's state may be taken under this lock.
+/// Their total number is limited, and the number for each address may be. Above a limit the oldest one is closed, in constant
+/// time. The lock of a connection's state may be taken under this lock.
 #[derive(Debug)]
 pub(crate) struct IdleSessions<C> {
     max: usize,
@@ -43,7 +43,7 @@ impl<C> IdleSessions<C> {
         }
     }
 
-    /// Adds a session that has just begun, and returns those that have no room any more. `set_place` remembers its place.
+    /// Adds a new session, and returns those that must be closed to make room. `set_place` stores its place.
     pub(super) fn add(
         &self,
         connection: &Arc<C>,

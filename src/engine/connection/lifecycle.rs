@@ -1,4 +1,4 @@
-//! The life of a connection: opening it, and its end.
+//! Opening and ending a connection.
 
 use std::{
     fmt,
@@ -116,7 +116,7 @@ impl Connection {
         self.state.lock()
     }
 
-    /// Changes the session's state, then wakes whom it concerns.
+    /// Changes the state of the connection, then wakes the tasks that wait for the change.
     pub(super) fn with_state<R>(&self, change: impl FnOnce(&mut ConnectionState) -> R) -> R {
         let mut state = self.state();
         let result = change(&mut state);
@@ -134,7 +134,7 @@ impl Connection {
         look(&self.state().session)
     }
 
-    /// What carries the connection once it is not on long-polling.
+    /// Returns the transport of a connection that is not on long-polling.
     #[inline]
     pub(crate) fn stream_transport(&self) -> Transport {
         match self.first_transport {

@@ -24,10 +24,17 @@ pub(crate) enum SendError {
 
 impl Connection {
     /// Queues packets. With `volatile`, drops them without an error unless they can be written at once.
+    ///
+    /// `is_open` is called under the lock. If it returns `false`, the result is [`SendError::Closed`].
     #[inline(always)]
-    pub(crate) fn send(&self, packets: &[Packet], volatile: bool) -> Result<Sent, SendError> {
+    pub(crate) fn send(
+        &self,
+        packets: &[Packet],
+        volatile: bool,
+        is_open: impl FnOnce() -> bool,
+    ) -> Result<Sent, SendError> {
         let mut state = self.state();
-        if !state.session.is_open() {
+        if !state.session.is_open() || !is_open() {
             return Err(SendError::Closed);
         }
         if volatile && !state.session.is_writable() {
@@ -43,10 +50,11 @@ impl Connection {
         &self,
         cost: usize,
         volatile: bool,
+        is_open: impl FnOnce() -> bool,
         add: impl FnOnce(&mut PacketQueue),
     ) -> Result<Sent, SendError> {
         let mut state = self.state();
-        if !state.session.is_open() {
+        if !state.session.is_open() || !is_open() {
             return Err(SendError::Closed);
         }
         if volatile && !state.session.is_writable() {

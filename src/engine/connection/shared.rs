@@ -1,4 +1,4 @@
-//! The engine and its connections, which refer to one another: what each of them holds.
+//! The fields of the engine and of its connections, which refer to each other.
 
 use std::{
     net::IpAddr,

@@ -11,7 +11,7 @@ use crate::engine::{Engine, Payload, RequestError, UpgradeError, error_body};
 #[cfg(feature = "compression")]
 use super::compression::Encoding;
 
-/// Builds the response to a poll or a POST. Holds what the response needs of the request and the settings.
+/// Builds the response to a poll or a POST. Stores the parts of the request and of the settings that the response depends on.
 pub(crate) struct PollResponse {
     agent: UserAgent,
     /// The response is a script, which browsers must not sniff as another type.

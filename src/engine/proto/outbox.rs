@@ -74,6 +74,7 @@ impl Outbox {
     /// Queues a packet and its attachments, all or none. `add` pushes them, and `cost` is their [cost](Self::cost).
     ///
     /// An empty outbox accepts any packet, even one larger than the limit.
+    #[inline(always)]
     pub(crate) fn push(&mut self, cost: usize, add: impl FnOnce(&mut PacketQueue)) -> Result<(), OutboxFull> {
         if !self.queue.is_empty() && self.bytes - self.unlimited + cost > self.limit {
             return Err(OutboxFull);

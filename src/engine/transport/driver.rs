@@ -29,7 +29,7 @@ use super::{
 /// How many packets are read before the output is flushed and other tasks run.
 pub(super) const READ_BATCH: usize = 64;
 
-/// How many bytes of packets are read before that. A larger packet gets its own turn.
+/// How many bytes of packets are read before the output is flushed and other tasks run. A larger packet gets its own turn.
 pub(super) const READ_BATCH_BYTES: usize = 16 * 1024;
 
 /// How many bytes of output a batch may lead to. A packet that leads to more is the last of its batch.
@@ -92,7 +92,7 @@ enum Batch {
 }
 
 impl<T: PacketIo> Driver<T> {
-    /// Drives a new session. The first poll tells the handler that it is open.
+    /// Drives a new session. The first poll notifies the handler that the session is open.
     pub(crate) fn start(connection: Arc<Connection>, transport: T) -> Self {
         let mut driver = Self::new(connection, transport);
         driver.is_new = true;
@@ -175,7 +175,7 @@ impl<T> Driver<T> {
 }
 
 impl<T: PacketIo> Driver<T> {
-    /// Reads and handles a batch of packets. Ready if more input may be available.
+    /// Reads and handles a batch of packets. Returns ready if more input may be available.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Batch> {
         let mut this = self.project();
         let reader = match this.reader {
@@ -257,8 +257,8 @@ impl<T: PacketIo> Driver<T> {
         }
     }
 
-    /// Writes queued packets, flushes and parks. Ready if there is more to do first. `all_read` is `true` if all available input has
-    /// been read.
+    /// Writes queued packets, flushes and parks. Returns ready if the driver cannot park yet. `all_read` is `true` if all
+    /// available input has been read.
     fn poll_write(mut self: Pin<&mut Self>, all_read: bool, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let mut this = self.as_mut().project();

@@ -120,7 +120,7 @@ where
             return HttpResponseFuture::rejected(ErrorResponse::text(StatusCode::UNAUTHORIZED, "expired"));
         }
         let deadline = DeadlineHandle::new(socket, self.event.clone());
-        socket.inner().keep(deadline.guard());
+        socket.inner().attach(deadline.guard());
         if let Some(expires) = expires {
             deadline.set(expires);
         }

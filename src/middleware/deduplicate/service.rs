@@ -209,7 +209,9 @@ impl DeduplicateLayer {
                 let (capacity, max_age, max_bytes) = (self.max_scopes, self.limits.max_age, self.max_total_bytes);
                 self.scopes.cache(scope, ScopeLimits { capacity, max_age, max_bytes }, now())
             }
-            None => request.socket().inner().with_kept(self.id, Arc::<ResponseCache>::default, |cache| cache.clone()),
+            None => {
+                request.socket().inner().with_layer_data(self.id, Arc::<ResponseCache>::default, |cache| cache.clone())
+            }
         }
     }
 }
@@ -314,7 +316,7 @@ where
     R: IntoEventResponse,
 {
     let watching = ticket.clone();
-    request.watch_ack(move |args| watching.answer(&EventResponse::ack(args.clone())));
+    request.observe_ack(move |args| watching.answer(&EventResponse::ack(args.clone())));
     let response = call(request).await?.into_event_response();
     if response.is_none() {
         ticket.handled();

@@ -13,8 +13,8 @@ pub(super) use self::found::{LAST_ARGUMENT, keys};
 pub(crate) use self::found::{PLACEHOLDER, Placeholders};
 
 impl Placeholders {
-    /// Finds the placeholders in JSON. Each attachment must be named exactly once, as by all known encoders: otherwise a client could
-    /// have an attachment copied many times.
+    /// Finds the placeholders in JSON. Each attachment must be named exactly once, which is the case with all known encoders.
+    /// Otherwise a client could have an attachment copied many times.
     ///
     /// As in JavaScript, other keys of a placeholder are ignored, and of duplicate keys the last one counts. Keys with escapes are
     /// not those of a placeholder, so that encoders can escape objects that look like one; see

@@ -17,7 +17,7 @@ use super::{
 pub(crate) enum Binary {
     /// As arrays of numbers, like `serde_json`.
     Numbers,
-    /// As attachments. With `any`, there are some, and objects that look like placeholders are escaped.
+    /// As attachments. If there are any, objects that look like placeholders are escaped.
     Attachments { any: bool },
 }
 

@@ -1,4 +1,4 @@
-//! A connection without a network, whose transport and protocol are in the hands of the test.
+//! A connection without a network. The test controls its transport and its protocol.
 
 use std::{
     collections::VecDeque,
@@ -41,7 +41,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Returns how many times the peer has been told of the end.
+    /// Returns how many times the peer has been notified of the end.
     pub(super) fn ends(&self) -> usize {
         self.ends.load(Ordering::Relaxed)
     }
@@ -67,9 +67,9 @@ pub(super) fn open(transport: Transport) -> (Arc<Connection>, Arc<Seen>) {
     (connection.unwrap_or_else(|_| panic!("the session is refused")), seen)
 }
 
-/// Sends a message, and wakes the task that is due.
+/// Sends a message, and calls the waker that this returns.
 pub(super) fn send(connection: &Connection, text: &str) {
-    if let Ok(sent) = connection.send(&[Packet::message(text)], false)
+    if let Ok(sent) = connection.send(&[Packet::message(text)], false, || true)
         && let Some(waker) = sent.waker
     {
         waker.wake();

@@ -1,8 +1,8 @@
-//! Explores the orders in which a connection's tasks can run: that none sleeps while it has something to do, and that none is
-//! woken in vain.
+//! Explores the orders in which a connection's tasks can run. Checks that no task sleeps while it has something to do, and that
+//! none is woken without a reason.
 //!
-//! The tasks are those of the server; only the network and the protocol above are the test's ([`kit`]). They can be interrupted
-//! before each lock of a connection, before each call of a waker, and in the transport.
+//! The tasks are those of the server. Only the network and the protocol above the engine are replaced, by [`kit`]. Tasks can be
+//! interrupted before each lock of a connection, before each call of a waker, and in the transport.
 
 mod kit;
 
@@ -69,13 +69,13 @@ impl Driven {
         tasks.add(move || task(&driven));
     }
 
-    /// Each wake-up by the connection follows a rest of the driver, and leads to a poll.
+    /// The connection wakes the driver only after it has parked, and each wake-up leads to a poll.
     fn assert_not_woken_in_vain(&self) {
         let wakes = self.signal.wakes() - self.pipe.wakes();
         assert!(wakes < self.signal.polls(), "{wakes} wake-ups, {} polls", self.signal.polls());
     }
 
-    /// The driver rests, and nothing waits to be sent.
+    /// The driver is parked, and the outbox is empty.
     fn assert_at_rest(&self, sent: &[&str]) {
         assert!(!self.has_ended.load(Ordering::Relaxed));
         assert_eq!(self.pipe.sent(), sent);
@@ -271,7 +271,7 @@ struct Polled {
     seen: Arc<Seen>,
     /// The transport of a WebSocket that is about to carry the session.
     pipe: Pipe,
-    /// The messages that GETs have been answered with.
+    /// The messages in the responses to GETs.
     polled: Arc<Mutex<Vec<String>>>,
     /// How many tasks have not ended.
     unfinished: Arc<AtomicUsize>,
@@ -287,7 +287,7 @@ impl Polled {
         polled
     }
 
-    /// Adds a task, which returns whether it came to its end.
+    /// Adds a task, which returns `true` if it has completed.
     fn add(&self, tasks: &mut Tasks, task: impl FnOnce(&Self) -> bool + Send + 'static) {
         let polled = self.clone();
         polled.unfinished.fetch_add(1, Ordering::Relaxed);
@@ -326,7 +326,8 @@ impl Polled {
         });
     }
 
-    /// Adds a WebSocket that completes the upgrade, then sends a message. Unless it has proved itself, polls may be pending then.
+    /// Adds a WebSocket that completes the upgrade, then sends a message. If it has not been probed, polls may be pending at
+    /// that time.
     fn add_websocket(&self, tasks: &mut Tasks, is_proved: bool) {
         assert!(self.connection.update(Session::probe_begin));
         if is_proved {
@@ -468,7 +469,7 @@ fn a_post_that_waits_for_its_body_sees_the_upgrade_and_the_end() {
     });
 }
 
-/// Whatever else wakes the task that waits for the reader.
+/// Another event may wake the task that waits for the reader.
 #[test]
 fn the_reader_slot_wakes_the_task_that_waits_for_the_reader() {
     let runtime = runtime();
