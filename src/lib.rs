@@ -291,6 +291,8 @@
 //! | `http2` | no | enables HTTP/2, and WebSockets over it if the [server supports them](SocketIoService#http2) |
 //! | `metrics` | no | records [metrics](guide::observability) through the `metrics` crate |
 //! | `msgpack` | no | adds `parser::MsgpackParser`, for clients with `socket.io-msgpack-parser` |
+//! | `redis` | no | adds `cluster::redis`, for clusters over Redis |
+//! | `redis-tls` | no | adds TLS to `redis`, with rustls |
 //! | `test-util` | no | adds the module `test`, with a client in the same process |
 //! | `tracing` | no | records [spans and events](guide::observability) through the `tracing` crate |
 //! | `typed` | no | adds the module `typed`: events that are declared once for Rust and TypeScript |

@@ -266,7 +266,7 @@ impl Session {
 
     /// Waits until a connection for subscriptions is lost.
     pub(super) async fn interrupted(&mut self) -> Interruption {
-        self.interruptions.1.recv().await.unwrap_or(Interruption::Disconnected)
+        self.interruptions.1.recv().await.unwrap_or_else(Interruption::closed)
     }
 
     /// Subscribes and unsubscribes. Channels that count nodes come last.
@@ -336,7 +336,7 @@ impl Session {
     }
 
     /// Checks that each server replies, and that it is still responsible.
-    pub(super) async fn check(&mut self, connector: &Connector) -> Result<(), Checked> {
+    pub(super) async fn check(&mut self, connector: &Connector) -> Result<(), Interruption> {
         for (index, master) in self.masters.iter_mut().enumerate() {
             let commands = &mut master.commands;
             if self.has_sentinel {
@@ -344,7 +344,7 @@ impl Session {
             } else if index == self.home && self.slots.is_some() {
                 let slots = connector.reply(read_slots(commands)).await?;
                 if self.observed.is_some() && self.observed != slots {
-                    return Err(Checked::Moved);
+                    return Err(Interruption::Moved);
                 }
                 self.observed = slots;
             } else {
@@ -355,19 +355,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-}
-
-/// Why connections must be replaced.
-pub(super) enum Checked {
-    /// The slots of a Redis Cluster are at other masters.
-    Moved,
-    Failed(ClusterError),
-}
-
-impl From<ClusterError> for Checked {
-    fn from(error: ClusterError) -> Self {
-        Self::Failed(error)
     }
 }
 

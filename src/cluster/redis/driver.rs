@@ -1,6 +1,6 @@
 //! The task behind an adapter: keeps a session open, and carries messages and questions to it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -12,9 +12,10 @@ use crate::cluster::{ClusterError, ClusterErrorKind};
 use super::{
     backoff::Backoff,
     client::Hints,
-    connection::{Checked, Connector, Exchange, Session},
+    connection::{Connector, Exchange, Session},
     queue::Queue,
     receiver::Receiver,
+    returning::Returning,
     subscriber::Interruption,
     subscriptions::Change,
 };
@@ -24,12 +25,6 @@ const BATCH: usize = 512 << 10;
 
 /// After this time, a connection is considered stable: if it is lost, the next attempt follows soon.
 const STABLE: Duration = Duration::from_secs(5);
-
-/// How long messages wait for nodes that were there before a disconnection. The pauses between their attempts are shorter.
-const RETURN: Duration = Duration::from_secs(6);
-
-/// How often the nodes are counted while messages wait for them.
-const RECOUNT: Duration = Duration::from_millis(50);
 
 /// How many namespaces the nodes are awaited in.
 const COUNTED: usize = 100;
@@ -59,29 +54,18 @@ pub(super) struct Driver {
     events: mpsc::UnboundedReceiver<Event>,
     receiver: Option<Arc<Receiver>>,
     questions: Vec<Question>,
-    /// The number of nodes of each namespace, by the channel that counts them.
-    seen: HashMap<Arc<str>, usize>,
-    awaited: Option<Awaited>,
-}
-
-/// After a reconnection, messages wait until the other nodes have returned too: what is published before is lost for them.
-struct Awaited {
-    until: Instant,
-    next: Instant,
+    returning: Returning,
 }
 
 /// Why a session ended.
 enum End {
     Closed,
-    /// A connection was lost.
-    Failed(ClusterError),
-    /// Other servers are responsible. Messages wait for the next session.
-    Moved,
+    Interrupted(Interruption),
 }
 
-impl From<ClusterError> for End {
-    fn from(error: ClusterError) -> Self {
-        Self::Failed(error)
+impl<T: Into<Interruption>> From<T> for End {
+    fn from(interruption: T) -> Self {
+        Self::Interrupted(interruption.into())
     }
 }
 
@@ -101,8 +85,7 @@ impl Driver {
             events,
             receiver: None,
             questions: Vec::new(),
-            seen: HashMap::new(),
-            awaited: None,
+            returning: Returning::default(),
         }
     }
 
@@ -118,18 +101,19 @@ impl Driver {
             let mut reported = Vec::new();
             match end {
                 End::Closed => break,
-                End::Failed(cause) => {
+                End::Interrupted(Interruption::Failed(cause)) => {
                     reported.push(cause.kind());
                     self.lose(cause);
                 }
-                End::Moved => {}
+                // Messages wait for the next session.
+                End::Interrupted(Interruption::Moved) => {}
             }
             match self.reopen(&mut backoff, reported).await {
                 Some(reopened) => session = reopened,
                 None => break,
             }
         }
-        self.queue.close();
+        self.report_lost(self.queue.close(), None);
     }
 
     /// Carries messages and questions until the session fails.
@@ -139,27 +123,18 @@ impl Driver {
         let interval = self.connector.reply_timeout;
         let mut next_check = Instant::now();
         loop {
-            let recount = self.awaited.as_ref().map_or(next_check, |awaited| awaited.next);
+            let recount = self.returning.next_count();
             tokio::select! {
                 biased;
-                interruption = session.interrupted() => return Err(match interruption {
-                    Interruption::Moved => End::Moved,
-                    Interruption::Disconnected => {
-                        let cause = "the connection for subscriptions was closed";
-                        End::Failed(ClusterError::new(ClusterErrorKind::Disconnected).caused_by(cause))
-                    }
-                }),
-                event = self.events.recv() => self.handle(event, session).await?,
+                interruption = session.interrupted() => return Err(interruption.into()),
                 () = sleep_until(next_check) => {
-                    session.check(&self.connector).await.map_err(|checked| match checked {
-                        Checked::Moved => End::Moved,
-                        Checked::Failed(error) => End::Failed(error),
-                    })?;
+                    session.check(&self.connector).await?;
                     self.observe(session).await?;
                     next_check = Instant::now() + interval;
                 }
-                () = sleep_until(recount), if self.awaited.is_some() => self.recount(session).await?,
-                () = self.queue.ready(), if self.awaited.is_none() => {}
+                event = self.events.recv() => self.handle(event, session).await?,
+                () = sleep_until(recount.unwrap_or(next_check)), if recount.is_some() => self.recount(session).await?,
+                () = self.queue.ready(), if recount.is_none() => {}
             }
             // What a message needs is done before it is sent, such as subscribing to the channel of a response.
             while let Ok(event) = self.events.try_recv() {
@@ -212,7 +187,7 @@ impl Driver {
 
     /// Sends questions and messages, and takes the replies.
     async fn exchange(&mut self, session: &mut Session) -> Result<(), End> {
-        let publications = match self.awaited {
+        let publications = match self.returning.next_count() {
             None => self.queue.take(BATCH),
             Some(_) => Vec::new(),
         };
@@ -228,8 +203,8 @@ impl Driver {
                 None => Ok(count.saturating_sub(has_namespace.into())),
                 Some(_) => Err(ClusterError::new(ClusterErrorKind::Disconnected)),
             });
-            if has_namespace && exchange.failure.is_none() && self.awaited.is_none() {
-                self.seen.insert(channel, *count);
+            if has_namespace && exchange.failure.is_none() {
+                self.returning.see(channel, *count);
             }
         }
         self.settle(exchange)
@@ -245,22 +220,29 @@ impl Driver {
         self.queue.put_back(redirected);
         self.report_lost(lost, refusal.map(Into::into));
         match failure {
-            Some(failure) => Err(End::Failed(failure)),
-            None if moved => Err(End::Moved),
+            Some(failure) => Err(failure.into()),
+            None if moved => Err(Interruption::Moved.into()),
             None => Ok(()),
         }
     }
 
-    /// Counts the nodes, to know later who must return.
+    /// Counts the nodes, to know later which must return.
     async fn observe(&mut self, session: &mut Session) -> Result<(), End> {
-        if self.awaited.is_some() {
-            return Ok(());
-        }
-        self.seen = self.count(session).await?;
+        let counts = self.count(session).await?;
+        let channels: Vec<_> = counts.iter().map(|(channel, _)| channel.clone()).collect();
+        self.returning.keep(&channels);
+        counts.into_iter().for_each(|(channel, nodes)| self.returning.see(channel, nodes));
         Ok(())
     }
 
-    async fn count(&mut self, session: &mut Session) -> Result<HashMap<Arc<str>, usize>, End> {
+    /// Lets messages go if the other nodes have returned.
+    async fn recount(&mut self, session: &mut Session) -> Result<(), End> {
+        let counts = self.count(session).await?;
+        self.returning.count(Instant::now(), &counts);
+        Ok(())
+    }
+
+    async fn count(&mut self, session: &mut Session) -> Result<Vec<(Arc<str>, usize)>, End> {
         let channels = self.receiver.as_ref().map(|receiver| receiver.counting(COUNTED)).unwrap_or_default();
         let mut exchange = session.exchange(self.sharded, &channels, Vec::new(), &self.connector).await;
         let counts = std::mem::take(&mut exchange.counts);
@@ -268,23 +250,9 @@ impl Driver {
         Ok(channels.into_iter().zip(counts).collect())
     }
 
-    /// Lets messages go when the other nodes have returned.
-    async fn recount(&mut self, session: &mut Session) -> Result<(), End> {
-        let counts = self.count(session).await?;
-        let Some(awaited) = &mut self.awaited else { return Ok(()) };
-        let now = Instant::now();
-        let has_returned = |(channel, count)| self.seen.get(channel).is_none_or(|seen| count >= seen);
-        if now >= awaited.until || counts.iter().all(has_returned) {
-            self.awaited = None;
-        } else {
-            awaited.next = now + RECOUNT;
-        }
-        Ok(())
-    }
-
     /// Sends all that is queued.
     async fn flush(&mut self, session: &mut Session) {
-        self.awaited = None;
+        self.returning.end();
         while self.queue.has_messages() {
             if self.exchange(session).await.is_err() {
                 break;
@@ -324,8 +292,7 @@ impl Driver {
             }
             match self.connector.open().await {
                 Ok(session) => {
-                    let now = Instant::now();
-                    self.awaited = Some(Awaited { until: now + RETURN, next: now });
+                    self.returning.reconnected(Instant::now());
                     return Some(session);
                 }
                 Err(error) => {

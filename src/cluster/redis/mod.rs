@@ -54,6 +54,7 @@ mod driver;
 mod endpoints;
 mod queue;
 mod receiver;
+mod returning;
 mod sharded;
 mod slots;
 mod streams;

@@ -10,17 +10,32 @@ use redis::{
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
+use crate::cluster::{ClusterError, ClusterErrorKind};
+
 use super::{
     receiver::Receiver,
     subscriptions::{Change, ChannelKind},
 };
 
-/// Why a connection for subscriptions must be replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why connections must be replaced.
+#[derive(Debug)]
 pub(super) enum Interruption {
-    Disconnected,
-    /// A node of a Redis Cluster ended a subscription, because another node has its slot.
+    Failed(ClusterError),
+    /// A node of a Redis Cluster ended a subscription, because another node has its slot, or the slots are distributed in another way.
     Moved,
+}
+
+impl Interruption {
+    pub(super) fn closed() -> Self {
+        let error = ClusterError::new(ClusterErrorKind::Disconnected);
+        Self::Failed(error.caused_by("the connection for subscriptions was closed"))
+    }
+}
+
+impl From<ClusterError> for Interruption {
+    fn from(error: ClusterError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 pub(super) enum Subscriber {
@@ -61,7 +76,7 @@ impl Subscriber {
                     let _ = interruptions.send(Interruption::Moved);
                 }
                 PushKind::Disconnection => {
-                    let _ = interruptions.send(Interruption::Disconnected);
+                    let _ = interruptions.send(Interruption::closed());
                 }
                 _ => {}
             }
@@ -85,7 +100,7 @@ impl Subscriber {
                 let channel = message.get_channel_name().as_bytes();
                 receiver.receive(&subscription, channel, message.get_payload_bytes().to_vec());
             }
-            let _ = interruptions.send(Interruption::Disconnected);
+            let _ = interruptions.send(Interruption::closed());
         });
         Self::Resp2(sink, task)
     }

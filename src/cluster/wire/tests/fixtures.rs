@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::cluster::{message::ClusterMessage, wire::*};
+use crate::cluster::{Offset, message::ClusterMessage, wire::*};
 
 use super::readable::{normal, readable, unhex, value};
 
