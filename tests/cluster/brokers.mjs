@@ -7,7 +7,8 @@ import { createClient, createCluster } from "redis";
 export async function redis(url) {
   const urls = url.split(",");
   const client = urls.length > 1 ? createCluster({ rootNodes: urls.map((url) => ({ url })) }) : createClient({ url });
-  await client.on("error", () => {}).connect();
+  // Adapters listen for errors once for each namespace.
+  await client.on("error", () => {}).setMaxListeners(0).connect();
   return client;
 }
 

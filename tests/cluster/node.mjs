@@ -1,4 +1,4 @@
-// A node of a cluster: node.mjs ADAPTER BROKER NAME. The tests/matrix/rust.rs of the tests does the same in Rust.
+// A node of a cluster: node.mjs ADAPTER BROKER NAME. tests/matrix/rust.rs does the same in Rust.
 
 import { createServer } from "node:http";
 import { setTimeout } from "node:timers/promises";

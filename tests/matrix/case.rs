@@ -8,6 +8,8 @@ use super::operation::Operation;
 pub struct Case {
     pub name: &'static str,
     pub namespace: &'static str,
+    /// It waits for a timeout. It must have a namespace of its own.
+    pub slow: bool,
     pub steps: Vec<Step>,
     /// What each client receives, in order. Those that are not listed receive nothing.
     pub heard: BTreeMap<&'static str, Vec<Value>>,
@@ -35,7 +37,7 @@ fn names(clients: &'static str) -> Vec<&'static str> {
 impl Case {
     pub fn empty(name: &'static str) -> Self {
         let (steps, heard) = (Vec::new(), BTreeMap::new());
-        Self { name, namespace: "/", steps, heard, result: None, server_side: None }
+        Self { name, namespace: "/", slow: false, steps, heard, result: None, server_side: None }
     }
 
     pub fn new(name: &'static str, operation: Operation) -> Self {
@@ -45,6 +47,10 @@ impl Case {
     /// The namespace of the clients, `/` otherwise.
     pub fn of(self, namespace: &'static str) -> Self {
         Self { namespace, ..self }
+    }
+
+    pub fn slow(self) -> Self {
+        Self { slow: true, ..self }
     }
 
     pub fn then(mut self, operation: Operation) -> Self {

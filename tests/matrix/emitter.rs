@@ -20,8 +20,10 @@ impl RustEmitter {
     }
 
     fn select(&self, scope: &Scope) -> Emitter {
-        let mut target = self.0.clone().of(&scope.namespace).to(Rooms(scope.to.clone()));
-        target = target.except(Rooms(scope.except.clone()));
+        let mut target = self.0.clone().of(&scope.namespace).except(Rooms(scope.except.clone()));
+        if !scope.to.is_empty() {
+            target = target.to(Rooms(scope.to.clone()));
+        }
         if scope.flags.volatile {
             target = target.volatile();
         }

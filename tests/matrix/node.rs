@@ -73,7 +73,7 @@ impl NodeJs {
                 let asker = reply["id"].as_u64().and_then(|id| pending.lock().unwrap().remove(&id));
                 let _ = asker.expect("the reply has the id of a request").send(reply);
             }
-            // Whoever waits is told that the process has ended.
+            // Fails the requests that are waiting.
             pending.lock().unwrap().clear();
         });
         (node, serde_json::from_str(&ready).unwrap())

@@ -68,11 +68,13 @@ fn acks() -> Vec<Case> {
             .result(answers(&names(EVERYONE), false)),
         ask(
             "acks but one",
-            all().timeout(SHORT),
+            all().of("/dyn-6").timeout(SHORT),
             json!({ "silent": "b2" }),
             EVERYONE,
             answers(&names("a1 a2 b1 c1 c2"), true),
-        ),
+        )
+        .of("/dyn-6")
+        .slow(),
         ask(
             "acks in a namespace",
             to(["r2"]).of("/chat"),
@@ -196,12 +198,14 @@ fn remote() -> Vec<Case> {
         ask("ack of a fetched socket of the own node", all(), "@a1", json!("name"), "a1", answers(&names("a1"), false)),
         ask(
             "no ack of a remote socket",
-            all().timeout(SHORT),
+            all().of("/dyn-7").timeout(SHORT),
             "@b2",
             json!({ "silent": "b2" }),
             "b2",
             answers(&[], true),
-        ),
+        )
+        .of("/dyn-7")
+        .slow(),
     ]
 }
 
@@ -227,8 +231,9 @@ fn remote_rooms() -> Vec<Case> {
 fn server_side() -> Vec<Case> {
     let args = json!(["record", "hello", 1, [null, { "a": 0.5 }], "é"]);
     let received = json!(["hello", 1, [null, { "a": 0.5 }], "é"]);
-    let emit =
-        |name, scope: Scope| Case::new(name, scope.server_side_emit(args.clone())).server_side(&[received.clone()]);
+    let emit = |name, scope: Scope| {
+        Case::new(name, scope.server_side_emit(args.clone())).server_side(std::slice::from_ref(&received))
+    };
     let ask = |name, scope: Scope, silent: &str, nodes: &[&str], timed_out| {
         let responses: Vec<_> = nodes.iter().map(|node| json!(format!("answer from {node}"))).collect();
         Case::new(name, scope.server_side_ask(json!(["ask", silent]))).result(answers(&responses, timed_out))
@@ -242,7 +247,7 @@ fn server_side() -> Vec<Case> {
             .server_side(&[]),
         ask("server-side acks", all(), "", &["b", "c"], false),
         ask("server-side acks in a namespace", all().of("/chat"), "", &["b", "c"], false).of("/chat"),
-        ask("server-side acks but one", all(), "c", &["b"], true),
+        ask("server-side acks but one", all().of("/dyn-8"), "c", &["b"], true).of("/dyn-8").slow(),
     ]
 }
 

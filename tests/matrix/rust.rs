@@ -203,11 +203,11 @@ fn describe(socket: &RemoteSocket) -> Value {
         "id": socket.id().as_str(),
         "rooms": rooms,
         "data": socket.data::<Value>().unwrap(),
-        "handshake": describe_handshake(socket.handshake()),
+        "handshake": describe_handshake(&socket.handshake()),
     })
 }
 
-fn describe_handshake(handshake: Handshake<'_>) -> Value {
+fn describe_handshake(handshake: &Handshake<'_>) -> Value {
     let headers = handshake.headers().iter();
     let headers: Value = headers.map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap()))).collect();
     let query: HashMap<_, _> = handshake.query().collect();
