@@ -313,7 +313,7 @@ async fn hops_with_node_js(hops: usize) {
     let mut servers = Vec::new();
     for _ in 0..2 {
         let adapter = RedisStreamsAdapter::connect(RedisConfig::new(broker.url())).await.unwrap();
-        let config = SocketIoConfig::new().adapter(adapter).recovery(RecoveryConfig::new()).on_cluster_error(|e| eprintln!("{e:?}"));
+        let config = SocketIoConfig::new().adapter(adapter).recovery(RecoveryConfig::new());
         let root = Namespace::new().on_connect(|socket: SocketRef| async move {
             if !socket.is_recovered() {
                 socket.join("room");

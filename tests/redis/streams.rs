@@ -12,6 +12,23 @@ async fn pair(kind: Kind, url: String) -> (Node, Node) {
     Node::pair(kind, &RedisConfig::new(url).health_check(Duration::from_millis(500))).await
 }
 
+/// Nodes that also notice quickly that nothing more arrives.
+async fn impatient_pair(url: String, recovers: bool) -> (Node, Node) {
+    let a = impatient(url.clone(), recovers, 10_000).await;
+    let b = impatient(url, recovers, 10_000).await;
+    a.sees(2).await;
+    b.sees(2).await;
+    (a, b)
+}
+
+/// A node that reads one stream, in small parts, and often looks whether it is still there.
+async fn impatient(url: String, recovers: bool, max_len: usize) -> Node {
+    let redis = RedisConfig::new(url).health_check(Duration::from_millis(500));
+    let config = RedisStreamsConfig::new(redis).block_time(Duration::from_millis(50)).read_count(10).max_len(max_len);
+    let server = SocketIoConfig::new().adapter(RedisStreamsAdapter::connect(config).await.unwrap());
+    Node::serve(if recovers { server.recovery(RecoveryConfig::new()) } else { server })
+}
+
 /// A client that expects the numbers of two nodes, each in order, from 1.
 struct Checked {
     client: Memory,
@@ -25,7 +42,12 @@ impl Checked {
 
     async fn read_to(&mut self, last: [u64; 2]) {
         while self.seen != last {
-            let event = json(&self.client.text().await);
+            let text = self.client.text().await;
+            if text == "2" {
+                self.client.say("3");
+                continue;
+            }
+            let event = json(&text);
             let node = usize::from(event[0] == "b");
             self.seen[node] += 1;
             assert_eq!(event[1].as_u64(), Some(self.seen[node]), "of {} after {:?}", event[0], self.seen);
@@ -97,10 +119,10 @@ async fn drill_ten_seconds_without_the_broker() {
 #[tokio::test]
 #[ignore = "requires brokers: make backends"]
 async fn entries_whose_confirmation_is_lost_are_not_added_again() {
-    for kind in [Kind::Streams, Kind::Journal] {
+    for recovers in [false, true] {
         let broker = Broker::start(Redis::default()).await;
         let proxy = Proxy::start(broker.port()).await;
-        let (a, b) = pair(kind, proxy.url()).await;
+        let (a, b) = impatient_pair(proxy.url(), recovers).await;
         let mut clients = [Checked::join(&a).await, Checked::join(&b).await];
         let mut next = 0;
         for _ in 0..5 {
@@ -187,19 +209,12 @@ async fn entries_that_are_garbage_are_reported_and_skipped() {
     }
 }
 
-/// A node that reads one stream, and often looks whether it is still there.
-async fn impatient(url: String) -> Node {
-    let redis = RedisConfig::new(url).health_check(Duration::from_millis(500));
-    let config = RedisStreamsConfig::new(redis).block_time(Duration::from_millis(50)).read_count(10).max_len(100);
-    Node::serve(SocketIoConfig::new().adapter(RedisStreamsAdapter::connect(config).await.unwrap()))
-}
-
 #[tokio::test]
 #[ignore = "requires brokers: make backends"]
 async fn a_stream_that_begins_again_with_smaller_ids_is_read() {
     let broker = Broker::start(Redis::default()).await;
     let port = broker.port();
-    let node = impatient(broker.url()).await;
+    let node = impatient(broker.url(), false, 100).await;
     let mut client = Memory::join(&node.io).await;
     for number in 1..5 {
         add(port, "*", &event(r#"["n",1]"#).each_ref().map(|field| &**field)).await;
@@ -222,7 +237,7 @@ async fn entries_that_are_removed_before_they_are_read_are_reported() {
     let broker = Broker::start(Redis::default()).await;
     let port = broker.port();
     let proxy = Proxy::start(port).await;
-    let node = impatient(proxy.url()).await;
+    let node = impatient(proxy.url(), false, 100).await;
     let mut client = Memory::join(&node.io).await;
     let emitter = Emitter::new(RedisStreamsAdapter::connect(RedisConfig::new(broker.url())).await.unwrap());
     emitter.emit("n", &0).unwrap();
@@ -244,7 +259,7 @@ async fn entries_that_are_removed_before_they_are_read_are_reported() {
 async fn a_stream_is_trimmed() {
     let broker = Broker::start(Redis::default()).await;
     let port = broker.port();
-    let node = impatient(broker.url()).await;
+    let node = impatient(broker.url(), false, 100).await;
     let mut client = Memory::join(&node.io).await;
     for number in 0..1000 {
         node.io.emit("n", &number).unwrap();

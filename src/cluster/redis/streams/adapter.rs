@@ -107,7 +107,8 @@ impl RedisStreamsAdapter {
         let writer =
             Writer::new(connector.clone(), session, queue.clone(), node.clone(), config.max_len, tails.clone());
         let (closing, closed) = mpsc::channel(1);
-        tokio::spawn(writer.run(closed, config.redis.health_check.saturating_mul(2)));
+        // The server does not wait longer for the adapter to close.
+        tokio::spawn(writer.run(closed, config.redis.health_check.min(CLOSE)));
         Ok(Self {
             client,
             sessions: Arc::new(Sessions::new(connector.clone(), config.session_key_prefix.clone())),
@@ -133,6 +134,9 @@ impl RedisStreamsAdapter {
         Channels::new(&self.config.redis.prefix, namespace)
     }
 }
+
+/// How long adding what is queued may take when the adapter closes.
+const CLOSE: Duration = Duration::from_secs(3);
 
 /// Returns the offsets of the last entries.
 async fn tails(

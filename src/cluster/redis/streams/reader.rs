@@ -8,7 +8,8 @@ use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, Offset};
 use super::{
     super::{
         backoff::Backoff,
-        connection::{Checked, Connector, Session, into_error},
+        connection::{Connector, into_error},
+        subscriber::Interruption,
     },
     commands::{self, Recorded},
 };
@@ -58,7 +59,7 @@ impl Reader {
             }
             let entries = self.read(&mut connection).await?;
             if entries.is_empty() {
-                self.check(&mut session).await?;
+                session.check(&self.connector).await.map_err(Interruption::into_error)?;
             }
             // If there is nothing to read, the stream may have been deleted. If there is much, it may have been trimmed too far.
             may_have_gap = entries.is_empty() || entries.len() == self.read_count;
@@ -77,13 +78,6 @@ impl Reader {
             Ok(reply) => commands::read_entries(reply.map_err(into_error)?),
             Err(elapsed) => Err(ClusterError::new(ClusterErrorKind::Disconnected).caused_by(elapsed)),
         }
-    }
-
-    async fn check(&self, session: &mut Session) -> Result<(), ClusterError> {
-        session.check(&self.connector).await.map_err(|checked| match checked {
-            Checked::Moved => ClusterError::new(ClusterErrorKind::Disconnected),
-            Checked::Failed(error) => error,
-        })
     }
 
     /// Reports if entries after the position were removed before they were read, and goes on after the gap.

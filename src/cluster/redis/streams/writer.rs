@@ -15,8 +15,9 @@ use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, Offset};
 use super::{
     super::{
         backoff::Backoff,
-        connection::{Checked, Connector, Session},
+        connection::{Connector, Session},
         queue::Queue,
+        subscriber::Interruption,
     },
     commands::Addition,
     group::Group,
@@ -193,10 +194,7 @@ impl Writer {
     /// Checks that the servers reply, and that they are still responsible.
     async fn check(&mut self) -> Result<(), ClusterError> {
         let Some(mut session) = self.session.take() else { return Ok(()) };
-        session.check(&self.connector).await.map_err(|checked| match checked {
-            Checked::Moved => ClusterError::new(ClusterErrorKind::Disconnected),
-            Checked::Failed(error) => error,
-        })?;
+        session.check(&self.connector).await.map_err(Interruption::into_error)?;
         self.session = Some(session);
         self.succeed();
         Ok(())
