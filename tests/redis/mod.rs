@@ -2,6 +2,7 @@
 
 mod failures;
 mod operations;
+mod outages;
 mod proxy;
 mod recovery;
 mod streams;

@@ -5,15 +5,15 @@ use tower_socketio::cluster::{Emitter, PublishError};
 use super::{proxy::Proxy, *};
 use crate::brokers::{Broker, Redis, redis::command};
 
-const STREAM: &str = "socket.io";
+pub(super) const STREAM: &str = "socket.io";
 
 /// Two nodes that notice quickly that a connection is lost.
-async fn pair(kind: Kind, url: String) -> (Node, Node) {
+pub(super) async fn pair(kind: Kind, url: String) -> (Node, Node) {
     Node::pair(kind, &RedisConfig::new(url).health_check(Duration::from_millis(500))).await
 }
 
 /// Nodes that also notice quickly that nothing more arrives.
-async fn impatient_pair(url: String, recovers: bool) -> (Node, Node) {
+pub(super) async fn impatient_pair(url: String, recovers: bool) -> (Node, Node) {
     let a = impatient(url.clone(), recovers, 10_000).await;
     let b = impatient(url, recovers, 10_000).await;
     a.sees(2).await;
@@ -22,142 +22,11 @@ async fn impatient_pair(url: String, recovers: bool) -> (Node, Node) {
 }
 
 /// A node that reads one stream, in small parts, and often looks whether it is still there.
-async fn impatient(url: String, recovers: bool, max_len: usize) -> Node {
+pub(super) async fn impatient(url: String, recovers: bool, max_len: usize) -> Node {
     let redis = RedisConfig::new(url).health_check(Duration::from_millis(500));
     let config = RedisStreamsConfig::new(redis).block_time(Duration::from_millis(50)).read_count(10).max_len(max_len);
     let server = SocketIoConfig::new().adapter(RedisStreamsAdapter::connect(config).await.unwrap());
     Node::serve(if recovers { server.recovery(RecoveryConfig::new()) } else { server })
-}
-
-/// A client that expects the numbers of two nodes, each in order, from 1.
-struct Checked {
-    client: Memory,
-    seen: [u64; 2],
-}
-
-impl Checked {
-    async fn join(node: &Node) -> Self {
-        Self { client: Memory::join(&node.io).await, seen: [0, 0] }
-    }
-
-    async fn read_to(&mut self, last: [u64; 2]) {
-        while self.seen != last {
-            let text = self.client.text().await;
-            if text == "2" {
-                self.client.say("3");
-                continue;
-            }
-            let event = json(&text);
-            let node = usize::from(event[0] == "b");
-            self.seen[node] += 1;
-            assert_eq!(event[1].as_u64(), Some(self.seen[node]), "of {} after {:?}", event[0], self.seen);
-        }
-    }
-}
-
-/// Both nodes emit numbers, one in a millisecond, while something happens.
-async fn both_emit_during(a: &Node, b: &Node, next: &mut u64, happens: impl Future<Output = ()>) {
-    let mut happens = std::pin::pin!(happens);
-    loop {
-        *next += 1;
-        a.io.emit("a", &*next).unwrap();
-        b.io.emit("b", &*next).unwrap();
-        tokio::select! {
-            () = &mut happens => return,
-            () = tokio::time::sleep(Duration::from_millis(1)) => {}
-        }
-    }
-}
-
-/// The broker is killed again and again, for some time each, and keeps its data.
-async fn outages(kind: Kind, outages: u32, time: Duration) {
-    let mut broker = Broker::start(Redis::default()).await;
-    let (a, b) = pair(kind, broker.url()).await;
-    let mut clients = [Checked::join(&a).await, Checked::join(&b).await];
-    let mut next = 0;
-    for _ in 0..outages {
-        both_emit_during(&a, &b, &mut next, tokio::time::sleep(Duration::from_millis(50))).await;
-        both_emit_during(&a, &b, &mut next, async {
-            broker.kill().await;
-            tokio::time::sleep(time).await;
-            broker.restart().await;
-        })
-        .await;
-        for client in &mut clients {
-            client.read_to([next; 2]).await;
-        }
-    }
-    println!("{kind:?}: {next} events of each of two nodes");
-    assert!(next > 100);
-    assert!(a.has_reported(ClusterErrorKind::Disconnected) && b.has_reported(ClusterErrorKind::Disconnected));
-    for node in [&a, &b] {
-        assert!(!node.has_reported(ClusterErrorKind::Missed));
-        assert_eq!(node.lost(), 0);
-    }
-    // Everything works as before.
-    a.sees(2).await;
-    assert_eq!(soon(a.io.fetch_sockets()).await.unwrap().len(), 2);
-}
-
-#[tokio::test]
-#[ignore = "requires brokers: make backends"]
-async fn each_event_arrives_once_and_in_order_over_restarts_of_the_broker() {
-    for kind in [Kind::Streams, Kind::FourStreams, Kind::Journal] {
-        outages(kind, 3, Duration::from_secs(1)).await;
-    }
-}
-
-#[tokio::test]
-#[ignore = "a drill: takes a minute"]
-async fn drill_ten_seconds_without_the_broker() {
-    for kind in [Kind::Streams, Kind::Journal] {
-        outages(kind, 2, Duration::from_secs(10)).await;
-    }
-}
-
-/// Entries were added, but their confirmation does not arrive.
-#[tokio::test]
-#[ignore = "requires brokers: make backends"]
-async fn entries_whose_confirmation_is_lost_are_not_added_again() {
-    for recovers in [false, true] {
-        let broker = Broker::start(Redis::default()).await;
-        let proxy = Proxy::start(broker.port()).await;
-        let (a, b) = impatient_pair(proxy.url(), recovers).await;
-        let mut clients = [Checked::join(&a).await, Checked::join(&b).await];
-        let mut next = 0;
-        for _ in 0..5 {
-            both_emit_during(&a, &b, &mut next, tokio::time::sleep(Duration::from_millis(100))).await;
-            proxy.freeze();
-            both_emit_during(&a, &b, &mut next, tokio::time::sleep(Duration::from_millis(100))).await;
-            for client in &mut clients {
-                client.read_to([next; 2]).await;
-            }
-        }
-        assert_eq!(command(broker.port(), &["XLEN", STREAM]).await, format!(":{}", 2 * next));
-        assert_eq!((a.lost(), b.lost()), (0, 0));
-    }
-}
-
-#[tokio::test]
-#[ignore = "requires brokers: make backends"]
-async fn a_broker_that_has_lost_its_data_is_used_again() {
-    for kind in [Kind::Streams, Kind::Journal] {
-        let mut broker = Broker::start(Redis::default()).await;
-        let (a, b) = pair(kind, broker.url()).await;
-        let mut client = Memory::join(&b.io).await;
-        a.io.emit("n", &1).unwrap();
-        assert!(client.text().await.starts_with(r#"42["n",1"#));
-        broker.kill().await;
-        until(|| a.has_reported(ClusterErrorKind::Disconnected)).await;
-        a.io.emit("n", &2).unwrap();
-        broker.restart_empty().await;
-        assert!(client.text().await.starts_with(r#"42["n",2"#));
-        a.io.emit("n", &3).unwrap();
-        assert!(client.text().await.starts_with(r#"42["n",3"#));
-        // They were gone before they were read, or not.
-        until(|| b.has_reported(ClusterErrorKind::Missed)).await;
-        assert_eq!((a.lost(), b.lost()), (0, 0));
-    }
 }
 
 /// Adds an entry with fields as Redis reads them.
@@ -337,66 +206,6 @@ async fn what_cannot_be_added_before_the_adapter_closes_is_reported() {
     assert_eq!(a.lost(), 2);
 }
 
-/// Several emitters have the same sender, and emit the same.
-#[tokio::test]
-#[ignore = "requires brokers: make backends"]
-async fn emitters_add_each_event_once() {
-    let mut broker = Broker::start(Redis::default()).await;
-    let config = RedisConfig::new(broker.url()).health_check(Duration::from_millis(500));
-    let node = Node::start(Kind::Journal, config.clone()).await.unwrap();
-    let mut client = Memory::join(&node.io).await;
-    let mut emitters = Vec::new();
-    for _ in 0..3 {
-        emitters.push(Emitter::new(RedisStreamsAdapter::connect(config.clone()).await.unwrap()));
-    }
-    let mut count = 0;
-    for _ in 0..3 {
-        let outage = async {
-            broker.kill().await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            broker.restart().await;
-        };
-        let mut outage = std::pin::pin!(outage);
-        loop {
-            for emitter in &emitters {
-                emitter.emit("tick", &()).unwrap();
-                count += 1;
-            }
-            tokio::select! {
-                () = &mut outage => break,
-                () = tokio::time::sleep(Duration::from_millis(1)) => {}
-            }
-        }
-    }
-    retry(async || (command(broker.port(), &["XLEN", STREAM]).await == format!(":{count}")).then_some(())).await;
-    for _ in 0..count {
-        assert!(client.text().await.starts_with(r#"42["tick","#));
-    }
-    emitters[0].to("nobody").emit("n", &1).unwrap();
-    emitters[0].of("other").emit("n", &1).unwrap();
-    emitters[0].emit("last", &1).unwrap();
-    assert!(client.text().await.starts_with(r#"42["last",1,"#));
-}
-
-#[tokio::test]
-#[ignore = "requires brokers: make backends"]
-async fn errors_of_the_broker_are_reported_and_tried_again() {
-    let broker = Broker::start(Redis::default()).await;
-    let port = broker.port();
-    let (a, b) = pair(Kind::Streams, broker.url()).await;
-    let mut client = Memory::join(&b.io).await;
-    assert_eq!(command(port, &["CONFIG", "SET", "maxmemory", "1"]).await, "+OK");
-    a.io.emit("n", &1).unwrap();
-    a.io.emit("n", &2).unwrap();
-    until(|| a.has_reported(ClusterErrorKind::Rejected)).await;
-    a.io.emit("n", &3).unwrap();
-    assert_eq!(command(port, &["CONFIG", "SET", "maxmemory", "0"]).await, "+OK");
-    for number in 1..=3 {
-        client.expect(&format!(r#"42["n",{number}]"#)).await;
-    }
-    assert_eq!(a.lost(), 0);
-}
-
 #[tokio::test]
 #[ignore = "requires brokers: make backends"]
 async fn an_emitter_refuses_what_is_too_large_for_its_queue() {
@@ -405,4 +214,24 @@ async fn an_emitter_refuses_what_is_too_large_for_its_queue() {
     let emitter = Emitter::new(RedisStreamsAdapter::connect(config).await.unwrap());
     let error = emitter.emit("n", &"x".repeat(1000)).unwrap_err();
     assert!(matches!(error, tower_socketio::cluster::EmitterError::Publish(PublishError::Full)), "{error:?}");
+}
+
+/// Node.js adds to streams with negative numbers, too, which it does not read.
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn namespaces_are_distributed_to_all_streams() {
+    let broker = Broker::start(Redis::default()).await;
+    let (a, b) = pair(Kind::FourStreams, broker.url()).await;
+    for number in [1003, 1000, 1001, 3, 0, 1, 2] {
+        let namespace = format!("/room-{number}");
+        let client = |node: &Node| tower_socketio::test::TestClient::builder(&node.io).namespace(&namespace).connect();
+        let (_own, mut other) = (client(&a).await.unwrap(), client(&b).await.unwrap());
+        a.io.of(&namespace).unwrap().emit("n", &number).unwrap();
+        assert_eq!(other.next::<u32>("n").await, number);
+    }
+    for stream in -3..=3 {
+        let exists = command(broker.port(), &["EXISTS", &format!("{STREAM}-{stream}")]).await;
+        assert_eq!(exists, ":1", "{stream}");
+    }
+    assert_eq!(command(broker.port(), &["EXISTS", STREAM]).await, ":0");
 }

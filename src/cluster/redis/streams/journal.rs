@@ -8,10 +8,13 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::cluster::{
-    BroadcastOptions, ClusterCommand, ClusterError, ClusterErrorKind, EventBody, Offset, RecordedEvent, SessionRecord,
-    TakenSession,
-    wire::streams::{decode_session, encode_session, session_key},
+use crate::{
+    cluster::{
+        BroadcastOptions, ClusterCommand, ClusterError, ClusterErrorKind, EventBody, Offset, RecordedEvent,
+        SessionRecord, TakenSession,
+        wire::streams::{decode_session, encode_session, session_key},
+    },
+    util::FOREVER,
 };
 
 use super::{
@@ -65,6 +68,7 @@ impl Sessions {
     pub(super) async fn save(&self, session: &SessionRecord, keep: Duration) -> Result<(), ClusterError> {
         let key = session_key(&self.key_prefix, &session.private_id);
         let value = encode_session(session);
+        let keep = keep.min(FOREVER);
         let until = Instant::now() + keep;
         let saving = async {
             loop {
