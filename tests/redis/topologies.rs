@@ -5,15 +5,15 @@ use tokio::process::Command;
 use super::*;
 use crate::brokers::{Broker, Redis, RedisCluster, Server, redis::command};
 
-/// A server without RESP3, as before Redis 6.
-struct OldRedis;
+/// A server that does not know a command.
+struct Without(&'static str);
 
-impl Server for OldRedis {
+impl Server for Without {
     async fn prepare(&self, _: &Path) {}
 
     fn command(&self, folder: &Path, port: u16) -> Command {
         let mut command = Redis::default().command(folder, port);
-        command.args(["--rename-command", "HELLO", ""]);
+        command.args(["--rename-command", self.0, ""]);
         command
     }
 
@@ -29,7 +29,8 @@ impl Server for OldRedis {
 #[tokio::test]
 #[ignore = "requires brokers: make backends"]
 async fn servers_before_redis_6_are_served() {
-    let mut broker = Broker::start(OldRedis).await;
+    // RESP3.
+    let mut broker = Broker::start(Without("HELLO")).await;
     let (a, b) =
         Node::pair(Kind::Classic, &RedisConfig::new(broker.url()).health_check(Duration::from_millis(200))).await;
     let mut client = member(&b, &a, "room").await;
@@ -41,8 +42,16 @@ async fn servers_before_redis_6_are_served() {
     a.sees(2).await;
     let again = member(&b, &a, "room").await;
     drop(again);
-    let adapter = ShardedRedisAdapter::connect(RedisConfig::new(broker.url())).await.unwrap();
-    drop(adapter);
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn connect_fails_if_the_nodes_cannot_be_counted() {
+    let broker = Broker::start(Without("PUBSUB")).await;
+    for kind in KINDS {
+        let error = Node::start(kind, RedisConfig::new(broker.url())).await.err().unwrap();
+        assert_eq!(error.kind(), ClusterErrorKind::Rejected, "{error:?}");
+    }
 }
 
 fn seeds(cluster: &RedisCluster) -> RedisConfig {

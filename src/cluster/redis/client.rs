@@ -1,6 +1,5 @@
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -15,8 +14,9 @@ use super::{
     RedisConfig,
     connection::Connector,
     driver::{Driver, Event, Question},
+    hints::Hints,
     queue::{Publication, Queue},
-    receiver::{Hint, Receiver, Wire},
+    receiver::{Receiver, Wire},
 };
 
 /// What all adapters have: a queue of messages, and the task that sends them.
@@ -27,24 +27,6 @@ pub(super) struct Client {
     events: mpsc::UnboundedSender<Event>,
     request_timeout: Duration,
     close_timeout: Duration,
-}
-
-/// Names that may have been created or dropped, each once.
-#[derive(Debug, Default)]
-pub(super) struct Hints(Mutex<HashSet<Hint>>);
-
-impl Hints {
-    /// Returns `true` if there were none.
-    fn add(&self, hint: Hint) -> bool {
-        let mut hints = self.0.lock();
-        let was_empty = hints.is_empty();
-        hints.insert(hint);
-        was_empty
-    }
-
-    pub(super) fn take(&self) -> HashSet<Hint> {
-        std::mem::take(&mut *self.0.lock())
-    }
 }
 
 /// Creates a buffer for an encoded command, which mostly needs no other size.
@@ -64,7 +46,12 @@ impl Client {
     /// Connects, and starts the task in the current runtime.
     pub(super) async fn connect(config: &RedisConfig, sharded: bool) -> Result<Self, ClusterError> {
         let mut connector = Connector::new(config)?;
-        let session = connector.open().await?;
+        let mut session = connector.open().await?;
+        // Servers before Redis 7 do not know sharded channels, and a user may not be permitted to count subscriptions.
+        let counted = session.exchange(sharded, &[config.prefix.as_str().into()], Vec::new(), &connector).await;
+        if let Some(failure) = counted.failure {
+            return Err(failure);
+        }
         let (events, received) = mpsc::unbounded_channel();
         let queue = Arc::new(Queue::new(config.queue_bytes));
         let hints = Arc::new(Hints::default());

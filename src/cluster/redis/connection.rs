@@ -13,6 +13,7 @@ use crate::cluster::{ClusterError, ClusterErrorKind};
 use super::{
     RedisConfig,
     endpoints::{Endpoints, Sentinel, at},
+    error::{into_error, timed_out},
     queue::Publication,
     receiver::Receiver,
     slots::Slots,
@@ -159,19 +160,6 @@ fn lacks_resp3(error: &RedisError) -> bool {
 /// The limits of time are ours.
 fn options() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
-}
-
-fn timed_out() -> RedisError {
-    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
-}
-
-pub(super) fn into_error(error: RedisError) -> ClusterError {
-    let kind = match error.kind() {
-        ErrorKind::InvalidClientConfig => ClusterErrorKind::Config,
-        ErrorKind::AuthenticationFailed | ErrorKind::Server(_) | ErrorKind::Extension => ClusterErrorKind::Rejected,
-        _ => ClusterErrorKind::Disconnected,
-    };
-    ClusterError::new(kind).caused_by(error)
 }
 
 /// Returns `None` if the server is not part of a Redis Cluster.
@@ -364,7 +352,8 @@ impl Exchange {
         for reply in replies.by_ref().take(counting) {
             // Names and numbers in turn.
             let Value::Array(reply) = reply else {
-                self.failure = Some(ClusterError::new(ClusterErrorKind::Rejected).caused_by("PUBSUB was refused"));
+                self.failure =
+                    Some(ClusterError::new(ClusterErrorKind::Rejected).caused_by("the command PUBSUB was rejected"));
                 continue;
             };
             for (sum, count) in self.counts.iter_mut().zip(reply.into_iter().skip(1).step_by(2)) {

@@ -11,8 +11,8 @@ use crate::cluster::{ClusterError, ClusterErrorKind};
 
 use super::{
     backoff::Backoff,
-    client::Hints,
     connection::{Connector, Exchange, Session},
+    hints::Hints,
     queue::Queue,
     receiver::Receiver,
     returning::Returning,

@@ -2,7 +2,7 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSett
 
 use crate::cluster::{ClusterError, ClusterErrorKind};
 
-use super::{RedisConfig, connection::into_error};
+use super::{RedisConfig, error::into_error};
 
 const SENTINEL_PORT: u16 = 26379;
 

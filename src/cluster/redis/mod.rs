@@ -52,6 +52,8 @@ mod config;
 mod connection;
 mod driver;
 mod endpoints;
+mod error;
+mod hints;
 mod queue;
 mod receiver;
 mod returning;

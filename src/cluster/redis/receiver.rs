@@ -9,6 +9,7 @@ use crate::cluster::{
 };
 
 use super::{
+    hints::Hint,
     queue::{Publication, Queue},
     subscriptions::{Change, Channel, Route, Subscriptions},
 };
@@ -36,9 +37,6 @@ pub(super) struct Receiver {
     /// Written by the driver only, and locked for lookups, never while a message is delivered.
     subscriptions: RwLock<Subscriptions>,
 }
-
-/// The name of a namespace, and of a room in it, that may have been created or dropped.
-pub(super) type Hint = (Arc<str>, Option<Arc<str>>);
 
 impl Receiver {
     pub(super) fn new(node: ClusterNode, wire: Arc<dyn Wire>, queue: Arc<Queue>) -> Self {

@@ -141,7 +141,7 @@ impl Subscriber {
                         (ChannelKind::Pattern, true) => sink.psubscribe(name).await?,
                         (ChannelKind::Pattern, false) => sink.punsubscribe(name).await?,
                         (ChannelKind::Shard, _) => {
-                            return Err((ErrorKind::Client, "sharded channels need Redis 7").into());
+                            return Err((ErrorKind::InvalidClientConfig, "sharded channels need RESP3").into());
                         }
                     }
                 }
