@@ -291,6 +291,9 @@
 //! | `http2` | no | enables HTTP/2, and WebSockets over it if the [server supports them](SocketIoService#http2) |
 //! | `metrics` | no | records [metrics](guide::observability) through the `metrics` crate |
 //! | `msgpack` | no | adds `parser::MsgpackParser`, for clients with `socket.io-msgpack-parser` |
+//! | `nats` | no | adds `cluster::nats`, for clusters over NATS, encrypted or not |
+//! | `postgres` | no | adds `cluster::postgres`, for clusters over Postgres, with Node's servers |
+//! | `postgres-tls` | no | encrypts the connections to Postgres |
 //! | `redis` | no | adds `cluster::redis`, for clusters over Redis |
 //! | `redis-tls` | no | adds TLS to `redis`, with rustls |
 //! | `test-util` | no | adds the module `test`, with a client in the same process |

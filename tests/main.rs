@@ -9,6 +9,8 @@ mod acks;
 mod architecture;
 mod attachments;
 mod auto_traits;
+#[cfg(any(feature = "nats", feature = "postgres"))]
+mod backends;
 mod broadcast;
 mod brokers;
 mod checklist;

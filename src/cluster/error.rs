@@ -49,7 +49,7 @@ pub enum ClusterErrorKind {
 impl ClusterError {
     /// Creates an error.
     #[must_use]
-    pub fn new(kind: ClusterErrorKind) -> Self {
+    pub const fn new(kind: ClusterErrorKind) -> Self {
         Self { kind, source: None }
     }
 

@@ -4,17 +4,32 @@
 //! sockets and a command. A [`ClusterAdapter`] carries these messages, for example over Redis.
 
 mod adapter;
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+mod backoff;
+#[cfg(any(feature = "nats", feature = "postgres"))]
+mod broker;
 mod emitter;
 mod error;
+#[cfg(any(feature = "nats", feature = "postgres"))]
+mod heartbeat;
 mod journal;
 mod local;
 mod message;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod node;
 mod payload;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub mod redis;
+#[cfg(any(feature = "nats", feature = "postgres-tls"))]
+mod tls;
 #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
+#[cfg_attr(
+    not(all(feature = "nats", feature = "postgres", feature = "redis")),
+    allow(dead_code, reason = "each backend uses a part")
+)]
 pub(crate) mod wire;
 
 pub(crate) use self::node::Node;

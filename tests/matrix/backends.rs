@@ -1,12 +1,12 @@
 //! The tests of each adapter. A backend adds one line here for its nodes, and one for its emitter.
 
-use tower_socketio::{
-    SocketIoConfig,
-    cluster::{
-        ClusterError, Local,
-        redis::{RedisConfig, RedisStreamsAdapter},
-    },
-};
+#[cfg(feature = "nats")]
+use tower_socketio::cluster::nats::{NatsAdapter, NatsConfig};
+#[cfg(feature = "postgres")]
+use tower_socketio::cluster::postgres::{PostgresAdapter, PostgresConfig};
+#[cfg(feature = "redis")]
+use tower_socketio::cluster::redis::{RedisConfig, RedisStreamsAdapter};
+use tower_socketio::{SocketIoConfig, cluster::Local};
 
 use super::{
     cluster::Cluster,
@@ -16,7 +16,9 @@ use super::{
     requests,
     rust::RustNode,
 };
-use crate::brokers::{Broker, Postgres, Redis, RedisCluster};
+#[cfg(feature = "postgres")]
+use crate::brokers::Postgres;
+use crate::brokers::{Broker, Redis, RedisCluster};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -110,16 +112,25 @@ backend!(redis_specific, "redis-specific", Broker::start(Redis::default()), faul
 backend!(redis_sharded_static, "redis-sharded-static", Broker::start(Redis::default()), faults: ["huge numbers with bytes"]);
 backend!(redis_sharded_dynamic, "redis-sharded-dynamic", Broker::start(Redis::default()), faults: ["huge numbers with bytes"]);
 backend!(redis_sharded_dynamic_private, "redis-sharded-dynamic-private", Broker::start(Redis::default()), faults: ["huge numbers with bytes"]);
-backend!(redis_streams, "redis-streams", Broker::start(Redis::default()), faults: [], rust: streams);
-backend!(redis_streams_recovery, "redis-streams-recovery", Broker::start(Redis::default()), faults: [], rust: streams);
+backend!(
+    #[cfg(feature = "redis")]
+    redis_streams, "redis-streams", Broker::start(Redis::default()), faults: [],
+    rust: |url| RedisStreamsAdapter::connect(RedisConfig::new(url))
+);
+backend!(
+    #[cfg(feature = "redis")]
+    redis_streams_recovery, "redis-streams-recovery", Broker::start(Redis::default()), faults: [],
+    rust: |url| RedisStreamsAdapter::connect(RedisConfig::new(url))
+);
 backend!(redis_cluster, "redis-sharded-dynamic", RedisCluster::start(), faults: ["huge numbers with bytes"]);
-backend!(postgres, "postgres", postgres(), faults: []);
-
-async fn streams(url: &str) -> Result<RedisStreamsAdapter, ClusterError> {
-    RedisStreamsAdapter::connect(RedisConfig::new(url)).await
-}
+backend!(
+    #[cfg(feature = "postgres")]
+    postgres, "postgres", postgres(), faults: [],
+    rust: |url| PostgresAdapter::connect(PostgresConfig::new(url))
+);
 
 /// Postgres with the table for attachments, which users create.
+#[cfg(feature = "postgres")]
 async fn postgres() -> Broker<Postgres> {
     let broker = Broker::start(Postgres::default()).await;
     let columns = "id bigserial UNIQUE, created_at timestamptz DEFAULT NOW(), payload bytea";
@@ -146,6 +157,62 @@ mod local {
     }
 }
 
+/// Node.js has no adapter for NATS.
+#[cfg(feature = "nats")]
+mod nats {
+    use super::*;
+    use crate::brokers::Nats;
+
+    #[tokio::test]
+    #[ignore = "requires brokers: make backends"]
+    async fn rust() {
+        let broker = Broker::start(Nats::default()).await;
+        let adapt = async |config: SocketIoConfig| config.adapter(connect(&broker).await);
+        run("nats", "", nodes("nats", "", [Kind::Rust; 3], &adapt).await, None, &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "requires brokers: make backends"]
+    async fn emitter() {
+        let broker = Broker::start(Nats::default()).await;
+        let adapt = async |config: SocketIoConfig| config.adapter(connect(&broker).await);
+        let nodes = nodes("nats", "", [Kind::Rust; 3], &adapt).await;
+        run("nats", "", nodes, Some(Box::new(RustEmitter::new(connect(&broker).await))), &[]).await;
+    }
+
+    async fn connect(broker: &Broker<Nats>) -> NatsAdapter {
+        NatsAdapter::connect(NatsConfig::new(broker.url())).await.expect("it connects")
+    }
+}
+
+/// Tests emitters where nodes or the emitter are in Rust.
+macro_rules! rust_emitter {
+    ($adapter:literal, $broker:expr, faults: $faults:expr, rust: $connect:expr) => {
+        #[tokio::test]
+        #[ignore = "requires brokers and Node.js: make backends"]
+        async fn node_js_to_rust() {
+            let broker = $broker.await;
+            let url = broker.url();
+            let adapt =
+                async |config: SocketIoConfig| config.adapter($connect(url.as_str()).await.expect("it connects"));
+            let nodes = nodes($adapter, &url, [Kind::Rust; 3], &adapt).await;
+            run($adapter, &broker.url(), nodes, Some(NodeJs::emitter($adapter, &url).await), &$faults).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "requires brokers and Node.js: make backends"]
+        async fn rust_to_both() {
+            let broker = $broker.await;
+            let url = broker.url();
+            let adapt =
+                async |config: SocketIoConfig| config.adapter($connect(url.as_str()).await.expect("it connects"));
+            let nodes = nodes($adapter, &url, [Kind::NodeJs, Kind::NodeJs, Kind::Rust], &adapt).await;
+            let emitter = RustEmitter::new($connect(url.as_str()).await.expect("it connects"));
+            run($adapter, &broker.url(), nodes, Some(Box::new(emitter)), &[]).await;
+        }
+    };
+}
+
 /// Tests emitters: those of Node.js with nodes of Node.js, and with `rust` each with nodes of the other.
 macro_rules! emitter {
     ($(#[$attribute:meta])* $name:ident, $adapter:literal, $broker:expr, faults: $faults:expr $(, rust: $connect:expr)?) => {
@@ -161,31 +228,35 @@ macro_rules! emitter {
                 run($adapter, &broker.url(), nodes, Some(NodeJs::emitter($adapter, &broker.url()).await), &$faults).await;
             }
 
-            $(
-                #[tokio::test]
-                #[ignore = "requires brokers and Node.js: make backends"]
-                async fn node_js_to_rust() {
-                    let broker = $broker.await;
-                    let url = broker.url();
-                    let adapt = async |config: SocketIoConfig| config.adapter($connect(url.as_str()).await.expect("it connects"));
-                    let nodes = nodes($adapter, &url, [Kind::Rust; 3], &adapt).await;
-                    run($adapter, &broker.url(), nodes, Some(NodeJs::emitter($adapter, &url).await), &$faults).await;
-                }
-
-                #[tokio::test]
-                #[ignore = "requires brokers and Node.js: make backends"]
-                async fn rust_to_both() {
-                    let broker = $broker.await;
-                    let url = broker.url();
-                    let adapt = async |config: SocketIoConfig| config.adapter($connect(url.as_str()).await.expect("it connects"));
-                    let nodes = nodes($adapter, &url, [Kind::NodeJs, Kind::NodeJs, Kind::Rust], &adapt).await;
-                    let emitter = RustEmitter::new($connect(url.as_str()).await.expect("it connects"));
-                    run($adapter, &broker.url(), nodes, Some(Box::new(emitter)), &[]).await;
-                }
-            )?
+            $(rust_emitter!($adapter, $broker, faults: $faults, rust: $connect);)?
         }
     };
 }
 
 emitter!(redis_emitter, "redis", Broker::start(Redis::default()), faults: ["huge numbers"]);
-emitter!(redis_streams_emitter, "redis-streams", Broker::start(Redis::default()), faults: [], rust: streams);
+emitter!(
+    #[cfg(feature = "redis")]
+    redis_streams_emitter, "redis-streams", Broker::start(Redis::default()), faults: [],
+    rust: |url| RedisStreamsAdapter::connect(RedisConfig::new(url))
+);
+
+/// Nodes of Node.js ignore the emitter of Node.js, because its messages do not name their namespace.
+#[cfg(feature = "postgres")]
+mod postgres_emitter {
+    use super::*;
+
+    /// It has several connections, and stores an attachment before it sends the notification.
+    const OUT_OF_ORDER: [&str; 9] = [
+        "order of",
+        "bytes",
+        "several bytes",
+        "nested bytes",
+        "numbers with bytes",
+        "huge numbers with bytes",
+        "a text of 100 kB",
+        "more than 8000 bytes",
+        "many objects",
+    ];
+
+    rust_emitter!("postgres", postgres(), faults: OUT_OF_ORDER, rust: |url| PostgresAdapter::connect(PostgresConfig::new(url)));
+}

@@ -7,10 +7,9 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::cluster::{ClusterError, ClusterErrorKind};
+use crate::cluster::{ClusterError, ClusterErrorKind, backoff::Backoff};
 
 use super::{
-    backoff::Backoff,
     connection::{Connector, Exchange, Session},
     hints::Hints,
     queue::Queue,

@@ -45,7 +45,6 @@
 //! Messages wait in memory while Redis is slow, up to [`RedisConfig::queue_bytes`]. Those that find the queue full are dropped with
 //! [`PublishError::Full`](super::PublishError::Full).
 
-mod backoff;
 mod classic;
 mod client;
 mod config;

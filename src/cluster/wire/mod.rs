@@ -6,6 +6,7 @@
 //! | `sharded` | `@socket.io/redis-adapter`, `createShardedAdapter` |
 //! | `streams` | `@socket.io/redis-streams-adapter` |
 //! | `postgres` | `@socket.io/postgres-adapter` |
+//! | `nats` | none: this crate alone |
 //!
 //! All but the first have the messages of `family`. `input` reads and `output` writes JSON or msgpack, so that the other modules
 //! need not distinguish them.
@@ -18,6 +19,7 @@ pub(crate) mod fuzz;
 mod input;
 mod json;
 mod msgpack;
+pub(super) mod nats;
 mod number;
 mod output;
 pub(super) mod postgres;

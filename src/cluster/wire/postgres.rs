@@ -57,17 +57,18 @@ pub(crate) fn encode(message: &ClusterMessage, threshold: usize) -> Result<Outgo
     Ok(Outgoing::Attachment(out))
 }
 
-/// Encodes the notification of an attachment, which is in the row with this id.
-pub(crate) fn header(message: &ClusterMessage, id: i64) -> Result<String> {
+/// Encodes the notification of an attachment. Returns what comes before and after the id of its row.
+pub(crate) fn header(message: &ClusterMessage) -> Result<[String; 2]> {
     let kind = family::kind(&message.command)?;
     let sender = message.sender.as_deref().ok_or(INCOMPLETE)?;
     let mut out = Vec::new();
     Output::new(Form::Json, &mut out).map(3, |out| {
         out.key("uid").text(sender);
         out.key("type").natural(kind);
-        out.key("attachmentId").text(&id.to_string());
+        out.key("attachmentId").text("");
     });
-    Ok(String::from_utf8(out).expect("JSON is UTF-8"))
+    let after = out.split_off(out.len() - "\"}".len());
+    Ok([out, after].map(|part| String::from_utf8(part).expect("JSON is UTF-8")))
 }
 
 /// A decoded notification.

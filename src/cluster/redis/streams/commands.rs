@@ -14,7 +14,7 @@ use crate::cluster::{
 };
 
 use super::super::{
-    connection::into_error,
+    error::into_error,
     queue::{OVERHEAD, Queued},
 };
 

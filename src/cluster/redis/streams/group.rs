@@ -5,7 +5,7 @@ use redis::{Pipeline, Value, aio::MultiplexedConnection, cmd};
 use crate::cluster::{ClusterError, ClusterErrorKind, Offset, emitter::EMITTER};
 
 use super::{
-    super::connection::{Connector, into_error},
+    super::{connection::Connector, error::into_error},
     commands::{self, Addition},
 };
 

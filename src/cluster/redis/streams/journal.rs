@@ -12,6 +12,7 @@ use crate::{
     cluster::{
         BroadcastOptions, ClusterCommand, ClusterError, ClusterErrorKind, EventBody, Offset, RecordedEvent,
         SessionRecord, TakenSession,
+        backoff::Backoff,
         wire::streams::{decode_session, encode_session, session_key},
     },
     util::FOREVER,
@@ -19,8 +20,8 @@ use crate::{
 
 use super::{
     super::{
-        backoff::Backoff,
-        connection::{Connector, Session, into_error},
+        connection::{Connector, Session},
+        error::into_error,
     },
     commands::{self, Recorded},
 };

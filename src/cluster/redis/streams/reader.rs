@@ -3,14 +3,10 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use redis::{Pipeline, aio::MultiplexedConnection};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, Offset};
+use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, Offset, backoff::Backoff};
 
 use super::{
-    super::{
-        backoff::Backoff,
-        connection::{Connector, into_error},
-        subscriber::Interruption,
-    },
+    super::{connection::Connector, error::into_error, subscriber::Interruption},
     commands::{self, Recorded},
 };
 

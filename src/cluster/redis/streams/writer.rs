@@ -10,11 +10,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, Offset};
+use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, Offset, backoff::Backoff};
 
 use super::{
     super::{
-        backoff::Backoff,
         connection::{Connector, Session},
         queue::Queue,
         subscriber::Interruption,

@@ -314,7 +314,7 @@ fn the_postgres_adapter() {
                 let attachment = unhex(frame["attachment_hex"].as_str().unwrap());
                 let message = postgres::decode_attachment(namespace, attachment.into()).unwrap();
                 assert_eq!(message.sender.as_ref(), Some(&sender));
-                assert_eq!(postgres::header(&message, id).unwrap(), payload);
+                assert_eq!(postgres::header(&message).unwrap().join(&id.to_string()), payload);
                 (message, frame["attachment_means"].clone())
             }
         };

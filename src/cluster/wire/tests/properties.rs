@@ -179,7 +179,7 @@ proptest! {
                 other @ postgres::Incoming::Attachment { .. } => panic!("{other:?}"),
             },
             postgres::Outgoing::Attachment(attachment) => {
-                let header = postgres::header(&message, 7).unwrap();
+                let header = postgres::header(&message).unwrap().join("7");
                 let sender = message.sender.clone().unwrap();
                 let expected = postgres::Incoming::Attachment { sender, id: 7 };
                 prop_assert_eq!(postgres::decode(&message.namespace, header.into()).unwrap(), expected);

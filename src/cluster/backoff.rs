@@ -6,16 +6,16 @@ const LAST: Duration = Duration::from_secs(5);
 /// The pauses between attempts to connect: from 100 ms to five seconds, of which a random half is left out, so that the nodes of
 /// a cluster do not come at once.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     attempts: u32,
 }
 
 impl Backoff {
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.attempts = 0;
     }
 
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         self.next_with(getrandom::u32().unwrap_or_default())
     }
 

@@ -1,0 +1,318 @@
+use std::{
+    collections::HashMap,
+    future::ready,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::future::try_join;
+use tokio::time::{Interval, interval};
+use tokio_postgres::{Notification, Statement, error::SqlState};
+
+use crate::{
+    cluster::{
+        broker::{Event, Link, Options},
+        error::{ClusterError, ClusterErrorKind},
+        message::ClusterMessage,
+        wire::{WireError, postgres as wire},
+    },
+    util::now,
+};
+
+use super::{config::Database, pipeline::Pipeline, session::Session};
+
+/// The size and the number of frames that wait for a confirmation.
+const WINDOW_BYTES: usize = 1024 * 1024;
+const WINDOW_FRAMES: usize = 1024;
+
+/// The notifications that are received while an attachment is fetched.
+const MAX_INCOMING: usize = 16;
+
+/// How often to look whether the database still responds.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A connection that listens, and one that sends and fetches attachments.
+pub(crate) struct PostgresLink {
+    database: Arc<Database>,
+    listener: Session,
+    sender: Session,
+    /// The process that serves the sender: its notifications are this node's own.
+    sender_process: i32,
+    notify: Statement,
+    attach: Statement,
+    fetch: Statement,
+    /// The namespace of each channel.
+    channels: HashMap<String, Arc<str>>,
+    sends: Pipeline<Sent, ()>,
+    /// The size of the frames in `sends`.
+    bytes: usize,
+    /// Commands to the listener. With the namespace that is subscribed then.
+    commands: Pipeline<Option<Arc<str>>, ()>,
+    /// Messages with attachments, and those that arrived after them.
+    incoming: Pipeline<Arc<str>, Result<ClusterMessage, WireError>>,
+    watch: Interval,
+    /// The longest silence of the database.
+    timeout: Duration,
+    heard: Instant,
+    cleaned: Instant,
+}
+
+struct Sent {
+    at: Instant,
+    size: usize,
+    is_counted: bool,
+}
+
+/// A message on its way into the database.
+pub(crate) enum Frame {
+    Notification { channel: String, text: String },
+    Attachment { channel: String, header: [String; 2], row: Vec<u8> },
+}
+
+impl Link for PostgresLink {
+    type Config = Database;
+    type Frame = Frame;
+
+    fn check(database: &Database, namespace: &str) -> Result<(), WireError> {
+        wire::channel(&database.prefix, namespace).map(|_| ())
+    }
+
+    fn encode(database: &Database, message: &ClusterMessage) -> Result<(Frame, usize), WireError> {
+        let channel = wire::channel(&database.prefix, &message.namespace)?;
+        Ok(match wire::encode(message, database.payload_threshold)? {
+            wire::Outgoing::Notification(text) => {
+                let size = text.len();
+                (Frame::Notification { channel, text }, size)
+            }
+            wire::Outgoing::Attachment(row) => {
+                let size = row.len();
+                (Frame::Attachment { channel, header: wire::header(message)?, row }, size)
+            }
+        })
+    }
+
+    async fn connect(database: &Arc<Database>, options: &Options) -> Result<Self, ClusterError> {
+        let (listener, mut sender) = try_join(Session::open(database), Session::open(database)).await?;
+        let client = sender.client();
+        // Notifications do not survive a crash of the database anyway: do not wait for its disk.
+        sender.run(client.batch_execute("SET synchronous_commit = off")).await?;
+        prepare_table(&mut sender, &database.table).await?;
+        let table = &database.table;
+        let notify = sender.run(client.prepare("SELECT pg_notify($1, $2)")).await?;
+        let attach = format!(
+            "WITH attachment AS (INSERT INTO {table} (payload) VALUES ($1) RETURNING id) \
+             SELECT pg_notify($2, $3::text || id::text || $4::text) FROM attachment"
+        );
+        let attach = sender.run(client.prepare(&attach)).await?;
+        let fetch = format!("SELECT payload FROM {table} WHERE id = $1");
+        let fetch = sender.run(client.prepare(&fetch)).await?;
+        let sender_process = sender.run(client.query_one_scalar("SELECT pg_backend_pid()", &[])).await?;
+        Ok(Self {
+            database: database.clone(),
+            listener,
+            sender,
+            sender_process,
+            notify,
+            attach,
+            fetch,
+            channels: HashMap::new(),
+            sends: Pipeline::new(),
+            bytes: 0,
+            commands: Pipeline::new(),
+            incoming: Pipeline::new(),
+            watch: interval(WATCH_INTERVAL),
+            timeout: options.heartbeat_timeout.max(options.heartbeat_interval * 2),
+            heard: now(),
+            cleaned: now(),
+        })
+    }
+
+    fn identify(&mut self, _: &Arc<str>) {}
+
+    fn subscribe(&mut self, namespace: &Arc<str>) {
+        let Ok(channel) = wire::channel(&self.database.prefix, namespace) else { return };
+        let (client, command) = (self.listener.client(), format!("LISTEN {}", wire::quote(&channel)));
+        self.channels.insert(channel, namespace.clone());
+        self.commands.push(Some(namespace.clone()), async move { client.batch_execute(&command).await });
+    }
+
+    fn unsubscribe(&mut self, namespace: &str) {
+        let Ok(channel) = wire::channel(&self.database.prefix, namespace) else { return };
+        let (client, command) = (self.listener.client(), format!("UNLISTEN {}", wire::quote(&channel)));
+        self.channels.remove(&channel);
+        self.commands.push(None, async move { client.batch_execute(&command).await });
+    }
+
+    fn send(&mut self, frame: Frame, size: usize, is_counted: bool) {
+        let sent = Sent { at: now(), size, is_counted };
+        self.bytes += size;
+        let client = self.sender.client();
+        match frame {
+            Frame::Notification { channel, text } => {
+                let notify = self.notify.clone();
+                self.sends.push(sent, async move { client.execute(&notify, &[&channel, &text]).await.map(|_| ()) });
+            }
+            Frame::Attachment { channel, header: [before, after], row } => {
+                let attach = self.attach.clone();
+                self.sends.push(sent, async move {
+                    client.execute(&attach, &[&row, &channel, &before, &after]).await.map(|_| ())
+                });
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes < WINDOW_BYTES && self.sends.len() < WINDOW_FRAMES
+    }
+
+    fn unconfirmed(&self) -> u64 {
+        self.sends.tags().filter(|sent| sent.is_counted).count() as u64
+    }
+
+    fn is_idle(&self) -> bool {
+        self.sends.len() == 0
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        while self.watch.poll_tick(cx).is_ready() {
+            if self.is_silent() {
+                return Poll::Ready(Event::Ended(ClusterError::new(ClusterErrorKind::Disconnected)));
+            }
+            self.clean();
+        }
+        self.sends.start(cx);
+        if let Poll::Ready(cause) = self.sender.poll_end(cx) {
+            return Poll::Ready(Event::Ended(cause));
+        }
+        if let Poll::Ready(event) = self.poll_confirmation(cx) {
+            return Poll::Ready(event);
+        }
+        if let Poll::Ready((namespace, message)) = self.incoming.poll_next(cx) {
+            return Poll::Ready(match message {
+                Ok(message) => Event::Received(namespace, message),
+                Err(error) => Event::Failed(ClusterError::new(ClusterErrorKind::Malformed).caused_by(error)),
+            });
+        }
+        self.commands.start(cx);
+        while self.incoming.len() < MAX_INCOMING {
+            match self.listener.poll_notification(cx) {
+                Poll::Ready(Ok(notification)) => {
+                    if let Some(event) = self.take(&notification, cx) {
+                        return Poll::Ready(event);
+                    }
+                }
+                Poll::Ready(Err(cause)) => return Poll::Ready(Event::Ended(cause)),
+                Poll::Pending => break,
+            }
+        }
+        self.poll_subscribed(cx)
+    }
+}
+
+impl PostgresLink {
+    /// Returns a message, unless it has an attachment or arrived after one that has.
+    fn take(&mut self, notification: &Notification, cx: &mut Context<'_>) -> Option<Event> {
+        self.heard = now();
+        if notification.process_id() == self.sender_process {
+            return None;
+        }
+        let namespace = self.channels.get(notification.channel())?.clone();
+        let message = match wire::decode(&namespace, notification.payload().to_owned().into()) {
+            Ok(wire::Incoming::Attachment { id, .. }) => {
+                let (client, fetch, of) = (self.sender.client(), self.fetch.clone(), namespace.clone());
+                self.incoming.push(namespace, async move {
+                    let row = client.query_opt(&fetch, &[&id]).await?;
+                    let attachment =
+                        row.map(|row| row.try_get::<_, Option<&[u8]>>(0).map(|it| it.map(Bytes::copy_from_slice)));
+                    match attachment.transpose()?.flatten() {
+                        Some(attachment) => Ok(wire::decode_attachment(&of, attachment)),
+                        None => Ok(Err(WireError::Message("the attachment is not in its table"))),
+                    }
+                });
+                self.incoming.start(cx);
+                return None;
+            }
+            Ok(wire::Incoming::Message(message)) => Ok(message),
+            Err(error) => Err(error),
+        };
+        if self.incoming.len() == 0 {
+            return Some(Event::Received(namespace, message));
+        }
+        self.incoming.push(namespace, ready(Ok(message)));
+        None
+    }
+
+    fn poll_confirmation(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let mut event = Poll::Pending;
+        while let Poll::Ready((sent, result)) = self.sends.poll_next(cx) {
+            self.bytes -= sent.size;
+            event = Poll::Ready(Event::Confirmed);
+            let Err(error) = result else { continue };
+            if error.code() == Some(&SqlState::UNDEFINED_TABLE) || error.as_db_error().is_none() {
+                // The next link creates the table.
+                self.sends.return_first(sent, error);
+                return Poll::Ready(Event::Ended(ClusterError::new(ClusterErrorKind::Disconnected)));
+            }
+            let count = u64::from(sent.is_counted);
+            return Poll::Ready(Event::Failed(ClusterError::new(ClusterErrorKind::Lost { count }).caused_by(error)));
+        }
+        event
+    }
+
+    fn poll_subscribed(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        while let Poll::Ready((namespace, result)) = self.commands.poll_next(cx) {
+            match (namespace, result) {
+                (_, Err(error)) => {
+                    let cause = ClusterError::new(ClusterErrorKind::Disconnected).caused_by(error);
+                    return Poll::Ready(Event::Ended(cause));
+                }
+                (Some(namespace), Ok(())) => return Poll::Ready(Event::Subscribed(namespace)),
+                (None, Ok(())) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Returns `true` if a frame is not confirmed in time, or if not even the heartbeats of this node arrive.
+    fn is_silent(&self) -> bool {
+        let now = now();
+        let is_late = |since: Instant| now.duration_since(since) > self.timeout;
+        self.sends.tags().next().is_some_and(|sent| is_late(sent.at))
+            || !self.channels.is_empty() && is_late(self.heard)
+    }
+
+    /// Deletes old attachments.
+    fn clean(&mut self) {
+        let now = now();
+        if now.duration_since(self.cleaned) < self.database.cleanup_interval {
+            return;
+        }
+        self.cleaned = now;
+        let delete = format!(
+            "DELETE FROM {} WHERE created_at < now() - interval '{} milliseconds'",
+            self.database.table,
+            self.database.cleanup_interval.as_millis()
+        );
+        let client = self.sender.client();
+        let sent = Sent { at: now, size: 0, is_counted: false };
+        self.sends.push(sent, async move { client.batch_execute(&delete).await });
+    }
+}
+
+/// Creates the table of attachments if it does not exist. Nodes may do that at the same time, and may not be allowed to.
+async fn prepare_table(session: &mut Session, table: &str) -> Result<(), ClusterError> {
+    let client = session.client();
+    let exists = "SELECT to_regclass($1::text) IS NOT NULL";
+    if session.run(client.query_one_scalar(exists, &[&table])).await? {
+        return Ok(());
+    }
+    let create = format!(
+        "CREATE TABLE IF NOT EXISTS {table} (id bigserial UNIQUE, created_at timestamptz DEFAULT NOW(), payload bytea)"
+    );
+    match session.run(client.batch_execute(&create)).await {
+        Err(error) if !session.run(client.query_one_scalar(exists, &[&table])).await? => Err(error),
+        _ => Ok(()),
+    }
+}
