@@ -100,6 +100,42 @@ async fn a_stream_that_begins_again_with_smaller_ids_is_read() {
     }
 }
 
+/// Returns how often nodes have looked whether their stream is still there.
+async fn looks(port: u16) -> u64 {
+    let mut info = tokio::process::Command::new("redis-cli");
+    let info = info.args(["-p", &port.to_string(), "INFO", "commandstats"]).output().await.unwrap();
+    let info = String::from_utf8(info.stdout).unwrap();
+    let calls = |line: &str| line.strip_prefix("cmdstat_xinfo|stream:calls=")?.split(',').next()?.parse().ok();
+    info.lines().find_map(calls).unwrap_or(0)
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn entries_that_are_removed_after_they_were_read_change_nothing() {
+    let broker = Broker::start(Redis::default()).await;
+    let port = broker.port();
+    let node = impatient(broker.url(), false, 100).await;
+    let mut client = Memory::join(&node.io).await;
+    let mut number = 0;
+    for remove in [
+        &["EVAL", r#""return redis.call('XDEL','socket.io',redis.call('XREVRANGE','socket.io','+','-')[1][1])""#, "0"]
+            [..],
+        &["XTRIM", STREAM, "MAXLEN", "0"],
+    ] {
+        for _ in 0..3 {
+            number += 1;
+            add(port, "*", &event(&format!(r#"["n",{number}]"#)).each_ref().map(|field| &**field)).await;
+            client.expect(&format!(r#"42["n",{number}]"#)).await;
+        }
+        assert_ne!(command(port, remove).await, ":0");
+        let before = looks(port).await;
+        retry(async || (looks(port).await > before + 1).then_some(())).await;
+    }
+    add(port, "*", &event(r#"["last"]"#).each_ref().map(|field| &**field)).await;
+    client.expect(r#"42["last"]"#).await;
+    assert!(node.reports.lock().unwrap().is_empty());
+}
+
 #[tokio::test]
 #[ignore = "requires brokers: make backends"]
 async fn entries_that_are_removed_before_they_are_read_are_reported() {

@@ -65,6 +65,11 @@ pub(super) fn last(stream: &str) -> Cmd {
     command
 }
 
+/// Asks for a [`State`].
+pub(super) fn info(stream: &str) -> Cmd {
+    cmd("XINFO").arg("STREAM").arg(stream).to_owned()
+}
+
 /// Waits for entries after this offset.
 pub(super) fn read(stream: &str, after: Offset, count: usize, block: Duration) -> Cmd {
     let mut command = cmd("XREAD");
@@ -123,6 +128,38 @@ pub(super) fn read_entries(reply: Value) -> Result<Vec<Recorded>, ClusterError> 
         Some(Value::Array(mut stream)) if stream.len() == 2 => entries(stream.remove(1)),
         _ => Err(unexpected()),
     }
+}
+
+/// What a stream has.
+pub(super) struct State {
+    /// The first entry, if there is one.
+    pub(super) first: Option<Offset>,
+    /// The last entry that was added, even if it was removed.
+    pub(super) last: Offset,
+}
+
+/// Reads the reply to [`info`]. Returns `None` if the stream does not exist.
+pub(super) fn state(reply: Value) -> Result<Option<State>, ClusterError> {
+    let fields = match reply {
+        Value::Array(fields) => fields,
+        Value::ServerError(error) if error.details().is_some_and(|details| details.contains("no such key")) => {
+            return Ok(None);
+        }
+        Value::ServerError(error) => return Err(into_error(RedisError::from(error))),
+        _ => return Err(unexpected()),
+    };
+    let (mut first, mut last) = (None, None);
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        match (name, value) {
+            (Value::BulkString(name), id) if name == b"last-generated-id" => last = offset(id),
+            (Value::BulkString(name), Value::Array(entry)) if name == b"first-entry" => {
+                first = entry.into_iter().next().and_then(offset);
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(State { first, last: last.ok_or_else(unexpected)? }))
 }
 
 fn entry(reply: Value) -> Result<Recorded, ClusterError> {

@@ -1,13 +1,13 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use redis::{Pipeline, aio::MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, Offset, backoff::Backoff};
 
 use super::{
     super::{connection::Connector, error::into_error, subscriber::Interruption},
-    commands::{self, Recorded},
+    commands::{self, Recorded, State},
 };
 
 /// After this time, a connection is considered stable: if it is lost, the next attempt follows soon.
@@ -81,17 +81,16 @@ impl Reader {
         if self.position == Offset::default() {
             return Ok(());
         }
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.add_command(commands::range(&self.stream, Offset::default(), None, 1));
-        pipeline.add_command(commands::last(&self.stream));
-        let replies = self.connector.reply(connection.send_packed_commands(&pipeline, 0, 2)).await?;
-        let mut offsets = Vec::with_capacity(2);
-        for reply in replies {
-            offsets.push(commands::entries(reply)?.first().map(|entry| entry.offset));
-        }
-        let cause = match offsets[..] {
-            [Some(first), Some(last)] if first <= self.position && self.position <= last => return Ok(()),
-            [Some(first), Some(_)] if first > self.position => "entries of a stream were removed before they were read",
+        let info = commands::info(&self.stream);
+        let reply = self.connector.reply(connection.send_packed_command(&info)).await?;
+        let cause = match commands::state(reply)? {
+            Some(State { first, last }) if last >= self.position => {
+                if first.is_some_and(|first| first <= self.position) || last == self.position {
+                    return Ok(());
+                }
+                self.position = first.map_or(last, |_| self.position);
+                "entries of a stream were removed before they were read"
+            }
             // The ids of its entries may be smaller than the position.
             _ => {
                 self.position = Offset::default();
