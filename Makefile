@@ -30,12 +30,16 @@ BUILD := $(CARGO) build --workspace --all-features --bins --test tests
 SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
-.PHONY: demo test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features feature-pairs \
+.PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features feature-pairs \
 	brokers backends serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:
 	$(CARGO) run -p example-chat -- $(ADDRESS)
+
+# Starts Redis, two nodes of a chat, and a load balancer.
+cluster: /usr/bin/redis-server
+	examples/cluster/run.sh $(ADDRESS)
 
 # All checks, required before a change is merged.
 test: lint unit backends doc serde-json typescript interop instructions

@@ -6,6 +6,9 @@ pub mod middleware {}
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}
 
+#[doc = include_str!("../docs/clusters.md")]
+pub mod clusters {}
+
 #[doc = include_str!("../docs/recovery.md")]
 pub mod recovery {}
 

@@ -256,7 +256,7 @@
 //! # Clusters
 //!
 //! [`SocketIoConfig::adapter`] connects several servers to a cluster, so that broadcasts, requests for sockets and events between
-//! servers reach all of them. An adapter carries the messages, see the module [`cluster`].
+//! servers reach all of them. An adapter carries the messages, for example over Redis. See the [guide](guide::clusters).
 //!
 //! # Testing
 //!

@@ -4,7 +4,8 @@
 
 use std::{env, error::Error};
 
-use axum::{Router, response::Html, routing::get};
+use axum::{Router, extract::State, response::Html, routing::get};
+use serde::Serialize;
 use tower_socketio::{
     Ack, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketRef,
     cluster::redis::{RedisAdapter, RedisConfig},
@@ -19,23 +20,23 @@ async fn page() -> Html<&'static str> {
     Html(include_str!("../index.html"))
 }
 
-async fn message(
-    socket: SocketRef,
-    axum::extract::State(Node(node)): axum::extract::State<Node>,
-    Data(text): Data<String>,
-) {
+async fn message(socket: SocketRef, State(Node(node)): State<Node>, Data(text): Data<String>) {
     // Reaches the clients of all nodes.
     socket.io().emit("message", &(node, text)).ok();
 }
 
+#[derive(Serialize)]
+struct Status {
+    node: String,
+    nodes: usize,
+    clients: usize,
+}
+
 /// Returns the node of the client, and the number of nodes and clients.
-async fn status(
-    io: SocketIo,
-    axum::extract::State(Node(node)): axum::extract::State<Node>,
-) -> Ack<(String, usize, usize)> {
+async fn status(io: SocketIo, State(Node(node)): State<Node>) -> Ack<Status> {
     let nodes = io.node_count().await.unwrap_or(1);
     let clients = io.fetch_sockets().await.unwrap_or_else(|error| error.into_sockets());
-    Ack((node, nodes, clients.len()))
+    Ack(Status { node, nodes, clients: clients.len() })
 }
 
 #[tokio::main]
