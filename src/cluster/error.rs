@@ -26,6 +26,9 @@ pub enum ClusterErrorKind {
         /// The number of messages.
         count: u64,
     },
+    /// Messages of other nodes were missed. Their number is unknown.
+    #[error("messages of other nodes of the cluster were missed")]
+    Missed,
     /// A message of another node could not be decoded. It was ignored.
     #[error("a message of another node of the cluster could not be decoded")]
     Malformed,

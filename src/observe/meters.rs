@@ -68,6 +68,7 @@ impl ServerMeters {
                 counter!("socketio_cluster_lost_messages_total").increment(count);
                 "lost"
             }
+            ClusterErrorKind::Missed => "missed",
             ClusterErrorKind::Malformed => "malformed",
             ClusterErrorKind::Rejected => "rejected",
             ClusterErrorKind::Timeout { .. } => "timeout",

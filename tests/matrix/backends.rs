@@ -4,6 +4,8 @@
 use tower_socketio::cluster::nats::{NatsAdapter, NatsConfig};
 #[cfg(feature = "postgres")]
 use tower_socketio::cluster::postgres::{PostgresAdapter, PostgresConfig};
+#[cfg(feature = "redis")]
+use tower_socketio::cluster::redis::{RedisConfig, RedisStreamsAdapter};
 use tower_socketio::{SocketIoConfig, cluster::Local};
 
 use super::{
@@ -110,8 +112,16 @@ backend!(redis_specific, "redis-specific", Broker::start(Redis::default()), faul
 backend!(redis_sharded_static, "redis-sharded-static", Broker::start(Redis::default()), faults: ["huge numbers with bytes"]);
 backend!(redis_sharded_dynamic, "redis-sharded-dynamic", Broker::start(Redis::default()), faults: ["huge numbers with bytes"]);
 backend!(redis_sharded_dynamic_private, "redis-sharded-dynamic-private", Broker::start(Redis::default()), faults: ["huge numbers with bytes"]);
-backend!(redis_streams, "redis-streams", Broker::start(Redis::default()), faults: []);
-backend!(redis_streams_recovery, "redis-streams-recovery", Broker::start(Redis::default()), faults: []);
+backend!(
+    #[cfg(feature = "redis")]
+    redis_streams, "redis-streams", Broker::start(Redis::default()), faults: [],
+    rust: |url| RedisStreamsAdapter::connect(RedisConfig::new(url))
+);
+backend!(
+    #[cfg(feature = "redis")]
+    redis_streams_recovery, "redis-streams-recovery", Broker::start(Redis::default()), faults: [],
+    rust: |url| RedisStreamsAdapter::connect(RedisConfig::new(url))
+);
 backend!(redis_cluster, "redis-sharded-dynamic", RedisCluster::start(), faults: ["huge numbers with bytes"]);
 backend!(
     #[cfg(feature = "postgres")]
@@ -224,7 +234,11 @@ macro_rules! emitter {
 }
 
 emitter!(redis_emitter, "redis", Broker::start(Redis::default()), faults: ["huge numbers"]);
-emitter!(redis_streams_emitter, "redis-streams", Broker::start(Redis::default()), faults: []);
+emitter!(
+    #[cfg(feature = "redis")]
+    redis_streams_emitter, "redis-streams", Broker::start(Redis::default()), faults: [],
+    rust: |url| RedisStreamsAdapter::connect(RedisConfig::new(url))
+);
 
 /// Nodes of Node.js ignore the emitter of Node.js, because its messages do not name their namespace.
 #[cfg(feature = "postgres")]

@@ -129,7 +129,7 @@ async fn requests_fail_at_once_while_the_broker_is_away() {
 async fn connect_fails_with_a_wrong_password_or_without_a_broker() {
     let mut broker = Broker::start(Redis { password: Some("secret") }).await;
     let port = broker.port();
-    for kind in [Kind::Classic, Kind::Sharded(SubscriptionMode::Dynamic)] {
+    for kind in [Kind::Classic, Kind::Sharded(SubscriptionMode::Dynamic), Kind::Streams] {
         for credentials in ["", ":wrong@", "user:secret@"] {
             let config = RedisConfig::new(format!("redis://{credentials}127.0.0.1:{port}"));
             let error = Node::start(kind, config).await.err().unwrap();

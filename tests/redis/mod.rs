@@ -2,7 +2,10 @@
 
 mod failures;
 mod operations;
+mod outages;
 mod proxy;
+mod recovery;
+mod streams;
 mod topologies;
 
 use std::{
@@ -11,10 +14,12 @@ use std::{
 };
 
 use tower_socketio::{
-    Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
+    Namespace, RecoveryConfig, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
     cluster::{
         ClusterError, ClusterErrorKind,
-        redis::{RedisAdapter, RedisConfig, ShardedRedisAdapter, SubscriptionMode},
+        redis::{
+            RedisAdapter, RedisConfig, RedisStreamsAdapter, RedisStreamsConfig, ShardedRedisAdapter, SubscriptionMode,
+        },
     },
     extract::Data,
     server_side::ServerSideEvent,
@@ -28,14 +33,21 @@ enum Kind {
     Classic,
     SpecificResponses,
     Sharded(SubscriptionMode),
+    Streams,
+    /// Several streams, and sharded Pub/Sub.
+    FourStreams,
+    /// With recovery.
+    Journal,
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 7] = [
     Kind::Classic,
     Kind::SpecificResponses,
     Kind::Sharded(SubscriptionMode::Static),
     Kind::Sharded(SubscriptionMode::Dynamic),
     Kind::Sharded(SubscriptionMode::DynamicPrivate),
+    Kind::Streams,
+    Kind::FourStreams,
 ];
 
 /// A server, and what it has reported.
@@ -55,7 +67,20 @@ impl Node {
             Kind::Sharded(mode) => {
                 SocketIoConfig::new().adapter(ShardedRedisAdapter::connect(config).await?.subscription_mode(mode))
             }
+            Kind::Streams => SocketIoConfig::new().adapter(RedisStreamsAdapter::connect(config).await?),
+            Kind::FourStreams => {
+                let config = RedisStreamsConfig::new(config).stream_count(4).sharded_pubsub(true);
+                SocketIoConfig::new().adapter(RedisStreamsAdapter::connect(config).await?)
+            }
+            Kind::Journal => {
+                let adapter = RedisStreamsAdapter::connect(config).await?;
+                SocketIoConfig::new().adapter(adapter).recovery(RecoveryConfig::new())
+            }
         };
+        Ok(Self::serve(server))
+    }
+
+    fn serve(server: SocketIoConfig) -> Self {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let reported = reports.clone();
         let root = Namespace::new()
@@ -68,7 +93,7 @@ impl Node {
             .on_cluster_error(move |error| reported.lock().unwrap().push(error.kind()))
             .namespace("/", root)
             .namespace("/room-{n}", Namespace::new());
-        Ok(Self { io: SocketIoService::new(server).io(), reports })
+        Self { io: SocketIoService::new(server).io(), reports }
     }
 
     /// Starts two nodes that know one another.

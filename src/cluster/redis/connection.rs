@@ -242,6 +242,16 @@ impl Session {
         slots.and_then(|slots| slots.master(channel.as_bytes())).unwrap_or(self.home)
     }
 
+    /// Returns the connection to the server that has a key.
+    pub(super) fn commands(&self, key: &str) -> MultiplexedConnection {
+        self.masters[self.index(key, true)].commands.clone()
+    }
+
+    /// Returns the connections to all servers.
+    pub(super) fn all_commands(&self) -> impl Iterator<Item = MultiplexedConnection> {
+        self.masters.iter().map(|master| master.commands.clone())
+    }
+
     /// Waits until a connection for subscriptions is lost.
     pub(super) async fn interrupted(&mut self) -> Interruption {
         self.interruptions.1.recv().await.unwrap_or_else(Interruption::closed)

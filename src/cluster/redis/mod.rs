@@ -1,13 +1,15 @@
-//! Clusters over Redis: [`RedisAdapter`] and [`ShardedRedisAdapter`].
+//! Clusters over Redis: [`RedisAdapter`], [`ShardedRedisAdapter`] and [`RedisStreamsAdapter`].
 //!
-//! | | [`RedisAdapter`] | [`ShardedRedisAdapter`] |
-//! |---|---|---|
-//! | Redis | 5 or newer | 7 or newer |
-//! | Node's counterpart | `createAdapter` | `createShardedAdapter` |
-//! | a message to one room | is received by all nodes | is received by the nodes that have the room |
-//! | a Redis Cluster | carries each message to all of its nodes | carries it to one |
+//! | | [`RedisAdapter`] | [`ShardedRedisAdapter`] | [`RedisStreamsAdapter`] |
+//! |---|---|---|---|
+//! | Redis | 5 or newer | 7 or newer | 5 or newer |
+//! | Node's counterpart | `createAdapter` | `createShardedAdapter` | `@socket.io/redis-streams-adapter` |
+//! | a message to one room | is received by all nodes | is received by the nodes that have the room | is received by all nodes |
+//! | a Redis Cluster | carries each message to all of its nodes | carries it to one | carries it to one |
+//! | events while Redis is unavailable | are lost for other nodes | are lost for other nodes | are delivered later |
+//! | clients that return to another node | are new | are new | can be recovered |
 //!
-//! Both work with one Redis server, with a Redis Cluster, and with a master that sentinels watch. The connection is that of
+//! All work with one Redis server, with a Redis Cluster, and with a master that sentinels watch. The connection is that of
 //! [`RedisConfig`].
 //!
 //! ```no_run
@@ -27,6 +29,8 @@
 //! ```
 //!
 //! # If Redis is unavailable
+//!
+//! This is about Pub/Sub, which [`RedisStreamsAdapter`] uses for requests and responses only.
 //!
 //! * Clients of the same node still receive everything at once.
 //! * The connection is opened again, after 100 ms at first and at most five seconds later each time. Subscriptions are renewed before
@@ -54,6 +58,7 @@ mod receiver;
 mod returning;
 mod sharded;
 mod slots;
+mod streams;
 mod subscriber;
 mod subscriptions;
 
@@ -61,4 +66,5 @@ pub use self::{
     classic::RedisAdapter,
     config::RedisConfig,
     sharded::{ShardedRedisAdapter, SubscriptionMode},
+    streams::{RedisStreamsAdapter, RedisStreamsConfig},
 };

@@ -6,7 +6,13 @@ use tokio::sync::Notify;
 use crate::cluster::PublishError;
 
 /// What a message costs beyond its bytes.
-const OVERHEAD: usize = 64;
+pub(super) const OVERHEAD: usize = 64;
+
+/// A message that waits in a [`Queue`].
+pub(super) trait Queued {
+    /// Returns how many bytes of the queue it takes.
+    fn size(&self) -> usize;
+}
 
 /// A message on its way to a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +27,9 @@ impl Publication {
     pub(super) fn new(channel: String, payload: Vec<u8>) -> Self {
         Self { channel, payload, redirected: 0 }
     }
+}
 
+impl Queued for Publication {
     fn size(&self) -> usize {
         self.channel.len() + self.payload.len() + OVERHEAD
     }
@@ -29,36 +37,36 @@ impl Publication {
 
 /// The messages that wait until they are sent, limited in bytes. Closed while there is no connection.
 #[derive(Debug)]
-pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+pub(super) struct Queue<T = Publication> {
+    waiting: Mutex<Waiting<T>>,
     max_bytes: usize,
     ready: Notify,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Waiting<T> {
     open: bool,
     bytes: usize,
-    publications: VecDeque<Publication>,
+    messages: VecDeque<T>,
 }
 
-impl Queue {
+impl<T: Queued> Queue<T> {
     pub(super) fn new(max_bytes: usize) -> Self {
-        let waiting = Waiting { open: true, bytes: 0, publications: VecDeque::new() };
+        let waiting = Waiting { open: true, bytes: 0, messages: VecDeque::new() };
         Self { waiting: Mutex::new(waiting), max_bytes, ready: Notify::new() }
     }
 
-    pub(super) fn push(&self, publication: Publication) -> Result<(), PublishError> {
+    pub(super) fn push(&self, message: T) -> Result<(), PublishError> {
         let mut waiting = self.waiting.lock();
         if !waiting.open {
             return Err(PublishError::Disconnected);
         }
-        let bytes = waiting.bytes.saturating_add(publication.size());
+        let bytes = waiting.bytes.saturating_add(message.size());
         if bytes > self.max_bytes {
             return Err(PublishError::Full);
         }
         waiting.bytes = bytes;
-        waiting.publications.push_back(publication);
+        waiting.messages.push_back(message);
         drop(waiting);
         self.ready.notify_one();
         Ok(())
@@ -70,37 +78,37 @@ impl Queue {
     }
 
     /// Takes messages of about this many bytes, but at least one if there is one.
-    pub(super) fn take(&self, max_bytes: usize) -> Vec<Publication> {
+    pub(super) fn take(&self, max_bytes: usize) -> Vec<T> {
         let mut waiting = self.waiting.lock();
         let (mut count, mut bytes) = (0, 0);
-        for publication in &waiting.publications {
-            if count > 0 && bytes + publication.size() > max_bytes {
+        for message in &waiting.messages {
+            if count > 0 && bytes + message.size() > max_bytes {
                 break;
             }
-            bytes += publication.size();
+            bytes += message.size();
             count += 1;
         }
         waiting.bytes -= bytes;
-        let taken = waiting.publications.drain(..count).collect();
-        if !waiting.publications.is_empty() {
+        let taken = waiting.messages.drain(..count).collect();
+        if !waiting.messages.is_empty() {
             self.ready.notify_one();
         }
         taken
     }
 
     /// Puts messages back, before those that wait, also if there is no space for them.
-    pub(super) fn put_back(&self, publications: Vec<Publication>) {
+    pub(super) fn put_back(&self, messages: Vec<T>) {
         let mut waiting = self.waiting.lock();
-        for publication in publications.into_iter().rev() {
-            waiting.bytes += publication.size();
-            waiting.publications.push_front(publication);
+        for message in messages.into_iter().rev() {
+            waiting.bytes += message.size();
+            waiting.messages.push_front(message);
         }
         drop(waiting);
         self.ready.notify_one();
     }
 
     pub(super) fn has_messages(&self) -> bool {
-        !self.waiting.lock().publications.is_empty()
+        !self.waiting.lock().messages.is_empty()
     }
 
     pub(super) fn open(&self) {
@@ -112,7 +120,7 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         waiting.open = false;
         waiting.bytes = 0;
-        std::mem::take(&mut waiting.publications).len() as u64
+        std::mem::take(&mut waiting.messages).len() as u64
     }
 }
 

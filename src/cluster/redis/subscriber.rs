@@ -30,6 +30,13 @@ impl Interruption {
         let error = ClusterError::new(ClusterErrorKind::Disconnected);
         Self::Failed(error.caused_by("the connection for subscriptions was closed"))
     }
+
+    pub(super) fn into_error(self) -> ClusterError {
+        match self {
+            Self::Failed(error) => error,
+            Self::Moved => ClusterError::new(ClusterErrorKind::Disconnected).caused_by("another server is responsible"),
+        }
+    }
 }
 
 impl From<ClusterError> for Interruption {

@@ -170,13 +170,16 @@ pub(crate) fn encode_session(session: &SessionRecord) -> String {
 pub(crate) fn decode_session(value: &[u8]) -> Result<SessionRecord> {
     let message = Message::msgpack(STANDARD.decode(value).map_err(|_| NOT_BASE64)?.into())?;
     let [id, private_id, rooms, data, joined] = message.root().fields(["sid", "pid", "rooms", "data", "joined"])?;
+    // Node.js lets a socket join `undefined`.
+    let room = |room: Input<'_>| Ok(room.text().ok().map(|room| Room::from(&*room)));
+    let rooms: Vec<Option<Room>> = rooms.ok_or(INCOMPLETE)?.collect(room)?;
     let joined: Vec<Room> = joined.map(Input::texts).transpose()?.unwrap_or_default();
     let joined = joined.chunks_exact(2).map(|pair| Some((pair[0].clone(), Offset::parse(&pair[1])?)));
     Ok(SessionRecord {
         joined: joined.collect::<Option<_>>().ok_or(INCOMPLETE)?,
         id: id.ok_or(INCOMPLETE)?.shared()?,
         private_id: private_id.ok_or(INCOMPLETE)?.shared()?,
-        rooms: rooms.ok_or(INCOMPLETE)?.texts()?,
+        rooms: rooms.into_iter().flatten().collect(),
         data: data.map_or_else(|| Ok(Payload::default()), Input::payload)?,
     })
 }

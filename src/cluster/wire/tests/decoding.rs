@@ -345,6 +345,15 @@ fn nesting_is_bounded() {
     assert!(sharded(unknown).is_ok());
 }
 
+/// Node.js stored it after `socket.join(undefined)`.
+#[test]
+fn a_session_may_have_a_room_without_a_name() {
+    let stored = "hKNzaWS0TUNOMUlrZWZwQXJvUzcwM3ZTb1OjcGlktGdyYU5KR285MWFpaVFNaXlxc2VLpXJvb21zk7RNQ04xSWtlZnBBcm9TNzAzdlNvU6Ryb29t\
+                  wKRkYXRhgA==";
+    let session = streams::decode_session(stored.as_bytes()).unwrap();
+    assert_eq!(session.rooms, ["MCN1IkefpAroS703vSoS", "room"]);
+}
+
 /// The peak of what is allocated for a message, of which each byte is worth as much as it can be.
 #[test]
 fn a_message_takes_few_bytes_for_each_of_its_own() {

@@ -1,0 +1,12 @@
+//! [`RedisStreamsAdapter`]: a task adds messages to streams, and a task for each stream reads them.
+
+mod adapter;
+mod commands;
+mod config;
+mod group;
+mod identity;
+mod journal;
+mod reader;
+mod writer;
+
+pub use self::{adapter::RedisStreamsAdapter, config::RedisStreamsConfig};
