@@ -49,8 +49,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     let adapter = RedisAdapter::connect(RedisConfig::new(redis)).await?;
     let chat = Namespace::new().on("message", message).on("status", status).with_state(Node(address.to_string()));
-    let config =
-        SocketIoConfig::new().adapter(adapter).on_cluster_error(|error| eprintln!("{error}")).namespace("/", chat);
+    let config = SocketIoConfig::new()
+        .adapter(adapter)
+        // The load balancer may send each request of a client to another node.
+        .share_sessions(true)
+        .on_cluster_error(|error| eprintln!("{error}"))
+        .namespace("/", chat);
     let app: Router = Router::new().route("/", get(page)).layer(SocketIoLayer::new(config));
     println!("listening on http://{address}");
     axum::serve(listener, app).await?;

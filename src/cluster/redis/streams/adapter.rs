@@ -32,7 +32,7 @@ use super::{
         client::{Client, buffer},
         connection::{Connector, Session},
         queue::Queue,
-        receiver::{Receiver, Wire},
+        receiver::{Receiver, Wire, session_channel},
         subscriptions::{Channel, ChannelKind, Role, Route},
     },
     RedisStreamsConfig,
@@ -201,6 +201,10 @@ impl ClusterAdapter for RedisStreamsAdapter {
         self.client.request_timeout()
     }
 
+    fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
+        self.client.publish(session_channel(&self.config.redis.prefix, node), message.into())
+    }
+
     fn local_change(&self, change: LocalChange<'_>) {
         self.client.local_change(change);
     }
@@ -271,6 +275,10 @@ impl Wire for StreamsWire {
             Channel::new(channels.node(node), self.kind, Role::Responses),
             Channel::new(channels.main(), self.kind, Role::Requests).counting(),
         ]
+    }
+
+    fn session_channel(&self, node: &str) -> Channel {
+        Channel::new(session_channel(&self.prefix, node), self.kind, Role::Sessions)
     }
 
     fn receive(&self, receiver: &Receiver, route: &Route, _: &[u8], payload: Bytes) -> Result<(), WireError> {
