@@ -31,7 +31,7 @@ SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
 .PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features feature-pairs \
-	brokers backends serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
+	brokers backends drill serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:
@@ -85,7 +85,11 @@ unit:
 # Tests clusters of Rust and Node.js nodes over real brokers, which `unit` ignores.
 backends: brokers tests/cluster/node_modules/.package-lock.json
 	$(BUILD)
-	$(CARGO) test --all-features --test tests -- --ignored
+	$(CARGO) test --all-features --test tests -- --ignored --skip drill_
+
+# Longer tests of clusters: ten seconds without the broker under load, and clients that hop between Rust and Node.js 200 times.
+drill: brokers tests/cluster/node_modules/.package-lock.json
+	$(CARGO) test --all-features --test tests -- --ignored drill_
 
 brokers: $(BROKERS)
 

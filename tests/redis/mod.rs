@@ -5,6 +5,7 @@ mod operations;
 mod outages;
 mod proxy;
 mod recovery;
+mod sessions;
 mod streams;
 mod topologies;
 
