@@ -62,14 +62,14 @@ use super::{
 ///
 /// # If Redis is unavailable
 ///
-/// * Events, and commands such as `sockets_join`, wait in memory, up to [`RedisConfig::queue_bytes`](super::RedisConfig). They are
+/// * Events, and commands such as `sockets_join`, wait in memory, up to [`RedisConfig::queue_bytes`](crate::cluster::redis::RedisConfig). They are
 ///   added to the stream when Redis is back, each once and in order. Then they are dropped with
 ///   [`PublishError::Full`].
-/// * Requests and responses use Pub/Sub. See the [module](super) for what happens to them.
+/// * Requests and responses use Pub/Sub. See the [module](crate::cluster::redis) for what happens to them.
 /// * Clients of the same node receive events at once, but with [`recovery`](crate::SocketIoConfig::recovery) when they are read from
 ///   the stream.
 /// * A node goes on reading where it was. If entries have been removed meanwhile, it reports
-///   [`ClusterErrorKind::Missed`](super::super::ClusterErrorKind::Missed). Redis must store its data before it replies to lose
+///   [`ClusterErrorKind::Missed`](crate::cluster::ClusterErrorKind::Missed). Redis must store its data before it replies to lose
 ///   nothing when it restarts: see `appendonly` and `appendfsync` in its documentation.
 pub struct RedisStreamsAdapter {
     client: Client,
@@ -90,7 +90,7 @@ pub struct RedisStreamsAdapter {
 impl RedisStreamsAdapter {
     /// Connects to Redis. The connections are kept by tasks in the current runtime of tokio.
     ///
-    /// A [`RedisConfig`](super::RedisConfig) is a configuration with defaults for everything else.
+    /// A [`RedisConfig`](crate::cluster::redis::RedisConfig) is a configuration with defaults for everything else.
     ///
     /// # Errors
     ///
