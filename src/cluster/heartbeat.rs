@@ -35,6 +35,8 @@ pub(crate) struct Heartbeat {
     namespaces: HashMap<Arc<str>, Namespace>,
     /// The number of namespaces of each node. It has left when there is none.
     peers: HashMap<Arc<str>, usize>,
+    /// The time of the last [`tick`](Self::tick).
+    ticked: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub(crate) struct Due {
 
 impl Heartbeat {
     pub(crate) fn new(interval: Duration, timeout: Duration) -> Self {
-        Self { interval, timeout, namespaces: HashMap::new(), peers: HashMap::new() }
+        Self { interval, timeout, namespaces: HashMap::new(), peers: HashMap::new(), ticked: None }
     }
 
     /// Returns how often to call [`tick`](Self::tick). Heartbeats are sent earlier than necessary by up to one period, and dead nodes
@@ -136,6 +138,13 @@ impl Heartbeat {
     /// Drops the nodes that were not heard of, and returns what to do.
     pub(crate) fn tick(&mut self, now: Instant) -> Due {
         let mut due = Due::default();
+        let was_suspended = self.ticked.is_some_and(|ticked| now.duration_since(ticked) > self.interval);
+        self.ticked = Some(now);
+        if was_suspended {
+            // This process has not run for a while, and has not read what the others have said.
+            let peers = self.namespaces.values_mut().flat_map(|namespace| namespace.peers.values_mut());
+            peers.for_each(|heard| *heard = now);
+        }
         let (timeout, next) = (self.timeout, now + self.period());
         let is_recent = |heard: &mut Instant| now.duration_since(*heard) < timeout;
         for (name, namespace) in &mut self.namespaces {
@@ -315,6 +324,17 @@ mod tests {
         node.heartbeat.join(&"/".into(), node.now());
         assert_eq!(node.passes(9).1, [""; 0]);
         assert_eq!(node.passes(1).1, ["a"]);
+    }
+
+    #[test]
+    fn nobody_is_dropped_because_this_process_was_suspended() {
+        let mut node = Node::new();
+        node.hears("/", "a", &ClusterCommand::Hello);
+        assert_eq!(node.passes(1).1, Vec::<String>::new());
+        node.seconds += 60;
+        assert_eq!(node.passes(1).1, Vec::<String>::new());
+        assert_eq!(node.peers("/"), ids(&["a"]));
+        assert_eq!(node.passes(11).1, ["a"]);
     }
 
     #[test]

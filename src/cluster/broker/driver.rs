@@ -1,4 +1,11 @@
-use std::{collections::HashMap, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::{Either, select};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
@@ -31,7 +38,13 @@ pub(super) struct Driver<L: Link> {
     node: Option<ClusterNode>,
     /// The namespaces, and whether each is subscribed or still being subscribed.
     namespaces: HashMap<Arc<str>, bool>,
+    backoff: Backoff,
+    /// The time at which messages were accepted again.
+    resumed: Option<Instant>,
 }
+
+/// After this time, a link is considered stable: if it is lost, the next attempt follows soon.
+const STABLE: Duration = Duration::from_secs(5);
 
 /// Why the driver does something.
 #[expect(clippy::large_enum_variant, reason = "it is moved once")]
@@ -44,7 +57,15 @@ enum Step {
 
 impl<L: Link> Driver<L> {
     pub(super) fn new(config: Arc<L::Config>, options: Options, shared: Arc<Shared<L::Frame>>) -> Self {
-        Self { config, options, shared, node: None, namespaces: HashMap::new() }
+        Self {
+            config,
+            options,
+            shared,
+            node: None,
+            namespaces: HashMap::new(),
+            backoff: Backoff::default(),
+            resumed: None,
+        }
     }
 
     pub(super) async fn run(mut self, link: L) {
@@ -138,9 +159,10 @@ impl<L: Link> Driver<L> {
     }
 
     /// Accepts messages again if all namespaces are subscribed.
-    fn resume(&self) {
+    fn resume(&mut self) {
         if self.namespaces.values().all(|is_subscribed| *is_subscribed) && !self.shared.is_connected() {
             self.shared.set_connected(true);
+            self.resumed = Some(now());
         }
     }
 
@@ -166,6 +188,11 @@ impl<L: Link> Driver<L> {
             Event::Received(_, Err(error)) => self.report_kind(ClusterErrorKind::Malformed, error),
             Event::Confirmed => {}
             Event::Failed(error) => self.report(error),
+            Event::Refused(namespace, error) => {
+                // It is not tried again with this link, so that the other namespaces go on.
+                self.namespaces.remove(&namespace);
+                self.report(error);
+            }
             Event::Ended(cause) => return Err(cause),
         }
         Ok(())
@@ -241,9 +268,13 @@ impl<L: Link> Driver<L> {
         let mut last = cause.kind();
         self.report(cause);
         self.report_lost(unconfirmed);
-        let mut backoff = Backoff::default();
+        if self.resumed.is_some_and(|resumed| now().duration_since(resumed) > STABLE) {
+            self.backoff.reset();
+        }
+        self.resumed = None;
         loop {
-            self.wait(backoff.next()).await?;
+            let delay = self.backoff.next();
+            self.wait(delay).await?;
             match connect::<L>(&self.config, &self.options).await {
                 Ok(link) => return Some(link),
                 Err(error) if error.kind() == last => {}

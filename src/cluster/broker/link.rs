@@ -72,6 +72,9 @@ pub(crate) enum Event {
     Received(Arc<str>, Result<ClusterMessage, WireError>),
     /// The broker has confirmed frames, so that there may be room again.
     Confirmed,
+    /// The broker refuses a namespace, but the link is intact.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "NATS refuses no namespace"))]
+    Refused(Arc<str>, ClusterError),
     /// Something failed, but the link is intact.
     Failed(ClusterError),
     /// The link is lost.

@@ -12,26 +12,27 @@ macro_rules! option_setters {
 
             /// Sets how long requests wait for responses of other nodes if the caller sets no timeout. Default: five seconds.
             pub fn request_timeout(mut self, timeout: std::time::Duration) -> Self {
-                self.options.request_timeout = timeout;
+                self.options.request_timeout = timeout.min($crate::util::FOREVER);
                 self
             }
 
             /// Sets how long an attempt to connect may take. Default: five seconds.
             pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
-                self.options.connect_timeout = timeout;
+                self.options.connect_timeout = timeout.min($crate::util::FOREVER);
                 self
             }
 
             /// Sets after which silence a node tells the others that it is alive. Default: five seconds. Minimum: ten milliseconds.
             pub fn heartbeat_interval(mut self, interval: std::time::Duration) -> Self {
-                self.options.heartbeat_interval = interval.max(std::time::Duration::from_millis(10));
+                let shortest = std::time::Duration::from_millis(10);
+                self.options.heartbeat_interval = interval.clamp(shortest, $crate::util::FOREVER);
                 self
             }
 
             /// Sets after which silence another node is considered dead. Default: ten seconds. It should be at least twice the
             /// heartbeat interval of all nodes.
             pub fn heartbeat_timeout(mut self, timeout: std::time::Duration) -> Self {
-                self.options.heartbeat_timeout = timeout;
+                self.options.heartbeat_timeout = timeout.min($crate::util::FOREVER);
                 self
             }
         }

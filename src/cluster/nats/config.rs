@@ -93,6 +93,11 @@ impl Servers {
         servers
     }
 
+    /// Returns `true` if a URL of the configuration asks for TLS.
+    pub(super) fn requires_tls(&self) -> bool {
+        self.servers.iter().any(ServerAddr::tls_required)
+    }
+
     /// Returns the user and the password, or the token.
     pub(super) fn auth(&self) -> async_nats::Auth {
         let mut auth = async_nats::Auth::new();

@@ -75,6 +75,8 @@ impl Connection {
             .ignore_discovered_servers()
             .max_reconnects(addresses.len())
             .reconnect_delay_callback(|_| Duration::ZERO)
+            // Also for servers that the first one has named without a scheme.
+            .require_tls(servers.requires_tls())
             .tls_client_config(servers.tls.clone())
             .event_callback(on_event)
             .connect(addresses)

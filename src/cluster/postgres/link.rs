@@ -264,6 +264,12 @@ impl PostgresLink {
     fn poll_subscribed(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         while let Poll::Ready((namespace, result)) = self.commands.poll_next(cx) {
             match (namespace, result) {
+                // Such as a name that the encoding of the database does not have.
+                (Some(namespace), Err(error)) if error.as_db_error().is_some() => {
+                    self.channels.retain(|_, of| *of != namespace);
+                    let error = ClusterError::new(ClusterErrorKind::Rejected).caused_by(error);
+                    return Poll::Ready(Event::Refused(namespace, error));
+                }
                 (_, Err(error)) => {
                     let cause = ClusterError::new(ClusterErrorKind::Disconnected).caused_by(error);
                     return Poll::Ready(Event::Ended(cause));
@@ -291,9 +297,10 @@ impl PostgresLink {
         }
         self.cleaned = now;
         let delete = format!(
-            "DELETE FROM {} WHERE created_at < now() - interval '{} milliseconds'",
-            self.database.table,
-            self.database.cleanup_interval.as_millis()
+            "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} \
+             WHERE created_at < now() - interval '{age} milliseconds' LIMIT 1000 FOR UPDATE SKIP LOCKED)",
+            table = self.database.table,
+            age = self.database.cleanup_interval.as_millis()
         );
         let client = self.sender.client();
         let sent = Sent { at: now, size: 0, is_counted: false };

@@ -24,7 +24,7 @@ use super::{
 /// Carries messages over Redis Pub/Sub. Corresponds to `createAdapter` of Node's `@socket.io/redis-adapter`, with which it forms
 /// one cluster.
 ///
-/// Cloning is cheap, but an adapter is for one server. See the [module](super) for what happens if Redis is unavailable.
+/// An adapter is for one server. See the [module](super) for what happens if Redis is unavailable.
 ///
 /// ```no_run
 /// use tower_socketio::{SocketIoConfig, SocketIoLayer, cluster::redis::{RedisAdapter, RedisConfig}};
@@ -90,7 +90,7 @@ impl ClusterAdapter for RedisAdapter {
     }
 
     fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
-        self.client.publish(session_channel(&self.prefix, node), message.into())
+        self.client.publish_session(session_channel(&self.prefix, node), message.into())
     }
 
     fn local_change(&self, change: LocalChange<'_>) {

@@ -75,6 +75,11 @@ impl Client {
         self.queue.push(Publication::new(channel, payload))
     }
 
+    /// Publishes bytes for a shared session. Clients decide how many there are, so they must not fill the queue.
+    pub(super) fn publish_session(&self, channel: String, payload: Vec<u8>) -> Result<(), PublishError> {
+        self.queue.push_within_half(Publication::new(channel, payload))
+    }
+
     pub(super) fn local_change(&self, change: LocalChange<'_>) {
         let hint = match change {
             LocalChange::Namespace(namespace) => (namespace.into(), None),

@@ -57,12 +57,21 @@ impl<T: Queued> Queue<T> {
     }
 
     pub(super) fn push(&self, message: T) -> Result<(), PublishError> {
+        self.push_within(self.max_bytes, message)
+    }
+
+    /// Like [`push`](Self::push), and leaves half of the queue to others.
+    pub(super) fn push_within_half(&self, message: T) -> Result<(), PublishError> {
+        self.push_within(self.max_bytes / 2, message)
+    }
+
+    fn push_within(&self, max_bytes: usize, message: T) -> Result<(), PublishError> {
         let mut waiting = self.waiting.lock();
         if !waiting.open {
             return Err(PublishError::Disconnected);
         }
         let bytes = waiting.bytes.saturating_add(message.size());
-        if bytes > self.max_bytes {
+        if bytes > max_bytes {
             return Err(PublishError::Full);
         }
         waiting.bytes = bytes;

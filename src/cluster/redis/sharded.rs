@@ -84,7 +84,7 @@ impl ClusterAdapter for ShardedRedisAdapter {
     }
 
     fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
-        self.client.publish(session_channel(&self.prefix, node), message.into())
+        self.client.publish_session(session_channel(&self.prefix, node), message.into())
     }
 
     fn local_change(&self, change: LocalChange<'_>) {

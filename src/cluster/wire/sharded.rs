@@ -14,6 +14,7 @@ use super::{
 /// must have the same mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "redis"), allow(unreachable_pub, reason = "exported by the Redis adapters"))]
 pub enum SubscriptionMode {
     /// No room: there are two subscriptions for each namespace. Node's mode `static`.
     Static,

@@ -48,6 +48,7 @@ impl Exchange {
             reader: None,
             writer: None,
             watcher: None,
+            opener: None,
         };
         Self { relay, peer, number, is_owner, state: Mutex::new(state) }
     }
@@ -126,7 +127,7 @@ impl Exchange {
         let is_valid = offset == incoming.received
             && !incoming.ended
             && incoming.unread + length <= WINDOW
-            && self.relay.hold(length);
+            && self.relay.hold(length, incoming.unread == 0);
         if is_valid {
             incoming.received += length as u64;
             incoming.unread += length;
@@ -306,7 +307,7 @@ impl Exchange {
         if state.is_open {
             return Poll::Ready(Ok(()));
         }
-        state.watcher = Some(cx.waker().clone());
+        state.opener = Some(cx.waker().clone());
         Poll::Pending
     }
 }
@@ -326,13 +327,13 @@ impl Incoming {
 }
 
 impl State {
-    fn open(&mut self) -> [Option<Waker>; 3] {
+    fn open(&mut self) -> [Option<Waker>; 4] {
         self.is_open = true;
         self.take_wakers()
     }
 
-    fn take_wakers(&mut self) -> [Option<Waker>; 3] {
-        [self.reader.take(), self.writer.take(), self.watcher.take()]
+    fn take_wakers(&mut self) -> [Option<Waker>; 4] {
+        [self.reader.take(), self.writer.take(), self.watcher.take(), self.opener.take()]
     }
 }
 

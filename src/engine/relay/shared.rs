@@ -1,7 +1,7 @@
 //! The relay and its exchanges, which refer to one another: what each of them holds.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, AtomicUsize},
@@ -45,7 +45,9 @@ pub(crate) struct Relay {
 pub(super) struct Asked {
     pub(super) exchanges: BTreeMap<u64, Weak<Exchange>>,
     /// Those whose owner has not responded. It may not exist: clients choose the ids in their requests.
-    pub(super) waiting: BTreeSet<u64>,
+    pub(super) waiting: BTreeMap<u64, NodeId>,
+    /// Owners that have responded to a request.
+    pub(super) known: HashSet<NodeId>,
 }
 
 /// One request and its response. Ends when the last reference to it is dropped.
@@ -72,8 +74,10 @@ pub(super) struct State {
     pub(super) reader: Option<Waker>,
     /// Woken when the window opens, and at the end.
     pub(super) writer: Option<Waker>,
-    /// Woken at the end, and when a tunnel opens.
+    /// Woken at the end.
     pub(super) watcher: Option<Waker>,
+    /// Woken when a tunnel opens, and at the end.
+    pub(super) opener: Option<Waker>,
 }
 
 /// The stream from the other node.

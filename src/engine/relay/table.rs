@@ -25,6 +25,9 @@ use super::{
 /// How many requests may wait for the first response of their owner.
 const MAX_WAITING: usize = 1024;
 
+/// How many nodes that have responded are remembered.
+const MAX_KNOWN: usize = 4096;
+
 /// How many requests of other nodes may be in progress. Sessions have few at a time, so that it is reached only if nodes fail.
 const MAX_SERVED: usize = 65_536;
 
@@ -70,16 +73,16 @@ impl Relay {
     /// Sends a request to the owner of its session, with the part of the body that has arrived, from the front of `body`. `ends` is
     /// `true` if that is all of it.
     ///
-    /// If too many requests wait for their owner, the oldest one fails: owners that live respond soon.
+    /// If too many requests wait for their owner, one fails: the oldest one for a node that has never responded, which may not exist,
+    /// or else the oldest one.
     pub(crate) fn begin(self: &Arc<Self>, owner: NodeId, head: RequestHead, body: &mut Bytes, ends: bool) -> Line {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let exchange = Arc::new(Exchange::new(self.clone(), owner, number, false));
         let displaced = {
             let mut asked = self.asked.lock();
             asked.exchanges.insert(number, Arc::downgrade(&exchange));
-            asked.waiting.insert(number);
-            let oldest = if asked.waiting.len() > MAX_WAITING { asked.waiting.pop_first() } else { None };
-            oldest.and_then(|oldest| asked.exchanges.get(&oldest).and_then(Weak::upgrade))
+            asked.waiting.insert(number, owner);
+            if asked.waiting.len() > MAX_WAITING { asked.displace() } else { None }
         };
         if let Some(displaced) = displaced {
             displaced.break_off();
@@ -102,8 +105,12 @@ impl Relay {
         let exchange = match from_owner {
             true => {
                 let mut asked = self.asked.lock();
-                asked.waiting.remove(&number);
-                asked.exchanges.get(&number).and_then(Weak::upgrade)
+                let exchange = asked.exchanges.get(&number).and_then(Weak::upgrade);
+                if exchange.as_ref().is_some_and(|exchange| exchange.peer == sender) {
+                    asked.waiting.remove(&number);
+                    asked.note_owner(sender);
+                }
+                exchange
             }
             false => self.served.lock().get(&(sender, number)).and_then(Weak::upgrade),
         };
@@ -204,9 +211,10 @@ impl Relay {
         all.filter(|exchange| is_over(exchange)).for_each(|exchange| exchange.break_off());
     }
 
-    /// Counts bytes that have been received. Returns `false` if there are too many.
-    pub(super) fn hold(&self, bytes: usize) -> bool {
-        let fits = self.unread.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.max_unread;
+    /// Counts bytes that have been received. Returns `false` if there are too many. An exchange whose bytes have all been read goes on
+    /// in any case, so that others that are not read cannot stop it.
+    pub(super) fn hold(&self, bytes: usize, is_read: bool) -> bool {
+        let fits = self.unread.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.max_unread || is_read;
         if !fits {
             self.release(bytes);
         }
@@ -215,6 +223,24 @@ impl Relay {
 
     pub(super) fn release(&self, bytes: usize) {
         self.unread.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Asked {
+    /// Takes a request from those that wait for their owner.
+    fn displace(&mut self) -> Option<Arc<Exchange>> {
+        let is_unknown = |(_, owner): &(&u64, &NodeId)| !self.known.contains(*owner);
+        let (number, _) = self.waiting.iter().find(is_unknown).or(self.waiting.first_key_value())?;
+        let number = *number;
+        self.waiting.remove(&number);
+        self.exchanges.get(&number).and_then(Weak::upgrade)
+    }
+
+    /// Remembers a node that has responded.
+    fn note_owner(&mut self, owner: NodeId) {
+        if self.known.len() < MAX_KNOWN {
+            self.known.insert(owner);
+        }
     }
 }
 

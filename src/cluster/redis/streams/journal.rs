@@ -96,7 +96,7 @@ impl Sessions {
         offset: Offset,
         max_events: usize,
     ) -> Result<Option<TakenSession>, ClusterError> {
-        let Some(session) = self.take_session(private_id).await? else { return Ok(None) };
+        let Some(session) = self.session(private_id).await? else { return Ok(None) };
         let mut events = Vec::new();
         let mut end = None;
         let mut next = offset.next();
@@ -113,15 +113,26 @@ impl Sessions {
                 return Ok(None);
             }
         }
-        Ok(Some(TakenSession::new(session, events)))
+        // Last, so that the session is kept if its events cannot be read.
+        let is_taken = self.delete_session(private_id).await?;
+        Ok(is_taken.then(|| TakenSession::new(session, events)))
     }
 
-    async fn take_session(&self, private_id: &str) -> Result<Option<SessionRecord>, ClusterError> {
+    /// Deletes a session. Returns `false` if another node has taken it.
+    async fn delete_session(&self, private_id: &str) -> Result<bool, ClusterError> {
         let key = session_key(&self.key_prefix, private_id);
-        let mut pipeline = Pipeline::with_capacity(4);
+        let mut pipeline = Pipeline::with_capacity(3);
+        pipeline.add_command(cmd("MULTI"));
+        pipeline.cmd("DEL").arg(&key);
+        pipeline.add_command(cmd("EXEC"));
+        Ok(self.execute(&key, &pipeline).await?.into_iter().next() == Some(Value::Int(1)))
+    }
+
+    async fn session(&self, private_id: &str) -> Result<Option<SessionRecord>, ClusterError> {
+        let key = session_key(&self.key_prefix, private_id);
+        let mut pipeline = Pipeline::with_capacity(3);
         pipeline.add_command(cmd("MULTI"));
         pipeline.cmd("GET").arg(&key);
-        pipeline.cmd("DEL").arg(&key);
         pipeline.add_command(cmd("EXEC"));
         let Some(Value::BulkString(value)) = self.execute(&key, &pipeline).await?.into_iter().next() else {
             return Ok(None);
