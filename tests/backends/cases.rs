@@ -200,7 +200,8 @@ pub async fn a_broker_that_dies_comes_back<B: Backend>() {
             a.io.emit("lost", &number).unwrap();
             on_a.expect(&format!(r#"42["lost",{number}]"#)).await;
         }
-        assert_eq!((a.lost(), b.lost()), (8, 0));
+        // The request and seven events, and the event before if its confirmation was still on the way.
+        assert!((8..=9).contains(&a.lost()) && b.lost() == 0, "{} and {}", a.lost(), b.lost());
         match outage {
             1 => broker.restart_empty().await,
             _ => broker.restart().await,
