@@ -50,8 +50,8 @@ impl Message {
 
     pub(super) fn root(&self) -> Input<'_> {
         match self {
-            Self::Json(json) => Input { message: self, at: skip_space(json.as_bytes(), 0) },
-            Self::Msgpack(_) => Input { message: self, at: 0 },
+            Self::Json(json) => Input { message: self, at: skip_space(json.as_bytes(), 0), end: json.trim_end().len() },
+            Self::Msgpack(message) => Input { message: self, at: 0, end: message.len() },
         }
     }
 }
@@ -62,6 +62,8 @@ pub(super) struct Input<'a> {
     message: &'a Message,
     /// Where it starts.
     at: usize,
+    /// Where it ends, if it is JSON.
+    end: usize,
 }
 
 enum Scalar<'a> {
@@ -75,7 +77,7 @@ impl<'a> Input<'a> {
     /// The values of these keys in a map. Of a key that is repeated the last one counts; null is like no key.
     pub(super) fn fields<const N: usize>(self, keys: [&str; N]) -> Result<[Option<Self>; N]> {
         let fields = self.nullable_fields(keys)?;
-        Ok(fields.map(|field| field.filter(|value| !value.is_null())))
+        Ok(fields.map(Self::not_null))
     }
 
     /// As [`fields`](Self::fields), with null. `undefined` is like no key.
@@ -99,8 +101,8 @@ impl<'a> Input<'a> {
                 let mut places = Places { json: bytes, at: self.at + 1 };
                 while let Some(start) = places.next() {
                     let (end, value) = places.key(start);
-                    each(&unescape(&json[start..end]), Self { at: value, ..self });
                     places.at = value_end(bytes, value);
+                    each(&unescape(&json[start..end]), Self { at: value, end: places.at, ..self });
                 }
             }
             Message::Msgpack(message) => {
@@ -126,8 +128,8 @@ impl<'a> Input<'a> {
                 }
                 let mut places = Places { json: bytes, at: self.at + 1 };
                 while let Some(start) = places.next() {
-                    each(Self { at: start, ..self })?;
                     places.at = value_end(bytes, start);
+                    each(Self { at: start, end: places.at, ..self })?;
                 }
             }
             Message::Msgpack(message) => {
@@ -203,6 +205,10 @@ impl<'a> Input<'a> {
         }
     }
 
+    pub(super) fn not_null(value: Option<Self>) -> Option<Self> {
+        value.filter(|value| !value.is_null())
+    }
+
     fn is_null(self) -> bool {
         match self.message {
             Message::Json(json) => json.as_bytes().get(self.at) == Some(&b'n'),
@@ -220,10 +226,7 @@ impl<'a> Input<'a> {
     /// The value as JSON, and the binary in it. `null` if it is `undefined`.
     pub(super) fn payload(self) -> Result<Payload> {
         match self.message {
-            Message::Json(json) => {
-                let value = &json[self.at..value_end(json.as_bytes(), self.at)];
-                Ok(Payload::trusted(json.slice_ref(value), Vec::new())?)
-            }
+            Message::Json(json) => Ok(Payload::trusted(json.slice_ref(&json[self.at..self.end]), Vec::new())?),
             Message::Msgpack(message) => Ok(to_json(&mut self.reader(message))?.unwrap_or_default()),
         }
     }
@@ -234,7 +237,7 @@ impl<'a> Input<'a> {
 
     fn scalar(self) -> Result<Scalar<'a>> {
         match self.message {
-            Message::Json(json) => Ok(json_scalar(json, self.at)),
+            Message::Json(json) => Ok(json_scalar(&json[self.at..self.end])),
             Message::Msgpack(message) => Ok(match begin(&mut self.reader(message))? {
                 Begin::Bool(value) => Scalar::Bool(value),
                 Begin::Text(text) => Scalar::Text(text),
@@ -251,13 +254,12 @@ impl<'a> Input<'a> {
     }
 }
 
-fn json_scalar(json: &str, at: usize) -> Scalar<'_> {
-    let literal = || &json[at..value_end(json.as_bytes(), at)];
-    match json.as_bytes().get(at) {
-        Some(b'"') => Scalar::Text(unescape(literal())),
+fn json_scalar(literal: &str) -> Scalar<'_> {
+    match literal.as_bytes().first() {
+        Some(b'"') => Scalar::Text(unescape(literal)),
         Some(b't') => Scalar::Bool(true),
         Some(b'f') => Scalar::Bool(false),
-        Some(b'-' | b'0'..=b'9') => Number::parse(literal()).map_or(Scalar::Other, Scalar::Number),
+        Some(b'-' | b'0'..=b'9') => Number::parse(literal).map_or(Scalar::Other, Scalar::Number),
         _ => Scalar::Other,
     }
 }
