@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::SystemTime};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 
 use crate::{
     cluster::{HandshakeDescription, Payload, SocketDescription},
@@ -13,6 +13,9 @@ use crate::{
 };
 
 use super::{handshake::Handshake, socket_ref::SocketRef};
+
+/// Up to this number of parameters, each is compared to the others.
+const FEW: usize = 16;
 
 /// Describes a socket of this node.
 pub(crate) fn describe(socket: &SocketRef) -> SocketDescription {
@@ -46,21 +49,31 @@ fn headers(headers: &HeaderMap) -> Payload {
         let first = values.next().unwrap_or_default();
         (name.as_str(), values.fold(first, |joined, value| format!("{joined}, {value}").into()))
     });
-    let mut json = Vec::with_capacity(512);
-    let written = serde_json::Serializer::new(&mut json).collect_map(entries);
-    written.ok().and_then(|()| Payload::of_json(json.into())).unwrap_or_else(Payload::empty)
+    object(entries)
 }
 
 /// Returns an object of the parameters. The values of a repeated one are an array.
 fn query<'a>(parameters: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Payload {
-    let mut object = Map::new();
+    let parameters: Vec<_> = parameters.collect();
+    let is_repeated =
+        |(place, (key, _)): (usize, &(Cow<'_, str>, _))| parameters[..place].iter().any(|(k, _)| k == key);
+    if parameters.len() <= FEW && !parameters.iter().enumerate().any(is_repeated) {
+        return object(parameters);
+    }
+    let mut map = Map::new();
     for (key, value) in parameters {
-        match object.get_mut(&key) {
+        match map.get_mut(&key) {
             Some(Value::Array(values)) => values.push(Value::from(&*value)),
             Some(before) => *before = Value::Array(vec![before.take(), Value::from(&*value)]),
-            None => drop(object.insert(key.into_owned(), Value::from(&*value))),
+            None => drop(map.insert(key.into_owned(), Value::from(&*value))),
         }
     }
-    let json = serde_json::to_vec(&object).ok();
-    json.and_then(|json| Payload::of_json(json.into())).unwrap_or_else(Payload::empty)
+    object(&map)
+}
+
+/// Returns an object whose keys are distinct.
+fn object<K: Serialize, V: Serialize>(entries: impl IntoIterator<Item = (K, V)>) -> Payload {
+    let mut json = Vec::with_capacity(512);
+    let written = serde_json::Serializer::new(&mut json).collect_map(entries);
+    written.ok().and_then(|()| Payload::of_json(json.into())).unwrap_or_else(Payload::empty)
 }
