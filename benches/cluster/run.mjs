@@ -16,11 +16,13 @@ const { WebSocket } = createRequire(new URL("../../tests/cluster/package.json", 
 const [binary, ...selected] = process.argv.slice(2);
 const adapters = selected.length > 0 ? selected : ["redis", "redis-sharded", "redis-streams", "postgres", "nats"];
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
+/** The unit of /proc, which Linux has fixed. */
 const TICKS_PER_SECOND = 100;
 
-/** A process that measures one node. */
+/** One node, and its CPU time. */
 class Node {
   #requests = new Map();
+  #next = 0;
   #child;
 
   constructor(command, adapter, url) {
@@ -40,7 +42,7 @@ class Node {
   }
 
   run(action) {
-    const id = this.#requests.size;
+    const id = this.#next++;
     return new Promise((resolve, reject) => {
       this.#requests.set(id, { resolve, reject });
       this.#child.stdin.write(JSON.stringify({ id, ...action }) + "\n");
@@ -159,7 +161,7 @@ const workloads = [
   {
     clients: 1,
     async run(cluster) {
-      const count = 1_000;
+      const count = 2_000;
       return {
         emit_with_ack: sum(await cluster.measure(0, { action: "ask", count }, count)),
         server_side_emit_with_ack: sum(await cluster.measure(0, { action: "serverSideAsk", count }, count)),
@@ -181,7 +183,11 @@ const workloads = [
   { clients: 100, onlyOurs: true, run: (cluster) => compareToLocal(cluster, 1_000, 500, 100) },
 ];
 
-const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+function median(values) {
+  values.sort((a, b) => a - b);
+  const middle = (values.length - 1) / 2;
+  return (values[Math.floor(middle)] + values[Math.ceil(middle)]) / 2;
+}
 
 async function compare(adapter) {
   const commands = { ours: [binary] };

@@ -95,3 +95,47 @@ impl Ends {
         Some(self.0[place].1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::msgpack::from_json, *};
+    use crate::cluster::payload::Payload;
+
+    /// Lists of seven levels, with brackets in text.
+    fn message() -> Payload {
+        let text = format!(r#""{}]\"{{""#, "x".repeat(LARGE_MESSAGE));
+        let nested = (0..=LEVELS).fold(text, |inner, level| format!(r#"{{"{level}" : [ {inner} ], "[" :{{}} }}"#));
+        Payload::new(format!("[{nested},{nested},[{nested}],1]"), Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn the_ends_are_where_a_value_ends() {
+        let message = message();
+        let json = message.json().as_bytes();
+        let ends = Ends::of_json(json);
+        assert_eq!(ends.get(0), Some(json.len()));
+        assert!(ends.0.len() > LEVELS);
+        for &(start, end) in &ends.0 {
+            assert_eq!(end, value_end(json, start));
+        }
+
+        let mut bytes = Vec::new();
+        from_json(&message, &mut bytes);
+        let bytes = bytes.into();
+        let mut input = Reader::new(&bytes);
+        let ends = Ends::of_msgpack(&mut input).unwrap();
+        assert_eq!((ends.get(0), input.rest()), (Some(bytes.len()), 0));
+        assert!(ends.0.len() > LEVELS);
+        for &(start, end) in &ends.0 {
+            input.at = start;
+            skip(&mut input).unwrap();
+            assert_eq!(input.at, end);
+        }
+    }
+
+    #[test]
+    fn small_messages_have_no_index() {
+        let json = format!("[[{}]]", "1,".repeat(100) + "1");
+        assert_eq!(Ends::of_json(json.as_bytes()).0, []);
+    }
+}

@@ -258,7 +258,9 @@ impl<'a> Input<'a> {
 
     /// The end of the value that starts here, which is JSON.
     fn end_of(self, json: &[u8], start: usize) -> usize {
-        self.message.ends.get(start).unwrap_or_else(|| value_end(json, start))
+        let is_nested = matches!(json.get(start), Some(b'[' | b'{'));
+        let known = is_nested.then(|| self.message.ends.get(start)).flatten();
+        known.unwrap_or_else(|| value_end(json, start))
     }
 
     /// Passes over the value that comes next, which is msgpack.
