@@ -31,7 +31,7 @@ SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
 .PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features feature-pairs \
-	brokers backends drill serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
+	brokers backends drill bench-cluster serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:
@@ -139,6 +139,12 @@ attack:
 
 bench:
 	$(CARGO) bench --all-features
+
+# Measures the CPU time of what nodes send one another, beside nodes of Node.js. ADAPTERS are those to measure, ROUNDS the number of
+# repetitions. Takes some minutes.
+bench-cluster: brokers tests/cluster/node_modules/.package-lock.json
+	$(CARGO) build --release -p bench-cluster
+	node benches/cluster/run.mjs $${CARGO_TARGET_DIR:-target}/release/bench-cluster-node $(ADAPTERS)
 
 # Measures how costs grow.
 scaling:

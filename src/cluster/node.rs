@@ -5,7 +5,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{error::ClusterError, journal::Offset, message::ClusterMessage};
+use super::{
+    error::ClusterError,
+    journal::Offset,
+    message::{ClusterMessage, RequestId},
+};
 
 /// What an adapter asks of its server. Implemented by `io`.
 pub(crate) trait Node: Send + Sync {
@@ -16,6 +20,9 @@ pub(crate) trait Node: Send + Sync {
     fn deliver_recorded(self: Arc<Self>, message: ClusterMessage, offset: Offset);
 
     fn namespaces(&self) -> Vec<Arc<str>>;
+
+    /// Whether a request of this node waits for responses.
+    fn awaits(&self, request: &RequestId) -> bool;
 
     fn has_namespace(&self, namespace: &str) -> bool;
 
@@ -101,6 +108,11 @@ impl ClusterNode {
     #[must_use]
     pub fn namespaces(&self) -> Vec<Arc<str>> {
         self.node.upgrade().map(|node| node.namespaces()).unwrap_or_default()
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn awaits(&self, request: &RequestId) -> bool {
+        self.node.upgrade().is_some_and(|node| node.awaits(request))
     }
 
     /// Returns `true` if a namespace exists on this node.

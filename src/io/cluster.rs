@@ -55,6 +55,10 @@ impl Node for Server {
         self.namespaces.all().iter().map(|namespace| namespace.shared_name()).collect()
     }
 
+    fn awaits(&self, request: &RequestId) -> bool {
+        self.requests.awaits(request)
+    }
+
     fn has_namespace(&self, namespace: &str) -> bool {
         self.namespaces.get(namespace).is_some()
     }

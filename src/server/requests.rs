@@ -54,6 +54,10 @@ impl Requests {
         self.waiting.lock().remove(id);
     }
 
+    pub(crate) fn awaits(&self, request: &RequestId) -> bool {
+        self.waiting.lock().contains_key(request)
+    }
+
     /// Passes a response to its request. Late responses are ignored.
     pub(crate) fn respond(&self, message: ClusterMessage) {
         let sender = message.command.request().and_then(|request| self.waiting.lock().get(request).cloned());

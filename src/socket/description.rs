@@ -3,6 +3,8 @@
 use std::{borrow::Cow, time::SystemTime};
 
 use bytes::Bytes;
+use http::HeaderMap;
+use serde::{Serialize, Serializer};
 
 use crate::{
     cluster::{HandshakeDescription, Payload, SocketDescription},
@@ -11,6 +13,9 @@ use crate::{
 };
 
 use super::{handshake::Handshake, socket_ref::SocketRef};
+
+/// Up to this number of parameters, each is compared to the others.
+const FEW: usize = 16;
 
 /// Describes a socket of this node.
 pub(crate) fn describe(socket: &SocketRef) -> SocketDescription {
@@ -24,35 +29,51 @@ pub(crate) fn describe(socket: &SocketRef) -> SocketDescription {
 fn describe_handshake(handshake: &Handshake<'_>, auth: Option<Box<[u8]>>) -> HandshakeDescription {
     let millis = handshake.time().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let issued = u64::try_from(millis).unwrap_or(u64::MAX);
-    let headers = handshake
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str().into(), String::from_utf8_lossy(value.as_bytes())));
     HandshakeDescription {
-        headers: object(headers, |before, value| Value::from(format!("{before}, {value}"))),
+        headers: headers(handshake.headers()),
         time: date_string(issued).into(),
         address: handshake.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default().into(),
         xdomain: handshake.is_cross_origin(),
         secure: handshake.is_secure(),
         issued,
         url: handshake.uri().path_and_query().map_or("/", |target| target.as_str()).into(),
-        query: object(handshake.query(), |before, value| Value::Array(vec![before.into(), value.into()])),
+        query: query(handshake.query()),
         auth: auth.and_then(|auth| Payload::of_json(Bytes::from(auth))).unwrap_or_else(Payload::empty),
     }
 }
 
-/// Returns an object of strings. `merge` joins the values of a repeated key.
-fn object<'a>(
-    entries: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
-    merge: impl Fn(&str, &str) -> Value,
-) -> Payload {
-    let mut object = Map::new();
-    for (key, value) in entries {
-        match object.get_mut(&key) {
+/// Returns an object of the headers. The values of a repeated one are joined.
+fn headers(headers: &HeaderMap) -> Payload {
+    let entries = headers.keys().map(|name| {
+        let mut values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let first = values.next().unwrap_or_default();
+        (name.as_str(), values.fold(first, |joined, value| format!("{joined}, {value}").into()))
+    });
+    object(entries)
+}
+
+/// Returns an object of the parameters. The values of a repeated one are an array.
+fn query<'a>(parameters: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Payload {
+    let parameters: Vec<_> = parameters.collect();
+    let is_repeated =
+        |(place, (key, _)): (usize, &(Cow<'_, str>, _))| parameters[..place].iter().any(|(k, _)| k == key);
+    if parameters.len() <= FEW && !parameters.iter().enumerate().any(is_repeated) {
+        return object(parameters);
+    }
+    let mut map = Map::new();
+    for (key, value) in parameters {
+        match map.get_mut(&key) {
             Some(Value::Array(values)) => values.push(Value::from(&*value)),
-            Some(before) => *before = merge(before.as_str().unwrap_or_default(), &value),
-            None => drop(object.insert(key.into_owned(), Value::from(&*value))),
+            Some(before) => *before = Value::Array(vec![before.take(), Value::from(&*value)]),
+            None => drop(map.insert(key.into_owned(), Value::from(&*value))),
         }
     }
-    Payload::encode(&Value::Object(object)).unwrap_or_else(|_| Payload::empty())
+    object(&map)
+}
+
+/// Returns an object whose keys are distinct.
+fn object<K: Serialize, V: Serialize>(entries: impl IntoIterator<Item = (K, V)>) -> Payload {
+    let mut json = Vec::with_capacity(512);
+    let written = serde_json::Serializer::new(&mut json).collect_map(entries);
+    written.ok().and_then(|()| Payload::of_json(json.into())).unwrap_or_else(Payload::empty)
 }

@@ -38,7 +38,7 @@ impl<'a> Handshake<'a> {
     pub fn headers(&self) -> &'a HeaderMap {
         match self.0 {
             Source::Socket(socket) => socket.client.connection.request.headers(),
-            Source::OtherNode(handshake) => &handshake.headers,
+            Source::OtherNode(handshake) => handshake.headers(),
         }
     }
 
@@ -47,7 +47,7 @@ impl<'a> Handshake<'a> {
     pub fn uri(&self) -> &'a Uri {
         match self.0 {
             Source::Socket(socket) => socket.client.connection.request.uri(),
-            Source::OtherNode(handshake) => &handshake.uri,
+            Source::OtherNode(handshake) => handshake.uri(),
         }
     }
 
@@ -55,7 +55,7 @@ impl<'a> Handshake<'a> {
     pub fn query(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
         let query = match self.0 {
             Source::Socket(socket) => socket.client.connection.request.query(),
-            Source::OtherNode(handshake) => handshake.uri.query(),
+            Source::OtherNode(handshake) => handshake.uri().query(),
         };
         form_urlencoded::parse(query.unwrap_or_default().as_bytes())
     }
@@ -76,7 +76,7 @@ impl<'a> Handshake<'a> {
         let forgotten = || serde_json::Error::custom("the socket has left, and its auth payload has been dropped");
         match self.0 {
             Source::Socket(socket) => read_json(&socket.auth().ok_or_else(forgotten)?),
-            Source::OtherNode(handshake) => read_json(handshake.auth.json().as_bytes()),
+            Source::OtherNode(handshake) => read_json(handshake.auth().as_bytes()),
         }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Handshake<'a> {
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         match self.0 {
             Source::Socket(socket) => socket.client.connection.request.remote_addr(),
-            Source::OtherNode(handshake) => handshake.remote_addr,
+            Source::OtherNode(handshake) => handshake.remote_addr(),
         }
     }
 
@@ -97,7 +97,7 @@ impl<'a> Handshake<'a> {
     pub fn time(&self) -> SystemTime {
         match self.0 {
             Source::Socket(socket) => socket.client.connection.request.time(),
-            Source::OtherNode(handshake) => handshake.time,
+            Source::OtherNode(handshake) => handshake.time(),
         }
     }
 
@@ -108,7 +108,7 @@ impl<'a> Handshake<'a> {
     pub fn is_secure(&self) -> bool {
         match self.0 {
             Source::Socket(_) => self.uri().scheme_str() == Some("https"),
-            Source::OtherNode(handshake) => handshake.secure,
+            Source::OtherNode(handshake) => handshake.is_secure(),
         }
     }
 

@@ -57,7 +57,7 @@ impl RemoteSocket {
             namespace: namespace.clone(),
             id: SocketId::of_other_node(socket.id),
             data: socket.data,
-            handshake: Arc::new(RemoteHandshake::new(&socket.handshake)),
+            handshake: Arc::new(RemoteHandshake::new(socket.handshake)),
         };
         Self { place, rooms: socket.rooms.into_iter().collect(), flags: Flags::default() }
     }

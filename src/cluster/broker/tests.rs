@@ -19,7 +19,7 @@ use crate::cluster::{
     adapter::Peers,
     error::{ClusterError, ClusterErrorKind, PublishError},
     journal::Offset,
-    message::{ClusterCommand, ClusterMessage},
+    message::{ClusterCommand, ClusterMessage, RequestId},
     node::{ClusterNode, Node},
     wire::WireError,
 };
@@ -166,6 +166,10 @@ impl Node for FakeServer {
 
     fn namespaces(&self) -> Vec<Arc<str>> {
         self.namespaces.lock().iter().map(|name| (*name).into()).collect()
+    }
+
+    fn awaits(&self, _: &RequestId) -> bool {
+        true
     }
 
     fn has_namespace(&self, namespace: &str) -> bool {

@@ -176,6 +176,8 @@ impl Wire for ClassicWire {
                     receiver.respond(Publication::new(channel, payload));
                 }
             }
+            // Responses to others come to this node as well, even its own ones.
+            Role::Responses if classic::request_of_list(&payload).is_some_and(|request| !node.awaits(&request)) => {}
             Role::Responses => node.deliver(classic::decode_response(namespace, payload)?),
             Role::Sessions => {}
         }

@@ -6,7 +6,10 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{ClusterCommand, ClusterError, ClusterErrorKind, ClusterNode, LocalChange, Peers, PublishError},
+    cluster::{
+        ClusterCommand, ClusterError, ClusterErrorKind, ClusterNode, LocalChange, Peers, PublishError,
+        SocketDescription,
+    },
     util::BoxFuture,
 };
 
@@ -37,6 +40,10 @@ pub(super) fn buffer(command: &ClusterCommand) -> Vec<u8> {
             HEADER
                 + event.json().len()
                 + event.attachments().iter().map(|attachment| attachment.len() + 5).sum::<usize>()
+        }
+        ClusterCommand::SocketsFetched { sockets, .. } => {
+            let length = |socket: &SocketDescription| socket.handshake.headers.json().len() + 2 * HEADER;
+            HEADER + sockets.iter().map(length).sum::<usize>()
         }
         _ => HEADER,
     })

@@ -313,6 +313,13 @@ pub(crate) fn decode_request(namespace: &str, message: Bytes) -> Result<Request>
     Ok(Request { message: ClusterMessage { sender, recipient: None, namespace: namespace.into(), command }, legacy })
 }
 
+/// Returns the request that a list of sockets or rooms answers. `None` for other responses.
+pub(crate) fn request_of_list(response: &[u8]) -> Option<RequestId> {
+    let id = response.strip_prefix(br#"{"requestId":""#)?;
+    let id = id.get(..id.iter().position(|byte| matches!(byte, b'"' | b'\\'))?)?;
+    Some(str::from_utf8(id).ok()?.into())
+}
+
 /// Decodes a message from a channel of responses, which does not name its sender.
 pub(crate) fn decode_response(namespace: &str, message: Bytes) -> Result<ClusterMessage> {
     let message = Message::either(message)?;

@@ -65,9 +65,11 @@ impl<'a> Input<'a> {
     }
 
     fn handshake(self) -> Result<HandshakeDescription> {
+        let keys = ["headers", "time", "address", "xdomain", "secure", "issued", "url", "query", "auth"];
+        // Only `auth` may be null.
+        let [headers, time, address, xdomain, secure, issued, url, query, auth] = self.nullable_fields(keys)?;
         let [headers, time, address, xdomain, secure, issued, url, query] =
-            self.fields(["headers", "time", "address", "xdomain", "secure", "issued", "url", "query"])?;
-        let [auth] = self.nullable_fields(["auth"])?;
+            [headers, time, address, xdomain, secure, issued, url, query].map(Input::not_null);
         let default = HandshakeDescription::default();
         let payload = |value: Option<Input<'_>>, default| value.map_or(Ok(default), Input::payload);
         let text = |value: Option<Input<'_>>| value.map_or_else(|| Ok(Arc::default()), Input::shared);

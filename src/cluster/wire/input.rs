@@ -13,6 +13,7 @@ use crate::{
 use super::{
     super::payload::{EventBody, Payload, unescape},
     INCOMPLETE, NOT_A_LIST, NOT_A_MAP, Result, WireError,
+    ends::Ends,
     json::{Places, skip_space, value_end},
     msgpack::{Begin, begin, is_undefined, skip, to_json},
     number::{Number, write_double},
@@ -20,7 +21,13 @@ use super::{
 
 /// A message that is known to be one value, and nothing behind it.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(super) struct Message {
+    content: Content,
+    ends: Ends,
+}
+
+#[derive(Debug)]
+enum Content {
     Json(ByteString),
     Msgpack(Bytes),
 }
@@ -28,17 +35,17 @@ pub(super) enum Message {
 impl Message {
     pub(super) fn json(message: Bytes) -> Result<Self> {
         let json = ByteString::try_from(message).map_err(|_| WireError::Message("the message is not UTF-8"))?;
-        match is_valid_json(&json) {
-            true => Ok(Self::Json(json)),
-            false => Err(WireError::Message("invalid JSON")),
+        if !is_valid_json(&json) {
+            return Err(WireError::Message("invalid JSON"));
         }
+        Ok(Self { ends: Ends::of_json(json.as_bytes()), content: Content::Json(json) })
     }
 
     pub(super) fn msgpack(message: Bytes) -> Result<Self> {
         let mut input = Reader::new(&message);
-        skip(&mut input)?;
+        let ends = Ends::of_msgpack(&mut input)?;
         match input.rest() {
-            0 => Ok(Self::Msgpack(message)),
+            0 => Ok(Self { content: Content::Msgpack(message), ends }),
             _ => Err(WireError::Message("trailing bytes after the msgpack")),
         }
     }
@@ -49,9 +56,11 @@ impl Message {
     }
 
     pub(super) fn root(&self) -> Input<'_> {
-        match self {
-            Self::Json(json) => Input { message: self, at: skip_space(json.as_bytes(), 0) },
-            Self::Msgpack(_) => Input { message: self, at: 0 },
+        match &self.content {
+            Content::Json(json) => {
+                Input { message: self, at: skip_space(json.as_bytes(), 0), end: json.trim_end().len() }
+            }
+            Content::Msgpack(message) => Input { message: self, at: 0, end: message.len() },
         }
     }
 }
@@ -62,6 +71,8 @@ pub(super) struct Input<'a> {
     message: &'a Message,
     /// Where it starts.
     at: usize,
+    /// Where it ends, if it is JSON.
+    end: usize,
 }
 
 enum Scalar<'a> {
@@ -75,7 +86,7 @@ impl<'a> Input<'a> {
     /// The values of these keys in a map. Of a key that is repeated the last one counts; null is like no key.
     pub(super) fn fields<const N: usize>(self, keys: [&str; N]) -> Result<[Option<Self>; N]> {
         let fields = self.nullable_fields(keys)?;
-        Ok(fields.map(|field| field.filter(|value| !value.is_null())))
+        Ok(fields.map(Self::not_null))
     }
 
     /// As [`fields`](Self::fields), with null. `undefined` is like no key.
@@ -90,8 +101,8 @@ impl<'a> Input<'a> {
     }
 
     fn entries(self, mut each: impl FnMut(&str, Self)) -> Result<()> {
-        match self.message {
-            Message::Json(json) => {
+        match &self.message.content {
+            Content::Json(json) => {
                 let bytes = json.as_bytes();
                 if bytes.get(self.at) != Some(&b'{') {
                     return Err(NOT_A_MAP);
@@ -99,17 +110,17 @@ impl<'a> Input<'a> {
                 let mut places = Places { json: bytes, at: self.at + 1 };
                 while let Some(start) = places.next() {
                     let (end, value) = places.key(start);
-                    each(&unescape(&json[start..end]), Self { at: value, ..self });
-                    places.at = value_end(bytes, value);
+                    places.at = self.end_of(bytes, value);
+                    each(&unescape(&json[start..end]), Self { at: value, end: places.at, ..self });
                 }
             }
-            Message::Msgpack(message) => {
+            Content::Msgpack(message) => {
                 let mut input = self.reader(message);
                 let Begin::Map(entries) = begin(&mut input)? else { return Err(NOT_A_MAP) };
                 for _ in 0..entries {
                     let key = input.key()?;
                     each(&key, Self { at: input.at, ..self });
-                    skip(&mut input)?;
+                    self.pass(&mut input)?;
                 }
             }
         }
@@ -118,24 +129,24 @@ impl<'a> Input<'a> {
 
     /// The elements of an array.
     pub(super) fn each(self, mut each: impl FnMut(Self) -> Result<()>) -> Result<()> {
-        match self.message {
-            Message::Json(json) => {
+        match &self.message.content {
+            Content::Json(json) => {
                 let bytes = json.as_bytes();
                 if bytes.get(self.at) != Some(&b'[') {
                     return Err(NOT_A_LIST);
                 }
                 let mut places = Places { json: bytes, at: self.at + 1 };
                 while let Some(start) = places.next() {
-                    each(Self { at: start, ..self })?;
-                    places.at = value_end(bytes, start);
+                    places.at = self.end_of(bytes, start);
+                    each(Self { at: start, end: places.at, ..self })?;
                 }
             }
-            Message::Msgpack(message) => {
+            Content::Msgpack(message) => {
                 let mut input = self.reader(message);
                 let Begin::List(length) = begin(&mut input)? else { return Err(NOT_A_LIST) };
                 for _ in 0..length {
                     each(Self { at: input.at, ..self })?;
-                    skip(&mut input)?;
+                    self.pass(&mut input)?;
                 }
             }
         }
@@ -190,41 +201,42 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn is_map(self) -> bool {
-        match self.message {
-            Message::Json(json) => json.as_bytes().get(self.at) == Some(&b'{'),
-            Message::Msgpack(message) => matches!(begin(&mut self.reader(message)), Ok(Begin::Map(_))),
+        match &self.message.content {
+            Content::Json(json) => json.as_bytes().get(self.at) == Some(&b'{'),
+            Content::Msgpack(message) => matches!(begin(&mut self.reader(message)), Ok(Begin::Map(_))),
         }
     }
 
     pub(super) fn is_list(self) -> bool {
-        match self.message {
-            Message::Json(json) => json.as_bytes().get(self.at) == Some(&b'['),
-            Message::Msgpack(message) => matches!(begin(&mut self.reader(message)), Ok(Begin::List(_))),
+        match &self.message.content {
+            Content::Json(json) => json.as_bytes().get(self.at) == Some(&b'['),
+            Content::Msgpack(message) => matches!(begin(&mut self.reader(message)), Ok(Begin::List(_))),
         }
     }
 
+    pub(super) fn not_null(value: Option<Self>) -> Option<Self> {
+        value.filter(|value| !value.is_null())
+    }
+
     fn is_null(self) -> bool {
-        match self.message {
-            Message::Json(json) => json.as_bytes().get(self.at) == Some(&b'n'),
-            Message::Msgpack(message) => message.get(self.at) == Some(&0xc0),
+        match &self.message.content {
+            Content::Json(json) => json.as_bytes().get(self.at) == Some(&b'n'),
+            Content::Msgpack(message) => message.get(self.at) == Some(&0xc0),
         }
     }
 
     fn is_undefined(self) -> bool {
-        match self.message {
-            Message::Json(_) => false,
-            Message::Msgpack(message) => is_undefined(&self.reader(message)),
+        match &self.message.content {
+            Content::Json(_) => false,
+            Content::Msgpack(message) => is_undefined(&self.reader(message)),
         }
     }
 
     /// The value as JSON, and the binary in it. `null` if it is `undefined`.
     pub(super) fn payload(self) -> Result<Payload> {
-        match self.message {
-            Message::Json(json) => {
-                let value = &json[self.at..value_end(json.as_bytes(), self.at)];
-                Ok(Payload::trusted(json.slice_ref(value), Vec::new())?)
-            }
-            Message::Msgpack(message) => Ok(to_json(&mut self.reader(message))?.unwrap_or_default()),
+        match &self.message.content {
+            Content::Json(json) => Ok(Payload::trusted(json.slice_ref(&json[self.at..self.end]), Vec::new())?),
+            Content::Msgpack(message) => Ok(to_json(&mut self.reader(message))?.unwrap_or_default()),
         }
     }
 
@@ -233,15 +245,31 @@ impl<'a> Input<'a> {
     }
 
     fn scalar(self) -> Result<Scalar<'a>> {
-        match self.message {
-            Message::Json(json) => Ok(json_scalar(json, self.at)),
-            Message::Msgpack(message) => Ok(match begin(&mut self.reader(message))? {
+        match &self.message.content {
+            Content::Json(json) => Ok(json_scalar(&json[self.at..self.end])),
+            Content::Msgpack(message) => Ok(match begin(&mut self.reader(message))? {
                 Begin::Bool(value) => Scalar::Bool(value),
                 Begin::Text(text) => Scalar::Text(text),
                 Begin::Number(number) => Scalar::Number(javascript(&number)),
                 _ => Scalar::Other,
             }),
         }
+    }
+
+    /// The end of the value that starts here, which is JSON.
+    fn end_of(self, json: &[u8], start: usize) -> usize {
+        let is_nested = matches!(json.get(start), Some(b'[' | b'{'));
+        let known = is_nested.then(|| self.message.ends.get(start)).flatten();
+        known.unwrap_or_else(|| value_end(json, start))
+    }
+
+    /// Passes over the value that comes next, which is msgpack.
+    fn pass(self, input: &mut Reader<'_>) -> Result<()> {
+        match self.message.ends.get(input.at) {
+            Some(end) => input.at = end,
+            None => skip(input)?,
+        }
+        Ok(())
     }
 
     fn reader(self, message: &'a Bytes) -> Reader<'a> {
@@ -251,13 +279,12 @@ impl<'a> Input<'a> {
     }
 }
 
-fn json_scalar(json: &str, at: usize) -> Scalar<'_> {
-    let literal = || &json[at..value_end(json.as_bytes(), at)];
-    match json.as_bytes().get(at) {
-        Some(b'"') => Scalar::Text(unescape(literal())),
+fn json_scalar(literal: &str) -> Scalar<'_> {
+    match literal.as_bytes().first() {
+        Some(b'"') => Scalar::Text(unescape(literal)),
         Some(b't') => Scalar::Bool(true),
         Some(b'f') => Scalar::Bool(false),
-        Some(b'-' | b'0'..=b'9') => Number::parse(literal()).map_or(Scalar::Other, Scalar::Number),
+        Some(b'-' | b'0'..=b'9') => Number::parse(literal).map_or(Scalar::Other, Scalar::Number),
         _ => Scalar::Other,
     }
 }

@@ -13,6 +13,7 @@
 
 pub(super) mod classic;
 mod data;
+mod ends;
 mod family;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
