@@ -22,6 +22,7 @@ pub(crate) trait Node: Send + Sync {
     fn namespaces(&self) -> Vec<Arc<str>>;
 
     /// Whether a request of this node waits for responses.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only the Redis adapters ask"))]
     fn awaits(&self, request: &RequestId) -> bool;
 
     fn has_namespace(&self, namespace: &str) -> bool;

@@ -54,6 +54,7 @@ impl Requests {
         self.waiting.lock().remove(id);
     }
 
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only the Redis adapters ask"))]
     pub(crate) fn awaits(&self, request: &RequestId) -> bool {
         self.waiting.lock().contains_key(request)
     }
