@@ -27,21 +27,6 @@ fn nodes(count: usize) -> Vec<SocketIo> {
     (0..count).map(|_| node(&cluster, namespace())).collect()
 }
 
-/// Connects with this auth payload. Returns the public and the private id.
-async fn connect(io: &SocketIo, auth: &Value) -> (Memory, String, String) {
-    let mut client = Memory::open(io);
-    assert!(client.text().await.starts_with("0{"));
-    client.say(&format!("40{auth}"));
-    let answer = json(&client.text().await);
-    let id = |name: &str| answer[name].as_str().unwrap().to_owned();
-    (client, id("sid"), id("pid"))
-}
-
-/// Returns the last argument of an event.
-fn offset(event: &str) -> String {
-    json(event).as_array().unwrap().last().unwrap().as_str().unwrap().to_owned()
-}
-
 async fn is_away(io: &SocketIo) {
     until(|| io.stats().sockets == 0).await;
     // The session is stored in a task.
@@ -51,7 +36,7 @@ async fn is_away(io: &SocketIo) {
 #[tokio::test]
 async fn a_client_is_recovered_by_another_node() {
     let [a, b, c] = <[_; 3]>::try_from(nodes(3)).unwrap();
-    let (mut client, sid, pid) = connect(&a, &value!({})).await;
+    let (mut client, sid, pid) = Memory::join_with_auth(&a, &value!({})).await;
     client.say(r#"42["join","room"]"#);
     client.say(r#"42["data",{"name":"ada"}]"#);
     until(|| a.to("room").sockets().len() == 1).await;
@@ -66,7 +51,8 @@ async fn a_client_is_recovered_by_another_node() {
     b.to("room").except(&*sid).emit("not for it", &()).unwrap();
     b.volatile().emit("not kept", &()).unwrap();
     b.emit("n", &bytes::Bytes::from_static(&[4])).unwrap();
-    let (mut client, again, pid_again) = connect(&b, &value!({"pid": pid, "offset": offset(&seen)})).await;
+    let (mut client, again, pid_again) =
+        Memory::join_with_auth(&b, &value!({"pid": pid, "offset": offset(&seen)})).await;
     assert_eq!((&again, &pid_again), (&sid, &pid));
     client.expect(r#"42["n",2,"2-0"]"#).await;
     client.expect(r#"42["n",3,"3-0"]"#).await;
@@ -78,21 +64,21 @@ async fn a_client_is_recovered_by_another_node() {
     a.to("room").emit("n", &5).unwrap();
     client.expect(r#"42["n",5,"7-0"]"#).await;
     // A session is recovered once.
-    let (_, other, _) = connect(&c, &value!({"pid": pid, "offset": "7-0"})).await;
+    let (_, other, _) = Memory::join_with_auth(&c, &value!({"pid": pid, "offset": "7-0"})).await;
     assert_ne!(other, sid);
 }
 
 #[tokio::test]
 async fn an_event_to_a_lost_socket_reaches_its_client_on_another_node() {
     let [a, b] = <[_; 2]>::try_from(nodes(2)).unwrap();
-    let (mut client, sid, pid) = connect(&a, &value!({})).await;
+    let (mut client, sid, pid) = Memory::join_with_auth(&a, &value!({})).await;
     let socket = a.socket(&sid).unwrap();
     socket.emit("n", &1).unwrap();
     let seen = client.text().await;
     drop(client);
     is_away(&a).await;
     socket.emit("n", &2).unwrap();
-    let (mut client, ..) = connect(&b, &value!({"pid": pid, "offset": offset(&seen)})).await;
+    let (mut client, ..) = Memory::join_with_auth(&b, &value!({"pid": pid, "offset": offset(&seen)})).await;
     client.expect(r#"42["n",2,"2-0"]"#).await;
     socket.emit("n", &3).unwrap();
     client.expect(r#"42["n",3,"3-0"]"#).await;
@@ -107,11 +93,11 @@ async fn what_a_client_sends_as_an_offset_may_be_anything() {
     for offset in
         [value!("99-0"), value!(""), value!("text"), value!(7), value!(null), value!("1-99999999999999999999")]
     {
-        let (client, sid, pid) = connect(&a, &value!({})).await;
+        let (client, sid, pid) = Memory::join_with_auth(&a, &value!({})).await;
         a.emit("n", &1).unwrap();
         drop(client);
         is_away(&a).await;
-        let (client, other, _) = connect(&b, &value!({"pid": pid, "offset": offset})).await;
+        let (client, other, _) = Memory::join_with_auth(&b, &value!({"pid": pid, "offset": offset})).await;
         assert_ne!(other, sid);
         drop(client);
         is_away(&b).await;
@@ -121,12 +107,12 @@ async fn what_a_client_sends_as_an_offset_may_be_anything() {
 #[tokio::test]
 async fn a_half_open_predecessor_on_the_same_node_is_closed() {
     let a = nodes(1).remove(0);
-    let (mut client, sid, pid) = connect(&a, &value!({})).await;
+    let (mut client, sid, pid) = Memory::join_with_auth(&a, &value!({})).await;
     client.say(r#"42["join","room"]"#);
     until(|| a.to("room").sockets().len() == 1).await;
     a.emit("n", &1).unwrap();
     let seen = client.text().await;
-    let (mut again, same, _) = connect(&a, &value!({"pid": pid, "offset": offset(&seen)})).await;
+    let (mut again, same, _) = Memory::join_with_auth(&a, &value!({"pid": pid, "offset": offset(&seen)})).await;
     assert_eq!(same, sid);
     assert_eq!(client.packet().await, None);
     a.to("room").emit("n", &2).unwrap();
@@ -141,7 +127,7 @@ async fn a_session_whose_client_is_rejected_can_be_claimed_again() {
         if socket.is_recovered() { Err(StatusCode::SERVICE_UNAVAILABLE) } else { Ok(()) }
     });
     let (a, b) = (node(&cluster, namespace()), node(&cluster, picky));
-    let (mut client, sid, pid) = connect(&a, &value!({})).await;
+    let (mut client, sid, pid) = Memory::join_with_auth(&a, &value!({})).await;
     a.emit("n", &1).unwrap();
     let seen = client.text().await;
     drop(client);
@@ -158,7 +144,7 @@ async fn a_session_whose_client_is_rejected_can_be_claimed_again() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    let (mut client, again, _) = connect(&a, &auth).await;
+    let (mut client, again, _) = Memory::join_with_auth(&a, &auth).await;
     assert_eq!(again, sid);
     client.expect(r#"42["n",2,"2-0"]"#).await;
 }
@@ -166,12 +152,12 @@ async fn a_session_whose_client_is_rejected_can_be_claimed_again() {
 #[tokio::test]
 async fn dismissed_clients_and_those_of_revision_3_are_not_recovered() {
     let [a, b] = <[_; 2]>::try_from(nodes(2)).unwrap();
-    let (mut client, sid, pid) = connect(&a, &value!({})).await;
+    let (mut client, sid, pid) = Memory::join_with_auth(&a, &value!({})).await;
     a.emit("n", &1).unwrap();
     let seen = client.text().await;
     client.say("41");
     until(|| a.sockets().is_empty()).await;
-    let (_, other, _) = connect(&b, &value!({"pid": pid, "offset": offset(&seen)})).await;
+    let (_, other, _) = Memory::join_with_auth(&b, &value!({"pid": pid, "offset": offset(&seen)})).await;
     assert_ne!(other, sid);
     let server = a.clone();
     let mut old = Memory::open_with(tower_socketio::test::TestClient::builder(&server).query("EIO=3"));
@@ -190,7 +176,7 @@ async fn events_in_on_connect_and_in_layers_follow_connect() {
         socket.io().to("room").emit("hello", &2).unwrap();
     });
     let io = node(&cluster, greeting);
-    let (mut client, ..) = connect(&io, &value!({})).await;
+    let (mut client, ..) = Memory::join_with_auth(&io, &value!({})).await;
     client.expect(r#"42["hello",1,"1-0"]"#).await;
     client.expect(r#"42["hello",2,"2-0"]"#).await;
     // Not in the journal: acks, local and volatile events.
@@ -208,7 +194,7 @@ async fn clients_that_hop_between_nodes_get_each_event_once() {
     let mut clients = Vec::new();
     for number in 0..6 {
         let nodes = nodes.clone();
-        let (mut client, sid, mut pid) = connect(&nodes[number % 3], &value!({})).await;
+        let (mut client, sid, mut pid) = Memory::join_with_auth(&nodes[number % 3], &value!({})).await;
         clients.push(tokio::spawn(async move {
             let (mut place, mut seen) = (number, Vec::new());
             while seen.last() != Some(&EVENTS) {
@@ -222,7 +208,7 @@ async fn clients_that_hop_between_nodes_get_each_event_once() {
                     place += 1;
                     let auth = value!({"pid": pid, "offset": offset(&text)});
                     let again;
-                    (client, again, pid) = connect(&nodes[place % 3], &auth).await;
+                    (client, again, pid) = Memory::join_with_auth(&nodes[place % 3], &auth).await;
                     assert_eq!(again, sid, "after {} events", seen.len());
                 }
             }

@@ -83,11 +83,6 @@ async fn received(io: &SocketIo, ids: &Ids, client: &mut Memory) -> Vec<String> 
     }
 }
 
-/// Returns the last argument of an event.
-fn offset(event: &str) -> String {
-    json(event).as_array().unwrap().last().unwrap().as_str().unwrap().to_owned()
-}
-
 async fn is_away(io: &SocketIo) {
     until(|| io.stats().sockets == 0).await;
 }

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    packet::{Target, encode_event, is_reserved},
+    packet::{Target, encode_event, is_reserved, normalize_name},
     room::IntoRooms,
 };
 
@@ -58,10 +58,7 @@ impl Emitter {
     /// Selects a namespace. A missing leading slash is added.
     pub fn of(&self, namespace: &str) -> Self {
         let mut selected = self.clone();
-        selected.namespace = match namespace.starts_with('/') {
-            true => namespace.into(),
-            false => format!("/{namespace}").into(),
-        };
+        selected.namespace = normalize_name(namespace).into();
         selected
     }
 

@@ -1,5 +1,7 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use crate::{room::Room, util::BoxFuture};
 
 use super::{
@@ -149,6 +151,12 @@ impl RecordedEvent {
     #[must_use]
     pub fn new(offset: Offset, options: BroadcastOptions, event: EventBody) -> Self {
         Self { offset, options, event }
+    }
+
+    /// Returns the memory that it takes.
+    pub(crate) fn cost(&self) -> usize {
+        let attachments: usize = self.event.attachments().iter().map(Bytes::len).sum();
+        size_of::<Self>() + self.event.json().len() + attachments
     }
 }
 

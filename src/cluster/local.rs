@@ -202,11 +202,11 @@ impl Log {
         let offset = Offset::new(self.last, 0);
         if let ClusterCommand::Emit { options, event, .. } = &message.command {
             let recorded = RecordedEvent::new(offset, options.clone(), event.clone());
-            self.bytes += size(&recorded);
+            self.bytes += recorded.cost();
             self.events.push_back((message.namespace.clone(), recorded));
             while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
                 let Some((_, oldest)) = self.events.pop_front() else { break };
-                self.bytes -= size(&oldest);
+                self.bytes -= oldest.cost();
             }
         }
         self.pending.push_back((message, offset));
@@ -240,11 +240,6 @@ impl Log {
         let missed: Vec<_> = self.events.iter().filter(is_missed).map(|(_, event)| event.clone()).collect();
         (missed.len() <= max_events).then(|| TakenSession::new(session, missed))
     }
-}
-
-/// Returns the memory of an event.
-fn size(RecordedEvent { event, .. }: &RecordedEvent) -> usize {
-    size_of::<RecordedEvent>() + event.json().len() + event.attachments().iter().map(bytes::Bytes::len).sum::<usize>()
 }
 
 impl Drop for LocalNode {

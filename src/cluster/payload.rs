@@ -74,6 +74,11 @@ impl Payload {
         Self::literal("{}")
     }
 
+    /// Returns `true` for the data of a socket for which nothing has been stored. Node.js has an empty object then.
+    pub(crate) fn is_unset(&self) -> bool {
+        matches!(self.json(), "{}" | "null")
+    }
+
     /// A JSON value without binary.
     pub(crate) const fn literal(json: &'static str) -> Self {
         Self { json: ByteString::from_static(json), attachments: Vec::new() }

@@ -2,7 +2,8 @@
 
 use crate::{
     namespace::Namespace,
-    server::{NamespaceRequest, Predicate, normalize_name},
+    packet::normalize_name,
+    server::{NamespaceRequest, Predicate},
     util::BoxFuture,
 };
 

@@ -33,7 +33,7 @@ impl Node for Server {
 
     fn deliver_recorded(self: Arc<Self>, message: ClusterMessage, offset: Offset) {
         match message.command {
-            ClusterCommand::Emit { options, event, request: None } if self.uses_journal() => {
+            ClusterCommand::Emit { options, event, request: None } if self.settings.uses_journal() => {
                 // This node has delivered its own volatile events already.
                 let is_own = message.sender.as_ref() == Some(self.requests.node());
                 if let Some(namespace) =
@@ -48,7 +48,7 @@ impl Node for Server {
     }
 
     fn uses_journal(&self) -> bool {
-        Self::uses_journal(self)
+        self.settings.uses_journal()
     }
 
     fn namespaces(&self) -> Vec<Arc<str>> {

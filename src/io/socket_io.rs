@@ -16,7 +16,8 @@ use serde::Serialize;
 use crate::{
     cluster::ClusterAdapter,
     engine::{AcceptError, Origins, Packet, TransportError},
-    server::{Server, normalize_name},
+    packet::normalize_name,
+    server::Server,
     socket::SocketRef,
 };
 

@@ -2,7 +2,8 @@
 
 use crate::{
     io::{NamespaceRef, SocketIo},
-    server::{is_pattern, normalize_name},
+    packet::normalize_name,
+    server::is_pattern,
 };
 
 use super::builder::Namespace;

@@ -2,6 +2,8 @@
 //!
 //! Socket.IO protocol 5, section "Packet encoding".
 
+use std::borrow::Cow;
+
 mod args;
 mod arity;
 mod assemble;
@@ -86,4 +88,9 @@ pub(crate) const fn is_reserved(event: &[u8]) -> bool {
         event,
         b"connect" | b"connect_error" | b"disconnect" | b"disconnecting" | b"newListener" | b"removeListener"
     )
+}
+
+/// Returns the name with a leading slash.
+pub(crate) fn normalize_name(name: &str) -> Cow<'_, str> {
+    if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
 }

@@ -45,8 +45,7 @@ impl Delivered {
     }
 
     pub(super) fn push(&mut self, event: &Arc<RecordedEvent>) {
-        let attachments: usize = event.event.attachments().iter().map(Bytes::len).sum();
-        self.bytes += size_of::<RecordedEvent>() + event.event.json().len() + attachments;
+        self.bytes += event.cost();
         if self.bytes > MAX_BYTES {
             self.overflow();
         } else if !self.overflowed {
@@ -72,8 +71,7 @@ impl Claimed {
     /// Returns the data that the application had stored.
     pub(super) fn data(&self) -> Option<Bytes> {
         let data = &self.taken.session.data;
-        // Node.js stores an empty object if there is none.
-        let is_some = data.attachments().is_empty() && !matches!(data.json(), "{}" | "null");
+        let is_some = data.attachments().is_empty() && !data.is_unset();
         is_some.then(|| Bytes::copy_from_slice(data.json().as_bytes()))
     }
 

@@ -59,12 +59,6 @@ impl Server {
         let mut saving = self.saving.subscribe();
         let _ = timeout(LIMIT, saving.wait_for(|saving| *saving == 0)).await;
     }
-
-    /// Returns `true` if events are delivered when they are read from the journal.
-    pub(crate) fn uses_journal(&self) -> bool {
-        self.settings.recovery.is_some()
-            && self.settings.adapter.as_ref().is_some_and(|adapter| adapter.journal().is_some())
-    }
 }
 
 impl NamespaceState {
@@ -99,13 +93,16 @@ impl NamespaceState {
         })
     }
 
+    /// Returns the packet of an event from the journal. `None` if clients would reject it.
+    fn packet(&self, event: &EventBody, options: &BroadcastOptions) -> Option<Encoded> {
+        let packet = event.to_packet(Target { namespace: self.name(), id: None })?;
+        Some(if options.flags.compress == Some(false) { packet.uncompressed() } else { packet })
+    }
+
     /// Delivers an event that was read from the journal.
     pub(crate) fn deliver_recorded(self: &Arc<Self>, offset: Offset, options: BroadcastOptions, event: EventBody) {
         let (Some(journal), Some(server)) = (&self.journal, self.server.upgrade()) else { return };
-        let target = Target { namespace: self.name(), id: None };
-        let Some(packet) = event.to_packet(target) else { return };
-        let uncompressed = options.flags.compress == Some(false);
-        let packet = if uncompressed { packet.uncompressed() } else { packet };
+        let Some(packet) = self.packet(&event, &options) else { return };
         let volatile = options.flags.volatile;
         let stamped = if volatile { packet.clone() } else { packet.with_offset(&offset.to_string()) };
         let selection = Selection { rooms: options.rooms.clone(), except: options.except.clone() };
@@ -360,11 +357,8 @@ impl Socket {
     }
 
     fn missed(&self, missed: &RecordedEvent) -> Option<Encoded> {
-        let packet = missed.event.to_packet(Target { namespace: self.namespace.name(), id: None })?;
-        let packet = packet.with_offset(&missed.offset.to_string());
-        let uncompressed = missed.options.flags.compress == Some(false);
-        let packet = if uncompressed { packet.uncompressed() } else { packet };
-        Some(packet)
+        let packet = self.namespace.packet(&missed.event, &missed.options)?;
+        Some(packet.with_offset(&missed.offset.to_string()))
     }
 
     /// Joins rooms under the lock of the journal, so that it is known which events of a room were for the socket.

@@ -39,7 +39,7 @@ pub(crate) use self::{
     connect_error::{ConnectError, Refusal},
     event_cost::{EVENT, EventBudget, EventCost, Share},
     layer_data::LayerId,
-    namespace_table::{NamespaceTable, Predicate, is_pattern, normalize_name},
+    namespace_table::{NamespaceTable, Predicate, is_pattern},
     request::{Missing, Request},
     requests::{Requests, Response},
     settings::Settings,

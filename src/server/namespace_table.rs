@@ -1,17 +1,12 @@
 //! The lookup of namespace definitions by name.
 
-use std::{borrow::Cow, collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 
 use crate::util::{BoxFuture, log};
 
 use super::namespace_request::NamespaceRequest;
-
-/// Returns the name with a leading slash.
-pub(crate) fn normalize_name(name: &str) -> Cow<'_, str> {
-    if name.starts_with('/') { name.into() } else { format!("/{name}").into() }
-}
 
 /// Returns `true` if the name is a pattern.
 pub(crate) fn is_pattern(name: &str) -> bool {

@@ -257,7 +257,7 @@ impl NamespaceState {
         server: Weak<Server>,
         dynamic: bool,
     ) -> Arc<Self> {
-        let has_journal = settings.adapter.as_ref().is_some_and(|adapter| adapter.journal().is_some());
+        let has_journal = settings.uses_journal();
         Arc::new(Self {
             name,
             definition,
@@ -266,7 +266,7 @@ impl NamespaceState {
             users: dynamic.then(Users::default),
             removed: AtomicBool::new(false),
             memory: settings.recovery.clone().filter(|_| !has_journal).map(Memory::new),
-            journal: (has_journal && settings.recovery.is_some()).then(Box::default),
+            journal: has_journal.then(Box::default),
             settings,
             server,
         })

@@ -47,6 +47,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Returns `true` if events are delivered when they are read from the journal of the cluster.
+    pub(crate) fn uses_journal(&self) -> bool {
+        self.recovery.is_some() && self.adapter.as_ref().is_some_and(|adapter| adapter.journal().is_some())
+    }
+
     pub(crate) fn packet_limits(&self) -> Limits {
         Limits { attachments: self.max_attachments, depth: self.max_json_depth }
     }

@@ -96,7 +96,7 @@ impl RemoteSocket {
     pub fn data<T: DeserializeOwned + Send + 'static>(&self) -> serde_json::Result<Option<T>> {
         match &self.place {
             Place::Here { data, .. } => data.as_ref().map(|json| read_json(json)).transpose(),
-            Place::OtherNode { data, .. } if matches!(data.json(), "{}" | "null") => Ok(None),
+            Place::OtherNode { data, .. } if data.is_unset() => Ok(None),
             Place::OtherNode { data, .. } => data.read().map(Some),
         }
     }

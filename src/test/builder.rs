@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{io::SocketIo, server::normalize_name};
+use crate::{io::SocketIo, packet::normalize_name};
 
 /// Longer than a heartbeat with its timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

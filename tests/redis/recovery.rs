@@ -18,21 +18,6 @@ async fn nodes(count: usize, broker: &Broker<Redis>) -> Vec<Node> {
     nodes
 }
 
-/// Connects with this auth payload. Returns the public and the private id.
-async fn connect(io: &SocketIo, auth: &Value) -> (Memory, String, String) {
-    let mut client = Memory::open(io);
-    assert!(client.text().await.starts_with("0{"));
-    client.say(&format!("40{auth}"));
-    let answer = json(&client.text().await);
-    let id = |name: &str| answer[name].as_str().unwrap().to_owned();
-    (client, id("sid"), id("pid"))
-}
-
-/// Returns the last argument of an event.
-fn offset(event: &str) -> String {
-    json(event).as_array().unwrap().last().unwrap().as_str().unwrap().to_owned()
-}
-
 async fn has_session(port: u16, pid: &str) {
     let key = format!("sio:session:{pid}");
     let is_there = async {
@@ -48,7 +33,7 @@ async fn has_session(port: u16, pid: &str) {
 async fn a_client_is_recovered_by_another_node() {
     let broker = Broker::start(Redis::default()).await;
     let [a, b, c] = <[_; 3]>::try_from(nodes(3, &broker).await).ok().unwrap();
-    let (mut client, sid, pid) = connect(&a.io, &value!({})).await;
+    let (mut client, sid, pid) = Memory::join_with_auth(&a.io, &value!({})).await;
     client.say(r#"42["join","room"]"#);
     until(|| a.io.to("room").sockets().len() == 1).await;
     a.io.socket(&sid).unwrap().set_data(&value!({"name": "ada"})).unwrap();
@@ -65,7 +50,7 @@ async fn a_client_is_recovered_by_another_node() {
     c.io.emit("n", &bytes::Bytes::from_static(&[4])).unwrap();
     retry(async || (command(broker.port(), &["XLEN", "socket.io"]).await == ":7").then_some(())).await;
     let auth = value!({"pid": pid, "offset": offset(&seen)});
-    let (mut client, again, pid_again) = connect(&b.io, &auth).await;
+    let (mut client, again, pid_again) = Memory::join_with_auth(&b.io, &auth).await;
     assert_eq!((&again, &pid_again), (&sid, &pid));
     for number in [2, 3] {
         let event = client.text().await;
@@ -81,7 +66,7 @@ async fn a_client_is_recovered_by_another_node() {
     let event = client.text().await;
     assert!(event.starts_with(r#"42["n",5,""#), "{event}");
     // A session is recovered once.
-    let (_, other, _) = connect(&c.io, &auth).await;
+    let (_, other, _) = Memory::join_with_auth(&c.io, &auth).await;
     assert_ne!(other, sid);
     for node in [&a, &b, &c] {
         assert!(node.reports.lock().unwrap().is_empty());
@@ -95,7 +80,7 @@ async fn a_client_is_new_if_its_session_or_offset_is_unknown() {
     let port = broker.port();
     let [a, b] = <[_; 2]>::try_from(nodes(2, &broker).await).ok().unwrap();
     for case in ["", "99-0", "text", "trimmed", "other session", "garbage"] {
-        let (mut client, sid, pid) = connect(&a.io, &value!({})).await;
+        let (mut client, sid, pid) = Memory::join_with_auth(&a.io, &value!({})).await;
         a.io.emit("n", &1).unwrap();
         let event = client.text().await;
         let seen = offset(&event);
@@ -108,7 +93,7 @@ async fn a_client_is_new_if_its_session_or_offset_is_unknown() {
                 &seen
             }
             "other session" => {
-                let (mut client, other, other_pid) = connect(&a.io, &value!({})).await;
+                let (mut client, other, other_pid) = Memory::join_with_auth(&a.io, &value!({})).await;
                 a.io.emit("n", &2).unwrap();
                 client.text().await;
                 drop(client);
@@ -123,7 +108,7 @@ async fn a_client_is_new_if_its_session_or_offset_is_unknown() {
             }
             other => other,
         };
-        let (_client, new, _) = connect(&b.io, &value!({"pid": pid, "offset": offset})).await;
+        let (_client, new, _) = Memory::join_with_auth(&b.io, &value!({"pid": pid, "offset": offset})).await;
         assert_ne!(new, sid, "{case}");
     }
     assert!(b.has_reported(ClusterErrorKind::Malformed));
@@ -142,7 +127,7 @@ async fn missed_events_are_read_in_pages_up_to_a_limit() {
     let adapter = RedisStreamsAdapter::connect(RedisConfig::new(broker.url())).await.unwrap();
     let emitter = tower_socketio::cluster::Emitter::new(adapter);
     for (count, is_recovered) in [(99, true), (100, true), (500, true), (501, false)] {
-        let (mut client, sid, pid) = connect(&a.io, &value!({})).await;
+        let (mut client, sid, pid) = Memory::join_with_auth(&a.io, &value!({})).await;
         emitter.emit("n", &0).unwrap();
         let seen = client.text().await;
         drop(client);
@@ -154,7 +139,8 @@ async fn missed_events_are_read_in_pages_up_to_a_limit() {
         }
         let all = format!(":{}", before + 2 * count);
         retry(async || (command(broker.port(), &["XLEN", "socket.io"]).await == all).then_some(())).await;
-        let (mut client, again, _) = connect(&b.io, &value!({"pid": pid, "offset": offset(&seen)})).await;
+        let (mut client, again, _) =
+            Memory::join_with_auth(&b.io, &value!({"pid": pid, "offset": offset(&seen)})).await;
         assert_eq!(again == sid, is_recovered, "{count}");
         for number in 1..=if is_recovered { count } else { 0 } {
             let event = client.text().await;
@@ -168,7 +154,7 @@ async fn missed_events_are_read_in_pages_up_to_a_limit() {
 async fn sessions_are_stored_and_taken_when_the_broker_is_back() {
     let mut broker = Broker::start(Redis::default()).await;
     let [a, b] = <[_; 2]>::try_from(nodes(2, &broker).await).ok().unwrap();
-    let (mut client, sid, pid) = connect(&a.io, &value!({})).await;
+    let (mut client, sid, pid) = Memory::join_with_auth(&a.io, &value!({})).await;
     a.io.emit("n", &1).unwrap();
     let seen = client.text().await;
     broker.kill().await;
@@ -177,7 +163,7 @@ async fn sessions_are_stored_and_taken_when_the_broker_is_back() {
     a.io.emit("n", &2).unwrap();
     broker.restart().await;
     has_session(broker.port(), &pid).await;
-    let (mut client, again, _) = connect(&b.io, &value!({"pid": pid, "offset": offset(&seen)})).await;
+    let (mut client, again, _) = Memory::join_with_auth(&b.io, &value!({"pid": pid, "offset": offset(&seen)})).await;
     assert_eq!(again, sid);
     let event = client.text().await;
     assert!(event.starts_with(r#"42["n",2,""#), "{event}");
@@ -188,7 +174,7 @@ async fn sessions_are_stored_and_taken_when_the_broker_is_back() {
 async fn sessions_and_events_outlive_all_nodes() {
     let broker = Broker::start(Redis::default()).await;
     let [a, b] = <[_; 2]>::try_from(nodes(2, &broker).await).ok().unwrap();
-    let (mut client, sid, pid) = connect(&a.io, &value!({})).await;
+    let (mut client, sid, pid) = Memory::join_with_auth(&a.io, &value!({})).await;
     b.io.emit("n", &1).unwrap();
     let seen = client.text().await;
     soon(a.io.close()).await;
@@ -196,7 +182,7 @@ async fn sessions_and_events_outlive_all_nodes() {
     soon(b.io.close()).await;
     drop((a, b));
     let c = nodes(1, &broker).await.remove(0);
-    let (mut client, again, _) = connect(&c.io, &value!({"pid": pid, "offset": offset(&seen)})).await;
+    let (mut client, again, _) = Memory::join_with_auth(&c.io, &value!({"pid": pid, "offset": offset(&seen)})).await;
     assert_eq!(again, sid);
     let event = client.text().await;
     assert!(event.starts_with(r#"42["n",2,""#), "{event}");
@@ -213,7 +199,7 @@ async fn clients_that_hop_between_nodes_get_each_event_once() {
     let mut clients = Vec::new();
     for number in 0..6 {
         let nodes = nodes.clone();
-        let (mut client, sid, mut pid) = connect(&nodes[number % 3].io, &value!({})).await;
+        let (mut client, sid, mut pid) = Memory::join_with_auth(&nodes[number % 3].io, &value!({})).await;
         clients.push(tokio::spawn(async move {
             let (mut place, mut seen) = (number, Vec::new());
             while seen.len() < EVENTS {
@@ -225,7 +211,7 @@ async fn clients_that_hop_between_nodes_get_each_event_once() {
                     place += 1;
                     let auth = value!({"pid": pid, "offset": offset(&text)});
                     let again;
-                    (client, again, pid) = connect(&nodes[place % 3].io, &auth).await;
+                    (client, again, pid) = Memory::join_with_auth(&nodes[place % 3].io, &auth).await;
                     assert_eq!(again, sid, "after {} events", seen.len());
                 }
             }

@@ -27,6 +27,16 @@ impl Memory {
         client
     }
 
+    /// Connects and joins the default namespace with this auth payload. Returns the public and the private id.
+    pub async fn join_with_auth(io: &SocketIo, auth: &serde_json::Value) -> (Self, String, String) {
+        let mut client = Self::open(io);
+        assert!(client.text().await.starts_with("0{"));
+        client.say(&format!("40{auth}"));
+        let answer = super::json(&client.text().await);
+        let id = |name: &str| answer[name].as_str().unwrap().to_owned();
+        (client, id("sid"), id("pid"))
+    }
+
     pub fn say(&self, text: &str) {
         self.send(Packet::from_text(text.to_owned()).expect("a packet"));
     }

@@ -109,3 +109,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         std::thread::park();
     }
 }
+
+/// Returns the last argument of an event, which with recovery is its offset.
+pub fn offset(event: &str) -> String {
+    json(event).as_array().unwrap().last().unwrap().as_str().unwrap().to_owned()
+}
