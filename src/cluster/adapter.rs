@@ -138,14 +138,9 @@ impl Peers {
 /// A change on this node. See [`ClusterAdapter::local_change`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum LocalChange<'a> {
-    /// A namespace may have been created or dropped.
-    Namespace(&'a str),
-    /// A room may have got its first member or lost its last one.
-    Room {
-        /// The name of the namespace.
-        namespace: &'a str,
-        /// The name of the room.
-        room: &'a str,
-    },
+pub struct LocalChange<'a> {
+    /// The name of the namespace.
+    pub namespace: &'a str,
+    /// The room that may have got its first member or lost its last one. If there is none, the namespace may have been created or dropped.
+    pub room: Option<&'a str>,
 }

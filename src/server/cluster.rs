@@ -37,7 +37,7 @@ impl NamespaceState {
 
     /// Tells the adapter that the namespace may have been created or dropped. Must be called without a lock.
     pub(crate) fn changed(&self) {
-        self.tell(LocalChange::Namespace(&self.name));
+        self.tell(None);
     }
 
     /// Returns `true` if the adapter must be told about changes of rooms.
@@ -47,11 +47,12 @@ impl NamespaceState {
 
     /// Tells the adapter that a room may have got its first member or lost its last one. Must be called without a lock.
     pub(super) fn room_changed(&self, room: &str) {
-        self.tell(LocalChange::Room { namespace: &self.name, room });
+        self.tell(Some(room));
     }
 
-    fn tell(&self, change: LocalChange<'_>) {
+    fn tell(&self, room: Option<&str>) {
         if let (Some(adapter), Some(server)) = (&self.settings.adapter, self.server.upgrade()) {
+            let change = LocalChange { namespace: &self.name, room };
             server.catch_panic(|| adapter.local_change(change));
         }
     }

@@ -63,8 +63,8 @@ macro_rules! broker_adapter {
             }
 
             fn local_change(&self, change: $crate::cluster::LocalChange<'_>) {
-                if let $crate::cluster::LocalChange::Namespace(namespace) = change {
-                    self.0.namespace_changed(namespace);
+                if change.room.is_none() {
+                    self.0.namespace_changed(change.namespace);
                 }
             }
 

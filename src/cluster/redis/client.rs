@@ -88,11 +88,7 @@ impl Client {
     }
 
     pub(super) fn local_change(&self, change: LocalChange<'_>) {
-        let hint = match change {
-            LocalChange::Namespace(namespace) => (namespace.into(), None),
-            LocalChange::Room { namespace, room } => (namespace.into(), Some(room.into())),
-        };
-        if self.hints.add(hint) {
+        if self.hints.add((change.namespace.into(), change.room.map(Into::into))) {
             self.send(Event::Changed);
         }
     }

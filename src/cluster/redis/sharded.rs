@@ -88,7 +88,7 @@ impl ClusterAdapter for ShardedRedisAdapter {
     }
 
     fn local_change(&self, change: LocalChange<'_>) {
-        if let LocalChange::Room { room, .. } = change
+        if let Some(room) = change.room
             && !self.mode.has_channel(room)
         {
             return;
