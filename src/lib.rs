@@ -347,6 +347,7 @@ mod layer;
 pub mod middleware;
 pub mod namespace;
 mod observe;
+pub mod observer;
 mod packet;
 pub mod parser;
 mod recovery;

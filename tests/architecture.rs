@@ -21,6 +21,7 @@ const ORDER: &[&str] = &[
     "socket",
     "event",
     "io",
+    "observer",
     "extract",
     "handler",
     "namespace",

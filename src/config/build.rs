@@ -32,7 +32,7 @@ impl SocketIoConfig {
             event_budget: EventBudget::new(engine.input_budget()),
             engine: {
                 let relay = relay(&engine, &settings, requests.node(), server);
-                Engine::with_relay(engine, Box::new(Clients::new(server.clone())), relay)
+                Engine::with_relay(engine, Box::new(Clients::new(server.clone(), settings.is_observed)), relay)
             },
             requests,
             settings,

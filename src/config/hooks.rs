@@ -6,6 +6,7 @@ use crate::{
     cluster::ClusterError,
     event::EventRejection,
     io::{NamespaceRef, ServerSideEvent, server_side_handler},
+    observer::{Observer, tell},
     socket::SocketRef,
 };
 
@@ -66,6 +67,15 @@ impl SocketIoConfig {
         F: Fn(&ClusterError) + Send + Sync + 'static,
     {
         self.hooks.on_cluster_error = Some(Box::new(hook));
+        self
+    }
+
+    /// Adds an observer, which is told of connections, sockets, rooms, events and packets. Default: none.
+    ///
+    /// It is called by the tasks of connections, and must not block. See [`Observer`] for when each method is called.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.settings.is_observed = true;
+        self.hooks.observers.push(Box::new(move |change| tell(&observer, change)));
         self
     }
 

@@ -156,11 +156,11 @@ impl Peer for HandledSession {
         self.call(|handler| handler.opened());
     }
 
-    fn upgraded(&self, transport: Transport) {
+    fn upgraded(self: Arc<Self>, transport: Transport) {
         self.call(|handler| handler.upgraded(transport));
     }
 
-    fn closed(&self, cause: CloseCause) {
+    fn closed(self: Arc<Self>, cause: CloseCause) {
         self.call(|handler| handler.closed(CloseReason(cause)));
         let handler = self.handler.lock().take();
         self.connection.engine.catch_panic(|| drop(handler));

@@ -14,12 +14,17 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn opened(self: Arc<Self>, cx: &mut Context<'_>);
 
     /// Called when the session has moved to another transport.
-    fn upgraded(&self, transport: Transport) {
+    fn upgraded(self: Arc<Self>, transport: Transport) {
         let _ = transport;
     }
 
+    /// Called with each message that a transport takes to send, if [`Connect::is_observed`](super::Connect::is_observed).
+    fn sent(self: Arc<Self>, packet: &Packet) {
+        let _ = packet;
+    }
+
     /// Called once, when the session has ended, by the task that drove it.
-    fn closed(&self, cause: CloseCause);
+    fn closed(self: Arc<Self>, cause: CloseCause);
 
     /// Closes the connection once its handlers have finished, because the server is closing. With `for_good`, the client is told
     /// not to reconnect.

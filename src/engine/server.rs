@@ -43,6 +43,7 @@ impl Engine {
             output_budget: Budget::new(config.output_budget()),
             next_output_check: AtomicUsize::new(0),
             config,
+            is_observed: handler.is_observed(),
             handler,
             sessions: Sessions::default(),
             meters: EngineMeters::new(),

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::{
-    engine::{CloseCause, Connect, Connection, Packet, Peer, Reader, SendError},
+    engine::{CloseCause, Connect, Connection, Packet, Peer, Reader, SendError, Transport},
     packet::Encoded,
     parser::encoded_by,
     util::log,
@@ -25,22 +25,29 @@ use super::{
     reason::DisconnectReason,
     receive::Inbound,
     settings::SlowClientPolicy,
-    state::{Client, Server, Socket},
+    state::{Change, Client, Server, Socket},
 };
 
 /// Creates a client for each session of the engine.
-pub(crate) struct Clients(Weak<Server>);
+pub(crate) struct Clients {
+    server: Weak<Server>,
+    is_observed: bool,
+}
 
 impl Clients {
-    pub(crate) fn new(server: Weak<Server>) -> Self {
-        Self(server)
+    pub(crate) fn new(server: Weak<Server>, is_observed: bool) -> Self {
+        Self { server, is_observed }
     }
 }
 
 impl Connect for Clients {
     fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)> {
-        let client = Arc::new(Client::new(connection.clone(), self.0.upgrade()?));
+        let client = Arc::new(Client::new(connection.clone(), self.server.upgrade()?));
         Some((client.clone(), Box::new(Inbound::new(client))))
+    }
+
+    fn is_observed(&self) -> bool {
+        self.is_observed
     }
 }
 
@@ -214,14 +221,30 @@ impl Client {
 
 impl Peer for Client {
     fn opened(self: Arc<Self>, cx: &mut Context<'_>) {
+        if self.server.is_observed() {
+            self.server.tell(&Change::ConnectionOpened(&self));
+        }
         admit_implicitly(&self, cx);
     }
 
-    fn closed(&self, cause: CloseCause) {
+    fn upgraded(self: Arc<Self>, _: Transport) {
+        if self.server.is_observed() {
+            self.server.tell(&Change::ConnectionUpgraded(&self));
+        }
+    }
+
+    fn sent(self: Arc<Self>, packet: &Packet) {
+        self.server.tell(&Change::PacketSent(&self, packet));
+    }
+
+    fn closed(self: Arc<Self>, cause: CloseCause) {
         if cause == CloseCause::SlowClient {
             self.note_slow(None);
         }
         self.disconnect_sockets(cause.into(), false);
+        if self.server.is_observed() {
+            self.server.tell(&Change::ConnectionClosed(&self, cause.into()));
+        }
     }
 
     /// Starts no further event, and [shuts down](Self::shut_down) when the running handlers have ended, so that their acks are

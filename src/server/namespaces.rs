@@ -261,7 +261,7 @@ impl NamespaceState {
         Arc::new(Self {
             name,
             definition,
-            registry: Mutex::default(),
+            registry: Mutex::new(if settings.is_observed { Registry::recording() } else { Registry::default() }),
             ack_ids: AtomicU64::new(0),
             users: dynamic.then(Users::default),
             removed: AtomicBool::new(false),

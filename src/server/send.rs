@@ -14,12 +14,20 @@ use super::{
 };
 
 impl Socket {
-    /// Shows an event to the listeners of outgoing events.
+    /// Shows an event to the listeners of outgoing events, and to observers.
     #[inline]
-    pub(crate) fn observe(&self, packet: &Encoded) {
+    pub(crate) fn observe(self: &Arc<Self>, packet: &Encoded) {
+        if self.is_watched.load(Ordering::Acquire) {
+            self.show(packet);
+        }
+    }
+
+    #[inline(never)]
+    fn show(self: &Arc<Self>, packet: &Encoded) {
         if self.application_data.get().is_some() {
             self.namespace.application().outgoing(self, packet);
         }
+        self.tell_sent(packet);
     }
 
     /// Emits an event to this socket. With recovery, the event is also recorded.

@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
     /// Requests are passed to the nodes that own their sessions.
     pub(crate) share_sessions: bool,
+    /// There are observers.
+    pub(crate) is_observed: bool,
 }
 
 impl Settings {
@@ -75,6 +77,7 @@ impl Default for Settings {
             max_auth_bytes: 64 * 1024,
             adapter: None,
             share_sessions: false,
+            is_observed: false,
         }
     }
 }

@@ -21,11 +21,11 @@ use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 use crate::{
     client_bundle::ClientBundle,
     cluster::{ClusterError, EventBody, Offset, Payload},
-    engine::{Connection, Direct, Engine},
+    engine::{Connection, Direct, Engine, Packet},
     observe::{NamespaceMeters, Scope, ServerMeters},
     packet::{Encoded, EventPayload},
     recovery::History,
-    room::{MemberId, Registry, SocketId},
+    room::{MemberId, Registry, RoomChange, SocketId},
     util::{BoxFuture, Order},
 };
 
@@ -77,6 +77,26 @@ pub(crate) struct Hooks {
     pub(crate) on_rejection: Option<Box<dyn Fn(&Arc<Socket>, &str, &str) + Send + Sync>>,
     pub(crate) on_slow_client: Option<Arc<dyn Fn(&Arc<Socket>) + Send + Sync>>,
     pub(crate) on_cluster_error: Option<Box<dyn Fn(&ClusterError) + Send + Sync>>,
+    /// Empty unless [`Settings::is_observed`].
+    pub(crate) observers: Vec<Observe>,
+}
+
+/// An observer of the user.
+pub(crate) type Observe = Box<dyn Fn(&Change<'_>) + Send + Sync>;
+
+/// What an observer is told.
+pub(crate) enum Change<'a> {
+    ConnectionOpened(&'a Arc<Client>),
+    ConnectionUpgraded(&'a Arc<Client>),
+    ConnectionClosed(&'a Arc<Client>, DisconnectReason),
+    PacketReceived(&'a Arc<Client>, &'a Packet),
+    PacketSent(&'a Arc<Client>, &'a Packet),
+    SocketConnected(&'a Arc<Socket>),
+    DataChanged(&'a Arc<Socket>),
+    SocketDisconnected(&'a Arc<Socket>, DisconnectReason),
+    Room(&'a RoomChange<Arc<Socket>>),
+    EventReceived(&'a Arc<Socket>, &'a Event),
+    EventSent(&'a Arc<Socket>, &'a Encoded),
 }
 
 /// Handles an event of another server.
@@ -304,6 +324,8 @@ pub(crate) struct Socket {
     pub(super) data: Mutex<Option<Bytes>>,
     /// Data of the [`Application`]: the listeners of this socket. Most sockets have none.
     pub(crate) application_data: OnceLock<Box<dyn Any + Send + Sync>>,
+    /// Whether outgoing events are shown to listeners or observers.
+    pub(super) is_watched: AtomicBool,
     /// Whether DISCONNECT has to be sent to the client.
     pub(super) disconnect_due: AtomicBool,
     /// Whether `on_connect` itself has rejected the client.

@@ -33,7 +33,7 @@ impl Client {
     /// Returns the connection.
     #[must_use]
     pub fn conn(&self) -> Conn {
-        Conn(self.0.clone())
+        Conn::new(&self.0)
     }
 
     /// Returns the request that opened the connection.
@@ -70,6 +70,10 @@ impl Client {
 pub struct Conn(Arc<server::Client>);
 
 impl Conn {
+    pub(crate) fn new(client: &Arc<server::Client>) -> Self {
+        Self(client.clone())
+    }
+
     /// Returns the id of the session. It is a secret: with it, another client could use the session.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -207,7 +207,7 @@ impl Connection {
         self.forget_driver();
         self.engine.sessions.remove(&self.id);
         if let Some(peer) = peer {
-            peer.closed(cause);
+            peer.clone().closed(cause);
             if peer.is_busy() {
                 self.engine.sessions.linger(self, &peer);
             }

@@ -30,6 +30,8 @@ use super::{
 pub(crate) struct Engine {
     pub(crate) config: EngineIoConfig,
     pub(in crate::engine) handler: Box<dyn Connect>,
+    /// [`Connect::is_observed`].
+    pub(in crate::engine) is_observed: bool,
     pub(crate) sessions: Sessions<Connection>,
     pub(crate) meters: EngineMeters,
     /// Adds the CORS headers. `None` if no origins are configured.
@@ -63,6 +65,11 @@ pub(crate) struct Engine {
 pub(crate) trait Connect: Send + Sync + 'static {
     /// Handles a new session. Nothing can be sent yet. Returns `None` to reject the session, because the server has been dropped.
     fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)>;
+
+    /// Returns `true` if peers are told of the messages that are [sent](Peer::sent).
+    fn is_observed(&self) -> bool {
+        false
+    }
 }
 
 /// A client's connection: its session, and the tasks that wait for it. The transport may change.

@@ -372,6 +372,7 @@ fn try_send_direct<'a, T: PacketIo>(
         if sent {
             *unflushed = true;
             SendMeter::bypassed(&connection.engine.meters, text, attachments);
+            connection.note_bypassed(text, attachments);
         }
         sent
     }
@@ -391,6 +392,7 @@ fn poll_send<T: PacketIo>(
         match connection.pop_output() {
             Output::Packet { packet, more } => {
                 taken.take(&connection.engine.meters, connection.stream_transport(), &packet);
+                connection.note_sent(&packet);
                 *unflushed = true;
                 *sent += packet.len();
                 transport.as_mut().start_send(packet)?;

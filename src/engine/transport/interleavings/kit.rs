@@ -90,7 +90,7 @@ struct EchoPeer(Arc<Seen>);
 impl Peer for EchoPeer {
     fn opened(self: Arc<Self>, _: &mut Context<'_>) {}
 
-    fn closed(&self, _: CloseCause) {
+    fn closed(self: Arc<Self>, _: CloseCause) {
         self.0.ends.fetch_add(1, Ordering::Relaxed);
     }
 
