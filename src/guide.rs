@@ -19,6 +19,9 @@ pub mod testing {}
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
 
+#[doc = include_str!("../docs/admin-ui.md")]
+pub mod admin_ui {}
+
 #[doc = include_str!("../docs/parsers.md")]
 pub mod parsers {}
 

@@ -284,6 +284,7 @@
 //!
 //! | feature | default | effect |
 //! |---|---|---|
+//! | `admin-ui` | no | adds the module `admin`, to which the [admin UI](guide::admin_ui) of Socket.IO connects |
 //! | `client` | yes | embeds the JavaScript client, and serves it |
 //! | `client-directory` | no | serves the JavaScript client from a directory |
 //! | `client-source-maps` | no | embeds and serves the source maps of the JavaScript client |
@@ -313,6 +314,7 @@
 //! | `cargo run -p example-recovery` | recovery of clients that reconnect |
 //! | `cargo run -p example-typed-events` | typed events with a TypeScript client |
 //! | `cargo run -p example-metrics` | metrics for Prometheus |
+//! | `cargo run -p example-admin-ui` | the admin UI of Socket.IO |
 //! | `cargo run -p example-hyper` | a server without axum |
 //! | `cargo run -p example-engine-echo` | Engine.IO without Socket.IO |
 //!
@@ -331,6 +333,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "admin-ui")]
+pub mod admin;
 mod client_bundle;
 pub mod cluster;
 mod config;

@@ -28,6 +28,7 @@ const ORDER: &[&str] = &[
     "config",
     "typed",
     "middleware",
+    "admin",
     "service",
     "layer",
     "test",

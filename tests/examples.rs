@@ -50,6 +50,17 @@ async fn auth() {
     client.expect(r#"43/members,0["ada"]"#).await;
 }
 
+#[cfg(feature = "admin-ui")]
+#[tokio::test]
+async fn admin_ui() {
+    let example = Example::start("admin-ui").await;
+    let mut client = WebSocket::open(example.address).await;
+    client.say(r#"40/admin,{"username":"admin","password":"wrong"}"#).await;
+    client.expect(r#"44/admin,{"message":"invalid credentials"}"#).await;
+    client.connect(r#"40/admin,{"username":"admin","password":"correct horse"}"#).await;
+    assert!(client.text().await.starts_with(r#"42/admin,["session","#));
+}
+
 #[tokio::test]
 async fn chat() {
     let example = Example::start("chat").await;

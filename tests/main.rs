@@ -6,6 +6,8 @@ mod support;
 
 mod accept;
 mod acks;
+#[cfg(feature = "admin-ui")]
+mod admin_ui;
 mod architecture;
 mod attachments;
 mod auto_traits;
@@ -44,6 +46,7 @@ mod listeners;
 mod matrix;
 mod middleware;
 mod observability;
+mod observer;
 mod options;
 #[cfg(feature = "msgpack")]
 mod parser;

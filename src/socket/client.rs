@@ -74,6 +74,12 @@ impl Conn {
         Self(client.clone())
     }
 
+    /// Returns the client, with its sockets in all namespaces.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(&self.0)
+    }
+
     /// Returns the id of the session. It is a secret: with it, another client could use the session.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -35,6 +35,7 @@ mod connect;
 mod error;
 mod event;
 mod incoming;
+mod replay;
 mod wire;
 
 pub use self::{
@@ -43,4 +44,5 @@ pub use self::{
     client::{Disconnected, TestClient},
     error::TestError,
     event::TestEvent,
+    replay::play,
 };

@@ -24,7 +24,7 @@ pub(crate) use self::{
     shrink::shrink,
 };
 
-#[cfg(feature = "msgpack")]
+#[cfg(any(feature = "admin-ui", feature = "msgpack"))]
 pub(crate) use self::date::iso_string;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

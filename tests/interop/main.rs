@@ -201,6 +201,26 @@ async fn old_clients_poll_by_jsonp_from_a_browsers_page() {
     run("node", &["jsonp.mjs", &format!("http://{}", server.address)]).await;
 }
 
+/// The admin UI watches the servers of a cluster.
+#[cfg(feature = "admin-ui")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_ui_shows_two_servers() {
+    use tower_socketio::admin::{AdminConfig, Auth, Mode, instrument, ui};
+
+    let cluster = Local::new();
+    let node = async |id: &str| {
+        // The hash of `correct horse`.
+        let auth = Auth::basic("admin", "$2a$04$0zXN5vzY.YIWJcPSgqmJ9OHy8uey2yxsXijLb2GAKOJeusAy8CG6C");
+        let admin = AdminConfig::new(auth).mode(Mode::Development).server_id(id);
+        let app = Router::new().nest("/admin-ui", ui(format!("{FOLDER}/node_modules/@socket.io/admin-ui/ui/dist")));
+        serve_app(app, instrument(config().adapter(cluster.node()), admin)).await
+    };
+    let (first, second) = (node("node-1").await, node("node-2").await);
+    let [first_url, second_url] = [&first, &second].map(|server| format!("http://{}", server.address));
+    run("node", &["admin.mjs", &first_url, &second_url]).await;
+    assert_eq!((first.io.stats().panics, second.io.stats().panics), (0, 0));
+}
+
 #[tokio::test]
 async fn two_browsers_hold_a_chat() {
     let chat = Example::start("chat").await;

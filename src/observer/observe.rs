@@ -1,5 +1,3 @@
-//! Observing a server: its connections, sockets, rooms, events and packets.
-
 use std::{cell::OnceCell, fmt};
 
 use serde::de::DeserializeOwned;
@@ -46,7 +44,7 @@ use crate::{
 ///
 /// Methods are called by the task that causes the change, often one that drives a connection, so they **must not block**. No lock of
 /// this crate is held: all handles can be used, for example to emit. Events that an observer emits during a call are not told to
-/// observers. A panic is caught and counted in [`Stats::panics`](crate::Stats::panics). Several observers are called in the order in
+/// observers of the same node, except with a [journal](crate::cluster::Journal), which delivers them later. A panic is caught and counted in [`Stats::panics`](crate::Stats::panics). Several observers are called in the order in
 /// which they were added.
 ///
 /// The calls for one socket are in this order: `room_joined` with its id, `socket_connected`, any others, `socket_disconnected`,
