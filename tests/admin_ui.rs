@@ -336,7 +336,7 @@ async fn the_namespace_may_have_another_name() {
     let io = start(AdminConfig::new(Auth::none()).namespace("watch"));
     assert!(io.of("/admin").is_none());
     let admin = TestClient::builder(&io).namespace("/watch").connect().await;
-    assert_eq!(admin.unwrap().next::<Value>("server_stats").await["namespaces"].as_array().unwrap().len(), 2);
+    assert_eq!(admin.unwrap().wait_for::<Value>("server_stats").await["namespaces"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -349,7 +349,7 @@ async fn large_events_and_those_above_the_limit_are_not_told() {
     }
     client.emit("large", &"x".repeat(5000)).await;
     let event = told(&mut admin).await;
-    assert_eq!((&event[0], &event[3]), (&value!("event_received"), &value!(["large", "[5002 bytes]"])));
+    assert_eq!((&event[0], &event[3]), (&value!("event_received"), &value!(["large", "[5012 bytes]"])));
     for number in 0..100 {
         client.emit("small", &number).await;
     }
@@ -459,7 +459,7 @@ async fn the_ui_is_served_from_a_directory() {
     std::fs::create_dir(folder.path().join("js")).unwrap();
     std::fs::write(folder.path().join("index.html"), "<title>UI</title>").unwrap();
     std::fs::write(folder.path().join("js/app.js"), "1").unwrap();
-    let app = Router::new().nest("/admin-ui", admin::ui(folder.path()));
+    let app = Router::new().nest_service("/admin-ui", admin::ui(folder.path()));
     let server = serve_app(app, admin::instrument(SocketIoConfig::new(), basic())).await;
     let page = get(server.address, "/admin-ui/").await;
     assert_eq!((page.status.as_u16(), page.text()), (200, "<title>UI</title>"));

@@ -454,8 +454,9 @@ async fn a_recorded_session_can_be_played_against_a_server() {
         // The text is the same session.
         test::play(&start(SocketIoConfig::new().namespace("/", namespace())), &text.parse().unwrap()).await;
         // Another server does not respond in the same way.
-        let answers = async || Ack("7");
-        let other = start(SocketIoConfig::new().namespace("/", Namespace::new().on("ack", answers).with_state(())));
+        let differently = async |socket: SocketRef| socket.emit("echoed", &()).unwrap();
+        let other = Namespace::new().on("echo", differently).with_state(());
+        let other = start(SocketIoConfig::new().namespace("/", other));
         let played = tokio::spawn(async move { test::play(&other, &script).await });
         assert!(played.await.unwrap_err().is_panic());
         assert!(scripts.try_recv().is_err());

@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::{DisconnectReason, SocketIo, Transport, client::Conn, engine::Packet};
+use crate::{DisconnectReason, NamespaceRef, SocketIo, Transport, client::Conn, engine::Packet};
 
-use super::state::{Admin, millis};
+use super::time::millis;
 
 /// What has happened since the figures were taken last.
 #[derive(Debug, Default)]
@@ -105,19 +106,25 @@ struct NamespaceStats {
 }
 
 impl<'a> ServerStats<'a> {
-    pub(super) fn take(admin: &'a Admin, io: &SocketIo) -> Self {
-        let stats = |namespace: crate::NamespaceRef| NamespaceStats {
+    pub(super) fn take(
+        figures: &Figures,
+        io: &SocketIo,
+        server_id: &'a str,
+        hostname: &'a str,
+        uptime: Duration,
+    ) -> Self {
+        let stats = |namespace: NamespaceRef| NamespaceStats {
             name: namespace.name().to_owned(),
             sockets_count: namespace.socket_count(),
         };
         Self {
-            server_id: &admin.server_id,
-            hostname: &admin.hostname,
+            server_id,
+            hostname,
             pid: std::process::id(),
-            uptime: admin.started.elapsed().as_secs_f64(),
+            uptime: uptime.as_secs_f64(),
             clients_count: io.stats().connections,
-            polling_clients_count: admin.figures.polling.load(Ordering::Relaxed),
-            aggregated_events: admin.figures.take(),
+            polling_clients_count: figures.polling.load(Ordering::Relaxed),
+            aggregated_events: figures.take(),
             namespaces: io.namespaces().into_iter().take(MAX_NAMESPACES).map(stats).collect(),
         }
     }

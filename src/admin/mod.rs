@@ -14,7 +14,7 @@
 //! let admin = AdminConfig::new(Auth::basic("admin", hash));
 //! let config = admin::instrument(SocketIoConfig::new().origins(["https://admin.socket.io"]), admin);
 //! let app: axum::Router = axum::Router::new()
-//!     .nest("/admin-ui", admin::ui("node_modules/@socket.io/admin-ui/ui/dist"))
+//!     .nest_service("/admin-ui", admin::ui("node_modules/@socket.io/admin-ui/ui/dist"))
 //!     .layer(SocketIoLayer::new(config));
 //! ```
 //!
@@ -29,6 +29,7 @@ mod observer;
 mod requests;
 mod sessions;
 mod state;
+mod time;
 mod ui;
 
 use std::sync::Arc;

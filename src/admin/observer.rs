@@ -9,10 +9,7 @@ use crate::{
     observer::{ObservedEvent, Observer},
 };
 
-use super::{
-    describe::data,
-    state::{Admin, timestamp},
-};
+use super::{describe::data, state::Admin, time::timestamp};
 
 /// The size above which the arguments of an event are not told.
 const MAX_EVENT_BYTES: usize = 4096;

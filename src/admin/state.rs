@@ -7,14 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::MissedTickBehavior};
 
-use crate::{NamespaceRef, SocketIo, server::Socket, util::iso_string};
+use crate::{NamespaceRef, SocketIo, server::Socket, util::now};
 
 use super::{
     config::{AdminConfig, Mode},
@@ -36,9 +36,9 @@ pub(super) const WATCH: &str = "tower-socketio:watch";
 #[derive(Debug)]
 pub(super) struct Admin {
     pub(super) config: AdminConfig,
-    pub(super) server_id: String,
-    pub(super) hostname: String,
-    pub(super) started: Instant,
+    server_id: String,
+    hostname: String,
+    started: Instant,
     pub(super) figures: Figures,
     /// One login at a time.
     pub(super) logins: Arc<Semaphore>,
@@ -61,7 +61,7 @@ impl Admin {
             server_id: config.server_id.clone().unwrap_or_else(default_id),
             config,
             hostname,
-            started: Instant::now(),
+            started: now(),
             figures: Figures::default(),
             logins: Arc::new(Semaphore::new(1)),
             admins: AtomicUsize::new(0),
@@ -70,6 +70,14 @@ impl Admin {
             told: Mutex::default(),
             hasher: RandomState::new(),
         }
+    }
+
+    fn stats(&self, io: &SocketIo) -> ServerStats<'_> {
+        ServerStats::take(&self.figures, io, &self.server_id, &self.hostname, self.uptime())
+    }
+
+    fn uptime(&self) -> Duration {
+        now().saturating_duration_since(self.started)
     }
 
     /// Returns what the UI supports with this server.
@@ -119,7 +127,7 @@ impl Admin {
 
     /// An admin on another node watches.
     pub(super) fn watched_by_others(self: &Arc<Self>, io: &SocketIo) {
-        let until = self.started.elapsed() + WATCHED_FOR;
+        let until = self.uptime() + WATCHED_FOR;
         self.watched_until.fetch_max(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
         self.tell_figures(io.clone());
     }
@@ -130,8 +138,7 @@ impl Admin {
 
     /// Returns `true` if an admin on any node is told what happens on this node.
     pub(super) fn is_watched(&self) -> bool {
-        self.is_watched_here()
-            || u128::from(self.watched_until.load(Ordering::SeqCst)) > self.started.elapsed().as_millis()
+        self.is_watched_here() || u128::from(self.watched_until.load(Ordering::SeqCst)) > self.uptime().as_millis()
     }
 
     // Telling.
@@ -154,7 +161,7 @@ impl Admin {
 
     /// Returns `true` if an event may be told within the limit per second.
     pub(super) fn may_mention(&self) -> bool {
-        let second = self.started.elapsed().as_secs();
+        let second = self.uptime().as_secs();
         let mut told = self.told.lock();
         if told.0 != second {
             *told = (second, 0);
@@ -186,21 +193,10 @@ impl Admin {
                 if admin.is_watched_here() {
                     admin.announce(&io);
                 }
-                admin.mention(&io, "server_stats", &ServerStats::take(&admin, &io));
+                admin.mention(&io, "server_stats", &admin.stats(&io));
             }
         });
     }
-}
-
-/// Returns the milliseconds since the Unix epoch.
-pub(super) fn millis() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Returns the current time as events tell it.
-pub(super) fn timestamp() -> String {
-    i64::try_from(millis()).ok().and_then(iso_string).unwrap_or_default()
 }
 
 fn hostname() -> String {

@@ -21,7 +21,7 @@ use tower_http::services::ServeDir;
 /// # use axum::Router;
 /// use tower_socketio::admin;
 ///
-/// let app: Router = Router::new().nest("/admin-ui", admin::ui("node_modules/@socket.io/admin-ui/ui/dist"));
+/// let app: Router = Router::new().nest_service("/admin-ui", admin::ui("node_modules/@socket.io/admin-ui/ui/dist"));
 /// ```
 pub fn ui(directory: impl Into<PathBuf>) -> Router {
     Router::new().fallback_service(ServeDir::new(directory.into())).layer(from_fn(finish))

@@ -182,7 +182,8 @@ impl<'a> ObservedEvent<'a> {
         }
     }
 
-    /// Returns the size of the arguments and the attachments in bytes. That of an outgoing event includes the name.
+    /// Returns the size in bytes: of the JSON with the name and the arguments, and of the attachments. That of an outgoing event includes
+    /// the header of its packet.
     #[must_use]
     pub fn size(&self) -> usize {
         match &self.0 {

@@ -36,6 +36,7 @@ pub(crate) struct Line {
     pub(crate) is_from_client: bool,
     pub(crate) packet: Packet,
     /// The number of the line in the text that was parsed, or 0.
+    #[cfg_attr(not(feature = "test-util"), allow(dead_code))]
     pub(crate) number: usize,
 }
 

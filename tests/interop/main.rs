@@ -212,7 +212,8 @@ async fn the_admin_ui_shows_two_servers() {
         // The hash of `correct horse`.
         let auth = Auth::basic("admin", "$2a$04$0zXN5vzY.YIWJcPSgqmJ9OHy8uey2yxsXijLb2GAKOJeusAy8CG6C");
         let admin = AdminConfig::new(auth).mode(Mode::Development).server_id(id);
-        let app = Router::new().nest("/admin-ui", ui(format!("{FOLDER}/node_modules/@socket.io/admin-ui/ui/dist")));
+        let app =
+            Router::new().nest_service("/admin-ui", ui(format!("{FOLDER}/node_modules/@socket.io/admin-ui/ui/dist")));
         serve_app(app, instrument(config().adapter(cluster.node()), admin)).await
     };
     let (first, second) = (node("node-1").await, node("node-2").await);

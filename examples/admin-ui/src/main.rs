@@ -23,7 +23,7 @@ async fn main() -> std::io::Result<()> {
     let admin = AdminConfig::new(Auth::basic("admin", HASH)).mode(Mode::Development);
     let config = admin::instrument(SocketIoConfig::new().namespace("/", echo), admin);
     let files = std::env::var("ADMIN_UI").unwrap_or("/tmp/node_modules/@socket.io/admin-ui/ui/dist".into());
-    let app = Router::new().nest("/admin-ui", admin::ui(files)).layer(SocketIoLayer::new(config));
+    let app = Router::new().nest_service("/admin-ui", admin::ui(files)).layer(SocketIoLayer::new(config));
 
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:3000".into());
     let listener = tokio::net::TcpListener::bind(address).await?;
