@@ -21,6 +21,10 @@ GUNGRAUN := $(TOOLS)/gungraun-runner@$(shell sed -n '/^name = "gungraun"$$/ { n;
 COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
 	$(CARGO) bench --bench instructions -- --output-format=json --parallel=auto
 
+# Autobahn's test-suite is written for Python 2.7, which pyenv can build.
+AUTOBAHN := $(TOOLS)/autobahntestsuite@25.10.1
+PYTHON2 ?= $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/2.7.18/bin/python2.7
+
 # Debian starts the brokers that it installs unless this file forbids it. The tests start their own.
 POLICY := /usr/sbin/policy-rc.d
 BROKERS := /usr/bin/redis-server /usr/sbin/nats-server $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/postgres)),/usr/lib/postgresql)
@@ -31,7 +35,7 @@ SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
 .PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features feature-pairs \
-	brokers backends drill bench-cluster serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
+	brokers backends drill autobahn bench-cluster bench-deflate serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:
@@ -87,9 +91,17 @@ backends: brokers tests/cluster/node_modules/.package-lock.json
 	$(BUILD)
 	$(CARGO) test --all-features --test tests -- --ignored --skip drill_
 
-# Longer tests of clusters: ten seconds without the broker under load, and clients that hop between Rust and Node.js 200 times.
-drill: brokers tests/cluster/node_modules/.package-lock.json
+# Longer tests: clusters ten seconds without the broker under load, clients that hop between Rust and Node.js 200 times, and Autobahn's
+# test-suite.
+drill: autobahn brokers tests/cluster/node_modules/.package-lock.json
 	$(CARGO) test --all-features --test tests -- --ignored drill_
+
+# Runs Autobahn's test-suite for WebSockets against the codec and compression. Takes half an hour. CASES are those to run, such as
+# "1.* 12.1.1". The reports are in target/autobahn.
+CASES ?= *
+autobahn: $(AUTOBAHN)/done
+	WSTEST=$(AUTOBAHN)/bin/wstest AUTOBAHN_REPORTS=$(CURDIR)/target/autobahn AUTOBAHN_CASES="$(CASES)" \
+		$(CARGO) test --release --features permessage-deflate --lib autobahn -- --ignored --nocapture
 
 brokers: $(BROKERS)
 
@@ -145,6 +157,11 @@ bench:
 bench-cluster: brokers tests/cluster/node_modules/.package-lock.json
 	$(CARGO) build --release -p bench-cluster
 	node benches/cluster/run.mjs $${CARGO_TARGET_DIR:-target}/release/bench-cluster-node $(ADAPTERS)
+
+# Measures the CPU time and the bytes of compressed messages, beside Node.js. Takes a minute.
+bench-deflate: tests/cluster/node_modules/.package-lock.json
+	$(CARGO) build --release --features permessage-deflate --example bench_deflate
+	node benches/deflate/run.mjs $${CARGO_TARGET_DIR:-target}/release/examples/bench_deflate
 
 # Measures how costs grow.
 scaling:
@@ -209,6 +226,15 @@ $(TYPOS)/done:
 	python3 -m venv $(TYPOS)
 	$(TYPOS)/bin/pip install --quiet $(subst @,==,$(notdir $(TYPOS)))
 	touch $@
+
+$(AUTOBAHN)/done: $(PYTHON2)
+	$(PYTHON2) -m pip install --quiet --disable-pip-version-check --target $(AUTOBAHN)/virtualenv virtualenv==20.15.1
+	PYTHONPATH=$(AUTOBAHN)/virtualenv $(PYTHON2) -m virtualenv --quiet $(AUTOBAHN)
+	$(AUTOBAHN)/bin/pip install --quiet $(subst @,==,$(notdir $(AUTOBAHN)))
+	touch $@
+
+$(PYTHON2):
+	pyenv install 2.7.18
 
 # Neither optimised nor with debug info, which builds in a third of the time.
 $(TOOLS)/%/done:

@@ -2,6 +2,8 @@
 //!
 //! Compiled with `cfg(fuzzing)`, and in tests, which replay the committed seeds.
 
+#[cfg(feature = "permessage-deflate")]
+mod deflate;
 mod session;
 mod websocket;
 
@@ -12,6 +14,8 @@ use crate::{
     packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, mend},
 };
 
+#[cfg(feature = "permessage-deflate")]
+pub use self::deflate::deflate;
 pub use self::{session::session, websocket::websocket};
 
 const LIMITS: Limits = Limits { attachments: 10, depth: 100 };
@@ -192,6 +196,8 @@ mod tests {
         ];
         #[cfg(feature = "msgpack")]
         let targets = targets.into_iter().chain([("msgpack", super::msgpack as fn(&[u8]))]);
+        #[cfg(feature = "permessage-deflate")]
+        let targets = targets.into_iter().chain([("deflate", super::deflate as fn(&[u8]))]);
         #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
         let targets = targets.into_iter().chain([("cluster", super::cluster as fn(&[u8]))]);
         for (name, target) in targets {

@@ -6,6 +6,14 @@ pub mod middleware {}
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}
 
+#[cfg(feature = "permessage-deflate")]
+#[doc = include_str!("../docs/compression.md")]
+pub mod compression {}
+
+/// How responses to polls and WebSocket messages are compressed. The page requires the feature `permessage-deflate`.
+#[cfg(not(feature = "permessage-deflate"))]
+pub mod compression {}
+
 #[doc = include_str!("../docs/clusters.md")]
 pub mod clusters {}
 

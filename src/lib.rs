@@ -293,6 +293,7 @@
 //! | `metrics` | no | records [metrics](guide::observability) through the `metrics` crate |
 //! | `msgpack` | no | adds `parser::MsgpackParser`, for clients with `socket.io-msgpack-parser` |
 //! | `nats` | no | adds `cluster::nats`, for clusters over NATS, encrypted or not |
+//! | `permessage-deflate` | no | adds `per_message_deflate`, which [compresses](guide::compression) WebSocket messages |
 //! | `postgres` | no | adds `cluster::postgres`, for clusters over Postgres, with Node's servers |
 //! | `postgres-tls` | no | encrypts the connections to Postgres |
 //! | `redis` | no | adds `cluster::redis`, for clusters over Redis |

@@ -109,6 +109,26 @@ fn echo() -> SocketIoConfig {
     SocketIoConfig::new().namespace("/", namespace)
 }
 
+#[cfg(feature = "permessage-deflate")]
+#[tokio::test]
+async fn a_websocket_on_a_stream_is_compressed() {
+    use crate::deflate::{ANY, Raw};
+
+    let server = serve_config(echo().per_message_deflate(tower_socketio::engine::PerMessageDeflate::new())).await;
+    let mut http2 = Http2::connect(server.address).await;
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(format!("http://localhost{WEBSOCKET}"))
+        .extension(Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-extensions", ANY);
+    let response = soon(http2.sender.send_request(request.body(Full::default()).unwrap())).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let extension = response.headers()["sec-websocket-extensions"].to_str().unwrap().to_owned();
+    let stream = TokioIo::new(soon(hyper::upgrade::on(response)).await.unwrap());
+    Raw { stream, extension: Some(extension) }.echoes_after_the_handshake().await;
+}
+
 #[tokio::test]
 async fn a_websocket_opens_on_a_stream() {
     let server = serve_config(echo()).await;

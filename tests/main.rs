@@ -23,6 +23,8 @@ mod compile_errors;
 #[cfg(feature = "compression")]
 mod compression;
 mod connect;
+#[cfg(feature = "permessage-deflate")]
+mod deflate;
 mod disconnect;
 mod docs;
 mod dynamic;

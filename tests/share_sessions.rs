@@ -435,6 +435,19 @@ async fn a_session_is_upgraded_at_another_node() {
     cluster.is_empty().await;
 }
 
+/// The owner of the session compresses, and the node in between passes the bytes on.
+#[cfg(feature = "permessage-deflate")]
+#[tokio::test]
+async fn a_websocket_at_another_node_is_compressed() {
+    use crate::deflate::{ANY, Raw};
+
+    let deflate = tower_socketio::engine::PerMessageDeflate::new();
+    let cluster = Cluster::start_with(|config| config.per_message_deflate(deflate)).await;
+    let client = cluster.scattered().await;
+    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
+    Raw::open(client.address, &target, ANY).await.echoes_after_the_upgrade(&client).await;
+}
+
 #[tokio::test]
 async fn a_probe_releases_a_poll_that_is_pending_at_another_node() {
     let cluster = Cluster::start().await;

@@ -19,6 +19,9 @@ impl SocketIoConfig {
         if settings.slow_client_policy != SlowClientPolicy::Disconnect {
             engine.slow_client_timeout = None;
         }
+        #[cfg(feature = "permessage-deflate")]
+        let settings =
+            Settings { deflate_threshold: engine.per_message_deflate.map(|deflate| deflate.threshold), ..settings };
         // The default namespace exists even if it has not been added.
         if !namespaces.has("/") {
             namespaces.add("/".to_owned(), Namespace::new().build("/"));

@@ -26,6 +26,8 @@ mod shutdown;
 mod socket;
 mod transport;
 
+#[cfg(feature = "permessage-deflate")]
+pub use self::config::PerMessageDeflate;
 pub use self::{
     accept_error::AcceptError,
     config::{ClientAddress, ConnectionError, EngineIoConfig, Origins, SameSite, SessionCookie},

@@ -49,11 +49,20 @@ impl Encoded {
 
     /// Forbids compression by transports.
     pub(crate) fn uncompressed(self) -> Self {
+        self.map(|packet| packet.compress(false))
+    }
+
+    /// Lets the recipients share the compressed form, if the packet has at least this size.
+    #[cfg(feature = "permessage-deflate")]
+    pub(crate) fn shared(self, threshold: usize) -> Self {
+        let size: usize = self.packets().iter().map(Packet::len).sum();
+        if size < threshold { self } else { self.map(Packet::share) }
+    }
+
+    fn map(self, change: impl Fn(Packet) -> Packet) -> Self {
         Self::new(match self.content {
-            Content::Text(text) => Content::Text(text.compress(false)),
-            Content::Binary(packets) => {
-                Content::Binary(packets.into_iter().map(|packet| packet.compress(false)).collect())
-            }
+            Content::Text(text) => Content::Text(change(text)),
+            Content::Binary(packets) => Content::Binary(packets.into_iter().map(change).collect()),
         })
     }
 
@@ -85,7 +94,7 @@ impl Encoded {
     fn escaped(&self) -> Option<Box<[Packet]>> {
         let (text, attachments) = self.packets().split_first()?;
         let escaped = Packet::encoded(escape_json(std::str::from_utf8(text.text()?).ok()?)?);
-        let text = escaped.compress(text.may_be_compressed());
+        let text = escaped.compress_like(text);
         Some(std::iter::once(text).chain(attachments.iter().cloned()).collect())
     }
 
@@ -96,7 +105,7 @@ impl Encoded {
 
     /// Returns the cost of the packet in a history, including the alternate form if it exists.
     pub(crate) fn kept_cost(&self) -> usize {
-        self.cost() + self.other.get().and_then(Option::as_deref).map_or(0, Outbox::cost)
+        kept_cost(self.packets()) + self.other.get().and_then(Option::as_deref).map_or(0, kept_cost)
     }
 
     /// Returns the event with one more string argument, which must not need escapes.
@@ -105,7 +114,7 @@ impl Encoded {
         let event = text.text().expect("the first part of a packet is text");
         let open = event.strip_suffix(b"]").expect("an event is a JSON array with a name");
         let stamped = Packet::encoded([open, b",\"", offset.as_bytes(), b"\"]"].concat());
-        let text = stamped.compress(text.may_be_compressed());
+        let text = stamped.compress_like(text);
         Self::new(match attachments {
             [] => Content::Text(text),
             attachments => Content::Binary(std::iter::once(text).chain(attachments.iter().cloned()).collect()),
@@ -126,6 +135,15 @@ impl Encoded {
             Content::Binary(packets) => packets,
         }
     }
+}
+
+/// Includes the compressed form, which is smaller than the packet, if there may be one.
+fn kept_cost(packets: &[Packet]) -> usize {
+    #[cfg(feature = "permessage-deflate")]
+    let compressed = packets.iter().filter(|packet| packet.deflated().is_some()).map(Packet::len).sum::<usize>();
+    #[cfg(not(feature = "permessage-deflate"))]
+    let compressed = 0;
+    Outbox::cost(packets) + compressed
 }
 
 /// The namespace and the ack id of a packet.

@@ -55,13 +55,13 @@ fn catch_panic<R>(run: impl FnOnce() -> Result<R, ParserError>, count_panic: imp
 }
 
 fn encode(packet: &Encoded, parser: &dyn Parser, count_panic: impl FnOnce()) -> Result<Box<[Packet]>, ParserError> {
-    let compress = packet.packets().first().is_some_and(Packet::may_be_compressed);
-    let packet = to_parser(packet)?;
-    let messages = catch_panic(|| parser.encode(&packet), count_panic)?;
+    let converted = to_parser(packet)?;
+    let messages = catch_panic(|| parser.encode(&converted), count_panic)?;
     if messages.iter().any(|message| message.packet_type() != PacketType::Message) {
         return Err(ParserError::new("the parser returned a packet that is not a message"));
     }
-    Ok(messages.into_iter().map(|message| message.compress(compress)).collect())
+    let text = packet.packets().first().expect("a packet has a text");
+    Ok(messages.into_iter().map(|message| message.compress_like(text)).collect())
 }
 
 fn to_parser(packet: &Encoded) -> Result<SocketIoPacket, ParserError> {

@@ -96,7 +96,7 @@ impl NamespaceState {
     /// Returns the packet of an event from the journal. `None` if clients would reject it.
     fn packet(&self, event: &EventBody, options: &BroadcastOptions) -> Option<Encoded> {
         let packet = event.to_packet(Target { namespace: self.name(), id: None })?;
-        Some(if options.flags.compress == Some(false) { packet.uncompressed() } else { packet })
+        Some(self.settings.compress_shared(packet, options.flags.compress != Some(false)))
     }
 
     /// Delivers an event that was read from the journal.

@@ -158,8 +158,8 @@ impl SocketRef {
     /// Sets whether the next event may be compressed. Default: `true`.
     ///
     /// Use `false` for data that is already compressed, such as images, and for secrets in the same packet as data that others
-    /// control. It has an effect only on long-polling with the feature `compression`: a response is not compressed if all of its
-    /// packets are excluded. WebSocket messages are never compressed.
+    /// control. It has an effect on long-polling with the feature `compression`, where a response is not compressed if all of its
+    /// packets are excluded, and on WebSockets with the feature `permessage-deflate`. See [the guide](crate::guide::compression).
     pub fn compress(&self, compress: bool) -> EmitOperator {
         EmitOperator::new(self).compress(compress)
     }

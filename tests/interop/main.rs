@@ -222,6 +222,21 @@ async fn the_admin_ui_shows_two_servers() {
     assert_eq!((first.io.stats().panics, second.io.stats().panics), (0, 0));
 }
 
+/// `ws` and Python's `websockets` with different offers, the JavaScript client, and a browser.
+#[cfg(feature = "permessage-deflate")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_compress() {
+    let deflate = tower_socketio::engine::PerMessageDeflate::new().threshold(100);
+    let page = get(|| async { Html("<!doctype html><meta charset=utf-8><title>Compression</title><body>") });
+    let config = config().ping_interval(Duration::from_secs(5)).per_message_deflate(deflate);
+    let server = serve_app(Router::new().route("/page", page), config).await;
+    let url = format!("http://{}", server.address);
+    run("node", &["deflate.mjs", &url]).await;
+    run(".venv/bin/python", &["deflate.py", &url]).await;
+    is_left(&server).await;
+    assert_eq!(server.io.stats().panics, 0);
+}
+
 #[tokio::test]
 async fn two_browsers_hold_a_chat() {
     let chat = Example::start("chat").await;

@@ -74,6 +74,9 @@ pub struct EngineIoConfig {
     /// The minimum size of responses to polls that are compressed. `None` compresses none.
     #[cfg(feature = "compression")]
     pub(crate) http_compression: Option<usize>,
+    /// How WebSocket messages are compressed. `None` compresses none.
+    #[cfg(feature = "permessage-deflate")]
+    pub(crate) per_message_deflate: Option<super::per_message_deflate::PerMessageDeflate>,
     pub(crate) hooks: HttpHooks,
 }
 
@@ -173,6 +176,8 @@ impl EngineIoConfig {
             allow_upgrades: true,
             #[cfg(feature = "compression")]
             http_compression: Some(1024),
+            #[cfg(feature = "permessage-deflate")]
+            per_message_deflate: None,
             hooks: HttpHooks::default(),
         }
     }

@@ -301,6 +301,28 @@ macro_rules! engine_settings {
                 $self
             }
 
+            /// Sets how WebSocket messages are compressed, for clients that offer `permessage-deflate`. Default: not at all.
+            ///
+            /// Browsers and most other clients offer it. Messages are compressed from a
+            /// [threshold](crate::engine::PerMessageDeflate::threshold) on, if that makes them smaller, and a broadcast once for all of its
+            /// recipients. Messages of the client may be compressed as it likes; their size after decompression is limited by
+            /// [`max_payload`](Self::max_payload). See [the guide](crate::guide::compression).
+            ///
+            /// The length of a compressed message depends on its content. If a client can choose part of a message, it can learn about the
+            /// rest: use [`compress(false)`](crate::SocketRef::compress) for messages that also contain secrets.
+            ///
+            /// ```
+            /// use tower_socketio::{SocketIoConfig, engine::PerMessageDeflate};
+            ///
+            /// let config = SocketIoConfig::new().per_message_deflate(PerMessageDeflate::new().threshold(4096));
+            /// # let _ = config;
+            /// ```
+            #[cfg(feature = "permessage-deflate")]
+            pub fn per_message_deflate(mut $self, deflate: crate::engine::PerMessageDeflate) -> Self {
+                $engine.per_message_deflate = Some(deflate);
+                $self
+            }
+
             /// Sets a callback for rejected requests. In Node: the event `connection_error`.
             ///
             /// It is called for requests that are rejected with an Engine.IO error or for an invalid WebSocket handshake. It is not called

@@ -83,7 +83,7 @@ fn forward<B: Body>(
     let websocket = match upgrading {
         // It would be closed soon. The session stays on long-polling.
         true if engine.draining.load(Ordering::Relaxed) => return Err(DRAINING.into()),
-        true => Some(WebSocketUpgrade::check(parts)?),
+        true => Some(WebSocketUpgrade::check(parts, &engine.config)?),
         false => None,
     };
     let future = ForwardFuture::new(engine.clone(), owner, take_parts(parts), body, websocket);
@@ -121,7 +121,7 @@ fn handshake<B>(
         return Err(DRAINING.into());
     }
     let websocket = match transport {
-        Transport::WebSocket => Some(WebSocketUpgrade::check(parts)?),
+        Transport::WebSocket => Some(WebSocketUpgrade::check(parts, config)?),
         Transport::Polling | Transport::Custom => None,
     };
     let id = session_id(engine, parts)?;
@@ -252,7 +252,7 @@ fn upgrade<B>(engine: &Engine, connection: &Arc<Connection>, parts: &mut Parts) 
     if engine.config.hooks.headers.is_some() {
         check_head(engine, parts)?;
     }
-    let websocket = WebSocketUpgrade::check(parts)?;
+    let websocket = WebSocketUpgrade::check(parts, &engine.config)?;
     if !connection.inspect(Session::is_polling) {
         // As in Node: clients treat an error status before the 101 as a network error.
         return Ok(EngineFuture::ready(websocket.dismiss(connection.clone())));

@@ -25,5 +25,7 @@ pub(crate) use self::{
 pub(crate) mod fuzz {
     //! Re-exports for the fuzz target of the WebSocket decoder.
 
+    #[cfg(feature = "permessage-deflate")]
+    pub(crate) use super::websocket::fuzz::compressed_frame;
     pub(crate) use super::websocket::fuzz::{Decoded, decode};
 }

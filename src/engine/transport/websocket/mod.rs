@@ -4,6 +4,11 @@
 //! of the cost of an event (`docs/performance.md`).
 
 mod decoder;
+#[cfg(feature = "permessage-deflate")]
+mod deflate;
+#[cfg(not(feature = "permessage-deflate"))]
+#[path = "no_deflate.rs"]
+mod deflate;
 mod encoder;
 
 use std::{
@@ -30,8 +35,9 @@ use crate::{
     util::now,
 };
 
+pub(super) use self::deflate::Deflate;
 use self::{
-    decoder::{BINARY, CLOSE, Decoder, Message, PONG, TEXT, Violation},
+    decoder::{BINARY, CLOSE, COMPRESSED, Decoder, Message, PONG, TEXT, Violation},
     encoder::{Encoder, LARGE_PAYLOAD},
 };
 use super::{error::TransportError, packet_io::PacketIo};
@@ -54,6 +60,7 @@ pub(super) struct WebSocket<Io> {
     wire_format: WireFormat,
     decoder: Decoder,
     encoder: Encoder,
+    deflate: Deflate,
     /// The payload of the last ping without a pong.
     ping: Option<Box<[u8]>>,
     /// A pong has been encoded, and must be written.
@@ -78,14 +85,15 @@ enum Ended {
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     /// `read` are the bytes that have been read already. They are copied, because they may be a small slice of a large buffer.
     #[expect(clippy::needless_pass_by_value, reason = "the buffer is freed")]
-    pub(super) fn new(io: Io, read: Bytes, max_payload: usize, wire_format: WireFormat) -> Self {
-        let mut decoder = Decoder::new(max_payload);
+    pub(super) fn new(io: Io, read: Bytes, max_payload: usize, wire_format: WireFormat, deflate: Deflate) -> Self {
+        let mut decoder = Decoder::new(max_payload, deflate.is_agreed());
         decoder.push(&read);
         Self {
             io,
             wire_format,
             decoder,
             encoder: Encoder::default(),
+            deflate,
             ping: None,
             pong_waits: false,
             ended: None,
@@ -230,7 +238,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
 
     fn try_send_direct(mut self: Pin<&mut Self>, text: &[u8], attachments: &[Packet]) -> bool {
         let size = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
-        if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.wire_format.base64 {
+        if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.wire_format.base64 || self.deflate.applies_to(size)
+        {
             return false;
         }
         self.encoder.frame(TEXT, text);
@@ -247,7 +256,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
     }
 
     fn forget_unread(mut self: Pin<&mut Self>) {
-        self.decoder = Decoder::new(0);
+        self.decoder = Decoder::new(0, false);
         self.ended.get_or_insert(Ended::Here);
     }
 
@@ -274,6 +283,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
+        match self.deflate.compress(&packet, &self.wire_format) {
+            Some(Frame::Text(text)) => {
+                self.encoder.message(TEXT | COMPRESSED, &text);
+                return Ok(());
+            }
+            Some(Frame::Binary(data)) => {
+                self.encoder.message(BINARY | COMPRESSED, &data);
+                return Ok(());
+            }
+            None => {}
+        }
         match packet.text() {
             // The same in every wire format.
             Some(text) => self.encoder.message(TEXT, text),
@@ -296,6 +316,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
         if !self.close_sent {
             ready!(self.as_mut().poll_ready(cx))?;
             self.close_sent = true;
+            self.decoder.close();
             // Nothing follows a close frame.
             self.ping = None;
             self.pong_waits = false;
@@ -335,6 +356,10 @@ fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
     })
 }
 
+#[cfg(all(test, feature = "permessage-deflate"))]
+mod autobahn;
+#[cfg(all(test, feature = "permessage-deflate"))]
+mod compressed_tests;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
 #[cfg(test)]
