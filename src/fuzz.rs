@@ -4,6 +4,7 @@
 
 mod session;
 mod websocket;
+mod webtransport;
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use crate::{
     packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, mend},
 };
 
-pub use self::{session::session, websocket::websocket};
+pub use self::{session::session, websocket::websocket, webtransport::webtransport};
 
 const LIMITS: Limits = Limits { attachments: 10, depth: 100 };
 
@@ -180,12 +181,13 @@ mod tests {
 
     #[test]
     fn the_seeds_do_not_fail() {
-        let targets: [(&str, fn(&[u8])); 8] = [
+        let targets: [(&str, fn(&[u8])); 9] = [
             ("packet", super::packet),
             ("payload", super::payload),
             ("frames", super::frames),
             ("session", super::session),
             ("websocket", super::websocket),
+            ("webtransport", super::webtransport),
             ("registry", super::registry),
             ("history", super::history),
             ("relay", super::relay),

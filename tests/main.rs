@@ -61,3 +61,4 @@ mod slow_client;
 mod typed;
 mod upgrade;
 mod websocket;
+mod webtransport;
