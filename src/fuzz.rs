@@ -6,6 +6,7 @@
 mod deflate;
 mod session;
 mod websocket;
+mod webtransport;
 
 use bytes::Bytes;
 
@@ -16,7 +17,7 @@ use crate::{
 
 #[cfg(feature = "permessage-deflate")]
 pub use self::deflate::deflate;
-pub use self::{session::session, websocket::websocket};
+pub use self::{session::session, websocket::websocket, webtransport::webtransport};
 
 const LIMITS: Limits = Limits { attachments: 10, depth: 100 };
 
@@ -184,12 +185,13 @@ mod tests {
 
     #[test]
     fn the_seeds_do_not_fail() {
-        let targets: [(&str, fn(&[u8])); 8] = [
+        let targets: [(&str, fn(&[u8])); 9] = [
             ("packet", super::packet),
             ("payload", super::payload),
             ("frames", super::frames),
             ("session", super::session),
             ("websocket", super::websocket),
+            ("webtransport", super::webtransport),
             ("registry", super::registry),
             ("history", super::history),
             ("relay", super::relay),

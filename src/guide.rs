@@ -24,6 +24,9 @@ pub mod recovery {}
 #[doc = include_str!("../docs/testing.md")]
 pub mod testing {}
 
+#[doc = include_str!("../docs/webtransport.md")]
+pub mod webtransport {}
+
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
 

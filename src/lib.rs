@@ -301,6 +301,7 @@
 //! | `test-util` | no | adds the module `test`, with a client in the same process |
 //! | `tracing` | no | records [spans and events](guide::observability) through the `tracing` crate |
 //! | `typed` | no | adds the module `typed`: events that are declared once for Rust and TypeScript |
+//! | `webtransport` | no | adds a [server for WebTransport](guide::webtransport), over QUIC |
 //!
 //! # Examples
 //!
@@ -316,6 +317,7 @@
 //! | `cargo run -p example-typed-events` | typed events with a TypeScript client |
 //! | `cargo run -p example-metrics` | metrics for Prometheus |
 //! | `cargo run -p example-admin-ui` | the admin UI of Socket.IO |
+//! | `cargo run -p example-webtransport` | WebTransport beside other transports, with a new certificate |
 //! | `cargo run -p example-hyper` | a server without axum |
 //! | `cargo run -p example-engine-echo` | Engine.IO without Socket.IO |
 //!

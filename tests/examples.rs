@@ -35,6 +35,18 @@ fn cookie(reply: &Reply) -> String {
 }
 
 #[tokio::test]
+async fn webtransport() {
+    // `make interop` opens its page.
+    let example = Example::start("webtransport").await;
+    let hash: Vec<u8> = serde_json::from_str(get(example.address, "/certificate-hash").await.text()).unwrap();
+    assert_eq!(hash.len(), 32);
+    let client = Polling::join(example.address).await;
+    assert_eq!(client.open["upgrades"], value!(["websocket", "webtransport"]));
+    client.say(r#"420["transport"]"#).await;
+    client.expect(r#"430["polling"]"#).await;
+}
+
+#[tokio::test]
 async fn auth() {
     let example = Example::start("auth").await;
     let mut client = WebSocket::open(example.address).await;

@@ -66,3 +66,4 @@ mod slow_client;
 mod typed;
 mod upgrade;
 mod websocket;
+mod webtransport;

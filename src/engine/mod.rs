@@ -9,6 +9,7 @@
 //!
 //! [Engine.IO protocol]: https://github.com/socketio/engine.io-protocol
 
+mod accept;
 mod accept_error;
 mod config;
 mod connection;
@@ -25,6 +26,7 @@ mod server;
 mod shutdown;
 mod socket;
 mod transport;
+mod webtransport;
 
 #[cfg(feature = "permessage-deflate")]
 pub use self::config::PerMessageDeflate;

@@ -39,6 +39,7 @@ impl Engine {
                 origins.cors(move || engine.upgrade().iter().for_each(|engine| engine.count_panic()))
             }),
             idle_sessions: IdleSessions::new(config.max_idle_sessions, config.max_idle_sessions_per_address),
+            openings: IdleSessions::new(config.max_idle_sessions, config.max_idle_sessions_per_address),
             input_budget: Budget::new(config.input_budget()),
             output_budget: Budget::new(config.output_budget()),
             next_output_check: AtomicUsize::new(0),

@@ -12,6 +12,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     cluster::ClusterAdapter,
@@ -217,6 +218,105 @@ impl SocketIo {
     {
         self.server.engine.accept(request, transport)?.await;
         Ok(())
+    }
+
+    /// Serves a client on a stream of WebTransport, until the stream is not needed any more.
+    ///
+    /// `stream` is the first bidirectional stream that the client opens in its session of WebTransport, and `request` the CONNECT
+    /// request of that session: its URL, its headers, and the address of the peer as `ConnectInfo<SocketAddr>`. The client opens a
+    /// new session, or moves one from long-polling to this stream. WebTransport must be among the
+    /// [transports](crate::SocketIoConfig::transports). [Origins](crate::SocketIoConfig::origins) and limits are checked, the path
+    /// is not.
+    ///
+    /// When this returns, all packets have been written and the stream has been shut down. Pass `&mut stream` to keep it: wait until
+    /// the client has acknowledged the end of the stream, then close the session of WebTransport. Otherwise the last packets may
+    /// be lost. See [the guide](crate::guide::webtransport); the feature `webtransport` has a server that does all of this.
+    ///
+    /// ```
+    /// use tokio::io::{AsyncRead, AsyncWrite};
+    /// use tower_socketio::{SocketIo, engine::AcceptError};
+    ///
+    /// async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+    ///     io: SocketIo,
+    ///     request: http::request::Parts,
+    ///     stream: &mut S,
+    /// ) -> Result<(), AcceptError> {
+    ///     io.accept_webtransport(request, stream).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no session is opened or upgraded: WebTransport is not among the transports, the origin is not allowed,
+    /// the server is draining, the first packet does not arrive within
+    /// [`upgrade_timeout`](crate::SocketIoConfig::upgrade_timeout), or it does not name a session that can be upgraded. The client
+    /// gets no packet in that case; close its session of WebTransport.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection is closed.
+    pub async fn accept_webtransport<S>(&self, request: Parts, stream: S) -> Result<(), AcceptError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.server.engine.accept_webtransport(request, stream).await
+    }
+
+    /// Returns a configuration of QUIC for [`serve_webtransport`](Self::serve_webtransport), with limits for clients that are not
+    /// trusted.
+    ///
+    /// `tls` needs a certificate; the protocol is set to HTTP/3. [The guide](crate::guide::webtransport) lists the limits. QUIC's
+    /// keep-alive and its idle timeout depend on [`ping_interval`](crate::SocketIoConfig::ping_interval): a connection is lost after
+    /// 0.6 intervals without a sign of life, but not before 3 seconds and after 30 seconds at the latest. With the default, that is
+    /// 15 seconds.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if TLS 1.3 is disabled, which QUIC requires.
+    #[cfg(feature = "webtransport")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "webtransport")))]
+    pub fn webtransport_config(
+        &self,
+        tls: rustls::ServerConfig,
+    ) -> Result<quinn::ServerConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
+        self.server.engine.webtransport_config(tls)
+    }
+
+    /// Serves WebTransport on an endpoint of QUIC, beside the HTTP server. WebTransport must be among the
+    /// [transports](crate::SocketIoConfig::transports).
+    ///
+    /// Browsers connect to the port of the page's URL, so that the endpoint has the same number, over UDP. Sessions with another path
+    /// get status 404, and those of other [origins](crate::SocketIoConfig::origins) 403. Create the endpoint with
+    /// [`webtransport_config`](Self::webtransport_config): quinn's own defaults let each client take megabytes.
+    ///
+    /// ```no_run
+    /// # use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    /// # use tower_socketio::{SocketIoConfig, SocketIoLayer, Transport};
+    /// # async fn doc(
+    /// #     certificates: Vec<CertificateDer<'static>>,
+    /// #     key: PrivateKeyDer<'static>,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = SocketIoConfig::new();
+    /// let layer = SocketIoLayer::new(config.transports([Transport::Polling, Transport::WebSocket, Transport::WebTransport]));
+    /// let io = layer.io();
+    /// let tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(certificates, key)?;
+    /// let endpoint = quinn::Endpoint::server(io.webtransport_config(tls)?, "0.0.0.0:443".parse()?)?;
+    /// tokio::spawn(async move { io.serve_webtransport(endpoint).await });
+    /// // And serve `Router::new().layer(layer)` on TCP port 443.
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It completes when the endpoint is closed. [`close`](Self::close) and [`drain`](Self::drain) close the sessions, and leave the
+    /// endpoint open. The last packets are acknowledged by the client before its session of WebTransport is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, new clients are not served any more. Connected clients stay connected.
+    #[cfg(feature = "webtransport")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "webtransport")))]
+    pub async fn serve_webtransport(&self, endpoint: quinn::Endpoint) {
+        self.server.engine.clone().serve_webtransport(endpoint).await;
     }
 
     /// Returns the [path](crate::SocketIoConfig::path) of Socket.IO, with a trailing slash.

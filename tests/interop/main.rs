@@ -10,6 +10,8 @@ mod support;
 
 mod proxy;
 mod recovery;
+#[cfg(feature = "webtransport")]
+mod webtransport;
 
 use std::{borrow::Cow, time::Duration};
 

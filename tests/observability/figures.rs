@@ -98,7 +98,7 @@ async fn connections_are_counted_by_transport_and_revision() {
     figures.are(&[
         (r#"socketio_connections{transport="polling",protocol="4"}"#, 0.0),
         (r#"socketio_connections{transport="websocket",protocol="4"}"#, 2.0),
-        ("socketio_upgrades_total", 1.0),
+        (r#"socketio_upgrades_total{transport="websocket"}"#, 1.0),
         (r#"socketio_connections_opened_total{transport="websocket",protocol="4"}"#, 1.0),
     ]);
     upgraded.say("1").await;

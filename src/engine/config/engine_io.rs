@@ -2,7 +2,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, HeaderValue, request::Parts};
 
-use crate::engine::{Packet, SessionConfig, Transport};
+use crate::engine::{Packet, ProtocolVersion, SessionConfig, Transport};
 
 use super::{
     client_address::{ClientAddress, network},
@@ -70,6 +70,7 @@ pub struct EngineIoConfig {
     pub(crate) connection_timeouts: ConnectionTimeouts,
     pub(crate) polling: bool,
     pub(crate) websocket: bool,
+    pub(crate) webtransport: bool,
     pub(crate) allow_upgrades: bool,
     /// The minimum size of responses to polls that are compressed. `None` compresses none.
     #[cfg(feature = "compression")]
@@ -134,13 +135,22 @@ impl EngineIoConfig {
         match transport {
             Transport::Polling => self.polling,
             Transport::WebSocket => self.websocket,
+            Transport::WebTransport => self.webtransport,
             Transport::Custom => true,
         }
     }
 
-    /// Returns the transports to which a session on `transport` can be upgraded.
-    pub(crate) fn upgrades(&self, transport: Transport) -> &'static [&'static str] {
-        if transport == Transport::Polling && self.allow_upgrades && self.websocket { &["websocket"] } else { &[] }
+    /// Returns the transports to which a session on `transport` can be upgraded. WebTransport requires revision 4.
+    pub(crate) fn upgrades(&self, transport: Transport, protocol: ProtocolVersion) -> &'static [&'static str] {
+        if transport != Transport::Polling || !self.allow_upgrades {
+            return &[];
+        }
+        match (self.websocket, self.webtransport && protocol == ProtocolVersion::V4) {
+            (true, true) => &["websocket", "webtransport"],
+            (true, false) => &["websocket"],
+            (false, true) => &["webtransport"],
+            (false, false) => &[],
+        }
     }
 }
 
@@ -173,6 +183,7 @@ impl EngineIoConfig {
             connection_timeouts: ConnectionTimeouts::default(),
             polling: true,
             websocket: true,
+            webtransport: false,
             allow_upgrades: true,
             #[cfg(feature = "compression")]
             http_compression: Some(1024),

@@ -206,16 +206,20 @@ macro_rules! engine_settings {
             /// A request for another transport is rejected with code 0, "Transport unknown". Transports that are passed to `accept`
             /// are served in any case; with an empty list, they are the only ones.
             ///
+            /// [WebTransport](crate::guide::webtransport) also needs a server over QUIC. If it is listed, the handshakes of long-polling
+            /// in revision 4 offer it as an upgrade.
+            ///
             /// # Panics
             ///
             /// Panics if the list contains [`Transport::Custom`](crate::engine::Transport::Custom).
             #[track_caller]
             pub fn transports(mut $self, transports: impl IntoIterator<Item = crate::engine::Transport>) -> Self {
-                ($engine.polling, $engine.websocket) = (false, false);
+                ($engine.polling, $engine.websocket, $engine.webtransport) = (false, false, false);
                 for transport in transports {
                     match transport {
                         crate::engine::Transport::Polling => $engine.polling = true,
                         crate::engine::Transport::WebSocket => $engine.websocket = true,
+                        crate::engine::Transport::WebTransport => $engine.webtransport = true,
                         crate::engine::Transport::Custom => {
                             panic!("`Transport::Custom` cannot be listed: `accept` serves it in any case")
                         }
@@ -224,7 +228,7 @@ macro_rules! engine_settings {
                 $self
             }
 
-            /// Sets whether a session may be upgraded from long-polling to WebSocket. Default: `true`.
+            /// Sets whether a session may be upgraded from long-polling to WebSocket or WebTransport. Default: `true`.
             ///
             /// If `false`, the handshake offers no upgrade, and an attempt is rejected with code 3.
             pub fn allow_upgrades(mut $self, allow: bool) -> Self {

@@ -46,13 +46,13 @@ impl Connection {
                     SessionConfig { max_poll_packets, ..config.session_config() },
                 )
             }
-            Transport::WebSocket | Transport::Custom => {
+            Transport::WebSocket | Transport::WebTransport | Transport::Custom => {
                 Session::websocket(wire_format.protocol, now, config.session_config())
             }
         };
         let open = OpenPacket {
             sid: &id,
-            upgrades: config.upgrades(transport),
+            upgrades: config.upgrades(transport, wire_format.protocol),
             ping_interval: millis(config.ping_interval),
             ping_timeout: millis(config.ping_timeout),
             max_payload: config.max_payload,
@@ -134,20 +134,12 @@ impl Connection {
         look(&self.state().session)
     }
 
-    /// Returns the transport of a connection that is not on long-polling.
-    #[inline]
-    pub(crate) fn stream_transport(&self) -> Transport {
-        match self.first_transport {
-            Transport::Custom => Transport::Custom,
-            Transport::Polling | Transport::WebSocket => Transport::WebSocket,
-        }
-    }
-
     pub(crate) fn transport(&self) -> Transport {
         match self.first_transport {
             Transport::Custom => Transport::Custom,
             _ if self.inspect(Session::is_polling) => Transport::Polling,
-            _ => Transport::WebSocket,
+            _ if self.is_websocket() => Transport::WebSocket,
+            _ => Transport::WebTransport,
         }
     }
 

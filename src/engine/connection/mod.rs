@@ -23,7 +23,7 @@ pub(crate) use self::{
     idle::IdleSessions,
     send::{SendError, Sent},
     sessions::Sessions,
-    shared::{Connect, Connection, Engine},
+    shared::{Connect, Connection, Engine, Opening},
     state::{OpenError, Output, Park},
     turnstile::{Turn, Turnstile},
 };

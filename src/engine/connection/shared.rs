@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
 };
@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     pub(crate) cors: Option<CorsLayer>,
     /// The sessions that have not joined a namespace.
     pub(crate) idle_sessions: IdleSessions<Connection>,
+    /// The clients over WebTransport that have not sent their first packet.
+    pub(in crate::engine) openings: IdleSessions<Opening>,
     /// The number of sessions of each address, if it is limited.
     pub(in crate::engine) sessions_of_address: Counts<IpAddr>,
     /// Set once new sessions are rejected.
@@ -59,6 +61,15 @@ pub(crate) struct Engine {
     pub(in crate::engine) runtime: Mutex<Option<Handle>>,
     /// Passes requests to the nodes that own their sessions. `None` unless sessions are shared.
     pub(in crate::engine) relay: Option<Arc<Relay>>,
+}
+
+/// A client over WebTransport that has not sent its first packet.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    /// Its place in [`Engine::openings`].
+    pub(in crate::engine) place: OnceLock<u32>,
+    /// Notified if it must make room for newer ones.
+    pub(in crate::engine) evicted: Notify,
 }
 
 /// A protocol above Engine.IO. One handler serves all sessions of an [`Engine`](super::Engine).

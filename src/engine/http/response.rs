@@ -142,16 +142,21 @@ pub(super) fn take_parts(parts: &mut Parts) -> Parts {
     std::mem::replace(parts, empty)
 }
 
-/// Returns the response to a request that is rejected, after the user's callback.
-pub(super) fn rejected(engine: &Engine, parts: &Parts, cause: &Rejection) -> Response<Bytes> {
+/// Counts a request that is rejected, and runs the user's callback.
+pub(crate) fn report_rejection(engine: &Engine, parts: &Parts, cause: &Rejection) {
     if let Some(hook) = &engine.config.hooks.connection_error {
         engine.catch_panic(|| hook(&ConnectionError::new(parts, cause)));
     }
+    if let Rejection::Engine(error) = cause {
+        engine.meters.rejected_request(error);
+    }
+}
+
+/// Returns the response to a request that is rejected, after the user's callback.
+pub(super) fn rejected(engine: &Engine, parts: &Parts, cause: &Rejection) -> Response<Bytes> {
+    report_rejection(engine, parts, cause);
     match cause {
-        Rejection::Engine(error) => {
-            engine.meters.rejected_request(error);
-            error_response(error)
-        }
+        Rejection::Engine(error) => error_response(error),
         Rejection::WebSocket(error) => upgrade_error(error),
     }
 }

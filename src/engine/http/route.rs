@@ -122,7 +122,7 @@ fn handshake<B>(
     }
     let websocket = match transport {
         Transport::WebSocket => Some(WebSocketUpgrade::check(parts, config)?),
-        Transport::Polling | Transport::Custom => None,
+        Transport::Polling | Transport::WebTransport | Transport::Custom => None,
     };
     let id = session_id(engine, parts)?;
     let cookie = config.session_cookie(&id);
@@ -257,7 +257,7 @@ fn upgrade<B>(engine: &Engine, connection: &Arc<Connection>, parts: &mut Parts) 
         // As in Node: clients treat an error status before the 101 as a network error.
         return Ok(EngineFuture::ready(websocket.dismiss(connection.clone())));
     }
-    if !connection.update(Session::probe_begin) {
+    if !connection.update(|session| session.probe_begin(Transport::WebSocket)) {
         return Err(RequestError::BadRequest("the session has a WebSocket already").into());
     }
     let mut response = websocket.probe(connection.clone());

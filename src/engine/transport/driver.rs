@@ -100,7 +100,7 @@ impl<T: PacketIo> Driver<T> {
     }
 
     /// Takes over a session from another transport.
-    pub(super) fn new(connection: Arc<Connection>, transport: T) -> Self {
+    pub(crate) fn new(connection: Arc<Connection>, transport: T) -> Self {
         Self {
             is_new: false,
             sends_direct: T::CAN_SEND_DIRECT && connection.wire_format.protocol == ProtocolVersion::V4,
@@ -221,7 +221,7 @@ impl<T: PacketIo> Driver<T> {
                         *this.held = Some(Box::new(packet));
                         return Poll::Ready(Batch::Full);
                     }
-                    connection.engine.meters.received(connection.stream_transport(), &packet);
+                    connection.engine.meters.received(T::TRANSPORT, &packet);
                     if connection.handle_packet(&packet, true) {
                         let (transport, unflushed) = (this.transport.as_mut(), &mut *this.unflushed);
                         let mut send = try_send_direct(connection, transport, unflushed);
@@ -371,7 +371,7 @@ fn try_send_direct<'a, T: PacketIo>(
         let sent = connection.try_bypass() && transport.as_mut().try_send_direct(text, attachments);
         if sent {
             *unflushed = true;
-            SendMeter::bypassed(&connection.engine.meters, text, attachments);
+            SendMeter::bypassed(&connection.engine.meters, T::TRANSPORT, text, attachments);
             connection.note_bypassed(text, attachments);
         }
         sent
@@ -391,7 +391,7 @@ fn poll_send<T: PacketIo>(
         ready!(transport.as_mut().poll_ready(cx))?;
         match connection.pop_output() {
             Output::Packet { packet, more } => {
-                taken.take(&connection.engine.meters, connection.stream_transport(), &packet);
+                taken.take(&connection.engine.meters, T::TRANSPORT, &packet);
                 connection.note_sent(&packet);
                 *unflushed = true;
                 *sent += packet.len();

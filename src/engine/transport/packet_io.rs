@@ -8,7 +8,7 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use pin_project::pin_project;
 
-use crate::engine::Packet;
+use crate::engine::{Packet, Transport};
 
 use super::error::TransportError;
 
@@ -19,6 +19,9 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) trait PacketIo:
     Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>
 {
+    /// The name of the transport.
+    const TRANSPORT: Transport;
+
     /// Whether [`try_send_direct`](Self::try_send_direct) may succeed.
     const CAN_SEND_DIRECT: bool = false;
 
@@ -62,6 +65,8 @@ impl<T> PacketIo for Foreign<T>
 where
     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
 {
+    const TRANSPORT: Transport = Transport::Custom;
+
     fn take_written(self: Pin<&mut Self>) -> bool {
         std::mem::take(self.project().written)
     }

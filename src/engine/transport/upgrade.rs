@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     engine::{
-        CloseCause, Connection, EngineIoConfig, Session, UpgradeError,
+        CloseCause, Connection, EngineIoConfig, Transport, UpgradeError,
         relay::{Line, Tunnel},
     },
     util::log,
@@ -305,7 +305,7 @@ impl Drop for UpgradeGuard {
     fn drop(&mut self) {
         match (self.over, self.purpose) {
             (true, _) | (false, Purpose::Dismissing) => {}
-            (false, Purpose::Probing) => self.connection.update(Session::probe_end),
+            (false, Purpose::Probing) => self.connection.update(|session| session.probe_end(Transport::WebSocket)),
             (false, Purpose::Opening) => {
                 self.connection.abort(CloseCause::TransportClose);
                 self.connection.finish();

@@ -329,19 +329,19 @@ impl Polled {
     /// Adds a WebSocket that completes the upgrade, then sends a message. If it has not been probed, polls may be pending at
     /// that time.
     fn add_websocket(&self, tasks: &mut Tasks, is_proved: bool) {
-        assert!(self.connection.update(Session::probe_begin));
+        assert!(self.connection.update(|session| session.probe_begin(Transport::Custom)));
         if is_proved {
             let ping = Packet::from_text("2probe").unwrap();
-            let action = self.connection.update(|session| session.probe_packet(&ping));
+            let action = self.connection.probe_packet(Transport::Custom, &ping);
             assert_eq!(action, ProbeAction::Send(Packet::from_text("3probe").unwrap()));
         }
         self.pipe.push(Packet::from_text("5").unwrap());
         self.pipe.push(Packet::message("c"));
         self.add(tasks, |polled| {
-            let (connection, mut pipe) = (polled.connection.clone(), polled.pipe.clone());
+            let (connection, mut pipe) = (polled.connection.clone(), Foreign::new(polled.pipe.clone()));
             let websocket = async move {
                 if probe(&connection, &mut pipe).await {
-                    Driver::new(connection, Foreign::new(pipe)).await;
+                    Driver::new(connection, pipe).await;
                 }
             };
             run(websocket).is_some()

@@ -9,7 +9,7 @@ mod deflate;
 #[cfg(not(feature = "permessage-deflate"))]
 #[path = "no_deflate.rs"]
 mod deflate;
-mod encoder;
+pub(super) mod encoder;
 
 use std::{
     cell::RefCell,
@@ -31,7 +31,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::io::poll_read_buf;
 
 use crate::{
-    engine::{CLOSE_TIMEOUT, Frame, Packet, WireFormat},
+    engine::{CLOSE_TIMEOUT, Frame, Packet, Transport, WireFormat},
     util::now,
 };
 
@@ -234,6 +234,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
+    const TRANSPORT: Transport = Transport::WebSocket;
     const CAN_SEND_DIRECT: bool = true;
 
     fn try_send_direct(mut self: Pin<&mut Self>, text: &[u8], attachments: &[Packet]) -> bool {
@@ -341,7 +342,7 @@ thread_local! {
 }
 
 /// Lends the thread's read buffer, empty. A nested call, by an `Io` that reads another WebSocket, gets a new buffer.
-fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
+pub(super) fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
         Ok(mut scratch) => {
             let scratch = scratch.get_or_insert_with(BytesMut::new);
