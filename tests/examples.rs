@@ -70,7 +70,10 @@ async fn chat() {
     client.expect(r#"42/chat,["users",[{"id":0,"name":"Ada"}]]"#).await;
     client.say(r#"42/chat,0["message"," hi "]"#).await;
     let said = json(&client.text().await);
-    assert_eq!((&said[0], &said[1]["text"], &said[1]["user"]["name"]), (&value!("message"), &value!("hi"), &value!("Ada")));
+    assert_eq!(
+        (&said[0], &said[1]["text"], &said[1]["user"]["name"]),
+        (&value!("message"), &value!("hi"), &value!("Ada"))
+    );
     client.expect("43/chat,0[]").await;
     client.say(r#"42/chat,1["join","cellar"]"#).await;
     client.expect(r#"43/chat,1[{"error":{"message":"there is no such room"}}]"#).await;

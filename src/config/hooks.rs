@@ -52,8 +52,9 @@ impl SocketIoConfig {
     where
         F: Fn(&EventRejection<'_>) -> EventError + Send + Sync + 'static,
     {
-        self.hooks.argument_error =
-            Some(Box::new(move |socket, event, message| error(&EventRejection::new(socket, event, message)).into_parts()));
+        self.hooks.argument_error = Some(Box::new(move |socket, event, message| {
+            error(&EventRejection::new(socket, event, message)).into_parts()
+        }));
         self
     }
 

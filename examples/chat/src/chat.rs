@@ -42,7 +42,8 @@ async fn joined(
     Extension(user): Extension<User>,
     Json(auth): Json<Auth>,
 ) {
-    let list: Vec<_> = rooms.all().iter().map(|room| json!({ "name": room.name, "last": room.history().last })).collect();
+    let list: Vec<_> =
+        rooms.all().iter().map(|room| json!({ "name": room.name, "last": room.history().last })).collect();
     socket.emit("rooms", &(list,)).ok();
     let room = auth.room.and_then(|name| rooms.find(&name)).unwrap_or(&rooms.all()[0]);
     enter(&socket, room, &user);
