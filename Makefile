@@ -84,7 +84,7 @@ api: $(EXTERNAL_TYPES)/done
 # The tests start the examples. Both are built together, so that common dependencies are compiled once.
 unit:
 	$(BUILD)
-	$(CARGO) test --all-features
+	$(CARGO) test --all-features -p tower-socketio -p example-tickets -p example-validation
 
 # Tests clusters of Rust and Node.js nodes over real brokers, which `unit` ignores.
 backends: brokers tests/cluster/node_modules/.package-lock.json

@@ -22,7 +22,8 @@
 //! * [Examples](#examples)
 //! * [Protocol versions](#protocol-versions)
 //!
-//! The [guide] covers middleware, limits, recovery, testing and migration from Node in more detail. The module [`engine`] is an
+//! The [guide] begins with a [tutorial](guide::getting_started), and has [recipes](guide::recipes) and pages about errors, middleware,
+//! deployment, limits and more. The module [`engine`] is an
 //! Engine.IO server without Socket.IO.
 //!
 //! # Installation
@@ -310,7 +311,9 @@
 //! | command | content |
 //! |---|---|
 //! | `cargo run -p example-echo` | an echo server |
-//! | `cargo run -p example-chat` | a chat with rooms, names, sessions and a page |
+//! | `cargo run -p example-chat` | a chat with rooms, history, sessions and a page |
+//! | `cargo run -p example-tickets` | a small product: database, migrations, users, routes, two namespaces, tests |
+//! | `cargo run -p example-validation` | arguments that are validated by garde or validator |
 //! | `cargo run -p example-private-messaging` | private messages, also for users who are offline |
 //! | `cargo run -p example-auth` | authentication with axum-login |
 //! | `cargo run -p example-recovery` | recovery of clients that reconnect |

@@ -256,6 +256,27 @@ async fn a_rejection_is_answered_counted_and_shown() {
 }
 
 #[tokio::test]
+async fn the_error_of_arguments_that_do_not_match_can_be_chosen() {
+    let namespace = Namespace::new()
+        .on("number", |Data(number): Data<u8>| async move { Ack(number) })
+        .on("extension", |Extension(_): Extension<u8>| async {});
+    let config = SocketIoConfig::new().namespace("/", namespace).argument_error(|rejected| {
+        assert!(rejected.message().starts_with("invalid arguments: "));
+        let error = if rejected.event() == "number" { "a number is needed" } else { unreachable!() };
+        EventError::new(error).data(rejected.socket().rooms().len())
+    });
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say(r#"421["number","x"]"#).await;
+    client.expect(r#"431[{"error":{"message":"a number is needed","data":1}}]"#).await;
+    client.say(r#"422["number",2]"#).await;
+    client.expect("432[2]").await;
+    client.say(r#"423["extension"]"#).await;
+    client.expect(r#"433[{"error":{"message":"internal error"}}]"#).await;
+    assert_eq!(server.io.stats().rejections, 2);
+}
+
+#[tokio::test]
 async fn results_answer_on_either_side() {
     async fn halve(Data(number): Data<u32>) -> Result<Ack<u32>, EventError> {
         match number % 2 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     cluster::ClusterError,
-    event::EventRejection,
+    event::{EventError, EventRejection},
     io::{NamespaceRef, ServerSideEvent, server_side_handler},
     observer::{Observer, tell},
     socket::SocketRef,
@@ -32,6 +32,30 @@ impl SocketIoConfig {
     {
         self.hooks.on_rejection =
             Some(Box::new(move |socket, event, message| hook(&EventRejection::new(socket, event, message))));
+        self
+    }
+
+    /// Sets the error that a client gets if the arguments of an event do not match the type of its handler, and the client
+    /// requested an ack. The default contains the text of serde, which names fields and types and is meant for developers.
+    ///
+    /// The function has no effect on the log, on [`on_rejection`](Self::on_rejection), and on other extractors, whose
+    /// rejections are responses themselves. It must not block.
+    ///
+    /// ```
+    /// use tower_socketio::{EventError, SocketIoConfig};
+    ///
+    /// let config = SocketIoConfig::new().argument_error(|rejected| {
+    ///     EventError::new("the request is not valid").data(rejected.event())
+    /// });
+    /// # let _ = config;
+    /// ```
+    pub fn argument_error<F>(mut self, error: F) -> Self
+    where
+        F: Fn(&EventRejection<'_>) -> EventError + Send + Sync + 'static,
+    {
+        self.hooks.argument_error = Some(Box::new(move |socket, event, message| {
+            error(&EventRejection::new(socket, event, message)).into_parts()
+        }));
         self
     }
 

@@ -9,7 +9,8 @@ use super::{
 
 /// An event that an extractor rejected, so that its handler did not run.
 ///
-/// Passed to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection).
+/// Passed to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection) and
+/// [`SocketIoConfig::argument_error`](crate::SocketIoConfig::argument_error).
 ///
 /// ```
 /// use tower_socketio::SocketIoConfig;

@@ -243,6 +243,14 @@ impl EventError {
         self
     }
 
+    pub(crate) fn from_parts(message: Cow<'static, str>, data: Option<Value>) -> Self {
+        Self { message, data }
+    }
+
+    pub(crate) fn into_parts(self) -> (Cow<'static, str>, Option<Value>) {
+        (self.message, self.data)
+    }
+
     /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {

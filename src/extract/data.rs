@@ -72,28 +72,48 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromEvent<S> for Data<T> {
     type Rejection = DataRejection;
 
     async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, DataRejection> {
-        request.args().map(Self).map_err(DataRejection)
+        request.args().map(Self).map_err(|error| DataRejection::new(request, error))
     }
 }
 
 /// The rejection of [`Data`]: the arguments do not match the type.
 #[derive(Debug)]
-pub struct DataRejection(serde_json::Error);
+pub struct DataRejection {
+    error: serde_json::Error,
+    /// What [`SocketIoConfig::argument_error`](crate::SocketIoConfig::argument_error) returned.
+    response: Option<Box<EventError>>,
+}
+
+impl DataRejection {
+    #[cold]
+    fn new(request: &EventRequest, error: serde_json::Error) -> Self {
+        let mut rejection = Self { error, response: None };
+        let socket = request.socket().inner();
+        if let Some(hook) = &socket.client.server.hooks.argument_error {
+            let (message, data) = hook(socket, request.event(), &rejection.to_string());
+            rejection.response = Some(Box::new(EventError::from_parts(message, data)));
+        }
+        rejection
+    }
+}
 
 impl fmt::Display for DataRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid arguments: {}", self.0)
+        write!(f, "invalid arguments: {}", self.error)
     }
 }
 
 impl Error for DataRejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
+        Some(&self.error)
     }
 }
 
 impl IntoEventResponse for DataRejection {
     fn into_event_response(self) -> EventResponse {
-        EventError::new(self.to_string()).into()
+        match self.response {
+            Some(response) => (*response).into(),
+            None => EventError::new(self.to_string()).into(),
+        }
     }
 }

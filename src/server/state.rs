@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     fmt,
     sync::{
@@ -75,6 +76,8 @@ pub(crate) struct Hooks {
     pub(crate) on_namespace: Option<Box<dyn Fn(&Arc<NamespaceState>) + Send + Sync>>,
     /// Called with the name of the event and the message of the extractor.
     pub(crate) on_rejection: Option<Box<dyn Fn(&Arc<Socket>, &str, &str) + Send + Sync>>,
+    /// Called in the same way. Returns the message and the data of the error for the client.
+    pub(crate) argument_error: Option<Box<ArgumentError>>,
     pub(crate) on_slow_client: Option<Arc<dyn Fn(&Arc<Socket>) + Send + Sync>>,
     pub(crate) on_cluster_error: Option<Box<dyn Fn(&ClusterError) + Send + Sync>>,
     /// Empty unless [`Settings::is_observed`].
@@ -98,6 +101,8 @@ pub(crate) enum Change<'a> {
     EventReceived(&'a Arc<Socket>, &'a Event),
     EventSent(&'a Arc<Socket>, &'a Encoded),
 }
+
+type ArgumentError = dyn Fn(&Arc<Socket>, &str, &str) -> (Cow<'static, str>, Option<serde_json::Value>) + Send + Sync;
 
 /// Handles an event of another server.
 pub(crate) type ServerSideHandler =
