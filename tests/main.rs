@@ -39,10 +39,12 @@ mod json;
 mod jsonp;
 mod kit;
 mod layer_compat;
+mod lifetime;
 mod limits;
 mod listeners;
 mod matrix;
 mod middleware;
+mod namespace_parts;
 mod observability;
 mod options;
 #[cfg(feature = "msgpack")]

@@ -35,6 +35,8 @@ mod connect;
 mod error;
 mod event;
 mod incoming;
+#[cfg(feature = "typed")]
+mod typed;
 mod wire;
 
 pub use self::{

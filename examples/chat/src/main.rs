@@ -139,8 +139,7 @@ async fn main() -> std::io::Result<()> {
         .on("typing", typing)
         .on_disconnecting(leaving)
         .layer(from_fn(require_name))
-        .layer(sessions.clone())
-        .with_state(());
+        .layer(sessions.clone());
     let layer = SocketIoLayer::new(SocketIoConfig::new().namespace("/chat", chat));
     let app = Router::new()
         .route("/", get(page))
