@@ -66,7 +66,7 @@ packaging:
 
 # The published crate builds.
 package:
-	$(CARGO) package --allow-dirty
+	$(CARGO) package --allow-dirty -p tower-socketio-macros -p tower-socketio
 
 spelling: $(TYPOS)/done
 	$(TYPOS)/bin/typos

@@ -1,8 +1,19 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
+use axum::Router;
+use parking_lot::Mutex;
 use tower_layer::Layer;
 
-use crate::{config::SocketIoConfig, io::SocketIo, server::Server, service::SocketIoService};
+use crate::{
+    config::SocketIoConfig,
+    engine::NotFound,
+    io::SocketIo,
+    server::Server,
+    service::{Attached, SocketIoService},
+};
 
 /// A layer that adds Socket.IO to a service.
 ///
@@ -19,18 +30,65 @@ use crate::{config::SocketIoConfig, io::SocketIo, server::Server, service::Socke
 ///
 /// # Placement
 ///
+/// axum's `Router::layer` surrounds the routes and the fallback that the router has at that time. The requests of Socket.IO have no
+/// route, so the layer gets them through the fallback. Add it after the fallback:
+///
+/// | composition | requests of Socket.IO |
+/// |---|---|
+/// | `.fallback(..).layer(io)`, or `.fallback_service(..).layer(io)` | work |
+/// | `.merge(socket_io.router())`, before or after a fallback | work |
+/// | `.nest_service("/api", router.layer(io))` | work under `/api/socket.io/` |
+/// | `.nest("/api", router.fallback(..).layer(io))` | work under `/api/socket.io/` |
+/// | `.nest("/api", router.layer(io))` | 404: `nest` passes on only what a route or a fallback of the inner router accepts |
+/// | `.layer(io).fallback(..)` | answered by the fallback |
+/// | `.layer(io).merge(router)` where `router` has a fallback | answered by the fallback |
+/// | `.route_layer(io)` | 404: the layer surrounds routes only |
+///
+/// [`router`](Self::router) returns routes that work in any order. If all services of a layer are dropped before one has got a
+/// request, as in `Router::new().layer(io).fallback(..)`, a warning is logged.
+///
 /// Layers outside of this one also see the requests of Socket.IO, so a `CorsLayer` belongs there. A timeout outside of it must be
 /// longer than [`ping_interval`](SocketIoConfig::ping_interval), because polls last that long.
 #[derive(Clone)]
 pub struct SocketIoLayer {
     server: Arc<Server>,
+    services: Arc<Mutex<Weak<Attached>>>,
 }
 
 impl SocketIoLayer {
     /// Creates a layer with a new server.
     #[must_use]
     pub fn new(config: SocketIoConfig) -> Self {
-        Self { server: config.build() }
+        Self { server: config.build(), services: Arc::default() }
+    }
+
+    /// Returns a router with the path of Socket.IO only, to be merged into the router of an application.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower_socketio::{SocketIoConfig, SocketIoLayer};
+    ///
+    /// let socket_io = SocketIoLayer::new(SocketIoConfig::new());
+    /// let app: Router = Router::new()
+    ///     .merge(socket_io.router())
+    ///     .fallback(async || "the page of a single-page application");
+    /// # let _ = app;
+    /// ```
+    ///
+    /// Unlike the layer, it works wherever it is merged or nested, because a route takes precedence over fallbacks. As it does not
+    /// surround the other routes, their handlers cannot extract [`SocketIo`]. Give them the [handle](Self::io) as their state.
+    pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        let config = &self.server.engine.config;
+        let path = config.path.replace('{', "{{").replace('}', "}}");
+        let service = self.layer(NotFound);
+        let router = Router::new()
+            .without_v07_checks()
+            .route_service(&path, service.clone())
+            .route_service(&format!("{path}{{*file}}"), service.clone());
+        match path.strip_suffix('/') {
+            Some(path) if !config.trailing_slash => router.route_service(path, service),
+            _ => router,
+        }
     }
 
     /// Returns a handle to the server.
@@ -44,7 +102,10 @@ impl<S> Layer<S> for SocketIoLayer {
     type Service = SocketIoService<S>;
 
     fn layer(&self, inner: S) -> SocketIoService<S> {
-        SocketIoService::wrap(inner, self.server.clone())
+        let mut services = self.services.lock();
+        let attached = services.upgrade().unwrap_or_else(|| Arc::new(Attached::new(self.server.clone())));
+        *services = Arc::downgrade(&attached);
+        SocketIoService::wrap(inner, attached)
     }
 }
 

@@ -213,8 +213,9 @@
 //! # Errors
 //!
 //! A handler can return a `Result`. If the client requested an ack, it gets the [`EventError`] as the ack:
-//! `{"error":{"message":"the name is taken"}}`. Other errors are converted by `?`. Their text is logged, and the client gets the
-//! message "internal error". A panic in a handler ends only that event.
+//! `{"error":{"message":"the name is taken"}}`. Other errors, also those of `anyhow`, are converted by `?`. They are
+//! [logged](guide::observability) with their causes, and the client gets the message "internal error". A panic in a handler ends only
+//! that event.
 //!
 //! ```
 //! use tower_socketio::{Ack, EventError, extract::Data};
@@ -234,7 +235,7 @@
 //! # State
 //!
 //! Handlers share state through axum's `State` extractor. Values that belong to one socket are its
-//! [extensions](SocketRef::extensions), which layers may set too.
+//! [extensions](SocketRef::extensions), which layers may set too. [`SocketRef::spawn`] starts a task that ends with its socket.
 //!
 //! ```
 //! use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
@@ -291,6 +292,7 @@
 //! | `client-source-maps` | no | embeds and serves the source maps of the JavaScript client |
 //! | `compression` | no | compresses responses to polls with gzip or deflate |
 //! | `http2` | no | enables HTTP/2, and WebSockets over it if the [server supports them](SocketIoService#http2) |
+//! | `macros` | no | adds `debug_handler`, an attribute that points to the mistakes of a handler that does not compile |
 //! | `metrics` | no | records [metrics](guide::observability) through the `metrics` crate |
 //! | `msgpack` | no | adds `parser::MsgpackParser`, for clients with `socket.io-msgpack-parser` |
 //! | `nats` | no | adds `cluster::nats`, for clusters over NATS, encrypted or not |
@@ -300,7 +302,7 @@
 //! | `redis` | no | adds `cluster::redis`, for clusters over Redis |
 //! | `redis-tls` | no | adds TLS to `redis`, with rustls |
 //! | `test-util` | no | adds the module `test`, with a client in the same process |
-//! | `tracing` | no | records [spans and events](guide::observability) through the `tracing` crate |
+//! | `tracing` | yes | records [spans and events](guide::observability) through the `tracing` crate |
 //! | `typed` | no | adds the module `typed`: events that are declared once for Rust and TypeScript |
 //! | `webtransport` | no | adds a [server for WebTransport](guide::webtransport), over QUIC |
 //!
@@ -387,6 +389,9 @@ pub mod future {
         socket::{AckFuture, AckResponsesFuture},
     };
 }
+
+#[cfg(feature = "macros")]
+pub use tower_socketio_macros::debug_handler;
 
 /// Operators, which emit to one socket with options, or to many sockets.
 ///

@@ -302,6 +302,7 @@ async fn sockets_and_rooms_are_counted_and_a_socket_leaves_all_rooms() {
     assert_eq!(io.namespace("x").socket_count(), 0);
     a.leave_all();
     assert_eq!(a.rooms(), [a.id().as_ref()]);
+    assert!(a.joined_rooms().is_empty());
     assert_eq!((count("red"), root.room_count()), (1, 2));
     // The room of its own id is left at the end only.
     assert_eq!(count(a.id()), 1);

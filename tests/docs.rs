@@ -30,6 +30,15 @@ fn exists(module: &str, test: &str) -> bool {
     })
 }
 
+/// `make interop` tests it with the parser of npm.
+#[test]
+fn the_parser_of_the_page_is_tested_with_a_client() {
+    let read = |file: &str| fs::read_to_string(folder().join(file)).unwrap();
+    let (page, tested) = (read("docs/parsers.md"), read("tests/interop/json_parser.rs"));
+    let (_, tested) = tested.split_once("\n\n").unwrap();
+    assert!(page.contains(&tested.replace("pub struct JsonParser", "struct JsonParser")));
+}
+
 #[test]
 fn every_test_that_a_document_names_exists() {
     let modules: BTreeSet<String> = fs::read_dir(folder().join("tests"))

@@ -914,6 +914,49 @@ fn a_second_fallback_is_a_mistake() {
     let _ = Namespace::<()>::new().fallback(async || {}).fallback(async || {});
 }
 
+#[test]
+#[should_panic(expected = "`connection` is reserved by the protocol: `on_connect` is called when a client joins")]
+fn a_handler_for_connection_is_a_mistake() {
+    let _ = Namespace::<()>::new().on("connection", async || {});
+}
+
+#[test]
+#[should_panic(expected = "`on_disconnect` is called when a socket is disconnected")]
+fn a_handler_for_disconnect_is_a_mistake() {
+    let _ = Namespace::<()>::new().on("disconnect", async || {});
+}
+
+#[test]
+#[should_panic(expected = "`newListener` is reserved by the protocol: no client can emit it")]
+fn a_handler_for_another_reserved_name_is_a_mistake() {
+    let _ = Namespace::<()>::new().on("newListener", async || {});
+}
+
+#[tokio::test]
+async fn an_ack_may_be_optional() {
+    let namespace = Namespace::new()
+        .on("half", async |Data(number): Data<u32>| number.is_multiple_of(2).then_some(Ack(number / 2)))
+        .on("fail", async || Err::<Option<Ack<()>>, _>("no"));
+    let (_server, mut client) = joined(namespace).await;
+    client.say(r#"420["half",4]"#).await;
+    client.expect("430[2]").await;
+    client.say(r#"421["half",3]"#).await;
+    client.say(r#"422["fail"]"#).await;
+    client.expect(r#"432[{"error":{"message":"no"}}]"#).await;
+}
+
+#[tokio::test]
+async fn arguments_of_one_of_two_types_are_extracted_by_options() {
+    async fn either(number: Option<Data<u32>>, text: Option<Data<String>>) -> Ack<String> {
+        Ack(format!("{:?} {:?}", number.map(|number| number.0), text.map(|text| text.0)))
+    }
+    let (_server, mut client) = joined(Namespace::new().on("either", either)).await;
+    client.say(r#"420["either",1]"#).await;
+    client.expect(r#"430["Some(1) None"]"#).await;
+    client.say(r#"421["either","a"]"#).await;
+    client.expect(r#"431["None Some(\"a\")"]"#).await;
+}
+
 #[tokio::test]
 async fn the_connection_and_the_namespace_are_extractors() {
     async fn joined(transport: Transport, protocol: ProtocolVersion, namespace: NamespaceRef, socket: SocketRef) {

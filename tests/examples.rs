@@ -250,3 +250,15 @@ async fn metrics() {
         assert!(reply.text().lines().any(|found| found == line), "no {line} in\n{}", reply.text());
     }
 }
+
+/// Otherwise browsers request `/favicon.ico`, which no example has.
+#[test]
+fn every_page_has_an_icon() {
+    let examples = std::fs::read_dir(crate::docs::folder().join("examples")).unwrap();
+    let pages: Vec<_> =
+        examples.map(|example| example.unwrap().path().join("index.html")).filter(|page| page.exists()).collect();
+    assert!(pages.len() >= 4, "{pages:?}");
+    for page in pages {
+        assert!(std::fs::read_to_string(&page).unwrap().contains(r#"<link rel="icon""#), "{page:?}");
+    }
+}

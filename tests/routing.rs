@@ -89,6 +89,59 @@ async fn a_nested_router_serves_under_its_prefix() {
     serves_under_a_prefix(&serve(nested, io).await).await;
 }
 
+#[tokio::test]
+async fn the_router_of_the_layer_works_in_any_order() {
+    async fn spa() -> &'static str {
+        "spa"
+    }
+    async fn missing() -> (StatusCode, &'static str) {
+        (StatusCode::NOT_FOUND, "missing")
+    }
+    let page = || Router::new().route("/page", on_get(spa));
+    let compositions: [fn(Router, Router) -> Router; 5] = [
+        |socket_io, page| page.merge(socket_io).fallback(spa),
+        |socket_io, page| page.fallback(spa).merge(socket_io),
+        |socket_io, page| socket_io.merge(page.fallback(spa)),
+        |socket_io, page| page.route("/{*path}", any(spa)).merge(socket_io),
+        |socket_io, page| page.merge(socket_io).fallback_service(any(spa)),
+    ];
+    for compose in compositions {
+        let layer = SocketIoLayer::new(config());
+        let server = serve(compose(layer.router(), page()), layer.io()).await;
+        works(&server).await;
+        let script = support::get(server.address, "/socket.io/socket.io.min.js").await;
+        assert_eq!(script.header("content-type"), Some("application/javascript; charset=utf-8"));
+        for other in ["/page", "/socket.iox/", "/socket.io", "/other"] {
+            support::get(server.address, other).await.is(200, "spa");
+        }
+    }
+    let layer = SocketIoLayer::new(config());
+    let nested = Router::new()
+        .nest("/api", page().route("/hello", on_get(async || "hello")).merge(layer.router()))
+        .fallback(missing);
+    serves_under_a_prefix(&serve(nested, layer.io()).await).await;
+}
+
+#[tokio::test]
+async fn the_router_of_the_layer_has_the_configured_path() {
+    let layer = SocketIoLayer::new(config().path("/a/{b}").add_trailing_slash(false));
+    let server = serve(layer.router(), layer.io()).await;
+    for path in ["/a/{b}", "/a/{b}/"] {
+        assert_eq!(
+            support::get(server.address, &format!("{path}?EIO=4&transport=polling")).await.status,
+            200,
+            "{path}"
+        );
+    }
+    for path in ["/a/c/", "/socket.io/"] {
+        assert_eq!(
+            support::get(server.address, &format!("{path}?EIO=4&transport=polling")).await.status,
+            404,
+            "{path}"
+        );
+    }
+}
+
 async fn serves_under_a_prefix(server: &TestServer) {
     let open = support::get(server.address, "/api/socket.io/?EIO=4&transport=polling").await;
     assert_eq!(open.status, 200);

@@ -25,7 +25,7 @@ impl SocketIoConfig {
 
     /// Sets a callback for events that an extractor rejects, such as those whose arguments do not match the handler.
     ///
-    /// In any case the client gets an error if it requested an ack, and the rejection is logged with the feature `tracing`.
+    /// In any case the client gets an error if it requested an ack, and the rejection is logged.
     pub fn on_rejection<F>(mut self, hook: F) -> Self
     where
         F: Fn(&EventRejection<'_>) + Send + Sync + 'static,

@@ -66,7 +66,9 @@ impl PendingAck {
     }
 
     pub(super) fn give_back(self: Arc<Self>) {
-        SPARE_ACK.set(Some(self));
+        if Arc::strong_count(&self) == 1 {
+            SPARE_ACK.set(Some(self));
+        }
     }
 
     pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), EmitError> {
@@ -88,6 +90,11 @@ impl PendingAck {
             return Ok(());
         }
         Ok(socket.deliver_owned(packet, false)?)
+    }
+
+    /// Returns `true` if the ack has not been sent and only the caller can send it.
+    pub(crate) fn is_unanswered(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1 && !self.answered.load(Ordering::Relaxed)
     }
 
     /// Marks the ack as sent. Returns `true` if it was sent before.

@@ -58,8 +58,14 @@ impl EventRequest {
             return EventResponse::none();
         }
         let message = rejection.to_string();
-        log!(warn, event = %self.event(), rejection = %message, "an event was rejected");
-        let server = &self.socket().inner().client.server;
+        let socket = self.socket().inner();
+        let (namespace, id, event) = (socket.namespace.name(), &socket.id, self.event());
+        if rejection.is_ordinary() {
+            log!(debug, namespace = %namespace, socket = %id, event = %event, rejection = %message, "an event was rejected");
+        } else {
+            log!(warn, namespace = %namespace, socket = %id, event = %event, rejection = %message, "an event was rejected");
+        }
+        let server = &socket.client.server;
         server.count_rejection();
         if let Some(hook) = &server.hooks.on_rejection {
             server.catch_panic(|| hook(self.socket().inner(), self.event(), &message));

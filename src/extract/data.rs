@@ -23,6 +23,17 @@ use super::from_event::FromEvent;
 /// # let _: Namespace = Namespace::new().on("message", message).on("add", add).on("sum", sum);
 /// ```
 ///
+/// A handler has one `Data`, because each would begin with the first argument. A second one does not compile:
+///
+/// ```compile_fail
+/// use tower_socketio::{Namespace, extract::Data};
+///
+/// async fn add(Data(a): Data<i64>, Data(b): Data<i64>) {} // Data((a, b)): Data<(i64, i64)>
+/// # let _: Namespace = Namespace::new().on("add", add);
+/// ```
+///
+/// To accept arguments of several types, extract `Option<Data<A>>` and `Option<Data<B>>`.
+///
 /// A tuple extracts as many arguments as it has fields, also inside of a `Box`, an `Arc` or a `Cow`. A [`Rest`](super::Rest) as
 /// its last field extracts the remaining ones. [`Args`](crate::Args) extracts all arguments, and any other type the first one.
 /// Additional arguments are ignored, as in JavaScript, and a missing one is `None` for an `Option`. An argument that is an array
@@ -69,6 +80,8 @@ impl<T> DerefMut for Data<T> {
 }
 
 impl<S: Sync, T: DeserializeOwned + Send + 'static> FromEvent<S> for Data<T> {
+    const READS_ARGUMENTS: bool = true;
+
     type Rejection = DataRejection;
 
     async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, DataRejection> {

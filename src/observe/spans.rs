@@ -13,6 +13,8 @@ pub(super) struct Span {
     span: tracing::Span,
     /// Whether the span was created here and has no recorded failure.
     own: bool,
+    /// The beginning of the event's name, if a subscriber records errors.
+    event: Option<Box<str>>,
 }
 
 impl Span {
@@ -29,11 +31,13 @@ impl Span {
             messaging.operation.name = "connect",
             messaging.destination.name = scope.namespace,
             messaging.destination.template = scope.is_dynamic.then_some(label),
+            socketio.socket.id = scope.socket.as_str(),
             "error.type" = Empty,
         );
-        Self::or_connections(span, connection.as_deref())
+        Self::or_connections(span, connection.as_deref(), None)
     }
 
+    #[inline]
     pub(super) fn event<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
         let event = event();
         let (connection, label) = (scope.connection.get(), scope.label);
@@ -52,22 +56,29 @@ impl Span {
             messaging.destination.template = scope.is_dynamic.then_some(label),
             messaging.message.id = event.ack,
             socketio.event = cut(event.name),
+            socketio.socket.id = scope.socket.as_str(),
             socketio.disconnect.reason = event.disconnect,
             "error.type" = Empty,
         );
-        Self::or_connections(span, connection.as_deref())
+        Self::or_connections(span, connection.as_deref(), recorded_name(event.name))
     }
 
     /// Returns the span of the connection if the subscriber has disabled this one.
-    fn or_connections(span: tracing::Span, connection: Option<&tracing::Span>) -> Self {
+    #[inline]
+    fn or_connections(span: tracing::Span, connection: Option<&tracing::Span>, event: Option<Box<str>>) -> Self {
         match connection {
-            Some(connection) if span.is_disabled() => Self { span: connection.clone(), own: false },
-            _ => Self { span, own: true },
+            Some(connection) if span.is_disabled() => Self { span: connection.clone(), own: false, event },
+            _ => Self { span, own: true, event },
         }
     }
 
-    pub(super) fn current() -> Self {
-        Self { span: tracing::Span::current(), own: false }
+    /// Returns the current span, for another handler of an event.
+    pub(super) fn current(event: &str) -> Self {
+        Self { span: tracing::Span::current(), own: false, event: recorded_name(event) }
+    }
+
+    pub(super) fn event_name(&self) -> &str {
+        self.event.as_deref().unwrap_or_default()
     }
 
     pub(super) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -94,6 +105,13 @@ impl Span {
             self.span.record("error.type", code);
         }
     }
+}
+
+/// Returns the beginning of an event's name if a subscriber records errors. The request, and the name with it, is dropped before the
+/// handler runs.
+#[inline]
+fn recorded_name(name: &str) -> Option<Box<str>> {
+    tracing::enabled!(target: "tower_socketio", tracing::Level::ERROR).then(|| cut(name).into())
 }
 
 /// Returns the beginning of a name, cut at a character boundary.

@@ -90,6 +90,19 @@ pub(crate) const fn is_reserved(event: &[u8]) -> bool {
     )
 }
 
+/// Checks the name of an event that a handler is added for. `connection` is not reserved, but a handler for it never runs.
+#[track_caller]
+pub(crate) fn assert_can_be_handled(event: &str) {
+    let instead = match event {
+        "connect" | "connection" => "`on_connect` is called when a client joins",
+        "disconnect" => "`on_disconnect` is called when a socket is disconnected",
+        "disconnecting" => "`Namespace::on_disconnecting` is called before a disconnected socket leaves its rooms",
+        _ if is_reserved(event.as_bytes()) => "no client can emit it",
+        _ => return,
+    };
+    panic!("`{event}` is reserved by the protocol: {instead}");
+}
+
 /// Returns the name with a leading slash.
 pub(crate) fn normalize_name(name: &str) -> Cow<'_, str> {
     if name.starts_with('/') { name.into() } else { format!("/{name}").into() }

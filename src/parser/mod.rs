@@ -35,7 +35,7 @@ pub trait Parser: Send + Sync + 'static {
     ///
     /// Returns an error if the packet cannot be encoded. The caller of `emit` gets it, see
     /// [`EmitError::is_encode`](crate::EmitError::is_encode). An ack is replaced by that of an internal error. Any other packet is
-    /// dropped and logged (feature `tracing`).
+    /// dropped and logged.
     fn encode(&self, packet: &SocketIoPacket) -> Result<Vec<Packet>, ParserError>;
 
     /// Creates the decoder of one connection, when its first message arrives.

@@ -106,7 +106,7 @@ type ArgumentError = dyn Fn(&Arc<Socket>, &str, &str) -> (Cow<'static, str>, Opt
 
 /// Handles an event of another server.
 pub(crate) type ServerSideHandler =
-    Box<dyn Fn(&Arc<Server>, &Arc<NamespaceState>, EventBody) -> BoxFuture<serde_json::Result<Payload>> + Send + Sync>;
+    Arc<dyn Fn(&Arc<Server>, &Arc<NamespaceState>, EventBody) -> BoxFuture<serde_json::Result<Payload>> + Send + Sync>;
 
 /// What a namespace does with its clients: layers, handlers and hooks. Implemented by `namespace::Handlers`.
 pub(crate) trait Application: Send + Sync + 'static {
@@ -408,6 +408,7 @@ impl Socket {
         Scope {
             connection: &self.client.connection.span,
             namespace: self.namespace.name(),
+            socket: &self.id,
             is_dynamic: self.namespace.is_dynamic(),
             label: &self.namespace.definition.label,
             meters: self.namespace.meters(),

@@ -96,7 +96,7 @@ async fn serve(service: SocketIoService, listener: TcpListener) -> io::Result<()
 
 async fn accept(service: SocketIoService, listener: TcpListener) -> Infallible {
     limit_unsent(&listener);
-    let http = Arc::new(http(&service.server.engine.config));
+    let http = Arc::new(http(&service.server().engine.config));
     // When this is dropped, connections shut down gracefully.
     let (_stop, stopped) = watch::channel(());
     loop {
@@ -169,7 +169,7 @@ impl Served {
     /// serves it until its requests have been answered.
     async fn drive(self, tcp: TcpStream, http: Arc<Http>, stopped: watch::Receiver<()>) {
         let activity = self.activity.clone();
-        let timeouts = self.service.server.engine.config.connection_timeouts;
+        let timeouts = self.service.server().engine.config.connection_timeouts;
         let io = ServedIo::new(tcp, activity.clone());
         let mut connection = pin!(http.serve_connection_with_upgrades(io, self));
         let mut stopped = pin!(wait_for_stop(stopped));

@@ -71,7 +71,7 @@ impl RemoteSocket {
         }
     }
 
-    /// Returns the rooms that the socket was in.
+    /// Returns the rooms that the socket was in, including the room of its id, as in Node.
     #[must_use]
     pub fn rooms(&self) -> &HashSet<Room> {
         &self.rooms

@@ -125,7 +125,7 @@ impl TestClient {
     }
 
     /// Emits an event and returns a future that waits for the server's ack. The ack is deserialized as `R`: several arguments if it is
-    /// a tuple, otherwise one.
+    /// a tuple, otherwise one. If it is an [`EventError`](crate::EventError) and does not match `R`, the future returns the error.
     ///
     /// The event is sent before this returns. Events that arrive meanwhile are kept for [`next`](Self::next).
     ///

@@ -36,6 +36,8 @@ mod error;
 mod event;
 mod incoming;
 mod replay;
+#[cfg(feature = "typed")]
+mod typed;
 mod wire;
 
 pub use self::{

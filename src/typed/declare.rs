@@ -119,6 +119,18 @@ macro_rules! events {
                 type Ack = $crate::events!(@ack $($ack)?);
             }
 
+            impl $crate::typed::DeclaredEvent for $event {
+                fn from_arguments(($($($field,)*)?): Self::Args) -> Self {
+                    Self { $($($field,)*)? }
+                }
+
+                #[allow(clippy::unused_unit)]
+                fn into_arguments(self) -> Self::Args {
+                    let Self { $($($field,)*)? } = self;
+                    ($($($field,)*)?)
+                }
+            }
+
             $crate::events!(@direction $direction $event $($($field)*)?);
         )*
     };

@@ -16,7 +16,7 @@
 //!     socket.broadcast().emit_event(&Joined { user: text }).ok();
 //!     Ack(true)
 //! }
-//! let namespace: Namespace = Namespace::new().on_event(message).with_state(());
+//! let namespace: Namespace = Namespace::new().on_event(message);
 //!
 //! let text = TypeScript::new().events::<ServerToClientEvents>().events::<ClientToServerEvents>().to_string();
 //! assert!(text.contains("joined: (user: string) => void;"));
@@ -101,6 +101,17 @@ pub trait ServerEvent: Event {
 pub trait ClientEvent: Event<Args: DeserializeOwned + Send> + Send + 'static {
     /// Creates the event from its arguments.
     fn from_args(args: Self::Args) -> Self;
+}
+
+/// An event declared by [`events!`](crate::events), in either direction. It is converted from and to its arguments.
+///
+/// With it, a `TestClient` emits events of clients, and returns those of the server.
+pub trait DeclaredEvent: Event {
+    /// Creates the event from its arguments.
+    fn from_arguments(args: Self::Args) -> Self;
+
+    /// Returns the arguments.
+    fn into_arguments(self) -> Self::Args;
 }
 
 /// Used by the expansion of `events!`.

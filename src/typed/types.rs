@@ -111,24 +111,34 @@ impl<T: TS + 'static> ArgumentType for T {
     note = "derive `ts_rs::TS` for it; bytes are `tower_socketio::typed::Binary`"
 )]
 pub trait AckType: sealed::Sealed {
+    /// The response itself: `T` of a [`Fallible<T>`].
+    #[doc(hidden)]
+    type Value;
+
     /// Returns the parameters of the callback in TypeScript, if there is one.
     #[doc(hidden)]
     fn parameters(types: &mut Types) -> Option<String>;
 }
 
 impl<T: TS + 'static> AckType for T {
+    type Value = T;
+
     fn parameters(types: &mut Types) -> Option<String> {
         Some(signature::<T>(types, "answer", None))
     }
 }
 
 impl AckType for NoAnswer {
+    type Value = Self;
+
     fn parameters(_: &mut Types) -> Option<String> {
         None
     }
 }
 
 impl<T: TS + 'static> AckType for Fallible<T> {
+    type Value = T;
+
     fn parameters(types: &mut Types) -> Option<String> {
         let error = types.name::<EventError>();
         Some(signature::<T>(types, "answer", Some(&error)))

@@ -19,7 +19,7 @@ pub(crate) use self::{
     counts::{Counts, Permit},
     date::date_string,
     infallible::{FromError, InfallibleService},
-    log::log,
+    log::{Chain, log},
     order::Order,
     shrink::shrink,
 };

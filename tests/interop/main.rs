@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod json_parser;
 mod proxy;
 mod recovery;
 #[cfg(feature = "webtransport")]
@@ -191,6 +192,14 @@ async fn the_javascript_client_with_msgpack_over_each_transport() {
     is_left(&server).await;
 }
 
+/// The client with `socket.io-json-parser`, whose server is the parser of docs/parsers.md.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_javascript_client_with_a_parser_of_the_user() {
+    let server = serve_config(config().parser(json_parser::JsonParser)).await;
+    run("node", &["../msgpack/json.mjs", &format!("http://{}", server.address)]).await;
+    is_left(&server).await;
+}
+
 /// A page that polls by script elements and forms, as the oldest browsers do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_clients_poll_by_jsonp_from_a_browsers_page() {
@@ -237,6 +246,12 @@ async fn clients_that_compress() {
     run(".venv/bin/python", &["deflate.py", &url]).await;
     is_left(&server).await;
     assert_eq!(server.io.stats().panics, 0);
+}
+
+#[tokio::test]
+async fn two_browsers_exchange_private_messages() {
+    let example = Example::start("private-messaging").await;
+    run("node", &["private.mjs", &format!("http://{}", example.address)]).await;
 }
 
 #[tokio::test]
