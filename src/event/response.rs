@@ -281,7 +281,7 @@ impl EventError {
     }
 
     pub(crate) fn from_parts(message: Cow<'static, str>, data: Option<Value>) -> Self {
-        Self { message, data }
+        Self { message, data, cause: None }
     }
 
     pub(crate) fn into_parts(self) -> (Cow<'static, str>, Option<Value>) {
