@@ -114,3 +114,107 @@ impl fmt::Debug for SocketIoLayer {
         f.debug_struct("SocketIoLayer").field("path", &self.server.engine.config.path).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, feature = "permessage-deflate"))]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use futures_core::Stream;
+    use futures_sink::Sink;
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+    use super::*;
+    use crate::{
+        RecoveryConfig,
+        engine::{Packet, PerMessageDeflate, TransportError},
+    };
+
+    /// A transport, which yields the packets of the server as they are.
+    struct Pipe(UnboundedReceiver<Packet>, UnboundedSender<Packet>);
+
+    impl Stream for Pipe {
+        type Item = Result<Packet, TransportError>;
+
+        fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            self.0.poll_recv(cx).map(|packet| packet.map(Ok))
+        }
+    }
+
+    impl Sink<Packet> for Pipe {
+        type Error = TransportError;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
+            self.1.send(packet).map_err(|_| TransportError::new("the test has ended"))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    struct Member {
+        from_server: UnboundedReceiver<Packet>,
+        _to_server: UnboundedSender<Packet>,
+    }
+
+    impl Member {
+        async fn join(io: &SocketIo) -> Self {
+            let (to_server, received) = unbounded_channel();
+            let (sent, mut from_server) = unbounded_channel();
+            let (io, pipe) = (io.clone(), Pipe(received, sent));
+            tokio::spawn(async move { io.accept(http::Request::new(()).into_parts().0, pipe).await });
+            assert!(from_server.recv().await.unwrap().data().starts_with(b"{"));
+            to_server.send(Packet::message("0")).unwrap();
+            assert!(from_server.recv().await.unwrap().data().starts_with(b"0{"));
+            Self { from_server, _to_server: to_server }
+        }
+
+        /// Returns the address of the shared compressed form of the next packet.
+        async fn next(&mut self) -> Option<usize> {
+            self.from_server.recv().await.unwrap().deflated().map(|shared| std::ptr::from_ref(shared).addr())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_packets_of_a_broadcast_share_their_compressed_form() {
+        let deflate = PerMessageDeflate::new().threshold(100);
+        for recovery in [false, true] {
+            let mut config = SocketIoConfig::new().per_message_deflate(deflate);
+            if recovery {
+                config = config.recovery(RecoveryConfig::default());
+            }
+            let io = SocketIoLayer::new(config).io();
+            let mut members = [Member::join(&io).await, Member::join(&io).await];
+            let text = "a".repeat(100);
+            let everyone = io.all();
+            everyone.emit("n", &text).unwrap();
+            everyone.emit("n", &bytes::Bytes::from(text.clone())).unwrap();
+            everyone.emit_with_report("n", &text).unwrap();
+            everyone.emit_yielding("n", &text).await.unwrap();
+            let _acks = everyone.emit_with_ack::<()>("n", &text).unwrap();
+            let [first, second] = &mut members;
+            for packet in 0..6 {
+                let form = first.next().await;
+                assert!(form.is_some(), "{packet}");
+                assert_eq!(second.next().await, form, "{packet}");
+            }
+            everyone.emit("n", "short").unwrap();
+            everyone.clone().compress(false).emit("n", &text).unwrap();
+            io.sockets().iter().for_each(|socket| socket.emit("n", &text).unwrap());
+            for _ in 0..3 {
+                assert_eq!((first.next().await, second.next().await), (None, None));
+            }
+        }
+    }
+}

@@ -41,7 +41,7 @@ async fn accept(io: &mut TcpStream) -> io::Result<Deflate> {
 
 /// Echoes messages until the connection ends.
 async fn echo(mut io: TcpStream) -> io::Result<()> {
-    let deflate = accept(&mut io).await?;
+    let mut deflate = accept(&mut io).await?;
     let wire_format = WireFormat::default_for(crate::engine::ProtocolVersion::V4);
     let mut decoder = Decoder::new(64 << 20, deflate.is_agreed());
     let mut encoder = Encoder::default();

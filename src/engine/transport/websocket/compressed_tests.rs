@@ -243,7 +243,7 @@ fn written_as(wire_format: WireFormat, deflate: Deflate, packets: impl IntoItera
     let mut websocket = WebSocket::new(Cursor::new(Vec::new()), Bytes::new(), 1000, wire_format, deflate);
     let cx = &mut Context::from_waker(Waker::noop());
     for packet in packets {
-        assert!(Pin::new(&mut websocket).poll_ready(cx).is_ready());
+        while Pin::new(&mut websocket).poll_ready(cx).is_pending() {}
         Pin::new(&mut websocket).start_send(packet).unwrap();
     }
     assert!(Pin::new(&mut websocket).poll_flush(cx).is_ready());
@@ -275,6 +275,22 @@ fn messages_are_compressed_from_the_threshold_on_if_that_makes_them_smaller() {
             assert_eq!(inflated(&bytes[2..], 1000), plain);
         }
     }
+}
+
+#[test]
+fn other_tasks_run_after_much_has_been_compressed() {
+    let format = WireFormat::default_for(ProtocolVersion::V4);
+    let mut websocket = WebSocket::new(Cursor::new(Vec::new()), Bytes::new(), 1000, format, agreed(CONFIG, ANY));
+    let cx = &mut Context::from_waker(Waker::noop());
+    let packet = Packet::message(&"a".repeat(60_000));
+    let mut pauses = Vec::new();
+    for sent in 0..7 {
+        while Pin::new(&mut websocket).poll_ready(cx).is_pending() {
+            pauses.push(sent);
+        }
+        Pin::new(&mut websocket).start_send(packet.clone()).unwrap();
+    }
+    assert_eq!(pauses, [3, 6]);
 }
 
 #[test]
@@ -332,7 +348,7 @@ proptest! {
         let offer = format!("permessage-deflate; server_max_window_bits={bits}");
         let config = EngineIoConfig::new().per_message_deflate(PerMessageDeflate::new().threshold(0).level(level));
         let offer = HeaderValue::try_from(offer).unwrap();
-        let (deflate, _) = Deflate::negotiate(&config, &HeaderMap::from_iter([(header::SEC_WEBSOCKET_EXTENSIONS, offer)]));
+        let (mut deflate, _) = Deflate::negotiate(&config, &HeaderMap::from_iter([(header::SEC_WEBSOCKET_EXTENSIONS, offer)]));
         let packet = Packet::from_text(plain.clone()).unwrap();
         if let Some(Frame::Text(compressed)) = deflate.compress(&packet, &WireFormat::default_for(ProtocolVersion::V4)) {
             prop_assert!(compressed.len() < plain.len());

@@ -72,7 +72,7 @@ pub(crate) fn compressed_frame(offer: &[u8], data: &[u8]) -> Option<Vec<u8>> {
     let config = EngineIoConfig::new().per_message_deflate(PerMessageDeflate::new().threshold(0));
     let offer = HeaderValue::from_bytes(offer).ok()?;
     let headers = HeaderMap::from_iter([(header::SEC_WEBSOCKET_EXTENSIONS, offer)]);
-    let (deflate, response) = Deflate::negotiate(&config, &headers);
+    let (mut deflate, response) = Deflate::negotiate(&config, &headers);
     assert_eq!(deflate.is_agreed(), response.is_some());
     let packet = Packet::binary(data.to_vec());
     let Some(Frame::Binary(compressed)) = deflate.compress(&packet, &WireFormat::default_for(ProtocolVersion::V4))

@@ -276,7 +276,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        let Self { encoder, io, .. } = &mut *self;
+        let Self { encoder, io, deflate, .. } = &mut *self;
+        if deflate.ends_turn() {
+            return come_back(cx);
+        }
         match encoder.has_room() {
             true => Poll::Ready(Ok(())),
             false => encoder.poll_write(io, cx).map_err(|_| CONNECTION_FAILED),
@@ -284,7 +287,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
-        match self.deflate.compress(&packet, &self.wire_format) {
+        let Self { deflate, wire_format, .. } = &mut *self;
+        match deflate.compress(&packet, wire_format) {
             Some(Frame::Text(text)) => {
                 self.encoder.message(TEXT | COMPRESSED, &text);
                 return Ok(());

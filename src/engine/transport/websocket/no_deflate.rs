@@ -24,8 +24,13 @@ impl Deflate {
     }
 
     #[expect(clippy::unused_self, reason = "as with the feature")]
-    pub(super) fn compress(&self, _: &Packet, _: &WireFormat) -> Option<Frame> {
+    pub(super) fn compress(&mut self, _: &Packet, _: &WireFormat) -> Option<Frame> {
         None
+    }
+
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(super) fn ends_turn(&mut self) -> bool {
+        false
     }
 }
 

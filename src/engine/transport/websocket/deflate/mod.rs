@@ -17,9 +17,16 @@ pub(super) use self::streams::{InflateError, inflate};
 /// without a context a larger one hardly saves anything.
 const WINDOW_BITS: u8 = 12;
 
+/// How many bytes are compressed before other tasks run, which takes about a millisecond.
+const TURN: usize = 128 * 1024;
+
 /// What client and server have agreed on about compression.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::engine::transport) struct Deflate(Option<Agreement>);
+pub(in crate::engine::transport) struct Deflate {
+    agreement: Option<Agreement>,
+    /// The bytes that have been compressed since other tasks could run.
+    compressed: u32,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Agreement {
@@ -36,31 +43,42 @@ impl Deflate {
         headers: &HeaderMap,
     ) -> (Self, Option<HeaderValue>) {
         let accepted = config.per_message_deflate.and_then(|config| Some((config, offer::accept(headers)?)));
-        let Some((config, accepted)) = accepted else { return (Self(None), None) };
+        let Some((config, accepted)) = accepted else { return (Self::default(), None) };
         let agreement = Agreement {
             threshold: u32::try_from(config.threshold).unwrap_or(u32::MAX),
             level: config.level,
             window_bits: accepted.server_bits.map_or(WINDOW_BITS, |bits| bits.min(WINDOW_BITS)),
         };
-        (Self(Some(agreement)), Some(accepted.response()))
+        (Self { agreement: Some(agreement), compressed: 0 }, Some(accepted.response()))
     }
 
     /// Returns `true` if the client may compress messages.
     pub(super) fn is_agreed(&self) -> bool {
-        self.0.is_some()
+        self.agreement.is_some()
     }
 
     /// Returns `true` if a message of this size may be compressed.
     #[inline]
     pub(super) fn applies_to(&self, size: usize) -> bool {
-        self.0.is_some_and(|agreement| size >= agreement.threshold as usize)
+        self.agreement.is_some_and(|agreement| size >= agreement.threshold as usize)
     }
 
     /// Returns the frame of a packet with its payload compressed. Returns `None` if it is sent as it is.
     #[inline]
-    pub(super) fn compress(&self, packet: &Packet, wire_format: &WireFormat) -> Option<Frame> {
-        let agreement = self.0.filter(|_| packet.may_be_compressed() && self.applies_to(packet.len()))?;
+    pub(super) fn compress(&mut self, packet: &Packet, wire_format: &WireFormat) -> Option<Frame> {
+        let agreement = self.agreement.filter(|_| packet.may_be_compressed() && self.applies_to(packet.len()))?;
+        self.compressed = self.compressed.saturating_add(u32::try_from(packet.len()).unwrap_or(u32::MAX));
         agreement.compress(packet, wire_format)
+    }
+
+    /// Returns `true` if so much has been compressed that other tasks should run, and begins another turn.
+    #[inline]
+    pub(super) fn ends_turn(&mut self) -> bool {
+        let ends = self.compressed as usize >= TURN;
+        if ends {
+            self.compressed = 0;
+        }
+        ends
     }
 }
 

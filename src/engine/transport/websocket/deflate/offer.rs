@@ -9,8 +9,10 @@ pub(super) struct Offer {
     client_no_context: bool,
     /// The largest window that the client accepts.
     pub(super) server_bits: Option<u8>,
-    /// The window that the client will use. `None` inside if it leaves that to the server.
-    client_bits: Option<Option<u8>>,
+    /// The client takes a window from the server.
+    limits_client: bool,
+    /// The window that the client will use.
+    client_bits: Option<u8>,
 }
 
 /// Returns the first acceptable offer. Malformed ones are skipped, and never cause a rejection of the request.
@@ -56,8 +58,11 @@ impl Offer {
                 ("server_max_window_bits", Some(bits)) => {
                     offer.server_bits.replace(window_bits(bits).filter(|bits| *bits > 8)?).is_some()
                 }
-                ("client_max_window_bits", None) => offer.client_bits.replace(None).is_some(),
-                ("client_max_window_bits", Some(bits)) => offer.client_bits.replace(Some(window_bits(bits)?)).is_some(),
+                ("client_max_window_bits", None) => std::mem::replace(&mut offer.limits_client, true),
+                ("client_max_window_bits", Some(bits)) => {
+                    offer.client_bits = Some(window_bits(bits)?);
+                    std::mem::replace(&mut offer.limits_client, true)
+                }
                 _ => return None,
             };
             if is_repeated {
@@ -73,7 +78,7 @@ impl Offer {
         if let Some(bits) = self.server_bits {
             response.push_str(&format!("; server_max_window_bits={bits}"));
         }
-        if let Some(Some(bits)) = self.client_bits {
+        if let Some(bits) = self.client_bits {
             response.push_str(&format!("; client_max_window_bits={bits}"));
         }
         HeaderValue::try_from(response).expect("it is ASCII")
