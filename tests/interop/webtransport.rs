@@ -80,7 +80,7 @@ async fn serve(tls: Option<rustls::ServerConfig>) -> (SocketIo, SocketAddr) {
             let serving = io.clone();
             tokio::spawn(async move { serving.serve_webtransport(endpoint).await });
         }
-        // A network that drops packets: they arrive, and nobody answers.
+        // A network that drops packets: they arrive without an effect.
         None => drop(tokio::spawn(async move {
             std::future::pending::<()>().await;
             drop(udp);

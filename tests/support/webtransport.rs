@@ -9,7 +9,7 @@ use tower_socketio::{SocketIo, engine::AcceptError};
 
 use super::{json, soon};
 
-/// A client on a stream of WebTransport. It has a decoder of its own.
+/// A client on a stream of WebTransport. Its codec is independent of the server's.
 pub struct WebTransport<Io = DuplexStream> {
     io: Io,
 }

@@ -124,7 +124,8 @@ macro_rules! engine_settings {
 
             /// Sets the timeout for an upgrade from long-polling. Default: 10 seconds.
             ///
-            /// After it, the new connection is closed, and the session stays on long-polling.
+            /// After it, the new connection is closed, and the session stays on long-polling. It also limits how long a client over
+            /// WebTransport may take to send its first packet.
             pub fn upgrade_timeout(mut $self, timeout: std::time::Duration) -> Self {
                 $engine.upgrade_timeout = timeout.min(crate::util::FOREVER);
                 $self

@@ -37,7 +37,7 @@ const BIDIRECTIONAL_STREAMS: u32 = 2;
 /// The control stream of HTTP/3, and two for the compression of headers.
 const UNIDIRECTIONAL_STREAMS: u32 = 3;
 
-/// Browsers require datagrams, which nobody sends.
+/// Browsers require datagrams, which are not used.
 const DATAGRAM_BUFFER: usize = 2 * 1024;
 
 /// Packets of connections that have not been accepted, for each and for all of them.
@@ -104,6 +104,8 @@ impl Engine {
             })
             .await;
         }
+        // Ends a stream that was refused. Others have been shut down.
+        drop(stream);
         link.close().await;
     }
 
