@@ -25,10 +25,16 @@ try {
   const page = await context.newPage();
   page.setDefaultTimeout(deadline.timeout);
   page.on("pageerror", (error) => assert.fail(`the UI failed: ${error.stack}`));
-  const text = (...parts) =>
-    page.waitForFunction((parts) => parts.every((part) => document.body.innerText.includes(part)), parts, deadline);
-  const open = (hash) => page.evaluate((hash) => (location.hash = hash), hash);
-  const row = (...parts) => parts.reduce((rows, hasText) => rows.filter({ hasText }), page.locator("tbody tr")).first();
+  const text = (...parts) => Promise.all(parts.map((part) => page.getByText(part).first().waitFor()));
+  /** Opens a page, and waits until the one before is gone. */
+  const open = async (name) => {
+    await page.evaluate((hash) => (location.hash = hash), `#/${name.toLowerCase()}/`);
+    await page.waitForFunction((name) => {
+      const titles = [...document.querySelectorAll(".v-breadcrumbs")].map((title) => title.innerText.trim());
+      return titles.length === 1 && titles[0] === name;
+    }, name);
+  };
+  const row = (...parts) => parts.reduce((rows, hasText) => rows.filter({ hasText }), page.locator("tbody tr:visible")).first();
   const showPages = (parts) => Promise.all(parts.map((part) => row(part).waitFor()));
 
   const here = await connect(first);
@@ -45,28 +51,29 @@ try {
   await page.click("button[type=submit]");
   await page.waitForSelector("form", { state: "hidden" });
 
-  await open("#/servers/");
+  await open("Servers");
   await showPages(["node-1", "node-2"]);
   await text("HEALTHY");
-  await open("#/");
-  await text("Servers", "Clients", "Namespaces");
+  await page.getByText("Dashboard").click();
+  await text("Connection and disconnection events", "Namespaces");
 
-  await open("#/sockets/");
+  await open("Sockets");
   await showPages([here.id, there.id]);
 
   // A socket of the other server joins a room and leaves it.
   await row(there.id).click();
-  await text(there.id, "Initial request", "lobby", "[redacted]");
+  await text("Initial HTTP request", "lobby", "[redacted]");
   await page.getByLabel("Join a room").fill("garden");
   await page.keyboard.press("Enter");
   await page.locator("button:has(.mdi-tag-plus-outline)").click();
   await row("garden").waitFor();
-  await open("#/rooms/");
+  await open("Rooms");
   await showPages(["garden", "lobby"]);
+  // The button also opens the page of its row.
   await row("garden").locator("button:has(.mdi-tag-off-outline)").click();
-  await row("garden").waitFor({ state: "detached" });
+  await text("Room details", "Deleted");
 
-  await open("#/events/");
+  await open("Events");
   here.emit("echo", "héllo");
   there.emit("echo", "there");
   await row(there.id, "echo").waitFor();
@@ -75,25 +82,29 @@ try {
 
   // A client disappears when it leaves.
   const visitor = await connect(second);
-  await open("#/sockets/");
-  await row(visitor.id).waitFor();
+  const { id } = visitor;
+  await open("Sockets");
+  await row(id).waitFor();
   visitor.disconnect();
-  await row(visitor.id).waitFor({ state: "detached" });
+  await row(id).waitFor({ state: "detached" });
 
-  await open("#/clients/");
+  await open("Clients");
   assert.equal(await page.locator("tbody tr").filter({ hasText: "127.0.0.1" }).count(), 3);
 
   // The session survives a reload.
   await page.reload();
-  await open("#/sockets/");
+  await open("Sockets");
   await showPages([here.id, there.id]);
   assert.equal(await page.locator("form").count(), 0);
 
   for (const socket of [here, there]) {
+    const { id } = socket;
     const disconnected = new Promise((resolve) => socket.once("disconnect", resolve));
-    await row(socket.id).locator("button:has(.mdi-logout)").click();
+    await open("Sockets");
+    await row(id).locator("button:has(.mdi-logout)").click();
     assert.equal(await disconnected, "io server disconnect");
-    await row(socket.id).waitFor({ state: "detached" });
+    await open("Sockets");
+    await row(id).waitFor({ state: "detached" });
   }
   console.log("the admin UI has shown two servers");
 } finally {
