@@ -120,7 +120,7 @@ impl<L: Link> Driver<L> {
             (state.node.clone(), state.take_changes())
         };
         if let (None, Some(node)) = (&self.node, node) {
-            link.identify(node.id());
+            link.identify(node.id(), node.shares_sessions());
             changed.extend(node.namespaces());
             self.node = Some(node);
         }
@@ -186,6 +186,11 @@ impl<L: Link> Driver<L> {
             }
             Event::Received(namespace, Ok(message)) => self.receive(&namespace, message, link),
             Event::Received(_, Err(error)) => self.report_kind(ClusterErrorKind::Malformed, error),
+            Event::Relayed(message) => {
+                if let Some(node) = &self.node {
+                    node.receive(message);
+                }
+            }
             Event::Confirmed => {}
             Event::Failed(error) => self.report(error),
             Event::Refused(namespace, error) => {

@@ -107,7 +107,7 @@ impl Link for FakeLink {
         Ok(Self { broker: (**broker).clone(), events })
     }
 
-    fn identify(&mut self, _: &Arc<str>) {
+    fn identify(&mut self, _: &Arc<str>, _: bool) {
         self.broker.0.lock().log.push("identify".to_owned());
     }
 

@@ -85,7 +85,7 @@ enum Order {
 pub(crate) struct Frame {
     subject: String,
     /// The subject of the sender.
-    reply: String,
+    reply: Option<String>,
     payload: Bytes,
 }
 
@@ -102,9 +102,14 @@ impl Link for NatsLink {
         if payload.len() > servers.max_payload() {
             return Err(WireError::Message("the message is larger than the server accepts"));
         }
-        let reply = servers.subjects.node(message.sender.as_deref().unwrap_or_default())?;
+        let reply = Some(servers.subjects.node(message.sender.as_deref().unwrap_or_default())?);
         let size = payload.len();
         Ok((Frame { subject: servers.subjects.of(message)?, reply, payload }, size))
+    }
+
+    fn encode_relayed(servers: &Servers, node: &str, payload: Bytes) -> Option<(Frame, usize)> {
+        let (subject, size) = (servers.subjects.relay(node).ok()?, payload.len());
+        Some((Frame { subject, reply: None, payload }, size))
     }
 
     async fn connect(servers: &Arc<Servers>, options: &Options) -> Result<Self, ClusterError> {
@@ -132,9 +137,11 @@ impl Link for NatsLink {
         Ok(link)
     }
 
-    fn identify(&mut self, node: &Arc<str>) {
-        let (own, all) = (self.servers.subjects.node(node), self.servers.subjects.node_in_all_namespaces(node));
-        self.own = own.ok();
+    fn identify(&mut self, node: &Arc<str>, shares_sessions: bool) {
+        let subjects = &self.servers.subjects;
+        self.own = subjects.node(node).ok();
+        let relay = shares_sessions.then(|| subjects.relay(node).ok()).flatten();
+        let all = subjects.node_in_all_namespaces(node).ok().into_iter().chain(relay);
         self.orders.extend(all.map(|subject| Order::Subscribe(subject, None)));
     }
 
@@ -241,12 +248,14 @@ impl NatsLink {
         if *message.subject == *self.sync {
             return self.confirm(&message.payload);
         }
-        let is_own = message.reply.as_deref() == self.own.as_deref();
+        let is_own = message.reply.is_some() && message.reply.as_deref() == self.own.as_deref();
         if is_own {
             return None;
         }
-        let (wire::Destination::Namespace(namespace) | wire::Destination::Node(namespace)) =
-            self.servers.subjects.parse(&message.subject)?;
+        let namespace = match self.servers.subjects.parse(&message.subject)? {
+            wire::Destination::Namespace(namespace) | wire::Destination::Node(namespace) => namespace,
+            wire::Destination::Relay => return Some(Event::Relayed(message.payload)),
+        };
         let decoded = wire::decode(&namespace, message.payload);
         Some(Event::Received(namespace, decoded))
     }
@@ -273,7 +282,7 @@ impl Batch {
 impl Frame {
     fn sync(subject: &str, number: u64) -> Self {
         let payload = Bytes::copy_from_slice(&number.to_be_bytes());
-        Self { subject: subject.to_owned(), reply: subject.to_owned(), payload }
+        Self { subject: subject.to_owned(), reply: None, payload }
     }
 }
 
@@ -286,8 +295,11 @@ async fn write(
     for order in orders.into_iter().chain([Order::Publish(sync)]) {
         match order {
             Order::Publish(Frame { subject, reply, payload }) => {
-                let (subject, reply) = (Subject::from(subject), Subject::from(reply));
-                client.publish_with_reply(subject, reply, payload).await.map_err(failure)?;
+                match reply {
+                    Some(reply) => client.publish_with_reply(subject, reply, payload).await,
+                    None => client.publish(subject, payload).await,
+                }
+                .map_err(failure)?;
             }
             Order::Subscribe(subject, namespace) => {
                 subscribers.push((namespace, client.subscribe(Subject::from(subject)).await.map_err(failure)?));

@@ -129,7 +129,7 @@ impl Link for PostgresLink {
         })
     }
 
-    fn identify(&mut self, _: &Arc<str>) {}
+    fn identify(&mut self, _: &Arc<str>, _: bool) {}
 
     fn subscribe(&mut self, namespace: &Arc<str>) {
         let Ok(channel) = wire::channel(&self.database.prefix, namespace) else { return };
