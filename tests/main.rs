@@ -9,7 +9,7 @@ mod acks;
 mod architecture;
 mod attachments;
 mod auto_traits;
-#[cfg(any(feature = "nats", feature = "postgres"))]
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 mod backends;
 mod broadcast;
 mod brokers;

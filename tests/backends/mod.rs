@@ -7,6 +7,8 @@ mod jetstream;
 mod nats;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::{
     sync::{Arc, Mutex},

@@ -27,11 +27,8 @@ pub(crate) trait Link: Sized + Send + 'static {
     /// Encodes a message. Returns its size, too.
     fn encode(config: &Self::Config, message: &ClusterMessage) -> Result<(Self::Frame, usize), WireError>;
 
-    /// Encodes bytes for the shared sessions of one node. Returns `None` if the broker does not carry them.
-    fn encode_relayed(config: &Self::Config, node: &str, message: Bytes) -> Option<(Self::Frame, usize)> {
-        let _ = (config, node, message);
-        None
-    }
+    /// Encodes bytes for the shared sessions of one node. Returns `None` if the broker cannot have them.
+    fn encode_relayed(config: &Self::Config, node: &str, message: Bytes) -> Option<(Self::Frame, usize)>;
 
     /// Connects. The caller limits the time.
     fn connect(
@@ -79,7 +76,6 @@ pub(crate) enum Event {
     /// A message in a namespace.
     Received(Arc<str>, Result<ClusterMessage, WireError>),
     /// Bytes for the shared sessions of this node.
-    #[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "Postgres does not carry them"))]
     Relayed(Bytes),
     /// The broker has confirmed frames, so that there may be room again.
     Confirmed,
@@ -100,6 +96,8 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) heartbeat_timeout: Duration,
+    /// Whether messages are lost for this node while it has no link, which is then reported.
+    pub(crate) misses_messages: bool,
 }
 
 impl Default for Options {
@@ -110,6 +108,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_secs(5),
             heartbeat_timeout: Duration::from_secs(10),
+            misses_messages: true,
         }
     }
 }

@@ -23,6 +23,7 @@
 
 mod config;
 mod connection;
+mod inbox;
 mod jetstream;
 mod link;
 

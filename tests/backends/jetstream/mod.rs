@@ -77,6 +77,8 @@ tests! {
     a_node_that_leaves_is_not_waited_for,
     a_node_that_dies_is_noticed,
     a_program_without_a_server_emits,
+    a_server_that_starts_late_stays_connected,
+    sessions_are_shared,
 }
 
 #[tokio::test]

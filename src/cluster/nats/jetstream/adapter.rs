@@ -17,7 +17,7 @@ use crate::{
     cluster::{
         ClusterAdapter, ClusterError, ClusterMessage, ClusterNode, Journal, LocalChange, Offset, Peers, PublishError,
         SessionRecord, TakenSession,
-        broker::BrokerAdapter,
+        broker::{BrokerAdapter, Options},
         wire::{nats as wire, streams::goes_to_stream},
     },
     util::BoxFuture,
@@ -99,7 +99,9 @@ impl NatsJetStreamAdapter {
         let NatsJetStreamConfig { nats, limits } = config.into();
         let (servers, options) = nats.prepare()?;
         let servers = Arc::new(servers);
-        let core = BrokerAdapter::connect(servers.clone(), options.clone()).await?;
+        // What would be missed is read from the stream, and who waits for a response notices that it does not come.
+        let core = Options { misses_messages: false, ..options.clone() };
+        let core = BrokerAdapter::connect(servers.clone(), core).await?;
         let batch_bytes = servers.max_payload().saturating_sub(OVERHEAD).min(BATCH_BYTES);
         let queue = Arc::new(Queue::new(options.queue_bytes, batch_bytes));
         let node = Arc::new(OnceLock::new());

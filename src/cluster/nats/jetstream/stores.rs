@@ -102,7 +102,7 @@ impl Keeper {
             match poll_fn(|cx| self.connection.poll_incident(cx)).await {
                 Incident::Lost => return,
                 // Its messages are asked for, so none are dropped, and requests fail by themselves.
-                Incident::Dropped(_) | Incident::Rejected(_) => {}
+                Incident::Dropped | Incident::Rejected(_) => {}
             }
         }
     }
