@@ -11,7 +11,7 @@ mod admin_ui;
 mod architecture;
 mod attachments;
 mod auto_traits;
-#[cfg(any(feature = "nats", feature = "postgres"))]
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 mod backends;
 mod broadcast;
 mod brokers;

@@ -806,3 +806,24 @@ async fn sessions_are_not_shared_by_default() {
     let alone = serve_config(SocketIoConfig::new().share_sessions(true)).await;
     assert_eq!(Polling::join(alone.address).await.sid.len(), 20);
 }
+
+/// An adapter that only carries messages.
+struct Plain;
+
+impl ClusterAdapter for Plain {
+    fn start(&self, _: ClusterNode) {}
+
+    fn publish(&self, _: ClusterMessage) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn peers(&self, _: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+        Box::pin(std::future::ready(Ok(Peers::Count(0))))
+    }
+}
+
+#[test]
+#[should_panic(expected = "the adapter does not support `ClusterAdapter::send`")]
+fn an_adapter_that_cannot_share_sessions_is_refused() {
+    let _ = tower_socketio::SocketIoService::new(SocketIoConfig::new().adapter(Plain).share_sessions(true));
+}

@@ -97,7 +97,8 @@ pub trait ClusterAdapter: Send + Sync + 'static {
     /// [sessions are shared](crate::SocketIoConfig::share_sessions).
     ///
     /// It must not block. Messages to one node must arrive in order and at most once. They have up to some 40 KiB. If the adapter
-    /// notices later that there is no such node, it calls [`ClusterNode::peer_left`]. Default: not supported.
+    /// notices later that there is no such node, it calls [`ClusterNode::peer_left`]. Default: not supported. To find that out, a server
+    /// that shares sessions sends an empty message to a node without a name when it starts.
     ///
     /// # Errors
     ///

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
+
 use crate::{
     client_bundle::ClientBundle,
-    cluster::{ClusterNode, Node},
+    cluster::{ClusterNode, Node, PublishError},
     engine::{Engine, EngineIoConfig, NodeId, Relay},
     namespace::Namespace,
     observe::ServerMeters,
@@ -48,6 +50,12 @@ impl SocketIoConfig {
             let node: Arc<dyn Node> = server.clone();
             let node = ClusterNode::new(server.requests.node().clone(), Arc::downgrade(&node));
             adapter.start(node);
+            // No node has this name.
+            let is_supported = || adapter.send("", Bytes::new()) != Err(PublishError::Unsupported);
+            assert!(
+                !server.settings.share_sessions || is_supported(),
+                "sessions cannot be shared, because the adapter does not support `ClusterAdapter::send`"
+            );
         }
         server
     }

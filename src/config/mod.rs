@@ -89,8 +89,8 @@ impl SocketIoConfig {
     /// Sets whether clients on long-polling are served without sticky sessions. Default: `false`.
     ///
     /// If `true`, a request that arrives at another node than that of its session is passed on to that node, instead of being
-    /// rejected with "Session ID unknown". This includes WebSockets. The [adapter](Self::adapter) must support
-    /// [`send`](ClusterAdapter::send); without an adapter, it has no effect. Set it on all nodes.
+    /// rejected with "Session ID unknown". This includes WebSockets. All adapters of this crate support it. Without an adapter, it has no
+    /// effect. Set it on all nodes.
     ///
     /// The ids of sessions begin with 11 characters that identify the node. A request that is passed on takes two messages through
     /// the broker and, for polls that wait, a third, and its session ends if one of the two nodes ends. Sticky sessions are therefore
@@ -107,6 +107,9 @@ impl SocketIoConfig {
     /// let (first, second) = (node(), node());
     /// # let _ = (first, second);
     /// ```
+    /// # Panics
+    ///
+    /// The server cannot be built if the [adapter](Self::adapter) does not support [`send`](ClusterAdapter::send).
     pub fn share_sessions(mut self, share: bool) -> Self {
         self.settings.share_sessions = share;
         self

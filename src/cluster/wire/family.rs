@@ -113,6 +113,8 @@ pub(super) enum Expected<'a> {
     Only(&'a str),
     /// That of the channel, or none, as emitters for Postgres do.
     OrNone(&'a str),
+    /// Any, because there is one channel for all of them.
+    Any,
 }
 
 /// Decodes a message from a channel.
@@ -123,8 +125,9 @@ pub(super) fn decode(message: &Message, expected: Expected<'_>) -> Result<Cluste
         (Expected::Only(expected) | Expected::OrNone(expected), Some(namespace)) if namespace != expected => {
             return Err(OTHER_NAMESPACE);
         }
-        (Expected::Only(_), None) => return Err(INCOMPLETE),
+        (Expected::Only(_) | Expected::Any, None) => return Err(INCOMPLETE),
         (Expected::Only(expected) | Expected::OrNone(expected), _) => expected,
+        (Expected::Any, Some(namespace)) => &**namespace,
     };
     let command = command(kind.ok_or(INCOMPLETE)?.natural()?, data)?;
     Ok(ClusterMessage::new(sender.ok_or(INCOMPLETE)?.shared()?, namespace, command))

@@ -11,7 +11,7 @@ use super::{
 pub(crate) fn decode_any(data: &[u8]) {
     let Some((decoder, data)) = data.split_first() else { return };
     let bytes = Bytes::copy_from_slice(data);
-    match decoder % 9 {
+    match decoder % 10 {
         0 => again(classic::decode_broadcast("/", bytes), |out| classic::decode_broadcast("/", out), classic::encode),
         1 => {
             let read = |bytes| classic::decode_request("/", bytes).map(|request| request.message);
@@ -33,6 +33,11 @@ pub(crate) fn decode_any(data: &[u8]) {
                 let read =
                     streams::decode_session(streams::encode_session(&session).as_bytes()).expect("it is our own");
                 assert_eq!(read.rooms, session.rooms);
+            }
+        }
+        9 => {
+            for message in nats::split_batch(&bytes).map_or_else(|_| Vec::new(), |(_, messages)| messages) {
+                again(nats::decode_in_batch(message), nats::decode_in_batch, streams::encode);
             }
         }
         _ => entry(&bytes),
