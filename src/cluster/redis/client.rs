@@ -42,7 +42,7 @@ pub(super) fn buffer(command: &ClusterCommand) -> Vec<u8> {
                 + event.attachments().iter().map(|attachment| attachment.len() + 5).sum::<usize>()
         }
         ClusterCommand::SocketsFetched { sockets, .. } => {
-            let length = |socket: &SocketDescription| socket.handshake.headers.json().len() + 2 * HEADER;
+            let length = |socket: &SocketDescription| socket.handshake.payload().json().len() + HEADER;
             HEADER + sockets.iter().map(length).sum::<usize>()
         }
         _ => HEADER,

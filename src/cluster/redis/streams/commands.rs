@@ -100,7 +100,7 @@ impl Recorded {
     }
 
     pub(super) fn message(&self) -> Result<ClusterMessage, WireError> {
-        streams::decode_entry(self.fields.iter().map(|(name, value)| (&name[..], value.clone())))
+        streams::decode_entry(self.fields.iter().map(|(name, value)| (&name[..], value)))
     }
 }
 
