@@ -65,6 +65,11 @@ pub(super) fn last(stream: &str) -> Cmd {
     command
 }
 
+/// Counts the entries.
+pub(super) fn length(stream: &str) -> Cmd {
+    cmd("XLEN").arg(stream).to_owned()
+}
+
 /// Asks for a [`State`].
 pub(super) fn info(stream: &str) -> Cmd {
     cmd("XINFO").arg("STREAM").arg(stream).to_owned()
@@ -87,6 +92,11 @@ pub(super) struct Recorded {
 impl Recorded {
     fn get(&self, name: &str) -> Option<&[u8]> {
         self.fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| &value[..])
+    }
+
+    /// Returns how many bytes it has.
+    pub(super) fn size(&self) -> usize {
+        self.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
     pub(super) fn is_from(&self, sender: &str) -> bool {

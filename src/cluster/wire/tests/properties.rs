@@ -149,6 +149,16 @@ proptest! {
     }
 
     #[test]
+    fn a_node_recognizes_its_own_messages(message in message()) {
+        let is_escaped = serde_json::to_string(&*message.namespace).unwrap().len() > message.namespace.len() + 2;
+        prop_assume!(!message.command.has_binary() && !is_escaped);
+        let mut out = Vec::new();
+        sharded::encode(&message, &mut out).unwrap();
+        prop_assert!(sharded::is_own(&out, message.sender.as_deref().unwrap(), &message.namespace));
+        prop_assert!(!sharded::is_own(&out, "another node", &message.namespace));
+    }
+
+    #[test]
     fn messages_on_the_channels_of_streams_survive(message in message()) {
         let mut out = Vec::new();
         streams::encode(&message, &mut out).unwrap();
