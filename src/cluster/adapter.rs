@@ -50,6 +50,12 @@ pub trait ClusterAdapter: Send + Sync + 'static {
     /// are those of [`ClusterNode::namespaces`].
     fn start(&self, node: ClusterNode);
 
+    /// Sets where failures are reported if the adapter is not started, because it belongs to an [`Emitter`](super::Emitter). The node
+    /// has no namespace. Default: they are not reported.
+    fn report_to(&self, node: ClusterNode) {
+        let _ = node;
+    }
+
     /// Queues a message for the other nodes: for [`recipient`](ClusterMessage::recipient), or for all that have the namespace.
     ///
     /// Called by `emit` and similar methods, without a lock. It must not block: put the message into a queue of limited size, and

@@ -1,6 +1,7 @@
 //! Servers in a cluster over Redis.
 
 mod failures;
+mod lost_data;
 mod operations;
 mod outages;
 mod proxy;

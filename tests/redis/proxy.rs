@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncWriteExt, copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -11,6 +11,7 @@ use tokio::{
 pub(super) struct Proxy {
     port: u16,
     generation: Arc<watch::Sender<u32>>,
+    mute: Arc<watch::Sender<bool>>,
     _tasks: JoinSet<()>,
 }
 
@@ -19,27 +20,34 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let generation = Arc::new(watch::Sender::new(0));
-        let frozen = generation.clone();
+        let mute = Arc::new(watch::Sender::new(false));
+        let (frozen, muted) = (generation.clone(), mute.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((mut client, _)) = listener.accept().await {
                 let mut frozen = frozen.subscribe();
+                let mut muted = muted.subscribe();
                 connections.spawn(async move {
-                    let Ok(mut server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
-                    let forwarded = tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => true,
-                        _ = frozen.changed() => false,
-                    };
-                    if forwarded {
-                        let _ = client.shutdown().await;
-                    } else {
-                        std::future::pending::<()>().await;
+                    if muted.wait_for(|muted| !muted).await.is_err() {
+                        return;
                     }
+                    let Ok(mut server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut client, &mut server) => {
+                            let _ = client.shutdown().await;
+                            return;
+                        }
+                        _ = frozen.changed() => {}
+                        _ = muted.changed() => {
+                            let _ = copy(&mut client, &mut server).await;
+                        }
+                    }
+                    std::future::pending::<()>().await;
                 });
             }
         });
-        Self { port, generation, _tasks: tasks }
+        Self { port, generation, mute, _tasks: tasks }
     }
 
     pub(super) fn url(&self) -> String {
@@ -49,5 +57,15 @@ impl Proxy {
     /// Forwards nothing more on the connections that are open. New ones are forwarded.
     pub(super) fn freeze(&self) {
         self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    /// Forwards no more replies on the connections that are open. New ones wait for [`resume`](Self::resume).
+    pub(super) fn mute(&self) {
+        self.mute.send_replace(true);
+    }
+
+    /// Forwards new connections again.
+    pub(super) fn resume(&self) {
+        self.mute.send_replace(false);
     }
 }

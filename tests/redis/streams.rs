@@ -30,13 +30,13 @@ pub(super) async fn impatient(url: String, recovers: bool, max_len: usize) -> No
 }
 
 /// Adds an entry with fields as Redis reads them.
-async fn add(port: u16, id: &str, fields: &[&str]) {
+pub(super) async fn add(port: u16, id: &str, fields: &[&str]) {
     let reply = command(port, &[&["XADD", STREAM, id], fields].concat()).await;
     assert!(!reply.starts_with('-'), "{reply}");
 }
 
 /// A plain event of another node.
-fn event(data: &str) -> [String; 8] {
+pub(super) fn event(data: &str) -> [String; 8] {
     let data = format!(r#"{{"packet":{{"type":2,"data":{data}}},"opts":{{"rooms":[],"except":[],"flags":{{}}}}}}"#);
     ["uid", "other", "nsp", "/", "type", "3", "data", &format!("'{data}'")].map(str::to_owned)
 }

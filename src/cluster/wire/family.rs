@@ -119,7 +119,12 @@ pub(super) enum Expected<'a> {
 
 /// Decodes a message from a channel.
 pub(super) fn decode(message: &Message, expected: Expected<'_>) -> Result<ClusterMessage> {
-    let [kind, data, sender, namespace] = message.root().fields(["type", "data", "uid", "nsp"])?;
+    decode_fields(message.root().fields(["type", "data", "uid", "nsp"])?, expected)
+}
+
+/// Decodes a message from the values of `type`, `data`, `uid` and `nsp`.
+pub(super) fn decode_fields(fields: [Option<Input<'_>>; 4], expected: Expected<'_>) -> Result<ClusterMessage> {
+    let [kind, data, sender, namespace] = fields;
     let namespace = namespace.map(Input::text).transpose()?;
     let namespace = match (expected, &namespace) {
         (Expected::Only(expected) | Expected::OrNone(expected), Some(namespace)) if namespace != expected => {

@@ -47,9 +47,8 @@ pub(crate) fn decode_any(data: &[u8]) {
 /// Decodes the fields of an entry, which are separated by 0xff.
 fn entry(bytes: &Bytes) {
     let fields: Vec<Bytes> = bytes.split(|byte| *byte == 0xff).map(|field| bytes.slice_ref(field)).collect();
-    let read = |fields: &[Bytes]| {
-        streams::decode_entry([&b"uid"[..], b"nsp", b"type", b"data"].into_iter().zip(fields.to_vec()))
-    };
+    let read =
+        |fields: &[Bytes]| streams::decode_entry([&b"uid"[..], b"nsp", b"type", b"data"].into_iter().zip(fields));
     let Ok(message) = read(&fields) else { return };
     if streams::goes_to_stream(&message) {
         let entry = streams::encode_entry(&message, false).expect("it came so");

@@ -107,13 +107,17 @@ pub(crate) enum Incoming {
 /// Decodes a notification from the channel of a namespace.
 pub(crate) fn decode(namespace: &str, notification: Bytes) -> Result<Incoming> {
     let message = Message::json(notification)?;
-    let [sender, attachment] = message.root().fields(["uid", "attachmentId"])?;
+    let keys = ["type", "data", "uid", "nsp", "attachmentId"];
+    let [kind, data, sender, sent_to, attachment] = message.root().fields(keys)?;
     match attachment.map(Input::text).transpose()? {
         Some(id) => {
             let id = id.parse().map_err(|_| INCOMPLETE)?;
             Ok(Incoming::Attachment { sender: sender.ok_or(INCOMPLETE)?.shared()?, id })
         }
-        None => family::decode(&message, Expected::OrNone(namespace)).map(Incoming::Message),
+        None => {
+            let fields = [kind, data, sender, sent_to];
+            family::decode_fields(fields, Expected::OrNone(namespace)).map(Incoming::Message)
+        }
     }
 }
 
