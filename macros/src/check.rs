@@ -33,11 +33,17 @@ fn checks(options: &Options, function: &ItemFn) -> Result<TokenStream> {
             (true, false) => quote_spanned!(ty.span()=> ::tower_socketio::handler::private::FromRequestParts<#state>),
             (true, true) => quote_spanned!(ty.span()=> ::tower_socketio::handler::private::FromRequest<#state, M>),
         };
-        let parameter = (options.on_connect && is_last).then(|| quote!(<M>));
         let check = format_ident!("argument_{index}");
+        if !(options.on_connect && is_last) {
+            return quote_spanned!(ty.span()=> fn #check() where #ty: #bound + ::core::marker::Send {});
+        }
+        // axum infers `M`. A bound with a parameter is only checked where the function is called.
+        let call = format_ident!("call_{index}");
         quote_spanned!(ty.span()=>
-            #[allow(warnings)]
-            fn #check #parameter () where #ty: #bound + ::core::marker::Send {}
+            fn #check<M>() where #ty: #bound + ::core::marker::Send {}
+            fn #call() {
+                #check();
+            }
         )
     });
     let output = output(options, &function.sig.output);

@@ -219,7 +219,8 @@ impl<T: IntoEventResponse> IntoEventResponse for Result<T, String> {
 /// The ack has one argument, `{"error":{"message":..,"data":..}}`, without `data` if there is none.
 ///
 /// `?` converts any error, also `anyhow::Error` and `eyre::Report`, as [`internal`](Self::internal) does: the error is logged with
-/// its causes, and the client gets the message "internal error".
+/// its causes, and the client gets the message "internal error". This includes strings: to send the text of a `Result<_, String>`, use
+/// `.map_err(EventError::new)?`.
 ///
 /// ```
 /// use tower_socketio::{Ack, EventError, extract::Data};
