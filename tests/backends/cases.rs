@@ -239,8 +239,7 @@ pub async fn sessions_are_shared<B: Backend>() {
     let serve = async || {
         let echo = Namespace::new().on("echo", async |Data(text): Data<String>| Ack(text));
         let config = SocketIoConfig::new().adapter(B::connect(&broker.url(), None).await.unwrap());
-        let server = serve_config(config.share_sessions(true).namespace("/", echo)).await;
-        server
+        serve_config(config.share_sessions(true).namespace("/", echo)).await
     };
     let (owner, other) = (serve().await, serve().await);
     for server in [&owner, &other] {
