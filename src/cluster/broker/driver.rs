@@ -309,7 +309,7 @@ impl<L: Link> Driver<L> {
     /// Tries to connect until it succeeds, or the adapter is closed.
     async fn reconnect(&mut self, cause: ClusterError, unconfirmed: u64) -> Option<L> {
         self.shared.set_connected(false);
-        self.has_missed = self.node.is_some();
+        self.has_missed |= self.node.is_some();
         let mut last = cause.kind();
         self.report(cause);
         self.report_lost(unconfirmed);

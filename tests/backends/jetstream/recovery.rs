@@ -85,7 +85,7 @@ async fn a_client_is_new_if_its_session_or_offset_is_unknown() {
         let subject = format!("socket.io.saved.{pid}");
         let (mut claimed, mut offset) = (pid.clone(), seen.clone());
         match case {
-            "another batch" => offset = format!("{sequence}-{}", number ^ 1 << 20),
+            "another batch" => offset = format!("{sequence}-{}", number ^ (1 << 20)),
             "another message" => offset = format!("{sequence}-{}", number + 1),
             "purged" => {
                 admin.request("STREAM.PURGE.socket-io", value!({})).await;

@@ -31,7 +31,7 @@ impl NatsJetStreamConfig {
     ///
     /// The first node creates two streams. Their names are the [prefix](NatsConfig::prefix), with `-` in place of characters that
     /// names of streams do not have, and the same with `-sessions`: `socket-io` and `socket-io-sessions`. Streams that exist are used
-    /// as they are.
+    /// as they are, and must have the subjects `<prefix>.journal.*` and `<prefix>.saved.*`.
     pub fn new(nats: NatsConfig) -> Self {
         let limits = Limits { max_age: Duration::from_secs(60 * 60), max_bytes: 256 << 20, replicas: 1 };
         Self { nats, limits }

@@ -186,7 +186,7 @@ impl Reader {
 
 /// Returns the offset of a message: the sequence number of its batch, and the number of the batch with the index of the message.
 pub(super) fn offset(sequence: u64, number: u32, index: usize) -> Offset {
-    Offset::new(sequence, u64::from(number) << 16 | index as u64)
+    Offset::new(sequence, (u64::from(number) << 16) | index as u64)
 }
 
 /// Returns the sequence number in the stream of a message from a consumer. Newer servers may have more parts in the name:
