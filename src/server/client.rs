@@ -15,8 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     engine::{CloseCause, Connect, Connection, Packet, Peer, Reader, SendError},
-    packet::Encoded,
-    parser::encoded_by,
+    packet::{Encoded, Form},
     util::log,
 };
 
@@ -72,15 +71,18 @@ impl Client {
             waker.wake();
         }
         Ok(())
+            form: server.settings.parsers.chosen_form(connection.request.query()),
     }
 
     /// Returns the packet in the client's wire format. Runs a parser, unless the result is cached from another recipient.
     #[inline(always)]
     pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
-        match &self.server.settings.parser {
-            None if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => packet.ascii_packets(),
-            None => packet.packets(),
-            Some(parser) => encoded_by(packet, &**parser, || self.server.count_panic()),
+        match self.form {
+            Form::JSON if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => {
+                packet.ascii_packets()
+            }
+            Form::JSON => packet.packets(),
+            form => self.server.settings.parsers.encoded(packet, form, || self.server.count_panic()),
         }
     }
 

@@ -142,7 +142,7 @@ impl BroadcastOperator {
     /// Returns an error if the arguments cannot be encoded or the name of the event is reserved. The event is not emitted in that
     /// case.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        let packet = self.flags.encode(&self.namespace, None, event, args)?;
+        let packet = self.flags.encode(&self.namespace, None, None, event, args)?;
         if !self.is_appended(&packet) {
             let _ = self.send_everywhere(&packet);
         }
@@ -157,7 +157,7 @@ impl BroadcastOperator {
     ///
     /// Same as [`emit`](Self::emit).
     pub fn emit_with_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
-        let packet = self.flags.encode(&self.namespace, None, event, args)?;
+        let packet = self.flags.encode(&self.namespace, None, None, event, args)?;
         Ok(self.send_everywhere(&packet))
     }
 
@@ -175,7 +175,7 @@ impl BroadcastOperator {
     ///
     /// If the future is dropped, the remaining recipients and the other nodes do not get the event.
     pub async fn emit_yielding<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
-        let packet = self.flags.encode(&self.namespace, None, event, args)?;
+        let packet = self.flags.encode(&self.namespace, None, None, event, args)?;
         if self.namespace.memory.is_some() || self.is_journaled() {
             return Ok(self.send_everywhere(&packet));
         }
@@ -341,7 +341,7 @@ impl BroadcastOperator {
     /// Same as [`emit`](Self::emit). The stream yields errors that concern single recipients.
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> Result<AckStream<R>, EmitError> {
         let id = self.namespace.next_ack_id();
-        let packet = self.flags.encode(&self.namespace, Some(id), event, args)?;
+        let packet = self.flags.encode(&self.namespace, None, Some(id), event, args)?;
         let acks = AckStream::emit(self.recipients().iter(), id, &packet, self.ack_timeout());
         if !self.is_clustered() {
             return Ok(acks);

@@ -3,8 +3,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    packet::{Encoded, Target, encode_event, is_reserved},
-    parser::try_encode_by,
+    packet::{Encoded, Form, Target, encode_event, is_reserved},
     server::{EmitError, NamespaceState},
 };
 
@@ -18,10 +17,11 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// Encodes an event for a namespace. Fails if its name is reserved.
+    /// Encodes an event for a namespace, also in the form of the recipient if it is known. Fails if its name is reserved.
     pub(super) fn encode<T: Serialize + ?Sized>(
         self,
         namespace: &NamespaceState,
+        recipient: Option<Form>,
         id: Option<u64>,
         event: &str,
         args: &T,
@@ -32,9 +32,9 @@ impl Flags {
         let target = Target { namespace: namespace.name(), id };
         let packet = encode_event(target, event, args).map_err(EmitError::encode)?;
         let packet = if self.uncompressed { packet.uncompressed() } else { packet };
-        if let Some(parser) = &namespace.settings.parser {
-            try_encode_by(&packet, &**parser, || namespace.count_panic()).map_err(EmitError::parser)?;
-        }
+        let parsers = &namespace.settings.parsers;
+        let form = recipient.unwrap_or_else(|| parsers.default_form());
+        parsers.try_encode(&packet, form, || namespace.count_panic()).map_err(EmitError::parser)?;
         Ok(packet)
     }
 }

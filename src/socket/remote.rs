@@ -209,7 +209,7 @@ impl RemoteSocket {
         event: &str,
         args: &T,
     ) -> Result<EventBody, EmitError> {
-        let packet = self.flags.encode(namespace, None, event, args)?;
+        let packet = self.flags.encode(namespace, None, None, event, args)?;
         Ok(EventBody::from_packet(&packet, Target { namespace: namespace.name(), id: None }))
     }
 

@@ -76,6 +76,8 @@ pub struct EngineIoConfig {
     pub(crate) http_compression: Option<usize>,
     pub(crate) hooks: HttpHooks,
 }
+    #[cfg(feature = "compression")]
+    pub(crate) http_compression_level: u32,
 
 engine_settings!(EngineIoConfig, self, self);
 
@@ -177,6 +179,8 @@ impl EngineIoConfig {
         }
     }
 }
+            #[cfg(feature = "compression")]
+            http_compression_level: 1,
 
 impl Default for EngineIoConfig {
     fn default() -> Self {

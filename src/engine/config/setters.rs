@@ -313,6 +313,22 @@ macro_rules! engine_settings {
             ///     eprintln!("{} {}: {error}", error.request().method, error.code());
             /// });
             /// # let _ = config;
+            /// Sets the level at which responses to polls are compressed, from 1 (fastest) to 9 (smallest). Default: 1, because a
+            /// response is read once, by one client.
+            ///
+            /// Level 6, the default of Node's server, makes JSON some 10 % smaller and takes two to three times the CPU time.
+            ///
+            /// # Panics
+            ///
+            /// Panics if the level is not from 1 to 9.
+            #[cfg(feature = "compression")]
+            #[track_caller]
+            pub fn http_compression_level(mut $self, level: u32) -> Self {
+                assert!((1..=9).contains(&level), "the compression level must be from 1 to 9");
+                $engine.http_compression_level = level;
+                $self
+            }
+
             /// ```
             pub fn on_connection_error<F>(mut $self, hook: F) -> Self
             where
