@@ -14,7 +14,7 @@ use crate::{
     server::{Definition, ServerSideHandler, is_pattern},
 };
 
-use super::{connect_route::ConnectRoute, handlers::Handlers, pattern::with_path};
+use super::{connect_chain::ConnectChain, connect_route::ConnectRoute, handlers::Handlers, pattern::with_path};
 
 /// A namespace: its admission of clients and its event handlers.
 ///
@@ -92,7 +92,7 @@ where
         }
     }
 
-    /// Sets the handler of CONNECT, which is an axum handler. `Json<T>` extracts the client's `auth` payload.
+    /// Adds a handler of CONNECT, which is an axum handler. `Json<T>` extracts the client's `auth` payload.
     /// ([`Data`](crate::extract::Data) is for events.)
     ///
     /// The response accepts or rejects the client. It is rejected by an error, and if an extractor rejects the request:
@@ -117,17 +117,20 @@ where
     /// The client is accepted when the handler has returned, and its events are handled after that, so that the handler can
     /// prepare what they need. Spawn a task for work that continues afterwards.
     ///
-    /// # Panics
-    ///
-    /// Panics if the namespace already has an `on_connect` handler.
-    #[track_caller]
+    /// Several handlers are called in the order in which they were added, each with a copy of the request. The first one that rejects
+    /// the client ends the sequence.
     pub fn on_connect<H, T>(mut self, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: 'static,
     {
-        let make: MakeConnect<S> = Box::new(move |state| ConnectRoute::on_connect(handler.with_state(state)));
-        set_once(&mut self.connect, make, "on_connect");
+        self.connect = Some(match self.connect {
+            None => Box::new(move |state| ConnectRoute::on_connect(handler.with_state(state))),
+            Some(first) => Box::new(move |state: S| {
+                let (first, second) = (first(state.clone()), handler.with_state(state));
+                ConnectRoute::new(ConnectChain { first, second })
+            }),
+        });
         self
     }
 

@@ -1,6 +1,7 @@
 //! Namespaces: their declaration and admission.
 
 mod builder;
+mod connect_chain;
 mod connect_request;
 pub(crate) mod connect_route;
 mod handlers;

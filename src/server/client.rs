@@ -1,6 +1,7 @@
 //! A client: a connection and its sockets.
 
 use std::{
+    any::Any,
     pin::Pin,
     sync::{
         Arc, Weak,
@@ -43,6 +44,23 @@ impl Connect for Clients {
     }
 }
 
+impl Server {
+    /// Returns the client of a session.
+    pub(crate) fn client(&self, sid: &str) -> Option<Arc<Client>> {
+        self.engine.sessions.get(sid).and_then(|connection| client_of(&connection))
+    }
+
+    /// Returns the clients of all sessions.
+    pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
+        self.engine.sessions.all().iter().filter_map(|connection| client_of(connection)).collect()
+    }
+}
+
+/// Returns the client of a connection, or `None` if it has ended.
+fn client_of(connection: &Connection) -> Option<Arc<Client>> {
+    connection.peer()?.into_any().downcast().ok()
+}
+
 // Values of `Client::leaving`.
 const STAYS: u8 = 0;
 /// Shuts down when its handlers have ended.
@@ -53,6 +71,7 @@ const LEAVES_FOR_GOOD: u8 = 2;
 impl Client {
     pub(super) fn new(connection: Arc<Connection>, server: Arc<Server>) -> Self {
         Self {
+            form: server.settings.parsers.chosen_form(connection.request.query()),
             connection,
             server,
             sockets: Mutex::default(),
@@ -71,7 +90,6 @@ impl Client {
             waker.wake();
         }
         Ok(())
-            form: server.settings.parsers.chosen_form(connection.request.query()),
     }
 
     /// Returns the packet in the client's wire format. Runs a parser, unless the result is cached from another recipient.
@@ -247,5 +265,9 @@ impl Peer for Client {
 
     fn is_busy(&self) -> bool {
         self.runs_handlers()
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }

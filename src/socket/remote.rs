@@ -248,6 +248,12 @@ impl FetchSocketsError {
         Self { cause, sockets, missing }
     }
 
+    /// Adds sockets that were found before.
+    pub(crate) fn after(mut self, mut sockets: Vec<RemoteSocket>) -> Self {
+        sockets.append(&mut self.sockets);
+        Self { sockets, ..self }
+    }
+
     /// Returns the sockets that were found, including those of this node.
     #[must_use]
     pub fn sockets(&self) -> &[RemoteSocket] {

@@ -68,16 +68,18 @@ pub struct EngineIoConfig {
     pub(crate) client_address: ClientAddress,
     pub(crate) max_head_bytes: usize,
     pub(crate) connection_timeouts: ConnectionTimeouts,
+    #[cfg(feature = "http2")]
+    pub(crate) max_http2_streams: u32,
     pub(crate) polling: bool,
     pub(crate) websocket: bool,
     pub(crate) allow_upgrades: bool,
     /// The minimum size of responses to polls that are compressed. `None` compresses none.
     #[cfg(feature = "compression")]
     pub(crate) http_compression: Option<usize>,
-    pub(crate) hooks: HttpHooks,
-}
     #[cfg(feature = "compression")]
     pub(crate) http_compression_level: u32,
+    pub(crate) hooks: HttpHooks,
+}
 
 engine_settings!(EngineIoConfig, self, self);
 
@@ -170,17 +172,19 @@ impl EngineIoConfig {
             client_address: ClientAddress::default(),
             max_head_bytes: 16 * 1024,
             connection_timeouts: ConnectionTimeouts::default(),
+            #[cfg(feature = "http2")]
+            max_http2_streams: 200,
             polling: true,
             websocket: true,
             allow_upgrades: true,
             #[cfg(feature = "compression")]
             http_compression: Some(1024),
+            #[cfg(feature = "compression")]
+            http_compression_level: 1,
             hooks: HttpHooks::default(),
         }
     }
 }
-            #[cfg(feature = "compression")]
-            http_compression_level: 1,
 
 impl Default for EngineIoConfig {
     fn default() -> Self {

@@ -290,6 +290,18 @@ macro_rules! engine_settings {
                 $self
             }
 
+            /// Sets how many streams one HTTP/2 connection may have at a time. Default: 200.
+            ///
+            /// Applies to [`SocketIoService::serve`](crate::SocketIoService::serve). With another server, it is a setting of that server.
+            ///
+            /// A WebSocket over HTTP/2 is a stream as long as it is open. A client above the limit waits or opens another connection, as
+            /// proxies do. Raise the limit if a proxy, such as Envoy, should carry thousands of WebSockets over one connection.
+            #[cfg(feature = "http2")]
+            pub fn max_http2_streams(mut $self, streams: u32) -> Self {
+                $engine.max_http2_streams = streams;
+                $self
+            }
+
             /// Sets the minimum size in bytes of responses to polls that are compressed. `None` disables compression. Default: 1024.
             ///
             /// Responses are compressed with gzip or deflate if the client accepts one of them and if that makes the response smaller.
@@ -301,18 +313,6 @@ macro_rules! engine_settings {
                 $self
             }
 
-            /// Sets a callback for rejected requests. In Node: the event `connection_error`.
-            ///
-            /// It is called for requests that are rejected with an Engine.IO error or for an invalid WebSocket handshake. It is not called
-            /// for clients that a namespace rejects, or for errors that end a session: those are reasons of a disconnection.
-            ///
-            /// ```
-            /// use tower_socketio::SocketIoConfig;
-            ///
-            /// let config = SocketIoConfig::new().on_connection_error(|error| {
-            ///     eprintln!("{} {}: {error}", error.request().method, error.code());
-            /// });
-            /// # let _ = config;
             /// Sets the level at which responses to polls are compressed, from 1 (fastest) to 9 (smallest). Default: 1, because a
             /// response is read once, by one client.
             ///
@@ -329,6 +329,18 @@ macro_rules! engine_settings {
                 $self
             }
 
+            /// Sets a callback for rejected requests. In Node: the event `connection_error`.
+            ///
+            /// It is called for requests that are rejected with an Engine.IO error or for an invalid WebSocket handshake. It is not called
+            /// for clients that a namespace rejects, or for errors that end a session: those are reasons of a disconnection.
+            ///
+            /// ```
+            /// use tower_socketio::SocketIoConfig;
+            ///
+            /// let config = SocketIoConfig::new().on_connection_error(|error| {
+            ///     eprintln!("{} {}: {error}", error.request().method, error.code());
+            /// });
+            /// # let _ = config;
             /// ```
             pub fn on_connection_error<F>(mut $self, hook: F) -> Self
             where
