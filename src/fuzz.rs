@@ -146,8 +146,11 @@ pub fn msgpack(data: &[u8]) {
 
     use crate::{
         packet::{encode_ack, encode_args, read_args},
-        parser::{DecoderState, MsgpackParser, Parser, SocketIoPacketType, encoded_by},
+        parser::{DecoderState, MsgpackParser, Parser, Parsers, SocketIoPacketType},
     };
+
+    let mut parsers = Parsers::default();
+    parsers.set_default(MsgpackParser);
 
     let message = Packet::binary(Bytes::copy_from_slice(data));
     let Ok(Some(packet)) = MsgpackParser.decoder(LIMITS).decode(&message) else {
@@ -169,7 +172,7 @@ pub fn msgpack(data: &[u8]) {
     let args = read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
     let target = Target { namespace: header.namespace(), id: header.id };
     let encoded = encode_ack(target, encode_args(&args).expect("values are JSON"));
-    let [sent] = encoded_by(&encoded, &MsgpackParser, || {}) else { panic!("a packet is one message") };
+    let [sent] = parsers.encoded(&encoded, parsers.default_form(), || {}) else { panic!("a packet is one message") };
     assert_eq!(sent.data(), again.data());
 }
 

@@ -287,6 +287,7 @@
 //! | feature | default | effect |
 //! |---|---|---|
 //! | `admin-ui` | no | adds the module `admin`, to which the [admin UI](guide::admin_ui) of Socket.IO connects |
+//! | `asyncapi` | no | adds `typed::AsyncApi`, which generates documents of typed events; implies `typed` |
 //! | `client` | yes | embeds the JavaScript client, and serves it |
 //! | `client-directory` | no | serves the JavaScript client from a directory |
 //! | `client-source-maps` | no | embeds and serves the source maps of the JavaScript client |

@@ -566,3 +566,39 @@ fn payloads_are_checked() {
     let node: BoxFuture<'static, Result<Peers, ClusterError>> = Local::new().node().peers("/");
     assert_eq!(futures_util::FutureExt::now_or_never(node).unwrap().unwrap().count(), 0);
 }
+
+/// The node that emits has no socket in the namespace.
+#[tokio::test]
+async fn a_namespace_of_a_pattern_that_exists_on_another_node_is_emitted_to() {
+    let (here, there, _) = cluster_of(|| SocketIoConfig::new().namespace("/room/{id}", Namespace::new()));
+    let mut client = Memory::open(&there);
+    assert!(client.text().await.starts_with("0{"));
+    client.say("40/room/1");
+    assert!(client.text().await.starts_with("40/room/1,"));
+    assert!(here.of("/room/1").is_none());
+    let room = here.of_or_create("/room/1").unwrap();
+    room.emit("n", &1).unwrap();
+    client.expect(r#"42/room/1,["n",1]"#).await;
+    assert_eq!(room.fetch_sockets().await.unwrap().len(), 1);
+    let rooms = here.of_pattern("/room/{id}").unwrap();
+    rooms.emit("n", &2).unwrap();
+    client.expect(r#"42/room/1,["n",2]"#).await;
+    assert_eq!(rooms.fetch_sockets().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn events_between_servers_belong_to_a_namespace() {
+    let (here, there, _) = cluster_of(|| {
+        let namespace =
+            |name: &'static str| Namespace::new().on_server_side("note", move |_: ServerSideEvent| async move { name });
+        SocketIoConfig::new().namespace("/a", namespace("of a")).namespace("/b", namespace("of b"))
+    });
+    // A server starts its work with its first connection.
+    let _clients = [Memory::join(&here).await, Memory::join(&there).await];
+    for (name, expected) in [("/a", "of a"), ("/b", "of b")] {
+        let acks =
+            here.namespace(name).server_side_emit_with_ack::<String>("note", &(), Duration::from_secs(60)).unwrap();
+        let responses = soon(acks.responses()).await;
+        assert_eq!((responses.answers, responses.missing), (vec![expected.to_owned()], 0));
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{
-    Extension,
+    Extension, Json,
     extract::{FromRef, Query, State},
     http::HeaderMap,
 };
@@ -712,6 +712,37 @@ async fn layers_of_a_namespace_and_of_a_handler_surround_events() {
     client.say(r#"420["event","a"]"#).await;
     client.expect(r#"430["a"]"#).await;
     assert_eq!(*log.lock().unwrap(), ["outer event", "inner event", "handler event"]);
+}
+
+/// In Node, `socket.use` adds middleware to one socket. Here a layer of the namespace decides by what it finds on the socket.
+#[tokio::test]
+async fn a_layer_may_apply_to_some_sockets() {
+    #[derive(Clone)]
+    struct ReadOnly;
+    let guard = tower::filter::FilterLayer::new(|request: EventRequest| {
+        match request.socket().extensions().get::<ReadOnly>().is_some() && request.event() != "read" {
+            true => Err("read only"),
+            false => Ok(request),
+        }
+    });
+    let namespace = Namespace::new()
+        .on_connect(|socket: SocketRef, Json(auth): Json<serde_json::Value>| async move {
+            if auth["user"] == "guest" {
+                socket.extensions().insert(ReadOnly);
+            }
+        })
+        .on("read", async || Ack(1))
+        .on("write", async || Ack(2))
+        .event_layer(guard);
+    let server = serve_namespace(namespace.with_state(())).await;
+    let (mut guest, _) = WebSocket::join(server.address, r#"40{"user":"guest"}"#).await;
+    let (mut user, _) = WebSocket::join(server.address, r#"40{"user":"Ada"}"#).await;
+    for (client, written) in [(&mut guest, r#"{"error":{"message":"read only"}}"#), (&mut user, "2")] {
+        client.say(r#"420["read"]"#).await;
+        client.expect("430[1]").await;
+        client.say(r#"421["write"]"#).await;
+        client.expect(&format!("431[{written}]")).await;
+    }
 }
 
 #[tokio::test]

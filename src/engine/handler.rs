@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     fmt,
     sync::Arc,
     task::{Context, Poll},
@@ -176,6 +177,10 @@ impl Peer for HandledSession {
 
     fn is_busy(&self) -> bool {
         false
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }
 

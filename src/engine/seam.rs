@@ -2,6 +2,7 @@
 //! [`Reader`] for each session.
 
 use std::{
+    any::Any,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -35,6 +36,9 @@ pub(crate) trait Peer: Send + Sync + 'static {
 
     /// Returns `true` while handlers of the client run. A server that closes waits for them.
     fn is_busy(&self) -> bool;
+
+    /// Returns itself, for the protocol that has created it.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// Handles the messages of a session, in order. Calls never overlap, regardless of the transport.

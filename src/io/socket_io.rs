@@ -19,10 +19,10 @@ use crate::{
     engine::{AcceptError, Origins, Packet, TransportError},
     packet::normalize_name,
     server::Server,
-    socket::SocketRef,
+    socket::{Conn, SocketRef},
 };
 
-use super::namespace_ref::{NamespaceRef, PatternRef};
+use super::namespace_ref::NamespaceRef;
 
 tokio::task_local! {
     /// The server whose layer is handling the current request. A request extension would need an allocation for each request,
@@ -90,25 +90,61 @@ impl SocketIo {
         }
     }
 
-    /// Returns the existing namespaces of a pattern, as given to [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace),
-    /// or `None` if the pattern is not configured.
+    /// Returns the namespace with a name, and creates it if a pattern or a predicate accepts the name. In Node: `of`. A leading slash
+    /// is added if missing.
+    ///
+    /// In a cluster, this reaches the sockets of a namespace that has none on this node yet:
     ///
     /// ```
     /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
     ///
     /// let io = SocketIoLayer::new(SocketIoConfig::new().namespace("/room/{id}", Namespace::new())).io();
-    /// io.of_pattern("/room/{id}").unwrap().emit("closing time", &()).unwrap();
+    /// assert!(io.of("/room/7").is_none());
+    /// io.of_or_create("/room/7").unwrap().emit("hello", &())?;
+    /// assert!(io.of_or_create("/hall").is_none());
+    /// # Ok::<(), tower_socketio::EmitError>(())
     /// ```
+    ///
+    /// A namespace that was created like this exists until its last socket has left, or until
+    /// [`max_dynamic_namespaces`](crate::SocketIoConfig::max_dynamic_namespaces) is reached and it is the one that has been empty for
+    /// the longest time. Do not keep the handle, therefore. [`on_namespace`](crate::SocketIoConfig::on_namespace) is called for it.
+    ///
+    /// Returns `None` if neither a pattern nor a predicate accepts the name, or if there are too many dynamic namespaces with sockets.
+    /// Asynchronous predicates, and predicates that were added after one, are not asked, because there is no request.
     #[must_use]
-    pub fn of_pattern(&self, pattern: &str) -> Option<PatternRef> {
-        let namespaces = self.server.namespaces.of_pattern(&normalize_name(pattern))?;
-        Some(PatternRef { namespaces: namespaces.into_iter().map(NamespaceRef::new).collect() })
+    pub fn of_or_create(&self, name: &str) -> Option<NamespaceRef> {
+        self.server.get_or_create_namespace(&normalize_name(name)).map(NamespaceRef::new)
     }
 
     /// Returns all existing namespaces.
     #[must_use]
     pub fn namespaces(&self) -> Vec<NamespaceRef> {
         self.server.namespaces.all().into_iter().map(NamespaceRef::new).collect()
+    }
+
+    /// Returns the connection of a session, or `None` if there is no such session on this node.
+    ///
+    /// The id of a session is that of Engine.IO, which is a secret, and not that of a socket.
+    #[must_use]
+    pub fn conn(&self, sid: &str) -> Option<Conn> {
+        self.server.client(sid).as_ref().map(Conn::new)
+    }
+
+    /// Returns the connections of all sessions of this node, including those that have not joined a namespace.
+    ///
+    /// ```
+    /// use tower_socketio::SocketIo;
+    ///
+    /// /// Closes the connections from an address.
+    /// fn ban(io: &SocketIo, address: std::net::IpAddr) {
+    ///     let of_address = |conn: &tower_socketio::client::Conn| conn.remote_addr().is_some_and(|peer| peer.ip() == address);
+    ///     io.conns().iter().filter(|conn| of_address(conn)).for_each(|conn| conn.abort());
+    /// }
+    /// # let _ = ban;
+    /// ```
+    #[must_use]
+    pub fn conns(&self) -> Vec<Conn> {
+        self.server.clients().iter().map(Conn::new).collect()
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
@@ -341,6 +377,42 @@ impl SocketIo {
     #[must_use]
     pub fn adapter(&self) -> Option<&dyn ClusterAdapter> {
         self.server.settings.adapter.as_deref()
+    }
+
+    /// Returns the [timeout for joining a namespace](crate::SocketIoConfig::connect_timeout).
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.server.engine.config.connect_timeout
+    }
+
+    /// Returns the [time between a pong and the next ping](crate::SocketIoConfig::ping_interval).
+    #[must_use]
+    pub fn ping_interval(&self) -> Duration {
+        self.server.engine.config.ping_interval
+    }
+
+    /// Returns the [timeout for the response to a ping](crate::SocketIoConfig::ping_timeout).
+    #[must_use]
+    pub fn ping_timeout(&self) -> Duration {
+        self.server.engine.config.ping_timeout
+    }
+
+    /// Returns the [timeout for an upgrade](crate::SocketIoConfig::upgrade_timeout).
+    #[must_use]
+    pub fn upgrade_timeout(&self) -> Duration {
+        self.server.engine.config.upgrade_timeout
+    }
+
+    /// Returns the [maximum size of a message](crate::SocketIoConfig::max_payload), in bytes.
+    #[must_use]
+    pub fn max_payload(&self) -> usize {
+        self.server.engine.config.max_payload
+    }
+
+    /// Returns the [timeout for acks](crate::SocketIoConfig::ack_timeout).
+    #[must_use]
+    pub fn ack_timeout(&self) -> Duration {
+        self.server.settings.ack_timeout
     }
 
     /// Returns statistics of the server.

@@ -15,7 +15,10 @@ use crate::{
     server::{Definition, ServerSideHandler, is_pattern},
 };
 
-use super::{connect_handler::ConnectHandler, connect_route::ConnectRoute, handlers::Handlers, pattern::with_path};
+use super::{
+    connect_chain::ConnectChain, connect_handler::ConnectHandler, connect_route::ConnectRoute, handlers::Handlers,
+    pattern::with_path,
+};
 
 /// A namespace: its admission of clients and its event handlers.
 ///
@@ -56,7 +59,7 @@ use super::{connect_handler::ConnectHandler, connect_route::ConnectRoute, handle
 /// which [`merge`](Self::merge) combines. A part that needs the state itself is created by [`from_state`](Self::from_state).
 #[must_use]
 pub struct Namespace<S = ()> {
-    connect: Option<MakeConnect<S>>,
+    connect: Vec<MakeConnect<S>>,
     layers: Vec<Arc<dyn Fn(ConnectRoute) -> ConnectRoute + Send + Sync>>,
     events: HashMap<String, MakeEvent<S>>,
     any: Option<MakeEvent<S>>,
@@ -68,7 +71,8 @@ pub struct Namespace<S = ()> {
     from_state: Vec<Arc<dyn Fn(&S) -> Self + Send + Sync>>,
 }
 
-type MakeConnect<S> = Arc<dyn Fn(S) -> ConnectRoute + Send + Sync>;
+/// Adds a handler of CONNECT after those that were added before.
+type MakeConnect<S> = Arc<dyn Fn(Option<ConnectRoute>, S) -> ConnectRoute + Send + Sync>;
 type MakeEvent<S> = Arc<dyn Fn(S) -> EventRoute + Send + Sync>;
 
 impl<S> Default for Namespace<S>
@@ -87,7 +91,7 @@ where
     /// Creates a namespace that accepts every client and has no handlers.
     pub fn new() -> Self {
         Self {
-            connect: None,
+            connect: Vec::new(),
             layers: Vec::new(),
             events: HashMap::new(),
             any: None,
@@ -148,8 +152,8 @@ where
     ///
     /// # Panics
     ///
-    /// Panics if both have a handler for the same event, or both have an `on_connect`, `on_any`, `fallback`, `on_disconnecting` or
-    /// `on_disconnect` handler. If one was created by [`from_state`](Self::from_state), `with_state` panics instead.
+    /// Panics if both have a handler for the same event, or both have an `on_any`, `fallback`, `on_disconnecting` or `on_disconnect`
+    /// handler. If one was created by [`from_state`](Self::from_state), `with_state` panics instead.
     #[track_caller]
     pub fn merge(mut self, other: Self) -> Self {
         let slots = [
@@ -163,9 +167,7 @@ where
                 set_once(slot, handler, what);
             }
         }
-        if let Some(handler) = other.connect {
-            set_once(&mut self.connect, handler, "on_connect");
-        }
+        self.connect.extend(other.connect);
         for (event, handler) in other.events {
             insert_once(&mut self.events, &event, handler, "event");
         }
@@ -178,7 +180,7 @@ where
         self
     }
 
-    /// Sets the handler of CONNECT, which is an axum handler. `Json<T>` extracts the client's `auth` payload.
+    /// Adds a handler of CONNECT, which is an axum handler. `Json<T>` extracts the client's `auth` payload.
     /// ([`Data`](crate::extract::Data) is for events.)
     ///
     /// The response accepts or rejects the client. It is rejected by an error, and if an extractor rejects the request:
@@ -203,17 +205,20 @@ where
     /// The client is accepted when the handler has returned, and its events are handled after that, so that the handler can
     /// prepare what they need. Spawn a task for work that continues afterwards.
     ///
-    /// # Panics
-    ///
-    /// Panics if the namespace already has an `on_connect` handler.
-    #[track_caller]
+    /// Several handlers are called in the order in which they were added, each with a copy of the request. The first one that rejects
+    /// the client ends the sequence.
     pub fn on_connect<H, T>(mut self, handler: H) -> Self
     where
         H: ConnectHandler<T, S>,
         T: 'static,
     {
-        let make: MakeConnect<S> = Arc::new(move |state| ConnectRoute::on_connect(handler.clone().with_state(state)));
-        set_once(&mut self.connect, make, "on_connect");
+        self.connect.push(Arc::new(move |first, state| {
+            let handler = handler.clone().with_state(state);
+            match first {
+                None => ConnectRoute::on_connect(handler),
+                Some(first) => ConnectRoute::new(ConnectChain { first, second: handler }),
+            }
+        }));
         self
     }
 
@@ -394,16 +399,17 @@ where
             let route = make(state.clone());
             Arc::new(move |_| route.clone())
         };
+        let connect = |make: MakeConnect<S>| -> MakeConnect<S2> {
+            let state = state.clone();
+            Arc::new(move |first, _| make(first, state.clone()))
+        };
         Namespace {
             any: self.any.map(event),
             fallback: self.fallback.map(event),
             disconnecting: self.disconnecting.map(event),
             disconnect: self.disconnect.map(event),
             events: self.events.into_iter().map(|(name, make)| (name, event(make))).collect(),
-            connect: self.connect.map(|make| -> MakeConnect<S2> {
-                let route = make(state.clone());
-                Arc::new(move |_| route.clone())
-            }),
+            connect: self.connect.into_iter().map(connect).collect(),
             layers: self.layers,
             event_layers: self.event_layers,
             server_side: self.server_side,
@@ -427,7 +433,8 @@ impl Namespace {
             any: self.any.map(event),
             fallback: self.fallback.map(event),
         };
-        let on_connect = self.connect.map_or_else(ConnectRoute::accept_all, |make| make(()));
+        let on_connect = self.connect.iter().fold(None, |first, make| Some(make(first, ())));
+        let on_connect = on_connect.unwrap_or_else(ConnectRoute::accept_all);
         let connect = self.layers.iter().fold(on_connect.clone(), |route, layer| layer(route));
         let of_pattern = |route| if is_pattern(name) { with_path(route, name) } else { route };
         let handlers = Handlers {

@@ -2,6 +2,7 @@
 
 mod builder;
 mod complete;
+mod connect_chain;
 mod connect_handler;
 mod connect_request;
 pub(crate) mod connect_route;

@@ -1,7 +1,6 @@
 use std::{
     cell::Cell,
     io::{self, Write},
-    sync::OnceLock,
 };
 
 use bytes::Bytes;
@@ -12,17 +11,16 @@ use crate::engine::{Outbox, Packet, PacketQueue};
 use super::{
     arity::{Arity, arity},
     attachment_writer::{AttachmentWriter, disambiguate, is_ambiguous},
+    forms::{Form, OtherForms},
 };
 
 /// An encoded packet. Encoded once for all recipients.
 ///
-/// The primary form is JSON text with attachments, also if the server has a custom parser.
+/// The primary form is JSON text with attachments, also if the server has custom parsers.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoded {
     content: Content,
-    /// The alternate form, for clients that cannot read the primary one. Created when a client needs it. `None` inside if both
-    /// are the same. With a custom parser, it is that of the parser; otherwise it is ASCII, for clients of revision 3.
-    other: OnceLock<Option<Box<[Packet]>>>,
+    others: OtherForms,
 }
 
 #[derive(Debug, Clone)]
@@ -67,7 +65,7 @@ impl Encoded {
     }
 
     fn new(content: Content) -> Self {
-        Self { content, other: OnceLock::new() }
+        Self { content, others: OtherForms::new() }
     }
 
     fn assemble(text: Bytes, attachments: Vec<Packet>) -> Self {
@@ -83,12 +81,12 @@ impl Encoded {
 
     /// Returns the packets with all text escaped to ASCII, for clients of Socket.IO 1.x that decode UTF-8 twice.
     pub(crate) fn ascii_packets(&self) -> &[Packet] {
-        self.alternate(|| self.escaped())
+        self.other_form(Form::JSON, || self.escaped())
     }
 
-    /// Returns the alternate form. The first call creates it.
-    pub(crate) fn alternate(&self, make: impl FnOnce() -> Option<Box<[Packet]>>) -> &[Packet] {
-        self.other.get_or_init(make).as_deref().unwrap_or(self.packets())
+    /// Returns the packets in another form: that of a parser, or for [`Form::JSON`] the one in ASCII. The first call creates it.
+    pub(crate) fn other_form(&self, form: Form, make: impl FnOnce() -> Option<Box<[Packet]>>) -> &[Packet] {
+        self.others.get(form, make).unwrap_or(self.packets())
     }
 
     fn escaped(&self) -> Option<Box<[Packet]>> {
@@ -103,9 +101,9 @@ impl Encoded {
         Outbox::cost(self.packets())
     }
 
-    /// Returns the cost of the packet in a history, including the alternate form if it exists.
+    /// Returns the cost of the packet in a history, including the other forms that exist.
     pub(crate) fn kept_cost(&self) -> usize {
-        kept_cost(self.packets()) + self.other.get().and_then(Option::as_deref).map_or(0, kept_cost)
+        kept_cost(self.packets()) + self.others.cost(kept_cost)
     }
 
     /// Returns the event with one more string argument, which must not need escapes.

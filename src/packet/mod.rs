@@ -13,6 +13,7 @@ mod bytes;
 mod decode;
 mod deep;
 mod encode;
+mod forms;
 mod json;
 mod mend;
 mod placeholders;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     decode::{DecodeError, EventPayload, Header, decode, read_header},
     deep::MAX_JSON_DEPTH,
     encode::{Encoded, EncodedArgs, Target, encode_ack, encode_args, encode_event, encode_simple},
+    forms::Form,
     json::{Json, is_valid_json, is_within_depth, string_length},
     mend::mend,
     placeholders::Placeholders,

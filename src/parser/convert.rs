@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::{
     engine::{Packet, PacketType},
     packet::{
-        Args, Assembled, DecodeError, Encoded, Header, Kind, Limits, Value, read_args, read_header, read_json,
+        Args, Assembled, DecodeError, Encoded, Form, Header, Kind, Limits, Value, read_args, read_header, read_json,
         value::writer::Binary,
     },
     util::log,
@@ -22,10 +22,15 @@ use super::{Decoder, Parser, ParserError, SocketIoPacket, SocketIoPacketType};
 
 // Encoding.
 
-/// Returns a packet in the encoding of a parser. It is encoded once. If that fails, the result is empty and the packet is not
-/// sent. `count_panic` is called if the parser panics.
-pub(crate) fn encoded_by<'a>(packet: &'a Encoded, parser: &dyn Parser, count_panic: impl FnOnce()) -> &'a [Packet] {
-    packet.alternate(|| {
+/// Returns a packet in the form of a parser. It is encoded once. If that fails, the result is empty and the packet is not sent.
+/// `count_panic` is called if the parser panics.
+pub(crate) fn encoded_by<'a>(
+    packet: &'a Encoded,
+    form: Form,
+    parser: &dyn Parser,
+    count_panic: impl FnOnce(),
+) -> &'a [Packet] {
+    packet.other_form(form, || {
         let messages = encode(packet, parser, count_panic).inspect_err(|error| {
             log!(error, error = %error, "the parser cannot encode a packet, which is dropped");
         });
@@ -36,11 +41,12 @@ pub(crate) fn encoded_by<'a>(packet: &'a Encoded, parser: &dyn Parser, count_pan
 /// Encodes a packet in advance for [`encoded_by`], to return the error.
 pub(crate) fn try_encode_by(
     packet: &Encoded,
+    form: Form,
     parser: &dyn Parser,
     count_panic: impl FnOnce(),
 ) -> Result<(), ParserError> {
     let messages = encode(packet, parser, count_panic)?;
-    packet.alternate(|| Some(messages));
+    packet.other_form(form, || Some(messages));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! A client: a connection and its sockets.
 
 use std::{
+    any::Any,
     pin::Pin,
     sync::{
         Arc, Weak,
@@ -15,8 +16,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     engine::{CloseCause, Connect, Connection, Packet, Peer, Reader, SendError, Transport},
-    packet::Encoded,
-    parser::encoded_by,
+    packet::{Encoded, Form},
     util::log,
 };
 
@@ -51,6 +51,23 @@ impl Connect for Clients {
     }
 }
 
+impl Server {
+    /// Returns the client of a session.
+    pub(crate) fn client(&self, sid: &str) -> Option<Arc<Client>> {
+        self.engine.sessions.get(sid).and_then(|connection| client_of(&connection))
+    }
+
+    /// Returns the clients of all sessions.
+    pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
+        self.engine.sessions.all().iter().filter_map(|connection| client_of(connection)).collect()
+    }
+}
+
+/// Returns the client of a connection, or `None` if it has ended.
+fn client_of(connection: &Connection) -> Option<Arc<Client>> {
+    connection.peer()?.into_any().downcast().ok()
+}
+
 // Values of `Client::leaving`.
 const STAYS: u8 = 0;
 /// Shuts down when its handlers have ended.
@@ -61,6 +78,7 @@ const LEAVES_FOR_GOOD: u8 = 2;
 impl Client {
     pub(super) fn new(connection: Arc<Connection>, server: Arc<Server>) -> Self {
         Self {
+            form: server.settings.parsers.chosen_form(connection.request.query()),
             connection,
             server,
             sockets: Mutex::default(),
@@ -84,10 +102,12 @@ impl Client {
     /// Returns the packet in the client's wire format. Runs a parser, unless the result is cached from another recipient.
     #[inline(always)]
     pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
-        match &self.server.settings.parser {
-            None if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => packet.ascii_packets(),
-            None => packet.packets(),
-            Some(parser) => encoded_by(packet, &**parser, || self.server.count_panic()),
+        match self.form {
+            Form::JSON if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => {
+                packet.ascii_packets()
+            }
+            Form::JSON => packet.packets(),
+            form => self.server.settings.parsers.encoded(packet, form, || self.server.count_panic()),
         }
     }
 
@@ -268,5 +288,9 @@ impl Peer for Client {
 
     fn is_busy(&self) -> bool {
         self.runs_handlers()
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }

@@ -48,6 +48,30 @@ impl Lookup {
     }
 }
 
+impl Server {
+    /// Calls the hook for a new namespace.
+    pub(super) fn announce(&self, lookup: Lookup) -> Lookup {
+        if let (Lookup::Created(namespace), Some(hook)) = (&lookup, &self.hooks.on_namespace) {
+            self.catch_panic(|| hook(namespace));
+        }
+        lookup
+    }
+
+    /// Returns the namespace with a name. Creates it if a pattern or predicate accepts the name. It is then kept without sockets.
+    pub(crate) fn get_or_create_namespace(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        if let Some(namespace) = self.namespaces.get(name) {
+            return Some(namespace);
+        }
+        if name.len() > self.settings.max_namespace_length || name.contains([',', '?']) {
+            return None;
+        }
+        let lookup = self.announce(self.namespaces.acquire(name, || true));
+        let namespace = lookup.namespace()?;
+        self.namespaces.release_kept(namespace);
+        Some(namespace.clone())
+    }
+}
+
 impl Namespaces {
     pub(crate) fn new(mut table: NamespaceTable<Definition>, settings: &Arc<Settings>, server: &Weak<Server>) -> Self {
         let state = |(name, definition): (String, Arc<Definition>)| {
@@ -184,6 +208,17 @@ impl Namespaces {
         };
         if users.count.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.remove_if_unused(namespace);
+        }
+    }
+
+    /// Like [`release`](Self::release), but keeps the namespace if it has no sockets.
+    fn release_kept(&self, namespace: &NamespaceState) {
+        let Some(users) = &namespace.users else {
+            return;
+        };
+        let mut existing = self.existing.write();
+        if users.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            existing.keep_empty(namespace);
         }
     }
 

@@ -55,7 +55,7 @@ enum Stage {
 
 impl Inbound {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        let format = match &client.server.settings.parser {
+        let format = match client.server.settings.parsers.get(client.form) {
             None => Format::Json(Assembler::new(client.server.max_attachment_bytes())),
             Some(parser) => Format::Parser(Box::new(DecoderState::new(parser.clone()))),
         };

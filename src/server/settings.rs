@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use crate::{
     cluster::ClusterAdapter,
     packet::{Encoded, Limits},
-    parser::Parser,
+    parser::Parsers,
     recovery::RecoveryConfig,
 };
 
@@ -32,7 +32,7 @@ pub enum SlowClientPolicy {
 /// Limits and policies that the server reads while it handles packets.
 pub(crate) struct Settings {
     pub(crate) recovery: Option<RecoveryConfig>,
-    pub(crate) parser: Option<Arc<dyn Parser>>,
+    pub(crate) parsers: Parsers,
     pub(crate) ack_timeout: Duration,
     pub(crate) slow_client_policy: SlowClientPolicy,
     pub(crate) max_event_bytes: usize,
@@ -83,7 +83,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             recovery: None,
-            parser: None,
+            parsers: Parsers::default(),
             ack_timeout: Duration::from_secs(30),
             slow_client_policy: SlowClientPolicy::default(),
             max_event_bytes: 512 << 10,

@@ -24,7 +24,7 @@ use crate::{
     cluster::{ClusterError, EventBody, Offset, Payload},
     engine::{Connection, Direct, Engine, Packet},
     observe::{NamespaceMeters, Scope, ServerMeters},
-    packet::{Encoded, EventPayload},
+    packet::{Encoded, EventPayload, Form},
     recovery::History,
     room::{MemberId, Registry, RoomChange, SocketId},
     util::{BoxFuture, Order},
@@ -162,6 +162,8 @@ pub(crate) struct Client {
     /// The memory cost of running handlers, including those of disconnections.
     pub(super) event_bytes: AtomicUsize,
     pub(super) leaving: AtomicU8,
+    /// How its packets are encoded.
+    pub(crate) form: Form,
     /// Whether the client is being disconnected because it is too slow.
     pub(super) is_slow: AtomicBool,
 }

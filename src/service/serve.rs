@@ -67,7 +67,7 @@ impl SocketIoService {
     /// see [`http_header_timeout`](crate::SocketIoConfig::http_header_timeout),
     /// [`http_idle_timeout`](crate::SocketIoConfig::http_idle_timeout) and
     /// [`http_write_timeout`](crate::SocketIoConfig::http_write_timeout). The heads of requests are limited to
-    /// [`max_head_bytes`](crate::SocketIoConfig::max_head_bytes).
+    /// [`max_head_bytes`](crate::SocketIoConfig::max_head_bytes), and the streams of an HTTP/2 connection to `max_http2_streams`.
     ///
     /// Connections are accepted in a task, so that this runs on a worker of the runtime. When the future is dropped, no
     /// connection is accepted any more. Idle connections are closed immediately, and others when their requests have been
@@ -114,7 +114,10 @@ fn http(config: &EngineIoConfig) -> Http {
     // The watchdog replaces hyper's timeouts.
     http.http1().header_read_timeout(None).max_buf_size(head);
     #[cfg(feature = "http2")]
-    http.http2().max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX)).enable_connect_protocol();
+    http.http2()
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .max_concurrent_streams(config.max_http2_streams)
+        .enable_connect_protocol();
     // Another crate may enable HTTP/2 in hyper, which would not have these limits.
     #[cfg(not(feature = "http2"))]
     let http = http.http1_only();

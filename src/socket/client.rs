@@ -56,7 +56,7 @@ impl Client {
 
 /// An Engine.IO connection: a session with its transport.
 ///
-/// Returned by [`SocketRef::conn`]. Cloning is cheap.
+/// Returned by [`SocketRef::conn`], and for any session by [`SocketIo::conn`](crate::SocketIo::conn). Cloning is cheap.
 ///
 /// ```
 /// use tower_socketio::{SocketRef, Transport};
@@ -119,6 +119,11 @@ impl Conn {
     /// Closes the connection after its queued packets have been sent. The client sees a lost connection and may reconnect.
     pub fn close(&self) {
         self.0.close(CloseCause::Forced("closed by the server"));
+    }
+
+    /// Closes the connection at once, and drops its queued packets. In Node: `close(true)`.
+    pub fn abort(&self) {
+        self.0.connection.abort(CloseCause::Forced("closed by the server"));
     }
 }
 

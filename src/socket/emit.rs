@@ -54,7 +54,7 @@ impl EmitOperator {
     /// Same as [`SocketRef::emit`]. Dropping a volatile event is not an error.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let socket = self.socket.inner();
-        let packet = self.flags.encode(&socket.namespace, None, event, args)?;
+        let packet = self.flags.encode(&socket.namespace, Some(socket.client.form), None, event, args)?;
         Ok(socket.emit(packet, self.flags.volatile)?)
     }
 
@@ -63,7 +63,7 @@ impl EmitOperator {
         let socket = self.socket.inner();
         let id = socket.namespace.next_ack_id();
         let timeout = self.flags.timeout.unwrap_or(socket.client.server.settings.ack_timeout);
-        match self.flags.encode(&socket.namespace, Some(id), event, args) {
+        match self.flags.encode(&socket.namespace, Some(socket.client.form), Some(id), event, args) {
             Ok(packet) => AckFuture::emit(socket, id, packet, self.flags.volatile, timeout),
             Err(error) => AckFuture::failed(AckError::emit(error)),
         }

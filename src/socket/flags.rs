@@ -3,8 +3,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    packet::{Encoded, Target, encode_event, is_reserved},
-    parser::try_encode_by,
+    packet::{Encoded, Form, Target, encode_event, is_reserved},
     server::{EmitError, NamespaceState},
 };
 
@@ -18,16 +17,17 @@ pub(super) struct Flags {
 }
 
 impl Flags {
-    /// Encodes an event for one socket of a namespace. Fails if its name is reserved.
+    /// Encodes an event for a namespace, also in the form of the recipient if it is known. Fails if its name is reserved.
     pub(super) fn encode<T: Serialize + ?Sized>(
         self,
         namespace: &NamespaceState,
+        recipient: Option<Form>,
         id: Option<u64>,
         event: &str,
         args: &T,
     ) -> Result<Encoded, EmitError> {
         let compress = |packet: Encoded| if self.uncompressed { packet.uncompressed() } else { packet };
-        Self::encode_with(namespace, id, event, args, compress)
+        Self::encode_with(namespace, recipient, id, event, args, compress)
     }
 
     /// Like [`encode`](Self::encode), for many sockets.
@@ -39,12 +39,13 @@ impl Flags {
         args: &T,
     ) -> Result<Encoded, EmitError> {
         let compress = |packet| namespace.settings.compress_shared(packet, !self.uncompressed);
-        Self::encode_with(namespace, id, event, args, compress)
+        Self::encode_with(namespace, None, id, event, args, compress)
     }
 
     #[inline]
     fn encode_with<T: Serialize + ?Sized>(
         namespace: &NamespaceState,
+        recipient: Option<Form>,
         id: Option<u64>,
         event: &str,
         args: &T,
@@ -55,9 +56,9 @@ impl Flags {
         }
         let target = Target { namespace: namespace.name(), id };
         let packet = compress(encode_event(target, event, args).map_err(EmitError::encode)?);
-        if let Some(parser) = &namespace.settings.parser {
-            try_encode_by(&packet, &**parser, || namespace.count_panic()).map_err(EmitError::parser)?;
-        }
+        let parsers = &namespace.settings.parsers;
+        let form = recipient.unwrap_or_else(|| parsers.default_form());
+        parsers.try_encode(&packet, form, || namespace.count_panic()).map_err(EmitError::parser)?;
         Ok(packet)
     }
 }

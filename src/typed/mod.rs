@@ -27,24 +27,34 @@
 //! * [`SocketRef::emit_event`](crate::SocketRef::emit_event) and methods of the same name emit them, and
 //!   [`Namespace::on_event`](crate::Namespace::on_event) handles them. A wrong argument, a missing response or an event of the
 //!   wrong direction does not compile.
-//! * [`TypeScript`] generates the interfaces for `socket.io-client`.
+//! * [`TypeScript`] generates the interfaces for `socket.io-client`, and `AsyncApi` (feature `asyncapi`) a document for clients in other
+//!   languages.
 //!
 //! On the wire, typed events do not differ from others. See the [guide](crate::guide::typed_events).
 
+#[cfg(feature = "asyncapi")]
+mod asyncapi;
 mod declare;
 mod emit;
 mod handler;
+mod schema;
 mod type_names;
 mod types;
 mod typescript;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "asyncapi")]
+pub use self::asyncapi::AsyncApi;
 pub use self::{
     handler::{Answer, Typed, TypedHandler},
+    schema::Direction,
     types::{AckType, ArgumentType, Binary, Fallible, NoAnswer},
     typescript::{EventSet, Interface, Parameter, TypeScript},
 };
+/// The crate that maps Rust types to JSON Schema.
+#[cfg(feature = "asyncapi")]
+pub use schemars;
 /// The crate that maps Rust types to TypeScript.
 pub use ts_rs;
 
@@ -118,6 +128,8 @@ pub trait DeclaredEvent: Event {
 #[doc(hidden)]
 pub mod private {
     pub use serde::Serialize;
+
+    pub use super::schema::{Probe, WithSchema, WithoutSchema};
 
     /// Checks the names of a set at compile time. Each name is followed by the message of its error.
     pub const fn check_names(names: &[(&str, &str)]) {

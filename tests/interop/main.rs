@@ -200,6 +200,15 @@ async fn the_javascript_client_with_a_parser_of_the_user() {
     is_left(&server).await;
 }
 
+/// Clients with and without the parser in the rooms of one server.
+#[cfg(feature = "msgpack")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn javascript_clients_with_json_and_with_msgpack_share_a_server() {
+    let server = serve_config(config().named_parser("msgpack", tower_socketio::parser::MsgpackParser)).await;
+    run("node", &["../msgpack/client.mjs", "--mixed", &format!("http://{}", server.address)]).await;
+    is_left(&server).await;
+}
+
 /// A page that polls by script elements and forms, as the oldest browsers do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_clients_poll_by_jsonp_from_a_browsers_page() {

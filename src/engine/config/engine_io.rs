@@ -68,6 +68,8 @@ pub struct EngineIoConfig {
     pub(crate) client_address: ClientAddress,
     pub(crate) max_head_bytes: usize,
     pub(crate) connection_timeouts: ConnectionTimeouts,
+    #[cfg(feature = "http2")]
+    pub(crate) max_http2_streams: u32,
     pub(crate) polling: bool,
     pub(crate) websocket: bool,
     pub(crate) webtransport: bool,
@@ -75,6 +77,8 @@ pub struct EngineIoConfig {
     /// The minimum size of responses to polls that are compressed. `None` compresses none.
     #[cfg(feature = "compression")]
     pub(crate) http_compression: Option<usize>,
+    #[cfg(feature = "compression")]
+    pub(crate) http_compression_level: u32,
     /// How WebSocket messages are compressed. `None` compresses none.
     #[cfg(feature = "permessage-deflate")]
     pub(crate) per_message_deflate: Option<super::per_message_deflate::PerMessageDeflate>,
@@ -181,12 +185,16 @@ impl EngineIoConfig {
             client_address: ClientAddress::default(),
             max_head_bytes: 16 * 1024,
             connection_timeouts: ConnectionTimeouts::default(),
+            #[cfg(feature = "http2")]
+            max_http2_streams: 200,
             polling: true,
             websocket: true,
             webtransport: false,
             allow_upgrades: true,
             #[cfg(feature = "compression")]
             http_compression: Some(1024),
+            #[cfg(feature = "compression")]
+            http_compression_level: 1,
             #[cfg(feature = "permessage-deflate")]
             per_message_deflate: None,
             hooks: HttpHooks::default(),

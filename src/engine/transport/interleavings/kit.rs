@@ -101,6 +101,10 @@ impl Peer for EchoPeer {
     fn is_busy(&self) -> bool {
         false
     }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+        self
+    }
 }
 
 struct EchoReader {
