@@ -47,8 +47,8 @@ use crate::{
 /// observers of the same node, except with a [journal](crate::cluster::Journal), which delivers them later. A panic is caught and counted in [`Stats::panics`](crate::Stats::panics). Several observers are called in the order in
 /// which they were added.
 ///
-/// The calls for one socket are in this order: `room_joined` with its id, `socket_connected`, any others, `socket_disconnected`,
-/// `room_left` for each room. Different tasks may call at the same time: for example, the changes of a room by two sockets.
+/// The calls for one socket begin with `room_joined` for its id, and those that `on_connect` causes. `socket_connected` precedes all
+/// events from the client, and `socket_disconnected` is followed by `room_left` for each room. Different tasks may call at the same time: for example, the changes of a room by two sockets.
 ///
 /// Observers see this node of a cluster only.
 pub trait Observer: Send + Sync + 'static {
