@@ -73,6 +73,8 @@ page!(clusters, "clusters.md");
 page!(observability, "observability.md");
 page!(
     // The chart is a part of the page, because rustdoc has no images.
+    #[doc = "Measurements of this server and of others."]
+    #[doc = ""]
     #[doc = include_str!("../docs/performance.svg")]
     #[doc = ""]
     #[doc = "[chart]: data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="]
