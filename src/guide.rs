@@ -19,6 +19,7 @@ pub mod testing {}
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
 
+#[cfg(feature = "admin-ui")]
 #[doc = include_str!("../docs/admin-ui.md")]
 pub mod admin_ui {}
 
