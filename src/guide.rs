@@ -66,7 +66,12 @@ page!(
     "compression.md"
 );
 page!(webtransport, "webtransport.md");
-page!(admin_ui, "admin-ui.md");
+page!(
+    // Without the feature, its examples do not compile.
+    #[cfg(feature = "admin-ui")]
+    admin_ui,
+    "admin-ui.md"
+);
 page!(deployment, "deployment.md");
 page!(limits, "limits.md");
 page!(clusters, "clusters.md");

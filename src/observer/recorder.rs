@@ -47,6 +47,7 @@ const LINE: usize = 128;
 
 impl Recorder {
     /// Creates a recorder with redacted payloads.
+    #[must_use]
     pub fn new(
         selects: impl Fn(&Conn) -> bool + Send + Sync + 'static,
         done: impl Fn(Script) + Send + Sync + 'static,
