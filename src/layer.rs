@@ -115,7 +115,8 @@ impl fmt::Debug for SocketIoLayer {
     }
 }
 
-#[cfg(all(test, feature = "permessage-deflate"))]
+#[cfg(test)]
+#[cfg(feature = "permessage-deflate")]
 mod tests {
     use std::{
         pin::Pin,

@@ -361,9 +361,11 @@ pub(super) fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
     })
 }
 
-#[cfg(all(test, feature = "permessage-deflate"))]
+#[cfg(test)]
+#[cfg(feature = "permessage-deflate")]
 mod autobahn;
-#[cfg(all(test, feature = "permessage-deflate"))]
+#[cfg(test)]
+#[cfg(feature = "permessage-deflate")]
 mod compressed_tests;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
