@@ -62,7 +62,7 @@ async fn serve(tls: Option<rustls::ServerConfig>) -> (SocketIo, SocketAddr) {
     };
     let page =
         "<!doctype html><meta charset=utf-8><title>WebTransport</title><script src=/socket.io/socket.io.js></script>";
-    let app = Router::new().route("/", get(async || Html(page))).route("/reason/{name}", get(reason));
+    let app = Router::new().route("/", get(async move || Html(page))).route("/reason/{name}", get(reason));
     let config = SocketIoConfig::new()
         .transports([Transport::Polling, Transport::WebSocket, Transport::WebTransport])
         // QUIC notices a closed tab after three seconds.
