@@ -13,7 +13,7 @@ async function visit(name) {
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
   page.on("pageerror", (error) => assert.fail(`${name}: ${error}`));
-  page.on("requestfailed", (request) => assert.fail(`${name}: ${request.url()}`));
+  page.on("response", (response) => response.status() === 404 && assert.fail(`${name}: ${response.url()}`));
   await page.goto(url);
   assert.ok(await page.isVisible("#login"));
   assert.ok(!(await page.isVisible("main")));
