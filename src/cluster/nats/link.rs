@@ -239,7 +239,7 @@ impl NatsLink {
                 let Poll::Ready(subscribers) = writing.as_mut().poll(cx) else { return Poll::Pending };
                 self.writing = None;
                 for (purpose, subscriber) in subscribers? {
-                    self.receive(purpose, subscriber);
+                    self.receive(&purpose, subscriber);
                 }
             }
             if self.orders.is_empty() {
@@ -258,8 +258,8 @@ impl NatsLink {
     }
 
     /// Starts to receive the messages of a subscription.
-    fn receive(&mut self, purpose: Purpose, subscriber: Subscriber) {
-        let slot = match &purpose {
+    fn receive(&mut self, purpose: &Purpose, subscriber: Subscriber) {
+        let slot = match purpose {
             Purpose::Confirmations => return self.confirmations = Some(subscriber),
             Purpose::Node => None,
             Purpose::Namespace(namespace) => match self.namespaces.get_mut(namespace) {

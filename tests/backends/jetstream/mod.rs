@@ -117,8 +117,15 @@ impl Admin {
     }
 
     async fn request(&self, name: &str, body: Value) -> Value {
-        let response = self.0.request(format!("$JS.API.{name}"), body.to_string().into()).await.unwrap();
-        serde_json::from_slice(&response.payload).unwrap()
+        // NATS may take seconds to create a stream on a busy disk, and does not respond to others meanwhile.
+        let responding = async {
+            loop {
+                if let Ok(response) = self.0.request(format!("$JS.API.{name}"), body.to_string().into()).await {
+                    return response;
+                }
+            }
+        };
+        serde_json::from_slice(&soon(responding).await.payload).unwrap()
     }
 
     /// Returns the number of batches that were ever added to the stream of events.

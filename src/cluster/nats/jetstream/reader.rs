@@ -92,7 +92,7 @@ impl Reader {
                 match message.status {
                     None | Some(StatusCode::OK) => {
                         received += 1;
-                        if !self.receive(message) {
+                        if !self.receive(&message) {
                             return Err(Failure::NoResponse);
                         }
                     }
@@ -142,7 +142,7 @@ impl Reader {
     }
 
     /// Handles a batch. Returns `false` if it cannot be the next one.
-    fn receive(&mut self, message: Message) -> bool {
+    fn receive(&mut self, message: &Message) -> bool {
         let Some(sequence) = message.reply.as_deref().and_then(sequence) else { return false };
         if sequence <= self.position.sequence {
             return false;
