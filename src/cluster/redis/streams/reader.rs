@@ -1,10 +1,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use redis::aio::MultiplexedConnection;
-use tokio::{
-    task::yield_now,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, Offset, backoff::Backoff};
 
@@ -75,8 +72,6 @@ impl Reader {
                 self.position = entry.offset;
                 self.handle(&entry);
             }
-            // The connections that were woken send before this one asks for more. Otherwise, another thread would be woken for them.
-            yield_now().await;
         }
     }
 
