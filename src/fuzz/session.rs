@@ -64,7 +64,7 @@ fn number(packet: &Packet) -> Option<u32> {
 impl Bench {
     fn call(&mut self, call: u8, argument: u8) {
         let now = self.now;
-        let stream = if argument % 2 == 0 { Transport::WebSocket } else { Transport::WebTransport };
+        let stream = if argument.is_multiple_of(2) { Transport::WebSocket } else { Transport::WebTransport };
         match call {
             0..=3 => self.send(argument),
             4..=7 => self.pass(Duration::from_secs(1 << argument)),

@@ -135,7 +135,7 @@ impl AsyncApi {
         };
         let reference = |id: &str| json!({ "$ref": format!("#/channels/{channel}/messages/{id}") });
         let to_channel = || json!({ "$ref": format!("#/channels/{channel}") });
-        let id = unused(messages, format!("{prefix}.{}", identifier(operation.name)));
+        let id = unused(messages, &format!("{prefix}.{}", identifier(operation.name)));
 
         let mut message = json!({ "name": operation.name, "title": operation.name });
         describe(&mut message, operation.comment.trim());
@@ -158,7 +158,7 @@ impl AsyncApi {
         let mut entry = json!({ "action": action, "channel": to_channel(), "messages": [reference(&id)] });
         describe(&mut entry, operation.comment.trim());
         if let Some(ack) = &operation.ack {
-            let ack_id = unused(messages, format!("{id}.ack"));
+            let ack_id = unused(messages, &format!("{id}.ack"));
             let payload = match ack.shape.arity {
                 Arity::None => json!({ "type": "array", "maxItems": 0 }),
                 Arity::One | Arity::Several => {
@@ -246,9 +246,9 @@ fn identifier(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '{' | '}')).map(|c| if keeps(c) { c } else { '-' }).collect()
 }
 
-fn unused(messages: &Map<String, Json>, id: String) -> String {
+fn unused(messages: &Map<String, Json>, id: &str) -> String {
     let others = (2..).map(|number| format!("{id}-{number}"));
-    let free = std::iter::once(id.clone()).chain(others).find(|id| !messages.contains_key(id));
+    let free = std::iter::once(id.to_owned()).chain(others).find(|id| !messages.contains_key(id));
     free.expect("numbers do not end")
 }
 

@@ -8,6 +8,7 @@
 
 mod nats;
 mod postgres;
+pub mod proxy;
 pub mod redis;
 
 use std::{

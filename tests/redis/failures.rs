@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::{proxy::Proxy, *};
+use super::*;
+use crate::brokers::proxy::Proxy;
 use crate::brokers::{Broker, Redis};
 
 /// Reads the numbers of the events that a client receives, up to the last.

@@ -5,11 +5,10 @@ use std::{path::Path, time::Duration};
 use tokio::process::Command;
 
 use super::{
-    proxy::Proxy,
     streams::{STREAM, add, event, impatient},
     *,
 };
-use crate::brokers::{Broker, Redis, Server, redis::command};
+use crate::brokers::{Broker, Redis, Server, proxy::Proxy, redis::command};
 
 /// A server that keeps what it has saved, as with snapshots at intervals.
 struct Snapshots;

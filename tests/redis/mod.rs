@@ -4,7 +4,6 @@ mod failures;
 mod lost_data;
 mod operations;
 mod outages;
-mod proxy;
 mod recovery;
 mod sessions;
 mod streams;

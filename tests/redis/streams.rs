@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use tower_socketio::cluster::{Emitter, PublishError};
 
-use super::{proxy::Proxy, *};
+use super::*;
+use crate::brokers::proxy::Proxy;
 use crate::brokers::{Broker, Redis, redis::command};
 
 pub(super) const STREAM: &str = "socket.io";

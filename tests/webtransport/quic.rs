@@ -126,7 +126,7 @@ impl Client {
     }
 
     /// Waits until the server has closed the session, and checks that the connection is still open then.
-    async fn is_closed(self) {
+    async fn closed(self) {
         let mut capsules = Http3CapsuleReader::new(self.responses);
         let capsule = soon(capsules.read()).await.unwrap();
         assert_eq!(capsule, Some(Capsule::CloseWebTransportSession { code: 0, reason: String::new() }));
@@ -152,7 +152,7 @@ async fn a_session_over_quic_ends_after_its_last_packets() {
     stream.expect(&format!(r#"42["last","{long}"]"#)).await;
     stream.expect("41").await;
     stream.expect_end().await;
-    client.is_closed().await;
+    client.closed().await;
     until(|| server.io.stats().connections == 0).await;
 }
 
@@ -186,7 +186,7 @@ async fn the_ways_in_which_a_client_leaves() {
     client.send(Capsule::Grease { num: 1 }).await;
     client.send(Capsule::CloseWebTransportSession { code: 7, reason: "bye".into() }).await;
     assert_eq!(detail(soon(reasons.recv()).await), ("transport close", None));
-    client.is_closed().await;
+    client.closed().await;
     // The stream of the request ends.
     let (mut client, _stream) = server.join().await;
     client.connect.finish().unwrap();
@@ -195,7 +195,7 @@ async fn the_ways_in_which_a_client_leaves() {
     let (client, mut stream) = server.join().await;
     stream.finish().await;
     assert_eq!(detail(soon(reasons.recv()).await), ("transport close", None));
-    client.is_closed().await;
+    client.closed().await;
     // The connection is closed.
     let (client, _stream) = server.join().await;
     client.connection.close(0u32.into(), b"");
@@ -205,7 +205,7 @@ async fn the_ways_in_which_a_client_leaves() {
     stream.raw(b"\x01x").await;
     assert_eq!(detail(soon(reasons.recv()).await).0, "parse error");
     stream.expect_end().await;
-    client.is_closed().await;
+    client.closed().await;
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_server_that_closes_tells_its_clients() {
     });
     stream.expect("41").await;
     stream.expect_end().await;
-    client.is_closed().await;
+    client.closed().await;
     soon(closing).await.unwrap();
     // The endpoint stays open.
     server.join().await;
@@ -231,7 +231,7 @@ async fn a_first_packet_that_is_refused_closes_the_session() {
         let (client, mut stream) = server.session().await;
         stream.say(first).await;
         stream.expect_end().await;
-        client.is_closed().await;
+        client.closed().await;
     }
 }
 
@@ -244,7 +244,7 @@ async fn each_step_of_the_opening_is_limited_in_time() {
     soon(client.connection.closed()).await;
     let (client, mut stream) = server.session().await;
     stream.expect_end().await;
-    client.is_closed().await;
+    client.closed().await;
 }
 
 #[tokio::test]

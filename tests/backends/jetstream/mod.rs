@@ -1,8 +1,6 @@
 //! Servers in a cluster over NATS JetStream.
 
 mod outages;
-#[path = "../../redis/proxy.rs"]
-mod proxy;
 mod recovery;
 mod stream;
 

@@ -2,7 +2,8 @@
 
 use tower_socketio::cluster::{ClusterErrorKind, Emitter};
 
-use super::{proxy::Proxy, *};
+use super::*;
+use crate::brokers::proxy::Proxy;
 
 /// A client that expects the numbers of two nodes, each in order, from 1.
 struct Checked {

@@ -1,6 +1,7 @@
 use tower_socketio::cluster::{ClusterErrorKind, Emitter, EmitterError, PublishError};
 
-use super::{proxy::Proxy, *};
+use super::*;
+use crate::brokers::proxy::Proxy;
 
 #[tokio::test]
 #[ignore = "requires brokers: make backends"]

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 /// Forwards connections to a port, until it is told to forward nothing more on those that are open: they stay open.
-pub(super) struct Proxy {
+pub struct Proxy {
     port: u16,
     generation: Arc<watch::Sender<u32>>,
     mute: Arc<watch::Sender<bool>>,
@@ -16,7 +16,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) async fn start(to: u16) -> Self {
+    pub async fn start(to: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let generation = Arc::new(watch::Sender::new(0));
@@ -50,22 +50,22 @@ impl Proxy {
         Self { port, generation, mute, _tasks: tasks }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Forwards nothing more on the connections that are open. New ones are forwarded.
-    pub(super) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.generation.send_modify(|generation| *generation += 1);
     }
 
     /// Forwards no more replies on the connections that are open. New ones wait for [`resume`](Self::resume).
-    pub(super) fn mute(&self) {
+    pub fn mute(&self) {
         self.mute.send_replace(true);
     }
 
     /// Forwards new connections again.
-    pub(super) fn resume(&self) {
+    pub fn resume(&self) {
         self.mute.send_replace(false);
     }
 }
