@@ -149,11 +149,17 @@ fn parts_with_the_same_event_are_a_mistake() {
     let _ = named().merge(named());
 }
 
-#[test]
-#[should_panic(expected = "two `on_connect` handlers")]
-fn parts_that_both_have_on_connect_are_a_mistake() {
-    let part = Namespace::<()>::new().on_connect(async || {});
-    let _ = part.clone().merge(part);
+/// As if the second part had called `on_connect` on the first one.
+#[tokio::test]
+async fn on_connect_handlers_of_both_parts_run_in_order() {
+    let calls = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let part = |name: &'static str| {
+        let calls = calls.clone();
+        Namespace::new().on_connect(move || std::future::ready(calls.lock().unwrap().push(name)))
+    };
+    let io = serve(SocketIoConfig::new().namespace("/", part("one").merge(part("other"))));
+    TestClient::connect(&io).await.unwrap();
+    assert_eq!(*calls.lock().unwrap(), ["one", "other"]);
 }
 
 #[test]
