@@ -155,7 +155,10 @@ async fn on_connect_handlers_of_both_parts_run_in_order() {
     let calls = Arc::new(std::sync::Mutex::new(Vec::new()));
     let part = |name: &'static str| {
         let calls = calls.clone();
-        Namespace::new().on_connect(move || std::future::ready(calls.lock().unwrap().push(name)))
+        Namespace::new().on_connect(move || {
+            calls.lock().unwrap().push(name);
+            std::future::ready(())
+        })
     };
     let io = serve(SocketIoConfig::new().namespace("/", part("one").merge(part("other"))));
     TestClient::connect(&io).await.unwrap();
