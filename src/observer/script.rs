@@ -15,7 +15,7 @@ use crate::engine::Packet;
 /// use tower_socketio::observer::Script;
 ///
 /// let script: Script = "
-///     # The client joins, and is echoed.
+///     ## The client joins, and is echoed.
 ///     > 0
 ///     < 0{}
 ///     > 2[\"echo\",1]

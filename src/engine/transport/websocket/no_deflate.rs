@@ -37,6 +37,7 @@ impl Deflate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InflateError {
     Corrupt,
+    #[allow(dead_code, reason = "without compression nothing is inflated")]
     TooLarge,
 }
 
