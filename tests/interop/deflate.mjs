@@ -77,7 +77,7 @@ async function converse({ io, url, texts, noise, options }) {
   for (const one of sockets) await one.timeout(60_000).emitWithAck("join", "room");
   for (const text of texts) {
     const heard = sockets.map((one) => once(one, "said"));
-    socket.emit("say", ["room", text]);
+    socket.emit("say", "room", text);
     for (const [said, data] of await Promise.all(heard)) {
       if (said !== text || new Uint8Array(data)[2] !== 3) fail(`a broadcast of ${text.length} differs`);
     }

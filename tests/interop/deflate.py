@@ -38,7 +38,8 @@ def check(offer, answer):
         socket.send("40")
         assert receive().startswith("40{")
         for number in range(100):
-            event = "42" + json.dumps(["echo", f"{number} héllo €😀 " * (1 + number * 3)], ensure_ascii=False)
+            text = f"{number} héllo €😀 " * (1 + number * 3)
+            event = "42" + json.dumps(["echo", text], ensure_ascii=False, separators=(",", ":"))
             # In fragments, too.
             socket.send(event if number % 2 else [event[:5], event[5:50], event[50:]])
             assert receive() == event, number
