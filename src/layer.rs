@@ -78,17 +78,7 @@ impl SocketIoLayer {
     /// Unlike the layer, it works wherever it is merged or nested, because a route takes precedence over fallbacks. As it does not
     /// surround the other routes, their handlers cannot extract [`SocketIo`]. Give them the [handle](Self::io) as their state.
     pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        let config = &self.server.engine.config;
-        let path = config.path.replace('{', "{{").replace('}', "}}");
-        let service = self.layer(NotFound);
-        let router = Router::new()
-            .without_v07_checks()
-            .route_service(&path, service.clone())
-            .route_service(&format!("{path}{{*file}}"), service.clone());
-        match path.strip_suffix('/') {
-            Some(path) if !config.trailing_slash => router.route_service(path, service),
-            _ => router,
-        }
+        self.server.engine.config.routes(self.layer(NotFound))
     }
 
     /// Returns a handle to the server.

@@ -1,7 +1,7 @@
 //! Servers that are nodes of a cluster within one process.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -12,11 +12,12 @@ use tower_socketio::{
     client::RemoteSocket,
     cluster::{
         BroadcastOptions, ClusterAdapter, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, ClusterNode,
-        Emitter, EventBody, Local, LocalNode, Payload, Peers, PublishError,
+        Emitter, EventBody, Local, LocalChange, LocalNode, Payload, Peers, PublishError,
     },
     engine::Packet,
     operators::AckSource,
     server_side::ServerSideEvent,
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -324,6 +325,53 @@ fn answers_of_other_servers_may_be_awaited_without_a_runtime() {
     assert_eq!(ask(), 1);
     let _client = runtime.block_on(Memory::join(&a));
     assert_eq!(ask(), 1);
+}
+
+/// An adapter that emits when a room changes would wait for itself if it was called under the lock of recovery.
+#[tokio::test]
+async fn an_adapter_hears_of_rooms_without_a_lock() {
+    #[derive(Clone, Default)]
+    struct Talkative {
+        io: Arc<OnceLock<SocketIo>>,
+        left: Arc<Mutex<Vec<String>>>,
+    }
+    impl ClusterAdapter for Talkative {
+        fn start(&self, _: ClusterNode) {}
+
+        fn publish(&self, _: ClusterMessage) -> Result<(), PublishError> {
+            Ok(())
+        }
+
+        fn peers(&self, _: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+            Box::pin(std::future::ready(Ok(Peers::Count(0))))
+        }
+
+        fn follows_rooms(&self) -> bool {
+            true
+        }
+
+        fn local_change(&self, change: LocalChange<'_>) {
+            let (Some(io), Some(room)) = (self.io.get(), change.room) else { return };
+            let members = io.to(room).emit_with_report("changed", &room).unwrap().recipients;
+            if members == 0 {
+                self.left.lock().unwrap().push(room.to_owned());
+            }
+        }
+    }
+    let adapter = Talkative::default();
+    let namespace = Namespace::new().on_connect(|socket: SocketRef| async move { socket.join(["a", "b"]) });
+    let config =
+        SocketIoConfig::new().recovery(RecoveryConfig::new()).adapter(adapter.clone()).namespace("/", namespace);
+    let io = SocketIoService::new(config).io();
+    adapter.io.set(io.clone()).unwrap();
+    let client = TestClient::connect(&io).await.unwrap();
+    client.socket().unwrap().leave("a");
+    assert_eq!(*adapter.left.lock().unwrap(), ["a"]);
+    let id = client.socket().unwrap().id().to_string();
+    client.lose_connection().await;
+    let mut left = adapter.left.lock().unwrap().split_off(1);
+    left.sort_unstable_by_key(|room| *room != "b");
+    assert_eq!(left, ["b".to_owned(), id]);
 }
 
 /// A backend of its own makes messages from what it has received.

@@ -17,7 +17,9 @@ use hyper::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
 use tower_socketio::{
-    Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef, extract::Data,
+    Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef,
+    engine::{EngineIoConfig, EngineIoLayer, Message, SessionHandler},
+    extract::Data,
 };
 
 use crate::support::{self, *};
@@ -140,6 +142,21 @@ async fn the_router_of_the_layer_has_the_configured_path() {
             "{path}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_router_of_an_engine_works_before_a_fallback() {
+    struct Deaf;
+    impl SessionHandler for Deaf {
+        fn message(&mut self, _: Message) {}
+    }
+    let layer = EngineIoLayer::new(EngineIoConfig::new().path("/engine"), |_| Deaf);
+    let app = layer.router().fallback(async || "spa");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    assert_eq!(support::get(address, "/engine/?EIO=4&transport=polling").await.status, 200);
+    support::get(address, "/other").await.is(200, "spa");
 }
 
 async fn serves_under_a_prefix(server: &TestServer) {

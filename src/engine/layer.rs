@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use axum::{Router, response::IntoResponse};
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::{Request, Response, request::Parts};
@@ -55,10 +56,37 @@ impl EngineIoLayer {
         Self { engine: Engine::new(config, Box::new(Adapter(handler))) }
     }
 
+    /// Returns a router with the path of Engine.IO only, to be merged into the router of an application. It works in any order with
+    /// fallbacks, unlike the layer. See [`SocketIoLayer::router`](crate::SocketIoLayer::router).
+    pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        self.engine.config.routes(self.layer(NotFound))
+    }
+
     /// Returns a handle to the server.
     #[must_use]
     pub fn io(&self) -> EngineIo {
         EngineIo(self.engine.clone())
+    }
+}
+
+impl EngineIoConfig {
+    /// Returns a router that passes the requests of the path to a service.
+    pub(crate) fn routes<S, T>(&self, service: T) -> Router<S>
+    where
+        S: Clone + Send + Sync + 'static,
+        T: Service<Request<axum::body::Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+        T::Response: IntoResponse,
+        T::Future: Send + 'static,
+    {
+        let path = self.path.replace('{', "{{").replace('}', "}}");
+        let router = Router::new()
+            .without_v07_checks()
+            .route_service(&path, service.clone())
+            .route_service(&format!("{path}{{*file}}"), service.clone());
+        match path.strip_suffix('/') {
+            Some(path) if !self.trailing_slash => router.route_service(path, service),
+            _ => router,
+        }
     }
 }
 

@@ -156,8 +156,15 @@ impl Socket {
         self.namespace.with_registry(|registry| self.member_id().is_some_and(|id| registry.is_in(id, room)))
     }
 
-    /// Removes the socket from its namespace.
-    pub(crate) fn leave_rooms(&self) {
+    /// Removes the socket from its namespace. Must be called without a lock.
+    pub(super) fn leave_rooms(&self) {
+        self.report_rooms(&self.take_from_rooms());
+    }
+
+    /// Removes the socket from its namespace. The caller must [report](Self::report_rooms) the returned rooms when it has released
+    /// its locks.
+    #[must_use]
+    pub(super) fn take_from_rooms(&self) -> Vec<Room> {
         let reports = self.namespace.reports_rooms();
         let (left, removed) = self.change_registry(|registry| {
             let Some(id) = self.member().take() else { return (Vec::new(), None) };
@@ -165,10 +172,10 @@ impl Socket {
             (rooms, registry.remove(id))
         });
         drop(removed);
-        self.report_rooms(&left);
+        left
     }
 
-    /// Tells the adapter of the cluster, if it follows rooms.
+    /// Tells the adapter of the cluster, if it follows rooms. Must be called without a lock.
     pub(super) fn report_rooms(&self, rooms: &[impl AsRef<str>]) {
         if self.namespace.reports_rooms() {
             rooms.iter().for_each(|room| self.namespace.room_changed(room.as_ref()));
