@@ -44,7 +44,7 @@ pub use self::{
 };
 pub(crate) use self::{
     config::{ConnectionTimeouts, UpgradeError, engine_settings},
-    connection::{Connect, Connection, Engine, SendError, Sent},
+    connection::{Connect, Connection, Engine, Outlet, SendError, Sent, Wakeups},
     http::{EngineBody, EngineFuture},
     observe::ConnectionSpan,
     proto::{

@@ -56,6 +56,7 @@ impl Engine {
             panics: AtomicU64::new(0),
             runtime: Mutex::default(),
             relay,
+            gathering: Mutex::default(),
         })
     }
 

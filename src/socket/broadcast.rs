@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     cluster::{BroadcastFlags, BroadcastOptions, ClusterCommand, EventBody},
-    engine::SendError,
+    engine::{SendError, Wakeups},
     packet::{Encoded, Target},
     room::{IntoRooms, Recipients, Room, Selection, SocketId},
     server::{EmitError, Memory, NamespaceState, Request, Socket},
@@ -213,8 +213,21 @@ impl BroadcastOperator {
         if let Some(memory) = self.namespace.memory.as_ref().filter(|_| !self.is_empty()) {
             return self.send_and_remember(memory, packet, volatile);
         }
+        let recipients = self.recipients();
         let mut report = EmitReport::default();
-        self.recipients().iter().for_each(|socket| report.deliver(socket, packet, volatile));
+        if Wakeups::are_few(recipients.len()) {
+            recipients.iter().for_each(|socket| report.deliver(socket, packet, volatile));
+            return report;
+        }
+        let mut wakeups = Wakeups::new(recipients.len());
+        for socket in recipients.iter() {
+            socket.observe(packet);
+            report.recipients += 1;
+            if let Err(error) = socket.deliver_later(packet, volatile, &mut wakeups) {
+                report.note(socket, error);
+            }
+        }
+        wakeups.wake();
         report
     }
 

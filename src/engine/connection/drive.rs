@@ -52,6 +52,25 @@ impl Connection {
         }
     }
 
+    /// Parks the driver again after another task has written all packets that it took. Returns ready with `false` if the driver must be
+    /// woken, pending if more packets have been queued.
+    pub(crate) fn park_again(&self) -> Poll<bool> {
+        let mut state = self.state();
+        state.session.flushed();
+        if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
+            ConnectionState::unlock_and_wake(state);
+            state = self.state();
+        }
+        if state.is_due() || state.session.closed().is_some() {
+            return Poll::Ready(false);
+        }
+        if state.session.has_output() {
+            return Poll::Pending;
+        }
+        state.awake = false;
+        Poll::Ready(true)
+    }
+
     /// Wakes the timer task of long-polling so that it ends, because a stream drives the connection.
     pub(crate) fn change_driver(&self) {
         let driver = self.state().driver.take();

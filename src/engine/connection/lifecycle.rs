@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Poll, Waker},
@@ -77,6 +77,7 @@ impl Connection {
             under_pressure: AtomicBool::new(false),
             is_websocket: AtomicBool::new(transport == Transport::WebSocket),
             ended: AtomicBool::new(false),
+            outlet: OnceLock::new(),
         });
         connection.enter_engine(address)?;
         connection.engine.meters.opened(transport, connection.wire_format.protocol);

@@ -2,6 +2,7 @@
 
 mod budget;
 mod drive;
+mod gathering;
 mod head;
 mod holding;
 mod idle;
@@ -19,11 +20,12 @@ mod turnstile;
 pub use self::request::ConnectionRequest;
 pub(crate) use self::{
     budget::{Budget, UNCOUNTED},
+    gathering::Wakeups,
     head::{HeadError, size as head_size},
     idle::IdleSessions,
     send::{SendError, Sent},
     sessions::Sessions,
-    shared::{Connect, Connection, Engine, Opening},
+    shared::{Connect, Connection, Engine, Opening, Outlet},
     state::{OpenError, Output, Park},
     turnstile::{Turn, Turnstile},
 };

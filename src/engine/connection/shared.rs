@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
 };
@@ -22,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    budget::Budget, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest, sessions::Sessions,
+    budget::Budget, gathering::Gathering, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest, sessions::Sessions,
     state::ConnectionState, turnstile::Turnstile,
 };
 
@@ -61,6 +61,8 @@ pub(crate) struct Engine {
     pub(in crate::engine) runtime: Mutex<Option<Handle>>,
     /// Passes requests to the nodes that own their sessions. `None` unless sessions are shared.
     pub(in crate::engine) relay: Option<Arc<Relay>>,
+    /// The connections to which a broadcast is to be written.
+    pub(in crate::engine) gathering: Mutex<Gathering<Connection>>,
 }
 
 /// A client over WebTransport that has not sent its first packet.
@@ -106,4 +108,13 @@ pub(crate) struct Connection {
     /// Set while a WebSocket carries the connection.
     pub(super) is_websocket: AtomicBool,
     pub(super) ended: AtomicBool,
+    /// The stream, if other tasks than its driver may write to it.
+    pub(in crate::engine) outlet: OnceLock<Weak<dyn Outlet>>,
+}
+
+/// The stream of a connection, to which other tasks may write while its driver is parked.
+pub(crate) trait Outlet: Send + Sync {
+    /// Writes the queued packets of its connection. Returns `false` if the driver must be woken: the stream is in use or full, or
+    /// the session has ended.
+    fn write(&self, connection: &Connection) -> bool;
 }

@@ -127,7 +127,7 @@ impl ConnectionState {
         let closed = self.session.closed().is_some();
         let polling = self.session.is_polling();
         let may_send = !polling && !self.blocked && self.session.has_output();
-        let driver_is_due = closed || may_send || self.deadline() < self.armed;
+        let driver_is_due = closed || may_send || self.is_due();
         if self.waiters.is_none() && !driver_is_due {
             return None;
         }
@@ -191,6 +191,11 @@ impl ConnectionState {
         self.awake = false;
         let same_deadline = self.armed.replace(deadline) == Some(deadline);
         Park::Until { deadline, known: same_waker && same_deadline }
+    }
+
+    /// Returns `true` if the driver must set its timer anew.
+    pub(super) fn is_due(&self) -> bool {
+        self.deadline() < self.armed
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -1,11 +1,12 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{Arc, Weak},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use pin_project::{pin_project, pinned_drop};
 use tokio::{
     task::unconstrained,
@@ -14,7 +15,7 @@ use tokio::{
 
 use crate::{
     engine::{
-        CloseCause, Connection, Direct, HeldInput, Packet, ProtocolVersion, Reader, Session,
+        CloseCause, Connection, Direct, HeldInput, Outlet, Packet, ProtocolVersion, Reader, Session,
         connection::{Output, Park, Turn},
         observe::SendMeter,
     },
@@ -53,15 +54,12 @@ pub(crate) struct Driver<T> {
     /// The session is new, and the driver has not been polled.
     is_new: bool,
     connection: Arc<Connection>,
-    #[pin]
-    transport: T,
+    line: Arc<Mutex<Line<T>>>,
     /// Whether responses may bypass the outbox. Requires support by the transport, and a client that needs no other encoding.
     sends_direct: bool,
     reader: Option<Box<dyn Reader>>,
     /// Whether unhandled input may exist.
     holds_input: bool,
-    /// Set while packets taken from the outbox have not been flushed.
-    unflushed: bool,
     #[pin]
     timer: Sleep,
     closing: Option<Closing>,
@@ -71,6 +69,38 @@ pub(crate) struct Driver<T> {
     turn: Option<Turn>,
     /// A packet that has been read and waits for a turn.
     held: Option<Box<Packet>>,
+}
+
+/// A stream, which its driver shares with [tasks that write for it](Outlet).
+struct Line<T> {
+    transport: T,
+    /// Set while packets taken from the outbox have not been flushed.
+    unflushed: bool,
+}
+
+impl<T: PacketIo + Unpin + Send> Outlet for Mutex<Line<T>> {
+    fn write(&self, connection: &Connection) -> bool {
+        if connection.is_under_pressure() {
+            return false;
+        }
+        // The driver holds the lock while it is polled, and handlers with it.
+        let Some(mut line) = self.try_lock() else { return false };
+        let Line { transport, unflushed } = &mut *line;
+        for _ in 0..ROUNDS {
+            match poll_flush(connection, Pin::new(transport), unflushed, &mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    connection.abort(error.cause());
+                    return false;
+                }
+                Poll::Pending => return false,
+            }
+            if let Poll::Ready(parked) = connection.park_again() {
+                return parked;
+            }
+        }
+        false
+    }
 }
 
 /// The phase of closing a connection.
@@ -91,7 +121,7 @@ enum Batch {
     Stopped,
 }
 
-impl<T: PacketIo> Driver<T> {
+impl<T: PacketIo + Unpin> Driver<T> {
     /// Drives a new session. The first poll notifies the handler that the session is open.
     pub(crate) fn start(connection: Arc<Connection>, transport: T) -> Self {
         let mut driver = Self::new(connection, transport);
@@ -105,10 +135,9 @@ impl<T: PacketIo> Driver<T> {
             is_new: false,
             sends_direct: T::CAN_SEND_DIRECT && connection.wire_format.protocol == ProtocolVersion::V4,
             connection,
-            transport,
+            line: Arc::new(Mutex::new(Line { transport, unflushed: false })),
             reader: None,
             holds_input: false,
-            unflushed: false,
             timer: tokio::time::sleep(Duration::ZERO),
             closing: None,
             closing_is_timed: false,
@@ -118,7 +147,16 @@ impl<T: PacketIo> Driver<T> {
     }
 }
 
-impl<T: PacketIo> Future for Driver<T> {
+impl<T: PacketIo + Unpin + Send + 'static> Driver<T> {
+    /// Lets other tasks write to the stream.
+    pub(crate) fn shared(self) -> Self {
+        let outlet: Weak<Mutex<Line<T>>> = Arc::downgrade(&self.line);
+        let _ = self.connection.outlet.set(outlet);
+        self
+    }
+}
+
+impl<T: PacketIo + Unpin> Future for Driver<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -174,10 +212,12 @@ impl<T> Driver<T> {
     }
 }
 
-impl<T: PacketIo> Driver<T> {
+impl<T: PacketIo + Unpin> Driver<T> {
     /// Reads and handles a batch of packets. Returns ready if more input may be available.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Batch> {
-        let mut this = self.project();
+        let this = self.project();
+        let mut line = this.line.lock();
+        let Line { transport, unflushed } = &mut *line;
         let reader = match this.reader {
             Some(reader) => reader,
             // A POST may still be under way when the upgrade completes.
@@ -191,7 +231,7 @@ impl<T: PacketIo> Driver<T> {
         // Decoding takes time in proportion to the bytes, so much input waits for a turn.
         let must_wait = match this.turn {
             Some(_) => connection.engine.is_shedding(),
-            None => *this.holds_input && this.transport.unread_bytes() > READ_BATCH_BYTES,
+            None => *this.holds_input && transport.unread_bytes() > READ_BATCH_BYTES,
         };
         if must_wait {
             return Poll::Ready(Batch::Full);
@@ -204,13 +244,13 @@ impl<T: PacketIo> Driver<T> {
             }
             let packet = match this.turn.as_ref().and_then(|_| this.held.take()) {
                 Some(packet) => Poll::Ready(Some(Ok(*packet))),
-                None => this.transport.as_mut().poll_next(cx),
+                None => Pin::new(&mut *transport).poll_next(cx),
             };
             let Poll::Ready(packet) = packet else {
                 if batch > 0 {
                     *this.holds_input = !reader.is_idle();
                 }
-                *this.holds_input |= this.transport.unread_bytes() > 0;
+                *this.holds_input |= transport.unread_bytes() > 0;
                 return Poll::Pending;
             };
             let mut is_direct = false;
@@ -223,8 +263,7 @@ impl<T: PacketIo> Driver<T> {
                     }
                     connection.engine.meters.received(T::TRANSPORT, &packet);
                     if connection.handle_packet(&packet, true) {
-                        let (transport, unflushed) = (this.transport.as_mut(), &mut *this.unflushed);
-                        let mut send = try_send_direct(connection, transport, unflushed);
+                        let mut send = try_send_direct(connection, Pin::new(&mut *transport), unflushed);
                         let mut direct = Direct::new(if *this.sends_direct { Some(&mut send) } else { None });
                         reader.receive(packet, &mut direct, cx);
                         is_direct = direct.was_used();
@@ -236,7 +275,7 @@ impl<T: PacketIo> Driver<T> {
             // Pass the output to the transport at once, while it is in the CPU cache. After a direct response, packets that other tasks
             // have queued are sent with the next packet, or before the driver parks.
             if !is_direct {
-                match poll_send(connection, this.transport.as_mut(), this.unflushed, &mut sent, cx) {
+                match poll_send(connection, Pin::new(&mut *transport), unflushed, &mut sent, cx) {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) => return Poll::Ready(Batch::Stopped),
                     Poll::Ready(Err(error)) => connection.abort(error.cause()),
@@ -262,7 +301,9 @@ impl<T: PacketIo> Driver<T> {
     fn poll_write(mut self: Pin<&mut Self>, all_read: bool, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let mut this = self.as_mut().project();
-            let flushed = match poll_flush(this.connection, this.transport.as_mut(), this.unflushed, cx) {
+            let mut line = this.line.lock();
+            let Line { transport, unflushed } = &mut *line;
+            let flushed = match poll_flush(this.connection, Pin::new(&mut *transport), unflushed, cx) {
                 Poll::Ready(Ok(())) => true,
                 Poll::Ready(Err(error)) => {
                     this.connection.abort(error.cause());
@@ -271,11 +312,12 @@ impl<T: PacketIo> Driver<T> {
                 Poll::Pending => false,
             };
             if !flushed || *this.holds_input || this.connection.is_under_pressure() {
-                let input = all_read.then(|| held_input(&*this.transport, this.reader.as_deref()));
-                this.connection.note_pressure(flushed, this.transport.as_mut().take_written(), input);
+                let input = all_read.then(|| held_input(transport, this.reader.as_deref()));
+                this.connection.note_pressure(flushed, Pin::new(&mut *transport).take_written(), input);
             }
             match this.connection.park(cx.waker(), flushed) {
                 Park::Closed => {
+                    drop(line);
                     self.begin_end();
                     return Poll::Ready(());
                 }
@@ -288,7 +330,7 @@ impl<T: PacketIo> Driver<T> {
                     }
                     // Polled outside of tokio's task budget: `known` is only valid if the timer has registered the current waker.
                     ready!(Pin::new(&mut unconstrained(this.timer.as_mut())).poll(cx));
-                    if let Some(heard) = this.transport.take_heard() {
+                    if let Some(heard) = Pin::new(&mut *transport).take_heard() {
                         this.connection.update(|session| session.extend_heartbeat(heard));
                     }
                     this.connection.handle_timeout(now(), this.reader.is_some());
@@ -303,13 +345,14 @@ impl<T: PacketIo> Driver<T> {
         if self.turn.is_some() {
             self.as_mut().end_turn();
         }
-        let mut this = self.project();
+        let this = self.project();
         this.connection.finish();
         *this.reader = None;
         *this.held = None;
         // Closing may take a while. Do not keep the input meanwhile.
-        if this.transport.unread_bytes() > READ_BATCH_BYTES {
-            this.transport.as_mut().forget_unread();
+        let transport = &mut this.line.lock().transport;
+        if transport.unread_bytes() > READ_BATCH_BYTES {
+            Pin::new(transport).forget_unread();
         }
         *this.closing = Some(Closing::SendingClose);
     }
@@ -328,15 +371,16 @@ impl<T: PacketIo> Driver<T> {
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
+        let this = self.project();
+        let transport = &mut this.line.lock().transport;
         if *this.closing == Some(Closing::SendingClose) {
-            if ready!(this.transport.as_mut().poll_close(cx)).is_err() {
+            if ready!(Pin::new(&mut *transport).poll_close(cx)).is_err() {
                 return Poll::Ready(());
             }
             *this.closing = Some(Closing::Draining);
         }
         for _ in 0..READ_BATCH {
-            if !matches!(ready!(this.transport.as_mut().poll_next(cx)), Some(Ok(_))) {
+            if !matches!(ready!(Pin::new(&mut *transport).poll_next(cx)), Some(Ok(_))) {
                 return Poll::Ready(());
             }
         }

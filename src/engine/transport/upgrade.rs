@@ -237,7 +237,7 @@ impl WebSocketTask {
                 }
             }
             TaskProjection::Probing(probe, connection) => match ready!(probe.as_mut().poll(cx)) {
-                Some(websocket) => Self::Driving(Driver::new(connection.clone(), websocket)),
+                Some(websocket) => Self::Driving(Driver::new(connection.clone(), websocket).shared()),
                 None => return Poll::Ready(()),
             },
             TaskProjection::Driving(_) | TaskProjection::Over => return Poll::Ready(()),
@@ -283,7 +283,7 @@ impl UpgradeGuard {
         if self.purpose == Purpose::Opening {
             let websocket = WebSocket::new(io, read, max_payload, connection.wire_format.clone(), self.deflate);
             self.hand_over();
-            return WebSocketTask::Driving(Driver::start(connection, websocket));
+            return WebSocketTask::Driving(Driver::start(connection, websocket).shared());
         }
         let mut websocket = WebSocket::new(io, read, MAX_PROBE, connection.wire_format.clone(), self.deflate);
         let probed = connection.clone();

@@ -1,0 +1,163 @@
+//! Writing broadcasts for drivers.
+//!
+//! A broadcast to many connections would wake as many tasks, each to write some bytes. Instead, one task writes to the transports of
+//! all drivers that are parked. It lets other tasks run first, so that what they emit is written together.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::Handle,
+    task::{unconstrained, yield_now},
+};
+
+use super::shared::{Connection, Engine};
+
+/// With fewer connections, their drivers are woken.
+const FEW: usize = 8;
+
+/// How many connections are written to before the time is read.
+const BATCH: usize = 16;
+
+/// How long a task writes before other tasks run.
+const TURN: Duration = Duration::from_micros(200);
+
+/// How many connections wait for one task. With more, another task begins.
+const SHARE: usize = 1024;
+
+/// The most tasks that write at a time.
+const MAX_TASKS: usize = 64;
+
+/// The connections that wait to be written to.
+pub(crate) struct Gathering<C> {
+    queue: VecDeque<(Arc<C>, Waker)>,
+    tasks: usize,
+}
+
+impl<C> Default for Gathering<C> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), tasks: 0 }
+    }
+}
+
+/// The drivers that a broadcast must wake.
+#[derive(Default)]
+pub(crate) struct Wakeups(Vec<(Arc<Connection>, Waker)>);
+
+impl Wakeups {
+    /// `recipients` is the most that will be added.
+    pub(crate) fn new(recipients: usize) -> Self {
+        Self(Vec::with_capacity(recipients))
+    }
+
+    /// Returns `true` if drivers may as well be woken at once.
+    pub(crate) fn are_few(recipients: usize) -> bool {
+        recipients < FEW
+    }
+
+    pub(crate) fn add(&mut self, connection: &Arc<Connection>, waker: Waker) {
+        self.0.push((connection.clone(), waker));
+    }
+
+    /// Has the queued packets written. Must be called without a lock.
+    pub(crate) fn wake(self) {
+        let mut list = self.0;
+        if list.len() >= FEW {
+            list.retain(|(connection, waker)| {
+                let is_writable = connection.outlet.get().is_some();
+                if !is_writable {
+                    waker.wake_by_ref();
+                }
+                is_writable
+            });
+            if let Some((connection, _)) = list.first() {
+                let (engine, runtime) = (connection.engine.clone(), connection.runtime.clone());
+                engine.gather(list, &runtime);
+            }
+            return;
+        }
+        list.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+impl Engine {
+    fn gather(self: Arc<Self>, list: Vec<(Arc<Connection>, Waker)>, runtime: &Handle) {
+        let mut gathering = self.gathering.lock();
+        gathering.queue.extend(list);
+        let begun = gathering.tasks;
+        gathering.tasks = begun.max(gathering.queue.len().div_ceil(SHARE).min(MAX_TASKS));
+        let new = gathering.tasks - begun;
+        drop(gathering);
+        for _ in 0..new {
+            let writer = Writer { engine: self.clone() };
+            runtime.spawn(unconstrained(writer.run()));
+        }
+    }
+}
+
+/// A task that writes.
+struct Writer {
+    engine: Arc<Engine>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        loop {
+            yield_now().await;
+            let begin = Instant::now();
+            while begin.elapsed() < TURN {
+                if !self.write_some() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes to some connections. Returns `false` if none is left, and the task ends.
+    fn write_some(&mut self) -> bool {
+        let mut batch = [const { None }; BATCH];
+        let mut gathering = self.engine.gathering.lock();
+        let count = gathering.queue.len().min(BATCH);
+        for (place, waiting) in batch.iter_mut().zip(gathering.queue.drain(..count)) {
+            *place = Some(waiting);
+        }
+        if gathering.queue.is_empty() && gathering.queue.capacity() > SHARE {
+            gathering.queue = VecDeque::new();
+        }
+        drop(gathering);
+        for (connection, waker) in batch.into_iter().flatten() {
+            let written = catch_unwind(AssertUnwindSafe(|| connection.write()));
+            if !written.unwrap_or(false) {
+                waker.wake();
+            }
+        }
+        count > 0
+    }
+}
+
+impl Drop for Writer {
+    /// If the runtime drops the task, the drivers that are left are woken.
+    fn drop(&mut self) {
+        let mut gathering = self.engine.gathering.lock();
+        gathering.tasks -= 1;
+        let left = match gathering.tasks {
+            0 => std::mem::take(&mut gathering.queue),
+            _ => VecDeque::new(),
+        };
+        drop(gathering);
+        left.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+impl Connection {
+    /// Writes queued packets. Returns `false` if the driver must be woken.
+    fn write(&self) -> bool {
+        let outlet = self.outlet.get().and_then(std::sync::Weak::upgrade);
+        outlet.is_some_and(|outlet| outlet.write(self))
+    }
+}
