@@ -26,7 +26,7 @@ pub struct AdminConfig {
     pub(super) sessions: Box<dyn SessionStore>,
 }
 
-/// How much the admin UI is told.
+/// How much the admin UI shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
     /// Figures of servers and namespaces every two seconds.
@@ -88,7 +88,7 @@ impl AdminConfig {
         self
     }
 
-    /// Sets how much the UI is told. Default: [`Mode::Production`].
+    /// Sets how much the UI shows. Default: [`Mode::Production`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.mode = mode;
         self
@@ -116,7 +116,7 @@ impl AdminConfig {
         self
     }
 
-    /// Sets how many events to and from clients are told per second, in development mode. Default: 500.
+    /// Sets how many events to and from clients are sent to the UI per second, in development mode. Default: 500.
     ///
     /// Others are counted in the figures only. The same applies to admins with more than 64 KiB in their send buffer.
     pub fn max_events_per_second(mut self, events: u32) -> Self {

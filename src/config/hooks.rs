@@ -94,7 +94,7 @@ impl SocketIoConfig {
         self
     }
 
-    /// Adds an observer, which is told of connections, sockets, rooms, events and packets. Default: none.
+    /// Adds an observer of connections, sockets, rooms, events and packets. Default: none.
     ///
     /// It is called by the tasks of connections, and must not block. See [`Observer`] for when each method is called.
     pub fn observer(mut self, observer: impl Observer) -> Self {

@@ -296,6 +296,9 @@ where
     /// Cleanup does not wait for the handler: code after its first `.await` may run when the socket has left.
     /// [`DisconnectReason`](crate::DisconnectReason) extracts the reason.
     ///
+    /// Its code before the first `.await` may run within a call that disconnects the socket, on the same thread. Do not hold a lock during
+    /// such a call that the handler takes.
+    ///
     /// # Panics
     ///
     /// Panics if the namespace already has an `on_disconnecting` handler.

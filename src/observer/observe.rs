@@ -12,7 +12,7 @@ use crate::{
     socket::{Conn, SocketRef},
 };
 
-/// Is told what happens on a server. Added by [`SocketIoConfig::observer`](crate::SocketIoConfig::observer).
+/// Observes what happens on a server: connections, sockets, rooms, events and packets. Added by [`SocketIoConfig::observer`](crate::SocketIoConfig::observer).
 ///
 /// All methods do nothing by default. A server without an observer pays nothing for it.
 ///
@@ -121,7 +121,7 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (socket, event);
     }
 
-    /// An event has been emitted to a socket. A broadcast is told for each recipient.
+    /// An event has been emitted to a socket. Called once for each recipient of a broadcast.
     fn event_sent(&self, socket: &SocketRef, event: &ObservedEvent<'_>) {
         let _ = (socket, event);
     }
