@@ -112,7 +112,10 @@ impl DataRejection {
 
 impl fmt::Display for DataRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid arguments: {}", self.error)
+        let text = self.error.to_string();
+        // The position is one in what serde has read, and of no use to a client.
+        let position = format!(" at line {} column {}", self.error.line(), self.error.column());
+        write!(f, "invalid arguments: {}", text.strip_suffix(&position).unwrap_or(&text))
     }
 }
 

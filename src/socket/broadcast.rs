@@ -433,7 +433,8 @@ impl BroadcastOperator {
     }
 
     /// Disconnects the sockets from the namespace. With `close`, also disconnects their clients from all other namespaces and
-    /// closes the connections.
+    /// closes the connections. The clients get what was emitted before, and do not reconnect by themselves: see
+    /// [`SocketRef::disconnect`].
     pub fn disconnect_sockets(&self, close: bool) {
         let disconnect = if close { SocketRef::disconnect_all } else { SocketRef::disconnect };
         self.sockets().iter().for_each(disconnect);

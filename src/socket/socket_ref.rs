@@ -173,12 +173,16 @@ impl SocketRef {
 
     /// Disconnects the socket from its namespace. The connection stays open, and the client may join again.
     ///
+    /// The client gets what was emitted before. Its `disconnect` event has the reason "io server disconnect", after which the JavaScript
+    /// client does not reconnect by itself, but may call `connect()`.
+    ///
     /// If the socket has not been accepted yet, it is rejected, whatever `on_connect` returns.
     pub fn disconnect(&self) {
         self.0.disconnect();
     }
 
-    /// Disconnects all sockets of the connection, and closes it.
+    /// Disconnects all sockets of the connection, and closes it. The client gets what was emitted before, and does not reconnect by
+    /// itself: see [`disconnect`](Self::disconnect).
     pub fn disconnect_all(&self) {
         self.0.client.disconnect_all();
     }
