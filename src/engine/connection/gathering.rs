@@ -65,8 +65,12 @@ impl Wakeups {
     }
 
     /// Has the queued packets written. Must be called without a lock.
-    pub(crate) fn wake(self) {
-        let mut list = self.0;
+    pub(crate) fn wake(mut self) {
+        self.wake_all();
+    }
+
+    fn wake_all(&mut self) {
+        let mut list = std::mem::take(&mut self.0);
         if list.len() >= FEW {
             list.retain(|(connection, waker)| {
                 let is_writable = connection.outlet.get().is_some();
@@ -82,6 +86,13 @@ impl Wakeups {
             return;
         }
         list.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+/// If user code that runs between the recipients panics, those before are woken.
+impl Drop for Wakeups {
+    fn drop(&mut self) {
+        self.wake_all();
     }
 }
 
