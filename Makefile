@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 60
 # Inputs have a few kilobytes, so larger allocations are errors.
 FUZZ_MALLOC_MB ?= 64
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
-SERDE_JSON := serde_json/arbitrary_precision,serde_json/preserve_order
+SERDE_JSON := msgpack,test-util,typed,serde_json/arbitrary_precision,serde_json/preserve_order
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 # Tools from registries, each in a folder with its version.
@@ -115,16 +115,18 @@ docsrs:
 # Checks the crate without features, with each single feature, and each example with its dependencies. rustc must not warn. clippy would,
 # because some functions are empty with few features.
 features: $(HACK)/done
-	$(HACK)/bin/cargo-hack hack clippy --workspace --each-feature -- $(COMPILER_WARNINGS)
+	$(HACK)/bin/cargo-hack hack clippy -p tower-socketio --each-feature -- $(COMPILER_WARNINGS)
+	$(HACK)/bin/cargo-hack hack clippy --workspace --exclude tower-socketio -- $(COMPILER_WARNINGS)
 
 # Checks the crate with each pair of features.
 feature-pairs: $(HACK)/done
 	$(HACK)/bin/cargo-hack hack clippy --feature-powerset --depth 2 -- $(COMPILER_WARNINGS)
 
-# Other crates of an application may enable these features of serde_json, which change its numbers and objects.
+# Other crates of an application may enable these features of serde_json, which change its numbers and objects. All dependencies that
+# use it are compiled again, so only the features that the tests need are enabled.
 serde-json:
-	$(CARGO) test --all-features --features $(SERDE_JSON) --lib -- packet:: parser::
-	$(CARGO) test --all-features --features $(SERDE_JSON) --test tests -- acks:: attachments:: connect:: events:: json:: parser:: typed::
+	$(CARGO) test --features $(SERDE_JSON) --lib -- packet:: parser::
+	$(CARGO) test --features $(SERDE_JSON) --test tests -- acks:: attachments:: connect:: events:: json:: parser:: typed::
 
 # Compiles the exported types with TypeScript.
 typescript: tests/typescript/node_modules/.package-lock.json

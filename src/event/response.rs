@@ -277,7 +277,6 @@ impl EventError {
     /// Sets data for the client, a value that serde can write as JSON. A value that it cannot write, such as a map whose keys are
     /// lists, is logged and left out.
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "numbers and texts are passed as they are")]
     pub fn data(mut self, data: impl Serialize) -> Self {
         self.data = match serde_json::to_value(&data) {
             Ok(data) => Some(data),

@@ -22,8 +22,8 @@ use crate::{
 };
 
 use super::{
-    budget::Budget, gathering::Gathering, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest, sessions::Sessions,
-    state::ConnectionState, turnstile::Turnstile,
+    budget::Budget, gathering::Gathering, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest,
+    sessions::Sessions, state::ConnectionState, turnstile::Turnstile,
 };
 
 /// An Engine.IO server: its sessions and their shared state.

@@ -49,12 +49,19 @@ const ROUNDS: usize = 16;
 ///
 /// It reads and handles available packets, passes the output of each to the transport, flushes once, and parks until the
 /// transport, the outbox or the timer wakes it.
-#[pin_project(PinnedDrop)]
+#[pin_project]
 pub(crate) struct Driver<T> {
+    #[pin]
+    task: Task,
+    line: Arc<Mutex<Line<T>>>,
+}
+
+/// What a driver has besides its stream.
+#[pin_project(PinnedDrop)]
+struct Task {
     /// The session is new, and the driver has not been polled.
     is_new: bool,
     connection: Arc<Connection>,
-    line: Arc<Mutex<Line<T>>>,
     /// Whether responses may bypass the outbox. Requires support by the transport, and a client that needs no other encoding.
     sends_direct: bool,
     reader: Option<Box<dyn Reader>>,
@@ -125,17 +132,16 @@ impl<T: PacketIo + Unpin> Driver<T> {
     /// Drives a new session. The first poll notifies the handler that the session is open.
     pub(crate) fn start(connection: Arc<Connection>, transport: T) -> Self {
         let mut driver = Self::new(connection, transport);
-        driver.is_new = true;
+        driver.task.is_new = true;
         driver
     }
 
     /// Takes over a session from another transport.
     pub(crate) fn new(connection: Arc<Connection>, transport: T) -> Self {
-        Self {
+        let task = Task {
             is_new: false,
             sends_direct: T::CAN_SEND_DIRECT && connection.wire_format.protocol == ProtocolVersion::V4,
             connection,
-            line: Arc::new(Mutex::new(Line { transport, unflushed: false })),
             reader: None,
             holds_input: false,
             timer: tokio::time::sleep(Duration::ZERO),
@@ -143,7 +149,8 @@ impl<T: PacketIo + Unpin> Driver<T> {
             closing_is_timed: false,
             turn: None,
             held: None,
-        }
+        };
+        Self { task, line: Arc::new(Mutex::new(Line { transport, unflushed: false })) }
     }
 }
 
@@ -151,7 +158,7 @@ impl<T: PacketIo + Unpin + Send + 'static> Driver<T> {
     /// Lets other tasks write to the stream.
     pub(crate) fn shared(self) -> Self {
         let outlet: Weak<Mutex<Line<T>>> = Arc::downgrade(&self.line);
-        let _ = self.connection.outlet.set(outlet);
+        let _ = self.task.connection.outlet.set(outlet);
         self
     }
 }
@@ -159,17 +166,26 @@ impl<T: PacketIo + Unpin + Send + 'static> Driver<T> {
 impl<T: PacketIo + Unpin> Future for Driver<T> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        // Handlers run under this lock. Other tasks take it only if it is free.
+        let mut line = this.line.lock();
+        this.task.poll(&mut line, cx)
+    }
+}
+
+impl Task {
+    fn poll<T: PacketIo + Unpin>(mut self: Pin<&mut Self>, line: &mut Line<T>, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(self.as_mut().project().is_new) {
             self.connection.opened(cx);
         }
         for _ in 0..ROUNDS {
             if self.closing.is_some() {
-                return self.poll_end(cx);
+                return self.poll_end(&mut line.transport, cx);
             }
             let waits = self.turn.is_some() && self.waits_for_turn(cx);
-            let read = if waits { Poll::Pending } else { self.as_mut().poll_read(cx) };
-            let rest = self.as_mut().poll_write(read.is_pending() && !waits, cx);
+            let read = if waits { Poll::Pending } else { self.as_mut().poll_read(line, cx) };
+            let rest = self.as_mut().poll_write(line, read.is_pending() && !waits, cx);
             if self.turn.is_some() && !waits && read != Poll::Ready(Batch::Full) {
                 self.as_mut().end_turn();
             }
@@ -187,9 +203,7 @@ impl<T: PacketIo + Unpin> Future for Driver<T> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
 
-impl<T> Driver<T> {
     /// Returns `true` if other connections have their turn first.
     #[cold]
     fn waits_for_turn(&self, cx: &Context<'_>) -> bool {
@@ -210,14 +224,11 @@ impl<T> Driver<T> {
             this.connection.engine.turnstile.end(&turn);
         }
     }
-}
 
-impl<T: PacketIo + Unpin> Driver<T> {
     /// Reads and handles a batch of packets. Returns ready if more input may be available.
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Batch> {
+    fn poll_read<T: PacketIo + Unpin>(self: Pin<&mut Self>, line: &mut Line<T>, cx: &mut Context<'_>) -> Poll<Batch> {
         let this = self.project();
-        let mut line = this.line.lock();
-        let Line { transport, unflushed } = &mut *line;
+        let Line { transport, unflushed } = line;
         let reader = match this.reader {
             Some(reader) => reader,
             // A POST may still be under way when the upgrade completes.
@@ -298,11 +309,15 @@ impl<T: PacketIo + Unpin> Driver<T> {
 
     /// Writes queued packets, flushes and parks. Returns ready if the driver cannot park yet. `all_read` is `true` if all
     /// available input has been read.
-    fn poll_write(mut self: Pin<&mut Self>, all_read: bool, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_write<T: PacketIo + Unpin>(
+        mut self: Pin<&mut Self>,
+        line: &mut Line<T>,
+        all_read: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Line { transport, unflushed } = line;
         for _ in 0..ROUNDS {
             let mut this = self.as_mut().project();
-            let mut line = this.line.lock();
-            let Line { transport, unflushed } = &mut *line;
             let flushed = match poll_flush(this.connection, Pin::new(&mut *transport), unflushed, cx) {
                 Poll::Ready(Ok(())) => true,
                 Poll::Ready(Err(error)) => {
@@ -317,8 +332,7 @@ impl<T: PacketIo + Unpin> Driver<T> {
             }
             match this.connection.park(cx.waker(), flushed) {
                 Park::Closed => {
-                    drop(line);
-                    self.begin_end();
+                    self.begin_end(transport);
                     return Poll::Ready(());
                 }
                 Park::HasOutput => {}
@@ -341,7 +355,7 @@ impl<T: PacketIo + Unpin> Driver<T> {
     }
 
     /// Finishes the connection after its session has ended, and begins to close the transport.
-    fn begin_end(mut self: Pin<&mut Self>) {
+    fn begin_end(mut self: Pin<&mut Self>, transport: &mut (impl PacketIo + Unpin)) {
         if self.turn.is_some() {
             self.as_mut().end_turn();
         }
@@ -350,15 +364,14 @@ impl<T: PacketIo + Unpin> Driver<T> {
         *this.reader = None;
         *this.held = None;
         // Closing may take a while. Do not keep the input meanwhile.
-        let transport = &mut this.line.lock().transport;
         if transport.unread_bytes() > READ_BATCH_BYTES {
             Pin::new(transport).forget_unread();
         }
         *this.closing = Some(Closing::SendingClose);
     }
 
-    fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.as_mut().poll_close(cx).is_ready() {
+    fn poll_end(mut self: Pin<&mut Self>, transport: &mut (impl PacketIo + Unpin), cx: &mut Context<'_>) -> Poll<()> {
+        if self.as_mut().poll_close(transport, cx).is_ready() {
             return Poll::Ready(());
         }
         // The timer is armed only now. Usually the peer has already closed, and arming a timer may wake tokio's time driver.
@@ -370,9 +383,8 @@ impl<T: PacketIo + Unpin> Driver<T> {
         Pin::new(&mut unconstrained(this.timer)).poll(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_close(self: Pin<&mut Self>, transport: &mut (impl PacketIo + Unpin), cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let transport = &mut this.line.lock().transport;
         if *this.closing == Some(Closing::SendingClose) {
             if ready!(Pin::new(&mut *transport).poll_close(cx)).is_err() {
                 return Poll::Ready(());
@@ -471,7 +483,7 @@ fn poll_flush<T: PacketIo>(
 
 /// Ends the connection, also if the runtime drops the task.
 #[pinned_drop]
-impl<T> PinnedDrop for Driver<T> {
+impl PinnedDrop for Task {
     fn drop(mut self: Pin<&mut Self>) {
         if self.turn.is_some() {
             self.as_mut().end_turn();

@@ -200,7 +200,6 @@ fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// The task of a WebSocket connection. The driver is stored inline, because nearly all tasks are in that state.
-#[expect(clippy::large_enum_variant, reason = "it is the driver for nearly all of its life")]
 #[pin_project(project = TaskProjection, project_replace = TaskReplaced)]
 enum WebSocketTask {
     /// The HTTP server still owns the connection.
