@@ -167,7 +167,7 @@ impl Drop for Writer {
 
 impl Connection {
     /// Writes queued packets. Returns `false` if the driver must be woken.
-    fn write(&self) -> bool {
+    pub(in crate::engine) fn write(&self) -> bool {
         let outlet = self.outlet.get().and_then(std::sync::Weak::upgrade);
         outlet.is_some_and(|outlet| outlet.write(self))
     }

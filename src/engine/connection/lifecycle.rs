@@ -77,6 +77,7 @@ impl Connection {
             under_pressure: AtomicBool::new(false),
             is_websocket: AtomicBool::new(transport == Transport::WebSocket),
             ended: AtomicBool::new(false),
+            awaits_stream: AtomicBool::new(false),
             outlet: OnceLock::new(),
         });
         connection.enter_engine(address)?;

@@ -108,13 +108,15 @@ pub(crate) struct Connection {
     /// Set while a WebSocket carries the connection.
     pub(super) is_websocket: AtomicBool,
     pub(super) ended: AtomicBool,
+    /// Set by a driver that finds its stream in use, and sleeps.
+    pub(in crate::engine) awaits_stream: AtomicBool,
     /// The stream, if other tasks than its driver may write to it.
     pub(in crate::engine) outlet: OnceLock<Weak<dyn Outlet>>,
 }
 
 /// The stream of a connection, to which other tasks may write while its driver is parked.
 pub(crate) trait Outlet: Send + Sync {
-    /// Writes the queued packets of its connection. Returns `false` if the driver must be woken: the stream is in use or full, or
-    /// the session has ended.
+    /// Writes the queued packets of its connection. Returns `false` if the driver must be woken: the stream is full or in use, the
+    /// driver waits for it, or the session has ended.
     fn write(&self, connection: &Connection) -> bool;
 }

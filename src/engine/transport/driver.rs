@@ -1,12 +1,15 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{Ordering, fence},
+    },
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use pin_project::{pin_project, pinned_drop};
 use tokio::{
     task::unconstrained,
@@ -78,7 +81,7 @@ struct Task {
     held: Option<Box<Packet>>,
 }
 
-/// A stream, which its driver shares with [tasks that write for it](Outlet).
+/// A stream, which its driver shares with [tasks that write for it](Outlet). Neither waits for its lock.
 struct Line<T> {
     transport: T,
     /// Set while packets taken from the outbox have not been flushed.
@@ -90,11 +93,20 @@ impl<T: PacketIo + Unpin + Send> Outlet for Mutex<Line<T>> {
         if connection.is_under_pressure() {
             return false;
         }
-        // The driver holds the lock while it is polled, and handlers with it.
         let Some(mut line) = self.try_lock() else { return false };
-        let Line { transport, unflushed } = &mut *line;
+        let parked = line.write(connection);
+        drop(line);
+        fence(Ordering::SeqCst);
+        !connection.awaits_stream.load(Ordering::Relaxed) && parked
+    }
+}
+
+impl<T: PacketIo + Unpin> Line<T> {
+    /// Writes what is queued, and parks the driver again. Returns `false` if the driver must be woken.
+    fn write(&mut self, connection: &Connection) -> bool {
         for _ in 0..ROUNDS {
-            match poll_flush(connection, Pin::new(transport), unflushed, &mut Context::from_waker(Waker::noop())) {
+            let (transport, mut cx) = (Pin::new(&mut self.transport), Context::from_waker(Waker::noop()));
+            match poll_flush(connection, transport, &mut self.unflushed, &mut cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
                     connection.abort(error.cause());
@@ -107,6 +119,15 @@ impl<T: PacketIo + Unpin + Send> Outlet for Mutex<Line<T>> {
             }
         }
         false
+    }
+
+    /// Locks the stream for its driver. Returns `None` if another task writes, which then wakes the driver.
+    fn try_lock<'a>(line: &'a Mutex<Self>, connection: &Connection) -> Option<MutexGuard<'a, Self>> {
+        line.try_lock().or_else(|| {
+            connection.awaits_stream.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            line.try_lock()
+        })
     }
 }
 
@@ -168,8 +189,9 @@ impl<T: PacketIo + Unpin> Future for Driver<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        // Handlers run under this lock. Other tasks take it only if it is free.
-        let mut line = this.line.lock();
+        // Handlers run under this lock.
+        let Some(mut line) = Line::try_lock(this.line, &this.task.connection) else { return Poll::Pending };
+        this.task.connection.awaits_stream.store(false, Ordering::Relaxed);
         this.task.poll(&mut line, cx)
     }
 }

@@ -76,6 +76,16 @@ pub(super) fn send(connection: &Connection, text: &str) {
     }
 }
 
+/// Sends a message, and writes it for the driver.
+pub(super) fn send_and_write(connection: &Connection, text: &str) {
+    if let Ok(sent) = connection.send(&[Packet::message(text)], false, || true)
+        && let Some(waker) = sent.waker
+        && !connection.write()
+    {
+        waker.wake();
+    }
+}
+
 struct Echo(Arc<Seen>);
 
 impl Connect for Echo {
