@@ -62,9 +62,10 @@ pub struct TestClient {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disconnected {
-    /// The server disconnected the socket: "io server disconnect". Clients do not reconnect automatically.
+    /// The server disconnected the socket: "io server disconnect", also if it then closed the connection. Clients do not reconnect
+    /// automatically.
     ByServer,
-    /// The connection was closed: "transport close". Clients reconnect.
+    /// The connection was closed without that: "transport close". Clients reconnect.
     ConnectionClosed,
 }
 
