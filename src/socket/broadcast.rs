@@ -180,13 +180,15 @@ impl BroadcastOperator {
             return Ok(self.send_everywhere(&packet));
         }
         let recipients = self.recipients();
-        let mut report = EmitReport::default();
+        let (mut report, mut wakeups) = (EmitReport::default(), Wakeups::default());
         for socket in recipients.iter() {
             if report.recipients > 0 && report.recipients % SLICE == 0 {
+                std::mem::take(&mut wakeups).wake();
                 tokio::task::yield_now().await;
             }
-            report.deliver(socket, &packet, self.flags.volatile);
+            report.deliver(socket, &packet, self.flags.volatile, &mut wakeups);
         }
+        wakeups.wake();
         self.publish_event(&packet);
         Ok(report)
     }
@@ -214,19 +216,8 @@ impl BroadcastOperator {
             return self.send_and_remember(memory, packet, volatile);
         }
         let recipients = self.recipients();
-        let mut report = EmitReport::default();
-        if Wakeups::are_few(recipients.len()) {
-            recipients.iter().for_each(|socket| report.deliver(socket, packet, volatile));
-            return report;
-        }
-        let mut wakeups = Wakeups::new(recipients.len());
-        for socket in recipients.iter() {
-            socket.observe(packet);
-            report.recipients += 1;
-            if let Err(error) = socket.deliver_later(packet, volatile, &mut wakeups) {
-                report.note(socket, error);
-            }
-        }
+        let (mut report, mut wakeups) = (EmitReport::default(), Wakeups::new(recipients.len()));
+        recipients.iter().for_each(|socket| report.deliver(socket, packet, volatile, &mut wakeups));
         wakeups.wake();
         report
     }
@@ -463,11 +454,11 @@ pub struct EmitReport {
 }
 
 impl EmitReport {
-    fn deliver(&mut self, socket: &Arc<Socket>, packet: &Encoded, volatile: bool) {
+    fn deliver(&mut self, socket: &Arc<Socket>, packet: &Encoded, volatile: bool, wakeups: &mut Wakeups) {
         socket.observe(packet);
         self.recipients += 1;
-        // `deliver` has already handled disconnected and slow recipients.
-        if let Err(error) = socket.deliver(packet, volatile) {
+        // `deliver_later` has already handled disconnected and slow recipients.
+        if let Err(error) = socket.deliver_later(packet, volatile, wakeups) {
             self.note(socket, error);
         }
     }

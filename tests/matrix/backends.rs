@@ -209,6 +209,7 @@ mod nats {
 }
 
 /// Tests emitters where nodes or the emitter are in Rust.
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 macro_rules! rust_emitter {
     ($adapter:literal, $broker:expr, faults: $faults:expr, rust: $connect:expr) => {
         #[tokio::test]

@@ -47,21 +47,27 @@ impl<C> Default for Gathering<C> {
 
 /// The drivers that a broadcast must wake.
 #[derive(Default)]
-pub(crate) struct Wakeups(Vec<(Arc<Connection>, Waker)>);
+pub(crate) struct Wakeups {
+    list: Vec<(Arc<Connection>, Waker)>,
+    /// Few drivers are woken at once.
+    are_few: bool,
+}
 
 impl Wakeups {
     /// `recipients` is the most that will be added.
     pub(crate) fn new(recipients: usize) -> Self {
-        Self(Vec::with_capacity(recipients))
+        match recipients < FEW {
+            true => Self { list: Vec::new(), are_few: true },
+            false => Self { list: Vec::with_capacity(recipients), are_few: false },
+        }
     }
 
-    /// Returns `true` if drivers may as well be woken at once.
-    pub(crate) fn are_few(recipients: usize) -> bool {
-        recipients < FEW
-    }
-
+    /// Adds a driver. With [few](Self::new) recipients, it is woken here, so no lock may be held.
     pub(crate) fn add(&mut self, connection: &Arc<Connection>, waker: Waker) {
-        self.0.push((connection.clone(), waker));
+        match self.are_few {
+            true => waker.wake(),
+            false => self.list.push((connection.clone(), waker)),
+        }
     }
 
     /// Has the queued packets written. Must be called without a lock.
@@ -70,22 +76,22 @@ impl Wakeups {
     }
 
     fn wake_all(&mut self) {
-        let mut list = std::mem::take(&mut self.0);
-        if list.len() >= FEW {
-            list.retain(|(connection, waker)| {
-                let is_writable = connection.outlet.get().is_some();
-                if !is_writable {
-                    waker.wake_by_ref();
-                }
-                is_writable
-            });
-            if let Some((connection, _)) = list.first() {
-                let (engine, runtime) = (connection.engine.clone(), connection.runtime.clone());
-                engine.gather(list, &runtime);
-            }
+        let mut list = std::mem::take(&mut self.list);
+        if list.len() < FEW {
+            list.into_iter().for_each(|(_, waker)| waker.wake());
             return;
         }
-        list.into_iter().for_each(|(_, waker)| waker.wake());
+        list.retain(|(connection, waker)| {
+            let is_writable = connection.outlet.get().is_some();
+            if !is_writable {
+                waker.wake_by_ref();
+            }
+            is_writable
+        });
+        if let Some((connection, _)) = list.first() {
+            let (engine, runtime) = (connection.engine.clone(), connection.runtime.clone());
+            engine.gather(list, &runtime);
+        }
     }
 }
 
