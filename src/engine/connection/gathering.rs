@@ -1,31 +1,6 @@
-//! Writing broadcasts for drivers.
-//!
-//! A broadcast to many connections would wake as many tasks, each to write some bytes. Instead, one task writes to the transports of
-//! all drivers that are parked. It lets other tasks run first, so that what they emit is written together.
+//! The connections to which broadcasts are to be written.
 
-use std::{
-    collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    task::Waker,
-    time::{Duration, Instant},
-};
-
-use tokio::{
-    runtime::Handle,
-    task::{unconstrained, yield_now},
-};
-
-use super::shared::{Connection, Engine};
-
-/// With fewer connections, their drivers are woken.
-const FEW: usize = 8;
-
-/// How many connections are written to before the time is read.
-const BATCH: usize = 16;
-
-/// How long a task writes before other tasks run.
-const TURN: Duration = Duration::from_micros(200);
+use std::{collections::VecDeque, sync::Arc, task::Waker};
 
 /// How many connections wait for one task. With more, another task begins.
 const SHARE: usize = 1024;
@@ -33,9 +8,15 @@ const SHARE: usize = 1024;
 /// The most tasks that write at a time.
 const MAX_TASKS: usize = 64;
 
-/// The connections that wait to be written to.
+/// How many connections a task takes at a time.
+const BATCH: usize = 16;
+
+/// A connection whose driver is parked, and its driver's waker.
+pub(super) type Waiting<C> = (Arc<C>, Waker);
+
+/// The connections that wait to be written to, and the number of tasks that do so.
 pub(crate) struct Gathering<C> {
-    queue: VecDeque<(Arc<C>, Waker)>,
+    queue: VecDeque<Waiting<C>>,
     tasks: usize,
 }
 
@@ -45,136 +26,73 @@ impl<C> Default for Gathering<C> {
     }
 }
 
-/// The drivers that a broadcast must wake.
-#[derive(Default)]
-pub(crate) struct Wakeups {
-    list: Vec<(Arc<Connection>, Waker)>,
-    /// Few drivers are woken at once.
-    are_few: bool,
-}
-
-impl Wakeups {
-    /// `recipients` is the most that will be added.
-    pub(crate) fn new(recipients: usize) -> Self {
-        match recipients < FEW {
-            true => Self { list: Vec::new(), are_few: true },
-            false => Self { list: Vec::with_capacity(recipients), are_few: false },
-        }
+impl<C> Gathering<C> {
+    /// Adds connections. Returns how many tasks must begin.
+    pub(super) fn add(&mut self, connections: Vec<Waiting<C>>) -> usize {
+        self.queue.extend(connections);
+        let begun = self.tasks;
+        self.tasks = begun.max(self.queue.len().div_ceil(SHARE).min(MAX_TASKS));
+        self.tasks - begun
     }
 
-    /// Adds a driver. With [few](Self::new) recipients, it is woken here, so no lock may be held.
-    pub(crate) fn add(&mut self, connection: &Arc<Connection>, waker: Waker) {
-        match self.are_few {
-            true => waker.wake(),
-            false => self.list.push((connection.clone(), waker)),
-        }
-    }
-
-    /// Has the queued packets written. Must be called without a lock.
-    pub(crate) fn wake(mut self) {
-        self.wake_all();
-    }
-
-    fn wake_all(&mut self) {
-        let mut list = std::mem::take(&mut self.list);
-        if list.len() < FEW {
-            list.into_iter().for_each(|(_, waker)| waker.wake());
-            return;
-        }
-        list.retain(|(connection, waker)| {
-            let is_writable = connection.outlet.get().is_some();
-            if !is_writable {
-                waker.wake_by_ref();
-            }
-            is_writable
-        });
-        if let Some((connection, _)) = list.first() {
-            let (engine, runtime) = (connection.engine.clone(), connection.runtime.clone());
-            engine.gather(list, &runtime);
-        }
-    }
-}
-
-/// If user code that runs between the recipients panics, those before are woken.
-impl Drop for Wakeups {
-    fn drop(&mut self) {
-        self.wake_all();
-    }
-}
-
-impl Engine {
-    fn gather(self: Arc<Self>, list: Vec<(Arc<Connection>, Waker)>, runtime: &Handle) {
-        let mut gathering = self.gathering.lock();
-        gathering.queue.extend(list);
-        let begun = gathering.tasks;
-        gathering.tasks = begun.max(gathering.queue.len().div_ceil(SHARE).min(MAX_TASKS));
-        let new = gathering.tasks - begun;
-        drop(gathering);
-        for _ in 0..new {
-            let writer = Writer { engine: self.clone() };
-            runtime.spawn(unconstrained(writer.run()));
-        }
-    }
-}
-
-/// A task that writes.
-struct Writer {
-    engine: Arc<Engine>,
-}
-
-impl Writer {
-    async fn run(mut self) {
-        loop {
-            yield_now().await;
-            let begin = Instant::now();
-            while begin.elapsed() < TURN {
-                if !self.write_some() {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Writes to some connections. Returns `false` if none is left, and the task ends.
-    fn write_some(&mut self) -> bool {
+    /// Takes the next connections. All are `None` if no connection is left.
+    pub(super) fn take(&mut self) -> [Option<Waiting<C>>; BATCH] {
+        let count = self.queue.len().min(BATCH);
         let mut batch = [const { None }; BATCH];
-        let mut gathering = self.engine.gathering.lock();
-        let count = gathering.queue.len().min(BATCH);
-        for (place, waiting) in batch.iter_mut().zip(gathering.queue.drain(..count)) {
+        for (place, waiting) in batch.iter_mut().zip(self.queue.drain(..count)) {
             *place = Some(waiting);
         }
-        if gathering.queue.is_empty() && gathering.queue.capacity() > SHARE {
-            gathering.queue = VecDeque::new();
+        if self.queue.is_empty() && self.queue.capacity() > SHARE {
+            self.queue = VecDeque::new();
         }
-        drop(gathering);
-        for (connection, waker) in batch.into_iter().flatten() {
-            let written = catch_unwind(AssertUnwindSafe(|| connection.write()));
-            if !written.unwrap_or(false) {
-                waker.wake();
-            }
-        }
-        count > 0
+        batch
     }
-}
 
-impl Drop for Writer {
-    /// If the runtime drops the task, the drivers that are left are woken.
-    fn drop(&mut self) {
-        let mut gathering = self.engine.gathering.lock();
-        gathering.tasks -= 1;
-        let left = match gathering.tasks {
-            0 => std::mem::take(&mut gathering.queue),
+    /// Notes the end of a task. Returns the connections for which there is no task any more.
+    pub(super) fn end_task(&mut self) -> VecDeque<Waiting<C>> {
+        self.tasks -= 1;
+        match self.tasks {
+            0 => std::mem::take(&mut self.queue),
             _ => VecDeque::new(),
-        };
-        drop(gathering);
-        left.into_iter().for_each(|(_, waker)| waker.wake());
+        }
     }
 }
 
-impl Connection {
-    /// Writes queued packets. Returns `false` if the driver must be woken.
-    pub(in crate::engine) fn write(&self) -> bool {
-        let outlet = self.outlet.get().and_then(std::sync::Weak::upgrade);
-        outlet.is_some_and(|outlet| outlet.write(self))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(count: usize) -> Vec<Waiting<usize>> {
+        (0..count).map(|number| (Arc::new(number), Waker::noop().clone())).collect()
+    }
+
+    #[test]
+    fn tasks_begin_with_the_connections_that_wait() {
+        let mut gathering = Gathering::default();
+        assert_eq!(gathering.add(waiting(8)), 1);
+        assert_eq!(gathering.add(waiting(SHARE)), 1);
+        assert_eq!(gathering.add(waiting(SHARE - 8)), 0);
+        assert_eq!(gathering.add(waiting(100 * SHARE)), MAX_TASKS - 2);
+    }
+
+    #[test]
+    fn connections_are_taken_in_order_and_once() {
+        let mut gathering = Gathering::default();
+        gathering.add(waiting(BATCH + 1));
+        let numbers = |gathering: &mut Gathering<usize>| {
+            gathering.take().into_iter().flatten().map(|(number, _)| *number).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&mut gathering), (0..BATCH).collect::<Vec<_>>());
+        assert_eq!(numbers(&mut gathering), [BATCH]);
+        assert_eq!(numbers(&mut gathering), []);
+    }
+
+    #[test]
+    fn the_last_task_leaves_no_connection() {
+        let mut gathering = Gathering::default();
+        assert_eq!(gathering.add(waiting(2 * SHARE)), 2);
+        assert_eq!(gathering.end_task().len(), 0);
+        assert_eq!(gathering.end_task().len(), 2 * SHARE);
+        assert_eq!(gathering.add(waiting(1)), 1);
     }
 }

@@ -16,11 +16,11 @@ mod sessions;
 mod shared;
 mod state;
 mod turnstile;
+mod wakeups;
 
 pub use self::request::ConnectionRequest;
 pub(crate) use self::{
     budget::{Budget, UNCOUNTED},
-    gathering::Wakeups,
     head::{HeadError, size as head_size},
     idle::IdleSessions,
     send::{SendError, Sent},
@@ -28,4 +28,5 @@ pub(crate) use self::{
     shared::{Connect, Connection, Engine, Opening, Outlet},
     state::{OpenError, Output, Park},
     turnstile::{Turn, Turnstile},
+    wakeups::Wakeups,
 };
