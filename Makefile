@@ -160,10 +160,10 @@ bench-cluster: brokers tests/cluster/node_modules/.package-lock.json
 	$(CARGO) build --release -p bench-cluster
 	node benches/cluster/run.mjs $${CARGO_TARGET_DIR:-target}/release/bench-cluster-node $(ADAPTERS)
 
-# Measures the CPU time and the bytes of compressed messages, beside Node.js. Takes a minute.
+# Measures the CPU time and the bytes of compressed messages, beside Node.js. Takes some minutes.
 bench-deflate: tests/cluster/node_modules/.package-lock.json
-	$(CARGO) build --release --features permessage-deflate --example bench_deflate
-	node benches/deflate/run.mjs $${CARGO_TARGET_DIR:-target}/release/examples/bench_deflate
+	$(CARGO) build --profile yardstick --features permessage-deflate --example bench_deflate
+	node benches/deflate/run.mjs $${CARGO_TARGET_DIR:-target}/yardstick/examples/bench_deflate
 
 # Measures how costs grow.
 scaling:
