@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bid_reaches_the_other_bidders() -> Result<(), TestError> {
-        let (_app, io) = app();
+        let (_, io) = app();
         let mut ada = client(&io, "/auction", "token-of-ada").await?;
         let mut bob = client(&io, "/auction", "token-of-bob").await?;
         assert_eq!(ada.next::<Bid>("highest").await, Bid::default());
@@ -194,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_admins_restart_the_auction() -> Result<(), TestError> {
-        let (_app, io) = app();
+        let (_, io) = app();
         let refused = client(&io, "/admin", "token-of-bob").await.unwrap_err();
         assert_eq!(refused.message(), "not an admin");
 
@@ -210,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unknown_token_is_rejected() {
-        let (_app, io) = app();
+        let (_, io) = app();
         let refused = client(&io, "/auction", "token-of-eve").await.unwrap_err();
         assert_eq!(refused.message(), "unknown token");
     }
