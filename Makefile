@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 60
 # Inputs have a few kilobytes, so larger allocations are errors.
 FUZZ_MALLOC_MB ?= 64
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
-SERDE_JSON := serde_json/arbitrary_precision,serde_json/preserve_order
+SERDE_JSON := msgpack,test-util,typed,serde_json/arbitrary_precision,serde_json/preserve_order
 CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 # Tools from registries, each in a folder with its version.
@@ -21,6 +21,10 @@ GUNGRAUN := $(TOOLS)/gungraun-runner@$(shell sed -n '/^name = "gungraun"$$/ { n;
 COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
 	$(CARGO) bench --bench instructions -- --output-format=json --parallel=auto
 
+# Autobahn's test-suite is written for Python 2.7, which pyenv can build.
+AUTOBAHN := $(TOOLS)/autobahntestsuite@25.10.1
+PYTHON2 ?= $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/2.7.18/bin/python2.7
+
 # Debian starts the brokers that it installs unless this file forbids it. The tests start their own.
 POLICY := /usr/sbin/policy-rc.d
 BROKERS := /usr/bin/redis-server /usr/sbin/nats-server $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/postgres)),/usr/lib/postgresql)
@@ -31,7 +35,7 @@ SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
 .PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features feature-pairs \
-	brokers backends drill bench-cluster serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
+	brokers backends drill autobahn bench-cluster bench-deflate serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:
@@ -62,7 +66,7 @@ packaging:
 
 # The published crate builds.
 package:
-	$(CARGO) package --allow-dirty
+	$(CARGO) package --allow-dirty -p tower-socketio-macros -p tower-socketio
 
 spelling: $(TYPOS)/done
 	$(TYPOS)/bin/typos
@@ -80,16 +84,24 @@ api: $(EXTERNAL_TYPES)/done
 # The tests start the examples. Both are built together, so that common dependencies are compiled once.
 unit:
 	$(BUILD)
-	$(CARGO) test --all-features
+	$(CARGO) test --all-features -p tower-socketio -p example-tickets -p example-validation
 
 # Tests clusters of Rust and Node.js nodes over real brokers, which `unit` ignores.
 backends: brokers tests/cluster/node_modules/.package-lock.json
 	$(BUILD)
 	$(CARGO) test --all-features --test tests -- --ignored --skip drill_
 
-# Longer tests of clusters: ten seconds without the broker under load, and clients that hop between Rust and Node.js 200 times.
-drill: brokers tests/cluster/node_modules/.package-lock.json
+# Longer tests: clusters ten seconds without the broker under load, clients that hop between Rust and Node.js 200 times, and Autobahn's
+# test-suite.
+drill: autobahn brokers tests/cluster/node_modules/.package-lock.json
 	$(CARGO) test --all-features --test tests -- --ignored drill_
+
+# Runs Autobahn's test-suite for WebSockets against the codec and compression. Takes half an hour. CASES are those to run, such as
+# "1.* 12.1.1". The reports are in target/autobahn.
+CASES ?= *
+autobahn: $(AUTOBAHN)/done
+	WSTEST=$(AUTOBAHN)/bin/wstest AUTOBAHN_REPORTS=$(CURDIR)/target/autobahn AUTOBAHN_CASES="$(CASES)" \
+		$(CARGO) test --release --features permessage-deflate --lib autobahn -- --ignored --nocapture
 
 brokers: $(BROKERS)
 
@@ -103,16 +115,18 @@ docsrs:
 # Checks the crate without features, with each single feature, and each example with its dependencies. rustc must not warn. clippy would,
 # because some functions are empty with few features.
 features: $(HACK)/done
-	$(HACK)/bin/cargo-hack hack clippy --workspace --each-feature -- $(COMPILER_WARNINGS)
+	$(HACK)/bin/cargo-hack hack clippy -p tower-socketio --each-feature -- $(COMPILER_WARNINGS)
+	$(HACK)/bin/cargo-hack hack clippy --workspace --exclude tower-socketio -- $(COMPILER_WARNINGS)
 
 # Checks the crate with each pair of features.
 feature-pairs: $(HACK)/done
 	$(HACK)/bin/cargo-hack hack clippy --feature-powerset --depth 2 -- $(COMPILER_WARNINGS)
 
-# Other crates of an application may enable these features of serde_json, which change its numbers and objects.
+# Other crates of an application may enable these features of serde_json, which change its numbers and objects. All dependencies that
+# use it are compiled again, so only the features that the tests need are enabled.
 serde-json:
-	$(CARGO) test --all-features --features $(SERDE_JSON) --lib -- packet:: parser::
-	$(CARGO) test --all-features --features $(SERDE_JSON) --test tests -- acks:: attachments:: connect:: events:: json:: parser:: typed::
+	$(CARGO) test --features $(SERDE_JSON) --lib -- packet:: parser::
+	$(CARGO) test --features $(SERDE_JSON) --test tests -- acks:: attachments:: connect:: events:: json:: parser:: typed::
 
 # Compiles the exported types with TypeScript.
 typescript: tests/typescript/node_modules/.package-lock.json
@@ -145,6 +159,11 @@ bench:
 bench-cluster: brokers tests/cluster/node_modules/.package-lock.json
 	$(CARGO) build --release -p bench-cluster
 	node benches/cluster/run.mjs $${CARGO_TARGET_DIR:-target}/release/bench-cluster-node $(ADAPTERS)
+
+# Measures the CPU time and the bytes of compressed messages, beside Node.js. Takes some minutes.
+bench-deflate: tests/cluster/node_modules/.package-lock.json
+	$(CARGO) build --profile yardstick --features permessage-deflate --example bench_deflate
+	node benches/deflate/run.mjs $${CARGO_TARGET_DIR:-target}/yardstick/examples/bench_deflate
 
 # Measures how costs grow.
 scaling:
@@ -209,6 +228,15 @@ $(TYPOS)/done:
 	python3 -m venv $(TYPOS)
 	$(TYPOS)/bin/pip install --quiet $(subst @,==,$(notdir $(TYPOS)))
 	touch $@
+
+$(AUTOBAHN)/done: $(PYTHON2)
+	$(PYTHON2) -m pip install --quiet --disable-pip-version-check --target $(AUTOBAHN)/virtualenv virtualenv==20.15.1
+	PYTHONPATH=$(AUTOBAHN)/virtualenv $(PYTHON2) -m virtualenv --quiet $(AUTOBAHN)
+	$(AUTOBAHN)/bin/pip install --quiet $(subst @,==,$(notdir $(AUTOBAHN)))
+	touch $@
+
+$(PYTHON2):
+	pyenv install 2.7.18
 
 # Neither optimised nor with debug info, which builds in a third of the time.
 $(TOOLS)/%/done:

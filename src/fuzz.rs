@@ -2,8 +2,11 @@
 //!
 //! Compiled with `cfg(fuzzing)`, and in tests, which replay the committed seeds.
 
+#[cfg(feature = "permessage-deflate")]
+mod deflate;
 mod session;
 mod websocket;
+mod webtransport;
 
 use bytes::Bytes;
 
@@ -12,7 +15,9 @@ use crate::{
     packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, mend},
 };
 
-pub use self::{session::session, websocket::websocket};
+#[cfg(feature = "permessage-deflate")]
+pub use self::deflate::deflate;
+pub use self::{session::session, websocket::websocket, webtransport::webtransport};
 
 const LIMITS: Limits = Limits { attachments: 10, depth: 100 };
 
@@ -141,8 +146,11 @@ pub fn msgpack(data: &[u8]) {
 
     use crate::{
         packet::{encode_ack, encode_args, read_args},
-        parser::{DecoderState, MsgpackParser, Parser, SocketIoPacketType, encoded_by},
+        parser::{DecoderState, MsgpackParser, Parser, Parsers, SocketIoPacketType},
     };
+
+    let mut parsers = Parsers::default();
+    parsers.set_default(MsgpackParser);
 
     let message = Packet::binary(Bytes::copy_from_slice(data));
     let Ok(Some(packet)) = MsgpackParser.decoder(LIMITS).decode(&message) else {
@@ -164,7 +172,7 @@ pub fn msgpack(data: &[u8]) {
     let args = read_args::<Args>(&header.payload, &assembled.attachments, false).expect("our own JSON is read");
     let target = Target { namespace: header.namespace(), id: header.id };
     let encoded = encode_ack(target, encode_args(&args).expect("values are JSON"));
-    let [sent] = encoded_by(&encoded, &MsgpackParser, || {}) else { panic!("a packet is one message") };
+    let [sent] = parsers.encoded(&encoded, parsers.default_form(), || {}) else { panic!("a packet is one message") };
     assert_eq!(sent.data(), again.data());
 }
 
@@ -180,18 +188,21 @@ mod tests {
 
     #[test]
     fn the_seeds_do_not_fail() {
-        let targets: [(&str, fn(&[u8])); 8] = [
+        let targets: [(&str, fn(&[u8])); 9] = [
             ("packet", super::packet),
             ("payload", super::payload),
             ("frames", super::frames),
             ("session", super::session),
             ("websocket", super::websocket),
+            ("webtransport", super::webtransport),
             ("registry", super::registry),
             ("history", super::history),
             ("relay", super::relay),
         ];
         #[cfg(feature = "msgpack")]
         let targets = targets.into_iter().chain([("msgpack", super::msgpack as fn(&[u8]))]);
+        #[cfg(feature = "permessage-deflate")]
+        let targets = targets.into_iter().chain([("deflate", super::deflate as fn(&[u8]))]);
         #[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
         let targets = targets.into_iter().chain([("cluster", super::cluster as fn(&[u8]))]);
         for (name, target) in targets {

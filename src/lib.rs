@@ -22,7 +22,8 @@
 //! * [Examples](#examples)
 //! * [Protocol versions](#protocol-versions)
 //!
-//! The [guide] covers middleware, limits, recovery, testing and migration from Node in more detail. The module [`engine`] is an
+//! The [guide] begins with a [tutorial](guide::getting_started), and has [recipes](guide::recipes) and pages about errors, middleware,
+//! deployment, limits and more. The module [`engine`] is an
 //! Engine.IO server without Socket.IO.
 //!
 //! # Installation
@@ -212,8 +213,9 @@
 //! # Errors
 //!
 //! A handler can return a `Result`. If the client requested an ack, it gets the [`EventError`] as the ack:
-//! `{"error":{"message":"the name is taken"}}`. Other errors are converted by `?`. Their text is logged, and the client gets the
-//! message "internal error". A panic in a handler ends only that event.
+//! `{"error":{"message":"the name is taken"}}`. Other errors, also those of `anyhow`, are converted by `?`. They are
+//! [logged](guide::observability) with their causes, and the client gets the message "internal error". A panic in a handler ends only
+//! that event.
 //!
 //! ```
 //! use tower_socketio::{Ack, EventError, extract::Data};
@@ -233,7 +235,7 @@
 //! # State
 //!
 //! Handlers share state through axum's `State` extractor. Values that belong to one socket are its
-//! [extensions](SocketRef::extensions), which layers may set too.
+//! [extensions](SocketRef::extensions), which layers may set too. [`SocketRef::spawn`] starts a task that ends with its socket.
 //!
 //! ```
 //! use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
@@ -284,21 +286,26 @@
 //!
 //! | feature | default | effect |
 //! |---|---|---|
+//! | `admin-ui` | no | adds the module `admin`, to which the [admin UI](guide::admin_ui) of Socket.IO connects |
+//! | `asyncapi` | no | adds `typed::AsyncApi`, which generates documents of typed events; implies `typed` |
 //! | `client` | yes | embeds the JavaScript client, and serves it |
 //! | `client-directory` | no | serves the JavaScript client from a directory |
 //! | `client-source-maps` | no | embeds and serves the source maps of the JavaScript client |
 //! | `compression` | no | compresses responses to polls with gzip or deflate |
 //! | `http2` | no | enables HTTP/2, and WebSockets over it if the [server supports them](SocketIoService#http2) |
+//! | `macros` | no | adds `debug_handler`, an attribute that points to the mistakes of a handler that does not compile |
 //! | `metrics` | no | records [metrics](guide::observability) through the `metrics` crate |
 //! | `msgpack` | no | adds `parser::MsgpackParser`, for clients with `socket.io-msgpack-parser` |
 //! | `nats` | no | adds `cluster::nats`, for clusters over NATS, encrypted or not |
+//! | `permessage-deflate` | no | adds `per_message_deflate`, which [compresses](guide::compression) WebSocket messages |
 //! | `postgres` | no | adds `cluster::postgres`, for clusters over Postgres, with Node's servers |
 //! | `postgres-tls` | no | encrypts the connections to Postgres |
 //! | `redis` | no | adds `cluster::redis`, for clusters over Redis |
 //! | `redis-tls` | no | adds TLS to `redis`, with rustls |
 //! | `test-util` | no | adds the module `test`, with a client in the same process |
-//! | `tracing` | no | records [spans and events](guide::observability) through the `tracing` crate |
+//! | `tracing` | yes | records [spans and events](guide::observability) through the `tracing` crate |
 //! | `typed` | no | adds the module `typed`: events that are declared once for Rust and TypeScript |
+//! | `webtransport` | no | adds a [server for WebTransport](guide::webtransport), over QUIC |
 //!
 //! # Examples
 //!
@@ -307,12 +314,16 @@
 //! | command | content |
 //! |---|---|
 //! | `cargo run -p example-echo` | an echo server |
-//! | `cargo run -p example-chat` | a chat with rooms, names, sessions and a page |
+//! | `cargo run -p example-chat` | a chat with rooms, history, sessions and a page |
+//! | `cargo run -p example-tickets` | a small product: database, migrations, users, routes, two namespaces, tests |
+//! | `cargo run -p example-validation` | arguments that are validated by garde or validator |
 //! | `cargo run -p example-private-messaging` | private messages, also for users who are offline |
 //! | `cargo run -p example-auth` | authentication with axum-login |
 //! | `cargo run -p example-recovery` | recovery of clients that reconnect |
 //! | `cargo run -p example-typed-events` | typed events with a TypeScript client |
 //! | `cargo run -p example-metrics` | metrics for Prometheus |
+//! | `cargo run -p example-admin-ui` | the admin UI of Socket.IO |
+//! | `cargo run -p example-webtransport` | WebTransport beside other transports, with a new certificate |
 //! | `cargo run -p example-hyper` | a server without axum |
 //! | `cargo run -p example-engine-echo` | Engine.IO without Socket.IO |
 //!
@@ -331,6 +342,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "admin-ui")]
+pub mod admin;
 mod client_bundle;
 pub mod cluster;
 mod config;
@@ -347,6 +360,7 @@ mod layer;
 pub mod middleware;
 pub mod namespace;
 mod observe;
+pub mod observer;
 mod packet;
 pub mod parser;
 mod recovery;
@@ -376,6 +390,9 @@ pub mod future {
         socket::{AckFuture, AckResponsesFuture},
     };
 }
+
+#[cfg(feature = "macros")]
+pub use tower_socketio_macros::debug_handler;
 
 /// Operators, which emit to one socket with options, or to many sockets.
 ///

@@ -28,6 +28,8 @@ fn public_types_are_send_and_sync() {
         io::event::EventResponse,
         io::client::Handshake<'static>,
         io::NamespaceRef,
+        io::observer::Recorder,
+        io::observer::Script,
         io::Origins,
         io::engine::Packet,
         io::engine::PacketType,

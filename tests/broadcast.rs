@@ -302,6 +302,7 @@ async fn sockets_and_rooms_are_counted_and_a_socket_leaves_all_rooms() {
     assert_eq!(io.namespace("x").socket_count(), 0);
     a.leave_all();
     assert_eq!(a.rooms(), [a.id().as_ref()]);
+    assert!(a.joined_rooms().is_empty());
     assert_eq!((count("red"), root.room_count()), (1, 2));
     // The room of its own id is left at the end only.
     assert_eq!(count(a.id()), 1);
@@ -311,4 +312,89 @@ async fn sockets_and_rooms_are_counted_and_a_socket_leaves_all_rooms() {
 #[should_panic(expected = "there is no namespace `/nowhere`")]
 fn a_namespace_that_was_not_declared_is_a_mistake() {
     let _ = SocketIoService::new(SocketIoConfig::new()).io().namespace("/nowhere");
+}
+
+/// The number of members of a large room. One task writes broadcasts to so many.
+const MANY: usize = 100;
+
+async fn many(server: &TestServer) -> Vec<WebSocket> {
+    let mut clients = Vec::new();
+    for _ in 0..MANY {
+        clients.push(WebSocket::join(server.address, "40").await.0);
+    }
+    clients
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_get_broadcasts_emits_and_acks_in_order() {
+    let namespace = rooms().on("ask", |socket: SocketRef| async move {
+        socket.emit("first", &()).unwrap();
+        tower_socketio::Ack("second")
+    });
+    let server = serve_namespace(namespace).await;
+    let mut clients = many(&server).await;
+    let sockets = server.io.fetch_sockets().await.unwrap();
+    for client in &mut clients {
+        client.say(r#"420["ask"]"#).await;
+    }
+    for round in 0..50_u8 {
+        server.io.emit("all", &round).unwrap();
+        for socket in &sockets {
+            socket.emit("one", &round).unwrap();
+        }
+        server.io.emit("bytes", &Bytes::from(vec![round; 3])).unwrap();
+        tokio::task::yield_now().await;
+    }
+    for client in &mut clients {
+        let mut next = async || loop {
+            match client.frame().await {
+                // Between the others.
+                Frame::Text(text) if text == r#"42["first"]"# || text == r#"430["second"]"# => {}
+                frame => break frame,
+            }
+        };
+        for round in 0..50_u8 {
+            assert_eq!(next().await, Frame::Text(format!(r#"42["all",{round}]"#)));
+            assert_eq!(next().await, Frame::Text(format!(r#"42["one",{round}]"#)));
+            assert_eq!(next().await, Frame::Text(r#"451-["bytes",{"_placeholder":true,"num":0}]"#.to_owned()));
+            assert_eq!(next().await, Frame::Binary(Bytes::from(vec![round; 3])));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_get_a_large_broadcast_and_then_the_end() {
+    let server = serve_namespace(rooms()).await;
+    let clients = many(&server).await;
+    let text = "x".repeat(300_000);
+    server.io.emit("large", &text).unwrap();
+    server.io.disconnect_sockets(true);
+    for mut client in clients {
+        client.expect(&format!(r#"42["large","{text}"]"#)).await;
+        client.expect("41").await;
+        client.expect_close().await;
+    }
+    server.is_empty().await;
+}
+
+/// What is left to write when the runtime of a task ends is written by the drivers of another.
+#[test]
+fn many_get_broadcasts_after_another_runtime_has_ended() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (emitting, serving) = (runtime(), runtime());
+    let (server, mut clients) = serving.block_on(async {
+        let server = serve_namespace(rooms()).await;
+        let clients = many(&server).await;
+        (server, clients)
+    });
+    let io = server.io.clone();
+    emitting.block_on(async move { io.emit("first", &()).unwrap() });
+    drop(emitting);
+    server.io.emit("second", &()).unwrap();
+    serving.block_on(async {
+        for client in &mut clients {
+            client.expect(r#"42["first"]"#).await;
+            client.expect(r#"42["second"]"#).await;
+        }
+    });
 }

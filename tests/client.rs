@@ -60,3 +60,52 @@ async fn a_connection_is_closed_after_its_queued_packets() {
     let reason = soon(reasons.recv()).await.unwrap();
     assert_eq!((reason.as_str(), reason.detail()), ("forced close", Some("closed by the server")));
 }
+
+#[tokio::test]
+async fn a_connection_is_aborted_without_its_queued_packets() {
+    let (sender, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    let namespace = Namespace::new().on_disconnect(move |reason: DisconnectReason| {
+        sender.send(reason).unwrap();
+        async {}
+    });
+    let server = serve_namespace(namespace.with_state(())).await;
+    let client = Polling::join(server.address).await;
+    let conn = server.io.sockets()[0].conn();
+    server.io.emit("lost", &()).unwrap();
+    conn.abort();
+    assert!(!conn.is_open());
+    let reason = soon(reasons.recv()).await.unwrap();
+    assert_eq!((reason.as_str(), reason.detail()), ("forced close", Some("closed by the server")));
+    client.is_gone().await;
+    // With `close`, the next poll gets what is queued.
+    let client = Polling::join(server.address).await;
+    server.io.emit("kept", &()).unwrap();
+    server.io.sockets()[0].conn().close();
+    client.expect(r#"42["kept"]"#).await;
+}
+
+#[tokio::test]
+async fn connections_are_found_by_the_id_of_their_session() {
+    let server = serve_config(SocketIoConfig::new()).await;
+    let idle = WebSocket::open(server.address).await;
+    let (client, id) = WebSocket::join(server.address, "40").await;
+    let polling = Polling::open(server.address).await;
+    let mut ids: Vec<_> = server.io.conns().iter().map(|conn| conn.id().to_owned()).collect();
+    ids.sort();
+    let mut expected = [idle.sid.clone(), client.sid.clone(), polling.sid.clone()];
+    expected.sort();
+    assert_eq!(ids, expected);
+    let conn = server.io.conn(&client.sid).unwrap();
+    assert_eq!(conn.client().sockets()[0].id().as_str(), id);
+    assert_eq!(server.io.conn(&polling.sid).unwrap().transport(), Transport::Polling);
+    assert!(server.io.conn(&idle.sid).unwrap().client().sockets().is_empty());
+    // Neither the id of a socket nor that of a session that has ended.
+    assert!(server.io.conn(&id).is_none());
+    drop(client);
+    until(|| server.io.conns().len() == 2).await;
+    assert!(server.io.conn(conn.id()).is_none() && !conn.is_open());
+    // One that has joined nothing can be closed, too.
+    let mut idle = idle;
+    server.io.conn(&idle.sid).unwrap().close();
+    idle.expect_close().await;
+}

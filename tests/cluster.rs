@@ -1,7 +1,7 @@
 //! Servers that are nodes of a cluster within one process.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -12,11 +12,12 @@ use tower_socketio::{
     client::RemoteSocket,
     cluster::{
         BroadcastOptions, ClusterAdapter, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, ClusterNode,
-        Emitter, EventBody, Local, LocalNode, Payload, Peers, PublishError,
+        Emitter, EventBody, Local, LocalChange, LocalNode, Payload, Peers, PublishError,
     },
     engine::Packet,
     operators::AckSource,
     server_side::ServerSideEvent,
+    test::TestClient,
 };
 
 use crate::support::*;
@@ -326,6 +327,53 @@ fn answers_of_other_servers_may_be_awaited_without_a_runtime() {
     assert_eq!(ask(), 1);
 }
 
+/// An adapter that emits when a room changes would wait for itself if it was called under the lock of recovery.
+#[tokio::test]
+async fn an_adapter_hears_of_rooms_without_a_lock() {
+    #[derive(Clone, Default)]
+    struct Talkative {
+        io: Arc<OnceLock<SocketIo>>,
+        left: Arc<Mutex<Vec<String>>>,
+    }
+    impl ClusterAdapter for Talkative {
+        fn start(&self, _: ClusterNode) {}
+
+        fn publish(&self, _: ClusterMessage) -> Result<(), PublishError> {
+            Ok(())
+        }
+
+        fn peers(&self, _: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+            Box::pin(std::future::ready(Ok(Peers::Count(0))))
+        }
+
+        fn follows_rooms(&self) -> bool {
+            true
+        }
+
+        fn local_change(&self, change: LocalChange<'_>) {
+            let (Some(io), Some(room)) = (self.io.get(), change.room) else { return };
+            let members = io.to(room).emit_with_report("changed", &room).unwrap().recipients;
+            if members == 0 {
+                self.left.lock().unwrap().push(room.to_owned());
+            }
+        }
+    }
+    let adapter = Talkative::default();
+    let namespace = Namespace::new().on_connect(|socket: SocketRef| async move { socket.join(["a", "b"]) });
+    let config =
+        SocketIoConfig::new().recovery(RecoveryConfig::new()).adapter(adapter.clone()).namespace("/", namespace);
+    let io = SocketIoService::new(config).io();
+    adapter.io.set(io.clone()).unwrap();
+    let client = TestClient::connect(&io).await.unwrap();
+    client.socket().unwrap().leave("a");
+    assert_eq!(*adapter.left.lock().unwrap(), ["a"]);
+    let id = client.socket().unwrap().id().to_string();
+    client.lose_connection().await;
+    let mut left = adapter.left.lock().unwrap().split_off(1);
+    left.sort_unstable_by_key(|room| *room != "b");
+    assert_eq!(left, ["b".to_owned(), id]);
+}
+
 /// A backend of its own makes messages from what it has received.
 #[tokio::test]
 async fn a_message_can_be_made_outside_of_the_crate() {
@@ -565,4 +613,40 @@ fn payloads_are_checked() {
     assert!(Payload::new("{", Vec::new()).is_err());
     let node: BoxFuture<'static, Result<Peers, ClusterError>> = Local::new().node().peers("/");
     assert_eq!(futures_util::FutureExt::now_or_never(node).unwrap().unwrap().count(), 0);
+}
+
+/// The node that emits has no socket in the namespace.
+#[tokio::test]
+async fn a_namespace_of_a_pattern_that_exists_on_another_node_is_emitted_to() {
+    let (here, there, _) = cluster_of(|| SocketIoConfig::new().namespace("/room/{id}", Namespace::new()));
+    let mut client = Memory::open(&there);
+    assert!(client.text().await.starts_with("0{"));
+    client.say("40/room/1");
+    assert!(client.text().await.starts_with("40/room/1,"));
+    assert!(here.of("/room/1").is_none());
+    let room = here.of_or_create("/room/1").unwrap();
+    room.emit("n", &1).unwrap();
+    client.expect(r#"42/room/1,["n",1]"#).await;
+    assert_eq!(room.fetch_sockets().await.unwrap().len(), 1);
+    let rooms = here.of_pattern("/room/{id}").unwrap();
+    rooms.emit("n", &2).unwrap();
+    client.expect(r#"42/room/1,["n",2]"#).await;
+    assert_eq!(rooms.fetch_sockets().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn events_between_servers_belong_to_a_namespace() {
+    let (here, there, _) = cluster_of(|| {
+        let namespace =
+            |name: &'static str| Namespace::new().on_server_side("note", move |_: ServerSideEvent| async move { name });
+        SocketIoConfig::new().namespace("/a", namespace("of a")).namespace("/b", namespace("of b"))
+    });
+    // A server starts its work with its first connection.
+    let _clients = [Memory::join(&here).await, Memory::join(&there).await];
+    for (name, expected) in [("/a", "of a"), ("/b", "of b")] {
+        let acks =
+            here.namespace(name).server_side_emit_with_ack::<String>("note", &(), Duration::from_secs(60)).unwrap();
+        let responses = soon(acks.responses()).await;
+        assert_eq!((responses.answers, responses.missing), (vec![expected.to_owned()], 0));
+    }
 }

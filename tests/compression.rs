@@ -94,6 +94,27 @@ async fn http_compression_sets_the_threshold_or_turns_it_off() {
 }
 
 #[tokio::test]
+async fn http_compression_level_sets_the_level() {
+    let text: String = (0..6000).map(|n: u32| format!("{},", n * n % 1009)).collect();
+    let mut sizes = Vec::new();
+    for level in [1, 9] {
+        let server = serve_config(SocketIoConfig::new().http_compression_level(level)).await;
+        let client = Polling::join(server.address).await;
+        server.io.emit("n", &text).unwrap();
+        let reply = poll(&client, GZIP).await;
+        is_compressed(&reply, "gzip", &format!(r#"42["n","{text}"]"#));
+        sizes.push(reply.body.len());
+    }
+    assert!(sizes[1] < sizes[0], "{sizes:?}");
+}
+
+#[test]
+#[should_panic(expected = "the compression level must be from 1 to 9")]
+fn a_compression_level_that_does_not_exist_is_refused_at_once() {
+    let _ = SocketIoConfig::new().http_compression_level(10);
+}
+
+#[tokio::test]
 async fn the_first_answer_is_compressed_too() {
     let config = SocketIoConfig::new().initial_packet(Packet::message(&text())).generate_id(|_| "id".into());
     let server = serve_config(config).await;

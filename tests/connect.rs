@@ -164,6 +164,82 @@ async fn a_panic_in_on_connect_rejects_only_its_client() {
 }
 
 #[tokio::test]
+async fn several_on_connect_handlers_run_in_order_until_one_rejects() {
+    #[derive(Clone)]
+    struct Layered(&'static str);
+    async fn layer(mut request: Request, next: Next) -> Response {
+        request.extensions_mut().insert(Layered("of the layer"));
+        next.run(request).await
+    }
+    async fn first(socket: SocketRef, Extension(Layered(text)): Extension<Layered>, Json(auth): Json<Auth>) {
+        assert_eq!(text, "of the layer");
+        tokio::task::yield_now().await;
+        socket.join(auth.user);
+        socket.extensions().insert(Layered("of the first"));
+        socket.emit("first", &()).unwrap();
+    }
+    // Each of them gets the whole request, and what the first one has set on the socket stays.
+    async fn second(
+        State(log): State<Arc<Mutex<Vec<String>>>>,
+        socket: SocketRef,
+        Path(id): Path<u32>,
+        Json(auth): Json<Auth>,
+    ) -> StatusCode {
+        assert_eq!(socket.extensions().get::<Layered>().unwrap().0, "of the first");
+        assert!(socket.is_in(&auth.user));
+        socket.emit("second", &id).unwrap();
+        log.lock().unwrap().push(auth.user.clone());
+        if auth.user == "Eve" { StatusCode::FORBIDDEN } else { StatusCode::OK }
+    }
+    async fn third(State(log): State<Arc<Mutex<Vec<String>>>>, socket: SocketRef) {
+        log.lock().unwrap().push("third".to_owned());
+        socket.emit("third", &()).unwrap();
+    }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let left = Arc::new(Mutex::new(0));
+    let leaves = left.clone();
+    let namespace = Namespace::new()
+        .on_connect(first)
+        .on_connect(second)
+        .on_connect(third)
+        .on_disconnect(async move || *leaves.lock().unwrap() += 1)
+        .layer(from_fn(layer))
+        .with_state(log.clone());
+    let server = serve_config(SocketIoConfig::new().namespace("/room/{id}", namespace)).await;
+    let mut client = WebSocket::open(server.address).await;
+    client.connect(r#"40/room/7,{"user":"Ada"}"#).await;
+    for event in [r#"["first"]"#, r#"["second",7]"#, r#"["third"]"#] {
+        client.expect(&format!("42/room/7,{event}")).await;
+    }
+    // The rejection of the second one counts as that of `on_connect`: there is no disconnection, and nothing of the socket is left.
+    client.say(r#"40/room/8,{"user":"Eve"}"#).await;
+    client.expect(r#"44/room/8,{"message":"Forbidden"}"#).await;
+    // An extractor of the first one rejects.
+    client.say(r#"40/room/9,{"name":"Ada"}"#).await;
+    assert!(client.text().await.starts_with("44/room/9,"));
+    assert_eq!(*log.lock().unwrap(), ["Ada", "third", "Eve"]);
+    assert_eq!((server.io.stats().sockets, *left.lock().unwrap()), (1, 0));
+    drop(client);
+    until(|| *left.lock().unwrap() == 1).await;
+}
+
+#[tokio::test]
+async fn a_socket_that_its_first_on_connect_disconnects_reaches_no_other() {
+    async fn first(socket: SocketRef) {
+        socket.disconnect();
+    }
+    async fn second() {
+        panic!("it is not called");
+    }
+    let config = SocketIoConfig::new().namespace("/", Namespace::new().on_connect(first).on_connect(second));
+    let server = serve_config(config).await;
+    let mut client = WebSocket::open(server.address).await;
+    client.say("40").await;
+    assert!(client.text().await.starts_with("44{"));
+    assert_eq!(server.io.stats().panics, 0);
+}
+
+#[tokio::test]
 async fn connect_precedes_events_emitted_by_on_connect() {
     async fn layer(socket: SocketRef, request: Request, next: Next) -> Response {
         socket.emit("from-layer", &1).unwrap();

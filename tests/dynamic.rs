@@ -171,6 +171,130 @@ async fn all_namespaces_of_a_pattern_are_emitted_to() {
     assert!(io.of_pattern("/hall").is_none());
 }
 
+/// Three clients in two namespaces of a pattern, one of them in the room `a` of each.
+async fn in_rooms(io: &SocketIo) -> [Memory; 3] {
+    let mut clients = [opened(io).await, opened(io).await, opened(io).await];
+    for (client, name) in clients.iter_mut().zip(["/room/1", "/room/2", "/room/2"]) {
+        client.say(&format!("40{name}"));
+        assert!(client.text().await.starts_with(&format!("40{name},{{")));
+    }
+    for name in ["/room/1", "/room/2"] {
+        io.of(name).unwrap().sockets()[0].join("a");
+    }
+    clients
+}
+
+#[tokio::test]
+async fn the_namespaces_of_a_pattern_have_all_operators() {
+    let io = service(SocketIoConfig::new().namespace("/room/{id}", namespace()));
+    let clients = in_rooms(&io).await;
+    let rooms = io.of_pattern("/room/{id}").unwrap();
+    let counts = |rooms: &tower_socketio::operators::PatternRef| (rooms.socket_count(), rooms.sockets().len());
+    assert_eq!(counts(&rooms), (3, 3));
+    assert_eq!(counts(&rooms.clone().to("a")), (2, 2));
+    assert_eq!(counts(&rooms.clone().within(["a", "b"]).local()), (2, 2));
+    assert_eq!(counts(&rooms.clone().except("a")), (1, 1));
+    let mut fetched = Vec::new();
+    for socket in rooms.clone().to("a").fetch_sockets().await.unwrap() {
+        fetched.push(socket.rooms().iter().any(|room| **room == *"a"));
+    }
+    assert_eq!(fetched, [true, true]);
+
+    // The reader of each client decides which events it has got when the last one arrives.
+    rooms.clone().to("a").emit("in", &1).unwrap();
+    rooms.clone().except("a").compress(false).emit("out", &2).unwrap();
+    rooms.clone().to("nobody").emit("none", &3).unwrap();
+    rooms.sockets_join("b");
+    rooms.clone().to("a").sockets_leave("b");
+    rooms.clone().to("b").timeout(std::time::Duration::from_secs(1)).emit("b", &4).unwrap();
+    until(|| rooms.sockets().iter().all(SocketRef::is_writable)).await;
+    rooms.clone().volatile().emit("all", &5).unwrap();
+    assert!(rooms.emit("connect", &()).is_err());
+    rooms.disconnect_sockets(false);
+    let mut said = Vec::new();
+    for mut client in clients {
+        let mut texts = Vec::new();
+        loop {
+            let text = client.text().await;
+            if text.starts_with("41") {
+                break;
+            }
+            texts.push(text.split_once(',').unwrap().1.to_owned());
+        }
+        said.push(texts);
+    }
+    said.sort();
+    let (member, other) = (vec![r#"["in",1]"#, r#"["all",5]"#], vec![r#"["out",2]"#, r#"["b",4]"#, r#"["all",5]"#]);
+    assert_eq!(said, [member.clone(), member, other]);
+    assert_eq!(io.of_pattern("/room/{id}").unwrap().namespaces().len(), 0);
+}
+
+#[tokio::test]
+async fn the_namespaces_of_a_predicate_are_emitted_to() {
+    let is_room = |name: &str| name.starts_with("/room/");
+    let io = service(SocketIoConfig::new().namespace_fn(is_room, namespace()).namespace("/hall", namespace()));
+    let [mut first, mut second, _third] = in_rooms(&io).await;
+    first.say("40/hall");
+    assert!(first.text().await.starts_with("40/hall,"));
+    io.of_matching(is_room).emit("all", &1).unwrap();
+    io.of("/hall").unwrap().emit("last", &()).unwrap();
+    first.expect(r#"42/room/1,["all",1]"#).await;
+    first.expect(r#"42/hall,["last"]"#).await;
+    second.expect(r#"42/room/2,["all",1]"#).await;
+    assert_eq!(io.of_matching(|_| false).namespaces().len(), 0);
+    // The default namespace is one of all.
+    assert_eq!(io.of_matching(|_| true).namespaces().len(), 4);
+}
+
+#[tokio::test]
+async fn the_server_may_create_a_namespace_that_a_pattern_accepts() {
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let log = made.clone();
+    let config = SocketIoConfig::new()
+        .namespace("/room/{id}", namespace())
+        .namespace_fn(|name| name == "/tenant", namespace())
+        .namespace_async_fn(async |_| true, namespace())
+        .on_namespace(move |new: &NamespaceRef| log.lock().unwrap().push(new.name().to_owned()));
+    let io = service(config);
+    assert!(io.of("/room/1").is_none());
+    assert_eq!(io.of_or_create("room/1").unwrap().name(), "/room/1");
+    assert_eq!(io.of_or_create("/tenant").unwrap().name(), "/tenant");
+    assert_eq!(io.of_or_create("/").unwrap().name(), "/");
+    for name in ["/elsewhere", "/room/1,2", "/room/1?2", &format!("/room/{}", "x".repeat(300))] {
+        assert!(io.of_or_create(name).is_none(), "{name}");
+    }
+    // It is there, and once.
+    assert_eq!((io.of_pattern("/room/{id}").unwrap().namespaces().len(), io.namespaces().len()), (1, 3));
+    assert!(io.of("/room/1").is_some() && io.of_or_create("/room/1").is_some());
+    assert_eq!(*made.lock().unwrap(), ["/room/1", "/tenant"]);
+    // A client joins the same one, and the last one to leave ends it.
+    let namespace = io.of("/room/1").unwrap();
+    let mut client = opened(&io).await;
+    client.say("40/room/1");
+    assert!(client.text().await.starts_with("40/room/1,{"));
+    namespace.emit("n", &1).unwrap();
+    client.expect(r#"42/room/1,["n",1]"#).await;
+    client.say("41/room/1");
+    until(|| io.of("/room/1").is_none()).await;
+}
+
+#[tokio::test]
+async fn namespaces_that_the_server_creates_are_bounded() {
+    let config = SocketIoConfig::new().namespace("/room/{id}", namespace()).max_dynamic_namespaces(2);
+    let io = service(config);
+    for name in ["/room/1", "/room/2", "/room/3"] {
+        assert!(io.of_or_create(name).is_some());
+    }
+    // The one that has been empty for the longest time has made room.
+    assert_eq!(["/room/1", "/room/2", "/room/3"].map(|name| io.of(name).is_some()), [false, true, true]);
+    let mut client = opened(&io).await;
+    for name in ["/room/2", "/room/3"] {
+        client.say(&format!("40{name}"));
+        assert!(client.text().await.starts_with(&format!("40{name},{{")));
+    }
+    assert!(io.of_or_create("/room/4").is_none());
+}
+
 /// axum's router would interpret some of these names differently, or reject them.
 #[tokio::test]
 async fn patterns_may_contain_special_characters() {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{
-    Extension,
+    Extension, Json,
     extract::{FromRef, Query, State},
     http::HeaderMap,
 };
@@ -253,6 +253,27 @@ async fn a_rejection_is_answered_counted_and_shown() {
     assert_eq!(seen.len(), 5);
     assert!(seen[2].starts_with("extension no extension of type `u8`"), "{}", seen[2]);
     assert_eq!(seen[4], "ack the event was emitted without an ack");
+}
+
+#[tokio::test]
+async fn the_error_of_arguments_that_do_not_match_can_be_chosen() {
+    let namespace = Namespace::new()
+        .on("number", |Data(number): Data<u8>| async move { Ack(number) })
+        .on("extension", |Extension(_): Extension<u8>| async {});
+    let config = SocketIoConfig::new().namespace("/", namespace).argument_error(|rejected| {
+        assert!(rejected.message().starts_with("invalid arguments: "));
+        let error = if rejected.event() == "number" { "a number is needed" } else { unreachable!() };
+        EventError::new(error).data(rejected.socket().rooms().len())
+    });
+    let server = serve_config(config).await;
+    let (mut client, _) = WebSocket::join(server.address, "40").await;
+    client.say(r#"421["number","x"]"#).await;
+    client.expect(r#"431[{"error":{"message":"a number is needed","data":1}}]"#).await;
+    client.say(r#"422["number",2]"#).await;
+    client.expect("432[2]").await;
+    client.say(r#"423["extension"]"#).await;
+    client.expect(r#"433[{"error":{"message":"internal error"}}]"#).await;
+    assert_eq!(server.io.stats().rejections, 2);
 }
 
 #[tokio::test]
@@ -693,6 +714,37 @@ async fn layers_of_a_namespace_and_of_a_handler_surround_events() {
     assert_eq!(*log.lock().unwrap(), ["outer event", "inner event", "handler event"]);
 }
 
+/// In Node, `socket.use` adds middleware to one socket. Here a layer of the namespace decides by what it finds on the socket.
+#[tokio::test]
+async fn a_layer_may_apply_to_some_sockets() {
+    #[derive(Clone)]
+    struct ReadOnly;
+    let guard = tower::filter::FilterLayer::new(|request: EventRequest| {
+        match request.socket().extensions().get::<ReadOnly>().is_some() && request.event() != "read" {
+            true => Err("read only"),
+            false => Ok(request),
+        }
+    });
+    let namespace = Namespace::new()
+        .on_connect(|socket: SocketRef, Json(auth): Json<serde_json::Value>| async move {
+            if auth["user"] == "guest" {
+                socket.extensions().insert(ReadOnly);
+            }
+        })
+        .on("read", async || Ack(1))
+        .on("write", async || Ack(2))
+        .event_layer(guard);
+    let server = serve_namespace(namespace.with_state(())).await;
+    let (mut guest, _) = WebSocket::join(server.address, r#"40{"user":"guest"}"#).await;
+    let (mut user, _) = WebSocket::join(server.address, r#"40{"user":"Ada"}"#).await;
+    for (client, written) in [(&mut guest, r#"{"error":{"message":"read only"}}"#), (&mut user, "2")] {
+        client.say(r#"420["read"]"#).await;
+        client.expect("430[1]").await;
+        client.say(r#"421["write"]"#).await;
+        client.expect(&format!("431[{written}]")).await;
+    }
+}
+
 #[tokio::test]
 async fn a_layers_error_is_answered() {
     let timeout = tower::timeout::TimeoutLayer::new(Duration::from_millis(10));
@@ -891,6 +943,49 @@ async fn a_fallback_may_stand_alone() {
 #[should_panic(expected = "two `fallback` handlers")]
 fn a_second_fallback_is_a_mistake() {
     let _ = Namespace::<()>::new().fallback(async || {}).fallback(async || {});
+}
+
+#[test]
+#[should_panic(expected = "`connection` is reserved by the protocol: `on_connect` is called when a client joins")]
+fn a_handler_for_connection_is_a_mistake() {
+    let _ = Namespace::<()>::new().on("connection", async || {});
+}
+
+#[test]
+#[should_panic(expected = "`on_disconnect` is called when a socket is disconnected")]
+fn a_handler_for_disconnect_is_a_mistake() {
+    let _ = Namespace::<()>::new().on("disconnect", async || {});
+}
+
+#[test]
+#[should_panic(expected = "`newListener` is reserved by the protocol: no client can emit it")]
+fn a_handler_for_another_reserved_name_is_a_mistake() {
+    let _ = Namespace::<()>::new().on("newListener", async || {});
+}
+
+#[tokio::test]
+async fn an_ack_may_be_optional() {
+    let namespace = Namespace::new()
+        .on("half", async |Data(number): Data<u32>| number.is_multiple_of(2).then_some(Ack(number / 2)))
+        .on("fail", async || Err::<Option<Ack<()>>, _>("no"));
+    let (_server, mut client) = joined(namespace).await;
+    client.say(r#"420["half",4]"#).await;
+    client.expect("430[2]").await;
+    client.say(r#"421["half",3]"#).await;
+    client.say(r#"422["fail"]"#).await;
+    client.expect(r#"432[{"error":{"message":"no"}}]"#).await;
+}
+
+#[tokio::test]
+async fn arguments_of_one_of_two_types_are_extracted_by_options() {
+    async fn either(number: Option<Data<u32>>, text: Option<Data<String>>) -> Ack<String> {
+        Ack(format!("{:?} {:?}", number.map(|number| number.0), text.map(|text| text.0)))
+    }
+    let (_server, mut client) = joined(Namespace::new().on("either", either)).await;
+    client.say(r#"420["either",1]"#).await;
+    client.expect(r#"430["Some(1) None"]"#).await;
+    client.say(r#"421["either","a"]"#).await;
+    client.expect(r#"431["None Some(\"a\")"]"#).await;
 }
 
 #[tokio::test]

@@ -35,6 +35,18 @@ fn cookie(reply: &Reply) -> String {
 }
 
 #[tokio::test]
+async fn webtransport() {
+    // `make interop` opens its page.
+    let example = Example::start("webtransport").await;
+    let hash: Vec<u8> = serde_json::from_str(get(example.address, "/certificate-hash").await.text()).unwrap();
+    assert_eq!(hash.len(), 32);
+    let client = Polling::join(example.address).await;
+    assert_eq!(client.open["upgrades"], value!(["websocket", "webtransport"]));
+    client.say(r#"420["transport"]"#).await;
+    client.expect(r#"430["polling"]"#).await;
+}
+
+#[tokio::test]
 async fn auth() {
     let example = Example::start("auth").await;
     let mut client = WebSocket::open(example.address).await;
@@ -50,6 +62,17 @@ async fn auth() {
     client.expect(r#"43/members,0["ada"]"#).await;
 }
 
+#[cfg(feature = "admin-ui")]
+#[tokio::test]
+async fn admin_ui() {
+    let example = Example::start("admin-ui").await;
+    let mut client = WebSocket::open(example.address).await;
+    client.say(r#"40/admin,{"username":"admin","password":"wrong"}"#).await;
+    client.expect(r#"44/admin,{"message":"invalid credentials"}"#).await;
+    client.connect(r#"40/admin,{"username":"admin","password":"correct horse"}"#).await;
+    assert!(client.text().await.starts_with(r#"42/admin,["session","#));
+}
+
 #[tokio::test]
 async fn chat() {
     let example = Example::start("chat").await;
@@ -57,17 +80,34 @@ async fn chat() {
     let mut client = WebSocket::open(example.address).await;
     client.say("40/chat").await;
     client.expect(r#"44/chat,{"message":"choose a name first"}"#).await;
-    assert_eq!(log_in(&example, "/name", r#"" ""#).await.status, 422);
-    let cookie = cookie(&log_in(&example, "/name", r#""Ada""#).await);
+    assert_eq!(log_in(&example, "/user", r#"" ""#).await.status, 422);
+    // No other device can reach a server on this address.
+    get(example.address, "/invite").await.is(200, "null");
+    let cookie = cookie(&log_in(&example, "/user", r#""Ada""#).await);
     let mut client = WebSocket::open_with(example.address, "", &[("cookie", &cookie)]).await;
     client.connect("40/chat").await;
-    client.expect(r#"42/chat,["rooms",["lobby","garden","kitchen"]]"#).await;
-    client.expect(r#"42/chat,["names",["Ada"]]"#).await;
+    let rooms = json(&client.text().await);
+    let names: Vec<_> = rooms[1].as_array().unwrap().iter().map(|room| room["name"].as_str().unwrap()).collect();
+    assert_eq!((&rooms[0], &*names), (&value!("rooms"), &["lobby", "garden", "kitchen"][..]));
+    client.expect(r#"42/chat,["history","lobby",[]]"#).await;
+    client.expect(r#"42/chat,["users",[{"id":0,"name":"Ada"}]]"#).await;
     client.say(r#"42/chat,0["message"," hi "]"#).await;
-    client.expect(r#"42/chat,["message","Ada","hi"]"#).await;
+    let said = json(&client.text().await);
+    assert_eq!(
+        (&said[0], &said[1]["text"], &said[1]["user"]["name"]),
+        (&value!("message"), &value!("hi"), &value!("Ada"))
+    );
     client.expect("43/chat,0[]").await;
     client.say(r#"42/chat,1["join","cellar"]"#).await;
     client.expect(r#"43/chat,1[{"error":{"message":"there is no such room"}}]"#).await;
+    // A client that reconnects names its room, and gets the last messages.
+    let mut again = WebSocket::open_with(example.address, "", &[("cookie", &cookie)]).await;
+    again.connect(r#"40/chat,{"room":"garden"}"#).await;
+    assert_eq!(json(&again.text().await)[1][0], value!({"name": "lobby", "last": 1}));
+    again.expect(r#"42/chat,["history","garden",[]]"#).await;
+    again.expect(r#"42/chat,["users",[{"id":0,"name":"Ada"}]]"#).await;
+    again.say(r#"42/chat,2["join","lobby"]"#).await;
+    assert_eq!(json(&again.text().await)[2], value!([said[1]]));
 }
 
 #[cfg(feature = "typed")]
@@ -208,5 +248,17 @@ async fn metrics() {
         r#"socketio_rooms{namespace="/"} 1"#,
     ] {
         assert!(reply.text().lines().any(|found| found == line), "no {line} in\n{}", reply.text());
+    }
+}
+
+/// Otherwise browsers request `/favicon.ico`, which no example has.
+#[test]
+fn every_page_has_an_icon() {
+    let examples = std::fs::read_dir(crate::docs::folder().join("examples")).unwrap();
+    let pages: Vec<_> =
+        examples.map(|example| example.unwrap().path().join("index.html")).filter(|page| page.exists()).collect();
+    assert!(pages.len() >= 4, "{pages:?}");
+    for page in pages {
+        assert!(std::fs::read_to_string(&page).unwrap().contains(r#"<link rel="icon""#), "{page:?}");
     }
 }

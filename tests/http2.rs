@@ -109,6 +109,26 @@ fn echo() -> SocketIoConfig {
     SocketIoConfig::new().namespace("/", namespace)
 }
 
+#[cfg(feature = "permessage-deflate")]
+#[tokio::test]
+async fn a_websocket_on_a_stream_is_compressed() {
+    use crate::deflate::{ANY, Raw};
+
+    let server = serve_config(echo().per_message_deflate(tower_socketio::engine::PerMessageDeflate::new())).await;
+    let mut http2 = Http2::connect(server.address).await;
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(format!("http://localhost{WEBSOCKET}"))
+        .extension(Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-extensions", ANY);
+    let response = soon(http2.sender.send_request(request.body(Full::default()).unwrap())).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let extension = response.headers()["sec-websocket-extensions"].to_str().unwrap().to_owned();
+    let stream = TokioIo::new(soon(hyper::upgrade::on(response)).await.unwrap());
+    Raw { stream, extension: Some(extension) }.echoes_after_the_handshake().await;
+}
+
 #[tokio::test]
 async fn a_websocket_opens_on_a_stream() {
     let server = serve_config(echo()).await;
@@ -363,4 +383,145 @@ async fn an_http2_connection_without_streams_is_closed_by_serve() {
     websocket.expect_close().await;
     until(|| used.sender.is_closed() && polling.sender.is_closed()).await;
     serving.abort();
+}
+
+/// The service on its own server, with room for thousands of streams.
+async fn served_for_proxies(config: SocketIoConfig) -> (SocketIo, SocketAddr, JoinHandle<std::io::Result<()>>) {
+    let service = SocketIoService::new(config.max_http2_streams(4000));
+    let io = service.io();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (io, address, tokio::spawn(service.serve(listener)))
+}
+
+/// A client that gives each stream a small window, as proxies do: so streams that are not read cannot use up the window of the
+/// connection.
+async fn proxy(address: SocketAddr) -> Http2 {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(16 * 1024).initial_connection_window_size(64 * 1024 * 1024);
+    Http2::connect_with(address, &mut builder).await
+}
+
+async fn join_all(http2: &mut Http2, count: usize) -> Vec<WebSocket<Stream>> {
+    let mut clients = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut client = http2.websocket(WEBSOCKET).await;
+        client.text().await;
+        client.connect("40").await;
+        clients.push(client);
+    }
+    clients
+}
+
+const STREAMS: usize = 2000;
+
+#[tokio::test]
+async fn thousands_of_websockets_share_one_connection() {
+    let (io, address, serving) = served_for_proxies(echo()).await;
+    let mut http2 = proxy(address).await;
+    let mut clients = join_all(&mut http2, STREAMS).await;
+    assert_eq!((io.stats().connections, io.stats().sockets), (STREAMS, STREAMS));
+    // All of them came over one connection.
+    let peers: std::collections::HashSet<_> = io.conns().iter().map(|conn| conn.remote_addr().unwrap()).collect();
+    assert_eq!(peers.len(), 1);
+    io.emit("all", &1).unwrap();
+    for client in &mut clients {
+        client.expect(r#"42["all",1]"#).await;
+        client.say(r#"420["echo",2]"#).await;
+    }
+    for client in &mut clients {
+        client.expect(r#"42["echo",2]"#).await;
+        client.expect(r#"430["done"]"#).await;
+    }
+    drop(clients);
+    until(|| io.stats().connections == 0).await;
+    // The connection is still usable.
+    assert_eq!(http2.send(Method::GET, SESSION, "").await.status, 200);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn streams_that_are_not_read_do_not_delay_the_others() {
+    const SLOW: usize = 500;
+    // More than the window of a stream.
+    const EVENT: usize = 20_000;
+    const EVENTS: usize = 20;
+    let config = echo().max_buffered_bytes(EVENT * EVENTS * 2).slow_client_timeout(Duration::from_secs(3600));
+    let (io, address, serving) = served_for_proxies(config).await;
+    let mut http2 = proxy(address).await;
+    let mut slow = join_all(&mut http2, SLOW).await;
+    let mut fast = join_all(&mut http2, 20).await;
+    let text = "x".repeat(EVENT);
+    for number in 0..EVENTS {
+        io.emit("n", &(number, &text)).unwrap();
+        for client in &mut fast {
+            client.expect(&format!(r#"42["n",{number},"{text}"]"#)).await;
+        }
+    }
+    // Each of the others still has most of its events in its queue on the server, and gets them when it reads.
+    let queued: Vec<usize> = io.sockets().iter().map(SocketRef::buffered_bytes).collect();
+    assert_eq!(queued.iter().filter(|bytes| **bytes > EVENT * EVENTS / 2).count(), SLOW);
+    for number in 0..EVENTS {
+        slow[0].expect(&format!(r#"42["n",{number},"{text}"]"#)).await;
+    }
+    // One that does not read exceeds its limit, and is disconnected without the others.
+    while io.stats().slow_clients == 0 {
+        io.emit("n", &(0, &text)).unwrap();
+        for client in fast.iter_mut().chain(&mut slow[..1]) {
+            client.expect(&format!(r#"42["n",0,"{text}"]"#)).await;
+        }
+    }
+    until(|| io.stats().sockets == 21).await;
+    for client in fast.iter_mut().chain(&mut slow[..1]) {
+        client.say(r#"42["echo",3]"#).await;
+        client.expect(r#"42["echo",3]"#).await;
+    }
+    serving.abort();
+}
+
+/// Returns the bytes of the heap that the server keeps for each WebSocket: a stream of one connection, or a connection of its own.
+fn heap_of_each(over_http2: bool) -> i64 {
+    // Opened before, because they allocate tables that are shared.
+    const FIRST: usize = 100;
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = runtime();
+    let (io, address, serving) = server.block_on(served_for_proxies(echo()));
+    let (proceed, may_proceed) = std::sync::mpsc::channel::<()>();
+    // The counter counts the allocations of a thread. The clients have another one.
+    let clients = std::thread::spawn(move || {
+        runtime().block_on(async {
+            let mut http2 = proxy(address).await;
+            let (mut streams, mut connections) = (Vec::new(), Vec::new());
+            for count in [FIRST, STREAMS] {
+                for _ in 0..count {
+                    if over_http2 {
+                        streams.extend(join_all(&mut http2, 1).await);
+                    } else {
+                        connections.push(WebSocket::join(address, "40").await);
+                    }
+                }
+                let _ = may_proceed.recv();
+            }
+        });
+    });
+    server.block_on(until(|| io.stats().sockets == FIRST));
+    proceed.send(()).unwrap();
+    let serve_all = async {
+        for count in (FIRST..=FIRST + STREAMS).step_by(100) {
+            until(|| io.stats().sockets >= count).await;
+        }
+    };
+    let kept = allocation_counter::measure(|| server.block_on(serve_all)).bytes_current;
+    proceed.send(()).unwrap();
+    clients.join().unwrap();
+    serving.abort();
+    kept / i64::try_from(STREAMS).unwrap()
+}
+
+/// With `--nocapture`, it prints the numbers of docs/performance.md.
+#[test]
+fn a_stream_uses_little_memory() {
+    let [stream, connection] = [true, false].map(heap_of_each);
+    println!("{stream} bytes for each stream, {connection} bytes for each connection");
+    assert!(stream < 12_000, "{stream}");
 }

@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use serde_json::{Value as JsonValue, json as value};
 use tokio::sync::mpsc;
 use tower_socketio::{
-    Ack, Args, DisconnectReason, Namespace, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig,
+    Ack, Args, DisconnectReason, EventError, Namespace, RecoveryConfig, SlowClientPolicy, SocketIo, SocketIoConfig,
     SocketIoService, SocketRef, Value,
     engine::Packet,
     extract::Data,
@@ -367,4 +367,80 @@ async fn it_may_be_used_in_tasks_of_many_threads() {
         task.await.unwrap().unwrap();
     }
     assert_eq!(io.stats().connections, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_answer_is_read_as_what_it_is() {
+    #[derive(Debug, serde::Deserialize)]
+    struct Lenient {
+        #[serde(default)]
+        count: u32,
+    }
+    let namespace = Namespace::new()
+        .on("fail", async || Err::<(), _>(EventError::new("no").data(7)))
+        .on("similar", async || Ack(value!({ "error": { "message": "no" }, "more": 1 })))
+        .on("count", async || Ack(value!({ "count": 3 })));
+    let client = TestClient::connect(&with(namespace)).await.unwrap();
+    let error = client.emit_with_ack::<String>("fail", &()).await.unwrap_err();
+    assert!(error.is_event_error() && !error.is_mismatch());
+    assert_eq!((error.message(), error.data::<u8>()), ("no", Some(7)));
+    assert_eq!(error.to_string(), "the server answered with an error: no 7");
+    // `()` reads nothing.
+    assert!(client.emit_with_ack::<()>("fail", &()).await.unwrap_err().is_event_error());
+    assert!(client.emit_with_ack::<u32>("fail", &()).await.unwrap_err().is_event_error());
+    let raw: Value = client.emit_with_ack("fail", &()).await.unwrap();
+    assert_eq!(raw["error"]["message"], "no");
+    assert!(client.emit_with_ack::<String>("similar", &()).await.unwrap_err().is_mismatch());
+    assert_eq!(client.emit_with_ack::<Lenient>("count", &()).await.unwrap().count, 3);
+}
+
+#[cfg(feature = "typed")]
+#[tokio::test(start_paused = true)]
+async fn typed_events_are_emitted_and_received() {
+    use tower_socketio::typed::{Fallible, Typed};
+
+    #[derive(Debug, Default, serde::Serialize, serde::Deserialize, ts_rs::TS)]
+    pub struct Lenient {
+        #[serde(default)]
+        count: u32,
+    }
+    tower_socketio::events! {
+        pub emit ServerToClientEvents {
+            "moved" => Moved { x: i32, y: i32 },
+            "reset" => Reset,
+        }
+        pub on ClientToServerEvents {
+            "move" => Move { x: i32, y: i32 },
+            "count" => Count { limit: u32 } -> Fallible<Lenient>,
+            "pair" => Pair -> (u8, bool),
+        }
+    }
+    let namespace = Namespace::new()
+        .on_event(async |socket: SocketRef, Typed(Move { x, y }): Typed<Move>| {
+            socket.emit_event(&Reset).unwrap();
+            socket.emit_event(&Moved { x, y }).unwrap();
+        })
+        .on_event(async |Typed(Count { limit }): Typed<Count>| match limit {
+            0 => Err("no limit"),
+            count => Ok(Ack(Lenient { count })),
+        })
+        .on_event(async |_: Typed<Pair>| Ack((1, true)));
+    let io = with(namespace);
+    let mut client = TestClient::connect(&io).await.unwrap();
+    client.emit_event(Move { x: 1, y: 2 }).await;
+    let Reset = client.next_typed::<Reset>().await;
+    let Moved { x, y } = client.next_typed().await;
+    assert_eq!((x, y), (1, 2));
+    client.emit_event(Move { x: 3, y: 4 }).await;
+    assert_eq!(client.wait_for_typed::<Moved>().await.y, 4);
+    assert_eq!(client.emit_event_with_ack(Count { limit: 5 }).await.unwrap().count, 5);
+    // Although the type accepts any object.
+    let error = client.emit_event_with_ack(Count { limit: 0 }).await.unwrap_err();
+    assert_eq!((error.is_event_error(), error.message()), (true, "no limit"));
+    assert_eq!(client.emit_event_with_ack(Pair).await.unwrap(), (1, true));
+    client.emit_event(Move { x: 0, y: 0 }).await;
+    let wrong = panics(async {
+        client.next_typed::<Moved>().await;
+    });
+    assert!(wrong.await.contains("expected \"moved\""));
 }

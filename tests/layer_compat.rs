@@ -391,7 +391,11 @@ mod sessions {
     use tower_cookies::{Cookie, CookieManagerLayer, Cookies};
     use tower_governor::{GovernorLayer, governor::GovernorConfigBuilder};
     use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
-    use tower_socketio::{SocketIoLayer, extract::FromHandshake};
+    use tower_socketio::{
+        EventError, SocketIoLayer,
+        event::EventRequest,
+        extract::{FromEvent, FromHandshake},
+    };
 
     use super::*;
 
@@ -428,6 +432,55 @@ mod sessions {
         client.expect("430[2]").await;
         let reply = send(server.address, hyper::Method::GET, "/read", &[("cookie", &cookie)], "").await;
         reply.is(200, "2");
+    }
+
+    /// The extractor of docs/middleware.md.
+    #[tokio::test]
+    async fn event_handlers_change_the_current_session() {
+        #[derive(Clone, Default)]
+        struct App {
+            sessions: Arc<MemoryStore>,
+        }
+        struct CurrentSession(Session);
+        impl FromEvent<App> for CurrentSession {
+            type Rejection = EventError;
+
+            async fn from_event(request: &mut EventRequest, app: &App) -> Result<Self, EventError> {
+                let opened: Session =
+                    request.socket().extensions().get().ok_or("the namespace has no session layer")?;
+                let id = opened.id().ok_or_else(|| EventError::new("there is no session"))?;
+                Ok(Self(Session::new(Some(id), app.sessions.clone(), opened.expiry())))
+            }
+        }
+        async fn visit(CurrentSession(session): CurrentSession) -> Result<Ack<u32>, EventError> {
+            let visits = session.get::<u32>("visits").await?.unwrap_or_default() + 1;
+            session.insert("visits", visits).await?;
+            session.save().await?;
+            Ok(Ack(visits))
+        }
+        async fn over_http(session: Session) -> String {
+            let visits = session.get::<u32>("visits").await.unwrap().unwrap_or_default() + 1;
+            session.insert("visits", visits).await.unwrap();
+            visits.to_string()
+        }
+        let app = App::default();
+        let sessions = SessionManagerLayer::new(app.sessions.as_ref().clone()).with_secure(false);
+        let chat = Namespace::new().on("visit", visit).layer(sessions.clone()).with_state(app);
+        let layer = SocketIoLayer::new(SocketIoConfig::new().namespace("/", chat));
+        let io = layer.io();
+        let server = serve(Router::new().route("/visit", post(over_http)).layer(sessions).layer(layer), io).await;
+        let cookie = cookie(&support_post(&server, "/visit").await);
+        let mut client = WebSocket::open_with(server.address, "", &[("cookie", &cookie)]).await;
+        client.connect("40").await;
+        for visits in [2, 4] {
+            client.say(r#"420["visit"]"#).await;
+            client.expect(&format!("430[{visits}]")).await;
+            let reply = send(server.address, hyper::Method::POST, "/visit", &[("cookie", &cookie)], "").await;
+            reply.is(200, &(visits + 1).to_string());
+        }
+        let (mut stranger, _) = WebSocket::join(server.address, "40").await;
+        stranger.say(r#"420["visit"]"#).await;
+        stranger.expect(r#"430[{"error":{"message":"there is no session"}}]"#).await;
     }
 
     async fn support_post(server: &TestServer, path: &str) -> Reply {

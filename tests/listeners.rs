@@ -353,3 +353,23 @@ async fn listeners_of_the_end_do_not_depend_on_one_another() {
     assert_eq!(*calls.lock().unwrap(), ["pends", "last"]);
     assert_eq!((io.stats().panics, io.stats().sockets), (1, 0));
 }
+
+#[tokio::test]
+async fn a_listener_for_disconnect_is_a_mistake_that_names_the_method() {
+    let io = service(Namespace::new());
+    let _client = Memory::join(&io).await;
+    let socket = io.sockets().remove(0);
+    for (event, method) in
+        [("connection", "`on_connect`"), ("disconnect", "`on_disconnect`"), ("disconnecting", "on_disconnecting")]
+    {
+        for once in [false, true] {
+            let listen = std::panic::AssertUnwindSafe(|| match once {
+                false => socket.on(event, async || {}),
+                true => socket.once(event, async || {}),
+            });
+            let panic = std::panic::catch_unwind(listen).expect_err("a panic");
+            let text = panic.downcast_ref::<String>().unwrap();
+            assert!(text.contains(method), "{text}");
+        }
+    }
+}

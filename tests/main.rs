@@ -6,10 +6,12 @@ mod support;
 
 mod accept;
 mod acks;
+#[cfg(feature = "admin-ui")]
+mod admin_ui;
 mod architecture;
 mod attachments;
 mod auto_traits;
-#[cfg(any(feature = "nats", feature = "postgres"))]
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 mod backends;
 mod broadcast;
 mod brokers;
@@ -21,6 +23,8 @@ mod compile_errors;
 #[cfg(feature = "compression")]
 mod compression;
 mod connect;
+#[cfg(feature = "permessage-deflate")]
+mod deflate;
 mod disconnect;
 mod docs;
 mod dynamic;
@@ -39,11 +43,14 @@ mod json;
 mod jsonp;
 mod kit;
 mod layer_compat;
+mod lifetime;
 mod limits;
 mod listeners;
 mod matrix;
 mod middleware;
+mod namespace_parts;
 mod observability;
+mod observer;
 mod options;
 #[cfg(feature = "msgpack")]
 mod parser;
@@ -61,3 +68,4 @@ mod slow_client;
 mod typed;
 mod upgrade;
 mod websocket;
+mod webtransport;

@@ -3,4 +3,6 @@
 #[cfg(feature = "metrics")]
 mod figures;
 #[cfg(feature = "tracing")]
+mod logs;
+#[cfg(feature = "tracing")]
 mod spans;

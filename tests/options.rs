@@ -1,8 +1,11 @@
 //! Options of the configuration that have no module of their own, each tested by its visible effect.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -237,6 +240,27 @@ async fn generate_id_makes_the_ids_of_sessions() {
     assert_eq!(open("a b").await.status, 200);
 }
 
+/// What takes time is done by a layer around the service.
+#[tokio::test]
+async fn generate_id_may_use_what_an_async_layer_has_fetched() {
+    #[derive(Clone)]
+    struct SessionId(String);
+    async fn fetch(mut request: Request, next: Next) -> Response {
+        tokio::task::yield_now().await;
+        let number = request.headers()["x-number"].to_str().unwrap().to_owned();
+        request.extensions_mut().insert(SessionId(format!("fetched-{number}")));
+        next.run(request).await
+    }
+    let config = SocketIoConfig::new().generate_id(|request| request.extensions.get::<SessionId>().unwrap().0.clone());
+    let layer = SocketIoLayer::new(config);
+    let io = layer.io();
+    let server = serve(Router::new().layer(layer).layer(from_fn(fetch)), io).await;
+    let reply = send(server.address, Method::GET, SESSION, &[("x-number", "7")], "").await;
+    assert_eq!(json(reply.text())["sid"], "fetched-7");
+    let client = WebSocket::open_with(server.address, "", &[("x-number", "8")]).await;
+    assert_eq!(client.sid, "fetched-8");
+}
+
 #[tokio::test]
 async fn initial_packet_follows_the_handshake() {
     let server = serve_config(SocketIoConfig::new().allow_eio3(true).initial_packet(Packet::message("x"))).await;
@@ -280,6 +304,26 @@ fn the_handle_reads_settings_back() {
     let io = SocketIoLayer::new(config).io();
     assert_eq!((io.path(), io.serves_client()), ("/ws/", false));
     assert!(io.origins().is_some() && io.adapter().is_some());
+}
+
+#[test]
+fn the_handle_reads_limits_back() {
+    let seconds = Duration::from_secs;
+    let read = |config: SocketIoConfig| {
+        let io = SocketIoLayer::new(config).io();
+        let times =
+            [io.connect_timeout(), io.ping_interval(), io.ping_timeout(), io.upgrade_timeout(), io.ack_timeout()];
+        (times, io.max_payload())
+    };
+    assert_eq!(read(SocketIoConfig::new()), ([45, 25, 20, 10, 30].map(seconds), 1_000_000));
+    let config = SocketIoConfig::new()
+        .connect_timeout(seconds(1))
+        .ping_interval(seconds(2))
+        .ping_timeout(seconds(3))
+        .upgrade_timeout(seconds(4))
+        .ack_timeout(seconds(5))
+        .max_payload(6);
+    assert_eq!(read(config), ([1, 2, 3, 4, 5].map(seconds), 6));
 }
 
 /// The equivalent of `allowRequest` in Node.js: any layer around the Socket.IO layer.

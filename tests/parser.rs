@@ -442,3 +442,147 @@ async fn an_error_or_panic_of_a_decoder_closes_the_connection() {
     until(|| io.stats().connections == 0).await;
     assert_eq!(io.stats().panics, 1);
 }
+
+/// A server with all encodings, the default of which is `Shout` or JSON.
+fn mixed(config: SocketIoConfig) -> SocketIoConfig {
+    config.named_parser("msgpack", MsgpackParser)
+}
+
+async fn open_with(server: &TestServer, query: &str) -> WebSocket {
+    WebSocket::open_with(server.address, query, &[]).await
+}
+
+/// A client of `Shout` that has joined `/`.
+async fn shouting(server: &TestServer, query: &str) -> WebSocket {
+    let mut client = open_with(server, query).await;
+    client.say("40 / ").await;
+    client.say("4!").await;
+    client.expect("40 / ").await;
+    assert!(client.text().await.starts_with(r#"4{"sid":""#));
+    client
+}
+
+#[tokio::test]
+async fn a_client_chooses_its_parser_by_the_query() {
+    let server = serve_config(mixed(config()).allow_eio3(true)).await;
+    let (mut json, _) = WebSocket::join(server.address, "40").await;
+    let mut unknown = open_with(&server, "&parser=other").await;
+    unknown.connect("40").await;
+    // The last one counts, and the text is decoded.
+    let mut packed = open_with(&server, "&parser=json&parser=msg%70ack").await;
+    packed.say_binary(b"\x82\xa4type\x00\xa3nsp\xa1/").await;
+    let Frame::Binary(answer) = packed.frame().await else { panic!("no binary") };
+    assert!(answer.starts_with(b"\x83\xa4type\x00"));
+    let mut old = WebSocket::raw(server.address, "/socket.io/?EIO=3&transport=websocket", &[]).await.unwrap();
+    assert!(old.text().await.starts_with("0{"));
+    old.expect("40").await;
+
+    // Rooms and broadcasts.
+    for socket in server.io.sockets() {
+        socket.join("room");
+    }
+    let file = File { name: "é".into(), content: Bytes::from_static(b"\x07") };
+    server.io.to("room").emit("n", &file).unwrap();
+    for client in [&mut json, &mut unknown] {
+        client.expect(r#"451-["n",{"name":"é","content":{"_placeholder":true,"num":0}}]"#).await;
+        assert_eq!(client.frame().await, Frame::Binary(Bytes::from_static(b"\x07")));
+    }
+    let Frame::Binary(event) = packed.frame().await else { panic!("no binary") };
+    let file = b"\x82\xa4name\xa2\xc3\xa9\xa7content\xc4\x01\x07";
+    assert_eq!(event[..], [&b"\x83\xa4type\x02\xa4data\x92\xa1n"[..], file, b"\xa3nsp\xa1/"].concat());
+    old.expect(r#"451-["n",{"name":"é","content":{"_placeholder":true,"num":0}}]"#).await;
+
+    // Events and acks.
+    json.say(r#"421["number",3]"#).await;
+    json.expect("431[3]").await;
+    packed.say_binary(b"\x84\xa4type\x02\xa4data\x92\xa6number\x07\xa2id\x02\xa3nsp\xa1/").await;
+    let ack = Bytes::from_static(b"\x84\xa4type\x03\xa4data\x91\x07\xa3nsp\xa1/\xa2id\x02");
+    assert_eq!(packed.frame().await, Frame::Binary(ack));
+
+    // A client that does not speak what it has chosen is disconnected.
+    let mut liar = open_with(&server, "&parser=msgpack").await;
+    liar.say("40").await;
+    liar.expect_close().await;
+}
+
+#[tokio::test]
+async fn json_may_be_chosen_if_another_parser_is_the_default() {
+    let parser = Shout::default();
+    let encoded = parser.encoded.clone();
+    let server = serve_config(mixed(config()).parser(parser)).await;
+    let mut json = open_with(&server, "&parser=json").await;
+    json.connect("40").await;
+    let mut shouting = shouting(&server, "").await;
+    let before = encoded.load(Ordering::Relaxed);
+    server.io.emit("n", &1).unwrap();
+    json.expect(r#"42["n",1]"#).await;
+    shouting.expect("42 / ").await;
+    shouting.expect(r#"4["n",1]!"#).await;
+    assert_eq!(encoded.load(Ordering::Relaxed), before + 1);
+}
+
+/// `Shout` by name: a broadcast is encoded if one of its clients is among the recipients.
+#[tokio::test]
+async fn a_broadcast_is_encoded_once_for_each_parser_in_use() {
+    let parser = Shout::default();
+    let encoded = parser.encoded.clone();
+    let config = mixed(config()).named_parser("shout", parser);
+    let server = serve_config(config).await;
+    let (mut json, _) = WebSocket::join(server.address, "40").await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(shouting(&server, "&parser=shout").await);
+    }
+    let count = || encoded.load(Ordering::Relaxed);
+    let before = count();
+    server.io.emit("n", &1).unwrap();
+    json.expect(r#"42["n",1]"#).await;
+    for client in &mut clients {
+        client.expect("42 / ").await;
+        client.expect(r#"4["n",1]!"#).await;
+    }
+    assert_eq!(count(), before + 1);
+    let is_json = |socket: &SocketRef| socket.handshake().query_param("parser").is_none();
+    let (of_json, of_shouting): (Vec<_>, Vec<_>) = server.io.sockets().into_iter().partition(is_json);
+    of_json[0].emit("n", "unspeakable").unwrap();
+    assert_eq!(count(), before + 1);
+    // The error is that of the recipient's parser. A broadcast reaches the others.
+    assert!(of_shouting[0].emit("n", "unspeakable").unwrap_err().is_encode());
+    server.io.emit("n", "unspeakable").unwrap();
+    server.io.emit("n", &2).unwrap();
+    json.expect(r#"42["n","unspeakable"]"#).await;
+    json.expect(r#"42["n","unspeakable"]"#).await;
+    json.expect(r#"42["n",2]"#).await;
+    for client in &mut clients {
+        client.expect("42 / ").await;
+        client.expect(r#"4["n",2]!"#).await;
+    }
+}
+
+#[tokio::test]
+async fn events_are_recovered_with_another_parser() {
+    let server = serve_config(mixed(config()).recovery(RecoveryConfig::new())).await;
+    let mut client = open_with(&server, "&parser=json").await;
+    client.say("40").await;
+    let joined = client.text().await;
+    let pid = joined.split(r#""pid":""#).nth(1).unwrap().trim_end_matches("\"}").to_owned();
+    server.io.emit("n", &1).unwrap();
+    let event = client.text().await;
+    let offset = event.split('"').nth(3).unwrap().to_owned();
+    drop(client);
+    until(|| server.io.stats().sockets == 0).await;
+    server.io.emit("n", &2).unwrap();
+    let mut client = open_with(&server, "&parser=msgpack").await;
+    let text = |text: &str| [&[0xa0 | u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
+    let auth = [b"\x82\xa3pid".to_vec(), text(&pid), b"\xa6offset".to_vec(), text(&offset)].concat();
+    client.say_binary(&[&b"\x83\xa4type\x00\xa4data"[..], &auth, b"\xa3nsp\xa1/"].concat()).await;
+    let Frame::Binary(_) = client.frame().await else { panic!("no CONNECT") };
+    let Frame::Binary(missed) = client.frame().await else { panic!("no event") };
+    assert!(missed.starts_with(b"\x83\xa4type\x02\xa4data\x93\xa1n\x02\xaa"), "{missed:?}");
+}
+
+#[test]
+#[should_panic(expected = "there is another parser with the name `msgpack`")]
+fn two_parsers_with_one_name_are_refused_at_once() {
+    let _ = mixed(mixed(SocketIoConfig::new()));
+}

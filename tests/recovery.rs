@@ -1121,3 +1121,20 @@ async fn leaving_all_rooms_is_remembered_in_the_layers_too() {
     assert_eq!(numbers, [1, 3]);
     assert_eq!(io.socket(&ids.sid).unwrap().rooms(), [&*ids.sid, "late"]);
 }
+
+/// In Node, garbage of Engine.IO ends the session for good, and that of Socket.IO does not.
+#[tokio::test]
+async fn a_client_is_recovered_after_a_parse_error() {
+    for garbage in ["abc", "4x", "42{}"] {
+        let server = serve_config(SocketIoConfig::new().recovery(RecoveryConfig::new())).await;
+        let mut client = WebSocket::open(server.address).await;
+        client.say("40").await;
+        let joined = json(&client.text().await);
+        client.say(garbage).await;
+        client.expect_close().await;
+        until(|| server.io.stats().sockets == 0).await;
+        let mut client = WebSocket::open(server.address).await;
+        client.say(&format!("40{}", value!({"pid": joined["pid"]}))).await;
+        assert_eq!(json(&client.text().await)["sid"], joined["sid"], "{garbage}");
+    }
+}

@@ -17,7 +17,9 @@ use hyper::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
 use tower_socketio::{
-    Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef, extract::Data,
+    Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoLayer, SocketIoService, SocketRef,
+    engine::{EngineIoConfig, EngineIoLayer, Message, SessionHandler},
+    extract::Data,
 };
 
 use crate::support::{self, *};
@@ -87,6 +89,74 @@ async fn a_nested_router_serves_under_its_prefix() {
     let io = layer.io();
     let nested = Router::new().nest_service("/api", hello().layer(layer));
     serves_under_a_prefix(&serve(nested, io).await).await;
+}
+
+#[tokio::test]
+async fn the_router_of_the_layer_works_in_any_order() {
+    async fn spa() -> &'static str {
+        "spa"
+    }
+    async fn missing() -> (StatusCode, &'static str) {
+        (StatusCode::NOT_FOUND, "missing")
+    }
+    let page = || Router::new().route("/page", on_get(spa));
+    let compositions: [fn(Router, Router) -> Router; 5] = [
+        |socket_io, page| page.merge(socket_io).fallback(spa),
+        |socket_io, page| page.fallback(spa).merge(socket_io),
+        |socket_io, page| socket_io.merge(page.fallback(spa)),
+        |socket_io, page| page.route("/{*path}", any(spa)).merge(socket_io),
+        |socket_io, page| page.merge(socket_io).fallback_service(any(spa)),
+    ];
+    for compose in compositions {
+        let layer = SocketIoLayer::new(config());
+        let server = serve(compose(layer.router(), page()), layer.io()).await;
+        works(&server).await;
+        let script = support::get(server.address, "/socket.io/socket.io.min.js").await;
+        assert_eq!(script.header("content-type"), Some("application/javascript; charset=utf-8"));
+        for other in ["/page", "/socket.iox/", "/socket.io", "/other"] {
+            support::get(server.address, other).await.is(200, "spa");
+        }
+    }
+    let layer = SocketIoLayer::new(config());
+    let nested = Router::new()
+        .nest("/api", page().route("/hello", on_get(async || "hello")).merge(layer.router()))
+        .fallback(missing);
+    serves_under_a_prefix(&serve(nested, layer.io()).await).await;
+}
+
+#[tokio::test]
+async fn the_router_of_the_layer_has_the_configured_path() {
+    let layer = SocketIoLayer::new(config().path("/a/{b}").add_trailing_slash(false));
+    let server = serve(layer.router(), layer.io()).await;
+    for path in ["/a/{b}", "/a/{b}/"] {
+        assert_eq!(
+            support::get(server.address, &format!("{path}?EIO=4&transport=polling")).await.status,
+            200,
+            "{path}"
+        );
+    }
+    for path in ["/a/c/", "/socket.io/"] {
+        assert_eq!(
+            support::get(server.address, &format!("{path}?EIO=4&transport=polling")).await.status,
+            404,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_router_of_an_engine_works_before_a_fallback() {
+    struct Deaf;
+    impl SessionHandler for Deaf {
+        fn message(&mut self, _: Message) {}
+    }
+    let layer = EngineIoLayer::new(EngineIoConfig::new().path("/engine"), |_| Deaf);
+    let app = layer.router().fallback(async || "spa");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    assert_eq!(support::get(address, "/engine/?EIO=4&transport=polling").await.status, 200);
+    support::get(address, "/other").await.is(200, "spa");
 }
 
 async fn serves_under_a_prefix(server: &TestServer) {

@@ -435,6 +435,19 @@ async fn a_session_is_upgraded_at_another_node() {
     cluster.is_empty().await;
 }
 
+/// The owner of the session compresses, and the node in between passes the bytes on.
+#[cfg(feature = "permessage-deflate")]
+#[tokio::test]
+async fn a_websocket_at_another_node_is_compressed() {
+    use crate::deflate::{ANY, Raw};
+
+    let deflate = tower_socketio::engine::PerMessageDeflate::new();
+    let cluster = Cluster::start_with(|config| config.per_message_deflate(deflate)).await;
+    let client = cluster.scattered().await;
+    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", client.sid);
+    Raw::open(client.address, &target, ANY).await.echoes_after_the_upgrade(&client).await;
+}
+
 #[tokio::test]
 async fn a_probe_releases_a_poll_that_is_pending_at_another_node() {
     let cluster = Cluster::start().await;
@@ -792,4 +805,25 @@ async fn sessions_are_not_shared_by_default() {
     // Nor without an adapter.
     let alone = serve_config(SocketIoConfig::new().share_sessions(true)).await;
     assert_eq!(Polling::join(alone.address).await.sid.len(), 20);
+}
+
+/// An adapter that only carries messages.
+struct Plain;
+
+impl ClusterAdapter for Plain {
+    fn start(&self, _: ClusterNode) {}
+
+    fn publish(&self, _: ClusterMessage) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn peers(&self, _: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+        Box::pin(std::future::ready(Ok(Peers::Count(0))))
+    }
+}
+
+#[test]
+#[should_panic(expected = "the adapter does not support `ClusterAdapter::send`")]
+fn an_adapter_that_cannot_share_sessions_is_refused() {
+    let _ = tower_socketio::SocketIoService::new(SocketIoConfig::new().adapter(Plain).share_sessions(true));
 }

@@ -494,3 +494,27 @@ async fn send_buffers_are_limited_together_and_the_slowest_are_closed_first() {
     // The closed clients are the first ones.
     assert!(sockets[20 - connected..].iter().all(|socket| socket.is_connected()));
 }
+
+/// One task writes a broadcast to many clients. It waits for none of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_do_not_read_do_not_delay_a_broadcast_to_others() {
+    let config = SocketIoConfig::new().max_buffered_bytes(LIMIT);
+    let server = serve_config(config.namespace("/", Namespace::new())).await;
+    let (mut readers, mut deaf_ones) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        deaf_ones.push(deaf(&server).await);
+        readers.push(WebSocket::join(server.address, "40").await.0);
+    }
+    let text = "x".repeat(50_000);
+    // More than the kernel's buffers and the outbox take.
+    let mut round = 0;
+    while server.io.stats().sockets > readers.len() {
+        assert!(round < 1_000, "{} are left", server.io.stats().sockets);
+        server.io.emit("n", &(round, &text)).unwrap();
+        for reader in &mut readers {
+            reader.expect(&format!(r#"42["n",{round},"{text}"]"#)).await;
+        }
+        round += 1;
+    }
+    assert!(round > 2);
+}

@@ -351,3 +351,136 @@ fn a_typed_event_derefs_to_it() {
     event.b += 1;
     assert_eq!(event.a / event.b, 2);
 }
+
+#[cfg(feature = "asyncapi")]
+mod asyncapi {
+    use schemars::JsonSchema;
+    use serde_json::json;
+    use tower_socketio::typed::AsyncApi;
+
+    use super::*;
+
+    /// Where a piece stands.
+    #[derive(Serialize, Deserialize, TS, JsonSchema)]
+    struct Square {
+        column: u8,
+        row: Option<i32>,
+    }
+
+    #[allow(dead_code)]
+    #[derive(Serialize, TS, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Turn {
+        White,
+        Black,
+    }
+
+    tower_socketio::events! {
+        /// What the server tells.
+        emit Told {
+            /// A piece has moved.
+            ///
+            /// To all players.
+            "moved" => Moved { from: Square, to: Square },
+            "file" => Received { content: Binary },
+            "are you there?" => AreYouThere -> (u16, String),
+            "are you there!" => AreYouThereNow -> (),
+        }
+        on Asked {
+            "moved" => MovedByClient { r#type: Option<Square> } -> Fallible<Turn>,
+            "anything" => Anything { value: Value, rest: Args },
+        }
+    }
+
+    fn document() -> serde_json::Value {
+        let document = AsyncApi::new("Chess", "1.2.3")
+            .description("For *two*.")
+            .server("production", "wss://chess.example.com/socket.io/")
+            .events::<Told>("/game/{id}")
+            .events::<Asked>("/game/{id}")
+            .events::<Asked>("/");
+        serde_json::from_str(&document.to_string()).unwrap()
+    }
+
+    #[test]
+    fn an_asyncapi_document_describes_channels_operations_and_messages() {
+        let document = document();
+        assert_eq!(document["asyncapi"], "3.0.0");
+        assert_eq!(document["info"], json!({"title": "Chess", "version": "1.2.3", "description": "For *two*."}));
+        let server = json!({"host": "chess.example.com", "protocol": "wss", "pathname": "/socket.io/"});
+        assert_eq!(document["servers"], json!({ "production": server }));
+        let channel = &document["channels"]["game-id"];
+        assert_eq!((&channel["address"], &channel["parameters"]), (&json!("/game/{id}"), &json!({"id": {}})));
+        assert_eq!(document["channels"]["root"]["address"], "/");
+        let reference = |id: &str| json!({ "$ref": format!("#/channels/game-id/messages/{id}") });
+        assert_eq!(
+            document["operations"]["game-id.emit.moved"],
+            json!({
+                "action": "send",
+                "channel": { "$ref": "#/channels/game-id" },
+                "messages": [reference("emit.moved")],
+                "summary": "A piece has moved.",
+                "description": "A piece has moved.\n\nTo all players.",
+            })
+        );
+        // An event of the same name in the other direction, and two names that share an identifier.
+        assert_eq!(
+            document["operations"]["game-id.on.moved"]["reply"],
+            json!({
+                "channel": { "$ref": "#/channels/game-id" },
+                "messages": [reference("on.moved.ack"), reference("error")],
+            })
+        );
+        let messages = &channel["messages"];
+        assert_eq!(messages["emit.are-you-there-"]["name"], "are you there?");
+        assert_eq!(messages["emit.are-you-there--2"]["name"], "are you there!");
+        assert!(document["operations"]["game-id.emit.file"].get("reply").is_none());
+    }
+
+    #[test]
+    fn the_payloads_of_an_asyncapi_document_are_those_on_the_wire() {
+        let document = document();
+        let messages = &document["channels"]["game-id"]["messages"];
+        let square = json!({"$ref": "#/components/schemas/Square"});
+        let moved = json!({"type": "array", "items": [square, square], "minItems": 2, "maxItems": 2});
+        assert_eq!(messages["emit.moved"]["payload"], moved);
+        assert_eq!(messages["emit.moved"]["x-arguments"], json!(["from", "to"]));
+        assert_eq!(messages["emit.file"]["payload"], json!({"type": "string", "format": "binary"}));
+        assert_eq!(messages["emit.are-you-there-"]["payload"], json!({"type": "array", "maxItems": 0}));
+        let pair = &messages["emit.are-you-there-.ack"]["payload"];
+        assert_eq!((&pair["items"][0]["type"], &pair["items"][1]["type"]), (&json!("integer"), &json!("string")));
+        assert_eq!(messages["emit.are-you-there--2.ack"]["payload"], json!({"type": "array", "maxItems": 0}));
+        assert_eq!(messages["on.moved"]["payload"]["anyOf"], json!([square, {"type": "null"}]));
+        assert_eq!(messages["on.moved"]["x-arguments"], json!(["type"]));
+        assert_eq!(messages["on.moved.ack"]["payload"], json!({"$ref": "#/components/schemas/Turn"}));
+        assert_eq!(messages["error"]["payload"], json!({"$ref": "#/components/schemas/EventError"}));
+        assert_eq!(messages["on.anything"]["payload"]["items"], json!([true, {"type": "array", "items": true}]));
+        let schemas = &document["components"]["schemas"];
+        // Integers remain integers.
+        let column = json!({"type": "integer", "format": "uint8", "minimum": 0, "maximum": 255});
+        assert_eq!(schemas["Square"]["properties"]["column"], column);
+        assert_eq!(schemas["Square"]["required"], json!(["column"]));
+        assert_eq!(schemas["Square"]["description"], "Where a piece stands.");
+        assert_eq!(schemas["Turn"]["enum"], json!(["white", "black"]));
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "the argument `to` of the event `moved` has no JSON Schema: derive `schemars::JsonSchema`"
+    )]
+    fn a_type_without_a_schema_is_named() {
+        let _ = AsyncApi::new("a", "1").events::<ServerToClientEvents>("/");
+    }
+
+    #[test]
+    #[should_panic(expected = "the set `OddEvents` has no direction")]
+    fn a_set_without_a_direction_is_refused() {
+        let _ = AsyncApi::new("a", "1").events::<Odd>("/");
+    }
+
+    #[test]
+    #[should_panic(expected = "`example.com` is not an absolute URL")]
+    fn a_server_needs_an_absolute_url() {
+        let _ = AsyncApi::new("a", "1").server("a", "example.com");
+    }
+}

@@ -16,6 +16,8 @@ const { WebSocket } = createRequire(new URL("../../tests/cluster/package.json", 
 const [binary, ...selected] = process.argv.slice(2);
 const adapters = selected.length > 0 ? selected : ["redis", "redis-sharded", "redis-streams", "postgres", "nats"];
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
+/** The indices of the workloads that are run, separated by commas. */
+const WORKLOADS = process.env.WORKLOADS?.split(",").map(Number);
 /** The unit of /proc, which Linux has fixed. */
 const TICKS_PER_SECOND = 100;
 
@@ -196,7 +198,7 @@ async function compare(adapter) {
   const results = {};
   try {
     for (const name in commands) clusters[name] = await Cluster.start(commands[name], adapter);
-    for (const { clients, onlyOurs, run } of workloads) {
+    for (const { clients, onlyOurs, run } of WORKLOADS?.map((index) => workloads[index]) ?? workloads) {
       const contestants = onlyOurs ? ["ours"] : Object.keys(clusters);
       for (const name of contestants) await clusters[name].clients.connect(clusters[name].nodes[1], clients);
       // The first round warms up.

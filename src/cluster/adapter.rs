@@ -50,6 +50,12 @@ pub trait ClusterAdapter: Send + Sync + 'static {
     /// are those of [`ClusterNode::namespaces`].
     fn start(&self, node: ClusterNode);
 
+    /// Sets where failures are reported if the adapter is not started, because it belongs to an [`Emitter`](super::Emitter). The node
+    /// has no namespace. Default: they are not reported.
+    fn report_to(&self, node: ClusterNode) {
+        let _ = node;
+    }
+
     /// Queues a message for the other nodes: for [`recipient`](ClusterMessage::recipient), or for all that have the namespace.
     ///
     /// Called by `emit` and similar methods, without a lock. It must not block: put the message into a queue of limited size, and
@@ -97,7 +103,8 @@ pub trait ClusterAdapter: Send + Sync + 'static {
     /// [sessions are shared](crate::SocketIoConfig::share_sessions).
     ///
     /// It must not block. Messages to one node must arrive in order and at most once. They have up to some 40 KiB. If the adapter
-    /// notices later that there is no such node, it calls [`ClusterNode::peer_left`]. Default: not supported.
+    /// notices later that there is no such node, it calls [`ClusterNode::peer_left`]. Default: not supported. To find that out, a server
+    /// that shares sessions sends an empty message to a node without a name when it starts.
     ///
     /// # Errors
     ///

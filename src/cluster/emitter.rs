@@ -1,5 +1,6 @@
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
@@ -9,8 +10,10 @@ use crate::{
 
 use super::{
     adapter::ClusterAdapter,
-    error::PublishError,
-    message::{BroadcastOptions, ClusterCommand, ClusterMessage},
+    error::{ClusterError, PublishError},
+    journal::Offset,
+    message::{BroadcastOptions, ClusterCommand, ClusterMessage, RequestId},
+    node::{ClusterNode, Node},
     payload::EventBody,
 };
 
@@ -42,6 +45,49 @@ pub struct Emitter {
     options: BroadcastOptions,
     /// Whether rooms were given. If they were empty lists only, there are no recipients.
     names_rooms: bool,
+    /// Keeps what the adapter reports to.
+    observer: Option<Arc<dyn Node>>,
+}
+
+/// A node that does not receive anything.
+struct Observer<F>(F);
+
+impl<F: Fn(&ClusterError) + Send + Sync> Node for Observer<F> {
+    fn deliver(self: Arc<Self>, _: ClusterMessage) {}
+
+    fn deliver_recorded(self: Arc<Self>, _: ClusterMessage, _: Offset) {}
+
+    fn namespaces(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+
+    fn awaits(&self, _: &RequestId) -> bool {
+        false
+    }
+
+    fn has_namespace(&self, _: &str) -> bool {
+        false
+    }
+
+    fn has_room(&self, _: &str, _: &str) -> bool {
+        false
+    }
+
+    fn peer_left(&self, _: &str) {}
+
+    fn uses_journal(&self) -> bool {
+        false
+    }
+
+    fn receive(self: Arc<Self>, _: Bytes) {}
+
+    fn shares_sessions(&self) -> bool {
+        false
+    }
+
+    fn report(&self, error: ClusterError) {
+        (self.0)(&error);
+    }
 }
 
 impl Emitter {
@@ -52,7 +98,19 @@ impl Emitter {
             namespace: "/".into(),
             options: BroadcastOptions::default(),
             names_rooms: false,
+            observer: None,
         }
+    }
+
+    /// Sets a function that is called for failures: for messages that were lost after they had been accepted, and for interruptions of
+    /// the connection. Set it before anything is emitted, and once.
+    ///
+    /// The adapters over Redis report failures of emitters.
+    pub fn on_cluster_error(mut self, observe: impl Fn(&ClusterError) + Send + Sync + 'static) -> Self {
+        let observer: Arc<dyn Node> = Arc::new(Observer(observe));
+        self.adapter.report_to(ClusterNode::new(EMITTER.into(), Arc::downgrade(&observer)));
+        self.observer = Some(observer);
+        self
     }
 
     /// Selects a namespace. A missing leading slash is added.

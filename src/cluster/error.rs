@@ -26,7 +26,7 @@ pub enum ClusterErrorKind {
         /// The number of messages.
         count: u64,
     },
-    /// Messages of other nodes were missed. Their number is unknown.
+    /// Messages of other nodes were missed, or may have been. Their number is unknown.
     #[error("messages of other nodes of the cluster were missed")]
     Missed,
     /// A message of another node could not be decoded. It was ignored.

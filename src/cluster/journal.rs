@@ -32,9 +32,11 @@ pub trait Journal: Send + Sync {
     /// Stores the session of a socket that has lost its connection, for `keep`.
     fn save(&self, namespace: &str, session: SessionRecord, keep: Duration) -> BoxFuture<Result<(), ClusterError>>;
 
-    /// `private_id` is what a client has sent, and may be anything. Takes a session, so that it can be taken once, and reads the events of the namespace after `offset`, the last one that the
-    /// client has seen. Returns `None` if there is no such session, if the journal does not have the event at `offset` (any more),
-    /// or if there are more than `max_events`.
+    /// Takes a session, so that it can be taken once, and reads the events of the namespace after `offset`, the last one that the
+    /// client has seen. `private_id` is what a client has sent, and may be anything.
+    ///
+    /// Returns `None` if there is no such session, if the journal does not have the event at `offset` (any more), or if there are
+    /// more than `max_events`.
     fn take(
         &self,
         namespace: &str,

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::room::Room;
 
-use super::payload::{EventBody, Payload};
+use super::payload::{EventBody, InvalidPayload, Payload};
 
 /// A message from a node to the others, about one namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,48 +288,51 @@ impl SocketDescription {
     }
 
     fn has_binary(&self) -> bool {
-        let HandshakeDescription { headers, query, auth, .. } = &self.handshake;
-        [&self.data, headers, query, auth].iter().any(|payload| !payload.attachments().is_empty())
+        [&self.data, self.handshake.payload()].iter().any(|payload| !payload.attachments().is_empty())
     }
 }
 
-/// The handshake of a socket of another node. Its nine fields are those of Node.js.
+/// The handshake of a socket of another node, as Node.js describes it: a JSON object, which is read only if the handshake is.
+///
+/// | key | value |
+/// |---|---|
+/// | `headers` | the headers of the request: an object whose keys are lower case, of strings and arrays of strings |
+/// | `time` | when the connection was opened, as JavaScript's `Date` prints it |
+/// | `address` | the address of the peer |
+/// | `xdomain` | whether the request had an `Origin` |
+/// | `secure` | whether the connection is encrypted |
+/// | `issued` | when the connection was opened, in milliseconds since the Unix epoch |
+/// | `url` | the target of the request |
+/// | `query` | the parameters of the query: an object of strings and arrays of strings |
+/// | `auth` | what the client sent as `auth` |
+///
+/// Keys may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HandshakeDescription {
-    /// The headers of the request: an object whose keys are lower case, of strings and arrays of strings.
-    pub headers: Payload,
-    /// When the connection was opened, as JavaScript's `Date` prints it.
-    pub time: Arc<str>,
-    /// The address of the peer.
-    pub address: Arc<str>,
-    /// Whether the request had an `Origin`.
-    pub xdomain: bool,
-    /// Whether the connection is encrypted.
-    pub secure: bool,
-    /// When the connection was opened, in milliseconds since the Unix epoch.
-    pub issued: u64,
-    /// The target of the request.
-    pub url: Arc<str>,
-    /// The parameters of the query: an object of strings and arrays of strings.
-    pub query: Payload,
-    /// What the client sent as `auth`.
-    pub auth: Payload,
+pub struct HandshakeDescription(Payload);
+
+impl HandshakeDescription {
+    /// Creates a description.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the payload is not an object.
+    pub fn new(object: Payload) -> Result<Self, InvalidPayload> {
+        if !object.json().starts_with('{') {
+            return Err(InvalidPayload("the description of a handshake is not an object"));
+        }
+        Ok(Self(object))
+    }
+
+    /// Returns the object.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.0
+    }
 }
 
 impl Default for HandshakeDescription {
+    /// Returns an empty object.
     fn default() -> Self {
-        const EMPTY: Payload = Payload::literal("{}");
-        Self {
-            headers: EMPTY,
-            time: Arc::default(),
-            address: Arc::default(),
-            xdomain: false,
-            secure: false,
-            issued: 0,
-            url: Arc::default(),
-            query: EMPTY,
-            auth: EMPTY,
-        }
+        Self(Payload::empty())
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
+
 use crate::{
     client_bundle::ClientBundle,
-    cluster::{ClusterNode, Node},
+    cluster::{ClusterNode, Node, PublishError},
     engine::{Engine, EngineIoConfig, NodeId, Relay},
     namespace::Namespace,
     observe::ServerMeters,
@@ -19,6 +21,9 @@ impl SocketIoConfig {
         if settings.slow_client_policy != SlowClientPolicy::Disconnect {
             engine.slow_client_timeout = None;
         }
+        #[cfg(feature = "permessage-deflate")]
+        let settings =
+            Settings { deflate_threshold: engine.per_message_deflate.map(|deflate| deflate.threshold), ..settings };
         // The default namespace exists even if it has not been added.
         if !namespaces.has("/") {
             namespaces.add("/".to_owned(), Namespace::new().build("/"));
@@ -32,7 +37,7 @@ impl SocketIoConfig {
             event_budget: EventBudget::new(engine.input_budget()),
             engine: {
                 let relay = relay(&engine, &settings, requests.node(), server);
-                Engine::with_relay(engine, Box::new(Clients::new(server.clone())), relay)
+                Engine::with_relay(engine, Box::new(Clients::new(server.clone(), settings.is_observed)), relay)
             },
             requests,
             settings,
@@ -45,6 +50,12 @@ impl SocketIoConfig {
             let node: Arc<dyn Node> = server.clone();
             let node = ClusterNode::new(server.requests.node().clone(), Arc::downgrade(&node));
             adapter.start(node);
+            // No node has this name.
+            let is_supported = || adapter.send("", Bytes::new()) != Err(PublishError::Unsupported);
+            assert!(
+                !server.settings.share_sessions || is_supported(),
+                "sessions cannot be shared, because the adapter does not support `ClusterAdapter::send`"
+            );
         }
         server
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     cluster::ClusterError,
-    event::EventRejection,
+    event::{EventError, EventRejection},
     io::{NamespaceRef, ServerSideEvent, server_side_handler},
+    observer::{Observer, tell},
     socket::SocketRef,
 };
 
@@ -24,13 +25,37 @@ impl SocketIoConfig {
 
     /// Sets a callback for events that an extractor rejects, such as those whose arguments do not match the handler.
     ///
-    /// In any case the client gets an error if it requested an ack, and the rejection is logged with the feature `tracing`.
+    /// In any case the client gets an error if it requested an ack, and the rejection is logged.
     pub fn on_rejection<F>(mut self, hook: F) -> Self
     where
         F: Fn(&EventRejection<'_>) + Send + Sync + 'static,
     {
         self.hooks.on_rejection =
             Some(Box::new(move |socket, event, message| hook(&EventRejection::new(socket, event, message))));
+        self
+    }
+
+    /// Sets the error that a client gets if the arguments of an event do not match the type of its handler, and the client
+    /// requested an ack. The default contains the text of serde, which names fields and types and is meant for developers.
+    ///
+    /// The function has no effect on the log, on [`on_rejection`](Self::on_rejection), and on other extractors, whose
+    /// rejections are responses themselves. It must not block.
+    ///
+    /// ```
+    /// use tower_socketio::{EventError, SocketIoConfig};
+    ///
+    /// let config = SocketIoConfig::new().argument_error(|rejected| {
+    ///     EventError::new("the request is not valid").data(rejected.event())
+    /// });
+    /// # let _ = config;
+    /// ```
+    pub fn argument_error<F>(mut self, error: F) -> Self
+    where
+        F: Fn(&EventRejection<'_>) -> EventError + Send + Sync + 'static,
+    {
+        self.hooks.argument_error = Some(Box::new(move |socket, event, message| {
+            error(&EventRejection::new(socket, event, message)).into_parts()
+        }));
         self
     }
 
@@ -66,6 +91,15 @@ impl SocketIoConfig {
         F: Fn(&ClusterError) + Send + Sync + 'static,
     {
         self.hooks.on_cluster_error = Some(Box::new(hook));
+        self
+    }
+
+    /// Adds an observer of connections, sockets, rooms, events and packets. Default: none.
+    ///
+    /// It is called by the tasks of connections, and must not block. See [`Observer`] for when each method is called.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.settings.is_observed = true;
+        self.hooks.observers.push(Box::new(move |change| tell(&observer, change)));
         self
     }
 

@@ -86,6 +86,8 @@ impl SocketIoConfig {
     ///
     /// Above the limit, each new session closes the oldest one: its polls get a close packet, and its WebSocket is closed. This
     /// takes constant time. Handshakes are not rejected. Idle sessions also end after [`connect_timeout`](Self::connect_timeout).
+    ///
+    /// The same number of clients over WebTransport may wait to send their first packet.
     pub fn max_idle_sessions(mut self, sessions: usize) -> Self {
         self.engine.max_idle_sessions = sessions;
         self

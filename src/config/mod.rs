@@ -89,8 +89,8 @@ impl SocketIoConfig {
     /// Sets whether clients on long-polling are served without sticky sessions. Default: `false`.
     ///
     /// If `true`, a request that arrives at another node than that of its session is passed on to that node, instead of being
-    /// rejected with "Session ID unknown". This includes WebSockets. The [adapter](Self::adapter) must support
-    /// [`send`](ClusterAdapter::send); without an adapter, it has no effect. Set it on all nodes.
+    /// rejected with "Session ID unknown". This includes WebSockets. All adapters of this crate support it. Without an adapter, it has no
+    /// effect. Set it on all nodes.
     ///
     /// The ids of sessions begin with 11 characters that identify the node. A request that is passed on takes two messages through
     /// the broker and, for polls that wait, a third, and its session ends if one of the two nodes ends. Sticky sessions are therefore
@@ -107,6 +107,9 @@ impl SocketIoConfig {
     /// let (first, second) = (node(), node());
     /// # let _ = (first, second);
     /// ```
+    /// # Panics
+    ///
+    /// The server cannot be built if the [adapter](Self::adapter) does not support [`send`](ClusterAdapter::send).
     pub fn share_sessions(mut self, share: bool) -> Self {
         self.settings.share_sessions = share;
         self
@@ -132,10 +135,38 @@ impl SocketIoConfig {
 
     /// Sets the encoding of packets. Default: JSON, which is also the default of clients.
     ///
-    /// A server has one parser, and all of its clients must use the same one, because the protocol does not negotiate it. See
-    /// [`parser`](crate::parser) for available parsers and for writing one.
+    /// The clients must use the same parser, because the protocol does not negotiate it, unless they choose a [named
+    /// one](Self::named_parser). See [`parser`](crate::parser) for available parsers and for writing one.
     pub fn parser(mut self, parser: impl Parser) -> Self {
-        self.settings.parser = Some(Arc::new(parser));
+        self.settings.parsers.set_default(parser);
+        self
+    }
+
+    /// Adds a parser for the clients that choose it by its name, in the parameter `parser` of the query of their connection. The
+    /// others use the [default](Self::parser), also those that send an unknown name.
+    ///
+    /// So clients with different parsers share one server, its namespaces and rooms. A broadcast is encoded once for each parser
+    /// that one of its recipients uses. If a named parser cannot encode a broadcast, the error is logged (feature `tracing`), and
+    /// its clients do not get the event.
+    ///
+    /// The name `json` is that of JSON, for a server with another default. In the JavaScript client, the parameter is set by
+    /// `io(url, { parser, query: { parser: "msgpack" } })`.
+    ///
+    /// ```
+    /// # #[cfg(feature = "msgpack")] {
+    /// use tower_socketio::{SocketIoConfig, parser::MsgpackParser};
+    ///
+    /// let config = SocketIoConfig::new().named_parser("msgpack", MsgpackParser);
+    /// # let _ = config;
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name is `json` or has been added before, or if there are more than 250.
+    #[track_caller]
+    pub fn named_parser(mut self, name: &str, parser: impl Parser) -> Self {
+        self.settings.parsers.add(name, parser);
         self
     }
 

@@ -1,7 +1,7 @@
 //! Namespaces.
 
 use crate::{
-    namespace::Namespace,
+    namespace::CompleteNamespace,
     packet::normalize_name,
     server::{NamespaceRequest, Predicate},
     util::BoxFuture,
@@ -13,16 +13,16 @@ impl SocketIoConfig {
     /// Adds a namespace with an exact name or a pattern.
     ///
     /// A name with braces is a pattern as in axum's routes: clients join `/room/{id}` as `/room/7`, and `Path<u32>` works in
-    /// [`on_connect`](Namespace::on_connect). `/` replaces the default namespace. A leading slash is added if missing.
+    /// [`on_connect`](crate::Namespace::on_connect). `/` replaces the default namespace. A leading slash is added if missing.
     ///
     /// # Panics
     ///
     /// Panics if the name has been added before, if a pattern is malformed or overlaps another one, or if the name contains a
     /// comma or a question mark, which the protocol does not support.
     #[track_caller]
-    pub fn namespace(mut self, name: &str, namespace: Namespace) -> Self {
+    pub fn namespace(mut self, name: &str, namespace: impl CompleteNamespace) -> Self {
         let name = normalize_name(name).into_owned();
-        let definition = namespace.build(&name);
+        let definition = namespace.into().build(&name);
         self.namespaces.add(name, definition);
         self
     }
@@ -30,11 +30,11 @@ impl SocketIoConfig {
     /// Adds a namespace for names that `matches` accepts. Exact names and patterns take precedence.
     ///
     /// Several predicates may be added. The first one that accepts a name serves it.
-    pub fn namespace_fn<F>(mut self, matches: F, namespace: Namespace) -> Self
+    pub fn namespace_fn<F>(mut self, matches: F, namespace: impl CompleteNamespace) -> Self
     where
         F: Fn(&str) -> bool + Send + Sync + 'static,
     {
-        self.namespaces.add_predicate(Predicate::Sync(Box::new(matches)), namespace.build("*"));
+        self.namespaces.add_predicate(Predicate::Sync(Box::new(matches)), namespace.into().build("*"));
         self
     }
 
@@ -54,13 +54,13 @@ impl SocketIoConfig {
     ///     .namespace_async_fn(async |request: NamespaceRequest| is_a_tenant(request.name()).await, Namespace::new());
     /// # let _ = config;
     /// ```
-    pub fn namespace_async_fn<F, Fut>(mut self, accepts: F, namespace: Namespace) -> Self
+    pub fn namespace_async_fn<F, Fut>(mut self, accepts: F, namespace: impl CompleteNamespace) -> Self
     where
         F: Fn(NamespaceRequest) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = bool> + Send + 'static,
     {
         let accepts = move |request| -> BoxFuture<bool> { Box::pin(accepts(request)) };
-        self.namespaces.add_predicate(Predicate::Async(Box::new(accepts)), namespace.build("*"));
+        self.namespaces.add_predicate(Predicate::Async(Box::new(accepts)), namespace.into().build("*"));
         self
     }
 

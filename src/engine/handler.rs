@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     fmt,
     sync::Arc,
     task::{Context, Poll},
@@ -156,11 +157,11 @@ impl Peer for HandledSession {
         self.call(|handler| handler.opened());
     }
 
-    fn upgraded(&self, transport: Transport) {
+    fn upgraded(self: Arc<Self>, transport: Transport) {
         self.call(|handler| handler.upgraded(transport));
     }
 
-    fn closed(&self, cause: CloseCause) {
+    fn closed(self: Arc<Self>, cause: CloseCause) {
         self.call(|handler| handler.closed(CloseReason(cause)));
         let handler = self.handler.lock().take();
         self.connection.engine.catch_panic(|| drop(handler));
@@ -176,6 +177,10 @@ impl Peer for HandledSession {
 
     fn is_busy(&self) -> bool {
         false
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }
 

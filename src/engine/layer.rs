@@ -8,11 +8,13 @@ use std::{
     time::Duration,
 };
 
+use axum::{Router, response::IntoResponse};
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::{Request, Response, request::Parts};
 use http_body::Body;
 use pin_project::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tower_http::cors;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -54,10 +56,37 @@ impl EngineIoLayer {
         Self { engine: Engine::new(config, Box::new(Adapter(handler))) }
     }
 
+    /// Returns a router with the path of Engine.IO only, to be merged into the router of an application. It works in any order with
+    /// fallbacks, unlike the layer. See [`SocketIoLayer::router`](crate::SocketIoLayer::router).
+    pub fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        self.engine.config.routes(self.layer(NotFound))
+    }
+
     /// Returns a handle to the server.
     #[must_use]
     pub fn io(&self) -> EngineIo {
         EngineIo(self.engine.clone())
+    }
+}
+
+impl EngineIoConfig {
+    /// Returns a router that passes the requests of the path to a service.
+    pub(crate) fn routes<S, T>(&self, service: T) -> Router<S>
+    where
+        S: Clone + Send + Sync + 'static,
+        T: Service<Request<axum::body::Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+        T::Response: IntoResponse,
+        T::Future: Send + 'static,
+    {
+        let path = self.path.replace('{', "{{").replace('}', "}}");
+        let router = Router::new()
+            .without_v07_checks()
+            .route_service(&path, service.clone())
+            .route_service(&format!("{path}{{*file}}"), service.clone());
+        match path.strip_suffix('/') {
+            Some(path) if !self.trailing_slash => router.route_service(path, service),
+            _ => router,
+        }
     }
 }
 
@@ -244,6 +273,49 @@ impl EngineIo {
     {
         self.0.accept(request, transport)?.await;
         Ok(())
+    }
+
+    /// Serves a client on a stream of WebTransport, until the stream is not needed any more. See
+    /// [`SocketIo::accept_webtransport`](crate::SocketIo::accept_webtransport).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no session is opened or upgraded.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, a session on the stream ends.
+    pub async fn accept_webtransport<Io>(&self, request: Parts, stream: Io) -> Result<(), AcceptError>
+    where
+        Io: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.0.accept_webtransport(request, stream).await
+    }
+
+    /// Returns a configuration of QUIC for [`serve_webtransport`](Self::serve_webtransport). See
+    /// [`SocketIo::webtransport_config`](crate::SocketIo::webtransport_config).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if TLS 1.3 is disabled.
+    #[cfg(feature = "webtransport")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "webtransport")))]
+    pub fn webtransport_config(
+        &self,
+        tls: rustls::ServerConfig,
+    ) -> Result<quinn::ServerConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
+        self.0.webtransport_config(tls)
+    }
+
+    /// Serves WebTransport on an endpoint of QUIC. See [`SocketIo::serve_webtransport`](crate::SocketIo::serve_webtransport).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, new clients are not served any more. Sessions stay open.
+    #[cfg(feature = "webtransport")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "webtransport")))]
+    pub async fn serve_webtransport(&self, endpoint: quinn::Endpoint) {
+        self.0.clone().serve_webtransport(endpoint).await;
     }
 
     /// Closes all sessions, after their queued packets, and waits until they have ended.

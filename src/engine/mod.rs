@@ -9,6 +9,7 @@
 //!
 //! [Engine.IO protocol]: https://github.com/socketio/engine.io-protocol
 
+mod accept;
 mod accept_error;
 mod config;
 mod connection;
@@ -25,7 +26,10 @@ mod server;
 mod shutdown;
 mod socket;
 mod transport;
+mod webtransport;
 
+#[cfg(feature = "permessage-deflate")]
+pub use self::config::PerMessageDeflate;
 pub use self::{
     accept_error::AcceptError,
     config::{ClientAddress, ConnectionError, EngineIoConfig, Origins, SameSite, SessionCookie},
@@ -40,7 +44,7 @@ pub use self::{
 };
 pub(crate) use self::{
     config::{ConnectionTimeouts, UpgradeError, engine_settings},
-    connection::{Connect, Connection, Engine, SendError, Sent},
+    connection::{Connect, Connection, Engine, Outlet, SendError, Sent, Wakeups},
     http::{EngineBody, EngineFuture},
     observe::ConnectionSpan,
     proto::{

@@ -2,6 +2,7 @@
 //! [`Reader`] for each session.
 
 use std::{
+    any::Any,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -14,12 +15,17 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn opened(self: Arc<Self>, cx: &mut Context<'_>);
 
     /// Called when the session has moved to another transport.
-    fn upgraded(&self, transport: Transport) {
+    fn upgraded(self: Arc<Self>, transport: Transport) {
         let _ = transport;
     }
 
+    /// Called with each message that a transport takes to send, if [`Connect::is_observed`](super::Connect::is_observed).
+    fn sent(self: Arc<Self>, packet: &Packet) {
+        let _ = packet;
+    }
+
     /// Called once, when the session has ended, by the task that drove it.
-    fn closed(&self, cause: CloseCause);
+    fn closed(self: Arc<Self>, cause: CloseCause);
 
     /// Closes the connection once its handlers have finished, because the server is closing. With `for_good`, the client is told
     /// not to reconnect.
@@ -30,6 +36,9 @@ pub(crate) trait Peer: Send + Sync + 'static {
 
     /// Returns `true` while handlers of the client run. A server that closes waits for them.
     fn is_busy(&self) -> bool;
+
+    /// Returns itself, for the protocol that has created it.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// Handles the messages of a session, in order. Calls never overlap, regardless of the transport.

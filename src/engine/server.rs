@@ -39,10 +39,12 @@ impl Engine {
                 origins.cors(move || engine.upgrade().iter().for_each(|engine| engine.count_panic()))
             }),
             idle_sessions: IdleSessions::new(config.max_idle_sessions, config.max_idle_sessions_per_address),
+            openings: IdleSessions::new(config.max_idle_sessions, config.max_idle_sessions_per_address),
             input_budget: Budget::new(config.input_budget()),
             output_budget: Budget::new(config.output_budget()),
             next_output_check: AtomicUsize::new(0),
             config,
+            is_observed: handler.is_observed(),
             handler,
             sessions: Sessions::default(),
             meters: EngineMeters::new(),
@@ -54,6 +56,7 @@ impl Engine {
             panics: AtomicU64::new(0),
             runtime: Mutex::default(),
             relay,
+            gathering: Mutex::default(),
         })
     }
 

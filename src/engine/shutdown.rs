@@ -1,4 +1,4 @@
-//! Sessions over custom transports, and graceful shutdown.
+//! Graceful shutdown.
 
 use std::{
     pin::pin,
@@ -6,20 +6,11 @@ use std::{
     time::Duration,
 };
 
-use futures_core::Stream;
-use futures_sink::Sink;
-use http::request::Parts;
 use tokio::time::Instant;
 
 use crate::util::FOREVER;
 
-use super::{
-    AcceptError, CLOSE_TIMEOUT, CloseCause, Connection, ConnectionRequest, Engine, Packet, Peer, ProtocolVersion,
-    RequestQuery, Transport, TransportError, WireFormat,
-    connection::OpenError,
-    generate_id,
-    transport::{Driver, Foreign},
-};
+use super::{CLOSE_TIMEOUT, CloseCause, Connection, Engine, Peer};
 
 /// How long an engine that closes waits for handlers before it closes their connections.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(4);
@@ -27,33 +18,6 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(4);
 type Client = (Arc<Connection>, Arc<dyn Peer>);
 
 impl Engine {
-    /// Opens a connection over a custom transport. The future drives it to its end.
-    pub(crate) fn accept<T>(
-        self: &Arc<Self>,
-        request: Parts,
-        transport: T,
-    ) -> Result<impl Future<Output = ()>, AcceptError>
-    where
-        T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
-    {
-        let protocol = RequestQuery::parse(request.uri.query().unwrap_or_default()).protocol();
-        let protocol = protocol.filter(|_| self.config.allow_eio3).unwrap_or(ProtocolVersion::V4);
-        let id = match &self.config.generate_id {
-            None => Some(generate_id()),
-            Some(generate) => self.catch_panic(|| generate(&request).into()),
-        };
-        let id = id.filter(|id| !id.is_empty()).ok_or(AcceptError::InvalidId)?;
-        let wire_format = WireFormat::default_for(protocol);
-        let request = ConnectionRequest::new(request, usize::MAX).map_err(|_| AcceptError::TargetTooLong)?;
-        let connection = Connection::open(self.clone(), id, request, Transport::Custom, wire_format, None);
-        let connection = connection.map_err(|error| match error {
-            OpenError::IdTaken => AcceptError::IdTaken,
-            // Custom transports have no address, so their number is not limited.
-            OpenError::Draining | OpenError::TooManySessions => AcceptError::Draining,
-        })?;
-        Ok(Driver::start(connection, Foreign::new(transport)))
-    }
-
     /// Returns all connections, and those that have ended but whose handlers still run, with their peers.
     fn all_clients(&self) -> Vec<Client> {
         let client = |connection: Arc<Connection>| Some((connection.clone(), connection.peer()?));

@@ -89,6 +89,11 @@ impl EngineSocket {
     pub fn close(&self) {
         self.0.close(CloseCause::Forced("closed by the server"));
     }
+
+    /// Closes the session at once, and drops the queued messages. In Node: `close(true)`.
+    pub fn abort(&self) {
+        self.0.abort(CloseCause::Forced("closed by the server"));
+    }
 }
 
 impl fmt::Debug for EngineSocket {

@@ -10,8 +10,7 @@ use std::{
 };
 
 use crate::{
-    packet::{EncodedArgs, Target, encode_ack},
-    parser::try_encode_by,
+    packet::{EncodedArgs, Form, Target, encode_ack},
     server::{EmitError, Socket},
     util::log,
 };
@@ -51,7 +50,7 @@ impl PendingAck {
 
     /// Returns `true` if the ack is encoded as JSON and has no observer.
     pub(super) fn is_plain(&self, socket: &Socket) -> bool {
-        self.observed.is_none() && socket.namespace.settings.parser.is_none()
+        self.observed.is_none() && socket.client.form == Form::JSON
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -66,7 +65,9 @@ impl PendingAck {
     }
 
     pub(super) fn give_back(self: Arc<Self>) {
-        SPARE_ACK.set(Some(self));
+        if Arc::strong_count(&self) == 1 {
+            SPARE_ACK.set(Some(self));
+        }
     }
 
     pub(crate) fn answer(&self, socket: &Arc<Socket>, args: EncodedArgs) -> Result<(), EmitError> {
@@ -81,13 +82,19 @@ impl PendingAck {
         }
         let target = Target { namespace: socket.namespace.name(), id: Some(self.id) };
         let packet = encode_ack(target, args);
-        if let Some(parser) = &socket.namespace.settings.parser {
-            try_encode_by(&packet, &**parser, || socket.namespace.count_panic()).map_err(EmitError::parser)?;
-        }
+        let parsers = &socket.namespace.settings.parsers;
+        parsers
+            .try_encode(&packet, socket.client.form, || socket.namespace.count_panic())
+            .map_err(EmitError::parser)?;
         if self.is_answered() {
             return Ok(());
         }
         Ok(socket.deliver_owned(packet, false)?)
+    }
+
+    /// Returns `true` if the ack has not been sent and only the caller can send it.
+    pub(crate) fn is_unanswered(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1 && !self.answered.load(Ordering::Relaxed)
     }
 
     /// Marks the ack as sent. Returns `true` if it was sent before.

@@ -5,7 +5,11 @@ use std::{
 
 use futures_util::FutureExt;
 
-use crate::{observe::EventWatch, server::Socket, util::log};
+use crate::{
+    observe::EventWatch,
+    server::Socket,
+    util::{Chain, log},
+};
 
 use super::{
     future::EventFuture,
@@ -43,13 +47,44 @@ impl Contained {
         let response = std::future::poll_fn(|cx| self.poll(socket, cx)).await;
         (response, self.watch)
     }
+
+    /// Polls a handler whose response is not sent. Its failure is logged.
+    pub(super) fn poll_aside(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(socket, cx).map(|response| log_failure(socket, &response, &self.watch))
+    }
+
+    pub(super) async fn run_aside(mut self, socket: &Socket) {
+        std::future::poll_fn(|cx| self.poll_aside(socket, cx)).await;
+    }
+}
+
+/// Logs the error of a handler: with its causes if the client does not get them.
+#[inline]
+pub(super) fn log_failure(socket: &Socket, response: &EventResponse, watch: &EventWatch) {
+    let Some(error) = response.error() else { return };
+    let (namespace, id, event) = (socket.namespace.name(), &socket.id, watch.event_name());
+    watch.in_scope(|| match error.cause() {
+        Some(cause) => {
+            log!(error, namespace = %namespace, socket = %id, event = %event, error = %Chain(cause), "an event handler failed");
+        }
+        None => {
+            log!(debug, namespace = %namespace, socket = %id, event = %event, error = %error, "an event handler returned an error");
+        }
+    });
 }
 
 pub(super) fn panicked(socket: &Socket, watch: &mut EventWatch) -> EventResponse {
     socket.client.server.count_panic();
     watch.panicked();
     watch.in_scope(|| {
-        log!(error, namespace = %socket.namespace.name(), "an event handler or a layer around it panicked");
+        let (namespace, event) = (socket.namespace.name(), watch.event_name());
+        log!(
+            error,
+            namespace = %namespace,
+            socket = %socket.id,
+            event = %event,
+            "an event handler or a layer around it panicked"
+        );
     });
     EventError::internal_message().into()
 }

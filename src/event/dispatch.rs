@@ -13,13 +13,14 @@ use crate::{
     observe::{self, EventWatch},
     packet::{EncodedArgs, Target, encode_ack},
     server::{DisconnectReason, EVENT, Event, EventCost, Share, Socket},
-    util::{BoxFuture, log},
+    util::{BoxFuture, Chain, log},
 };
 
 use super::{
     ack::PendingAck,
-    contained::{Contained, panicked},
+    contained::{Contained, log_failure, panicked},
     future::EventFuture,
+    layer::EventLayer,
     request::EventRequest,
     response::{EventError, EventResponse},
     route::EventRoute,
@@ -35,12 +36,12 @@ pub(crate) enum Events {
 
 impl Events {
     /// Applies layers to a router. The last one is outermost.
-    pub(crate) fn new(router: EventRouter, layers: Vec<EventLayer>) -> Self {
+    pub(crate) fn new(router: EventRouter, layers: &[Arc<dyn EventLayer>]) -> Self {
         if layers.is_empty() {
             return Self::Router(router);
         }
         let route = EventRoute::handler(move |request| router.route(request));
-        Self::Layered(layers.into_iter().fold(route, |route, layer| layer(route)))
+        Self::Layered(layers.iter().fold(route, |route, layer| layer.apply(route)))
     }
 
     /// Starts an event. Returns a future if a layer is not ready. The event has started when that future completes.
@@ -63,9 +64,6 @@ impl Events {
         }
     }
 }
-
-/// Adds a layer of the user.
-pub(crate) type EventLayer = Box<dyn FnOnce(EventRoute) -> EventRoute + Send>;
 
 #[inline(never)]
 fn start_layered(
@@ -138,7 +136,7 @@ fn call_layered(
         None => {
             let mut watch = watch(&request);
             let response = panicked(socket, &mut watch);
-            send_ack(socket, request.take_ack().as_deref(), response, watch);
+            send_ack(socket, request.take_ack().as_ref(), response, watch);
         }
     }
 }
@@ -161,12 +159,13 @@ fn start(
             let watch = event.into_watch();
             match ack {
                 Some(ack) if ack.is_plain(socket) => {
-                    if let Some(args) = record_outcome(response, watch).filter(|_| !ack.is_answered()) {
-                        reply(socket, ack.id(), args, direct);
+                    match record_outcome(socket, response, Some(&ack), watch) {
+                        Some(args) if !ack.is_answered() => reply(socket, ack.id(), args, direct),
+                        _ => {}
                     }
                     ack.give_back();
                 }
-                ack => send_ack(socket, ack.as_deref(), response, watch),
+                ack => send_ack(socket, ack.as_ref(), response, watch),
             }
         }
         Poll::Pending => {
@@ -174,7 +173,7 @@ fn start(
             let socket = socket.clone();
             tokio::spawn(async move {
                 let (response, watch) = event.run(&socket).await;
-                send_ack(&socket, ack.as_deref(), response, watch);
+                send_ack(&socket, ack.as_ref(), response, watch);
                 drop((running, share));
             });
         }
@@ -204,23 +203,50 @@ fn watch(request: &EventRequest) -> EventWatch {
 }
 
 /// Records the outcome of a handler. Returns the arguments of its ack.
-fn record_outcome(response: EventResponse, mut watch: EventWatch) -> Option<EncodedArgs> {
+fn record_outcome(
+    socket: &Socket,
+    response: EventResponse,
+    ack: Option<&Arc<PendingAck>>,
+    mut watch: EventWatch,
+) -> Option<EncodedArgs> {
     watch.end(response.error().is_some());
-    if let Some(error) = response.error() {
-        watch.in_scope(|| log!(debug, error = %error, "an event handler failed"));
+    log_failure(socket, &response, &watch);
+    if response.is_none()
+        && let Some(ack) = ack
+        && ack.is_unanswered()
+    {
+        log_missing_ack(socket, &watch);
     }
     response.into_args()
 }
 
+/// Logs that a client waits for an ack that is not sent: its handler returned `()`, for example.
+#[cold]
+fn log_missing_ack(socket: &Socket, watch: &EventWatch) {
+    let (namespace, event) = (socket.namespace.name(), watch.event_name());
+    watch.in_scope(|| {
+        log!(
+            debug,
+            namespace = %namespace,
+            socket = %socket.id,
+            event = %event,
+            "the client waits for an ack that no handler sends: return an `Ack`"
+        );
+    });
+}
+
 /// Sends the ack that a handler returned, or logs why it cannot be sent.
-fn send_ack(socket: &Arc<Socket>, ack: Option<&PendingAck>, response: EventResponse, watch: EventWatch) {
-    if let (Some(args), Some(ack)) = (record_outcome(response, watch), ack) {
+fn send_ack(socket: &Arc<Socket>, ack: Option<&Arc<PendingAck>>, response: EventResponse, watch: EventWatch) {
+    if let (Some(args), Some(ack)) = (record_outcome(socket, response, ack, watch), ack) {
         // `answer` has already handled a disconnected or slow client.
         if let Err(error) = ack.answer(socket, args)
             && error.is_encode()
-            && let Some(args) = EventResponse::from(EventError::internal(error)).into_args()
         {
-            let _ = ack.answer(socket, args);
+            let (namespace, id) = (socket.namespace.name(), &socket.id);
+            log!(error, namespace = %namespace, socket = %id, error = %Chain(&error), "an ack cannot be encoded");
+            if let Some(args) = EventResponse::from(EventError::internal_message()).into_args() {
+                let _ = ack.answer(socket, args);
+            }
         }
     }
 }

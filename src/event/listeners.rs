@@ -93,6 +93,7 @@ pub(crate) fn listeners_of(socket: &Socket) -> Option<&Listeners> {
 /// Returns the listeners of a socket. They are created if missing.
 pub(crate) fn listeners_or_new(socket: &Socket) -> &Listeners {
     let data = socket.application_data.get_or_init(|| Box::new(Listeners::default()));
+    socket.watch();
     data.downcast_ref().expect("only listeners are kept as application data")
 }
 
@@ -232,7 +233,7 @@ pub struct OutgoingEvent {
 }
 
 impl OutgoingEvent {
-    fn new(packet: &Encoded) -> Option<Self> {
+    pub(crate) fn new(packet: &Encoded) -> Option<Self> {
         let (text, attachments) = packet.packets().split_first()?;
         let header = read_header(text.clone(), usize::MAX).ok()?;
         let attachments = attachments.iter().map(crate::engine::Packet::data_bytes).collect();

@@ -4,6 +4,7 @@ mod ack;
 mod contained;
 mod dispatch;
 pub(crate) mod future;
+mod layer;
 mod listeners;
 mod rejection;
 mod request;
@@ -13,13 +14,15 @@ mod router;
 
 pub(crate) use self::{
     ack::PendingAck,
-    dispatch::{EventLayer, Events, run_detached},
+    dispatch::{Events, run_detached},
     future::EventFuture,
     listeners::{Listeners, Trigger, listeners_of, listeners_or_new},
+    response::FailureCause,
     route::RouteFuture,
     router::EventRouter,
 };
 pub use self::{
+    layer::EventLayer,
     listeners::{ListenerId, OutgoingEvent},
     rejection::EventRejection,
     request::EventRequest,

@@ -9,7 +9,8 @@ use super::{
 
 /// An event that an extractor rejected, so that its handler did not run.
 ///
-/// Passed to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection).
+/// Passed to [`SocketIoConfig::on_rejection`](crate::SocketIoConfig::on_rejection) and
+/// [`SocketIoConfig::argument_error`](crate::SocketIoConfig::argument_error).
 ///
 /// ```
 /// use tower_socketio::SocketIoConfig;
@@ -57,8 +58,14 @@ impl EventRequest {
             return EventResponse::none();
         }
         let message = rejection.to_string();
-        log!(warn, event = %self.event(), rejection = %message, "an event was rejected");
-        let server = &self.socket().inner().client.server;
+        let socket = self.socket().inner();
+        let (namespace, id, event) = (socket.namespace.name(), &socket.id, self.event());
+        if rejection.is_ordinary() {
+            log!(debug, namespace = %namespace, socket = %id, event = %event, rejection = %message, "an event was rejected");
+        } else {
+            log!(warn, namespace = %namespace, socket = %id, event = %event, rejection = %message, "an event was rejected");
+        }
+        let server = &socket.client.server;
         server.count_rejection();
         if let Some(hook) = &server.hooks.on_rejection {
             server.catch_panic(|| hook(self.socket().inner(), self.event(), &message));

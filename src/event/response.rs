@@ -1,6 +1,10 @@
-use std::{borrow::Cow, convert::Infallible, error::Error, fmt};
+use std::{borrow::Cow, convert::Infallible, error::Error, fmt, sync::Arc};
 
-use axum::BoxError;
+use axum::{
+    BoxError,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -85,11 +89,12 @@ impl EventResponse {
         }
     }
 
-    /// Copies the response. Attachments are copied too, because they may be slices of larger buffers.
+    /// Copies the response. Attachments are copied too, because they may be slices of larger buffers, and what an error logs is not.
     pub(crate) fn detached(&self) -> Self {
         match &self.0 {
+            Repr::None => Self::none(),
             Repr::Ack(args) => Self(Repr::Ack(args.detached())),
-            _ => self.clone(),
+            Repr::Error(error) => Self(Repr::Error(EventError { cause: None, ..error.clone() })),
         }
     }
 
@@ -106,7 +111,7 @@ impl EventResponse {
 /// A type that event handlers can return.
 ///
 /// * `()` sends no ack. As in Node, a client that requested one keeps waiting.
-/// * [`Ack`] sends an ack.
+/// * [`Ack`] sends an ack. `None` of an `Option<Ack<T>>` sends none.
 /// * [`EventError`] sends an ack with an error.
 /// * A `Result` sends what its variant sends. The error may also be a string or your own type. A string alone is not a response,
 ///   because it could be meant as a success.
@@ -137,6 +142,12 @@ impl EventResponse {
 pub trait IntoEventResponse {
     /// Converts the value to a response.
     fn into_event_response(self) -> EventResponse;
+
+    /// Returns `true` for the rejection of an extractor that is expected, so that it is not logged as a warning.
+    #[doc(hidden)]
+    fn is_ordinary(&self) -> bool {
+        false
+    }
 }
 
 impl IntoEventResponse for () {
@@ -164,6 +175,13 @@ impl<T: Serialize> IntoEventResponse for Ack<T> {
             Ok(args) => EventResponse(Repr::Ack(args)),
             Err(error) => EventError::internal(error).into(),
         }
+    }
+}
+
+/// `None` sends no ack. As with `()`, a client that requested one keeps waiting.
+impl<T: Serialize> IntoEventResponse for Option<Ack<T>> {
+    fn into_event_response(self) -> EventResponse {
+        self.map_or_else(EventResponse::none, Ack::into_event_response)
     }
 }
 
@@ -198,8 +216,11 @@ impl<T: IntoEventResponse> IntoEventResponse for Result<T, String> {
 
 /// An error that is sent to a client that requested an ack.
 ///
-/// The ack has one argument, `{"error":{"message":..,"data":..}}`, without `data` if there is none. Any `std::error::Error` is
-/// converted by `?`: it is logged, and the client gets the message "internal error".
+/// The ack has one argument, `{"error":{"message":..,"data":..}}`, without `data` if there is none.
+///
+/// `?` converts any error, also `anyhow::Error` and `eyre::Report`, as [`internal`](Self::internal) does: the error is logged with
+/// its causes, and the client gets the message "internal error". This includes strings: to send the text of a `Result<_, String>`, use
+/// `.map_err(EventError::new)?`.
 ///
 /// ```
 /// use tower_socketio::{Ack, EventError, extract::Data};
@@ -213,34 +234,66 @@ impl<T: IntoEventResponse> IntoEventResponse for Result<T, String> {
 /// }
 /// # let _: tower_socketio::Namespace = tower_socketio::Namespace::new().on("rename", rename);
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It is also a response of [`on_connect`](crate::Namespace::on_connect), which rejects the client: with the status 500 if it was
+/// converted from an error, otherwise with 400.
+///
+/// Two errors are equal if clients cannot tell them apart.
+#[derive(Debug, Clone)]
 pub struct EventError {
     message: Cow<'static, str>,
     data: Option<Value>,
+    /// The error that is logged, and that the client must not see.
+    cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl PartialEq for EventError {
+    fn eq(&self, other: &Self) -> bool {
+        self.message == other.message && self.data == other.data
+    }
 }
 
 impl EventError {
     /// Creates an error with a message for the client.
     pub fn new(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { message: message.into(), data: None }
+        Self { message: message.into(), data: None, cause: None }
     }
 
-    /// Creates an error whose details the client must not see: `error` is logged, and the client gets the message "internal
-    /// error".
-    pub fn internal(error: impl fmt::Display) -> Self {
-        log!(error, error = %error, "an event failed");
-        Self::internal_message()
+    /// Creates an error whose details the client must not see. The client gets the message "internal error". When the handler has
+    /// returned it, `error` is logged with its causes, the event, the namespace and the id of the socket.
+    pub fn internal(error: impl Into<BoxError>) -> Self {
+        Self { cause: Some(error.into().into()), ..Self::internal_message() }
+    }
+
+    /// Returns the error that the client must not see.
+    pub(crate) fn cause(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
     }
 
     pub(crate) fn internal_message() -> Self {
         Self::new("internal error")
     }
 
-    /// Sets data for the client.
+    /// Sets data for the client, a value that serde can write as JSON. A value that it cannot write, such as a map whose keys are
+    /// lists, is logged and left out.
     #[must_use]
-    pub fn data(mut self, data: impl Into<Value>) -> Self {
-        self.data = Some(data.into());
+    pub fn data(mut self, data: impl Serialize) -> Self {
+        self.data = match serde_json::to_value(&data) {
+            Ok(data) => Some(data),
+            Err(error) => {
+                log!(error, error = %error, "the data of an error cannot be serialized");
+                None
+            }
+        };
         self
+    }
+
+    pub(crate) fn from_parts(message: Cow<'static, str>, data: Option<Value>) -> Self {
+        Self { message, data, cause: None }
+    }
+
+    pub(crate) fn into_parts(self) -> (Cow<'static, str>, Option<Value>) {
+        (self.message, self.data)
     }
 
     /// Returns the message.
@@ -256,7 +309,7 @@ impl fmt::Display for EventError {
     }
 }
 
-impl<E: Error + Send + Sync + 'static> From<E> for EventError {
+impl<E: Into<BoxError>> From<E> for EventError {
     fn from(error: E) -> Self {
         Self::internal(error)
     }
@@ -274,16 +327,40 @@ impl Serialize for EventError {
         struct Outer<'a> {
             error: Inner<'a>,
         }
-        #[derive(Serialize)]
-        struct Inner<'a> {
-            message: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            data: Option<&'a Value>,
-        }
-        let inner = Inner { message: &self.message, data: self.data.as_ref() };
-        Outer { error: inner }.serialize(serializer)
+        Outer { error: Inner::new(self) }.serialize(serializer)
     }
 }
+
+/// What the client gets of an error.
+#[derive(Serialize)]
+struct Inner<'a> {
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Value>,
+}
+
+impl<'a> Inner<'a> {
+    fn new(error: &'a EventError) -> Self {
+        Self { message: &error.message, data: error.data.as_ref() }
+    }
+}
+
+impl IntoResponse for EventError {
+    fn into_response(self) -> Response {
+        let status = if self.cause.is_some() { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST };
+        let content_type = [(header::CONTENT_TYPE, "application/json")];
+        let body = serde_json::to_vec(&Inner::new(&self)).unwrap_or_default();
+        let mut response = (status, content_type, body).into_response();
+        if let Some(cause) = self.cause {
+            response.extensions_mut().insert(FailureCause(cause));
+        }
+        response
+    }
+}
+
+/// The error that made `on_connect` fail, as an extension of its response.
+#[derive(Clone)]
+pub(crate) struct FailureCause(pub(crate) Arc<dyn Error + Send + Sync>);
 
 /// The error of a layer is sent to the client with its text, as for CONNECT.
 impl FromError for EventResponse {

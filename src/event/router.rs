@@ -73,19 +73,20 @@ fn route_to_all(
     let socket = request.socket().inner().clone();
     let mut copy = request.clone();
     copy.ack = None;
-    let start = |route: &EventRoute| Contained::call(EventWatch::unmeasured(), || route.start(copy.clone()));
+    let watch = || EventWatch::unmeasured(copy.event());
+    let start = |route: &EventRoute| Contained::call(watch(), || route.start(copy.clone()));
     let start_shared = |route: &Arc<EventRoute>| start(route);
     let of_all = any.filter(|any| !answering.is_some_and(|answering| std::ptr::eq(answering, *any)));
     let before = of_all.into_iter().map(start).chain(matched.any.iter().map(start_shared)).collect();
     let own = match answering {
-        Some(route) => Contained::call(EventWatch::unmeasured(), || route.start(request)),
+        Some(route) => Contained::call(watch(), || route.start(request)),
         None => {
             let mut request = request;
             log!(debug, event = %request.event(), "no handler sends an ack for an event");
             if !request.is_well_formed() {
                 return EventFuture::ready(EventResponse::none());
             }
-            Contained::call(EventWatch::unmeasured(), || EventFuture::ready(EventResponse::none()))
+            Contained::call(watch(), || EventFuture::ready(EventResponse::none()))
         }
     };
     let after = rest.iter().map(start_shared).collect();
@@ -101,19 +102,18 @@ fn run_all(
 ) -> EventFuture {
     let mut response = None;
     EventFuture::new(std::future::poll_fn(move |cx| {
-        before.retain_mut(|other| other.poll(&socket, cx).is_pending());
+        before.retain_mut(|other| other.poll_aside(&socket, cx).is_pending());
         if response.is_none()
             && let Poll::Ready(ready) = own.poll(&socket, cx)
         {
             response = Some(ready);
         }
-        after.retain_mut(|other| other.poll(&socket, cx).is_pending());
+        after.retain_mut(|other| other.poll_aside(&socket, cx).is_pending());
         let response = ready!(response.take().map_or(Poll::Pending, Poll::Ready));
         for other in before.drain(..).chain(after.drain(..)) {
             let (socket, running) = (socket.clone(), socket.running(EVENT));
             tokio::spawn(async move {
-                // Its response is not used.
-                let _ = other.run(&socket).await;
+                other.run_aside(&socket).await;
                 drop(running);
             });
         }

@@ -7,6 +7,7 @@ use crate::{
     packet::encode_args,
     server::EmitError,
     socket::SocketRef,
+    util::log,
 };
 
 use super::from_event::FromEvent;
@@ -41,6 +42,21 @@ impl AckSender {
     pub fn send<T: Serialize + ?Sized>(self, args: &T) -> Result<(), EmitError> {
         let args = encode_args(args).map_err(EmitError::encode)?;
         self.ack.answer(self.socket.inner(), args)
+    }
+}
+
+impl Drop for AckSender {
+    fn drop(&mut self) {
+        let socket = self.socket.inner();
+        // Otherwise the handler has not ended, and its error may be the ack.
+        if self.ack.is_unanswered() && socket.is_connected() {
+            log!(
+                debug,
+                namespace = %socket.namespace.name(),
+                socket = %socket.id,
+                "an `AckSender` was dropped: the client waits for an ack that is not sent"
+            );
+        }
     }
 }
 

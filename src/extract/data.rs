@@ -23,6 +23,17 @@ use super::from_event::FromEvent;
 /// # let _: Namespace = Namespace::new().on("message", message).on("add", add).on("sum", sum);
 /// ```
 ///
+/// A handler has one `Data`, because each would begin with the first argument. A second one does not compile:
+///
+/// ```compile_fail
+/// use tower_socketio::{Namespace, extract::Data};
+///
+/// async fn add(Data(a): Data<i64>, Data(b): Data<i64>) {} // Data((a, b)): Data<(i64, i64)>
+/// # let _: Namespace = Namespace::new().on("add", add);
+/// ```
+///
+/// To accept arguments of several types, extract `Option<Data<A>>` and `Option<Data<B>>`.
+///
 /// A tuple extracts as many arguments as it has fields, also inside of a `Box`, an `Arc` or a `Cow`. A [`Rest`](super::Rest) as
 /// its last field extracts the remaining ones. [`Args`](crate::Args) extracts all arguments, and any other type the first one.
 /// Additional arguments are ignored, as in JavaScript, and a missing one is `None` for an `Option`. An argument that is an array
@@ -69,31 +80,56 @@ impl<T> DerefMut for Data<T> {
 }
 
 impl<S: Sync, T: DeserializeOwned + Send + 'static> FromEvent<S> for Data<T> {
+    const READS_ARGUMENTS: bool = true;
+
     type Rejection = DataRejection;
 
     async fn from_event(request: &mut EventRequest, _: &S) -> Result<Self, DataRejection> {
-        request.args().map(Self).map_err(DataRejection)
+        request.args().map(Self).map_err(|error| DataRejection::new(request, error))
     }
 }
 
 /// The rejection of [`Data`]: the arguments do not match the type.
 #[derive(Debug)]
-pub struct DataRejection(serde_json::Error);
+pub struct DataRejection {
+    error: serde_json::Error,
+    /// What [`SocketIoConfig::argument_error`](crate::SocketIoConfig::argument_error) returned.
+    response: Option<Box<EventError>>,
+}
+
+impl DataRejection {
+    #[cold]
+    fn new(request: &EventRequest, error: serde_json::Error) -> Self {
+        let mut rejection = Self { error, response: None };
+        let socket = request.socket().inner();
+        if let Some(hook) = &socket.client.server.hooks.argument_error {
+            let (message, data) = hook(socket, request.event(), &rejection.to_string());
+            rejection.response = Some(Box::new(EventError::from_parts(message, data)));
+        }
+        rejection
+    }
+}
 
 impl fmt::Display for DataRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid arguments: {}", self.0)
+        let text = self.error.to_string();
+        // The position is one in what serde has read, and of no use to a client.
+        let position = format!(" at line {} column {}", self.error.line(), self.error.column());
+        write!(f, "invalid arguments: {}", text.strip_suffix(&position).unwrap_or(&text))
     }
 }
 
 impl Error for DataRejection {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
+        Some(&self.error)
     }
 }
 
 impl IntoEventResponse for DataRejection {
     fn into_event_response(self) -> EventResponse {
-        EventError::new(self.to_string()).into()
+        match self.response {
+            Some(response) => (*response).into(),
+            None => EventError::new(self.to_string()).into(),
+        }
     }
 }

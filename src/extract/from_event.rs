@@ -24,6 +24,10 @@ use crate::event::{EventRequest, IntoEventResponse};
     note = "`State<T>` needs the namespace's state to be `T`, or `T: FromRef<State>`"
 )]
 pub trait FromEvent<S>: Sized {
+    /// Whether the extractor is one of those that read all arguments, of which a handler may have one.
+    #[doc(hidden)]
+    const READS_ARGUMENTS: bool = false;
+
     /// The rejection. If the client requested an ack, it is sent as the ack.
     type Rejection: IntoEventResponse + fmt::Display;
 

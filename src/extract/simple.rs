@@ -110,6 +110,11 @@ impl IntoEventResponse for MissingExtension {
     fn into_event_response(self) -> EventResponse {
         EventError::internal_message().into()
     }
+
+    /// A handler may require a value that only some sockets have.
+    fn is_ordinary(&self) -> bool {
+        true
+    }
 }
 
 impl<S: Sync> FromEvent<S> for DisconnectReason {

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::engine::{CloseCause, Packet, PacketOutcome, PacketType, ProtocolVersion, Session, SessionConfig};
+use crate::engine::{
+    CloseCause, Packet, PacketOutcome, PacketType, ProtocolVersion, Session, SessionConfig, Transport,
+};
 
 const INTERVAL: Duration = Duration::from_secs(25);
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -62,6 +64,7 @@ fn number(packet: &Packet) -> Option<u32> {
 impl Bench {
     fn call(&mut self, call: u8, argument: u8) {
         let now = self.now;
+        let stream = if argument.is_multiple_of(2) { Transport::WebSocket } else { Transport::WebTransport };
         match call {
             0..=3 => self.send(argument),
             4..=7 => self.pass(Duration::from_secs(1 << argument)),
@@ -73,10 +76,10 @@ impl Bench {
             18 => self.session.poll_aborted(),
             19 => drop(self.session.post_begin()),
             20 => self.session.post_end(),
-            21 => drop(self.session.probe_begin()),
-            22 => drop(self.session.probe_packet(&Packet::from_text("2probe").expect("a packet"))),
-            23 => drop(self.session.probe_packet(&Packet::from_text("5").expect("a packet"))),
-            24 => self.session.probe_end(),
+            21 => drop(self.session.probe_begin(stream)),
+            22 => drop(self.session.probe_packet(stream, &Packet::from_text("2probe").expect("a packet"))),
+            23 => drop(self.session.probe_packet(stream, &Packet::from_text("5").expect("a packet"))),
+            24 => self.session.probe_end(stream),
             25..=27 => {
                 if let Some(packet) = self.session.pop() {
                     self.sent(&packet);

@@ -21,7 +21,7 @@ pub fn websocket(data: &[u8]) {
         return;
     };
     let pieces = bytes.chunks(usize::from(*piece).max(1));
-    let (ours, violation) = decode(LIMIT, pieces);
+    let (ours, violation) = decode(LIMIT, false, pieces);
     let (mut theirs, is_utf8) = decode_by_tungstenite(bytes);
     // A close frame with an invalid code.
     if violation && theirs.last() == Some(&Decoded::Close(Some(CloseCode::Protocol.into()))) {
@@ -30,7 +30,7 @@ pub fn websocket(data: &[u8]) {
     // Invalid UTF-8 is detected before the text is complete, or once it is.
     let common = if is_utf8 { ours.len() } else { theirs.len() };
     assert_eq!(ours.get(..common), Some(&*theirs));
-    let (whole, of_whole) = decode(LIMIT, [bytes]);
+    let (whole, of_whole) = decode(LIMIT, false, [bytes]);
     assert_eq!((ours, violation), (whole, of_whole), "it depends on how the bytes are cut");
 }
 

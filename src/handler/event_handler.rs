@@ -45,9 +45,14 @@ use crate::{
     note = "the error of a `Result` is `EventError` (any `std::error::Error` becomes one with `?`), a string, or your own \
             type with `IntoEventResponse`",
     note = "`Data<T>` needs `T: DeserializeOwned`, `Ack<T>` needs `T: Serialize`, and the future must be `Send`",
-    note = "the type of `State<T>` must be the type given to `with_state`, or implement `FromRef` for it"
+    note = "the type of `State<T>` must be the type given to `with_state`, or implement `FromRef` for it",
+    note = "`#[tower_socketio::debug_handler]` on the function points to the mistake (feature `macros`)"
 )]
 pub trait EventHandler<T, S>: Clone + Send + Sync + Sized + 'static {
+    /// How many of the arguments are extractors that read all arguments of the event.
+    #[doc(hidden)]
+    const ARGUMENT_READERS: usize;
+
     /// Calls the handler.
     fn call(self, request: EventRequest, state: S) -> EventFuture;
 
@@ -85,6 +90,15 @@ pub trait EventHandler<T, S>: Clone + Send + Sync + Sized + 'static {
     }
 }
 
+/// Checks at compile time that a handler has only one `Data` or `Typed`.
+pub(crate) const fn assert_reads_arguments_once<H: EventHandler<T, S>, T, S>() {
+    assert!(
+        H::ARGUMENT_READERS <= 1,
+        "an event handler has two `Data` or `Typed` extractors, which would both begin with the first argument: extract several \
+         arguments as a tuple, `Data<(A, B)>`"
+    );
+}
+
 macro_rules! impl_handler {
     ($($ty:ident),*) => {
         #[diagnostic::do_not_recommend]
@@ -97,6 +111,8 @@ macro_rules! impl_handler {
             Res: IntoEventResponse,
             $($ty: FromEvent<S> + Send,)*
         {
+            const ARGUMENT_READERS: usize = 0 $(+ <$ty as FromEvent<S>>::READS_ARGUMENTS as usize)*;
+
             fn call(self, mut request: EventRequest, state: S) -> EventFuture {
                 EventFuture::handler(async move {
                     $(
@@ -216,6 +232,8 @@ where
     S: Send + 'static,
     T: 'static,
 {
+    const ARGUMENT_READERS: usize = H::ARGUMENT_READERS;
+
     /// Applies the layer for each call, so calls do not share its state. A namespace applies it only once instead.
     fn call(self, request: EventRequest, state: S) -> EventFuture {
         let route = EventRoute::new(self.layer.layer(self.handler.with_state(state)));

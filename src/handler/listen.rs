@@ -2,11 +2,11 @@
 
 use crate::{
     event::{ListenerId, OutgoingEvent, Trigger, listeners_of, listeners_or_new},
-    packet::is_reserved,
+    packet::assert_can_be_handled,
     socket::SocketRef,
 };
 
-use super::event_handler::EventHandler;
+use super::event_handler::{EventHandler, assert_reads_arguments_once};
 
 impl SocketRef {
     /// Adds a listener for an event of this socket. An event may have several listeners, which run in addition to the handlers of
@@ -27,7 +27,7 @@ impl SocketRef {
     ///
     /// # Panics
     ///
-    /// Panics if the name of the event is reserved by the protocol.
+    /// Panics if the name of the event is reserved by the protocol, or `connection`.
     #[track_caller]
     pub fn on<H, T>(&self, event: &str, handler: H) -> ListenerId
     where
@@ -41,7 +41,7 @@ impl SocketRef {
     ///
     /// # Panics
     ///
-    /// Panics if the name of the event is reserved by the protocol.
+    /// Panics if the name of the event is reserved by the protocol, or `connection`.
     #[track_caller]
     pub fn once<H, T>(&self, event: &str, handler: H) -> ListenerId
     where
@@ -58,8 +58,9 @@ impl SocketRef {
         T: 'static,
     {
         if let Trigger::Event(event) | Trigger::Once(event) = trigger {
-            assert!(!is_reserved(event.as_bytes()), "`{event}` is reserved by the protocol: no client can emit it");
+            assert_can_be_handled(event);
         }
+        const { assert_reads_arguments_once::<H, T, ()>() };
         listeners_or_new(self.inner()).add(self.inner(), trigger, handler.into_route(()))
     }
 

@@ -2,11 +2,10 @@ use std::{fmt, sync::Arc};
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use serde::Serialize;
 
 use crate::{
     room::Room,
-    server::{EmitError, NamespaceState},
+    server::NamespaceState,
     socket::{BroadcastOperator, MissingSocket, SocketRef},
 };
 
@@ -26,41 +25,6 @@ use crate::{
 #[derive(Clone)]
 pub struct NamespaceRef {
     state: Arc<NamespaceState>,
-}
-
-/// All existing namespaces of a pattern. Returned by [`SocketIo::of_pattern`](super::SocketIo::of_pattern).
-///
-/// ```
-/// use tower_socketio::SocketIo;
-///
-/// /// Emits to all namespaces of the pattern `/document/{id}`.
-/// fn announce(io: &SocketIo) {
-///     if let Some(documents) = io.of_pattern("/document/{id}") {
-///         documents.emit("announcement", "tea is ready").ok();
-///     }
-/// }
-/// # let _ = announce;
-/// ```
-#[derive(Debug, Clone)]
-pub struct PatternRef {
-    pub(super) namespaces: Vec<NamespaceRef>,
-}
-
-impl PatternRef {
-    /// Returns the namespaces.
-    #[must_use]
-    pub fn namespaces(&self) -> &[NamespaceRef] {
-        &self.namespaces
-    }
-
-    /// Emits an event to all sockets of these namespaces.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the arguments cannot be encoded or the name of the event is reserved.
-    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.namespaces.iter().try_for_each(|namespace| namespace.everyone().emit(event, args))
-    }
 }
 
 impl NamespaceRef {

@@ -31,7 +31,7 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: Serialize,
 {
-    Box::new(move |server, namespace, event| {
+    Arc::new(move |server, namespace, event| {
         let io = SocketIo::new(server.clone());
         let answer = handler(ServerSideEvent { io, namespace: NamespaceRef::new(namespace.clone()), event });
         Box::pin(async move { Payload::encode(&answer.await) })

@@ -12,16 +12,17 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     cluster::ClusterAdapter,
     engine::{AcceptError, Origins, Packet, TransportError},
     packet::normalize_name,
     server::Server,
-    socket::SocketRef,
+    socket::{Conn, SocketRef},
 };
 
-use super::namespace_ref::{NamespaceRef, PatternRef};
+use super::namespace_ref::NamespaceRef;
 
 tokio::task_local! {
     /// The server whose layer is handling the current request. A request extension would need an allocation for each request,
@@ -89,25 +90,61 @@ impl SocketIo {
         }
     }
 
-    /// Returns the existing namespaces of a pattern, as given to [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace),
-    /// or `None` if the pattern is not configured.
+    /// Returns the namespace with a name, and creates it if a pattern or a predicate accepts the name. In Node: `of`. A leading slash
+    /// is added if missing.
+    ///
+    /// In a cluster, this reaches the sockets of a namespace that has none on this node yet:
     ///
     /// ```
     /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer};
     ///
     /// let io = SocketIoLayer::new(SocketIoConfig::new().namespace("/room/{id}", Namespace::new())).io();
-    /// io.of_pattern("/room/{id}").unwrap().emit("closing time", &()).unwrap();
+    /// assert!(io.of("/room/7").is_none());
+    /// io.of_or_create("/room/7").unwrap().emit("hello", &())?;
+    /// assert!(io.of_or_create("/hall").is_none());
+    /// # Ok::<(), tower_socketio::EmitError>(())
     /// ```
+    ///
+    /// A namespace that was created like this exists until its last socket has left, or until
+    /// [`max_dynamic_namespaces`](crate::SocketIoConfig::max_dynamic_namespaces) is reached and it is the one that has been empty for
+    /// the longest time. Do not keep the handle, therefore. [`on_namespace`](crate::SocketIoConfig::on_namespace) is called for it.
+    ///
+    /// Returns `None` if neither a pattern nor a predicate accepts the name, or if there are too many dynamic namespaces with sockets.
+    /// Asynchronous predicates, and predicates that were added after one, are not asked, because there is no request.
     #[must_use]
-    pub fn of_pattern(&self, pattern: &str) -> Option<PatternRef> {
-        let namespaces = self.server.namespaces.of_pattern(&normalize_name(pattern))?;
-        Some(PatternRef { namespaces: namespaces.into_iter().map(NamespaceRef::new).collect() })
+    pub fn of_or_create(&self, name: &str) -> Option<NamespaceRef> {
+        self.server.get_or_create_namespace(&normalize_name(name)).map(NamespaceRef::new)
     }
 
     /// Returns all existing namespaces.
     #[must_use]
     pub fn namespaces(&self) -> Vec<NamespaceRef> {
         self.server.namespaces.all().into_iter().map(NamespaceRef::new).collect()
+    }
+
+    /// Returns the connection of a session, or `None` if there is no such session on this node.
+    ///
+    /// The id of a session is that of Engine.IO, which is a secret, and not that of a socket.
+    #[must_use]
+    pub fn conn(&self, sid: &str) -> Option<Conn> {
+        self.server.client(sid).as_ref().map(Conn::new)
+    }
+
+    /// Returns the connections of all sessions of this node, including those that have not joined a namespace.
+    ///
+    /// ```
+    /// use tower_socketio::SocketIo;
+    ///
+    /// /// Closes the connections from an address.
+    /// fn ban(io: &SocketIo, address: std::net::IpAddr) {
+    ///     let of_address = |conn: &tower_socketio::client::Conn| conn.remote_addr().is_some_and(|peer| peer.ip() == address);
+    ///     io.conns().iter().filter(|conn| of_address(conn)).for_each(|conn| conn.abort());
+    /// }
+    /// # let _ = ban;
+    /// ```
+    #[must_use]
+    pub fn conns(&self) -> Vec<Conn> {
+        self.server.clients().iter().map(Conn::new).collect()
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
@@ -219,6 +256,105 @@ impl SocketIo {
         Ok(())
     }
 
+    /// Serves a client on a stream of WebTransport, until the stream is not needed any more.
+    ///
+    /// `stream` is the first bidirectional stream that the client opens in its session of WebTransport, and `request` the CONNECT
+    /// request of that session: its URL, its headers, and the address of the peer as `ConnectInfo<SocketAddr>`. The client opens a
+    /// new session, or moves one from long-polling to this stream. WebTransport must be among the
+    /// [transports](crate::SocketIoConfig::transports). [Origins](crate::SocketIoConfig::origins) and limits are checked, the path
+    /// is not.
+    ///
+    /// When this returns, all packets have been written and the stream has been shut down. Pass `&mut stream` to keep it: wait until
+    /// the client has acknowledged the end of the stream, then close the session of WebTransport. Otherwise the last packets may
+    /// be lost. See [the guide](crate::guide::webtransport); the feature `webtransport` has a server that does all of this.
+    ///
+    /// ```
+    /// use tokio::io::{AsyncRead, AsyncWrite};
+    /// use tower_socketio::{SocketIo, engine::AcceptError};
+    ///
+    /// async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+    ///     io: SocketIo,
+    ///     request: http::request::Parts,
+    ///     stream: &mut S,
+    /// ) -> Result<(), AcceptError> {
+    ///     io.accept_webtransport(request, stream).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no session is opened or upgraded: WebTransport is not among the transports, the origin is not allowed,
+    /// the server is draining, the first packet does not arrive within
+    /// [`upgrade_timeout`](crate::SocketIoConfig::upgrade_timeout), or it does not name a session that can be upgraded. The client
+    /// gets no packet in that case; close its session of WebTransport.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection is closed.
+    pub async fn accept_webtransport<S>(&self, request: Parts, stream: S) -> Result<(), AcceptError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.server.engine.accept_webtransport(request, stream).await
+    }
+
+    /// Returns a configuration of QUIC for [`serve_webtransport`](Self::serve_webtransport), with limits for clients that are not
+    /// trusted.
+    ///
+    /// `tls` needs a certificate; the protocol is set to HTTP/3. [The guide](crate::guide::webtransport) lists the limits. QUIC's
+    /// keep-alive and its idle timeout depend on [`ping_interval`](crate::SocketIoConfig::ping_interval): a connection is lost after
+    /// 0.6 intervals without a sign of life, but not before 3 seconds and after 30 seconds at the latest. With the default, that is
+    /// 15 seconds.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if TLS 1.3 is disabled, which QUIC requires.
+    #[cfg(feature = "webtransport")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "webtransport")))]
+    pub fn webtransport_config(
+        &self,
+        tls: rustls::ServerConfig,
+    ) -> Result<quinn::ServerConfig, quinn::crypto::rustls::NoInitialCipherSuite> {
+        self.server.engine.webtransport_config(tls)
+    }
+
+    /// Serves WebTransport on an endpoint of QUIC, beside the HTTP server. WebTransport must be among the
+    /// [transports](crate::SocketIoConfig::transports).
+    ///
+    /// Browsers connect to the port of the page's URL, so that the endpoint has the same number, over UDP. Sessions with another path
+    /// get status 404, and those of other [origins](crate::SocketIoConfig::origins) 403. Create the endpoint with
+    /// [`webtransport_config`](Self::webtransport_config): quinn's own defaults let each client take megabytes.
+    ///
+    /// ```no_run
+    /// # use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    /// # use tower_socketio::{SocketIoConfig, SocketIoLayer, Transport};
+    /// # async fn doc(
+    /// #     certificates: Vec<CertificateDer<'static>>,
+    /// #     key: PrivateKeyDer<'static>,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = SocketIoConfig::new();
+    /// let layer = SocketIoLayer::new(config.transports([Transport::Polling, Transport::WebSocket, Transport::WebTransport]));
+    /// let io = layer.io();
+    /// let tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(certificates, key)?;
+    /// let endpoint = quinn::Endpoint::server(io.webtransport_config(tls)?, "0.0.0.0:443".parse()?)?;
+    /// tokio::spawn(async move { io.serve_webtransport(endpoint).await });
+    /// // And serve `Router::new().layer(layer)` on TCP port 443.
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It completes when the endpoint is closed. [`close`](Self::close) and [`drain`](Self::drain) close the sessions, and leave the
+    /// endpoint open. The last packets are acknowledged by the client before its session of WebTransport is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, new clients are not served any more. Connected clients stay connected.
+    #[cfg(feature = "webtransport")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "webtransport")))]
+    pub async fn serve_webtransport(&self, endpoint: quinn::Endpoint) {
+        self.server.engine.clone().serve_webtransport(endpoint).await;
+    }
+
     /// Returns the [path](crate::SocketIoConfig::path) of Socket.IO, with a trailing slash.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -241,6 +377,42 @@ impl SocketIo {
     #[must_use]
     pub fn adapter(&self) -> Option<&dyn ClusterAdapter> {
         self.server.settings.adapter.as_deref()
+    }
+
+    /// Returns the [timeout for joining a namespace](crate::SocketIoConfig::connect_timeout).
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.server.engine.config.connect_timeout
+    }
+
+    /// Returns the [time between a pong and the next ping](crate::SocketIoConfig::ping_interval).
+    #[must_use]
+    pub fn ping_interval(&self) -> Duration {
+        self.server.engine.config.ping_interval
+    }
+
+    /// Returns the [timeout for the response to a ping](crate::SocketIoConfig::ping_timeout).
+    #[must_use]
+    pub fn ping_timeout(&self) -> Duration {
+        self.server.engine.config.ping_timeout
+    }
+
+    /// Returns the [timeout for an upgrade](crate::SocketIoConfig::upgrade_timeout).
+    #[must_use]
+    pub fn upgrade_timeout(&self) -> Duration {
+        self.server.engine.config.upgrade_timeout
+    }
+
+    /// Returns the [maximum size of a message](crate::SocketIoConfig::max_payload), in bytes.
+    #[must_use]
+    pub fn max_payload(&self) -> usize {
+        self.server.engine.config.max_payload
+    }
+
+    /// Returns the [timeout for acks](crate::SocketIoConfig::ack_timeout).
+    #[must_use]
+    pub fn ack_timeout(&self) -> Duration {
+        self.server.settings.ack_timeout
     }
 
     /// Returns statistics of the server.

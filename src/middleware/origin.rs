@@ -20,7 +20,7 @@ use super::{future::HttpResponseFuture, http_future::ErrorResponse};
 /// use tower_socketio::{Namespace, SocketIoConfig, SocketIoLayer, middleware::OriginLayer};
 ///
 /// let admin = Namespace::new().layer(OriginLayer::new("https://admin.example.com"));
-/// let config = SocketIoConfig::new().namespace("/admin", admin.with_state(()));
+/// let config = SocketIoConfig::new().namespace("/admin", admin);
 /// let app: Router = Router::new()
 ///     .route("/", get(|| async { "hello" }))
 ///     .layer(SocketIoLayer::new(config))

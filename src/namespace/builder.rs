@@ -1,20 +1,24 @@
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::Arc};
 
-use axum::{BoxError, body::Body, handler::Handler, response::IntoResponse};
+use axum::{BoxError, body::Body, response::IntoResponse};
 use http::Request;
 use serde::Serialize;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    event::{EventLayer, EventRequest, EventRoute, EventRouter, Events, IntoEventResponse},
-    handler::EventHandler,
+    event::{EventLayer, EventRoute, EventRouter, Events},
+    handler::{EventHandler, assert_reads_arguments_once},
     io::{ServerSideEvent, server_side_handler},
     observe::NamespaceMeters,
+    packet::assert_can_be_handled,
     server::{Definition, ServerSideHandler, is_pattern},
 };
 
-use super::{connect_route::ConnectRoute, handlers::Handlers, pattern::with_path};
+use super::{
+    connect_chain::ConnectChain, connect_handler::ConnectHandler, connect_route::ConnectRoute, handlers::Handlers,
+    pattern::with_path,
+};
 
 /// A namespace: its admission of clients and its event handlers.
 ///
@@ -48,21 +52,28 @@ use super::{connect_route::ConnectRoute, handlers::Handlers, pattern::with_path}
 /// # State
 ///
 /// As with axum's `Router`, `S` is the type of the missing state, which [`with_state`](Self::with_state) provides.
+///
+/// # Parts
+///
+/// A namespace is `Clone`, so that several names can have the same handlers. Modules of an application return parts of a namespace,
+/// which [`merge`](Self::merge) combines. A part that needs the state itself is created by [`from_state`](Self::from_state).
 #[must_use]
 pub struct Namespace<S = ()> {
-    connect: Option<MakeConnect<S>>,
-    layers: Vec<Box<dyn FnOnce(ConnectRoute) -> ConnectRoute + Send>>,
+    connect: Vec<MakeConnect<S>>,
+    layers: Vec<Arc<dyn Fn(ConnectRoute) -> ConnectRoute + Send + Sync>>,
     events: HashMap<String, MakeEvent<S>>,
     any: Option<MakeEvent<S>>,
     fallback: Option<MakeEvent<S>>,
     disconnecting: Option<MakeEvent<S>>,
     disconnect: Option<MakeEvent<S>>,
-    event_layers: Vec<EventLayer>,
+    event_layers: Vec<Arc<dyn EventLayer>>,
     server_side: HashMap<String, ServerSideHandler>,
+    from_state: Vec<Arc<dyn Fn(&S) -> Self + Send + Sync>>,
 }
 
-type MakeConnect<S> = Box<dyn FnOnce(S) -> ConnectRoute + Send>;
-type MakeEvent<S> = Box<dyn FnOnce(S) -> EventRoute + Send>;
+/// Adds a handler of CONNECT after those that were added before.
+type MakeConnect<S> = Arc<dyn Fn(Option<ConnectRoute>, S) -> ConnectRoute + Send + Sync>;
+type MakeEvent<S> = Arc<dyn Fn(S) -> EventRoute + Send + Sync>;
 
 impl<S> Default for Namespace<S>
 where
@@ -80,7 +91,7 @@ where
     /// Creates a namespace that accepts every client and has no handlers.
     pub fn new() -> Self {
         Self {
-            connect: None,
+            connect: Vec::new(),
             layers: Vec::new(),
             events: HashMap::new(),
             any: None,
@@ -89,10 +100,87 @@ where
             disconnect: None,
             event_layers: Vec::new(),
             server_side: HashMap::new(),
+            from_state: Vec::new(),
         }
     }
 
-    /// Sets the handler of CONNECT, which is an axum handler. `Json<T>` extracts the client's `auth` payload.
+    /// Creates a namespace from a function of its state, which is called when [`with_state`](Self::with_state) provides the state.
+    ///
+    /// A part of an application that is declared without the state, and needs it to create a layer, uses this with
+    /// [`merge`](Self::merge):
+    ///
+    /// ```
+    /// use axum::{extract::{Request, State}, middleware::{Next, from_fn_with_state}, response::Response};
+    /// use tower_socketio::Namespace;
+    ///
+    /// #[derive(Clone)]
+    /// struct App { name: &'static str }
+    ///
+    /// async fn log(State(app): State<App>, request: Request, next: Next) -> Response {
+    ///     println!("CONNECT to {} of {}", request.uri().path(), app.name);
+    ///     next.run(request).await
+    /// }
+    /// fn logged() -> Namespace<App> {
+    ///     Namespace::from_state(|app: &App| Namespace::new().layer(from_fn_with_state(app.clone(), log)))
+    /// }
+    /// let chat: Namespace = Namespace::new().on("hello", async || {}).merge(logged()).with_state(App { name: "chat" });
+    /// # let _ = chat;
+    /// ```
+    pub fn from_state(make: impl Fn(&S) -> Self + Send + Sync + 'static) -> Self {
+        let mut namespace = Self::new();
+        namespace.from_state.push(Arc::new(make));
+        namespace
+    }
+
+    /// Adds the handlers and layers of another namespace, as if its methods had been called on this one.
+    ///
+    /// The layers of both therefore apply to the handlers of both. Those of `other` are outermost.
+    ///
+    /// ```
+    /// use tower_socketio::{Namespace, extract::State};
+    ///
+    /// /// The events of one module of an application.
+    /// fn messages() -> Namespace<String> {
+    ///     Namespace::new().on("message", async |State(_prefix): State<String>| {})
+    /// }
+    /// fn presence() -> Namespace<String> {
+    ///     Namespace::new().on("typing", async || {}).on_disconnect(async || {})
+    /// }
+    /// let chat: Namespace = messages().merge(presence()).with_state(String::from("> "));
+    /// # let _ = chat;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if both have a handler for the same event, or both have an `on_any`, `fallback`, `on_disconnecting` or `on_disconnect`
+    /// handler. If one was created by [`from_state`](Self::from_state), `with_state` panics instead.
+    #[track_caller]
+    pub fn merge(mut self, other: Self) -> Self {
+        let slots = [
+            (&mut self.any, other.any, "on_any"),
+            (&mut self.fallback, other.fallback, "fallback"),
+            (&mut self.disconnecting, other.disconnecting, "on_disconnecting"),
+            (&mut self.disconnect, other.disconnect, "on_disconnect"),
+        ];
+        for (slot, handler, what) in slots {
+            if let Some(handler) = handler {
+                set_once(slot, handler, what);
+            }
+        }
+        self.connect.extend(other.connect);
+        for (event, handler) in other.events {
+            insert_once(&mut self.events, &event, handler, "event");
+        }
+        for (event, handler) in other.server_side {
+            insert_once(&mut self.server_side, &event, handler, "server-side event");
+        }
+        self.layers.extend(other.layers);
+        self.event_layers.extend(other.event_layers);
+        self.from_state.extend(other.from_state);
+        self
+    }
+
+    /// Adds a handler of CONNECT, which is an axum handler. `Json<T>` extracts the client's `auth` payload.
     /// ([`Data`](crate::extract::Data) is for events.)
     ///
     /// The response accepts or rejects the client. It is rejected by an error, and if an extractor rejects the request:
@@ -117,17 +205,20 @@ where
     /// The client is accepted when the handler has returned, and its events are handled after that, so that the handler can
     /// prepare what they need. Spawn a task for work that continues afterwards.
     ///
-    /// # Panics
-    ///
-    /// Panics if the namespace already has an `on_connect` handler.
-    #[track_caller]
+    /// Several handlers are called in the order in which they were added, each with a copy of the request. The first one that rejects
+    /// the client ends the sequence.
     pub fn on_connect<H, T>(mut self, handler: H) -> Self
     where
-        H: Handler<T, S>,
+        H: ConnectHandler<T, S>,
         T: 'static,
     {
-        let make: MakeConnect<S> = Box::new(move |state| ConnectRoute::on_connect(handler.with_state(state)));
-        set_once(&mut self.connect, make, "on_connect");
+        self.connect.push(Arc::new(move |first, state| {
+            let handler = handler.clone().with_state(state);
+            match first {
+                None => ConnectRoute::on_connect(handler),
+                Some(first) => ConnectRoute::new(ConnectChain { first, second: handler }),
+            }
+        }));
         self
     }
 
@@ -143,19 +234,15 @@ where
     ///
     /// # Panics
     ///
-    /// Panics if the event already has a handler, or if its name is reserved by the protocol.
+    /// Panics if the event already has a handler, or if its name is reserved by the protocol, or `connection`.
     #[track_caller]
     pub fn on<H, T>(mut self, event: &str, handler: H) -> Self
     where
         H: EventHandler<T, S>,
         T: 'static,
     {
-        assert!(
-            !crate::packet::is_reserved(event.as_bytes()),
-            "`{event}` is reserved by the protocol: no client can emit it"
-        );
-        let before = self.events.insert(event.to_owned(), make_event(handler));
-        assert!(before.is_none(), "the event `{event}` has two handlers: remove one, or let one call the other");
+        assert_can_be_handled(event);
+        insert_once(&mut self.events, event, make_event(handler), "event");
         self
     }
 
@@ -209,6 +296,9 @@ where
     /// Cleanup does not wait for the handler: code after its first `.await` may run when the socket has left.
     /// [`DisconnectReason`](crate::DisconnectReason) extracts the reason.
     ///
+    /// Its code before the first `.await` may run within a call that disconnects the socket, on the same thread. Do not hold a lock during
+    /// such a call that the handler takes.
+    ///
     /// # Panics
     ///
     /// Panics if the namespace already has an `on_disconnecting` handler.
@@ -246,13 +336,13 @@ where
     /// `HandleErrorLayer` is not needed.
     pub fn layer<L>(mut self, layer: L) -> Self
     where
-        L: Layer<ConnectRoute> + Send + 'static,
+        L: Layer<ConnectRoute> + Send + Sync + 'static,
         L::Service: Service<Request<Body>> + Clone + Send + Sync + 'static,
         <L::Service as Service<Request<Body>>>::Response: IntoResponse + 'static,
         <L::Service as Service<Request<Body>>>::Error: Into<BoxError> + 'static,
         <L::Service as Service<Request<Body>>>::Future: Send + 'static,
     {
-        self.layers.push(Box::new(move |route| ConnectRoute::new(layer.layer(route))));
+        self.layers.push(Arc::new(move |route| ConnectRoute::new(layer.layer(route))));
         self
     }
 
@@ -261,15 +351,8 @@ where
     ///
     /// The last layer added is outermost. While the service is not ready, the client's connection is not read. If the service
     /// returns an error, it is logged, and sent if the client requested an ack.
-    pub fn event_layer<L>(mut self, layer: L) -> Self
-    where
-        L: Layer<EventRoute> + Send + 'static,
-        L::Service: Service<EventRequest> + Clone + Send + Sync + 'static,
-        <L::Service as Service<EventRequest>>::Response: IntoEventResponse + 'static,
-        <L::Service as Service<EventRequest>>::Error: Into<BoxError> + 'static,
-        <L::Service as Service<EventRequest>>::Future: Send + 'static,
-    {
-        self.event_layers.push(Box::new(move |route| EventRoute::new(layer.layer(route))));
+    pub fn event_layer<L: EventLayer>(mut self, layer: L) -> Self {
+        self.event_layers.push(Arc::new(layer));
         self
     }
 
@@ -297,16 +380,31 @@ where
         Fut: Future<Output = R> + Send + 'static,
         R: Serialize,
     {
-        let before = self.server_side.insert(event.to_owned(), server_side_handler(handler));
-        assert!(before.is_none(), "the server-side event `{event}` has two handlers");
+        insert_once(&mut self.server_side, event, server_side_handler(handler), "server-side event");
         self
     }
 
     /// Provides the state of the handlers.
-    pub fn with_state<S2>(self, state: S) -> Namespace<S2> {
+    ///
+    /// Handlers with layers share the state of these layers with those of clones of the result, not with those of clones of `self`.
+    ///
+    /// # Panics
+    ///
+    /// See [`merge`](Self::merge).
+    #[track_caller]
+    pub fn with_state<S2>(mut self, state: S) -> Namespace<S2> {
+        while !self.from_state.is_empty() {
+            for make in std::mem::take(&mut self.from_state) {
+                self = self.merge(make(&state));
+            }
+        }
         let event = |make: MakeEvent<S>| -> MakeEvent<S2> {
             let route = make(state.clone());
-            Box::new(move |_| route)
+            Arc::new(move |_| route.clone())
+        };
+        let connect = |make: MakeConnect<S>| -> MakeConnect<S2> {
+            let state = state.clone();
+            Arc::new(move |first, _| make(first, state.clone()))
         };
         Namespace {
             any: self.any.map(event),
@@ -314,13 +412,11 @@ where
             disconnecting: self.disconnecting.map(event),
             disconnect: self.disconnect.map(event),
             events: self.events.into_iter().map(|(name, make)| (name, event(make))).collect(),
-            connect: self.connect.map(|make| -> MakeConnect<S2> {
-                let route = make(state.clone());
-                Box::new(move |_| route)
-            }),
+            connect: self.connect.into_iter().map(connect).collect(),
             layers: self.layers,
             event_layers: self.event_layers,
             server_side: self.server_side,
+            from_state: Vec::new(),
         }
     }
 }
@@ -328,6 +424,11 @@ where
 impl Namespace {
     /// `name` is the name in the configuration.
     pub(crate) fn build(self, name: &str) -> Definition {
+        let namespace: Self = self.with_state(());
+        namespace.build_complete(name)
+    }
+
+    fn build_complete(self, name: &str) -> Definition {
         let meters = NamespaceMeters::new(name, self.events.keys().map(String::as_str));
         let event = |make: MakeEvent<()>| make(());
         let router = EventRouter {
@@ -335,13 +436,14 @@ impl Namespace {
             any: self.any.map(event),
             fallback: self.fallback.map(event),
         };
-        let on_connect = self.connect.map_or_else(ConnectRoute::accept_all, |make| make(()));
-        let connect = self.layers.into_iter().fold(on_connect.clone(), |route, layer| layer(route));
+        let on_connect = self.connect.iter().fold(None, |first, make| Some(make(first, ())));
+        let on_connect = on_connect.unwrap_or_else(ConnectRoute::accept_all);
+        let connect = self.layers.iter().fold(on_connect.clone(), |route, layer| layer(route));
         let of_pattern = |route| if is_pattern(name) { with_path(route, name) } else { route };
         let handlers = Handlers {
             connect: of_pattern(connect),
             on_connect: of_pattern(on_connect),
-            events: Events::new(router, self.event_layers),
+            events: Events::new(router, &self.event_layers),
             disconnecting: self.disconnecting.map(event),
             disconnect: self.disconnect.map(event),
         };
@@ -355,13 +457,38 @@ where
     T: 'static,
     S: Clone + Send + Sync + 'static,
 {
-    Box::new(move |state| handler.into_route(state))
+    const { assert_reads_arguments_once::<H, T, S>() };
+    Arc::new(move |state| handler.clone().into_route(state))
 }
 
 #[track_caller]
 fn set_once<T>(slot: &mut Option<T>, value: T, what: &str) {
     assert!(slot.is_none(), "the namespace has two `{what}` handlers: remove one, or let one call the other");
     *slot = Some(value);
+}
+
+#[track_caller]
+fn insert_once<T>(handlers: &mut HashMap<String, T>, event: &str, handler: T, kind: &str) {
+    let before = handlers.insert(event.to_owned(), handler);
+    assert!(before.is_none(), "the {kind} `{event}` has two handlers: remove one, or let one call the other");
+}
+
+/// A clone shares the handlers and layers.
+impl<S> Clone for Namespace<S> {
+    fn clone(&self) -> Self {
+        Self {
+            connect: self.connect.clone(),
+            layers: self.layers.clone(),
+            events: self.events.clone(),
+            any: self.any.clone(),
+            fallback: self.fallback.clone(),
+            disconnecting: self.disconnecting.clone(),
+            disconnect: self.disconnect.clone(),
+            event_layers: self.event_layers.clone(),
+            server_side: self.server_side.clone(),
+            from_state: self.from_state.clone(),
+        }
+    }
 }
 
 impl<S> fmt::Debug for Namespace<S> {

@@ -175,10 +175,10 @@ where
 
 /// The future of `on_connect`. If the handler rejects the client, it records that the rejection does not come from a layer.
 #[pin_project]
-struct Answered<F> {
+pub(super) struct Answered<F> {
     #[pin]
-    future: F,
-    socket: SocketRef,
+    pub(super) future: F,
+    pub(super) socket: SocketRef,
 }
 
 impl<F: Future<Output = Result<Response, Infallible>>> Future for Answered<F> {

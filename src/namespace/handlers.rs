@@ -8,10 +8,10 @@ use tower::ServiceExt;
 
 use crate::{
     engine::Direct,
-    event::{EventRoute, Events, Listeners, listeners_of, run_detached},
+    event::{EventRoute, Events, FailureCause, Listeners, listeners_of, run_detached},
     packet::Encoded,
     server::{Application, ConnectError, DisconnectReason, Event, Refusal, Socket},
-    util::{BoxFuture, log},
+    util::{BoxFuture, Chain, log},
 };
 
 use super::{
@@ -118,12 +118,15 @@ async fn ask_services(route: ConnectRoute, socket: Arc<Socket>, auth: Bytes, ski
         if status.is_success() {
             return Ok(());
         }
+        if let Some(FailureCause(cause)) = response.extensions().get() {
+            log!(error, namespace = %name, socket = %socket.id, error = %Chain(&**cause), "on_connect failed");
+        }
         // Reading the body may run user code and panic too.
         Err(Refusal::new(status, read_response(response).await))
     };
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
         socket.client.server.count_panic();
-        log!(error, namespace = %name, "on_connect or a layer of its namespace panicked");
+        log!(error, namespace = %name, socket = %socket.id, "on_connect or a layer of its namespace panicked");
         Err(Refusal::panicked())
     })
 }

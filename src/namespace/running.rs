@@ -6,7 +6,7 @@ use crate::{
     server::is_pattern,
 };
 
-use super::builder::Namespace;
+use super::complete::CompleteNamespace;
 
 impl SocketIo {
     /// Adds a namespace to the running server, by its exact name. A missing leading slash is added.
@@ -28,7 +28,11 @@ impl SocketIo {
     ///
     /// Returns an error if a namespace of this name exists, or if clients cannot send the name. Patterns can only be added
     /// before the server starts, by [`SocketIoConfig::namespace`](crate::SocketIoConfig::namespace).
-    pub fn add_namespace(&self, name: &str, namespace: Namespace) -> Result<NamespaceRef, AddNamespaceError> {
+    pub fn add_namespace(
+        &self,
+        name: &str,
+        namespace: impl CompleteNamespace,
+    ) -> Result<NamespaceRef, AddNamespaceError> {
         let name = normalize_name(name);
         if is_pattern(&name) {
             return Err(AddNamespaceError::Pattern);
@@ -36,7 +40,7 @@ impl SocketIo {
         if name.contains([',', '?']) {
             return Err(AddNamespaceError::InvalidName);
         }
-        let added = self.server().namespaces.add(&name, namespace.build(&name));
+        let added = self.server().namespaces.add(&name, namespace.into().build(&name));
         added.iter().for_each(|namespace| namespace.changed());
         added.map(NamespaceRef::new).ok_or(AddNamespaceError::Exists)
     }

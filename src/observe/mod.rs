@@ -74,8 +74,13 @@ impl EventWatch {
     }
 
     /// Creates a watch for a handler that runs in addition to another one. It shares the span of that one and is not measured.
-    pub(crate) fn unmeasured() -> Self {
-        Self { span: Span::current(), meter: EventMeter::none() }
+    pub(crate) fn unmeasured(event: &str) -> Self {
+        Self { span: Span::current(event), meter: EventMeter::none() }
+    }
+
+    /// Returns the beginning of the event's name, for logs. Empty if no subscriber records errors.
+    pub(crate) fn event_name(&self) -> &str {
+        self.span.event_name()
     }
 
     pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {

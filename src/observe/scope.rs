@@ -1,4 +1,4 @@
-use crate::engine::ConnectionSpan;
+use crate::{engine::ConnectionSpan, room::SocketId};
 
 use super::meters::NamespaceMeters;
 
@@ -7,6 +7,7 @@ use super::meters::NamespaceMeters;
 pub(crate) struct Scope<'a> {
     pub(crate) connection: &'a ConnectionSpan,
     pub(crate) namespace: &'a str,
+    pub(crate) socket: &'a SocketId,
     /// Whether the namespace was created from a pattern or a predicate.
     pub(crate) is_dynamic: bool,
     /// The name of the namespace in the configuration, which may be a pattern.

@@ -1,22 +1,30 @@
 use std::future::Future;
 
-use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented};
+use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented, level_filters::LevelFilter};
 
 use super::scope::{Event, Scope};
 
 /// The maximum length of an event name in a span, in bytes. Clients choose the names.
 const MAX_EVENT_NAME: usize = 128;
 
-/// The span of a CONNECT or an event.
+/// The span of a CONNECT or an event. `None` if there is no subscriber.
 #[derive(Debug, Clone)]
-pub(super) struct Span {
+pub(super) struct Span(Option<Box<Recorded>>);
+
+#[derive(Debug, Clone)]
+struct Recorded {
     span: tracing::Span,
     /// Whether the span was created here and has no recorded failure.
     own: bool,
+    /// The beginning of the event's name, if a subscriber records errors.
+    event: Option<Box<str>>,
 }
 
 impl Span {
     pub(super) fn connect(scope: &Scope<'_>) -> Self {
+        if LevelFilter::current() == LevelFilter::OFF {
+            return Self(None);
+        }
         let (connection, label) = (scope.connection.get(), scope.label);
         let span = info_span!(
             target: "tower_socketio::connect",
@@ -29,13 +37,22 @@ impl Span {
             messaging.operation.name = "connect",
             messaging.destination.name = scope.namespace,
             messaging.destination.template = scope.is_dynamic.then_some(label),
+            socketio.socket.id = scope.socket.as_str(),
             "error.type" = Empty,
         );
-        Self::or_connections(span, connection.as_deref())
+        Self::or_connections(span, connection.as_deref(), None)
     }
 
+    #[inline]
     pub(super) fn event<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
-        let event = event();
+        match LevelFilter::current() {
+            LevelFilter::OFF => Self(None),
+            _ => Self::of_event(scope, &event()),
+        }
+    }
+
+    #[inline(never)]
+    fn of_event(scope: &Scope<'_>, event: &Event<'_>) -> Self {
         let (connection, label) = (scope.connection.get(), scope.label);
         let operation = if event.disconnect.is_some() { event.name } else { "event" };
         let span = info_span!(
@@ -52,48 +69,72 @@ impl Span {
             messaging.destination.template = scope.is_dynamic.then_some(label),
             messaging.message.id = event.ack,
             socketio.event = cut(event.name),
+            socketio.socket.id = scope.socket.as_str(),
             socketio.disconnect.reason = event.disconnect,
             "error.type" = Empty,
         );
-        Self::or_connections(span, connection.as_deref())
+        Self::or_connections(span, connection.as_deref(), recorded_name(event.name))
     }
 
     /// Returns the span of the connection if the subscriber has disabled this one.
-    fn or_connections(span: tracing::Span, connection: Option<&tracing::Span>) -> Self {
-        match connection {
-            Some(connection) if span.is_disabled() => Self { span: connection.clone(), own: false },
-            _ => Self { span, own: true },
+    fn or_connections(span: tracing::Span, connection: Option<&tracing::Span>, event: Option<Box<str>>) -> Self {
+        Self(Some(Box::new(match connection {
+            Some(connection) if span.is_disabled() => Recorded { span: connection.clone(), own: false, event },
+            _ => Recorded { span, own: true, event },
+        })))
+    }
+
+    /// Returns the current span, for another handler of an event.
+    pub(super) fn current(event: &str) -> Self {
+        if LevelFilter::current() == LevelFilter::OFF {
+            return Self(None);
+        }
+        let (span, event) = (tracing::Span::current(), recorded_name(event));
+        Self(Some(Box::new(Recorded { span, own: false, event })))
+    }
+
+    pub(super) fn event_name(&self) -> &str {
+        self.0.as_ref().and_then(|recorded| recorded.event.as_deref()).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(super) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        match &self.0 {
+            Some(recorded) => recorded.span.in_scope(f),
+            None => f(),
         }
     }
 
-    pub(super) fn current() -> Self {
-        Self { span: tracing::Span::current(), own: false }
-    }
-
-    pub(super) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.span.in_scope(f)
-    }
-
     pub(super) fn instrument<F: Future>(&self, future: F) -> Instrumented<F> {
-        future.instrument(self.span.clone())
+        future.instrument(self.0.as_ref().map_or_else(tracing::Span::none, |recorded| recorded.span.clone()))
     }
 
     /// Records the first failure only: a panic is followed by an error for the client.
     pub(super) fn failed(&mut self, error: &str) {
-        if std::mem::take(&mut self.own) {
-            self.span.record("error.type", error);
-            self.span.record("otel.status_code", "ERROR");
+        if let Some(recorded) = &mut self.0
+            && std::mem::take(&mut recorded.own)
+        {
+            recorded.span.record("error.type", error);
+            recorded.span.record("otel.status_code", "ERROR");
         }
     }
 
     /// Records a rejection. Only rejections caused by the server are failures.
     pub(super) fn refused(&mut self, code: &str) {
-        if !code.starts_with(['3', '4']) {
-            self.failed(code);
-        } else if self.own {
-            self.span.record("error.type", code);
+        match &self.0 {
+            Some(recorded) if recorded.own && code.starts_with(['3', '4']) => {
+                recorded.span.record("error.type", code);
+            }
+            Some(_) if !code.starts_with(['3', '4']) => self.failed(code),
+            _ => {}
         }
     }
+}
+
+/// Returns the beginning of an event's name if a subscriber records errors. The request, and the name with it, is dropped before the
+/// handler runs.
+fn recorded_name(name: &str) -> Option<Box<str>> {
+    tracing::enabled!(target: "tower_socketio", tracing::Level::ERROR).then(|| cut(name).into())
 }
 
 /// Returns the beginning of a name, cut at a character boundary.

@@ -1,7 +1,6 @@
 use std::{
     cell::Cell,
     io::{self, Write},
-    sync::OnceLock,
 };
 
 use bytes::Bytes;
@@ -12,17 +11,16 @@ use crate::engine::{Outbox, Packet, PacketQueue};
 use super::{
     arity::{Arity, arity},
     attachment_writer::{AttachmentWriter, disambiguate, is_ambiguous},
+    forms::{Form, OtherForms},
 };
 
 /// An encoded packet. Encoded once for all recipients.
 ///
-/// The primary form is JSON text with attachments, also if the server has a custom parser.
+/// The primary form is JSON text with attachments, also if the server has custom parsers.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoded {
     content: Content,
-    /// The alternate form, for clients that cannot read the primary one. Created when a client needs it. `None` inside if both
-    /// are the same. With a custom parser, it is that of the parser; otherwise it is ASCII, for clients of revision 3.
-    other: OnceLock<Option<Box<[Packet]>>>,
+    others: OtherForms,
 }
 
 #[derive(Debug, Clone)]
@@ -49,16 +47,25 @@ impl Encoded {
 
     /// Forbids compression by transports.
     pub(crate) fn uncompressed(self) -> Self {
+        self.map(|packet| packet.compress(false))
+    }
+
+    /// Lets the recipients share the compressed form, if the packet has at least this size.
+    #[cfg(feature = "permessage-deflate")]
+    pub(crate) fn shared(self, threshold: usize) -> Self {
+        let size: usize = self.packets().iter().map(Packet::len).sum();
+        if size < threshold { self } else { self.map(Packet::share) }
+    }
+
+    fn map(self, change: impl Fn(Packet) -> Packet) -> Self {
         Self::new(match self.content {
-            Content::Text(text) => Content::Text(text.compress(false)),
-            Content::Binary(packets) => {
-                Content::Binary(packets.into_iter().map(|packet| packet.compress(false)).collect())
-            }
+            Content::Text(text) => Content::Text(change(text)),
+            Content::Binary(packets) => Content::Binary(packets.into_iter().map(change).collect()),
         })
     }
 
     fn new(content: Content) -> Self {
-        Self { content, other: OnceLock::new() }
+        Self { content, others: OtherForms::new() }
     }
 
     fn assemble(text: Bytes, attachments: Vec<Packet>) -> Self {
@@ -74,18 +81,18 @@ impl Encoded {
 
     /// Returns the packets with all text escaped to ASCII, for clients of Socket.IO 1.x that decode UTF-8 twice.
     pub(crate) fn ascii_packets(&self) -> &[Packet] {
-        self.alternate(|| self.escaped())
+        self.other_form(Form::JSON, || self.escaped())
     }
 
-    /// Returns the alternate form. The first call creates it.
-    pub(crate) fn alternate(&self, make: impl FnOnce() -> Option<Box<[Packet]>>) -> &[Packet] {
-        self.other.get_or_init(make).as_deref().unwrap_or(self.packets())
+    /// Returns the packets in another form: that of a parser, or for [`Form::JSON`] the one in ASCII. The first call creates it.
+    pub(crate) fn other_form(&self, form: Form, make: impl FnOnce() -> Option<Box<[Packet]>>) -> &[Packet] {
+        self.others.get(form, make).unwrap_or(self.packets())
     }
 
     fn escaped(&self) -> Option<Box<[Packet]>> {
         let (text, attachments) = self.packets().split_first()?;
         let escaped = Packet::encoded(escape_json(std::str::from_utf8(text.text()?).ok()?)?);
-        let text = escaped.compress(text.may_be_compressed());
+        let text = escaped.compress_like(text);
         Some(std::iter::once(text).chain(attachments.iter().cloned()).collect())
     }
 
@@ -94,9 +101,9 @@ impl Encoded {
         Outbox::cost(self.packets())
     }
 
-    /// Returns the cost of the packet in a history, including the alternate form if it exists.
+    /// Returns the cost of the packet in a history, including the other forms that exist.
     pub(crate) fn kept_cost(&self) -> usize {
-        self.cost() + self.other.get().and_then(Option::as_deref).map_or(0, Outbox::cost)
+        kept_cost(self.packets()) + self.others.cost(kept_cost)
     }
 
     /// Returns the event with one more string argument, which must not need escapes.
@@ -105,7 +112,7 @@ impl Encoded {
         let event = text.text().expect("the first part of a packet is text");
         let open = event.strip_suffix(b"]").expect("an event is a JSON array with a name");
         let stamped = Packet::encoded([open, b",\"", offset.as_bytes(), b"\"]"].concat());
-        let text = stamped.compress(text.may_be_compressed());
+        let text = stamped.compress_like(text);
         Self::new(match attachments {
             [] => Content::Text(text),
             attachments => Content::Binary(std::iter::once(text).chain(attachments.iter().cloned()).collect()),
@@ -126,6 +133,15 @@ impl Encoded {
             Content::Binary(packets) => packets,
         }
     }
+}
+
+/// Includes the compressed form, which is smaller than the packet, if there may be one.
+fn kept_cost(packets: &[Packet]) -> usize {
+    #[cfg(feature = "permessage-deflate")]
+    let compressed = packets.iter().filter(|packet| packet.deflated().is_some()).map(Packet::len).sum::<usize>();
+    #[cfg(not(feature = "permessage-deflate"))]
+    let compressed = 0;
+    Outbox::cost(packets) + compressed
 }
 
 /// The namespace and the ack id of a packet.

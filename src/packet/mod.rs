@@ -13,6 +13,7 @@ mod bytes;
 mod decode;
 mod deep;
 mod encode;
+mod forms;
 mod json;
 mod mend;
 mod placeholders;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     decode::{DecodeError, EventPayload, Header, decode, read_header},
     deep::MAX_JSON_DEPTH,
     encode::{Encoded, EncodedArgs, Target, encode_ack, encode_args, encode_event, encode_simple},
+    forms::Form,
     json::{Json, is_valid_json, is_within_depth, string_length},
     mend::mend,
     placeholders::Placeholders,
@@ -88,6 +90,19 @@ pub(crate) const fn is_reserved(event: &[u8]) -> bool {
         event,
         b"connect" | b"connect_error" | b"disconnect" | b"disconnecting" | b"newListener" | b"removeListener"
     )
+}
+
+/// Checks the name of an event that a handler is added for. `connection` is not reserved, but a handler for it never runs.
+#[track_caller]
+pub(crate) fn assert_can_be_handled(event: &str) {
+    let instead = match event {
+        "connect" | "connection" => "`on_connect` is called when a client joins",
+        "disconnect" => "`on_disconnect` is called when a socket is disconnected",
+        "disconnecting" => "`Namespace::on_disconnecting` is called before a disconnected socket leaves its rooms",
+        _ if is_reserved(event.as_bytes()) => "no client can emit it",
+        _ => return,
+    };
+    panic!("`{event}` is reserved by the protocol: {instead}");
 }
 
 /// Returns the name with a leading slash.

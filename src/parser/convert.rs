@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::{
     engine::{Packet, PacketType},
     packet::{
-        Args, Assembled, DecodeError, Encoded, Header, Kind, Limits, Value, read_args, read_header, read_json,
+        Args, Assembled, DecodeError, Encoded, Form, Header, Kind, Limits, Value, read_args, read_header, read_json,
         value::writer::Binary,
     },
     util::log,
@@ -22,10 +22,15 @@ use super::{Decoder, Parser, ParserError, SocketIoPacket, SocketIoPacketType};
 
 // Encoding.
 
-/// Returns a packet in the encoding of a parser. It is encoded once. If that fails, the result is empty and the packet is not
-/// sent. `count_panic` is called if the parser panics.
-pub(crate) fn encoded_by<'a>(packet: &'a Encoded, parser: &dyn Parser, count_panic: impl FnOnce()) -> &'a [Packet] {
-    packet.alternate(|| {
+/// Returns a packet in the form of a parser. It is encoded once. If that fails, the result is empty and the packet is not sent.
+/// `count_panic` is called if the parser panics.
+pub(crate) fn encoded_by<'a>(
+    packet: &'a Encoded,
+    form: Form,
+    parser: &dyn Parser,
+    count_panic: impl FnOnce(),
+) -> &'a [Packet] {
+    packet.other_form(form, || {
         let messages = encode(packet, parser, count_panic).inspect_err(|error| {
             log!(error, error = %error, "the parser cannot encode a packet, which is dropped");
         });
@@ -36,11 +41,12 @@ pub(crate) fn encoded_by<'a>(packet: &'a Encoded, parser: &dyn Parser, count_pan
 /// Encodes a packet in advance for [`encoded_by`], to return the error.
 pub(crate) fn try_encode_by(
     packet: &Encoded,
+    form: Form,
     parser: &dyn Parser,
     count_panic: impl FnOnce(),
 ) -> Result<(), ParserError> {
     let messages = encode(packet, parser, count_panic)?;
-    packet.alternate(|| Some(messages));
+    packet.other_form(form, || Some(messages));
     Ok(())
 }
 
@@ -55,13 +61,13 @@ fn catch_panic<R>(run: impl FnOnce() -> Result<R, ParserError>, count_panic: imp
 }
 
 fn encode(packet: &Encoded, parser: &dyn Parser, count_panic: impl FnOnce()) -> Result<Box<[Packet]>, ParserError> {
-    let compress = packet.packets().first().is_some_and(Packet::may_be_compressed);
-    let packet = to_parser(packet)?;
-    let messages = catch_panic(|| parser.encode(&packet), count_panic)?;
+    let converted = to_parser(packet)?;
+    let messages = catch_panic(|| parser.encode(&converted), count_panic)?;
     if messages.iter().any(|message| message.packet_type() != PacketType::Message) {
         return Err(ParserError::new("the parser returned a packet that is not a message"));
     }
-    Ok(messages.into_iter().map(|message| message.compress(compress)).collect())
+    let text = packet.packets().first().expect("a packet has a text");
+    Ok(messages.into_iter().map(|message| message.compress_like(text)).collect())
 }
 
 fn to_parser(packet: &Encoded) -> Result<SocketIoPacket, ParserError> {

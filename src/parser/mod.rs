@@ -1,21 +1,22 @@
 //! Parsers: custom encodings of Socket.IO packets, in place of JSON.
 //!
-//! A server has one parser for all of its clients, which must use the same one: the protocol does not negotiate it. Without
-//! [`SocketIoConfig::parser`](crate::SocketIoConfig::parser), packets are JSON, at no cost for this module. `MsgpackParser`
-//! (feature `msgpack`) is for clients with `socket.io-msgpack-parser`. The [guide](crate::guide::parsers) shows how to write a
-//! [`Parser`].
+//! Without [`SocketIoConfig::parser`](crate::SocketIoConfig::parser), packets are JSON, at no cost for this module. `MsgpackParser`
+//! (feature `msgpack`) is for clients with `socket.io-msgpack-parser`. The protocol does not negotiate the encoding. With
+//! [`SocketIoConfig::named_parser`](crate::SocketIoConfig::named_parser), a client chooses it by a parameter of its query. The
+//! [guide](crate::guide::parsers) shows how to write a [`Parser`].
 //!
 //! Handlers do not depend on the parser: it yields [`Value`]s, from which arguments are deserialized as usual.
 
 mod convert;
 #[cfg(feature = "msgpack")]
 pub(crate) mod msgpack;
+mod parsers;
 
 use crate::{engine::Packet, packet::Value};
 
-pub(crate) use self::convert::{DecoderState, encoded_by, try_encode_by};
 #[cfg(feature = "msgpack")]
 pub use self::msgpack::MsgpackParser;
+pub(crate) use self::{convert::DecoderState, parsers::Parsers};
 pub use crate::packet::Limits;
 
 /// Encodes Socket.IO packets as messages, and creates [`Decoder`]s for the other direction.
@@ -34,8 +35,9 @@ pub trait Parser: Send + Sync + 'static {
     /// # Errors
     ///
     /// Returns an error if the packet cannot be encoded. The caller of `emit` gets it, see
-    /// [`EmitError::is_encode`](crate::EmitError::is_encode). An ack is replaced by that of an internal error. Any other packet is
-    /// dropped and logged (feature `tracing`).
+    /// [`EmitError::is_encode`](crate::EmitError::is_encode), except that of a broadcast for a [named
+    /// parser](crate::SocketIoConfig::named_parser). An ack is replaced by that of an internal error. Any other packet is dropped and
+    /// logged.
     fn encode(&self, packet: &SocketIoPacket) -> Result<Vec<Packet>, ParserError>;
 
     /// Creates the decoder of one connection, when its first message arrives.

@@ -8,7 +8,7 @@ mod registry;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::registry::model::run as check_registry;
-pub(crate) use self::registry::{Handle, MemberId, Recipients, Registry, Selection};
+pub(crate) use self::registry::{Handle, MemberId, Recipients, Registry, RoomChange, RoomChangeKind, Selection};
 pub use self::{
     id::SocketId,
     name::{IntoRooms, Room, Rooms},

@@ -44,6 +44,26 @@ pub(crate) struct Registry<M> {
     rooms: Slab<RoomMembers<M>>,
     /// With std's hasher, which resists chosen keys, because clients may choose the names of rooms.
     room_ids: HashMap<Room, RoomId>,
+    /// The changes since the last [`take_changes`](Self::take_changes). `None` if they are not recorded.
+    changes: Option<Vec<RoomChange<M>>>,
+}
+
+/// A change of a room by one of its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RoomChange<M> {
+    pub(crate) kind: RoomChangeKind,
+    pub(crate) room: Room,
+    pub(crate) member: M,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoomChangeKind {
+    /// The member is the first one.
+    Created,
+    Joined,
+    Left,
+    /// The member was the last one.
+    Deleted,
 }
 
 type Members<M> = Arc<Vec<(MemberId, M)>>;
@@ -100,11 +120,33 @@ impl<M> Default for Registry<M> {
             by_name: HashMap::default(),
             rooms: Slab::new(),
             room_ids: HashMap::new(),
+            changes: None,
         }
     }
 }
 
 impl<M> Registry<M> {
+    /// Creates a registry that records changes of rooms, for [`take_changes`](Self::take_changes).
+    pub(crate) fn recording() -> Self {
+        Self { changes: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// Returns the changes since the last call. `None` if there are none, or they are not recorded.
+    pub(crate) fn take_changes(&mut self) -> Option<Vec<RoomChange<M>>> {
+        self.changes.as_mut().filter(|changes| !changes.is_empty()).map(std::mem::take)
+    }
+
+    /// Returns `true` if a room has members. The name of a member is a room.
+    fn exists(&self, room: &str) -> bool {
+        self.room_ids.contains_key(room) || self.by_name.contains_key(room)
+    }
+
+    fn record(&mut self, kind: RoomChangeKind, room: &Room, member: M) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(RoomChange { kind, room: room.clone(), member });
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.members.len()
     }
@@ -118,6 +160,9 @@ impl<M> Registry<M> {
 impl<M: Handle> Registry<M> {
     /// Adds a member. It is in the room of its own name only.
     pub(crate) fn insert(&mut self, name: Room, handle: M) -> MemberId {
+        if self.changes.is_some() {
+            self.record_join(&name, &handle);
+        }
         let place = self.all.len();
         let key = self.members.insert(Member {
             name: name.clone(),
@@ -148,8 +193,15 @@ impl<M: Handle> Registry<M> {
         if let Some((moved, _)) = all.get(member.place) {
             self.members[moved.key()].place = member.place;
         }
+        if self.changes.is_some() {
+            self.record_leave(&member.name, &member.handle);
+        }
         for (room, place) in member.rooms {
+            let name = self.changes.is_some().then(|| self.rooms[room as usize].name.clone());
             self.remove_member(room, place);
+            if let Some(name) = name {
+                self.record_leave(&name, &member.handle);
+            }
         }
         self.shrink_members();
         self.shrink_rooms();
@@ -177,6 +229,11 @@ impl<M: Handle> Registry<M> {
         }
         member.rooms.insert(room_id, entry.members.len());
         Arc::make_mut(&mut entry.members).push((id, member.handle.clone()));
+        if let Some(changes) = &mut self.changes {
+            let is_new = entry.members.len() == 1 && !self.by_name.contains_key(room);
+            let kinds = is_new.then_some(RoomChangeKind::Created).into_iter().chain([RoomChangeKind::Joined]);
+            changes.extend(kinds.map(|kind| RoomChange { kind, room: room.clone(), member: member.handle.clone() }));
+        }
         Some(&entry.name)
     }
 
@@ -191,9 +248,29 @@ impl<M: Handle> Registry<M> {
         if is_sparse(member.rooms.len(), member.rooms.capacity()) {
             member.rooms.shrink_to(member.rooms.len() * 2);
         }
+        let handle = self.changes.is_some().then(|| member.handle.clone());
         self.remove_member(*room_id, place);
+        if let Some(handle) = handle {
+            self.record_leave(&room.into(), &handle);
+        }
         self.shrink_rooms();
         true
+    }
+
+    #[cold]
+    fn record_join(&mut self, room: &Room, member: &M) {
+        if !self.exists(room) {
+            self.record(RoomChangeKind::Created, room, member.clone());
+        }
+        self.record(RoomChangeKind::Joined, room, member.clone());
+    }
+
+    #[cold]
+    fn record_leave(&mut self, room: &Room, member: &M) {
+        self.record(RoomChangeKind::Left, room, member.clone());
+        if !self.exists(room) {
+            self.record(RoomChangeKind::Deleted, room, member.clone());
+        }
     }
 
     /// Returns the rooms of a member, including that of its own name.

@@ -58,7 +58,7 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
         }
         Err(JoinError::Closed) => return Ok(()),
     }
-    let lookup = announce(client, server.namespaces.acquire(name, || client.may_join_dynamic()));
+    let lookup = server.announce(server.namespaces.acquire(name, || client.may_join_dynamic()));
     let claim = lookup.namespace().and_then(|namespace| namespace.claim_of(client, &auth));
     if claim.is_none() && !matches!(lookup, Lookup::NeedsAsync(_)) {
         join(client, name, lookup, auth, None, cx);
@@ -73,20 +73,12 @@ pub(super) fn admit(client: &Arc<Client>, name: &str, auth: Bytes, cx: &mut Cont
     Ok(())
 }
 
-/// Calls the hook for a new namespace.
-fn announce(client: &Client, lookup: Lookup) -> Lookup {
-    if let (Lookup::Created(namespace), Some(hook)) = (&lookup, &client.server.hooks.on_namespace) {
-        client.server.catch_panic(|| hook(namespace));
-    }
-    lookup
-}
-
 /// Continues an admission after an asynchronous predicate has decided, and after the session of a returning client has been read from
 /// the journal of the cluster.
 async fn join_later(client: Arc<Client>, name: Box<str>, mut lookup: Lookup, auth: Bytes, mut claim: Option<Claim>) {
     if let Lookup::NeedsAsync(place) = lookup {
         let request = NamespaceRequest::new(&client.connection, &name, &auth);
-        lookup = announce(&client, client.server.namespaces.find_async(place, &request).await);
+        lookup = client.server.announce(client.server.namespaces.find_async(place, &request).await);
         claim = lookup.namespace().and_then(|namespace| namespace.claim_of(&client, &auth));
     }
     let mut claimed = None;

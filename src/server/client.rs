@@ -1,6 +1,7 @@
 //! A client: a connection and its sockets.
 
 use std::{
+    any::Any,
     pin::Pin,
     sync::{
         Arc, Weak,
@@ -14,9 +15,8 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::{
-    engine::{CloseCause, Connect, Connection, Packet, Peer, Reader, SendError},
-    packet::Encoded,
-    parser::encoded_by,
+    engine::{CloseCause, Connect, Connection, Packet, Peer, Reader, SendError, Transport},
+    packet::{Encoded, Form},
     util::log,
 };
 
@@ -25,23 +25,47 @@ use super::{
     reason::DisconnectReason,
     receive::Inbound,
     settings::SlowClientPolicy,
-    state::{Client, Server, Socket},
+    state::{Change, Client, Server, Socket},
 };
 
 /// Creates a client for each session of the engine.
-pub(crate) struct Clients(Weak<Server>);
+pub(crate) struct Clients {
+    server: Weak<Server>,
+    is_observed: bool,
+}
 
 impl Clients {
-    pub(crate) fn new(server: Weak<Server>) -> Self {
-        Self(server)
+    pub(crate) fn new(server: Weak<Server>, is_observed: bool) -> Self {
+        Self { server, is_observed }
     }
 }
 
 impl Connect for Clients {
     fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)> {
-        let client = Arc::new(Client::new(connection.clone(), self.0.upgrade()?));
+        let client = Arc::new(Client::new(connection.clone(), self.server.upgrade()?));
         Some((client.clone(), Box::new(Inbound::new(client))))
     }
+
+    fn is_observed(&self) -> bool {
+        self.is_observed
+    }
+}
+
+impl Server {
+    /// Returns the client of a session.
+    pub(crate) fn client(&self, sid: &str) -> Option<Arc<Client>> {
+        self.engine.sessions.get(sid).and_then(|connection| client_of(&connection))
+    }
+
+    /// Returns the clients of all sessions.
+    pub(crate) fn clients(&self) -> Vec<Arc<Client>> {
+        self.engine.sessions.all().iter().filter_map(|connection| client_of(connection)).collect()
+    }
+}
+
+/// Returns the client of a connection, or `None` if it has ended.
+fn client_of(connection: &Connection) -> Option<Arc<Client>> {
+    connection.peer()?.into_any().downcast().ok()
 }
 
 // Values of `Client::leaving`.
@@ -54,6 +78,7 @@ const LEAVES_FOR_GOOD: u8 = 2;
 impl Client {
     pub(super) fn new(connection: Arc<Connection>, server: Arc<Server>) -> Self {
         Self {
+            form: server.settings.parsers.chosen_form(connection.request.query()),
             connection,
             server,
             sockets: Mutex::default(),
@@ -77,10 +102,12 @@ impl Client {
     /// Returns the packet in the client's wire format. Runs a parser, unless the result is cached from another recipient.
     #[inline(always)]
     pub(crate) fn packets_of<'a>(&self, packet: &'a Encoded) -> &'a [Packet] {
-        match &self.server.settings.parser {
-            None if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => packet.ascii_packets(),
-            None => packet.packets(),
-            Some(parser) => encoded_by(packet, &**parser, || self.server.count_panic()),
+        match self.form {
+            Form::JSON if self.connection.wire_format.wants_ascii(self.connection.is_websocket()) => {
+                packet.ascii_packets()
+            }
+            Form::JSON => packet.packets(),
+            form => self.server.settings.parsers.encoded(packet, form, || self.server.count_panic()),
         }
     }
 
@@ -214,14 +241,30 @@ impl Client {
 
 impl Peer for Client {
     fn opened(self: Arc<Self>, cx: &mut Context<'_>) {
+        if self.server.is_observed() {
+            self.server.tell(&Change::ConnectionOpened(&self));
+        }
         admit_implicitly(&self, cx);
     }
 
-    fn closed(&self, cause: CloseCause) {
+    fn upgraded(self: Arc<Self>, _: Transport) {
+        if self.server.is_observed() {
+            self.server.tell(&Change::ConnectionUpgraded(&self));
+        }
+    }
+
+    fn sent(self: Arc<Self>, packet: &Packet) {
+        self.server.tell(&Change::PacketSent(&self, packet));
+    }
+
+    fn closed(self: Arc<Self>, cause: CloseCause) {
         if cause == CloseCause::SlowClient {
             self.note_slow(None);
         }
         self.disconnect_sockets(cause.into(), false);
+        if self.server.is_observed() {
+            self.server.tell(&Change::ConnectionClosed(&self, cause.into()));
+        }
     }
 
     /// Starts no further event, and [shuts down](Self::shut_down) when the running handlers have ended, so that their acks are
@@ -245,5 +288,9 @@ impl Peer for Client {
 
     fn is_busy(&self) -> bool {
         self.runs_handlers()
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }

@@ -1,31 +1,16 @@
 //! What a server tells its cluster.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::{
     cluster::{ClusterAdapter, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, LocalChange},
     observe::ServerMeters,
-    util::log,
+    util::{Chain, log},
 };
 
 use super::state::{NamespaceState, Server};
-
-/// Prints an error with its causes.
-struct Chain<'a>(&'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut error = self.0;
-        write!(f, "{error}")?;
-        while let Some(cause) = error.source() {
-            write!(f, ": {cause}")?;
-            error = cause;
-        }
-        Ok(())
-    }
-}
 
 impl NamespaceState {
     /// Publishes a command to the other nodes of the cluster, or to one of them. Does nothing without an adapter.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, task::Waker};
 
 use crate::{
-    engine::{SendError, Sent},
+    engine::{SendError, Sent, Wakeups},
     packet::Encoded,
     recovery::{Scope, Stamp},
     room::{Recipients, Selection, SocketId},
@@ -19,14 +19,14 @@ use super::{
 /// The result of a broadcast.
 #[must_use]
 pub(crate) struct Broadcast {
-    wakers: Vec<Waker>,
+    wakeups: Wakeups,
     failed: Vec<(Arc<Socket>, SendError)>,
 }
 
 impl Broadcast {
     /// Wakes the drivers of the recipients. Must be called without a lock. Returns the sockets that did not get the event.
     pub(crate) fn wake(self) -> Vec<(Arc<Socket>, SendError)> {
-        self.wakers.into_iter().for_each(Waker::wake);
+        self.wakeups.wake();
         self.failed
     }
 }
@@ -93,10 +93,10 @@ impl Remembered {
         let now = now();
         let stamp = self.history.stamp(now, volatile);
         let stamped = self.history.stamped(stamp, packet);
-        let mut broadcast = Broadcast { wakers: Vec::with_capacity(recipients.len()), failed: Vec::new() };
+        let mut broadcast = Broadcast { wakeups: Wakeups::default(), failed: Vec::new() };
         for socket in recipients.iter() {
             match self.give(socket, stamp, &stamped, packet, volatile) {
-                Ok(Sent { waker: Some(waker), .. }) => broadcast.wakers.push(waker),
+                Ok(Sent { waker: Some(waker), .. }) => broadcast.wakeups.add(&socket.client.connection, waker),
                 Ok(_) => {}
                 Err(error) => broadcast.failed.push((socket.clone(), error)),
             }

@@ -19,7 +19,7 @@ use crate::{
         BroadcastFlags, BroadcastOptions, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, EventBody,
         Journal, Offset, Payload, PublishError, RecordedEvent, SessionRecord, TakenSession,
     },
-    engine::{CloseCause, ProtocolVersion, SendError},
+    engine::{CloseCause, ProtocolVersion, SendError, Sent, Wakeups},
     packet::{Encoded, Target},
     recovery::RecoveryConfig,
     room::{Room, Selection},
@@ -96,7 +96,7 @@ impl NamespaceState {
     /// Returns the packet of an event from the journal. `None` if clients would reject it.
     fn packet(&self, event: &EventBody, options: &BroadcastOptions) -> Option<Encoded> {
         let packet = event.to_packet(Target { namespace: self.name(), id: None })?;
-        Some(if options.flags.compress == Some(false) { packet.uncompressed() } else { packet })
+        Some(self.settings.compress_shared(packet, options.flags.compress != Some(false)))
     }
 
     /// Delivers an event that was read from the journal.
@@ -107,7 +107,7 @@ impl NamespaceState {
         let stamped = if volatile { packet.clone() } else { packet.with_offset(&offset.to_string()) };
         let selection = Selection { rooms: options.rooms.clone(), except: options.except.clone() };
         let lets_slow_clients_go = self.settings.slow_client_policy == SlowClientPolicy::Disconnect;
-        let (mut wakers, mut failed) = (Vec::new(), Vec::new());
+        let (mut wakeups, mut failed) = (Wakeups::default(), Vec::new());
         let mut state = journal.lock();
         if !volatile {
             if offset < state.last {
@@ -143,12 +143,13 @@ impl NamespaceState {
             }
             drop(progress);
             match sent {
-                Ok(sent) => wakers.extend(sent.waker),
+                Ok(Sent { waker: Some(waker), .. }) => wakeups.add(&socket.client.connection, waker),
+                Ok(_) => {}
                 Err(error) => failed.push((socket.clone(), error)),
             }
         }
         drop(state);
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        wakeups.wake();
         failed.iter().for_each(|(socket, error)| socket.on_send_error(*error));
         server.catch_panic(|| recipients.iter().for_each(|socket| socket.observe(&packet)));
     }

@@ -9,7 +9,7 @@ use std::{
 use super::{
     reason::DisconnectReason,
     socket::{ACCEPTING, CLOSED, CONNECTED, LOST},
-    state::Socket,
+    state::{Change, Socket},
 };
 
 impl Socket {
@@ -45,6 +45,9 @@ impl Socket {
         if tells_handlers {
             self.namespace.application().disconnecting(self, reason);
         }
+        if accepted && self.client.server.is_observed() {
+            self.client.server.tell(&Change::SocketDisconnected(self, reason));
+        }
         match self.recovery() {
             Some((memory, session)) => {
                 memory.leave(self, session, reason.is_recoverable());
@@ -53,6 +56,7 @@ impl Socket {
             None if self.journaled().is_some() => self.leave_journaled(reason.is_recoverable()),
             None => self.leave_rooms(),
         }
+        self.tell_room_changes();
         // A socket that was not accepted keeps its place until its admission has ended and the client has been rejected.
         if accepted {
             self.client.forget_socket(self, reason == DisconnectReason::ClientNamespaceDisconnect);

@@ -86,7 +86,7 @@ impl Memory {
         let cloned = recoverable.then(|| server.catch_panic(|| socket.all_extensions())).flatten();
         let (data, extensions) = (socket.data_bytes(), cloned.unwrap_or_default());
         let mut state = self.lock();
-        socket.leave_rooms();
+        let rooms = socket.take_from_rooms();
         let (key, restored) = (session.key(), session.take_restored());
         let is_its = |live: &Option<Arc<Socket>>| match live {
             Some(live) => Arc::ptr_eq(live, socket),
@@ -110,6 +110,7 @@ impl Memory {
         };
         drop(state);
         drop((restored, garbage));
+        socket.report_rooms(&rooms);
     }
 
     /// Returns `true` if a client may still return.

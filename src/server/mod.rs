@@ -20,6 +20,7 @@ mod memory;
 mod namespace_request;
 mod namespace_table;
 mod namespaces;
+mod observers;
 mod reason;
 mod receive;
 mod recovery_session;
@@ -44,7 +45,7 @@ pub(crate) use self::{
     requests::{Requests, Response},
     settings::Settings,
     state::{
-        Application, Client, Counters, Definition, Event, Hooks, Memory, NamespaceState, Namespaces, Server,
+        Application, Change, Client, Counters, Definition, Event, Hooks, Memory, NamespaceState, Namespaces, Server,
         ServerSideHandler, Socket,
     },
 };

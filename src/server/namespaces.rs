@@ -48,6 +48,30 @@ impl Lookup {
     }
 }
 
+impl Server {
+    /// Calls the hook for a new namespace.
+    pub(super) fn announce(&self, lookup: Lookup) -> Lookup {
+        if let (Lookup::Created(namespace), Some(hook)) = (&lookup, &self.hooks.on_namespace) {
+            self.catch_panic(|| hook(namespace));
+        }
+        lookup
+    }
+
+    /// Returns the namespace with a name. Creates it if a pattern or predicate accepts the name. It is then kept without sockets.
+    pub(crate) fn get_or_create_namespace(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        if let Some(namespace) = self.namespaces.get(name) {
+            return Some(namespace);
+        }
+        if name.len() > self.settings.max_namespace_length || name.contains([',', '?']) {
+            return None;
+        }
+        let lookup = self.announce(self.namespaces.acquire(name, || true));
+        let namespace = lookup.namespace()?;
+        self.namespaces.release_kept(namespace);
+        Some(namespace.clone())
+    }
+}
+
 impl Namespaces {
     pub(crate) fn new(mut table: NamespaceTable<Definition>, settings: &Arc<Settings>, server: &Weak<Server>) -> Self {
         let state = |(name, definition): (String, Arc<Definition>)| {
@@ -187,6 +211,17 @@ impl Namespaces {
         }
     }
 
+    /// Like [`release`](Self::release), but keeps the namespace if it has no sockets.
+    fn release_kept(&self, namespace: &NamespaceState) {
+        let Some(users) = &namespace.users else {
+            return;
+        };
+        let mut existing = self.existing.write();
+        if users.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            existing.keep_empty(namespace);
+        }
+    }
+
     /// Drops a dynamic namespace without sockets, unless clients may be recovered in it or cleanup is disabled.
     pub(super) fn remove_if_unused(&self, namespace: &NamespaceState) {
         let mut existing = self.existing.write();
@@ -261,7 +296,7 @@ impl NamespaceState {
         Arc::new(Self {
             name,
             definition,
-            registry: Mutex::default(),
+            registry: Mutex::new(if settings.is_observed { Registry::recording() } else { Registry::default() }),
             ack_ids: AtomicU64::new(0),
             users: dynamic.then(Users::default),
             removed: AtomicBool::new(false),

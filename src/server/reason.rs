@@ -23,46 +23,46 @@ use crate::engine::CloseCause;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// The client or the network closed the connection.
+    /// "transport close": the client or the network closed the connection.
     TransportClose,
-    /// The transport failed, or the client violated its protocol, such as with a message that is too large.
+    /// "transport error": the transport failed, or the client violated its protocol, such as with a message that is too large.
     #[non_exhaustive]
     TransportError {
         /// A description of the error.
         detail: &'static str,
     },
-    /// The client did not answer a ping within [`ping_timeout`](crate::SocketIoConfig::ping_timeout).
+    /// "ping timeout": the client did not answer a ping within [`ping_timeout`](crate::SocketIoConfig::ping_timeout).
     PingTimeout,
-    /// The client sent something that is not an Engine.IO packet.
+    /// "parse error": the client sent something that is not an Engine.IO packet.
     #[non_exhaustive]
     ParseError {
         /// A description of the error.
         detail: &'static str,
     },
-    /// The client violated the Socket.IO protocol.
+    /// "forced close": the client violated the Socket.IO protocol.
     #[non_exhaustive]
     ForcedClose {
         /// A description of the violation.
         detail: &'static str,
     },
-    /// Like [`ForcedClose`](Self::ForcedClose), if the client could not be informed immediately.
+    /// "forced server close": like [`ForcedClose`](Self::ForcedClose), if the client could not be informed immediately.
     #[non_exhaustive]
     ForcedServerClose {
         /// A description of the violation.
         detail: &'static str,
     },
-    /// The client left the namespace.
+    /// "client namespace disconnect": the client left the namespace.
     ClientNamespaceDisconnect,
-    /// The server disconnected the socket.
+    /// "server namespace disconnect": the server disconnected the socket. The client has the reason "io server disconnect".
     ServerNamespaceDisconnect,
-    /// The server is shutting down.
+    /// "server shutting down": the server is shutting down.
     ServerShuttingDown,
-    /// The client's send buffer was full. See [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
+    /// "slow client": the client's send buffer was full. See [`max_buffered_bytes`](crate::SocketIoConfig::max_buffered_bytes).
     SlowClient,
 }
 
 impl DisconnectReason {
-    /// Returns the reason as Node's server names it.
+    /// Returns the text of the reason, which is that of Node's server.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -16,7 +16,7 @@ use super::{
     admission::admit,
     reason::DisconnectReason,
     socket_table::Addressee,
-    state::{Client, Event, Socket},
+    state::{Change, Client, Event, Socket},
 };
 
 /// Decodes a client's messages and handles the packets.
@@ -27,6 +27,7 @@ pub(super) struct Inbound {
     waiting: Option<Box<Waiting>>,
     /// The number of attachments to skip, because their packet was ignored.
     ignored_attachments: usize,
+    is_observed: bool,
 }
 
 /// The decoder of messages.
@@ -54,11 +55,12 @@ enum Stage {
 
 impl Inbound {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        let format = match &client.server.settings.parser {
+        let format = match client.server.settings.parsers.get(client.form) {
             None => Format::Json(Assembler::new(client.server.max_attachment_bytes())),
             Some(parser) => Format::Parser(Box::new(DecoderState::new(parser.clone()))),
         };
-        Self { client, format, waiting: None, ignored_attachments: 0 }
+        let is_observed = client.server.is_observed();
+        Self { client, format, waiting: None, ignored_attachments: 0, is_observed }
     }
 }
 
@@ -72,6 +74,9 @@ impl Reader for Inbound {
     }
 
     fn receive(&mut self, message: Packet, direct: &mut Direct<'_>, cx: &mut Context<'_>) {
+        if self.is_observed {
+            self.client.server.tell(&Change::PacketReceived(&self.client, &message));
+        }
         if let Err(DecodeError(detail)) = self.try_receive(message, direct, cx) {
             self.client.violation(detail);
         }
@@ -127,6 +132,9 @@ impl Inbound {
                 }
             }
             is_registered = true;
+        }
+        if self.is_observed {
+            self.client.server.tell(&Change::EventReceived(&socket, &event));
         }
         let size = event.size;
         if let Some(layers) = socket.namespace.application().event(&socket, event, direct, cx) {

@@ -1,12 +1,21 @@
 //! Joining and leaving rooms.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use parking_lot::MutexGuard;
 
-use crate::room::{Handle, MemberId, Registry, Room};
+use crate::room::{Handle, MemberId, Registry, Room, RoomChange};
 
-use super::{recovery_session::Journaled, socket::ADMITTING, state::Socket};
+use super::{
+    recovery_session::Journaled,
+    socket::ADMITTING,
+    state::{Change, Socket},
+};
+
+thread_local! {
+    /// The changes of rooms that this thread has made and not told the observers yet, because it held locks.
+    static UNTOLD: RefCell<Vec<RoomChange<Arc<Socket>>>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Socket {
     fn member(&self) -> MutexGuard<'_, Option<MemberId>> {
@@ -49,6 +58,7 @@ impl Socket {
             }),
         }
         self.report_rooms(&rooms);
+        self.tell_room_changes();
     }
 
     pub(crate) fn leave(&self, room: &str) {
@@ -73,6 +83,7 @@ impl Socket {
         });
         drop(memory);
         self.report_rooms(&[room]);
+        self.tell_room_changes();
     }
 
     /// Leaves all rooms except that of the socket's id.
@@ -105,15 +116,36 @@ impl Socket {
         });
         drop(memory);
         self.report_rooms(&left);
+        self.tell_room_changes();
     }
 
     /// Changes the rooms of the socket, if it is in the namespace.
     pub(super) fn change_rooms(&self, change: impl FnOnce(&mut Registry<Arc<Self>>, MemberId)) {
-        self.namespace.with_registry(|registry| {
+        self.change_registry(|registry| {
             if let Some(id) = self.member_id() {
                 change(registry, id);
             }
         });
+    }
+
+    /// Changes the registry. The caller must call [`tell_room_changes`](Self::tell_room_changes) when it has released its locks.
+    pub(super) fn change_registry<R>(&self, change: impl FnOnce(&mut Registry<Arc<Self>>) -> R) -> R {
+        self.namespace.with_registry(|registry| {
+            let result = change(registry);
+            if let Some(changes) = registry.take_changes() {
+                UNTOLD.with_borrow_mut(|untold| untold.extend(changes));
+            }
+            result
+        })
+    }
+
+    /// Tells the observers which rooms this thread has changed.
+    pub(super) fn tell_room_changes(&self) {
+        if self.client.server.is_observed() {
+            for change in UNTOLD.take() {
+                change.member.client.server.tell(&Change::Room(&change));
+            }
+        }
     }
 
     pub(crate) fn rooms(&self) -> Vec<Room> {
@@ -124,19 +156,26 @@ impl Socket {
         self.namespace.with_registry(|registry| self.member_id().is_some_and(|id| registry.is_in(id, room)))
     }
 
-    /// Removes the socket from its namespace.
-    pub(crate) fn leave_rooms(&self) {
+    /// Removes the socket from its namespace. Must be called without a lock.
+    pub(super) fn leave_rooms(&self) {
+        self.report_rooms(&self.take_from_rooms());
+    }
+
+    /// Removes the socket from its namespace. The caller must [report](Self::report_rooms) the returned rooms when it has released
+    /// its locks.
+    #[must_use]
+    pub(super) fn take_from_rooms(&self) -> Vec<Room> {
         let reports = self.namespace.reports_rooms();
-        let (left, removed) = self.namespace.with_registry(|registry| {
+        let (left, removed) = self.change_registry(|registry| {
             let Some(id) = self.member().take() else { return (Vec::new(), None) };
             let rooms = if reports { registry.rooms_of(id) } else { Vec::new() };
             (rooms, registry.remove(id))
         });
         drop(removed);
-        self.report_rooms(&left);
+        left
     }
 
-    /// Tells the adapter of the cluster, if it follows rooms.
+    /// Tells the adapter of the cluster, if it follows rooms. Must be called without a lock.
     pub(super) fn report_rooms(&self, rooms: &[impl AsRef<str>]) {
         if self.namespace.reports_rooms() {
             rooms.iter().for_each(|room| self.namespace.room_changed(room.as_ref()));

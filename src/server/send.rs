@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    engine::{Outbox, PacketQueue, SendError, Sent},
+    engine::{Outbox, PacketQueue, SendError, Sent, Wakeups},
     observe::SentKind,
     packet::{Encoded, encode_simple},
 };
@@ -14,12 +14,20 @@ use super::{
 };
 
 impl Socket {
-    /// Shows an event to the listeners of outgoing events.
+    /// Shows an event to the listeners of outgoing events, and to observers.
     #[inline]
-    pub(crate) fn observe(&self, packet: &Encoded) {
+    pub(crate) fn observe(self: &Arc<Self>, packet: &Encoded) {
+        if self.is_watched.load(Ordering::Acquire) {
+            self.show(packet);
+        }
+    }
+
+    #[inline(never)]
+    fn show(self: &Arc<Self>, packet: &Encoded) {
         if self.application_data.get().is_some() {
             self.namespace.application().outgoing(self, packet);
         }
+        self.tell_sent(packet);
     }
 
     /// Emits an event to this socket. With recovery, the event is also recorded.
@@ -55,6 +63,20 @@ impl Socket {
         let sent = self.client.connection.send_with(cost, volatile, || self.is_connected(), add);
         self.namespace.meters().sent(kind, &sent);
         self.finish_send(sent)
+    }
+
+    /// Like [`deliver`](Self::deliver), but does not wake the driver.
+    pub(crate) fn deliver_later(
+        self: &Arc<Self>,
+        packet: &Encoded,
+        volatile: bool,
+        wakeups: &mut Wakeups,
+    ) -> Result<(), SendError> {
+        let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.on_send_error(*error))?;
+        if let Some(waker) = sent.waker {
+            wakeups.add(&self.client.connection, waker);
+        }
+        Ok(())
     }
 
     /// Wakes the driver, or applies the slow-client policy.

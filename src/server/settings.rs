@@ -1,6 +1,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{cluster::ClusterAdapter, packet::Limits, parser::Parser, recovery::RecoveryConfig};
+use crate::{
+    cluster::ClusterAdapter,
+    packet::{Encoded, Limits},
+    parser::Parsers,
+    recovery::RecoveryConfig,
+};
 
 /// What happens to a packet that does not fit into the send buffer of its client.
 ///
@@ -27,7 +32,7 @@ pub enum SlowClientPolicy {
 /// Limits and policies that the server reads while it handles packets.
 pub(crate) struct Settings {
     pub(crate) recovery: Option<RecoveryConfig>,
-    pub(crate) parser: Option<Arc<dyn Parser>>,
+    pub(crate) parsers: Parsers,
     pub(crate) ack_timeout: Duration,
     pub(crate) slow_client_policy: SlowClientPolicy,
     pub(crate) max_event_bytes: usize,
@@ -40,16 +45,33 @@ pub(crate) struct Settings {
     pub(crate) max_namespace_length: usize,
     pub(crate) max_dynamic_namespaces_per_connection: usize,
     pub(crate) max_auth_bytes: usize,
+    /// The minimum size of broadcasts whose recipients share the compressed form. `None` if WebSocket messages are not compressed.
+    #[cfg(feature = "permessage-deflate")]
+    pub(crate) deflate_threshold: Option<usize>,
     /// The adapter that carries broadcasts to other nodes.
     pub(crate) adapter: Option<Arc<dyn ClusterAdapter>>,
     /// Requests are passed to the nodes that own their sessions.
     pub(crate) share_sessions: bool,
+    /// There are observers.
+    pub(crate) is_observed: bool,
 }
 
 impl Settings {
     /// Returns `true` if events are delivered when they are read from the journal of the cluster.
     pub(crate) fn uses_journal(&self) -> bool {
         self.recovery.is_some() && self.adapter.as_ref().is_some_and(|adapter| adapter.journal().is_some())
+    }
+
+    /// Sets how transports may compress a packet for many recipients.
+    pub(crate) fn compress_shared(&self, packet: Encoded, compress: bool) -> Encoded {
+        if !compress {
+            return packet.uncompressed();
+        }
+        #[cfg(feature = "permessage-deflate")]
+        if let Some(threshold) = self.deflate_threshold {
+            return packet.shared(threshold);
+        }
+        packet
     }
 
     pub(crate) fn packet_limits(&self) -> Limits {
@@ -61,7 +83,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             recovery: None,
-            parser: None,
+            parsers: Parsers::default(),
             ack_timeout: Duration::from_secs(30),
             slow_client_policy: SlowClientPolicy::default(),
             max_event_bytes: 512 << 10,
@@ -73,8 +95,11 @@ impl Default for Settings {
             max_namespace_length: 256,
             max_dynamic_namespaces_per_connection: 10,
             max_auth_bytes: 64 * 1024,
+            #[cfg(feature = "permessage-deflate")]
+            deflate_threshold: None,
             adapter: None,
             share_sessions: false,
+            is_observed: false,
         }
     }
 }

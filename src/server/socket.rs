@@ -14,7 +14,7 @@ use http::Extensions;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    engine::{CloseCause, ProtocolVersion},
+    engine::{CloseCause, ProtocolVersion, Session},
     packet::encode_simple,
     room::{Room, SocketId},
 };
@@ -25,7 +25,7 @@ use super::{
     layer_data::{LayerData, LayerId},
     reason::DisconnectReason,
     recovery_session::RecoverySession,
-    state::{Client, Memory, NamespaceState, Socket},
+    state::{Change, Client, Memory, NamespaceState, Socket},
 };
 
 /// The auth payload of a client that sends none.
@@ -50,6 +50,7 @@ impl Socket {
         let (id, data) = identity.unwrap_or_else(|| {
             (SocketId::new(client.connection.wire_format.protocol, &client.connection.id, namespace.name()), None)
         });
+        let is_observed = client.server.is_observed();
         Arc::new(Self {
             id,
             data: Mutex::new(data),
@@ -61,6 +62,7 @@ impl Socket {
             layer_data: LayerData::default(),
             auth: Mutex::new(Some(if auth == EMPTY_AUTH { Box::default() } else { auth.into() })),
             application_data: OnceLock::new(),
+            is_watched: AtomicBool::new(is_observed),
             disconnect_due: AtomicBool::new(false),
             declined: AtomicBool::new(false),
             phase: AtomicU8::new(ADMITTING),
@@ -138,8 +140,16 @@ impl Socket {
         self.data.lock().clone()
     }
 
-    pub(crate) fn set_data(&self, json: Option<Bytes>) {
+    pub(crate) fn set_data(self: &Arc<Self>, json: Option<Bytes>) {
         *self.data.lock() = json;
+        if self.client.server.is_observed() {
+            self.client.server.tell(&Change::DataChanged(self));
+        }
+    }
+
+    /// Shows outgoing events to listeners from now on.
+    pub(crate) fn watch(&self) {
+        self.is_watched.store(true, Ordering::Release);
     }
 
     pub(crate) fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
@@ -222,6 +232,7 @@ impl Socket {
         if joined && self.namespace.reports_rooms() {
             self.report_rooms(&self.rooms());
         }
+        self.tell_room_changes();
         joined
     }
 
@@ -277,7 +288,7 @@ impl Socket {
     /// Enters the namespace, the rooms of the session, and new rooms. Returns the rooms that the socket was not in, or `None` if the
     /// namespace has been removed.
     pub(super) fn enter_rooms(self: &Arc<Self>, was_in: &[Room], rooms: &[Room]) -> Option<Vec<Room>> {
-        self.namespace.with_registry(|registry| {
+        self.change_registry(|registry| {
             if self.namespace.is_removed() {
                 return None;
             }
@@ -317,8 +328,19 @@ impl Socket {
         };
         let connect = encode_simple(b'0', self.namespace.name(), &payload);
         self.client.packets_of(&connect);
+        // Before the client can send an event, or disconnect.
+        let is_told = self.client.server.is_observed() && self.phase() == ACCEPTING;
+        if is_told {
+            self.client.server.tell(&Change::SocketConnected(self));
+        }
         let mut buffer = self.buffer();
         if self.phase() != ACCEPTING {
+            drop(buffer);
+            if is_told {
+                let cause = self.client.connection.inspect(Session::closed);
+                let reason = cause.map_or(DisconnectReason::ServerNamespaceDisconnect, Into::into);
+                self.client.server.tell(&Change::SocketDisconnected(self, reason));
+            }
             return false;
         }
         self.client.connection.establish();

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     fmt,
     sync::{
@@ -21,11 +22,11 @@ use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 use crate::{
     client_bundle::ClientBundle,
     cluster::{ClusterError, EventBody, Offset, Payload},
-    engine::{Connection, Direct, Engine},
+    engine::{Connection, Direct, Engine, Packet},
     observe::{NamespaceMeters, Scope, ServerMeters},
-    packet::{Encoded, EventPayload},
+    packet::{Encoded, EventPayload, Form},
     recovery::History,
-    room::{MemberId, Registry, SocketId},
+    room::{MemberId, Registry, RoomChange, SocketId},
     util::{BoxFuture, Order},
 };
 
@@ -75,13 +76,37 @@ pub(crate) struct Hooks {
     pub(crate) on_namespace: Option<Box<dyn Fn(&Arc<NamespaceState>) + Send + Sync>>,
     /// Called with the name of the event and the message of the extractor.
     pub(crate) on_rejection: Option<Box<dyn Fn(&Arc<Socket>, &str, &str) + Send + Sync>>,
+    /// Called in the same way. Returns the message and the data of the error for the client.
+    pub(crate) argument_error: Option<Box<ArgumentError>>,
     pub(crate) on_slow_client: Option<Arc<dyn Fn(&Arc<Socket>) + Send + Sync>>,
     pub(crate) on_cluster_error: Option<Box<dyn Fn(&ClusterError) + Send + Sync>>,
+    /// Empty unless [`Settings::is_observed`].
+    pub(crate) observers: Vec<Observe>,
 }
+
+/// An observer of the user.
+pub(crate) type Observe = Box<dyn Fn(&Change<'_>) + Send + Sync>;
+
+/// What an observer is told.
+pub(crate) enum Change<'a> {
+    ConnectionOpened(&'a Arc<Client>),
+    ConnectionUpgraded(&'a Arc<Client>),
+    ConnectionClosed(&'a Arc<Client>, DisconnectReason),
+    PacketReceived(&'a Arc<Client>, &'a Packet),
+    PacketSent(&'a Arc<Client>, &'a Packet),
+    SocketConnected(&'a Arc<Socket>),
+    DataChanged(&'a Arc<Socket>),
+    SocketDisconnected(&'a Arc<Socket>, DisconnectReason),
+    Room(&'a RoomChange<Arc<Socket>>),
+    EventReceived(&'a Arc<Socket>, &'a Event),
+    EventSent(&'a Arc<Socket>, &'a Encoded),
+}
+
+type ArgumentError = dyn Fn(&Arc<Socket>, &str, &str) -> (Cow<'static, str>, Option<serde_json::Value>) + Send + Sync;
 
 /// Handles an event of another server.
 pub(crate) type ServerSideHandler =
-    Box<dyn Fn(&Arc<Server>, &Arc<NamespaceState>, EventBody) -> BoxFuture<serde_json::Result<Payload>> + Send + Sync>;
+    Arc<dyn Fn(&Arc<Server>, &Arc<NamespaceState>, EventBody) -> BoxFuture<serde_json::Result<Payload>> + Send + Sync>;
 
 /// What a namespace does with its clients: layers, handlers and hooks. Implemented by `namespace::Handlers`.
 pub(crate) trait Application: Send + Sync + 'static {
@@ -137,6 +162,8 @@ pub(crate) struct Client {
     /// The memory cost of running handlers, including those of disconnections.
     pub(super) event_bytes: AtomicUsize,
     pub(super) leaving: AtomicU8,
+    /// How its packets are encoded.
+    pub(crate) form: Form,
     /// Whether the client is being disconnected because it is too slow.
     pub(super) is_slow: AtomicBool,
 }
@@ -304,6 +331,8 @@ pub(crate) struct Socket {
     pub(super) data: Mutex<Option<Bytes>>,
     /// Data of the [`Application`]: the listeners of this socket. Most sockets have none.
     pub(crate) application_data: OnceLock<Box<dyn Any + Send + Sync>>,
+    /// Whether outgoing events are shown to listeners or observers.
+    pub(super) is_watched: AtomicBool,
     /// Whether DISCONNECT has to be sent to the client.
     pub(super) disconnect_due: AtomicBool,
     /// Whether `on_connect` itself has rejected the client.
@@ -381,6 +410,7 @@ impl Socket {
         Scope {
             connection: &self.client.connection.span,
             namespace: self.namespace.name(),
+            socket: &self.id,
             is_dynamic: self.namespace.is_dynamic(),
             label: &self.namespace.definition.label,
             meters: self.namespace.meters(),

@@ -6,7 +6,10 @@ mod serve;
 use std::{
     convert::Infallible,
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -20,6 +23,7 @@ use crate::{
     engine::{EngineBody, EngineFuture, NotFound, ResponseBody},
     io::{CURRENT_IO, SocketIo},
     server::Server,
+    util::log,
 };
 
 pub use self::future::ResponseFuture;
@@ -56,26 +60,57 @@ pub use self::future::ResponseFuture;
 #[derive(Clone)]
 pub struct SocketIoService<S = NotFound> {
     inner: S,
+    attached: Arc<Attached>,
+}
+
+/// The server, as the services of a layer share it.
+pub(crate) struct Attached {
     server: Arc<Server>,
+    /// Whether a service has got a request.
+    used: AtomicBool,
+}
+
+impl Attached {
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        Self { server, used: AtomicBool::new(false) }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if !*self.used.get_mut() {
+            log!(
+                warn,
+                "no service of a `SocketIoLayer` is left, and none has got a request: a fallback that is added after the layer replaces it"
+            );
+        }
+    }
 }
 
 impl SocketIoService {
     /// Creates a service that responds with 404 to requests outside of the configured path.
     #[must_use]
     pub fn new(config: SocketIoConfig) -> Self {
-        Self::wrap(NotFound, config.build())
+        let attached = Attached::new(config.build());
+        // A service that is not created by a layer cannot be replaced by a fallback.
+        attached.used.store(true, Ordering::Relaxed);
+        Self::wrap(NotFound, Arc::new(attached))
     }
 }
 
 impl<S> SocketIoService<S> {
-    pub(crate) fn wrap(inner: S, server: Arc<Server>) -> Self {
-        Self { inner, server }
+    pub(crate) fn wrap(inner: S, attached: Arc<Attached>) -> Self {
+        Self { inner, attached }
+    }
+
+    fn server(&self) -> &Arc<Server> {
+        &self.attached.server
     }
 
     /// Returns a handle to the server.
     #[must_use]
     pub fn io(&self) -> SocketIo {
-        SocketIo::new(self.server.clone())
+        SocketIo::new(self.server().clone())
     }
 }
 
@@ -93,10 +128,12 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if self.server.engine.config.strip_path(request.uri().path()).is_some() {
-            return match &self.server.engine.cors {
-                None => ResponseFuture::ours(handle(&self.server, request)),
-                Some(cors) => ResponseFuture::cors(cors.layer(Ours(self.server.clone())).call(request)),
+        self.attached.used.store(true, Ordering::Relaxed);
+        let server = self.server();
+        if server.engine.config.strip_path(request.uri().path()).is_some() {
+            return match &server.engine.cors {
+                None => ResponseFuture::ours(handle(server, request)),
+                Some(cors) => ResponseFuture::cors(cors.layer(Ours(server.clone())).call(request)),
             };
         }
         let io = self.io();
@@ -134,6 +171,6 @@ impl<B: Body> Service<Request<B>> for Ours {
 
 impl<S> fmt::Debug for SocketIoService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketIoService").field("path", &self.server.engine.config.path).finish_non_exhaustive()
+        f.debug_struct("SocketIoService").field("path", &self.server().engine.config.path).finish_non_exhaustive()
     }
 }

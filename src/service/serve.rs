@@ -67,7 +67,7 @@ impl SocketIoService {
     /// see [`http_header_timeout`](crate::SocketIoConfig::http_header_timeout),
     /// [`http_idle_timeout`](crate::SocketIoConfig::http_idle_timeout) and
     /// [`http_write_timeout`](crate::SocketIoConfig::http_write_timeout). The heads of requests are limited to
-    /// [`max_head_bytes`](crate::SocketIoConfig::max_head_bytes).
+    /// [`max_head_bytes`](crate::SocketIoConfig::max_head_bytes), and the streams of an HTTP/2 connection to `max_http2_streams`.
     ///
     /// Connections are accepted in a task, so that this runs on a worker of the runtime. When the future is dropped, no
     /// connection is accepted any more. Idle connections are closed immediately, and others when their requests have been
@@ -96,7 +96,7 @@ async fn serve(service: SocketIoService, listener: TcpListener) -> io::Result<()
 
 async fn accept(service: SocketIoService, listener: TcpListener) -> Infallible {
     limit_unsent(&listener);
-    let http = Arc::new(http(&service.server.engine.config));
+    let http = Arc::new(http(&service.server().engine.config));
     // When this is dropped, connections shut down gracefully.
     let (_stop, stopped) = watch::channel(());
     loop {
@@ -114,7 +114,10 @@ fn http(config: &EngineIoConfig) -> Http {
     // The watchdog replaces hyper's timeouts.
     http.http1().header_read_timeout(None).max_buf_size(head);
     #[cfg(feature = "http2")]
-    http.http2().max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX)).enable_connect_protocol();
+    http.http2()
+        .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
+        .max_concurrent_streams(config.max_http2_streams)
+        .enable_connect_protocol();
     // Another crate may enable HTTP/2 in hyper, which would not have these limits.
     #[cfg(not(feature = "http2"))]
     let http = http.http1_only();
@@ -169,7 +172,7 @@ impl Served {
     /// serves it until its requests have been answered.
     async fn drive(self, tcp: TcpStream, http: Arc<Http>, stopped: watch::Receiver<()>) {
         let activity = self.activity.clone();
-        let timeouts = self.service.server.engine.config.connection_timeouts;
+        let timeouts = self.service.server().engine.config.connection_timeouts;
         let io = ServedIo::new(tcp, activity.clone());
         let mut connection = pin!(http.serve_connection_with_upgrades(io, self));
         let mut stopped = pin!(wait_for_stop(stopped));

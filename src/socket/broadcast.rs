@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     cluster::{BroadcastFlags, BroadcastOptions, ClusterCommand, EventBody},
-    engine::SendError,
+    engine::{SendError, Wakeups},
     packet::{Encoded, Target},
     room::{IntoRooms, Recipients, Room, Selection, SocketId},
     server::{EmitError, Memory, NamespaceState, Request, Socket},
@@ -142,7 +142,7 @@ impl BroadcastOperator {
     /// Returns an error if the arguments cannot be encoded or the name of the event is reserved. The event is not emitted in that
     /// case.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        let packet = self.flags.encode(&self.namespace, None, event, args)?;
+        let packet = self.flags.encode_shared(&self.namespace, None, event, args)?;
         if !self.is_appended(&packet) {
             let _ = self.send_everywhere(&packet);
         }
@@ -157,7 +157,7 @@ impl BroadcastOperator {
     ///
     /// Same as [`emit`](Self::emit).
     pub fn emit_with_report<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
-        let packet = self.flags.encode(&self.namespace, None, event, args)?;
+        let packet = self.flags.encode_shared(&self.namespace, None, event, args)?;
         Ok(self.send_everywhere(&packet))
     }
 
@@ -175,18 +175,20 @@ impl BroadcastOperator {
     ///
     /// If the future is dropped, the remaining recipients and the other nodes do not get the event.
     pub async fn emit_yielding<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<EmitReport, EmitError> {
-        let packet = self.flags.encode(&self.namespace, None, event, args)?;
+        let packet = self.flags.encode_shared(&self.namespace, None, event, args)?;
         if self.namespace.memory.is_some() || self.is_journaled() {
             return Ok(self.send_everywhere(&packet));
         }
         let recipients = self.recipients();
-        let mut report = EmitReport::default();
+        let (mut report, mut wakeups) = (EmitReport::default(), Wakeups::default());
         for socket in recipients.iter() {
             if report.recipients > 0 && report.recipients % SLICE == 0 {
+                std::mem::take(&mut wakeups).wake();
                 tokio::task::yield_now().await;
             }
-            report.deliver(socket, &packet, self.flags.volatile);
+            report.deliver(socket, &packet, self.flags.volatile, &mut wakeups);
         }
+        wakeups.wake();
         self.publish_event(&packet);
         Ok(report)
     }
@@ -213,8 +215,10 @@ impl BroadcastOperator {
         if let Some(memory) = self.namespace.memory.as_ref().filter(|_| !self.is_empty()) {
             return self.send_and_remember(memory, packet, volatile);
         }
-        let mut report = EmitReport::default();
-        self.recipients().iter().for_each(|socket| report.deliver(socket, packet, volatile));
+        let recipients = self.recipients();
+        let (mut report, mut wakeups) = (EmitReport::default(), Wakeups::new(recipients.len()));
+        recipients.iter().for_each(|socket| report.deliver(socket, packet, volatile, &mut wakeups));
+        wakeups.wake();
         report
     }
 
@@ -317,7 +321,7 @@ impl BroadcastOperator {
 
     fn packet(&self, event: &EventBody, id: Option<u64>) -> Option<Encoded> {
         let packet = event.to_packet(Target { namespace: self.namespace.name(), id })?;
-        Some(if self.flags.uncompressed { packet.uncompressed() } else { packet })
+        Some(self.namespace.settings.compress_shared(packet, !self.flags.uncompressed))
     }
 
     fn ack_timeout(&self) -> Duration {
@@ -341,7 +345,7 @@ impl BroadcastOperator {
     /// Same as [`emit`](Self::emit). The stream yields errors that concern single recipients.
     pub fn emit_with_ack<R>(&self, event: &str, args: &(impl Serialize + ?Sized)) -> Result<AckStream<R>, EmitError> {
         let id = self.namespace.next_ack_id();
-        let packet = self.flags.encode(&self.namespace, Some(id), event, args)?;
+        let packet = self.flags.encode_shared(&self.namespace, Some(id), event, args)?;
         let acks = AckStream::emit(self.recipients().iter(), id, &packet, self.ack_timeout());
         if !self.is_clustered() {
             return Ok(acks);
@@ -420,7 +424,8 @@ impl BroadcastOperator {
     }
 
     /// Disconnects the sockets from the namespace. With `close`, also disconnects their clients from all other namespaces and
-    /// closes the connections.
+    /// closes the connections. The clients get what was emitted before, and do not reconnect by themselves: see
+    /// [`SocketRef::disconnect`].
     pub fn disconnect_sockets(&self, close: bool) {
         let disconnect = if close { SocketRef::disconnect_all } else { SocketRef::disconnect };
         self.sockets().iter().for_each(disconnect);
@@ -449,11 +454,11 @@ pub struct EmitReport {
 }
 
 impl EmitReport {
-    fn deliver(&mut self, socket: &Arc<Socket>, packet: &Encoded, volatile: bool) {
+    fn deliver(&mut self, socket: &Arc<Socket>, packet: &Encoded, volatile: bool, wakeups: &mut Wakeups) {
         socket.observe(packet);
         self.recipients += 1;
-        // `deliver` has already handled disconnected and slow recipients.
-        if let Err(error) = socket.deliver(packet, volatile) {
+        // `deliver_later` has already handled disconnected and slow recipients.
+        if let Err(error) = socket.deliver_later(packet, volatile, wakeups) {
             self.note(socket, error);
         }
     }

@@ -33,7 +33,7 @@ impl Client {
     /// Returns the connection.
     #[must_use]
     pub fn conn(&self) -> Conn {
-        Conn(self.0.clone())
+        Conn::new(&self.0)
     }
 
     /// Returns the request that opened the connection.
@@ -56,7 +56,7 @@ impl Client {
 
 /// An Engine.IO connection: a session with its transport.
 ///
-/// Returned by [`SocketRef::conn`]. Cloning is cheap.
+/// Returned by [`SocketRef::conn`], and for any session by [`SocketIo::conn`](crate::SocketIo::conn). Cloning is cheap.
 ///
 /// ```
 /// use tower_socketio::{SocketRef, Transport};
@@ -70,6 +70,16 @@ impl Client {
 pub struct Conn(Arc<server::Client>);
 
 impl Conn {
+    pub(crate) fn new(client: &Arc<server::Client>) -> Self {
+        Self(client.clone())
+    }
+
+    /// Returns the client, with its sockets in all namespaces.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(&self.0)
+    }
+
     /// Returns the id of the session. It is a secret: with it, another client could use the session.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -109,6 +119,11 @@ impl Conn {
     /// Closes the connection after its queued packets have been sent. The client sees a lost connection and may reconnect.
     pub fn close(&self) {
         self.0.close(CloseCause::Forced("closed by the server"));
+    }
+
+    /// Closes the connection at once, and drops its queued packets. In Node: `close(true)`.
+    pub fn abort(&self) {
+        self.0.connection.abort(CloseCause::Forced("closed by the server"));
     }
 }
 

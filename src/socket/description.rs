@@ -22,24 +22,36 @@ pub(crate) fn describe(socket: &SocketRef) -> SocketDescription {
     let rooms = socket.rooms().into_iter().collect();
     let data = socket.inner().data_bytes().and_then(Payload::of_json).unwrap_or_else(Payload::empty);
     let mut description = SocketDescription::new(socket.id().as_str(), rooms, data);
-    description.handshake = describe_handshake(&socket.handshake(), socket.inner().auth());
+    description.handshake = describe_handshake(socket);
     description
 }
 
-fn describe_handshake(handshake: &Handshake<'_>, auth: Option<Box<[u8]>>) -> HandshakeDescription {
+fn describe_handshake(socket: &SocketRef) -> HandshakeDescription {
+    // The request is the same for all sockets of a connection, and at each time.
+    let request = socket.inner().client.connection.request.description(|| describe_request(&socket.handshake()));
+    let auth = socket.inner().auth().and_then(|auth| Payload::of_json(Bytes::from(auth)));
+    let auth = auth.as_ref().map_or("{}", Payload::json);
+    let object = [request, ",\"auth\":", auth, "}"].concat();
+    let object = Payload::of_json(object.into()).and_then(|object| HandshakeDescription::new(object).ok());
+    object.unwrap_or_default()
+}
+
+/// Returns an object that has not ended, because `auth` is missing.
+fn describe_request(handshake: &Handshake<'_>) -> Box<str> {
     let millis = handshake.time().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let issued = u64::try_from(millis).unwrap_or(u64::MAX);
-    HandshakeDescription {
-        headers: headers(handshake.headers()),
-        time: date_string(issued).into(),
-        address: handshake.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default().into(),
-        xdomain: handshake.is_cross_origin(),
-        secure: handshake.is_secure(),
-        issued,
-        url: handshake.uri().path_and_query().map_or("/", |target| target.as_str()).into(),
-        query: query(handshake.query()),
-        auth: auth.and_then(|auth| Payload::of_json(Bytes::from(auth))).unwrap_or_else(Payload::empty),
-    }
+    let address = handshake.remote_addr().map(|address| address.ip().to_string()).unwrap_or_default();
+    let url = Value::from(handshake.uri().path_and_query().map_or("/", |target| target.as_str()));
+    format!(
+        r#"{{"headers":{},"time":"{}","address":"{address}","xdomain":{},"secure":{},"issued":{issued},"url":{},"query":{}"#,
+        headers(handshake.headers()).json(),
+        date_string(issued),
+        handshake.is_cross_origin(),
+        handshake.is_secure(),
+        serde_json::to_string(&url).unwrap_or_default(),
+        query(handshake.query()).json(),
+    )
+    .into()
 }
 
 /// Returns an object of the headers. The values of a repeated one are joined.

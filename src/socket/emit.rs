@@ -54,7 +54,7 @@ impl EmitOperator {
     /// Same as [`SocketRef::emit`]. Dropping a volatile event is not an error.
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
         let socket = self.socket.inner();
-        let packet = self.flags.encode(&socket.namespace, None, event, args)?;
+        let packet = self.flags.encode(&socket.namespace, Some(socket.client.form), None, event, args)?;
         Ok(socket.emit(packet, self.flags.volatile)?)
     }
 
@@ -63,7 +63,7 @@ impl EmitOperator {
         let socket = self.socket.inner();
         let id = socket.namespace.next_ack_id();
         let timeout = self.flags.timeout.unwrap_or(socket.client.server.settings.ack_timeout);
-        match self.flags.encode(&socket.namespace, Some(id), event, args) {
+        match self.flags.encode(&socket.namespace, Some(socket.client.form), Some(id), event, args) {
             Ok(packet) => AckFuture::emit(socket, id, packet, self.flags.volatile, timeout),
             Err(error) => AckFuture::failed(AckError::emit(error)),
         }
@@ -158,8 +158,8 @@ impl SocketRef {
     /// Sets whether the next event may be compressed. Default: `true`.
     ///
     /// Use `false` for data that is already compressed, such as images, and for secrets in the same packet as data that others
-    /// control. It has an effect only on long-polling with the feature `compression`: a response is not compressed if all of its
-    /// packets are excluded. WebSocket messages are never compressed.
+    /// control. It has an effect on long-polling with the feature `compression`, where a response is not compressed if all of its
+    /// packets are excluded, and on WebSockets with the feature `permessage-deflate`. See [the guide](crate::guide::compression).
     pub fn compress(&self, compress: bool) -> EmitOperator {
         EmitOperator::new(self).compress(compress)
     }

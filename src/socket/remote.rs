@@ -71,7 +71,7 @@ impl RemoteSocket {
         }
     }
 
-    /// Returns the rooms that the socket was in.
+    /// Returns the rooms that the socket was in, including the room of its id, as in Node.
     #[must_use]
     pub fn rooms(&self) -> &HashSet<Room> {
         &self.rooms
@@ -209,7 +209,7 @@ impl RemoteSocket {
         event: &str,
         args: &T,
     ) -> Result<EventBody, EmitError> {
-        let packet = self.flags.encode(namespace, None, event, args)?;
+        let packet = self.flags.encode(namespace, None, None, event, args)?;
         Ok(EventBody::from_packet(&packet, Target { namespace: namespace.name(), id: None }))
     }
 
@@ -246,6 +246,12 @@ pub struct FetchSocketsError {
 impl FetchSocketsError {
     pub(super) fn new(cause: ClusterError, sockets: Vec<RemoteSocket>, missing: Missing) -> Self {
         Self { cause, sockets, missing }
+    }
+
+    /// Adds sockets that were found before.
+    pub(crate) fn after(mut self, mut sockets: Vec<RemoteSocket>) -> Self {
+        sockets.append(&mut self.sockets);
+        Self { sockets, ..self }
     }
 
     /// Returns the sockets that were found, including those of this node.

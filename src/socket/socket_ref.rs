@@ -1,18 +1,28 @@
-use std::{future::poll_fn, hash, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    hash,
+    pin::pin,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
+use futures_util::future::select;
 use http::{StatusCode, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     engine::{ConnectionRequest, ProtocolVersion, Transport},
     packet::read_json,
     room::{IntoRooms, Room, SocketId},
-    server::Socket,
+    server::{LayerId, Socket},
 };
+
+/// The id of the sender that is dropped when a socket is closed.
+static END: LazyLock<LayerId> = LazyLock::new(LayerId::new);
 
 /// A handle to a socket: a client in a namespace. Cloning is cheap.
 ///
@@ -128,10 +138,18 @@ impl SocketRef {
         self.0.leave_all();
     }
 
-    /// Returns the rooms that the socket is in, including the room of its id. Empty after the disconnection.
+    /// Returns the rooms that the socket is in, including the room of its id, as in Node. Empty after the disconnection.
     #[must_use]
     pub fn rooms(&self) -> Vec<Room> {
         self.0.rooms()
+    }
+
+    /// Returns the rooms that the socket has joined: [`rooms`](Self::rooms) without the room of its id.
+    #[must_use]
+    pub fn joined_rooms(&self) -> Vec<Room> {
+        let mut rooms = self.rooms();
+        rooms.retain(|room| room.as_str() != self.id().as_str());
+        rooms
     }
 
     /// Returns `true` if the socket is in a room. It is always in the room of its id, until it is disconnected.
@@ -155,12 +173,16 @@ impl SocketRef {
 
     /// Disconnects the socket from its namespace. The connection stays open, and the client may join again.
     ///
+    /// The client gets what was emitted before. Its `disconnect` event has the reason "io server disconnect", after which the JavaScript
+    /// client does not reconnect by itself, but may call `connect()`.
+    ///
     /// If the socket has not been accepted yet, it is rejected, whatever `on_connect` returns.
     pub fn disconnect(&self) {
         self.0.disconnect();
     }
 
-    /// Disconnects all sockets of the connection, and closes it.
+    /// Disconnects all sockets of the connection, and closes it. The client gets what was emitted before, and does not reconnect by
+    /// itself: see [`disconnect`](Self::disconnect).
     pub fn disconnect_all(&self) {
         self.0.client.disconnect_all();
     }
@@ -174,6 +196,53 @@ impl SocketRef {
     /// Dropping the future has no effect.
     pub async fn drained(&self) {
         poll_fn(|cx| self.0.client.connection.poll_drained(cx.waker())).await;
+    }
+
+    /// Waits until the socket has been disconnected and has left its rooms. Returns immediately if it has. Handlers of
+    /// `on_disconnect` may be running.
+    ///
+    /// The future keeps no reference to the socket.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut end = self.0.with_layer_data(*END, || watch::Sender::new(()), |sender| sender.subscribe());
+        async move {
+            // The sender is dropped with the socket's layer data and sends nothing.
+            let _ = end.changed().await;
+        }
+    }
+
+    /// Spawns a task that ends with the socket: `future` is dropped when the socket has been [`closed`](Self::closed), at the
+    /// `.await` where it is.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_socketio::SocketRef;
+    ///
+    /// async fn joined(socket: SocketRef) {
+    ///     let clock = socket.clone();
+    ///     socket.spawn(async move {
+    ///         let mut interval = tokio::time::interval(Duration::from_secs(1));
+    ///         loop {
+    ///             interval.tick().await;
+    ///             clock.volatile().emit("tick", &()).ok();
+    ///         }
+    ///     });
+    /// }
+    /// # let _: tower_socketio::Namespace = tower_socketio::Namespace::new().on_connect(joined);
+    /// ```
+    ///
+    /// In `on_connect` the task starts before the client is accepted, and ends if it is rejected.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let closed = self.closed();
+        self.0.client.connection.runtime.spawn(async move {
+            select(pin!(closed), pin!(future)).await;
+        })
     }
 
     /// Returns `true` if an event could be sent immediately. See [`volatile`](Self::volatile).

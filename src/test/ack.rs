@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
@@ -23,6 +24,8 @@ use super::{
 #[must_use = "the event has been emitted, but its ack is lost unless this is awaited"]
 pub struct TestAck<R> {
     answer: Pin<Box<dyn Future<Output = Result<Incoming, TestError>> + Send>>,
+    /// Whether an answer of the form of an `EventError` is an error even if it matches `R`.
+    errors_first: bool,
     marker: PhantomData<fn() -> R>,
 }
 
@@ -41,7 +44,13 @@ impl<R> TestAck<R> {
             });
             timeout(limit, ack).await.map_err(|_| TestError::timeout(what))?.ok_or_else(TestError::closed)
         });
-        Self { answer, marker: PhantomData }
+        Self { answer, errors_first: size_of::<R>() == 0, marker: PhantomData }
+    }
+
+    /// Reads an answer of the form of an `EventError` as an error, even if it matches `R`.
+    #[cfg(feature = "typed")]
+    pub(super) fn errors_first(self) -> Self {
+        Self { errors_first: true, ..self }
     }
 }
 
@@ -50,8 +59,29 @@ impl<R: DeserializeOwned + Send + 'static> Future for TestAck<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ack = ready!(self.answer.as_mut().poll(cx))?;
-        Poll::Ready(ack.args().map_err(|error| TestError::mismatch(ack.text(), error)))
+        let answered = match event_error(&ack) {
+            Some(error) if self.errors_first => return Poll::Ready(Err(error)),
+            error => error,
+        };
+        Poll::Ready(ack.args().map_err(|error| answered.unwrap_or_else(|| TestError::mismatch(ack.text(), error))))
     }
+}
+
+/// Reads an ack of the form of an [`EventError`](crate::EventError).
+fn event_error(ack: &Incoming) -> Option<TestError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Answer {
+        error: Details,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Details {
+        message: String,
+        data: Option<Value>,
+    }
+    let Answer { error } = ack.args().ok()?;
+    Some(TestError::answered(error.message, error.data))
 }
 
 impl<R> fmt::Debug for TestAck<R> {

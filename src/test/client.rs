@@ -62,9 +62,10 @@ pub struct TestClient {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disconnected {
-    /// The server disconnected the socket: "io server disconnect". Clients do not reconnect automatically.
+    /// The server disconnected the socket: "io server disconnect", also if it then closed the connection. Clients do not reconnect
+    /// automatically.
     ByServer,
-    /// The connection was closed: "transport close". Clients reconnect.
+    /// The connection was closed without that: "transport close". Clients reconnect.
     ConnectionClosed,
 }
 
@@ -125,7 +126,7 @@ impl TestClient {
     }
 
     /// Emits an event and returns a future that waits for the server's ack. The ack is deserialized as `R`: several arguments if it is
-    /// a tuple, otherwise one.
+    /// a tuple, otherwise one. If it is an [`EventError`](crate::EventError) and does not match `R`, the future returns the error.
     ///
     /// The event is sent before this returns. Events that arrive meanwhile are kept for [`next`](Self::next).
     ///

@@ -13,6 +13,11 @@ enum Kind {
         message: String,
         data: Option<Value>,
     },
+    /// The handler answered with an `EventError`.
+    Answered {
+        message: String,
+        data: Option<Value>,
+    },
     Closed,
     /// Names what did not arrive.
     Timeout(String),
@@ -25,6 +30,10 @@ enum Kind {
 impl TestError {
     pub(super) fn refused(message: String, data: Option<Value>) -> Self {
         Self(Kind::Refused { message, data })
+    }
+
+    pub(super) fn answered(message: String, data: Option<Value>) -> Self {
+        Self(Kind::Answered { message, data })
     }
 
     pub(super) fn closed() -> Self {
@@ -45,6 +54,13 @@ impl TestError {
         matches!(self.0, Kind::Refused { .. })
     }
 
+    /// Returns `true` if the ack is an [`EventError`](crate::EventError), and the requested type is not one that reads it, such as
+    /// [`Value`](crate::Value).
+    #[must_use]
+    pub fn is_event_error(&self) -> bool {
+        matches!(self.0, Kind::Answered { .. })
+    }
+
     /// Returns `true` if the socket was disconnected before the response arrived.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -63,20 +79,21 @@ impl TestError {
         matches!(self.0, Kind::Mismatch { .. })
     }
 
-    /// Returns the `message` of the `connect_error` if the client was rejected, otherwise an empty string.
+    /// Returns the `message` of the `connect_error` if the client was rejected, or that of the `EventError`, otherwise an empty
+    /// string.
     #[must_use]
     pub fn message(&self) -> &str {
         match &self.0 {
-            Kind::Refused { message, .. } => message,
+            Kind::Refused { message, .. } | Kind::Answered { message, .. } => message,
             Kind::Closed | Kind::Timeout(_) | Kind::Mismatch { .. } => "",
         }
     }
 
-    /// Returns the `data` of the `connect_error`. Returns `None` if there is none, or if it does not match the type.
+    /// Returns the `data` of the `connect_error` or of the `EventError`. Returns `None` if there is none, or if it does not match the type.
     #[must_use]
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
         match &self.0 {
-            Kind::Refused { data, .. } => T::deserialize(data.as_ref()?).ok(),
+            Kind::Refused { data, .. } | Kind::Answered { data, .. } => T::deserialize(data.as_ref()?).ok(),
             Kind::Closed | Kind::Timeout(_) | Kind::Mismatch { .. } => None,
         }
     }
@@ -87,6 +104,10 @@ impl fmt::Display for TestError {
         match &self.0 {
             Kind::Refused { message, data: None } => write!(f, "refused: {message}"),
             Kind::Refused { message, data: Some(data) } => write!(f, "refused: {message} {data}"),
+            Kind::Answered { message, data: None } => write!(f, "the server answered with an error: {message}"),
+            Kind::Answered { message, data: Some(data) } => {
+                write!(f, "the server answered with an error: {message} {data}")
+            }
             Kind::Closed => f.write_str("the client was disconnected"),
             Kind::Timeout(what) => write!(f, "{what} did not come in time"),
             Kind::Mismatch { answer, error } => write!(f, "the answer is of another type: {error} in {answer}"),

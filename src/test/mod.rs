@@ -35,6 +35,9 @@ mod connect;
 mod error;
 mod event;
 mod incoming;
+mod replay;
+#[cfg(feature = "typed")]
+mod typed;
 mod wire;
 
 pub use self::{
@@ -43,4 +46,5 @@ pub use self::{
     client::{Disconnected, TestClient},
     error::TestError,
     event::TestEvent,
+    replay::play,
 };

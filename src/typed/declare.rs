@@ -38,6 +38,17 @@ macro_rules! events {
     (@ack) => { $crate::typed::NoAnswer };
     (@ack $ack:ty) => { $ack };
 
+    // The JSON Schema of a type, if it has one.
+    (@schema) => { ::core::default::Default::default() };
+    (@schema $ty:ty) => {{
+        #[allow(unused_imports)]
+        use $crate::typed::private::{WithSchema as _, WithoutSchema as _};
+        (&$crate::typed::private::Probe::<$ty>::NEW).schema()
+    }};
+
+    (@side emit) => { $crate::typed::Direction::Emit };
+    (@side $on:ident) => { $crate::typed::Direction::On };
+
     // The text of doc comments. Other attributes are ignored.
     (@docs $(#[$($meta:tt)*])*) => { concat!($($crate::events!(@doc $($meta)*)),*) };
     (@doc doc = $text:expr) => { concat!($text, "\n") };
@@ -96,11 +107,15 @@ macro_rules! events {
         impl $crate::typed::EventSet for $set {
             const NAME: &'static str = stringify!($set);
             const COMMENT: &'static str = $crate::events!(@docs $($set_meta)*);
+            const DIRECTION: Option<$crate::typed::Direction> = Some($crate::events!(@side $direction));
 
             fn describe(interface: &mut $crate::typed::Interface<'_>) {
-                $(interface.event::<$event>(
+                $(interface.described_event::<$event>(
                     $crate::events!(@docs $(#[$($meta)*])*),
-                    &[$($($crate::typed::Parameter::new::<$ty>(stringify!($field)),)*)?],
+                    &[$($(
+                        $crate::typed::Parameter::new::<$ty>(stringify!($field)).with_schema($crate::events!(@schema $ty)),
+                    )*)?],
+                    $crate::events!(@schema $($ack)?),
                 );)*
             }
         }
@@ -117,6 +132,18 @@ macro_rules! events {
                 const NAME: &'static str = $name;
                 type Args = ($($($ty,)*)?);
                 type Ack = $crate::events!(@ack $($ack)?);
+            }
+
+            impl $crate::typed::DeclaredEvent for $event {
+                fn from_arguments(($($($field,)*)?): Self::Args) -> Self {
+                    Self { $($($field,)*)? }
+                }
+
+                #[allow(clippy::unused_unit)]
+                fn into_arguments(self) -> Self::Args {
+                    let Self { $($($field,)*)? } = self;
+                    ($($($field,)*)?)
+                }
             }
 
             $crate::events!(@direction $direction $event $($($field)*)?);

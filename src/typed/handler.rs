@@ -51,6 +51,8 @@ impl<E> DerefMut for Typed<E> {
 }
 
 impl<S: Sync, E: ClientEvent> FromEvent<S> for Typed<E> {
+    const READS_ARGUMENTS: bool = true;
+
     type Rejection = DataRejection;
 
     async fn from_event(request: &mut EventRequest, state: &S) -> Result<Self, DataRejection> {

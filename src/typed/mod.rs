@@ -16,7 +16,7 @@
 //!     socket.broadcast().emit_event(&Joined { user: text }).ok();
 //!     Ack(true)
 //! }
-//! let namespace: Namespace = Namespace::new().on_event(message).with_state(());
+//! let namespace: Namespace = Namespace::new().on_event(message);
 //!
 //! let text = TypeScript::new().events::<ServerToClientEvents>().events::<ClientToServerEvents>().to_string();
 //! assert!(text.contains("joined: (user: string) => void;"));
@@ -27,24 +27,34 @@
 //! * [`SocketRef::emit_event`](crate::SocketRef::emit_event) and methods of the same name emit them, and
 //!   [`Namespace::on_event`](crate::Namespace::on_event) handles them. A wrong argument, a missing response or an event of the
 //!   wrong direction does not compile.
-//! * [`TypeScript`] generates the interfaces for `socket.io-client`.
+//! * [`TypeScript`] generates the interfaces for `socket.io-client`, and `AsyncApi` (feature `asyncapi`) a document for clients in other
+//!   languages.
 //!
 //! On the wire, typed events do not differ from others. See the [guide](crate::guide::typed_events).
 
+#[cfg(feature = "asyncapi")]
+mod asyncapi;
 mod declare;
 mod emit;
 mod handler;
+mod schema;
 mod type_names;
 mod types;
 mod typescript;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "asyncapi")]
+pub use self::asyncapi::AsyncApi;
 pub use self::{
     handler::{Answer, Typed, TypedHandler},
+    schema::Direction,
     types::{AckType, ArgumentType, Binary, Fallible, NoAnswer},
     typescript::{EventSet, Interface, Parameter, TypeScript},
 };
+/// The crate that maps Rust types to JSON Schema.
+#[cfg(feature = "asyncapi")]
+pub use schemars;
 /// The crate that maps Rust types to TypeScript.
 pub use ts_rs;
 
@@ -103,10 +113,23 @@ pub trait ClientEvent: Event<Args: DeserializeOwned + Send> + Send + 'static {
     fn from_args(args: Self::Args) -> Self;
 }
 
+/// An event declared by [`events!`](crate::events), in either direction. It is converted from and to its arguments.
+///
+/// With it, a `TestClient` emits events of clients, and returns those of the server.
+pub trait DeclaredEvent: Event {
+    /// Creates the event from its arguments.
+    fn from_arguments(args: Self::Args) -> Self;
+
+    /// Returns the arguments.
+    fn into_arguments(self) -> Self::Args;
+}
+
 /// Used by the expansion of `events!`.
 #[doc(hidden)]
 pub mod private {
     pub use serde::Serialize;
+
+    pub use super::schema::{Probe, WithSchema, WithoutSchema};
 
     /// Checks the names of a set at compile time. Each name is followed by the message of its error.
     pub const fn check_names(names: &[(&str, &str)]) {

@@ -14,6 +14,9 @@ use crate::{
     packet::{Args, Value, reclaim},
 };
 
+#[cfg(feature = "asyncapi")]
+use crate::packet::{Arity, arity};
+
 use super::type_names::{Types, signature};
 
 /// The [`Ack`](super::Event::Ack) of an event without a response.
@@ -111,27 +114,66 @@ impl<T: TS + 'static> ArgumentType for T {
     note = "derive `ts_rs::TS` for it; bytes are `tower_socketio::typed::Binary`"
 )]
 pub trait AckType: sealed::Sealed {
+    /// The response itself: `T` of a [`Fallible<T>`].
+    #[doc(hidden)]
+    type Value;
+
     /// Returns the parameters of the callback in TypeScript, if there is one.
     #[doc(hidden)]
     fn parameters(types: &mut Types) -> Option<String>;
+
+    /// Returns the shape of the ack, if there is one.
+    #[cfg(feature = "asyncapi")]
+    #[doc(hidden)]
+    fn shape() -> Option<AckShape>;
+}
+
+/// The number of arguments of an ack, and whether it may be an error instead.
+#[cfg(feature = "asyncapi")]
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AckShape {
+    pub(super) arity: Arity,
+    pub(super) is_fallible: bool,
 }
 
 impl<T: TS + 'static> AckType for T {
+    type Value = T;
+
     fn parameters(types: &mut Types) -> Option<String> {
         Some(signature::<T>(types, "answer", None))
+    }
+
+    #[cfg(feature = "asyncapi")]
+    fn shape() -> Option<AckShape> {
+        Some(AckShape { arity: arity::<T>(), is_fallible: false })
     }
 }
 
 impl AckType for NoAnswer {
+    type Value = Self;
+
     fn parameters(_: &mut Types) -> Option<String> {
+        None
+    }
+
+    #[cfg(feature = "asyncapi")]
+    fn shape() -> Option<AckShape> {
         None
     }
 }
 
 impl<T: TS + 'static> AckType for Fallible<T> {
+    type Value = T;
+
     fn parameters(types: &mut Types) -> Option<String> {
         let error = types.name::<EventError>();
         Some(signature::<T>(types, "answer", Some(&error)))
+    }
+
+    #[cfg(feature = "asyncapi")]
+    fn shape() -> Option<AckShape> {
+        Some(AckShape { arity: arity::<T>(), is_fallible: true })
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt::{self, Write as _};
 
 use ts_rs::Config;
 
-use super::{AckType, ArgumentType, Event, type_names::Types};
+#[cfg(feature = "asyncapi")]
+use super::types::AckShape;
+use super::{AckType, ArgumentType, Direction, Event, schema::TypeSchema, type_names::Types};
 
 /// Words that cannot name a parameter in TypeScript.
 const TAKEN: [&str; 48] = [
@@ -89,6 +91,9 @@ pub trait EventSet {
     /// The comment of the interface.
     const COMMENT: &'static str = "";
 
+    /// Who emits the events. Only AsyncAPI needs it.
+    const DIRECTION: Option<Direction> = None;
+
     /// Adds the events to the interface.
     fn describe(interface: &mut Interface<'_>);
 }
@@ -98,17 +103,30 @@ pub trait EventSet {
 pub struct Parameter {
     name: &'static str,
     ty: fn(&mut Types) -> String,
+    #[cfg_attr(not(feature = "asyncapi"), expect(dead_code))]
+    pub(super) schema: TypeSchema,
 }
 
 impl Parameter {
     /// Creates a parameter from its name and type.
     #[must_use]
     pub fn new<T: ArgumentType>(name: &'static str) -> Self {
-        Self { name, ty: T::argument }
+        Self { name, ty: T::argument, schema: TypeSchema::default() }
+    }
+
+    /// Used by the expansion of `events!`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_schema(self, schema: TypeSchema) -> Self {
+        Self { schema, ..self }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name.trim_start_matches("r#")
     }
 
     fn write(self, types: &mut Types) -> String {
-        let name = self.name.trim_start_matches("r#");
+        let name = self.name();
         let suffix = if TAKEN.contains(&name) { "_" } else { "" };
         format!("{name}{suffix}: {}", (self.ty)(types))
     }
@@ -118,15 +136,65 @@ impl Parameter {
 pub struct Interface<'a> {
     types: &'a mut Types,
     text: String,
+    #[cfg(feature = "asyncapi")]
+    operations: Vec<Operation>,
 }
 
-impl Interface<'_> {
+/// An event as AsyncAPI describes it.
+#[cfg(feature = "asyncapi")]
+pub(super) struct Operation {
+    pub(super) name: &'static str,
+    pub(super) comment: String,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) ack: Option<Ack>,
+}
+
+/// The ack of an [`Operation`].
+#[cfg(feature = "asyncapi")]
+pub(super) struct Ack {
+    pub(super) shape: AckShape,
+    pub(super) schema: TypeSchema,
+}
+
+impl<'a> Interface<'a> {
+    pub(super) fn new(types: &'a mut Types) -> Self {
+        Self {
+            types,
+            text: String::new(),
+            #[cfg(feature = "asyncapi")]
+            operations: Vec::new(),
+        }
+    }
+
+    #[cfg(feature = "asyncapi")]
+    pub(super) fn into_operations(self) -> Vec<Operation> {
+        self.operations
+    }
+
     /// Adds an event with a comment, which may be empty, and the event's arguments.
     pub fn event<E>(&mut self, comment: &str, parameters: &[Parameter])
     where
         E: Event,
         E::Ack: AckType,
     {
+        self.described_event::<E>(comment, parameters, TypeSchema::default());
+    }
+
+    /// Used by the expansion of `events!`. Like [`event`](Self::event), with the schema of the ack.
+    #[doc(hidden)]
+    #[cfg_attr(not(feature = "asyncapi"), expect(unused_variables))]
+    pub fn described_event<E>(&mut self, comment: &str, parameters: &[Parameter], ack: TypeSchema)
+    where
+        E: Event,
+        E::Ack: AckType,
+    {
+        #[cfg(feature = "asyncapi")]
+        self.operations.push(Operation {
+            name: E::NAME,
+            comment: comment.to_owned(),
+            parameters: parameters.to_vec(),
+            ack: E::Ack::shape().map(|shape| Ack { shape, schema: ack }),
+        });
         let mut signature: Vec<String> = parameters.iter().map(|parameter| parameter.write(self.types)).collect();
         if let Some(answer) = E::Ack::parameters(self.types) {
             signature.push(format!("callback: ({answer}) => void"));
@@ -201,7 +269,7 @@ impl TypeScript {
     ///
     /// Panics if two types, or a type and an interface, have the same name in TypeScript.
     pub fn events<S: EventSet>(mut self) -> Self {
-        let mut interface = Interface { types: &mut self.types, text: String::new() };
+        let mut interface = Interface::new(&mut self.types);
         S::describe(&mut interface);
         let members = interface.text;
         let mut text = String::new();

@@ -7,7 +7,7 @@ const DAY: i64 = 86_400_000;
 const FURTHEST: u64 = 8_640_000_000_000_000;
 
 /// Formats milliseconds since the Unix epoch like JavaScript's `toISOString`. Returns `None` if they are out of range.
-#[cfg(feature = "msgpack")]
+#[cfg(any(feature = "admin-ui", feature = "msgpack"))]
 pub(crate) fn iso_string(millis: i64) -> Option<String> {
     if millis.unsigned_abs() > FURTHEST {
         return None;

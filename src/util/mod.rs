@@ -19,12 +19,12 @@ pub(crate) use self::{
     counts::{Counts, Permit},
     date::date_string,
     infallible::{FromError, InfallibleService},
-    log::log,
+    log::{Chain, log},
     order::Order,
     shrink::shrink,
 };
 
-#[cfg(feature = "msgpack")]
+#[cfg(any(feature = "admin-ui", feature = "msgpack"))]
 pub(crate) use self::date::iso_string;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

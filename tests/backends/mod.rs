@@ -2,9 +2,13 @@
 
 mod cases;
 #[cfg(feature = "nats")]
+mod jetstream;
+#[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::{
     sync::{Arc, Mutex},
@@ -44,13 +48,16 @@ impl Node {
         Self::new(B::connect(url, None).await.expect("the broker is there"))
     }
 
-    /// Its clients join the room `room`, and namespaces below `/dynamic/` are made on demand. It echoes server-side events.
     pub fn new(adapter: impl ClusterAdapter) -> Self {
+        Self::configured(SocketIoConfig::new().adapter(adapter))
+    }
+
+    /// Its clients join the room `room`, and namespaces below `/dynamic/` are made on demand. It echoes server-side events.
+    pub fn configured(config: SocketIoConfig) -> Self {
         let errors = Arc::new(Mutex::new(Vec::new()));
         let namespace = || Namespace::new().on_connect(|socket: SocketRef| async move { socket.join("room") });
         let record = errors.clone();
-        let config = SocketIoConfig::new()
-            .adapter(adapter)
+        let config = config
             .on_cluster_error(move |error| record.lock().unwrap().push(error.kind()))
             .on_server_side("echo", async |event: ServerSideEvent| event.args::<String>().unwrap())
             .namespace("/", namespace())
@@ -68,8 +75,12 @@ impl Node {
         self.errors.lock().unwrap().iter().map(count).sum()
     }
 
+    pub fn has_reported(&self, kind: ClusterErrorKind) -> bool {
+        self.errors.lock().unwrap().contains(&kind)
+    }
+
     pub async fn reports(&self, kind: ClusterErrorKind) {
-        until(|| self.errors.lock().unwrap().contains(&kind)).await;
+        until(|| self.has_reported(kind)).await;
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod nats;
 mod postgres;
+pub mod proxy;
 pub mod redis;
 
 use std::{
@@ -88,7 +89,10 @@ impl<S: Server> Broker<S> {
     }
 
     /// The folder of its data.
-    #[cfg_attr(not(feature = "redis-tls"), expect(dead_code, reason = "for certificates"))]
+    #[cfg_attr(
+        not(any(feature = "nats", feature = "redis-tls")),
+        expect(dead_code, reason = "for certificates and backups")
+    )]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -4,6 +4,8 @@ use std::fs;
 
 use crate::docs::folder;
 
+#[allow(dead_code)] // its `main`
+mod getting_started;
 mod limits;
 mod recovery;
 mod testing;
@@ -16,9 +18,15 @@ fn lines(text: &str) -> Vec<String> {
 
 #[test]
 fn the_pages_show_the_tested_programs() {
-    for page in ["limits", "recovery", "testing"] {
-        let read = |path: String| fs::read_to_string(folder().join(path)).unwrap();
-        let (shown, tested) = (read(format!("docs/{page}.md")), read(format!("tests/guide/{page}.rs")));
+    for (page, program) in [
+        ("deployment", "examples/tickets/src/main.rs"),
+        ("getting-started", "tests/guide/getting_started.rs"),
+        ("limits", "tests/guide/limits.rs"),
+        ("recovery", "tests/guide/recovery.rs"),
+        ("testing", "tests/guide/testing.rs"),
+    ] {
+        let read = |path: &str| fs::read_to_string(folder().join(path)).unwrap();
+        let (shown, tested) = (read(&format!("docs/{page}.md")), read(program));
         let tested = lines(&tested);
         let blocks: Vec<&str> = shown.split("```rust,ignore\n").skip(1).collect();
         assert_eq!(blocks.len(), 1, "{page}");

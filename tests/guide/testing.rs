@@ -34,6 +34,9 @@ async fn message(socket: SocketRef, Data((room, text)): Data<(String, String)>) 
     if text.is_empty() {
         return Err(EventError::new("say something"));
     }
+    if !socket.is_in(&room) {
+        return Err(EventError::new("you are not in this room"));
+    }
     let name = socket.extensions().get().map(|Name(name)| name);
     socket.to(room).emit("message", &(name, text))?;
     Ok(Ack(true))

@@ -8,8 +8,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod json_parser;
 mod proxy;
 mod recovery;
+#[cfg(feature = "webtransport")]
+mod webtransport;
 
 use std::{borrow::Cow, time::Duration};
 
@@ -189,6 +192,23 @@ async fn the_javascript_client_with_msgpack_over_each_transport() {
     is_left(&server).await;
 }
 
+/// The client with `socket.io-json-parser`, whose server is the parser of docs/parsers.md.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_javascript_client_with_a_parser_of_the_user() {
+    let server = serve_config(config().parser(json_parser::JsonParser)).await;
+    run("node", &["../msgpack/json.mjs", &format!("http://{}", server.address)]).await;
+    is_left(&server).await;
+}
+
+/// Clients with and without the parser in the rooms of one server.
+#[cfg(feature = "msgpack")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn javascript_clients_with_json_and_with_msgpack_share_a_server() {
+    let server = serve_config(config().named_parser("msgpack", tower_socketio::parser::MsgpackParser)).await;
+    run("node", &["../msgpack/client.mjs", "--mixed", &format!("http://{}", server.address)]).await;
+    is_left(&server).await;
+}
+
 /// A page that polls by script elements and forms, as the oldest browsers do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_clients_poll_by_jsonp_from_a_browsers_page() {
@@ -199,6 +219,48 @@ async fn old_clients_poll_by_jsonp_from_a_browsers_page() {
     let app = Router::new().route("/", page).nest_service("/clients", clients);
     let server = serve_app(app, SocketIoConfig::new().allow_eio3(true).namespace("/", namespace)).await;
     run("node", &["jsonp.mjs", &format!("http://{}", server.address)]).await;
+}
+
+/// The admin UI watches the servers of a cluster.
+#[cfg(feature = "admin-ui")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_ui_shows_two_servers() {
+    use tower_socketio::admin::{AdminConfig, Auth, Mode, instrument, ui};
+
+    let cluster = Local::new();
+    let node = async |id: &str| {
+        // The hash of `correct horse`.
+        let auth = Auth::basic("admin", "$2a$04$0zXN5vzY.YIWJcPSgqmJ9OHy8uey2yxsXijLb2GAKOJeusAy8CG6C");
+        let admin = AdminConfig::new(auth).mode(Mode::Development).server_id(id);
+        let app =
+            Router::new().nest_service("/admin-ui", ui(format!("{FOLDER}/node_modules/@socket.io/admin-ui/ui/dist")));
+        serve_app(app, instrument(config().adapter(cluster.node()), admin)).await
+    };
+    let (first, second) = (node("node-1").await, node("node-2").await);
+    let [first_url, second_url] = [&first, &second].map(|server| format!("http://{}", server.address));
+    run("node", &["admin.mjs", &first_url, &second_url]).await;
+    assert_eq!((first.io.stats().panics, second.io.stats().panics), (0, 0));
+}
+
+/// `ws` and Python's `websockets` with different offers, the JavaScript client, and a browser.
+#[cfg(feature = "permessage-deflate")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_compress() {
+    let deflate = tower_socketio::engine::PerMessageDeflate::new().threshold(100);
+    let page = get(|| async { Html("<!doctype html><meta charset=utf-8><title>Compression</title><body>") });
+    let config = config().ping_interval(Duration::from_secs(5)).per_message_deflate(deflate);
+    let server = serve_app(Router::new().route("/page", page), config).await;
+    let url = format!("http://{}", server.address);
+    run("node", &["deflate.mjs", &url]).await;
+    run(".venv/bin/python", &["deflate.py", &url]).await;
+    is_left(&server).await;
+    assert_eq!(server.io.stats().panics, 0);
+}
+
+#[tokio::test]
+async fn two_browsers_exchange_private_messages() {
+    let example = Example::start("private-messaging").await;
+    run("node", &["private.mjs", &format!("http://{}", example.address)]).await;
 }
 
 #[tokio::test]

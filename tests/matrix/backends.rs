@@ -1,7 +1,7 @@
 //! The tests of each adapter. A backend adds one line here for its nodes, and one for its emitter.
 
 #[cfg(feature = "nats")]
-use tower_socketio::cluster::nats::{NatsAdapter, NatsConfig};
+use tower_socketio::cluster::nats::{NatsAdapter, NatsConfig, NatsJetStreamAdapter};
 #[cfg(feature = "postgres")]
 use tower_socketio::cluster::postgres::{PostgresAdapter, PostgresConfig};
 #[cfg(feature = "redis")]
@@ -183,9 +183,33 @@ mod nats {
     async fn connect(broker: &Broker<Nats>) -> NatsAdapter {
         NatsAdapter::connect(NatsConfig::new(broker.url())).await.expect("it connects")
     }
+
+    #[tokio::test]
+    #[ignore = "requires brokers: make backends"]
+    async fn jetstream() {
+        for adapter in ["jetstream", "jetstream-recovery"] {
+            let broker = Broker::start(Nats::default()).await;
+            let adapt = async |config: SocketIoConfig| config.adapter(with_stream(&broker).await);
+            run(adapter, "", nodes(adapter, "", [Kind::Rust; 3], &adapt).await, None, &[]).await;
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "requires brokers: make backends"]
+    async fn jetstream_emitter() {
+        let broker = Broker::start(Nats::default()).await;
+        let adapt = async |config: SocketIoConfig| config.adapter(with_stream(&broker).await);
+        let nodes = nodes("jetstream", "", [Kind::Rust; 3], &adapt).await;
+        run("jetstream", "", nodes, Some(Box::new(RustEmitter::new(with_stream(&broker).await))), &[]).await;
+    }
+
+    async fn with_stream(broker: &Broker<Nats>) -> NatsJetStreamAdapter {
+        NatsJetStreamAdapter::connect(NatsConfig::new(broker.url())).await.expect("it connects")
+    }
 }
 
 /// Tests emitters where nodes or the emitter are in Rust.
+#[cfg(any(feature = "nats", feature = "postgres", feature = "redis"))]
 macro_rules! rust_emitter {
     ($adapter:literal, $broker:expr, faults: $faults:expr, rust: $connect:expr) => {
         #[tokio::test]

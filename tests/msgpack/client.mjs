@@ -1,11 +1,14 @@
-// The official client with its msgpack parser, against the server of tests/interop/main.rs.
+// The official client with its msgpack parser, against the server of tests/interop/main.rs. With `--mixed` the server also serves
+// clients without the parser, and the query chooses.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { io } from "socket.io-client";
 
 const parser = createRequire(import.meta.url)("socket.io-msgpack-parser");
-const url = process.argv[2];
+const mixed = process.argv.includes("--mixed");
+const url = process.argv.at(-1);
+const query = mixed ? { parser: "msgpack" } : {};
 
 const within = (promise, what) =>
   Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(new Error(`no ${what}`)), 60_000).unref())]);
@@ -13,7 +16,7 @@ const once = (emitter, event) => within(new Promise((resolve) => emitter.once(ev
 const ask = (socket, ...args) => within(socket.emitWithAck(...args), `ack of ${args[0]}`);
 
 async function connected(options, path = "/") {
-  const socket = io(url + path, { parser, forceNew: true, ...options });
+  const socket = io(url + path, { parser, query, forceNew: true, ...options });
   await within(
     new Promise((resolve, reject) => {
       socket.once("connect", resolve);
@@ -51,7 +54,8 @@ async function exchange(options, upgrades) {
   const [question, binary, three] = await once(socket, "answer");
   assert.deepEqual([question, Buffer.from(binary), three], ["why?", Buffer.from([9]), 3]);
 
-  const other = await connected(options);
+  // The members of a room have different parsers.
+  const other = await connected(mixed ? { ...options, parser: undefined, query: {} } : options);
   await ask(socket, "join", "room");
   await ask(other, "join", "room");
   const heard = Promise.all([once(socket, "said"), once(other, "said")]);
@@ -61,7 +65,7 @@ async function exchange(options, upgrades) {
   socket.emit("whisper", "room", "psst");
   assert.deepEqual(await whispered, ["psst"]);
 
-  const refused = io(url + "/guarded", { parser, forceNew: true, ...options });
+  const refused = io(url + "/guarded", { parser, query, forceNew: true, ...options });
   const [error] = await once(refused, "connect_error");
   assert.deepEqual([error.message, error.data], ["no entry", { code: 7 }]);
   refused.auth = { token: "sé€ret & 😀" };

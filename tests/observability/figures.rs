@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::Notify;
 use tower_socketio::{
     Ack, Args, EventError, Namespace, SlowClientPolicy, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
-    extract::Data,
+    Transport, extract::Data,
 };
 
 use crate::support::*;
@@ -98,7 +98,7 @@ async fn connections_are_counted_by_transport_and_revision() {
     figures.are(&[
         (r#"socketio_connections{transport="polling",protocol="4"}"#, 0.0),
         (r#"socketio_connections{transport="websocket",protocol="4"}"#, 2.0),
-        ("socketio_upgrades_total", 1.0),
+        (r#"socketio_upgrades_total{transport="websocket"}"#, 1.0),
         (r#"socketio_connections_opened_total{transport="websocket",protocol="4"}"#, 1.0),
     ]);
     upgraded.say("1").await;
@@ -109,6 +109,29 @@ async fn connections_are_counted_by_transport_and_revision() {
         (r#"socketio_connections{transport="custom",protocol="3"}"#, 0.0),
         (r#"socketio_connections_closed_total{reason="transport close"}"#, 3.0),
         (r#"socketio_connections_closed_total{reason="ping timeout"}"#, 0.0),
+    ]);
+}
+
+#[tokio::test]
+async fn webtransport_is_counted_as_a_transport() {
+    let figures = Figures::record();
+    let transports = [Transport::Polling, Transport::WebTransport];
+    let server = serve_config(SocketIoConfig::new().transports(transports)).await;
+    let (_direct, _served) = WebTransport::join(&server.io).await;
+    let polling = Polling::join(server.address).await;
+    let (mut upgraded, _served) = WebTransport::upgrade(&server.io, &polling.sid).await;
+    upgraded.say("2probe").await;
+    upgraded.expect("3probe").await;
+    upgraded.say("5").await;
+    until(|| server.io.sockets().iter().all(|socket| socket.transport() == Transport::WebTransport)).await;
+    upgraded.say("1").await;
+    upgraded.expect_end().await;
+    figures.are(&[
+        (r#"socketio_connections{transport="webtransport",protocol="4"}"#, 1.0),
+        (r#"socketio_connections{transport="polling",protocol="4"}"#, 0.0),
+        (r#"socketio_connections_opened_total{transport="webtransport",protocol="4"}"#, 1.0),
+        (r#"socketio_upgrades_total{transport="webtransport"}"#, 1.0),
+        (r#"socketio_upgrades_total{transport="websocket"}"#, 0.0),
     ]);
 }
 

@@ -35,7 +35,9 @@ use crate::support::*;
 type Fields = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, Default)]
-struct Told {
+pub(super) struct Told {
+    /// Of an event.
+    pub(super) level: String,
     target: String,
     name: String,
     fields: Fields,
@@ -46,7 +48,7 @@ struct Told {
 
 /// Records the spans and events on the thread of one test. Its runtime has no other thread.
 #[derive(Clone, Default)]
-struct Keeper(Arc<Mutex<Kept>>);
+pub(super) struct Keeper(Arc<Mutex<Kept>>);
 
 thread_local! {
     /// The recorder of this thread, and the targets that it records.
@@ -70,7 +72,7 @@ fn subscribe() {
 struct Listener;
 
 /// Stops the recording when it is dropped.
-struct Guard;
+pub(super) struct Guard;
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -125,6 +127,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut told = Told {
+            level: event.metadata().level().to_string(),
             target: event.metadata().target().to_owned(),
             parent: context.event_span(event).map(|span| span.id().into_u64()),
             ..Told::default()
@@ -154,7 +157,7 @@ impl Kept {
 
 impl Keeper {
     /// Records these targets on this thread.
-    fn listen(wants: fn(&str) -> bool) -> (Self, Guard) {
+    pub(super) fn listen(wants: fn(&str) -> bool) -> (Self, Guard) {
         subscribe();
         let keeper = Self::default();
         LISTENING.set(Some((keeper.clone(), wants)));
@@ -174,6 +177,11 @@ impl Keeper {
         spans.remove(0)
     }
 
+    /// Returns the events with a message.
+    pub(super) fn events(&self, message: &str) -> Vec<Told> {
+        self.0.lock().unwrap().events.iter().filter(|event| event.name == message).cloned().collect()
+    }
+
     /// Returns the span in which a message was logged.
     #[track_caller]
     fn span_of(&self, message: &str) -> Option<u64> {
@@ -183,12 +191,12 @@ impl Keeper {
     }
 }
 
-fn all(target: &str) -> bool {
+pub(super) fn all(target: &str) -> bool {
     target.starts_with("tower_socketio") || target.starts_with("tests")
 }
 
 #[track_caller]
-fn has(told: &Told, fields: &[(&str, &str)]) {
+pub(super) fn has(told: &Told, fields: &[(&str, &str)]) {
     for (name, value) in fields {
         assert_eq!(told.fields.get(*name).map(String::as_str), Some(*value), "{name} of {told:?}");
     }
@@ -240,6 +248,7 @@ async fn a_connection_its_connects_and_its_events_are_spans() {
             ("messaging.destination.name", "/"),
             ("messaging.message.id", "7"),
             ("socketio.event", "hello"),
+            ("socketio.socket.id", server.io.sockets()[0].id()),
         ],
     );
     assert!(!told.fields.contains_key("error.type") && !told.fields.contains_key("messaging.destination.template"));

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::{proxy::Proxy, *};
+use super::*;
+use crate::brokers::proxy::Proxy;
 use crate::brokers::{Broker, Redis};
 
 /// Reads the numbers of the events that a client receives, up to the last.
@@ -207,4 +208,70 @@ async fn credentials_that_become_wrong_are_reported_and_tried_again() {
     administer("other", "CONFIG SET requirepass secret").await;
     a.sees(2).await;
     member(&b, &a, "room").await;
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn what_is_not_confirmed_before_the_adapter_closes_is_reported() {
+    let broker = Broker::start(Redis::default()).await;
+    let proxy = Proxy::start(broker.port()).await;
+    let config = RedisConfig::new(proxy.url()).health_check(Duration::from_millis(500));
+    let (a, _b) = Node::pair(Kind::Classic, &config).await;
+    proxy.freeze();
+    a.io.emit("n", &1).unwrap();
+    a.io.emit("n", &2).unwrap();
+    soon(a.io.close()).await;
+    assert_eq!(a.lost(), 2);
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn requests_fail_at_once_while_a_connection_is_being_opened() {
+    let broker = Broker::start(Redis::default()).await;
+    let proxy = Proxy::start(broker.port()).await;
+    let day = Duration::from_secs(86_400);
+    let config = RedisConfig::new(proxy.url()).health_check(Duration::from_millis(200)).request_timeout(day);
+    let a = Node::start(Kind::Classic, config.connect_timeout(day)).await.unwrap();
+    a.sees(1).await;
+    proxy.mute();
+    until(|| a.has_reported(ClusterErrorKind::Disconnected)).await;
+    for _ in 0..10 {
+        assert!(soon(a.io.node_count()).await.is_err());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Messages wait for a node that does not return, but those for which a node waits do not.
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn responses_do_not_wait_for_nodes_that_have_not_returned() {
+    let mut broker = Broker::start(Redis::default()).await;
+    let config = RedisConfig::new(broker.url()).health_check(Duration::from_millis(200));
+    let (a, b) = Node::pair(Kind::Classic, &config).await;
+    // The nodes count one another at intervals.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    broker.kill().await;
+    soon(b.io.close()).await;
+    broker.restart().await;
+    let c = Node::start(Kind::Classic, config.request_timeout(Duration::from_secs(4))).await.unwrap();
+    c.sees(2).await;
+    soon(c.io.fetch_sockets()).await.unwrap();
+    drop(a);
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
+async fn emitters_are_told_of_what_is_lost() {
+    let broker = Broker::start(Redis::default()).await;
+    let proxy = Proxy::start(broker.port()).await;
+    let config = RedisConfig::new(proxy.url()).health_check(Duration::from_millis(200));
+    let errors = Arc::new(Mutex::new(Vec::new()));
+    let reported = errors.clone();
+    let emitter = tower_socketio::cluster::Emitter::new(RedisAdapter::connect(config).await.unwrap())
+        .on_cluster_error(move |error| reported.lock().unwrap().push(error.kind()));
+    proxy.freeze();
+    emitter.emit("n", &1).unwrap();
+    emitter.to("room").emit("n", &2).unwrap();
+    until(|| errors.lock().unwrap().contains(&ClusterErrorKind::Lost { count: 2 })).await;
+    assert!(errors.lock().unwrap().contains(&ClusterErrorKind::Disconnected));
 }

@@ -1,9 +1,9 @@
 //! Servers in a cluster over Redis.
 
 mod failures;
+mod lost_data;
 mod operations;
 mod outages;
-mod proxy;
 mod recovery;
 mod sessions;
 mod streams;

@@ -5,11 +5,10 @@ use std::time::Duration;
 use tower_socketio::cluster::Emitter;
 
 use super::{
-    proxy::Proxy,
     streams::{STREAM, impatient, impatient_pair, pair},
     *,
 };
-use crate::brokers::{Broker, Redis, RedisCluster, redis::command};
+use crate::brokers::{Broker, Redis, RedisCluster, proxy::Proxy, redis::command};
 
 /// A client that expects the numbers of two nodes, each in order, from 1.
 struct Checked {

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use tower_socketio::cluster::{Emitter, PublishError};
 
-use super::{proxy::Proxy, *};
+use super::*;
+use crate::brokers::proxy::Proxy;
 use crate::brokers::{Broker, Redis, redis::command};
 
 pub(super) const STREAM: &str = "socket.io";
@@ -30,13 +31,13 @@ pub(super) async fn impatient(url: String, recovers: bool, max_len: usize) -> No
 }
 
 /// Adds an entry with fields as Redis reads them.
-async fn add(port: u16, id: &str, fields: &[&str]) {
+pub(super) async fn add(port: u16, id: &str, fields: &[&str]) {
     let reply = command(port, &[&["XADD", STREAM, id], fields].concat()).await;
     assert!(!reply.starts_with('-'), "{reply}");
 }
 
 /// A plain event of another node.
-fn event(data: &str) -> [String; 8] {
+pub(super) fn event(data: &str) -> [String; 8] {
     let data = format!(r#"{{"packet":{{"type":2,"data":{data}}},"opts":{{"rooms":[],"except":[],"flags":{{}}}}}}"#);
     ["uid", "other", "nsp", "/", "type", "3", "data", &format!("'{data}'")].map(str::to_owned)
 }

@@ -94,6 +94,29 @@ async fn a_redis_cluster_carries_messages_and_survives_a_restart_of_a_master() {
 
 #[tokio::test]
 #[ignore = "requires brokers: make backends"]
+async fn nodes_start_while_a_master_of_a_redis_cluster_is_down() {
+    let mut cluster = RedisCluster::start().await;
+    let config = seeds(&cluster);
+    cluster.nodes[1].kill().await;
+    let (a, b) = Node::pair(Kind::Classic, &config).await;
+    let mut client = Memory::join(&b.io).await;
+    a.io.emit("n", &1).unwrap();
+    client.expect(r#"42["n",1]"#).await;
+    let sharded = Kind::Sharded(SubscriptionMode::Dynamic);
+    let c = Node::start(sharded, config.clone().prefix("sharded")).await.unwrap();
+    let d = Node::start(sharded, config.prefix("sharded")).await.unwrap();
+    cluster.nodes[1].restart().await;
+    cluster.is_complete().await;
+    // They have a channel on each master.
+    for room in ["a", "b", "c", "d", "e", "f"] {
+        member(&d, &c, room).await;
+    }
+    a.io.emit("n", &2).unwrap();
+    client.expect(r#"42["n",2]"#).await;
+}
+
+#[tokio::test]
+#[ignore = "requires brokers: make backends"]
 async fn subscriptions_follow_slots_that_move_to_another_master() {
     let cluster = RedisCluster::start().await;
     let (a, b) = Node::pair(Kind::Sharded(SubscriptionMode::Dynamic), &seeds(&cluster)).await;

@@ -7,6 +7,7 @@ mod memory;
 mod polling;
 mod server;
 mod websocket;
+mod webtransport;
 
 use std::{
     future::Future,
@@ -25,6 +26,7 @@ pub use self::{
     polling::Polling,
     server::{TestServer, echo, serve, serve_app, serve_config, serve_namespace},
     websocket::{Frame, WebSocket},
+    webtransport::{Served, WebTransport, connect_request},
 };
 
 /// The timeout for everything that a test expects, on a machine that runs other work too.

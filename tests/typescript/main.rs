@@ -1,4 +1,4 @@
-//! Compiles the exported types with the TypeScript compiler.
+//! Compiles the exported types with the TypeScript compiler, and checks exported documents with the parser of AsyncAPI.
 //!
 //! `make typescript` installs the dependencies and runs these tests. Plain `cargo test` skips them.
 
@@ -119,4 +119,29 @@ async fn every_kind_of_type_compiles() {
     fs::copy(format!("{FOLDER}/kinds.ts"), folder.path().join("kinds.ts")).unwrap();
     let (success, text) = compile(&folder, "kinds.ts").await;
     assert!(success, "{text}{events}");
+}
+
+/// The parser checks the document against the JSON Schema of AsyncAPI 3, resolves its references and checks the schemas in it.
+#[cfg(feature = "asyncapi")]
+#[tokio::test]
+async fn the_asyncapi_document_is_valid() {
+    let document = Example::output("typed-events", &["--asyncapi"]).await;
+    let folder = folder("");
+    let file = folder.path().join("asyncapi.json");
+    fs::write(&file, &document).unwrap();
+    let script = format!("{FOLDER}/asyncapi.mjs");
+    let check = async || run("node", &[&script, file.to_str().unwrap()], Path::new(FOLDER)).await;
+    assert_eq!(
+        succeeded(check().await),
+        "root receive: distance -> ack of distance\n\
+         root receive: join\n\
+         root receive: move -> ack of move | error\n\
+         root send: joined\n\
+         root send: moved\n\
+         root send: who are you -> ack of who are you\n"
+    );
+    // It would notice a mistake.
+    fs::write(&file, document.replace(r#""action": "send""#, r#""action": "publish""#)).unwrap();
+    let (success, text) = check().await;
+    assert!(!success && text.contains("action"), "{text}");
 }

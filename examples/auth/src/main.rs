@@ -84,8 +84,7 @@ async fn main() -> std::io::Result<()> {
         .on_connect(joined)
         .on("who am i?", who_am_i)
         .layer(login_required!(Members))
-        .layer(auth.clone())
-        .with_state(());
+        .layer(auth.clone());
     let layer = SocketIoLayer::new(SocketIoConfig::new().namespace("/members", members));
     let app = Router::new().route("/login", post(login)).layer(auth).layer(layer);
 

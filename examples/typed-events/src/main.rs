@@ -1,24 +1,25 @@
 //! Events that are declared once: `cargo run -p example-typed-events [-- ADDRESS]`.
 //!
-//! With `--export` it prints the TypeScript that `client.ts` imports as `events.ts`.
+//! With `--export` it prints the TypeScript that `client.ts` imports as `events.ts`, with `--asyncapi` the AsyncAPI document.
 
 use axum::Router;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_socketio::{
     Ack, EventError, Namespace, SocketIoConfig, SocketIoLayer, SocketRef,
-    typed::{Fallible, TypeScript, Typed},
+    typed::{AsyncApi, Fallible, TypeScript, Typed},
 };
 use ts_rs::TS;
 
 /// Where a piece stands.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 struct Position {
     x: u8,
     y: u8,
 }
 
 /// Whose turn it is.
-#[derive(Debug, Clone, Copy, Serialize, TS)]
+#[derive(Debug, Clone, Copy, Serialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Turn {
     White,
@@ -70,6 +71,11 @@ async fn main() -> std::io::Result<()> {
     let argument = std::env::args().nth(1);
     if argument.as_deref() == Some("--export") {
         print!("{}", TypeScript::new().events::<ServerToClientEvents>().events::<ClientToServerEvents>());
+        return Ok(());
+    }
+    if argument.as_deref() == Some("--asyncapi") {
+        let document = AsyncApi::new("Board", "1.0.0").server("local", "ws://127.0.0.1:3000/socket.io/");
+        print!("{}", document.events::<ServerToClientEvents>("/").events::<ClientToServerEvents>("/"));
         return Ok(());
     }
     let board = Namespace::new()

@@ -1,5 +1,6 @@
 use std::{fmt, future::ready, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -34,8 +35,8 @@ pub(crate) struct BrokerAdapter<L: Link> {
 
 impl<L: Link> BrokerAdapter<L> {
     /// Connects, and spawns the driver.
-    pub(crate) async fn connect(config: L::Config, options: Options) -> Result<Self, ClusterError> {
-        let config = Arc::new(config);
+    pub(crate) async fn connect(config: impl Into<Arc<L::Config>>, options: Options) -> Result<Self, ClusterError> {
+        let config = config.into();
         let link = connect::<L>(&config, &options).await?;
         let heartbeat = Heartbeat::new(options.heartbeat_interval, options.heartbeat_timeout);
         let shared = Arc::new(Shared::new(options.queue_bytes, heartbeat));
@@ -52,7 +53,17 @@ impl<L: Link> BrokerAdapter<L> {
             return Err(PublishError::Disconnected);
         }
         let (frame, size) = L::encode(&self.config, message).map_err(|_| PublishError::Unsupported)?;
-        self.shared.push(frame, size, message)
+        let heartbeat = (!message.command.is_answer()).then(|| message.namespace.clone());
+        self.shared.push(frame, size, heartbeat)
+    }
+
+    /// Queues bytes for the shared sessions of another node. Clients decide how many there are, so they must not fill the queue.
+    pub(crate) fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
+        if !self.shared.is_connected() {
+            return Err(PublishError::Disconnected);
+        }
+        let (frame, size) = L::encode_relayed(&self.config, node, message).ok_or(PublishError::Unsupported)?;
+        self.shared.push_within_half(frame, size)
     }
 
     pub(crate) fn namespace_changed(&self, namespace: &str) {

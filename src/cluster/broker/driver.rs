@@ -38,6 +38,10 @@ pub(super) struct Driver<L: Link> {
     node: Option<ClusterNode>,
     /// The namespaces, and whether each is subscribed or still being subscribed.
     namespaces: HashMap<Arc<str>, bool>,
+    /// Hellos and heartbeats for which the link had no room: one for each namespace.
+    owed: HashMap<Arc<str>, ClusterCommand>,
+    /// There was no link for a while.
+    has_missed: bool,
     backoff: Backoff,
     /// The time at which messages were accepted again.
     resumed: Option<Instant>,
@@ -63,6 +67,8 @@ impl<L: Link> Driver<L> {
             shared,
             node: None,
             namespaces: HashMap::new(),
+            owed: HashMap::new(),
+            has_missed: false,
             backoff: Backoff::default(),
             resumed: None,
         }
@@ -89,6 +95,7 @@ impl<L: Link> Driver<L> {
                 return Ok(());
             }
             self.follow_namespaces(link);
+            self.send_owed(link);
             self.send_queued(link);
             match self.next(link, &mut tick).await {
                 Step::Event(event) => self.handle(event, link)?,
@@ -120,7 +127,7 @@ impl<L: Link> Driver<L> {
             (state.node.clone(), state.take_changes())
         };
         if let (None, Some(node)) = (&self.node, node) {
-            link.identify(node.id());
+            link.identify(node.id(), node.shares_sessions());
             changed.extend(node.namespaces());
             self.node = Some(node);
         }
@@ -135,7 +142,11 @@ impl<L: Link> Driver<L> {
                     Err(error) => self.report_kind(ClusterErrorKind::Rejected, error),
                 },
                 (false, true) => {
-                    self.send(link, &namespace, ClusterCommand::Goodbye);
+                    self.owed.remove(&namespace);
+                    // Otherwise the others notice it later.
+                    if link.has_room() {
+                        self.send(link, &namespace, ClusterCommand::Goodbye);
+                    }
                     link.unsubscribe(&namespace);
                     self.namespaces.remove(&namespace);
                     self.shared.state.lock().heartbeat.leave(&namespace);
@@ -150,6 +161,7 @@ impl<L: Link> Driver<L> {
 
     /// Begins anew with a new link.
     fn forget_namespaces(&mut self) {
+        self.owed.clear();
         let Some(node) = self.node.take() else { return };
         for (namespace, _) in self.namespaces.drain() {
             if !node.has_namespace(&namespace) {
@@ -163,6 +175,10 @@ impl<L: Link> Driver<L> {
         if self.namespaces.values().all(|is_subscribed| *is_subscribed) && !self.shared.is_connected() {
             self.shared.set_connected(true);
             self.resumed = Some(now());
+            if std::mem::take(&mut self.has_missed) && self.options.misses_messages {
+                let cause = "the broker was not reachable for a while";
+                self.report(ClusterError::new(ClusterErrorKind::Missed).caused_by(cause));
+            }
         }
     }
 
@@ -181,11 +197,16 @@ impl<L: Link> Driver<L> {
                     *is_subscribed = true;
                     self.shared.state.lock().heartbeat.join(&namespace, now());
                     self.shared.changed.notify_waiters();
-                    self.send(link, &namespace, ClusterCommand::Hello);
+                    self.send_or_owe(link, &namespace, ClusterCommand::Hello);
                 }
             }
             Event::Received(namespace, Ok(message)) => self.receive(&namespace, message, link),
             Event::Received(_, Err(error)) => self.report_kind(ClusterErrorKind::Malformed, error),
+            Event::Relayed(message) => {
+                if let Some(node) = &self.node {
+                    node.receive(message);
+                }
+            }
             Event::Confirmed => {}
             Event::Failed(error) => self.report(error),
             Event::Refused(namespace, error) => {
@@ -198,14 +219,14 @@ impl<L: Link> Driver<L> {
         Ok(())
     }
 
-    fn receive(&self, namespace: &Arc<str>, message: ClusterMessage, link: &mut L) {
-        let (Some(node), Some(sender)) = (&self.node, &message.sender) else { return };
+    fn receive(&mut self, namespace: &Arc<str>, message: ClusterMessage, link: &mut L) {
+        let (Some(node), Some(sender)) = (self.node.clone(), &message.sender) else { return };
         if sender == node.id() {
             return;
         }
         let reaction = self.shared.state.lock().heartbeat.received(namespace, sender, &message.command, now());
         if reaction.answer {
-            self.send(link, namespace, ClusterCommand::Heartbeat);
+            self.send_or_owe(link, namespace, ClusterCommand::Heartbeat);
         }
         if reaction.left {
             node.peer_left(sender);
@@ -216,16 +237,36 @@ impl<L: Link> Driver<L> {
         }
     }
 
-    fn tick(&self, link: &mut L) {
-        let Some(node) = &self.node else { return };
+    fn tick(&mut self, link: &mut L) {
+        let Some(node) = self.node.clone() else { return };
         if !node.is_alive() {
             return self.shared.close();
         }
         let due = self.shared.state.lock().heartbeat.tick(now());
         for namespace in &due.heartbeats {
-            self.send(link, namespace, ClusterCommand::Heartbeat);
+            self.send_or_owe(link, namespace, ClusterCommand::Heartbeat);
         }
         due.left.iter().for_each(|peer| node.peer_left(peer));
+    }
+
+    /// Sends a hello or a heartbeat, or notes that it is to be sent when there is room: others decide how many they ask for.
+    fn send_or_owe(&mut self, link: &mut L, namespace: &Arc<str>, command: ClusterCommand) {
+        if link.has_room() {
+            return self.send(link, namespace, command);
+        }
+        match command {
+            ClusterCommand::Heartbeat => drop(self.owed.entry(namespace.clone()).or_insert(command)),
+            _ => drop(self.owed.insert(namespace.clone(), command)),
+        }
+    }
+
+    fn send_owed(&mut self, link: &mut L) {
+        while link.has_room() {
+            let Some(namespace) = self.owed.keys().next().cloned() else { return };
+            if let Some(command) = self.owed.remove(&namespace) {
+                self.send(link, &namespace, command);
+            }
+        }
     }
 
     /// Sends a message that keeps this node known.
@@ -253,8 +294,11 @@ impl<L: Link> Driver<L> {
                 if said_goodbye && link.is_idle() {
                     return;
                 }
-                if let Event::Ended(cause) = poll_fn(|cx| link.poll_event(cx)).await {
-                    return self.report(cause);
+                match poll_fn(|cx| link.poll_event(cx)).await {
+                    Event::Ended(cause) => return self.report(cause),
+                    Event::Failed(error) => self.report(error),
+                    // What others send does not matter any more.
+                    _ => {}
                 }
             }
         };
@@ -265,6 +309,7 @@ impl<L: Link> Driver<L> {
     /// Tries to connect until it succeeds, or the adapter is closed.
     async fn reconnect(&mut self, cause: ClusterError, unconfirmed: u64) -> Option<L> {
         self.shared.set_connected(false);
+        self.has_missed |= self.node.is_some();
         let mut last = cause.kind();
         self.report(cause);
         self.report_lost(unconfirmed);

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::cluster::{
@@ -26,14 +27,18 @@ pub(crate) trait Link: Sized + Send + 'static {
     /// Encodes a message. Returns its size, too.
     fn encode(config: &Self::Config, message: &ClusterMessage) -> Result<(Self::Frame, usize), WireError>;
 
+    /// Encodes bytes for the shared sessions of one node. Returns `None` if the broker cannot have them.
+    fn encode_relayed(config: &Self::Config, node: &str, message: Bytes) -> Option<(Self::Frame, usize)>;
+
     /// Connects. The caller limits the time.
     fn connect(
         config: &Arc<Self::Config>,
         options: &Options,
     ) -> impl Future<Output = Result<Self, ClusterError>> + Send;
 
-    /// Starts to receive what is for one node. Called once, before the node's namespaces are subscribed.
-    fn identify(&mut self, node: &Arc<str>);
+    /// Starts to receive what is for one node, and what is for its shared sessions if it has some. Called once, before the node's
+    /// namespaces are subscribed.
+    fn identify(&mut self, node: &Arc<str>, shares_sessions: bool);
 
     /// Starts to receive what is for all nodes of a namespace. [`Event::Subscribed`] follows.
     fn subscribe(&mut self, namespace: &Arc<str>);
@@ -70,6 +75,8 @@ pub(crate) enum Event {
     Subscribed(Arc<str>),
     /// A message in a namespace.
     Received(Arc<str>, Result<ClusterMessage, WireError>),
+    /// Bytes for the shared sessions of this node.
+    Relayed(Bytes),
     /// The broker has confirmed frames, so that there may be room again.
     Confirmed,
     /// The broker refuses a namespace, but the link is intact.
@@ -89,6 +96,8 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) heartbeat_timeout: Duration,
+    /// Whether messages are lost for this node while it has no link, which is then reported.
+    pub(crate) misses_messages: bool,
 }
 
 impl Default for Options {
@@ -99,6 +108,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             heartbeat_interval: Duration::from_secs(5),
             heartbeat_timeout: Duration::from_secs(10),
+            misses_messages: true,
         }
     }
 }

@@ -62,6 +62,10 @@ macro_rules! broker_adapter {
                 self.0.request_timeout()
             }
 
+            fn send(&self, node: &str, message: bytes::Bytes) -> Result<(), $crate::cluster::PublishError> {
+                self.0.send(node, message)
+            }
+
             fn local_change(&self, change: $crate::cluster::LocalChange<'_>) {
                 if change.room.is_none() {
                     self.0.namespace_changed(change.namespace);

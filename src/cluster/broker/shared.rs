@@ -7,7 +7,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::cluster::{error::PublishError, heartbeat::Heartbeat, message::ClusterMessage, node::ClusterNode};
+use crate::cluster::{error::PublishError, heartbeat::Heartbeat, node::ClusterNode};
 
 /// What an adapter and its driver share.
 pub(super) struct Shared<F> {
@@ -71,18 +71,27 @@ impl<F> Shared<F> {
         self.state.lock().phase == Phase::Connected
     }
 
-    pub(super) fn push(&self, frame: F, size: usize, message: &ClusterMessage) -> Result<(), PublishError> {
-        let heartbeat = (!message.command.is_answer()).then(|| message.namespace.clone());
+    /// Adds a message. It is a heartbeat in a namespace unless it is an answer.
+    pub(super) fn push(&self, frame: F, size: usize, heartbeat: Option<Arc<str>>) -> Result<(), PublishError> {
+        self.push_within(1, Queued { frame, size, heartbeat })
+    }
+
+    /// Adds a message that is not a heartbeat, and leaves half of the queue to others.
+    pub(super) fn push_within_half(&self, frame: F, size: usize) -> Result<(), PublishError> {
+        self.push_within(2, Queued { frame, size, heartbeat: None })
+    }
+
+    fn push_within(&self, part: usize, queued: Queued<F>) -> Result<(), PublishError> {
         {
             let mut state = self.state.lock();
             if state.phase != Phase::Connected {
                 return Err(PublishError::Disconnected);
             }
-            if size > state.max_bytes - state.bytes {
+            if queued.size > (state.max_bytes / part).saturating_sub(state.bytes) {
                 return Err(PublishError::Full);
             }
-            state.bytes += size;
-            state.queue.push_back(Queued { frame, size, heartbeat });
+            state.bytes += queued.size;
+            state.queue.push_back(queued);
         }
         self.driver.notify_one();
         Ok(())

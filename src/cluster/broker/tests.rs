@@ -95,6 +95,10 @@ impl Link for FakeLink {
         Ok((format!("{command}:{}", message.namespace), 10))
     }
 
+    fn encode_relayed(_: &Arc<Fake>, node: &str, message: Bytes) -> Option<(String, usize)> {
+        Some((format!("relayed:{node}"), message.len()))
+    }
+
     async fn connect(broker: &Arc<Arc<Fake>>, _: &Options) -> Result<Self, ClusterError> {
         let (sender, events) = unbounded_channel();
         let mut state = broker.0.lock();
@@ -107,7 +111,7 @@ impl Link for FakeLink {
         Ok(Self { broker: (**broker).clone(), events })
     }
 
-    fn identify(&mut self, _: &Arc<str>) {
+    fn identify(&mut self, _: &Arc<str>, _: bool) {
         self.broker.0.lock().log.push("identify".to_owned());
     }
 
@@ -268,6 +272,22 @@ async fn a_queue_that_is_full_refuses_messages() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_clients_cause_leaves_half_of_the_queue_to_others() {
+    let test = Test::new().await;
+    for _ in 0..4 {
+        test.publish().unwrap();
+    }
+    test.broker.log().await;
+    for _ in 0..2 {
+        test.adapter.send("b", Bytes::from_static(&[0; 25])).unwrap();
+    }
+    assert_eq!(test.adapter.send("b", Bytes::from_static(&[0; 1])), Err(PublishError::Full));
+    test.publish().unwrap();
+    test.broker.confirms(4);
+    assert_eq!(test.broker.log().await, "relayed:b relayed:b message:/");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_lost_link_takes_along_is_counted_and_publishing_waits_for_subscriptions() {
     let test = Test::new().await;
     test.change("/chat", true);
@@ -299,7 +319,33 @@ async fn what_a_lost_link_takes_along_is_counted_and_publishing_waits_for_subscr
     assert_eq!(test.broker.log().await, "hello:/new");
     test.publish().unwrap();
     assert_eq!(test.broker.log().await, "message:/");
-    assert_eq!(test.server.errors(), []);
+    // What others sent meanwhile has not arrived.
+    assert_eq!(test.server.errors(), [ClusterErrorKind::Missed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_hellos_is_answered_when_there_is_room() {
+    let test = Test::new().await;
+    for _ in 0..4 {
+        test.publish().unwrap();
+    }
+    test.broker.log().await;
+    for _ in 0..1000 {
+        test.broker.receives("b", ClusterCommand::Hello);
+    }
+    assert_eq!(test.broker.log().await, "");
+    test.publish().unwrap();
+    test.broker.confirms(2);
+    assert_eq!(test.broker.log().await, "heartbeat:/ message:/");
+    // A namespace says hello when there is room, and no goodbye if there is none.
+    test.change("/chat", true);
+    test.broker.log().await;
+    test.broker.subscribed("/chat");
+    assert_eq!(test.broker.log().await, "");
+    test.broker.confirms(1);
+    assert_eq!(test.broker.log().await, "hello:/chat");
+    test.change("/chat", false);
+    assert_eq!(test.broker.log().await, "unsubscribe:/chat");
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,6 +420,18 @@ async fn closing_sends_what_is_queued_and_says_goodbye() {
     test.broker.confirms(3);
     closed.await.unwrap();
     assert_eq!(test.server.errors(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_while_closing_is_reported() {
+    let test = Test::new().await;
+    test.publish().unwrap();
+    let closed = tokio::spawn(test.adapter.close());
+    test.broker.log().await;
+    test.broker.happens(Event::Failed(ClusterError::new(ClusterErrorKind::Lost { count: 1 })));
+    test.broker.confirms(2);
+    closed.await.unwrap();
+    assert_eq!(test.server.errors(), [ClusterErrorKind::Lost { count: 1 }]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,7 +28,8 @@ pub struct NatsConfig {
 
 impl NatsConfig {
     /// Creates a configuration for a server: `nats://user:password@host:port`, `nats://token@host`, or `tls://host`. Several servers
-    /// of one NATS cluster are separated by commas. They are tried in a random order.
+    /// of one NATS cluster are separated by commas. They are tried in a random order, with the same credentials: URLs with different
+    /// ones are an error.
     ///
     /// The connection is encrypted if the URL begins with `tls`, or the server demands it. The certificate of the server is verified
     /// with the certificates of the operating system.
@@ -51,6 +52,11 @@ impl NatsConfig {
         // Without their crates, these schemes are taken for TCP.
         if servers.iter().any(ServerAddr::is_websocket) {
             return Err(config_error().caused_by("NATS over WebSocket is not supported"));
+        }
+        let mut credentials = servers.iter().filter(|server| server.has_user_pass());
+        let first = credentials.next().map(|first| (first.username(), first.password()));
+        if credentials.any(|other| Some((other.username(), other.password())) != first) {
+            return Err(config_error().caused_by("the URLs have different credentials"));
         }
         let servers = Servers {
             servers,
@@ -120,5 +126,22 @@ impl Servers {
 
     pub(super) fn max_payload(&self) -> usize {
         self.max_payload.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_have_the_same_credentials() {
+        let prepare = |url: &str| NatsConfig::new(url).prepare().map(|(servers, _)| servers.auth());
+        let auth = prepare("nats://a.test, nats://user:p%40ss@b.test,nats://user:p%40ss@c.test:1").unwrap();
+        assert_eq!((auth.username.as_deref(), auth.password.as_deref()), (Some("user"), Some("p@ss")));
+        assert_eq!(prepare("nats://token@a.test,b.test").unwrap().token.as_deref(), Some("token"));
+        for url in ["nats://a:b@a.test,nats://a:c@b.test", "nats://a@a.test,nats://b@b.test", "nats://a:b@a,nats://a@b"]
+        {
+            assert_eq!(prepare(url).err().map(|error| error.kind()), Some(ClusterErrorKind::Config), "{url}");
+        }
     }
 }

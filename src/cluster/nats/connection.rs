@@ -17,7 +17,7 @@ use crate::cluster::{
 
 use super::config::Servers;
 
-/// The messages of one subscription that wait to be read. The client drops and reports further ones.
+/// The messages of one subscription that wait for a task of ours. The client drops and reports further ones.
 const SUBSCRIPTION_CAPACITY: usize = 8192;
 
 /// A client of the driver that does not reconnect: it would send what it has queued to the next connection, after an unknown time.
@@ -33,7 +33,7 @@ struct Events(Mutex<Pending>);
 #[derive(Default)]
 struct Pending {
     is_lost: bool,
-    dropped: u64,
+    has_dropped: bool,
     rejection: Option<String>,
     waker: Option<Waker>,
 }
@@ -41,8 +41,8 @@ struct Pending {
 /// What happens besides messages.
 pub(super) enum Incident {
     Lost,
-    /// The number of messages that were received and dropped.
-    Dropped(u64),
+    /// Messages were received and dropped.
+    Dropped,
     /// The server does not permit something.
     Rejected(String),
 }
@@ -95,8 +95,8 @@ impl Connection {
         if let Some(rejection) = pending.rejection.take() {
             return Poll::Ready(Incident::Rejected(rejection));
         }
-        if pending.dropped > 0 {
-            return Poll::Ready(Incident::Dropped(std::mem::take(&mut pending.dropped)));
+        if std::mem::take(&mut pending.has_dropped) {
+            return Poll::Ready(Incident::Dropped);
         }
         if !pending.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             pending.waker = Some(cx.waker().clone());
@@ -111,7 +111,7 @@ impl Events {
             let mut pending = self.0.lock();
             match event {
                 Event::Disconnected | Event::Closed => pending.is_lost = true,
-                Event::SlowConsumer(_) => pending.dropped += 1,
+                Event::SlowConsumer(_) => pending.has_dropped = true,
                 Event::ServerError(error) => pending.rejection = Some(error.to_string()),
                 Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => return,
             }

@@ -2,38 +2,35 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
 };
 
 use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
-use futures_util::{
-    StreamExt,
-    stream::{AbortHandle, Abortable, SelectAll, abortable},
-};
-use tokio::time::{Interval, interval};
+use futures_util::StreamExt;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{
     cluster::{
-        broker::{Event, Link, Options},
+        broker::{Event, Link, Options, Silence},
         error::{ClusterError, ClusterErrorKind},
         message::ClusterMessage,
         wire::{WireError, nats as wire},
     },
-    util::{BoxFuture, now},
+    util::BoxFuture,
 };
 
 use super::{
     config::Servers,
     connection::{Connection, Incident},
+    inbox::Inbox,
 };
 
 /// The size and the number of frames that wait for a confirmation.
 const WINDOW_BYTES: usize = 1024 * 1024;
 const WINDOW_FRAMES: usize = 1024;
 
-/// How often to look whether the server still responds.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// The size of the messages that were received and wait for the driver.
+const INBOX_BYTES: usize = 64 * 1024 * 1024;
 
 /// A connection to NATS, and its subscriptions.
 ///
@@ -46,14 +43,17 @@ pub(crate) struct NatsLink {
     own: Option<String>,
     /// The subject of confirmations.
     sync: String,
-    subscriptions: SelectAll<Abortable<Subscriber>>,
+    confirmations: Option<Subscriber>,
+    inbox: Arc<Inbox>,
+    /// Each fills the inbox with the messages of one subscription.
+    tasks: JoinSet<()>,
     /// The namespaces to be subscribed, and what ends the subscription of each.
     namespaces: HashMap<Arc<str>, Option<AbortHandle>>,
     /// What the next batch consists of.
     next: Batch,
     orders: Vec<Order>,
     /// The batch that is being passed to the client.
-    writing: Option<BoxFuture<Result<Vec<(Option<Arc<str>>, Subscriber)>, ClusterError>>>,
+    writing: Option<BoxFuture<Result<Vec<(Purpose, Subscriber)>, ClusterError>>>,
     /// The batches that are not confirmed.
     sent: VecDeque<Batch>,
     /// The size and the number of the frames in all batches.
@@ -61,14 +61,11 @@ pub(crate) struct NatsLink {
     frames: usize,
     /// Namespaces that are subscribed, which the driver does not know yet.
     subscribed: VecDeque<Arc<str>>,
-    watch: Interval,
-    /// The longest silence of the server.
-    timeout: Duration,
+    silence: Silence,
 }
 
 struct Batch {
     number: u64,
-    at: Instant,
     bytes: usize,
     frames: usize,
     counted: u64,
@@ -77,15 +74,23 @@ struct Batch {
 
 enum Order {
     Publish(Frame),
-    /// The namespace, unless it is the subject of this node.
-    Subscribe(String, Option<Arc<str>>),
+    Subscribe(String, Purpose),
+}
+
+/// What a subscription is for.
+#[derive(Clone, PartialEq)]
+enum Purpose {
+    Confirmations,
+    /// This node.
+    Node,
+    Namespace(Arc<str>),
 }
 
 /// A message on its way to NATS.
 pub(crate) struct Frame {
     subject: String,
     /// The subject of the sender.
-    reply: String,
+    reply: Option<String>,
     payload: Bytes,
 }
 
@@ -102,9 +107,14 @@ impl Link for NatsLink {
         if payload.len() > servers.max_payload() {
             return Err(WireError::Message("the message is larger than the server accepts"));
         }
-        let reply = servers.subjects.node(message.sender.as_deref().unwrap_or_default())?;
+        let reply = Some(servers.subjects.node(message.sender.as_deref().unwrap_or_default())?);
         let size = payload.len();
         Ok((Frame { subject: servers.subjects.of(message)?, reply, payload }, size))
+    }
+
+    fn encode_relayed(servers: &Servers, node: &str, payload: Bytes) -> Option<(Frame, usize)> {
+        let (subject, size) = (servers.subjects.relay(node).ok()?, payload.len());
+        Some((Frame { subject, reply: None, payload }, size))
     }
 
     async fn connect(servers: &Arc<Servers>, options: &Options) -> Result<Self, ClusterError> {
@@ -116,7 +126,9 @@ impl Link for NatsLink {
             connection,
             own: None,
             sync: sync.clone(),
-            subscriptions: SelectAll::new(),
+            confirmations: None,
+            inbox: Arc::new(Inbox::new(INBOX_BYTES)),
+            tasks: JoinSet::new(),
             namespaces: HashMap::new(),
             next: Batch::new(1),
             orders: Vec::new(),
@@ -125,28 +137,30 @@ impl Link for NatsLink {
             bytes: 0,
             frames: 0,
             subscribed: VecDeque::new(),
-            watch: interval(WATCH_INTERVAL),
-            timeout: options.heartbeat_timeout.max(options.heartbeat_interval * 2),
+            silence: Silence::new(options.heartbeat_timeout.max(options.heartbeat_interval * 2)),
         };
-        link.orders.push(Order::Subscribe(sync, None));
+        link.orders.push(Order::Subscribe(sync, Purpose::Confirmations));
         Ok(link)
     }
 
-    fn identify(&mut self, node: &Arc<str>) {
-        let (own, all) = (self.servers.subjects.node(node), self.servers.subjects.node_in_all_namespaces(node));
-        self.own = own.ok();
-        self.orders.extend(all.map(|subject| Order::Subscribe(subject, None)));
+    fn identify(&mut self, node: &Arc<str>, shares_sessions: bool) {
+        let subjects = &self.servers.subjects;
+        self.own = subjects.node(node).ok();
+        let relay = shares_sessions.then(|| subjects.relay(node).ok()).flatten();
+        let all = subjects.node_in_all_namespaces(node).ok().into_iter().chain(relay);
+        self.orders.extend(all.map(|subject| Order::Subscribe(subject, Purpose::Node)));
     }
 
     fn subscribe(&mut self, namespace: &Arc<str>) {
         let Ok(subject) = self.servers.subjects.namespace(namespace) else { return };
-        self.orders.push(Order::Subscribe(subject, Some(namespace.clone())));
+        self.orders.push(Order::Subscribe(subject, Purpose::Namespace(namespace.clone())));
         self.next.subscribed.push(namespace.clone());
         self.namespaces.entry(namespace.clone()).or_default();
     }
 
     fn unsubscribe(&mut self, namespace: &str) {
-        self.orders.retain(|order| !matches!(order, Order::Subscribe(_, Some(name)) if **name == *namespace));
+        self.orders
+            .retain(|order| !matches!(order, Order::Subscribe(_, Purpose::Namespace(name)) if **name == *namespace));
         if let Some(Some(handle)) = self.namespaces.remove(namespace) {
             handle.abort();
         }
@@ -174,16 +188,10 @@ impl Link for NatsLink {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        while self.watch.poll_tick(cx).is_ready() {
-            let now = now();
-            if self.sent.front().is_some_and(|batch| now.duration_since(batch.at) > self.timeout) {
-                return Poll::Ready(Event::Ended(ClusterError::new(ClusterErrorKind::Disconnected)));
-            }
-        }
         if let Poll::Ready(incident) = self.connection.poll_incident(cx) {
             return Poll::Ready(match incident {
                 Incident::Lost => Event::Ended(ClusterError::new(ClusterErrorKind::Disconnected)),
-                Incident::Dropped(count) => Event::Failed(ClusterError::new(ClusterErrorKind::Lost { count })),
+                Incident::Dropped => missed(),
                 Incident::Rejected(cause) => {
                     Event::Failed(ClusterError::new(ClusterErrorKind::Rejected).caused_by(cause))
                 }
@@ -195,14 +203,32 @@ impl Link for NatsLink {
         if let Some(namespace) = self.subscribed.pop_front() {
             return Poll::Ready(Event::Subscribed(namespace));
         }
-        // It has no items, and is woken by new ones, while there is no subscription.
-        while let Poll::Ready(Some(message)) = self.subscriptions.poll_next_unpin(cx) {
+        if let Some(confirmations) = &mut self.confirmations
+            && let Poll::Ready(Some(message)) = confirmations.poll_next_unpin(cx)
+        {
+            self.confirm(&message.payload);
+            return Poll::Ready(Event::Confirmed);
+        }
+        if self.inbox.take_dropped() {
+            return Poll::Ready(missed());
+        }
+        // After the confirmations that have arrived.
+        if self.silence.poll(cx, !self.sent.is_empty()).is_ready() {
+            let cause = "the server does not respond";
+            return Poll::Ready(Event::Ended(ClusterError::new(ClusterErrorKind::Disconnected).caused_by(cause)));
+        }
+        while let Poll::Ready(message) = self.inbox.poll_next(cx) {
             if let Some(event) = self.take(message) {
                 return Poll::Ready(event);
             }
         }
         Poll::Pending
     }
+}
+
+fn missed() -> Event {
+    let cause = "messages arrived faster than they were handled";
+    Event::Failed(ClusterError::new(ClusterErrorKind::Missed).caused_by(cause))
 }
 
 impl NatsLink {
@@ -212,24 +238,18 @@ impl NatsLink {
             if let Some(writing) = &mut self.writing {
                 let Poll::Ready(subscribers) = writing.as_mut().poll(cx) else { return Poll::Pending };
                 self.writing = None;
-                for (namespace, subscriber) in subscribers? {
-                    let (subscriber, handle) = abortable(subscriber);
-                    if let Some(namespace) = namespace {
-                        match self.namespaces.get_mut(&namespace) {
-                            Some(slot @ None) => *slot = Some(handle),
-                            // Unsubscribed meanwhile, or subscribed twice.
-                            Some(Some(_)) | None => continue,
-                        }
-                    }
-                    self.subscriptions.push(subscriber);
+                for (purpose, subscriber) in subscribers? {
+                    self.receive(&purpose, subscriber);
                 }
             }
             if self.orders.is_empty() {
                 return Poll::Pending;
             }
-            let mut batch = std::mem::replace(&mut self.next, Batch::new(0));
+            let batch = std::mem::replace(&mut self.next, Batch::new(0));
             self.next.number = batch.number + 1;
-            batch.at = now();
+            if self.sent.is_empty() {
+                self.silence.heard();
+            }
             let orders = std::mem::take(&mut self.orders);
             let sync = Frame::sync(&self.sync, batch.number);
             self.sent.push_back(batch);
@@ -237,60 +257,77 @@ impl NatsLink {
         }
     }
 
-    fn take(&mut self, message: Message) -> Option<Event> {
-        if *message.subject == *self.sync {
-            return self.confirm(&message.payload);
+    /// Starts to receive the messages of a subscription.
+    fn receive(&mut self, purpose: &Purpose, subscriber: Subscriber) {
+        let slot = match purpose {
+            Purpose::Confirmations => return self.confirmations = Some(subscriber),
+            Purpose::Node => None,
+            Purpose::Namespace(namespace) => match self.namespaces.get_mut(namespace) {
+                Some(slot @ None) => Some(slot),
+                // Unsubscribed meanwhile, or subscribed twice.
+                Some(Some(_)) | None => return,
+            },
+        };
+        let task = self.tasks.spawn(self.inbox.clone().fill(subscriber));
+        if let Some(slot) = slot {
+            *slot = Some(task);
         }
-        let is_own = message.reply.as_deref() == self.own.as_deref();
+        // Those of namespaces that are gone.
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    fn take(&self, message: Message) -> Option<Event> {
+        let is_own = message.reply.is_some() && message.reply.as_deref() == self.own.as_deref();
         if is_own {
             return None;
         }
-        let (wire::Destination::Namespace(namespace) | wire::Destination::Node(namespace)) =
-            self.servers.subjects.parse(&message.subject)?;
+        let namespace = match self.servers.subjects.parse(&message.subject)? {
+            wire::Destination::Namespace(namespace) | wire::Destination::Node(namespace) => namespace,
+            wire::Destination::Relay => return Some(Event::Relayed(message.payload)),
+        };
         let decoded = wire::decode(&namespace, message.payload);
         Some(Event::Received(namespace, decoded))
     }
 
     /// Forgets the batches up to one that the server has got.
-    fn confirm(&mut self, number: &[u8]) -> Option<Event> {
-        let number = u64::from_be_bytes(number.try_into().ok()?);
+    fn confirm(&mut self, number: &[u8]) {
+        let Ok(number) = number.try_into().map(u64::from_be_bytes) else { return };
+        self.silence.heard();
         let confirmed = self.sent.iter().take_while(|batch| batch.number <= number).count();
         for batch in self.sent.drain(..confirmed) {
             self.bytes -= batch.bytes;
             self.frames -= batch.frames;
             self.subscribed.extend(batch.subscribed);
         }
-        Some(Event::Confirmed)
     }
 }
 
 impl Batch {
     fn new(number: u64) -> Self {
-        Self { number, at: now(), bytes: 0, frames: 0, counted: 0, subscribed: Vec::new() }
+        Self { number, bytes: 0, frames: 0, counted: 0, subscribed: Vec::new() }
     }
 }
 
 impl Frame {
     fn sync(subject: &str, number: u64) -> Self {
         let payload = Bytes::copy_from_slice(&number.to_be_bytes());
-        Self { subject: subject.to_owned(), reply: subject.to_owned(), payload }
+        Self { subject: subject.to_owned(), reply: None, payload }
     }
 }
 
-async fn write(
-    client: Client,
-    orders: Vec<Order>,
-    sync: Frame,
-) -> Result<Vec<(Option<Arc<str>>, Subscriber)>, ClusterError> {
+async fn write(client: Client, orders: Vec<Order>, sync: Frame) -> Result<Vec<(Purpose, Subscriber)>, ClusterError> {
     let mut subscribers = Vec::new();
     for order in orders.into_iter().chain([Order::Publish(sync)]) {
         match order {
             Order::Publish(Frame { subject, reply, payload }) => {
-                let (subject, reply) = (Subject::from(subject), Subject::from(reply));
-                client.publish_with_reply(subject, reply, payload).await.map_err(failure)?;
+                match reply {
+                    Some(reply) => client.publish_with_reply(subject, reply, payload).await,
+                    None => client.publish(subject, payload).await,
+                }
+                .map_err(failure)?;
             }
-            Order::Subscribe(subject, namespace) => {
-                subscribers.push((namespace, client.subscribe(Subject::from(subject)).await.map_err(failure)?));
+            Order::Subscribe(subject, purpose) => {
+                subscribers.push((purpose, client.subscribe(Subject::from(subject)).await.map_err(failure)?));
             }
         }
     }

@@ -1,9 +1,12 @@
 //! Clusters over NATS. Node.js has no such adapter: all nodes are servers of this crate.
 //!
-//! A namespace is a subject, and each node has a subject for responses. Messages are core NATS: they are not stored. Nodes know each
-//! other by heartbeats. Messages that are published while NATS is not reachable are lost, and counted:
+//! [`NatsAdapter`] sends messages over core NATS, which does not store them. A namespace is a subject, and each node has a subject for
+//! responses. Nodes know each other by heartbeats. Messages that are published while NATS is not reachable are lost, and counted:
 //! see [`on_cluster_error`](crate::SocketIoConfig::on_cluster_error). Messages larger than the server's `max_payload`, by default 1 MiB,
 //! are not sent.
+//!
+//! [`NatsJetStreamAdapter`] stores events in a stream of JetStream, so that nothing is lost while NATS is not reachable, and clients
+//! can be recovered by any node. Requests and responses are messages of core NATS there, too.
 //!
 //! ```no_run
 //! use tower_socketio::{SocketIoConfig, SocketIoLayer};
@@ -20,6 +23,8 @@
 
 mod config;
 mod connection;
+mod inbox;
+mod jetstream;
 mod link;
 
 use self::link::NatsLink;
@@ -28,9 +33,12 @@ use super::{
     error::ClusterError,
 };
 
-pub use self::config::NatsConfig;
+pub use self::{
+    config::NatsConfig,
+    jetstream::{NatsJetStreamAdapter, NatsJetStreamConfig},
+};
 
-/// A [`ClusterAdapter`](super::ClusterAdapter) over NATS. See the [module](self).
+/// A [`ClusterAdapter`](super::ClusterAdapter) over core NATS. See the [module](self).
 pub struct NatsAdapter(BrokerAdapter<NatsLink>);
 
 impl NatsAdapter {

@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use crate::cluster::{
     broker::{Options, option_setters},
     error::{ClusterError, ClusterErrorKind},
-    wire::postgres::{PAYLOAD_THRESHOLD, quote},
+    wire::postgres::{self, PAYLOAD_THRESHOLD},
 };
 
 /// The configuration of a [`PostgresAdapter`](super::PostgresAdapter). The defaults are those of Node.js.
@@ -45,7 +45,8 @@ impl PostgresConfig {
 
     /// Sets the table of large and binary messages, Node's `tableName`. Default: `socket_io_attachments`.
     ///
-    /// It may be qualified with a schema: `schema.table`. It is created if it does not exist.
+    /// It may be qualified with a schema: `schema.table`. As in a statement, it is taken as lower case unless it is in double quotes. It
+    /// is created if it does not exist.
     pub fn table(mut self, table: impl Into<String>) -> Self {
         self.table = table.into();
         self
@@ -86,7 +87,8 @@ impl PostgresConfig {
             return Err(ClusterError::new(ClusterErrorKind::Config).caused_by("the URL does not name a host"));
         }
         config.connect_timeout(self.options.connect_timeout);
-        config.keepalives_idle(self.options.heartbeat_timeout);
+        // Linux counts seconds.
+        config.keepalives_idle(self.options.heartbeat_timeout.max(Duration::from_secs(1)));
         if config.get_application_name().is_none() {
             config.application_name("tower-socketio");
         }
@@ -102,7 +104,7 @@ impl PostgresConfig {
             #[cfg(feature = "postgres-tls")]
             tls,
             prefix: self.prefix,
-            table: self.table.split('.').map(quote).collect::<Vec<_>>().join("."),
+            table: postgres::table(&self.table),
             payload_threshold: self.payload_threshold,
             cleanup_interval: self.cleanup_interval.max(Duration::from_secs(1)),
         };

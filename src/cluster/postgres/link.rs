@@ -3,17 +3,16 @@ use std::{
     future::ready,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use futures_util::future::try_join;
-use tokio::time::{Interval, interval};
 use tokio_postgres::{Notification, Statement, error::SqlState};
 
 use crate::{
     cluster::{
-        broker::{Event, Link, Options},
+        broker::{Event, Link, Options, Silence},
         error::{ClusterError, ClusterErrorKind},
         message::ClusterMessage,
         wire::{WireError, postgres as wire},
@@ -29,9 +28,6 @@ const WINDOW_FRAMES: usize = 1024;
 
 /// The notifications that are received while an attachment is fetched.
 const MAX_INCOMING: usize = 16;
-
-/// How often to look whether the database still responds.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A connection that listens, and one that sends and fetches attachments.
 pub(crate) struct PostgresLink {
@@ -50,17 +46,16 @@ pub(crate) struct PostgresLink {
     bytes: usize,
     /// Commands to the listener. With the namespace that is subscribed then.
     commands: Pipeline<Option<Arc<str>>, ()>,
+    /// The channel of the shared sessions of this node.
+    relay: Option<String>,
     /// Messages with attachments, and those that arrived after them.
-    incoming: Pipeline<Arc<str>, Result<ClusterMessage, WireError>>,
-    watch: Interval,
-    /// The longest silence of the database.
-    timeout: Duration,
-    heard: Instant,
+    incoming: Pipeline<(), Event>,
+    /// That of the sender while something is not confirmed, and that of the listener: not even the heartbeats of this node arrive.
+    silences: [Silence; 2],
     cleaned: Instant,
 }
 
 struct Sent {
-    at: Instant,
     size: usize,
     is_counted: bool,
 }
@@ -93,6 +88,13 @@ impl Link for PostgresLink {
         })
     }
 
+    fn encode_relayed(database: &Database, node: &str, message: Bytes) -> Option<(Frame, usize)> {
+        let channel = wire::relay_channel(&database.prefix, node).ok()?;
+        let (size, row) = (message.len(), message.into());
+        // Its notification is the id of the row.
+        Some((Frame::Attachment { channel, header: Default::default(), row }, size))
+    }
+
     async fn connect(database: &Arc<Database>, options: &Options) -> Result<Self, ClusterError> {
         let (listener, mut sender) = try_join(Session::open(database), Session::open(database)).await?;
         let client = sender.client();
@@ -118,22 +120,30 @@ impl Link for PostgresLink {
             attach,
             fetch,
             channels: HashMap::new(),
+            relay: None,
             sends: Pipeline::new(),
             bytes: 0,
             commands: Pipeline::new(),
             incoming: Pipeline::new(),
-            watch: interval(WATCH_INTERVAL),
-            timeout: options.heartbeat_timeout.max(options.heartbeat_interval * 2),
-            heard: now(),
+            silences: [(); 2].map(|()| Silence::new(options.heartbeat_timeout.max(options.heartbeat_interval * 2))),
             cleaned: now(),
         })
     }
 
-    fn identify(&mut self, _: &Arc<str>) {}
+    fn identify(&mut self, node: &Arc<str>, shares_sessions: bool) {
+        self.relay = shares_sessions.then(|| wire::relay_channel(&self.database.prefix, node).ok()).flatten();
+        if let Some(channel) = &self.relay {
+            let (client, command) = (self.listener.client(), format!("LISTEN {}", wire::quote(channel)));
+            self.commands.push(None, async move { client.batch_execute(&command).await });
+        }
+    }
 
     fn subscribe(&mut self, namespace: &Arc<str>) {
         let Ok(channel) = wire::channel(&self.database.prefix, namespace) else { return };
         let (client, command) = (self.listener.client(), format!("LISTEN {}", wire::quote(&channel)));
+        if self.channels.is_empty() {
+            self.silences[1].heard();
+        }
         self.channels.insert(channel, namespace.clone());
         self.commands.push(Some(namespace.clone()), async move { client.batch_execute(&command).await });
     }
@@ -146,8 +156,11 @@ impl Link for PostgresLink {
     }
 
     fn send(&mut self, frame: Frame, size: usize, is_counted: bool) {
-        let sent = Sent { at: now(), size, is_counted };
+        let sent = Sent { size, is_counted };
         self.bytes += size;
+        if self.sends.len() == 0 {
+            self.silences[0].heard();
+        }
         let client = self.sender.client();
         match frame {
             Frame::Notification { channel, text } => {
@@ -176,24 +189,20 @@ impl Link for PostgresLink {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        while self.watch.poll_tick(cx).is_ready() {
-            if self.is_silent() {
-                return Poll::Ready(Event::Ended(ClusterError::new(ClusterErrorKind::Disconnected)));
-            }
-            self.clean();
-        }
+        self.clean();
         self.sends.start(cx);
         if let Poll::Ready(cause) = self.sender.poll_end(cx) {
             return Poll::Ready(Event::Ended(cause));
         }
         if let Poll::Ready(event) = self.poll_confirmation(cx) {
+            self.silences[0].heard();
             return Poll::Ready(event);
         }
-        if let Poll::Ready((namespace, message)) = self.incoming.poll_next(cx) {
-            return Poll::Ready(match message {
-                Ok(message) => Event::Received(namespace, message),
-                Err(error) => Event::Failed(ClusterError::new(ClusterErrorKind::Malformed).caused_by(error)),
-            });
+        if self.silences[0].poll(cx, self.sends.len() > 0).is_ready() {
+            return Poll::Ready(silent());
+        }
+        if let Poll::Ready(((), event)) = self.incoming.poll_next(cx) {
+            return Poll::Ready(event.unwrap_or_else(missed));
         }
         self.commands.start(cx);
         while self.incoming.len() < MAX_INCOMING {
@@ -207,41 +216,68 @@ impl Link for PostgresLink {
                 Poll::Pending => break,
             }
         }
+        // While there is more to read, the listener is not silent.
+        let listens = self.incoming.len() < MAX_INCOMING && !self.channels.is_empty();
+        if self.silences[1].poll(cx, listens).is_ready() {
+            return Poll::Ready(silent());
+        }
         self.poll_subscribed(cx)
     }
+}
+
+/// A message of another node could not be fetched.
+fn missed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Event {
+    Event::Failed(ClusterError::new(ClusterErrorKind::Missed).caused_by(cause))
+}
+
+fn silent() -> Event {
+    Event::Ended(ClusterError::new(ClusterErrorKind::Disconnected).caused_by("the database does not respond"))
 }
 
 impl PostgresLink {
     /// Returns a message, unless it has an attachment or arrived after one that has.
     fn take(&mut self, notification: &Notification, cx: &mut Context<'_>) -> Option<Event> {
-        self.heard = now();
+        self.silences[1].heard();
         if notification.process_id() == self.sender_process {
+            return None;
+        }
+        if self.relay.as_deref() == Some(notification.channel()) {
+            self.fetch(notification.payload().parse().ok()?, Event::Relayed, cx);
             return None;
         }
         let namespace = self.channels.get(notification.channel())?.clone();
         let message = match wire::decode(&namespace, notification.payload().to_owned().into()) {
             Ok(wire::Incoming::Attachment { id, .. }) => {
-                let (client, fetch, of) = (self.sender.client(), self.fetch.clone(), namespace.clone());
-                self.incoming.push(namespace, async move {
-                    let row = client.query_opt(&fetch, &[&id]).await?;
-                    let attachment =
-                        row.map(|row| row.try_get::<_, Option<&[u8]>>(0).map(|it| it.map(Bytes::copy_from_slice)));
-                    match attachment.transpose()?.flatten() {
-                        Some(attachment) => Ok(wire::decode_attachment(&of, attachment)),
-                        None => Ok(Err(WireError::Message("the attachment is not in its table"))),
-                    }
-                });
-                self.incoming.start(cx);
+                let decode = move |attachment| {
+                    let message = wire::decode_attachment(&namespace, attachment);
+                    Event::Received(namespace, message)
+                };
+                self.fetch(id, decode, cx);
                 return None;
             }
             Ok(wire::Incoming::Message(message)) => Ok(message),
             Err(error) => Err(error),
         };
+        let event = Event::Received(namespace, message);
         if self.incoming.len() == 0 {
-            return Some(Event::Received(namespace, message));
+            return Some(event);
         }
-        self.incoming.push(namespace, ready(Ok(message)));
+        self.incoming.push((), ready(Ok(event)));
         None
+    }
+
+    /// Fetches an attachment.
+    fn fetch(&mut self, id: i64, read: impl FnOnce(Bytes) -> Event + Send + 'static, cx: &mut Context<'_>) {
+        let (client, fetch) = (self.sender.client(), self.fetch.clone());
+        self.incoming.push((), async move {
+            let row = client.query_opt(&fetch, &[&id]).await?;
+            let attachment = row.map(|row| row.try_get::<_, Option<&[u8]>>(0).map(|it| it.map(Bytes::copy_from_slice)));
+            Ok(match attachment.transpose()?.flatten() {
+                Some(attachment) => read(attachment),
+                None => missed("the attachment is not in its table"),
+            })
+        });
+        self.incoming.start(cx);
     }
 
     fn poll_confirmation(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -281,14 +317,6 @@ impl PostgresLink {
         Poll::Pending
     }
 
-    /// Returns `true` if a frame is not confirmed in time, or if not even the heartbeats of this node arrive.
-    fn is_silent(&self) -> bool {
-        let now = now();
-        let is_late = |since: Instant| now.duration_since(since) > self.timeout;
-        self.sends.tags().next().is_some_and(|sent| is_late(sent.at))
-            || !self.channels.is_empty() && is_late(self.heard)
-    }
-
     /// Deletes old attachments.
     fn clean(&mut self) {
         let now = now();
@@ -303,7 +331,10 @@ impl PostgresLink {
             age = self.database.cleanup_interval.as_millis()
         );
         let client = self.sender.client();
-        let sent = Sent { at: now, size: 0, is_counted: false };
+        let sent = Sent { size: 0, is_counted: false };
+        if self.sends.len() == 0 {
+            self.silences[0].heard();
+        }
         self.sends.push(sent, async move { client.batch_execute(&delete).await });
     }
 }

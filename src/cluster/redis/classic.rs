@@ -74,11 +74,15 @@ impl ClusterAdapter for RedisAdapter {
         self.client.start(node, Arc::new(ClassicWire { prefix: self.prefix.clone(), own }));
     }
 
+    fn report_to(&self, node: ClusterNode) {
+        self.client.report_to(node);
+    }
+
     fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
         let mut payload = buffer(&message.command);
         classic::encode(&message, &mut payload).map_err(|_| PublishError::Unsupported)?;
         let channel = self.channels(&message.namespace).of(&message, self.specific_responses);
-        self.client.publish(channel, payload)
+        self.client.publish(&message.command, channel, payload)
     }
 
     fn peers(&self, namespace: &str) -> BoxFuture<Result<Peers, ClusterError>> {
@@ -90,7 +94,7 @@ impl ClusterAdapter for RedisAdapter {
     }
 
     fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
-        self.client.publish_session(session_channel(&self.prefix, node), message.into())
+        self.client.publish_session(&self.prefix, node, message)
     }
 
     fn local_change(&self, change: LocalChange<'_>) {
@@ -173,7 +177,7 @@ impl Wire for ClassicWire {
                     let mut payload = Vec::new();
                     classic::encode_done(&request, &mut payload);
                     let channel = Channels::new(&self.prefix, namespace).response();
-                    receiver.respond(Publication::new(channel, payload));
+                    receiver.respond(Publication::answer(channel, payload));
                 }
             }
             // Responses to others come to this node as well, even its own ones.

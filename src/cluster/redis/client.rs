@@ -1,5 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -19,7 +20,7 @@ use super::{
     driver::{Driver, Event, Question},
     hints::Hints,
     queue::{Publication, Queue},
-    receiver::{Receiver, Wire},
+    receiver::{Receiver, Wire, session_channel},
 };
 
 /// What all adapters have: a queue of messages, and the task that sends them.
@@ -42,7 +43,7 @@ pub(super) fn buffer(command: &ClusterCommand) -> Vec<u8> {
                 + event.attachments().iter().map(|attachment| attachment.len() + 5).sum::<usize>()
         }
         ClusterCommand::SocketsFetched { sockets, .. } => {
-            let length = |socket: &SocketDescription| socket.handshake.headers.json().len() + 2 * HEADER;
+            let length = |socket: &SocketDescription| socket.handshake.payload().json().len() + HEADER;
             HEADER + sockets.iter().map(length).sum::<usize>()
         }
         _ => HEADER,
@@ -56,7 +57,7 @@ impl Client {
         let mut session = connector.open().await?;
         // Servers before Redis 7 do not know sharded channels, and a user may not be permitted to count subscriptions.
         let counted = session.exchange(sharded, &[config.prefix.as_str().into()], Vec::new(), &connector).await;
-        if let Some(failure) = counted.failure {
+        if let Some(failure) = counted.failure.or(counted.uncounted) {
             return Err(failure);
         }
         let (events, received) = mpsc::unbounded_channel();
@@ -78,13 +79,23 @@ impl Client {
         self.send(Event::Start(Arc::new(receiver)));
     }
 
-    pub(super) fn publish(&self, channel: String, payload: Vec<u8>) -> Result<(), PublishError> {
-        self.queue.push(Publication::new(channel, payload))
+    pub(super) fn report_to(&self, node: ClusterNode) {
+        self.send(Event::ReportTo(node));
+    }
+
+    pub(super) fn publish(
+        &self,
+        command: &ClusterCommand,
+        channel: String,
+        payload: Vec<u8>,
+    ) -> Result<(), PublishError> {
+        self.queue.push(Publication { is_answer: command.is_answer(), ..Publication::new(channel, payload) })
     }
 
     /// Publishes bytes for a shared session. Clients decide how many there are, so they must not fill the queue.
-    pub(super) fn publish_session(&self, channel: String, payload: Vec<u8>) -> Result<(), PublishError> {
-        self.queue.push_within_half(Publication::new(channel, payload))
+    pub(super) fn publish_session(&self, prefix: &str, node: &str, payload: Bytes) -> Result<(), PublishError> {
+        let publication = Publication::new(session_channel(prefix, node), payload.into());
+        self.queue.push_within_half(Publication { node: Some(node.into()), ..publication })
     }
 
     pub(super) fn local_change(&self, change: LocalChange<'_>) {

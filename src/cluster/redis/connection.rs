@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult,
-    ServerError, Value, aio::MultiplexedConnection, cmd, from_redis_value,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult,
+    Value, aio::MultiplexedConnection, cmd, from_redis_value,
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use crate::cluster::{ClusterError, ClusterErrorKind};
 
@@ -14,18 +15,16 @@ use super::{
     RedisConfig,
     endpoints::{Endpoints, Sentinel, at},
     error::{into_error, timed_out},
+    exchange::{Exchange, count, publish},
     queue::Publication,
     receiver::Receiver,
     slots::Slots,
     subscriber::{Interruption, Subscriber},
-    subscriptions::{Change, ChannelKind},
+    subscriptions::{Change, ChannelKind, in_order},
 };
 
 /// How many subscriptions are sent at once.
 const SUBSCRIPTIONS: usize = 1000;
-
-/// How often a message is sent to another node of a Redis Cluster, because that has its channel.
-const REDIRECTIONS: u8 = 3;
 
 /// Opens connections.
 #[derive(Clone)]
@@ -45,12 +44,14 @@ impl Connector {
         })
     }
 
-    /// Connects to the server, to the master that the sentinels name, or to all masters of a Redis Cluster.
+    /// Connects to the server, to the master that the sentinels name, or to the masters of a Redis Cluster.
     pub(super) async fn open(&mut self) -> Result<Session, ClusterError> {
         let mut failure = ClusterError::new(ClusterErrorKind::Config);
-        for seed in self.endpoints.seeds.clone() {
-            match self.open_through(&seed).await {
+        for (index, seed) in self.endpoints.seeds.clone().iter().enumerate() {
+            match self.open_through(seed).await {
                 Ok(session) => {
+                    // Those that do not reply are not tried first the next time.
+                    self.endpoints.seeds.rotate_left(index);
                     self.remember(&session);
                     return Ok(session);
                 }
@@ -66,7 +67,7 @@ impl Connector {
             return;
         }
         const KNOWN: usize = 32;
-        for master in &session.masters {
+        for master in session.masters.iter().flatten() {
             let is_known = self.endpoints.seeds.iter().any(|seed| seed.addr() == master.info.addr());
             if !is_known && self.endpoints.seeds.len() < KNOWN {
                 self.endpoints.seeds.push(master.info.clone());
@@ -79,19 +80,32 @@ impl Connector {
             let info = self.ask_sentinel(seed, sentinel).await?;
             let mut commands = self.commands(&info).await?;
             self.reply(check_role(&mut commands)).await?;
-            return Ok(Session::new(vec![Master::new(info, commands)], None, true));
+            return Ok(Session::new(vec![Some(Master::new(info, commands))], None, true));
         }
         let mut commands = self.commands(seed).await?;
         let Some(slots) = self.reply(read_slots(&mut commands)).await? else {
-            return Ok(Session::new(vec![Master::new(seed.clone(), commands)], None, false));
+            return Ok(Session::new(vec![Some(Master::new(seed.clone(), commands))], None, false));
         };
-        let mut masters = Vec::with_capacity(slots.masters.len());
-        for (host, port) in &slots.masters {
+        let connected = join_all(slots.masters.iter().map(|(host, port)| async {
             let info = at(seed, host, *port);
-            let commands = self.commands(&info).await?;
-            masters.push(Master::new(info, commands));
+            let commands = self.commands(&info).await;
+            (info, commands)
+        }));
+        let (mut masters, mut missing, mut failure) = (Vec::new(), Vec::new(), None);
+        for (info, commands) in connected.await {
+            match commands {
+                Ok(commands) => masters.push(Some(Master::new(info, commands))),
+                Err(error) => {
+                    masters.push(None);
+                    missing.push(info);
+                    failure = Some(error);
+                }
+            }
         }
-        Ok(Session::new(masters, Some(slots), false))
+        match failure {
+            Some(failure) if missing.len() == masters.len() => Err(failure),
+            _ => Ok(Session { missing, ..Session::new(masters, Some(slots), false) }),
+        }
     }
 
     async fn ask_sentinel(&self, seed: &ConnectionInfo, sentinel: &Sentinel) -> Result<ConnectionInfo, ClusterError> {
@@ -120,9 +134,10 @@ impl Connector {
     ) -> Result<Subscriber, ClusterError> {
         let settings = info.redis_settings().clone();
         let newer = info.clone().set_redis_settings(settings.clone().set_protocol(ProtocolVersion::RESP3));
-        let pushes = Subscriber::pushes(receiver.clone(), interruptions.clone());
+        let received = Arc::default();
+        let pushes = Subscriber::pushes(receiver.clone(), interruptions.clone(), Arc::clone(&received));
         match self.connect(newer, options().set_push_sender(pushes)).await {
-            Ok(connection) => Ok(Subscriber::new(connection)),
+            Ok(connection) => Ok(Subscriber::Resp3(connection, received)),
             Err(error) if lacks_resp3(&error) => {
                 let older = info.clone().set_redis_settings(settings.set_protocol(ProtocolVersion::RESP2));
                 let client = Client::open(older).map_err(into_error)?;
@@ -146,7 +161,11 @@ impl Connector {
 
     /// Waits for a reply, not longer than configured.
     pub(super) async fn reply<T>(&self, reply: impl Future<Output = RedisResult<T>>) -> Result<T, ClusterError> {
-        timeout(self.reply_timeout, reply).await.unwrap_or_else(|_| Err(timed_out())).map_err(into_error)
+        self.limit(reply).await.map_err(into_error)
+    }
+
+    pub(super) async fn limit<T>(&self, reply: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        timeout(self.reply_timeout, reply).await.unwrap_or_else(|_| Err(timed_out()))
     }
 }
 
@@ -195,7 +214,12 @@ async fn check_role(commands: &mut MultiplexedConnection) -> RedisResult<()> {
 
 /// The connections to one server, or to the masters of a Redis Cluster. If one is lost, all are replaced.
 pub(super) struct Session {
-    masters: Vec<Master>,
+    /// In the order of the slots. `None` if a master did not reply.
+    masters: Vec<Option<Master>>,
+    /// The masters that did not reply.
+    missing: Vec<ConnectionInfo>,
+    /// Tries to connect to them, and returns whether one has replied.
+    probe: JoinSet<bool>,
     slots: Option<Slots>,
     /// The slots as the home master sees them. Each master may name itself in another way.
     observed: Option<Slots>,
@@ -217,39 +241,43 @@ impl Master {
     }
 }
 
-/// What became of messages and questions.
-#[derive(Default)]
-pub(super) struct Exchange {
-    /// The number of subscriptions to each of the channels.
-    pub(super) counts: Vec<usize>,
-    /// Messages whose channels are elsewhere.
-    pub(super) redirected: Vec<Publication>,
-    /// The number of messages that were not, or perhaps not, published.
-    pub(super) lost: u64,
-    pub(super) refusal: Option<ServerError>,
-    /// The failure of a connection.
-    pub(super) failure: Option<ClusterError>,
-}
-
 impl Session {
-    fn new(masters: Vec<Master>, slots: Option<Slots>, has_sentinel: bool) -> Self {
-        let home = getrandom::u32().unwrap_or_default() as usize % masters.len();
-        Self { masters, slots, observed: None, has_sentinel, interruptions: mpsc::unbounded_channel(), home }
+    fn new(masters: Vec<Option<Master>>, slots: Option<Slots>, has_sentinel: bool) -> Self {
+        let connected: Vec<_> = (0..masters.len()).filter(|index| masters[*index].is_some()).collect();
+        let home = connected[getrandom::u32().unwrap_or_default() as usize % connected.len()];
+        Self {
+            masters,
+            missing: Vec::new(),
+            probe: JoinSet::new(),
+            slots,
+            observed: None,
+            has_sentinel,
+            interruptions: mpsc::unbounded_channel(),
+            home,
+        }
     }
 
-    fn index(&self, channel: &str, sharded: bool) -> usize {
+    /// Returns the index of the master that has a channel. Returns `None` if it did not reply.
+    fn index(&self, channel: &str, sharded: bool) -> Option<usize> {
         let slots = self.slots.as_ref().filter(|_| sharded);
-        slots.and_then(|slots| slots.master(channel.as_bytes())).unwrap_or(self.home)
+        let index = slots.and_then(|slots| slots.master(channel.as_bytes())).unwrap_or(self.home);
+        self.masters[index].is_some().then_some(index)
     }
 
     /// Returns the connection to the server that has a key.
-    pub(super) fn commands(&self, key: &str) -> MultiplexedConnection {
-        self.masters[self.index(key, true)].commands.clone()
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if this server of a Redis Cluster did not reply.
+    pub(super) fn commands(&self, key: &str) -> Result<MultiplexedConnection, ClusterError> {
+        let index = self.index(key, true);
+        let master = index.and_then(|index| self.masters[index].as_ref());
+        master.map(|master| master.commands.clone()).ok_or_else(no_reply)
     }
 
     /// Returns the connections to all servers.
     pub(super) fn all_commands(&self) -> impl Iterator<Item = MultiplexedConnection> {
-        self.masters.iter().map(|master| master.commands.clone())
+        self.masters.iter().flatten().map(|master| master.commands.clone())
     }
 
     /// Waits until a connection for subscriptions is lost.
@@ -257,31 +285,27 @@ impl Session {
         self.interruptions.1.recv().await.unwrap_or_else(Interruption::closed)
     }
 
-    /// Subscribes and unsubscribes. Channels that count nodes come last.
+    /// Subscribes and unsubscribes. A node is counted last when it subscribes, and first when it unsubscribes.
     pub(super) async fn apply(
         &mut self,
         changes: &[Change],
         receiver: &Arc<Receiver>,
         connector: &Connector,
-    ) -> Result<(), ClusterError> {
-        for counts in [false, true] {
+    ) -> Result<(), Interruption> {
+        for order in in_order(changes) {
             for index in 0..self.masters.len() {
                 let is_here = |change: &&Change| {
-                    let channel = &change.channel;
-                    channel.counts == counts && self.index(&channel.name, channel.kind == ChannelKind::Shard) == index
+                    self.index(&change.channel.name, change.channel.kind == ChannelKind::Shard) == Some(index)
                 };
-                let here: Vec<&Change> = changes.iter().filter(is_here).collect();
-                if here.is_empty() {
-                    continue;
-                }
-                let master = &mut self.masters[index];
+                let here: Vec<&Change> = order.iter().copied().filter(is_here).collect();
+                let Some(master) = self.masters[index].as_mut().filter(|_| !here.is_empty()) else { continue };
                 if master.subscriber.is_none() {
                     let subscriber = connector.subscriber(&master.info, receiver, &self.interruptions.0).await?;
                     master.subscriber = Some(subscriber);
                 }
                 if let Some(subscriber) = &mut master.subscriber {
                     for some in here.chunks(SUBSCRIPTIONS) {
-                        connector.reply(subscriber.apply(some)).await?;
+                        connector.limit(subscriber.apply(some)).await.map_err(Interruption::from_reply)?;
                     }
                 }
             }
@@ -297,23 +321,35 @@ impl Session {
         publications: Vec<Publication>,
         connector: &Connector,
     ) -> Exchange {
+        // Otherwise, the reply does not count those that are connected to other masters.
+        let counts_receivers = sharded || self.slots.is_none();
+        let mut exchange = Exchange { counts: vec![Some(0); counted.len()], ..Exchange::default() };
+        for (count, channel) in exchange.counts.iter_mut().zip(counted) {
+            *count = self.index(channel, sharded).map(|_| 0);
+        }
         let mut batches: Vec<(Pipeline, Vec<Publication>)> =
             self.masters.iter().map(|_| (count(sharded, counted), Vec::new())).collect();
         for publication in publications {
-            let (pipeline, sent) = &mut batches[self.index(&publication.channel, sharded)];
+            let Some(index) = self.index(&publication.channel, sharded) else {
+                exchange.lost += 1;
+                continue;
+            };
+            let (pipeline, sent) = &mut batches[index];
             pipeline.add_command(publish(sharded, &publication));
             sent.push(publication);
         }
         let counting = usize::from(!counted.is_empty());
         let exchanges = self.masters.iter_mut().zip(batches).filter(|(_, (pipeline, _))| !pipeline.is_empty());
-        let exchanges = exchanges.map(|(master, (pipeline, sent))| async move {
-            let replies = master.commands.send_packed_commands(&pipeline, 0, counting + sent.len());
-            (connector.reply(replies).await, sent)
+        let exchanges = exchanges.filter_map(|(master, (pipeline, sent))| {
+            let commands = &mut master.as_mut()?.commands;
+            Some(async move {
+                let replies = commands.send_packed_commands(&pipeline, 0, counting + sent.len());
+                (connector.reply(replies).await, sent)
+            })
         });
-        let mut exchange = Exchange { counts: vec![0; counted.len()], ..Exchange::default() };
-        for (replies, sent) in futures_util::future::join_all(exchanges).await {
+        for (replies, sent) in join_all(exchanges).await {
             match replies {
-                Ok(replies) => exchange.add(replies, sent, counting),
+                Ok(replies) => exchange.add(replies, sent, counting, counts_receivers),
                 Err(failure) => {
                     exchange.lost += sent.len() as u64;
                     exchange.failure = Some(failure);
@@ -325,8 +361,9 @@ impl Session {
 
     /// Checks that each server replies, and that it is still responsible.
     pub(super) async fn check(&mut self, connector: &Connector) -> Result<(), Interruption> {
+        self.check_missing(connector)?;
         for (index, master) in self.masters.iter_mut().enumerate() {
-            let commands = &mut master.commands;
+            let Some(Master { commands, subscriber, .. }) = master else { continue };
             if self.has_sentinel {
                 connector.reply(check_role(commands)).await?;
             } else if index == self.home && self.slots.is_some() {
@@ -338,58 +375,124 @@ impl Session {
             } else {
                 connector.reply(commands.send_packed_command(&cmd("PING"))).await?;
             }
-            if let Some(subscriber) = &mut master.subscriber {
-                connector.reply(subscriber.ping()).await?;
+            if let Some(subscriber) = subscriber {
+                subscriber.check(connector.reply_timeout).await.map_err(into_error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Interrupts the session if a master that did not reply does so now. It is asked in the background.
+    fn check_missing(&mut self, connector: &Connector) -> Result<(), Interruption> {
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        match self.probe.try_join_next() {
+            Some(Ok(true)) => return Err(Interruption::Moved),
+            None if !self.probe.is_empty() => {}
+            _ => {
+                let (missing, connector) = (self.missing.clone(), connector.clone());
+                self.probe.spawn(async move {
+                    let replies = join_all(missing.iter().map(|info| connector.commands(info))).await;
+                    replies.iter().any(Result::is_ok)
+                });
             }
         }
         Ok(())
     }
 }
 
-impl Exchange {
-    fn add(&mut self, replies: Vec<Value>, sent: Vec<Publication>, counting: usize) {
-        let mut replies = replies.into_iter();
-        for reply in replies.by_ref().take(counting) {
-            // Names and numbers in turn.
-            let Value::Array(reply) = reply else {
-                self.failure =
-                    Some(ClusterError::new(ClusterErrorKind::Rejected).caused_by("the command PUBSUB was rejected"));
-                continue;
-            };
-            for (sum, count) in self.counts.iter_mut().zip(reply.into_iter().skip(1).step_by(2)) {
-                *sum += from_redis_value::<usize>(count).unwrap_or_default();
-            }
-        }
-        for (reply, mut publication) in replies.zip(sent) {
-            let Value::ServerError(error) = reply else { continue };
-            if error.code() == "MOVED" && publication.redirected < REDIRECTIONS {
-                publication.redirected += 1;
-                self.redirected.push(publication);
-            } else {
-                self.lost += 1;
-                self.refusal = Some(error);
-            }
-        }
-    }
+fn no_reply() -> ClusterError {
+    ClusterError::new(ClusterErrorKind::Disconnected).caused_by("a master of the Redis Cluster did not reply")
 }
 
-/// The command that counts the subscriptions to channels, if there are some.
-fn count(sharded: bool, channels: &[Arc<str>]) -> Pipeline {
-    let mut pipeline = Pipeline::new();
-    if !channels.is_empty() {
-        let mut command = cmd("PUBSUB");
-        command.arg(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
-        for channel in channels {
-            command.arg(&**channel);
-        }
-        pipeline.add_command(command);
-    }
-    pipeline
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-fn publish(sharded: bool, publication: &Publication) -> Cmd {
-    let mut command = Cmd::with_capacity(3, publication.channel.len() + publication.payload.len() + 8);
-    let name = if sharded { "SPUBLISH" } else { "PUBLISH" };
-    command.arg(name).arg(&publication.channel).arg(publication.payload.as_slice());
-    command
+    use super::{super::scripted::Scripted, *};
+
+    fn connector(url: String) -> Connector {
+        let second = Duration::from_secs(1);
+        Connector::new(&RedisConfig::new(url).connect_timeout(second).health_check(second)).unwrap()
+    }
+
+    /// A server that is not part of a Redis Cluster, and knows no command.
+    fn unknown(_: &str) -> Option<String> {
+        Some("-ERR unknown\r\n".to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_reply_is_not_tried_first_again() {
+        let connections = Arc::new(AtomicU32::new(0));
+        let counted = connections.clone();
+        let silent = Scripted::start(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            None
+        });
+        let (silent, server) = (silent.await, Scripted::start(unknown).await);
+        let mut connector = connector(format!("redis://127.0.0.1:{},127.0.0.1:{}", silent.port, server.port));
+        connector.open().await.unwrap();
+        let tried = connections.load(Ordering::Relaxed);
+        assert!(tried > 0);
+        connector.open().await.unwrap();
+        assert_eq!(connections.load(Ordering::Relaxed), tried);
+    }
+
+    #[tokio::test]
+    async fn a_redis_cluster_is_used_while_a_master_is_down() {
+        let is_up = Arc::new(AtomicU32::new(0));
+        let up = is_up.clone();
+        let down = Scripted::start(move |_| (up.load(Ordering::Relaxed) > 0).then(|| "+OK\r\n".to_owned())).await;
+        let ports = Arc::new(AtomicU32::new(u32::from(down.port)));
+        let other = ports.clone();
+        let server = Scripted::start(move |command| {
+            Some(match command.split(' ').next() {
+                Some("CLUSTER") => {
+                    let other = other.load(Ordering::Relaxed);
+                    let master = |port: u32| format!("*2\r\n$0\r\n\r\n:{port}\r\n");
+                    let (here, there) = (master(other >> 16), master(other & 0xffff));
+                    format!("*2\r\n*3\r\n:0\r\n:8191\r\n{here}*3\r\n:8192\r\n:16383\r\n{there}")
+                }
+                Some("PUBSUB") => "*2\r\n$1\r\na\r\n:2\r\n".to_owned(),
+                _ => "+OK\r\n".to_owned(),
+            })
+        })
+        .await;
+        ports.fetch_or(u32::from(server.port) << 16, Ordering::Relaxed);
+        let mut connector = connector(server.url());
+        let mut session = connector.open().await.unwrap();
+        let name = |here: bool| {
+            let mut names = (0..).map(|number: u32| number.to_string());
+            names.find(|name| (crate::cluster::redis::slots::slot(name.as_bytes()) < 8192) == here).unwrap()
+        };
+        let (here, there) = (name(true), name(false));
+        assert!(session.commands(&here).is_ok());
+        assert_eq!(session.commands(&there).err().unwrap().kind(), ClusterErrorKind::Disconnected);
+        let publications = vec![Publication::new(there.clone(), Vec::new()), Publication::new(here, Vec::new())];
+        let exchange = session.exchange(true, &[there.into()], publications, &connector).await;
+        assert_eq!((exchange.counts, exchange.lost, exchange.failure.is_none()), (vec![None], 1, true));
+        // It is found when it is back.
+        session.check(&connector).await.unwrap();
+        is_up.store(1, Ordering::Relaxed);
+        let moved = async { while session.check(&connector).await.is_ok() {} };
+        timeout(Duration::from_secs(60), moved).await.unwrap();
+        assert!(connector.open().await.unwrap().masters.iter().all(Option::is_some));
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_messages_arrive_is_not_lost() {
+        let server = Scripted::start(|command| (command != "PING").then(|| "+OK\r\n".to_owned())).await;
+        let connector = connector(server.url());
+        let received = Arc::new(AtomicU64::new(0));
+        let commands = connector.commands(&connector.endpoints.seeds[0]).await.unwrap();
+        let mut subscriber = Subscriber::Resp3(commands, received.clone());
+        let limit = Duration::from_millis(50);
+        assert!(subscriber.check(limit).await.is_err());
+        let (checked, ()) = tokio::join!(subscriber.check(limit), async {
+            received.fetch_add(1, Ordering::Relaxed);
+        });
+        checked.unwrap();
+        assert!(subscriber.check(limit).await.is_err());
+    }
 }

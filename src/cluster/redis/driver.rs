@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
-use crate::cluster::{ClusterError, ClusterErrorKind, backoff::Backoff};
+use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, backoff::Backoff};
 
 use super::{
-    connection::{Connector, Exchange, Session},
+    connection::{Connector, Session},
+    exchange::Exchange,
     hints::Hints,
     queue::Queue,
     receiver::Receiver,
@@ -31,6 +32,8 @@ const COUNTED: usize = 100;
 /// What an adapter asks of its driver.
 pub(super) enum Event {
     Start(Arc<Receiver>),
+    /// Report failures to this node.
+    ReportTo(ClusterNode),
     /// There are hints.
     Changed,
     /// How many other nodes have a namespace, by the subscriptions to this channel?
@@ -52,6 +55,8 @@ pub(super) struct Driver {
     hints: Arc<Hints>,
     events: mpsc::UnboundedReceiver<Event>,
     receiver: Option<Arc<Receiver>>,
+    /// Where failures are reported, if the adapter is not started.
+    observer: Option<ClusterNode>,
     questions: Vec<Question>,
     returning: Returning,
 }
@@ -83,6 +88,7 @@ impl Driver {
             hints,
             events,
             receiver: None,
+            observer: None,
             questions: Vec::new(),
             returning: Returning::default(),
         }
@@ -149,35 +155,36 @@ impl Driver {
                 self.receiver = Some(receiver);
                 self.renew(session).await?;
             }
+            Some(Event::ReportTo(observer)) => self.observer = Some(observer),
             Some(Event::Changed) => self.converge(session).await?,
             Some(Event::Count(question)) => self.questions.push(question),
             Some(Event::Close(closed)) => {
-                let _ = timeout(self.connector.reply_timeout, self.flush(session)).await;
+                self.flush(session).await;
                 let _ = closed.send(());
                 return Err(End::Closed);
             }
             // The adapter was dropped.
             None => {
-                let _ = timeout(self.connector.reply_timeout, self.flush(session)).await;
+                self.flush(session).await;
                 return Err(End::Closed);
             }
         }
         Ok(())
     }
 
-    async fn converge(&mut self, session: &mut Session) -> Result<(), ClusterError> {
+    async fn converge(&mut self, session: &mut Session) -> Result<(), Interruption> {
         let Some(receiver) = &self.receiver else { return Ok(()) };
         let changes = receiver.converge(self.hints.take());
         self.apply(&changes, session).await
     }
 
-    async fn renew(&mut self, session: &mut Session) -> Result<(), ClusterError> {
+    async fn renew(&mut self, session: &mut Session) -> Result<(), Interruption> {
         let Some(receiver) = &self.receiver else { return Ok(()) };
         let changes = receiver.renew();
         self.apply(&changes, session).await
     }
 
-    async fn apply(&self, changes: &[Change], session: &mut Session) -> Result<(), ClusterError> {
+    async fn apply(&self, changes: &[Change], session: &mut Session) -> Result<(), Interruption> {
         match &self.receiver {
             Some(receiver) => session.apply(changes, receiver, &self.connector).await,
             None => Ok(()),
@@ -188,7 +195,8 @@ impl Driver {
     async fn exchange(&mut self, session: &mut Session) -> Result<(), End> {
         let publications = match self.returning.next_count() {
             None => self.queue.take(BATCH),
-            Some(_) => Vec::new(),
+            // A node that has asked has returned.
+            Some(_) => self.queue.take_those(|publication| publication.is_answer),
         };
         let questions = std::mem::take(&mut self.questions);
         if questions.is_empty() && publications.is_empty() {
@@ -196,14 +204,16 @@ impl Driver {
         }
         let channels: Vec<_> = questions.iter().map(|question| question.channel.clone()).collect();
         let exchange = session.exchange(self.sharded, &channels, publications, &self.connector).await;
+        let is_complete = exchange.failure.is_none();
+        let failure =
+            if exchange.uncounted.is_some() { ClusterErrorKind::Rejected } else { ClusterErrorKind::Disconnected };
         for (Question { namespace, channel, answer }, count) in questions.into_iter().zip(&exchange.counts) {
             let has_namespace = self.has_namespace(&namespace);
-            let _ = answer.send(match exchange.failure {
-                None => Ok(count.saturating_sub(has_namespace.into())),
-                Some(_) => Err(ClusterError::new(ClusterErrorKind::Disconnected)),
-            });
-            if has_namespace && exchange.failure.is_none() {
-                self.returning.see(channel, *count);
+            let count = count.filter(|_| is_complete);
+            let others = count.map(|count| count.saturating_sub(has_namespace.into()));
+            let _ = answer.send(others.ok_or_else(|| ClusterError::new(failure)));
+            if let Some(count) = count.filter(|_| has_namespace) {
+                self.returning.see(channel, count);
             }
         }
         self.settle(exchange)
@@ -214,7 +224,10 @@ impl Driver {
     }
 
     /// Reports what an exchange lost.
-    fn settle(&self, Exchange { redirected, lost, refusal, failure, .. }: Exchange) -> Result<(), End> {
+    fn settle(&self, Exchange { redirected, absent, lost, refusal, failure, .. }: Exchange) -> Result<(), End> {
+        if let Some(receiver) = &self.receiver {
+            absent.iter().for_each(|node| receiver.node.peer_left(node));
+        }
         let moved = !redirected.is_empty();
         self.queue.put_back(redirected);
         self.report_lost(lost, refusal.map(Into::into));
@@ -227,8 +240,7 @@ impl Driver {
 
     /// Counts the nodes, to know later which must return.
     async fn observe(&mut self, session: &mut Session) -> Result<(), End> {
-        let counts = self.count(session).await?;
-        let channels: Vec<_> = counts.iter().map(|(channel, _)| channel.clone()).collect();
+        let (channels, counts) = self.count(session).await?;
         self.returning.keep(&channels);
         counts.into_iter().for_each(|(channel, nodes)| self.returning.see(channel, nodes));
         Ok(())
@@ -236,23 +248,28 @@ impl Driver {
 
     /// Lets messages go if the other nodes have returned.
     async fn recount(&mut self, session: &mut Session) -> Result<(), End> {
-        let counts = self.count(session).await?;
+        let (channels, counts) = self.count(session).await?;
+        self.returning.keep(&channels);
         self.returning.count(Instant::now(), &counts);
         Ok(())
     }
 
-    async fn count(&mut self, session: &mut Session) -> Result<Vec<(Arc<str>, usize)>, End> {
+    /// Returns the channels that are counted, and the counts that are known.
+    async fn count(&mut self, session: &mut Session) -> Result<(Vec<Arc<str>>, Vec<(Arc<str>, usize)>), End> {
         let channels = self.receiver.as_ref().map(|receiver| receiver.counting(COUNTED)).unwrap_or_default();
         let mut exchange = session.exchange(self.sharded, &channels, Vec::new(), &self.connector).await;
-        let counts = std::mem::take(&mut exchange.counts);
+        let counts = channels.iter().cloned().zip(std::mem::take(&mut exchange.counts));
+        let counts = counts.filter_map(|(channel, count)| Some((channel, count?))).collect();
         self.settle(exchange)?;
-        Ok(channels.into_iter().zip(counts).collect())
+        Ok((channels, counts))
     }
 
-    /// Sends all that is queued.
+    /// Sends all that is queued, if it does not take too long.
     async fn flush(&mut self, session: &mut Session) {
         self.returning.end();
-        while self.queue.has_messages() {
+        // Each exchange ends by itself, so that what it sends is counted.
+        let end = Instant::now() + self.connector.reply_timeout;
+        while self.queue.has_messages() && Instant::now() < end {
             if self.exchange(session).await.is_err() {
                 break;
             }
@@ -277,8 +294,8 @@ impl Driver {
     }
 
     fn report(&self, error: ClusterError) {
-        if let Some(receiver) = &self.receiver {
-            receiver.node.report(error);
+        if let Some(node) = self.receiver.as_ref().map(|receiver| &receiver.node).or(self.observer.as_ref()) {
+            node.report(error);
         }
     }
 
@@ -289,7 +306,7 @@ impl Driver {
             while let Ok(event) = tokio::time::timeout_at(next, self.events.recv()).await {
                 self.handle_disconnected(event)?;
             }
-            match self.connector.open().await {
+            match self.open().await? {
                 Ok(session) => {
                     self.returning.reconnected(Instant::now());
                     return Some(session);
@@ -306,9 +323,29 @@ impl Driver {
         }
     }
 
+    /// Connects, and answers questions meanwhile. Returns `None` if the adapter is closed.
+    async fn open(&mut self) -> Option<Result<Session, ClusterError>> {
+        let mut connector = self.connector.clone();
+        let opening = async move {
+            let opened = connector.open().await;
+            (connector, opened)
+        };
+        let mut opening = std::pin::pin!(opening);
+        loop {
+            tokio::select! {
+                (connector, opened) = &mut opening => {
+                    self.connector = connector;
+                    return Some(opened);
+                }
+                event = self.events.recv() => self.handle_disconnected(event)?,
+            }
+        }
+    }
+
     fn handle_disconnected(&mut self, event: Option<Event>) -> Option<()> {
         match event {
             Some(Event::Start(receiver)) => self.receiver = Some(receiver),
+            Some(Event::ReportTo(observer)) => self.observer = Some(observer),
             Some(Event::Changed) => {
                 let hints = self.hints.take();
                 if let Some(receiver) = &self.receiver {

@@ -38,7 +38,9 @@
 //! * Messages that are published in the meantime are dropped with [`PublishError::Disconnected`](super::PublishError). Those that
 //!   were sent but not confirmed may have been lost: they are reported as
 //!   [`ClusterErrorKind::Lost`](super::ClusterErrorKind::Lost), with their number.
-//! * After that, messages wait until as many nodes have returned as there were before, for at most six seconds.
+//! * After that, messages wait until as many nodes have returned as there were before, for at most six seconds. Responses to
+//!   requests do not.
+//! * If a master of a Redis Cluster is down, the others are used. Messages to its channels are lost, until it or its replica replies.
 //! * A node that loses its connection while the others keep theirs misses what they publish. It reports
 //!   [`ClusterErrorKind::Disconnected`](super::ClusterErrorKind::Disconnected); how many messages it missed is unknown.
 //!
@@ -52,10 +54,13 @@ mod connection;
 mod driver;
 mod endpoints;
 mod error;
+mod exchange;
 mod hints;
 mod queue;
 mod receiver;
 mod returning;
+#[cfg(test)]
+mod scripted;
 mod sharded;
 mod slots;
 mod streams;

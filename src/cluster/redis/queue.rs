@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -19,13 +19,21 @@ pub(super) trait Queued {
 pub(super) struct Publication {
     pub(super) channel: String,
     pub(super) payload: Vec<u8>,
+    /// Whether it answers a request of a node, which waits for it.
+    pub(super) is_answer: bool,
+    /// The only node that it is for.
+    pub(super) node: Option<Arc<str>>,
     /// How often a node of a Redis Cluster said that another one has the channel.
     pub(super) redirected: u8,
 }
 
 impl Publication {
     pub(super) fn new(channel: String, payload: Vec<u8>) -> Self {
-        Self { channel, payload, redirected: 0 }
+        Self { channel, payload, is_answer: false, node: None, redirected: 0 }
+    }
+
+    pub(super) fn answer(channel: String, payload: Vec<u8>) -> Self {
+        Self { is_answer: true, ..Self::new(channel, payload) }
     }
 }
 
@@ -105,6 +113,15 @@ impl<T: Queued> Queue<T> {
         taken
     }
 
+    /// Takes the messages that may overtake the others.
+    pub(super) fn take_those(&self, may_overtake: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut waiting = self.waiting.lock();
+        let (taken, left): (Vec<T>, Vec<T>) = std::mem::take(&mut waiting.messages).into_iter().partition(may_overtake);
+        waiting.messages = left.into();
+        waiting.bytes -= taken.iter().map(Queued::size).sum::<usize>();
+        taken
+    }
+
     /// Puts messages back, before those that wait, also if there is no space for them.
     pub(super) fn put_back(&self, messages: Vec<T>) {
         let mut waiting = self.waiting.lock();
@@ -174,6 +191,17 @@ mod tests {
         let taken = queue.take(2 * SIZE);
         queue.put_back(taken);
         assert_eq!(queue.take(usize::MAX), [publication(0), publication(1), publication(2)]);
+    }
+
+    #[test]
+    fn some_messages_overtake_others() {
+        let queue = Queue::new(4 * SIZE);
+        (0..4).for_each(|number| queue.push(publication(number)).unwrap());
+        assert_eq!(queue.take_those(|message| message.payload[0] % 2 == 1), [publication(1), publication(3)]);
+        queue.push(publication(4)).unwrap();
+        queue.push(publication(5)).unwrap();
+        assert_eq!(queue.push(publication(6)), Err(PublishError::Full));
+        assert_eq!(queue.take(usize::MAX), [publication(0), publication(2), publication(4), publication(5)]);
     }
 
     #[test]

@@ -50,7 +50,8 @@ impl Returning {
     /// Ends the wait if the nodes have returned, or have not for long.
     pub(super) fn count(&mut self, now: Instant, counts: &[(Arc<str>, usize)]) {
         let Some(waiting) = &mut self.waiting else { return };
-        let is_complete = counts.iter().all(|(channel, nodes)| self.seen.get(channel).is_none_or(|seen| nodes >= seen));
+        let is_counted = |(channel, seen)| counts.iter().any(|(counted, nodes)| counted == channel && nodes >= seen);
+        let is_complete = self.seen.iter().all(is_counted);
         if is_complete || now >= waiting.until {
             self.waiting = None;
         } else {
@@ -89,6 +90,17 @@ mod tests {
             returning.count(now, &counts(nodes));
         }
         returning.count(now, &counts(3));
+        assert_eq!(returning.next_count(), None);
+    }
+
+    #[test]
+    fn nodes_that_could_not_be_counted_are_awaited() {
+        let now = Instant::now();
+        let mut returning = reconnected(now);
+        returning.count(now, &[]);
+        assert!(returning.next_count().is_some());
+        returning.keep(&[]);
+        returning.count(now, &[]);
         assert_eq!(returning.next_count(), None);
     }
 

@@ -68,11 +68,15 @@ impl ClusterAdapter for ShardedRedisAdapter {
         self.client.start(node, Arc::new(ShardedWire { prefix: self.prefix.clone(), mode: self.mode }));
     }
 
+    fn report_to(&self, node: ClusterNode) {
+        self.client.report_to(node);
+    }
+
     fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
         let mut payload = buffer(&message.command);
         sharded::encode(&message, &mut payload).map_err(|_| PublishError::Unsupported)?;
         let channel = Channels::new(&self.prefix, &message.namespace).of(&message, self.mode);
-        self.client.publish(channel, payload)
+        self.client.publish(&message.command, channel, payload)
     }
 
     fn peers(&self, namespace: &str) -> BoxFuture<Result<Peers, ClusterError>> {
@@ -84,7 +88,7 @@ impl ClusterAdapter for ShardedRedisAdapter {
     }
 
     fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
-        self.client.publish_session(session_channel(&self.prefix, node), message.into())
+        self.client.publish_session(&self.prefix, node, message)
     }
 
     fn local_change(&self, change: LocalChange<'_>) {
@@ -139,6 +143,9 @@ impl Wire for ShardedWire {
     }
 
     fn receive(&self, receiver: &Receiver, route: &Route, _: &[u8], payload: Bytes) -> Result<(), WireError> {
+        if sharded::is_own(&payload, receiver.node.id(), &route.namespace) {
+            return Ok(());
+        }
         let message = sharded::decode(&route.namespace, payload)?;
         if route.role != Role::Responses || message.command.is_answer() {
             receiver.node.deliver(message);

@@ -1,18 +1,25 @@
 //! A connection for subscriptions.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use redis::{
-    ErrorKind, Pipeline, PushInfo, PushKind, RedisResult, Value,
+    ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value,
     aio::{MultiplexedConnection, PubSub, PubSubSink},
     cmd,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use crate::cluster::{ClusterError, ClusterErrorKind};
 
 use super::{
+    error::{into_error, timed_out},
     receiver::Receiver,
     subscriptions::{Change, ChannelKind},
 };
@@ -31,6 +38,11 @@ impl Interruption {
         Self::Failed(error.caused_by("the connection for subscriptions was closed"))
     }
 
+    /// A node of a Redis Cluster may say that another node has the slot of a channel.
+    pub(super) fn from_reply(error: RedisError) -> Self {
+        if error.code() == Some("MOVED") { Self::Moved } else { Self::Failed(into_error(error)) }
+    }
+
     pub(super) fn into_error(self) -> ClusterError {
         match self {
             Self::Failed(error) => error,
@@ -46,23 +58,21 @@ impl From<ClusterError> for Interruption {
 }
 
 pub(super) enum Subscriber {
-    /// Messages are passed on by the task that reads the connection, which limits what is read.
-    Resp3(MultiplexedConnection),
+    /// Messages are passed on by the task that reads the connection, which limits what is read. They are counted.
+    Resp3(MultiplexedConnection, Arc<AtomicU64>),
     /// Before Redis 6. The task passes messages on.
     Resp2(PubSubSink, #[expect(dead_code, reason = "ends the task when dropped")] JoinSet<()>),
 }
 
 impl Subscriber {
-    pub(super) fn new(connection: MultiplexedConnection) -> Self {
-        Self::Resp3(connection)
-    }
-
     /// Returns what a connection calls for each message.
     pub(super) fn pushes(
         receiver: Arc<Receiver>,
         interruptions: mpsc::UnboundedSender<Interruption>,
+        received: Arc<AtomicU64>,
     ) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
         move |PushInfo { kind, data }| {
+            received.fetch_add(1, Ordering::Relaxed);
             let mut data = data.into_iter().map(|value| match value {
                 Value::BulkString(bytes) => bytes,
                 _ => Vec::new(),
@@ -115,7 +125,7 @@ impl Subscriber {
     /// Subscribes and unsubscribes, in this order.
     pub(super) async fn apply(&mut self, changes: &[&Change]) -> RedisResult<()> {
         match self {
-            Self::Resp3(connection) => {
+            Self::Resp3(connection, _) => {
                 let mut pipeline = Pipeline::with_capacity(changes.len());
                 for Change { subscribe, channel } in changes {
                     let mut command = cmd(match (channel.kind, subscribe) {
@@ -150,10 +160,36 @@ impl Subscriber {
         }
     }
 
-    pub(super) async fn ping(&mut self) -> RedisResult<()> {
+    /// Fails if the server does not reply in time, unless messages arrive meanwhile: the reply is behind them.
+    pub(super) async fn check(&mut self, limit: Duration) -> RedisResult<()> {
         match self {
-            Self::Resp3(connection) => connection.send_packed_command(&cmd("PING")).await?.extract_error().map(drop),
-            Self::Resp2(sink, _) => sink.ping::<Value>().await.map(drop),
+            Self::Resp3(connection, received) => {
+                let before = received.load(Ordering::Relaxed);
+                match timeout(limit, connection.send_packed_command(&cmd("PING"))).await {
+                    Ok(reply) => reply?.extract_error().map(drop),
+                    Err(_) if received.load(Ordering::Relaxed) != before => Ok(()),
+                    Err(_) => Err(timed_out()),
+                }
+            }
+            Self::Resp2(sink, _) => match timeout(limit, sink.ping::<Value>()).await {
+                Ok(reply) => reply.map(drop),
+                Err(_) => Err(timed_out()),
+            },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_that_has_moved_is_not_a_failure() {
+        let error = |reply: &str| {
+            let reply = redis::parse_redis_value(reply.as_bytes()).unwrap();
+            Interruption::from_reply(reply.extract_error().unwrap_err())
+        };
+        assert!(matches!(error("-MOVED 1 127.0.0.1:1\r\n"), Interruption::Moved));
+        assert!(matches!(error("-NOPERM no\r\n"), Interruption::Failed(_)));
     }
 }

@@ -184,6 +184,24 @@ impl Subscriptions {
     }
 }
 
+/// Returns the changes in the order in which they are made: a node is counted last when it subscribes, and first when it unsubscribes.
+/// Of several changes of a channel, the last one counts.
+pub(super) fn in_order(changes: &[Change]) -> [Vec<&Change>; 3] {
+    let last: HashMap<&str, usize> = changes.iter().map(|change| &*change.channel.name).zip(0..).collect();
+    let mut order = [Vec::new(), Vec::new(), Vec::new()];
+    for (index, change) in changes.iter().enumerate() {
+        if last.get(&*change.channel.name) == Some(&index) {
+            let step = match (change.channel.counts, change.subscribe) {
+                (true, false) => 0,
+                (false, _) => 1,
+                (true, true) => 2,
+            };
+            order[step].push(change);
+        }
+    }
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,5 +292,20 @@ mod tests {
         node.set("/a", None, true);
         node.set("/a", Some("b"), true);
         assert_eq!(node.0.all().iter().filter(|change| change.channel.counts).count(), 1);
+    }
+    #[test]
+    fn a_node_is_counted_while_it_receives_everything() {
+        let mut node = Subscriptions::default();
+        let mut changes = Vec::new();
+        node.set_namespace(&"/a".into(), true, || channels("p", "/a"), &mut changes);
+        node.set_namespace(&"/b".into(), true, || channels("p", "/b"), &mut changes);
+        node.set_namespace(&"/b".into(), false, Vec::new, &mut changes);
+        node.set_namespace(&"/a".into(), false, Vec::new, &mut changes);
+        node.set_namespace(&"/a".into(), true, || channels("p", "/a"), &mut changes);
+        let order = in_order(&changes).map(|changes| {
+            let text = |change: &Change| format!("{}{}", if change.subscribe { '+' } else { '-' }, change.channel.name);
+            changes.into_iter().map(text).collect::<Vec<_>>()
+        });
+        assert_eq!(order, [vec!["-p#/b#"], vec!["-p#/b#id#", "+p#/a#id#"], vec!["+p#/a#"]]);
     }
 }

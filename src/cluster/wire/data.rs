@@ -59,31 +59,9 @@ impl<'a> Input<'a> {
         let data = data.map_or_else(|| Ok(Payload::default()), Input::payload)?;
         let mut socket = SocketDescription::new(id.ok_or(INCOMPLETE)?.shared()?, rooms, data);
         if let Some(handshake) = handshake {
-            socket.handshake = handshake.handshake()?;
+            socket.handshake = HandshakeDescription::new(handshake.payload()?)?;
         }
         Ok(socket)
-    }
-
-    fn handshake(self) -> Result<HandshakeDescription> {
-        let keys = ["headers", "time", "address", "xdomain", "secure", "issued", "url", "query", "auth"];
-        // Only `auth` may be null.
-        let [headers, time, address, xdomain, secure, issued, url, query, auth] = self.nullable_fields(keys)?;
-        let [headers, time, address, xdomain, secure, issued, url, query] =
-            [headers, time, address, xdomain, secure, issued, url, query].map(Input::not_null);
-        let default = HandshakeDescription::default();
-        let payload = |value: Option<Input<'_>>, default| value.map_or(Ok(default), Input::payload);
-        let text = |value: Option<Input<'_>>| value.map_or_else(|| Ok(Arc::default()), Input::shared);
-        Ok(HandshakeDescription {
-            headers: payload(headers, default.headers)?,
-            time: text(time)?,
-            address: text(address)?,
-            xdomain: xdomain.and_then(Input::bool).unwrap_or_default(),
-            secure: secure.and_then(Input::bool).unwrap_or_default(),
-            issued: issued.map_or(Ok(0), Input::natural)?,
-            url: text(url)?,
-            query: payload(query, default.query)?,
-            auth: payload(auth, default.auth)?,
-        })
     }
 }
 
@@ -144,23 +122,9 @@ impl Output<'_> {
     fn socket(&mut self, socket: &SocketDescription) {
         self.map(4, |out| {
             out.key("id").text(&socket.id);
-            out.key("handshake").handshake(&socket.handshake);
+            out.key("handshake").payload(socket.handshake.payload());
             out.key("rooms").texts(&socket.rooms);
             out.key("data").payload(&socket.data);
-        });
-    }
-
-    fn handshake(&mut self, handshake: &HandshakeDescription) {
-        self.map(9, |out| {
-            out.key("headers").payload(&handshake.headers);
-            out.key("time").text(&handshake.time);
-            out.key("address").text(&handshake.address);
-            out.key("xdomain").bool(handshake.xdomain);
-            out.key("secure").bool(handshake.secure);
-            out.key("issued").natural(handshake.issued);
-            out.key("url").text(&handshake.url);
-            out.key("query").payload(&handshake.query);
-            out.key("auth").payload(&handshake.auth);
         });
     }
 }

@@ -113,18 +113,26 @@ pub(super) enum Expected<'a> {
     Only(&'a str),
     /// That of the channel, or none, as emitters for Postgres do.
     OrNone(&'a str),
+    /// Any, because there is one channel for all of them.
+    Any,
 }
 
 /// Decodes a message from a channel.
 pub(super) fn decode(message: &Message, expected: Expected<'_>) -> Result<ClusterMessage> {
-    let [kind, data, sender, namespace] = message.root().fields(["type", "data", "uid", "nsp"])?;
+    decode_fields(message.root().fields(["type", "data", "uid", "nsp"])?, expected)
+}
+
+/// Decodes a message from the values of `type`, `data`, `uid` and `nsp`.
+pub(super) fn decode_fields(fields: [Option<Input<'_>>; 4], expected: Expected<'_>) -> Result<ClusterMessage> {
+    let [kind, data, sender, namespace] = fields;
     let namespace = namespace.map(Input::text).transpose()?;
     let namespace = match (expected, &namespace) {
         (Expected::Only(expected) | Expected::OrNone(expected), Some(namespace)) if namespace != expected => {
             return Err(OTHER_NAMESPACE);
         }
-        (Expected::Only(_), None) => return Err(INCOMPLETE),
+        (Expected::Only(_) | Expected::Any, None) => return Err(INCOMPLETE),
         (Expected::Only(expected) | Expected::OrNone(expected), _) => expected,
+        (Expected::Any, Some(namespace)) => &**namespace,
     };
     let command = command(kind.ok_or(INCOMPLETE)?.natural()?, data)?;
     Ok(ClusterMessage::new(sender.ok_or(INCOMPLETE)?.shared()?, namespace, command))

@@ -11,7 +11,7 @@ use super::{
 pub(crate) fn decode_any(data: &[u8]) {
     let Some((decoder, data)) = data.split_first() else { return };
     let bytes = Bytes::copy_from_slice(data);
-    match decoder % 9 {
+    match decoder % 10 {
         0 => again(classic::decode_broadcast("/", bytes), |out| classic::decode_broadcast("/", out), classic::encode),
         1 => {
             let read = |bytes| classic::decode_request("/", bytes).map(|request| request.message);
@@ -35,6 +35,11 @@ pub(crate) fn decode_any(data: &[u8]) {
                 assert_eq!(read.rooms, session.rooms);
             }
         }
+        9 => {
+            for message in nats::split_batch(&bytes).map_or_else(|_| Vec::new(), |(_, messages)| messages) {
+                again(nats::decode_in_batch(message), nats::decode_in_batch, streams::encode);
+            }
+        }
         _ => entry(&bytes),
     }
 }
@@ -42,9 +47,8 @@ pub(crate) fn decode_any(data: &[u8]) {
 /// Decodes the fields of an entry, which are separated by 0xff.
 fn entry(bytes: &Bytes) {
     let fields: Vec<Bytes> = bytes.split(|byte| *byte == 0xff).map(|field| bytes.slice_ref(field)).collect();
-    let read = |fields: &[Bytes]| {
-        streams::decode_entry([&b"uid"[..], b"nsp", b"type", b"data"].into_iter().zip(fields.to_vec()))
-    };
+    let read =
+        |fields: &[Bytes]| streams::decode_entry([&b"uid"[..], b"nsp", b"type", b"data"].into_iter().zip(fields));
     let Ok(message) = read(&fields) else { return };
     if streams::goes_to_stream(&message) {
         let entry = streams::encode_entry(&message, false).expect("it came so");

@@ -27,6 +27,27 @@ pub(crate) fn channel(prefix: &str, namespace: &str) -> Result<String> {
     }
 }
 
+/// Returns the channel of the shared sessions of a node. No namespace has it, because their names begin with a slash.
+pub(crate) fn relay_channel(prefix: &str, node: &str) -> Result<String> {
+    channel(prefix, &format!("relay#{node}"))
+}
+
+/// Quotes the name of a table, with or without a schema.
+///
+/// Node.js writes it into statements as it is, so the database takes parts without quotes as lower case.
+pub(crate) fn table(name: &str) -> String {
+    let mut is_quoted = false;
+    let is_separator = |letter: char| {
+        is_quoted ^= letter == '"';
+        letter == '.' && !is_quoted
+    };
+    let part = |part: &str| match part.strip_prefix('"').and_then(|part| part.strip_suffix('"')) {
+        Some(part) => quote(&part.replace("\"\"", "\"")),
+        None => quote(&part.to_ascii_lowercase()),
+    };
+    name.split(is_separator).map(part).collect::<Vec<_>>().join(".")
+}
+
 /// Quotes an identifier for `LISTEN` and the like.
 pub(crate) fn quote(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
@@ -86,17 +107,40 @@ pub(crate) enum Incoming {
 /// Decodes a notification from the channel of a namespace.
 pub(crate) fn decode(namespace: &str, notification: Bytes) -> Result<Incoming> {
     let message = Message::json(notification)?;
-    let [sender, attachment] = message.root().fields(["uid", "attachmentId"])?;
+    let keys = ["type", "data", "uid", "nsp", "attachmentId"];
+    let [kind, data, sender, sent_to, attachment] = message.root().fields(keys)?;
     match attachment.map(Input::text).transpose()? {
         Some(id) => {
             let id = id.parse().map_err(|_| INCOMPLETE)?;
             Ok(Incoming::Attachment { sender: sender.ok_or(INCOMPLETE)?.shared()?, id })
         }
-        None => family::decode(&message, Expected::OrNone(namespace)).map(Incoming::Message),
+        None => {
+            let fields = [kind, data, sender, sent_to];
+            family::decode_fields(fields, Expected::OrNone(namespace)).map(Incoming::Message)
+        }
     }
 }
 
 /// Decodes the attachment of a notification from the channel of a namespace.
 pub(crate) fn decode_attachment(namespace: &str, attachment: Bytes) -> Result<ClusterMessage> {
     family::decode(&Message::msgpack(attachment)?, Expected::OrNone(namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn tables_are_named_as_in_a_statement() {
+        for (name, quoted) in [
+            ("socket_io_attachments", r#""socket_io_attachments""#),
+            ("Schema.MyTable", r#""schema"."mytable""#),
+            (r#""Schema"."My.Table""#, r#""Schema"."My.Table""#),
+            (r#"public."a""b""#, r#""public"."a""b""#),
+            (r#"a"; DROP TABLE x; --"#, r#""a""; drop table x; --""#),
+            ("", r#""""#),
+        ] {
+            assert_eq!(table(name), quoted);
+        }
+    }
 }

@@ -86,6 +86,14 @@ pub(crate) fn encode(message: &ClusterMessage, out: &mut Vec<u8>) -> Result<()> 
     family::encode(message, &mut Output::new(form, out))
 }
 
+/// Returns `true` if a message is one that a node has encoded for a namespace as JSON. A node receives its own messages, and need not
+/// decode them.
+pub(crate) fn is_own(message: &[u8], node: &str, namespace: &str) -> bool {
+    let rest = message.strip_suffix(b"\"}").and_then(|rest| rest.strip_suffix(namespace.as_bytes()));
+    let rest = rest.and_then(|rest| rest.strip_suffix(b"\",\"nsp\":\"")?.strip_suffix(node.as_bytes()));
+    rest.is_some_and(|rest| rest.ends_with(b",\"uid\":\""))
+}
+
 /// Decodes a message from a channel of the namespace.
 pub(crate) fn decode(namespace: &str, message: Bytes) -> Result<ClusterMessage> {
     family::decode(&Message::either(message)?, Expected::Only(namespace))

@@ -105,7 +105,7 @@ pub(crate) fn encode_entry(message: &ClusterMessage, only_plaintext: bool) -> Re
 }
 
 /// Decodes the fields of an entry.
-pub(crate) fn decode_entry<'a>(fields: impl IntoIterator<Item = (&'a [u8], Bytes)>) -> Result<ClusterMessage> {
+pub(crate) fn decode_entry<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a Bytes)>) -> Result<ClusterMessage> {
     let (mut sender, mut namespace, mut kind, mut data) = (None, None, None, None);
     for (name, value) in fields {
         match name {
@@ -116,17 +116,16 @@ pub(crate) fn decode_entry<'a>(fields: impl IntoIterator<Item = (&'a [u8], Bytes
             _ => {}
         }
     }
-    let text =
-        |value: Option<Bytes>| bytestring::ByteString::try_from(value.ok_or(INCOMPLETE)?).map_err(|_| INCOMPLETE);
+    let text = |value: Option<&'a Bytes>| str::from_utf8(value.ok_or(INCOMPLETE)?).map_err(|_| INCOMPLETE);
     let (sender, namespace) = (text(sender)?, text(namespace)?);
     let kind = text(kind)?.parse().map_err(|_| INCOMPLETE)?;
     let data = match data {
-        Some(data) if data.starts_with(b"{") => Some(Message::json(data)?),
-        Some(data) => Some(Message::msgpack(STANDARD.decode(&data).map_err(|_| NOT_BASE64)?.into())?),
+        Some(data) if data.starts_with(b"{") => Some(Message::json(data.clone())?),
+        Some(data) => Some(Message::msgpack(STANDARD.decode(data).map_err(|_| NOT_BASE64)?.into())?),
         None => None,
     };
     let command = family::command(kind, data.as_ref().map(Message::root))?;
-    Ok(ClusterMessage::new(&*sender, &*namespace, command))
+    Ok(ClusterMessage::new(sender, namespace, command))
 }
 
 /// Encodes a message for a channel into an empty buffer.

@@ -2,7 +2,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, HeaderValue, request::Parts};
 
-use crate::engine::{Packet, SessionConfig, Transport};
+use crate::engine::{Packet, ProtocolVersion, SessionConfig, Transport};
 
 use super::{
     client_address::{ClientAddress, network},
@@ -68,12 +68,20 @@ pub struct EngineIoConfig {
     pub(crate) client_address: ClientAddress,
     pub(crate) max_head_bytes: usize,
     pub(crate) connection_timeouts: ConnectionTimeouts,
+    #[cfg(feature = "http2")]
+    pub(crate) max_http2_streams: u32,
     pub(crate) polling: bool,
     pub(crate) websocket: bool,
+    pub(crate) webtransport: bool,
     pub(crate) allow_upgrades: bool,
     /// The minimum size of responses to polls that are compressed. `None` compresses none.
     #[cfg(feature = "compression")]
     pub(crate) http_compression: Option<usize>,
+    #[cfg(feature = "compression")]
+    pub(crate) http_compression_level: u32,
+    /// How WebSocket messages are compressed. `None` compresses none.
+    #[cfg(feature = "permessage-deflate")]
+    pub(crate) per_message_deflate: Option<super::per_message_deflate::PerMessageDeflate>,
     pub(crate) hooks: HttpHooks,
 }
 
@@ -131,13 +139,22 @@ impl EngineIoConfig {
         match transport {
             Transport::Polling => self.polling,
             Transport::WebSocket => self.websocket,
+            Transport::WebTransport => self.webtransport,
             Transport::Custom => true,
         }
     }
 
-    /// Returns the transports to which a session on `transport` can be upgraded.
-    pub(crate) fn upgrades(&self, transport: Transport) -> &'static [&'static str] {
-        if transport == Transport::Polling && self.allow_upgrades && self.websocket { &["websocket"] } else { &[] }
+    /// Returns the transports to which a session on `transport` can be upgraded. WebTransport requires revision 4.
+    pub(crate) fn upgrades(&self, transport: Transport, protocol: ProtocolVersion) -> &'static [&'static str] {
+        if transport != Transport::Polling || !self.allow_upgrades {
+            return &[];
+        }
+        match (self.websocket, self.webtransport && protocol == ProtocolVersion::V4) {
+            (true, true) => &["websocket", "webtransport"],
+            (true, false) => &["websocket"],
+            (false, true) => &["webtransport"],
+            (false, false) => &[],
+        }
     }
 }
 
@@ -168,11 +185,18 @@ impl EngineIoConfig {
             client_address: ClientAddress::default(),
             max_head_bytes: 16 * 1024,
             connection_timeouts: ConnectionTimeouts::default(),
+            #[cfg(feature = "http2")]
+            max_http2_streams: 200,
             polling: true,
             websocket: true,
+            webtransport: false,
             allow_upgrades: true,
             #[cfg(feature = "compression")]
             http_compression: Some(1024),
+            #[cfg(feature = "compression")]
+            http_compression_level: 1,
+            #[cfg(feature = "permessage-deflate")]
+            per_message_deflate: None,
             hooks: HttpHooks::default(),
         }
     }

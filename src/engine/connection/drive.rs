@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    engine::{CloseCause, Packet, PacketOutcome},
+    engine::{CloseCause, Packet, PacketOutcome, ProbeAction, Transport},
     util::now,
 };
 
@@ -52,9 +52,27 @@ impl Connection {
         }
     }
 
-    /// Records that a WebSocket drives the connection, and wakes the timer task of long-polling so that it ends.
+    /// Parks the driver again after another task has written all packets that it took. Returns ready with `false` if the driver must be
+    /// woken, pending if more packets have been queued.
+    pub(crate) fn park_again(&self) -> Poll<bool> {
+        let mut state = self.state();
+        state.session.flushed();
+        if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
+            ConnectionState::unlock_and_wake(state);
+            state = self.state();
+        }
+        if state.is_due() || state.session.closed().is_some() {
+            return Poll::Ready(false);
+        }
+        if state.session.has_output() {
+            return Poll::Pending;
+        }
+        state.awake = false;
+        Poll::Ready(true)
+    }
+
+    /// Wakes the timer task of long-polling so that it ends, because a stream drives the connection.
     pub(crate) fn change_driver(&self) {
-        self.is_websocket.store(true, Ordering::Relaxed);
         let driver = self.state().driver.take();
         if let Some(waker) = driver {
             waker.wake();
@@ -138,10 +156,25 @@ impl Connection {
         state.session.closed().is_some() || !state.session.is_polling()
     }
 
-    /// Registers the waker of a probing WebSocket. Returns `true` if the session has ended.
-    pub(crate) fn watch_probe(&self, waker: &Waker) -> bool {
+    /// Registers the waker of a probe. Returns `true` if the session has ended or left long-polling.
+    pub(crate) fn watch_probe(&self, transport: Transport, waker: &Waker) -> bool {
         let mut state = self.state();
-        state.waiters().probe = Some(waker.clone());
-        state.session.closed().is_some()
+        state.waiters().probes.get_or_insert_default()[transport.probe_index()] = Some(waker.clone());
+        state.session.closed().is_some() || !state.session.is_polling()
+    }
+
+    /// Handles a packet from a probe.
+    pub(crate) fn probe_packet(&self, transport: Transport, packet: &Packet) -> ProbeAction {
+        self.with_state(|state| {
+            let action = state.session.probe_packet(transport, packet);
+            if action == ProbeAction::Upgrade {
+                // Not woken by its own upgrade.
+                if let Some(probes) = &mut state.waiters().probes {
+                    probes[transport.probe_index()] = None;
+                }
+                self.is_websocket.store(transport == Transport::WebSocket, Ordering::Relaxed);
+            }
+            action
+        })
     }
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::util::Order;
 
-/// The sessions of a server that have not joined a namespace, oldest first.
+/// The sessions of a server that have not joined a namespace, or the streams that have not become a session, oldest first.
 ///
 /// Their total number is limited, and the number for each address may be. Above a limit the oldest one is closed, in constant
 /// time. The lock of a connection's state may be taken under this lock.
@@ -44,7 +44,7 @@ impl<C> IdleSessions<C> {
     }
 
     /// Adds a new session, and returns those that must be closed to make room. `set_place` stores its place.
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         connection: &Arc<C>,
         address: Option<IpAddr>,
@@ -56,8 +56,14 @@ impl<C> IdleSessions<C> {
         [of_address, queue.pop_past(self.max)]
     }
 
+    /// Returns `true` if more than half of the places are taken.
+    #[cfg(feature = "webtransport")]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.queue.lock().order.len() > self.max / 2
+    }
+
     /// Removes a session that has joined a namespace or ended.
-    pub(super) fn remove(&self, place: u32, connection: &C) {
+    pub(crate) fn remove(&self, place: u32, connection: &C) {
         let mut queue = self.queue.lock();
         // It may have been evicted meanwhile, and its place reused.
         if queue.order.get(place).is_some_and(|idle| std::ptr::eq(idle.connection.as_ptr(), connection)) {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Poll, Waker},
@@ -46,13 +46,13 @@ impl Connection {
                     SessionConfig { max_poll_packets, ..config.session_config() },
                 )
             }
-            Transport::WebSocket | Transport::Custom => {
+            Transport::WebSocket | Transport::WebTransport | Transport::Custom => {
                 Session::websocket(wire_format.protocol, now, config.session_config())
             }
         };
         let open = OpenPacket {
             sid: &id,
-            upgrades: config.upgrades(transport),
+            upgrades: config.upgrades(transport, wire_format.protocol),
             ping_interval: millis(config.ping_interval),
             ping_timeout: millis(config.ping_timeout),
             max_payload: config.max_payload,
@@ -77,6 +77,8 @@ impl Connection {
             under_pressure: AtomicBool::new(false),
             is_websocket: AtomicBool::new(transport == Transport::WebSocket),
             ended: AtomicBool::new(false),
+            awaits_stream: AtomicBool::new(false),
+            outlet: OnceLock::new(),
         });
         connection.enter_engine(address)?;
         connection.engine.meters.opened(transport, connection.wire_format.protocol);
@@ -134,20 +136,12 @@ impl Connection {
         look(&self.state().session)
     }
 
-    /// Returns the transport of a connection that is not on long-polling.
-    #[inline]
-    pub(crate) fn stream_transport(&self) -> Transport {
-        match self.first_transport {
-            Transport::Custom => Transport::Custom,
-            Transport::Polling | Transport::WebSocket => Transport::WebSocket,
-        }
-    }
-
     pub(crate) fn transport(&self) -> Transport {
         match self.first_transport {
             Transport::Custom => Transport::Custom,
             _ if self.inspect(Session::is_polling) => Transport::Polling,
-            _ => Transport::WebSocket,
+            _ if self.is_websocket() => Transport::WebSocket,
+            _ => Transport::WebTransport,
         }
     }
 
@@ -207,7 +201,7 @@ impl Connection {
         self.forget_driver();
         self.engine.sessions.remove(&self.id);
         if let Some(peer) = peer {
-            peer.closed(cause);
+            peer.clone().closed(cause);
             if peer.is_busy() {
                 self.engine.sessions.linger(self, &peer);
             }

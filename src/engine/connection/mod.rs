@@ -2,6 +2,7 @@
 
 mod budget;
 mod drive;
+mod gathering;
 mod head;
 mod holding;
 mod idle;
@@ -15,6 +16,7 @@ mod sessions;
 mod shared;
 mod state;
 mod turnstile;
+mod wakeups;
 
 pub use self::request::ConnectionRequest;
 pub(crate) use self::{
@@ -23,7 +25,8 @@ pub(crate) use self::{
     idle::IdleSessions,
     send::{SendError, Sent},
     sessions::Sessions,
-    shared::{Connect, Connection, Engine},
+    shared::{Connect, Connection, Engine, Opening, Outlet},
     state::{OpenError, Output, Park},
     turnstile::{Turn, Turnstile},
+    wakeups::Wakeups,
 };

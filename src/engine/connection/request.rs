@@ -49,6 +49,7 @@ struct Read {
     headers: HeaderMap,
     /// With the [`OriginalUri`].
     extensions: OnceLock<Extensions>,
+    description: OnceLock<Box<str>>,
 }
 
 impl ConnectionRequest {
@@ -91,8 +92,13 @@ impl ConnectionRequest {
     fn read(&self) -> &Read {
         self.read.get_or_init(|| {
             let (method, uri, headers) = (self.head.method(), self.head.uri(), self.head.headers());
-            Box::new(Read { method, uri, headers, extensions: OnceLock::new() })
+            Box::new(Read { method, uri, headers, extensions: OnceLock::new(), description: OnceLock::new() })
         })
+    }
+
+    /// Returns what `describe` returned when this was first called.
+    pub(crate) fn description(&self, describe: impl FnOnce() -> Box<str>) -> &str {
+        self.read().description.get_or_init(describe)
     }
 
     /// Returns the query of the target.

@@ -1,6 +1,6 @@
 use std::{sync::atomic::Ordering, task::Waker};
 
-use crate::engine::{Packet, PacketQueue};
+use crate::engine::{Packet, PacketQueue, PacketType};
 
 use super::shared::Connection;
 
@@ -77,6 +77,32 @@ impl Connection {
             state.session.send_unlimited(packets);
         }
         self.driver_waker(&mut state)
+    }
+
+    /// Tells the protocol above that a transport has taken a packet, if it observes them.
+    #[inline]
+    pub(crate) fn note_sent(&self, packet: &Packet) {
+        if self.engine.is_observed {
+            self.tell_sent(packet);
+        }
+    }
+
+    /// Like [`note_sent`](Self::note_sent), for a message that bypasses the outbox.
+    #[inline]
+    pub(crate) fn note_bypassed(&self, text: &[u8], attachments: &[Packet]) {
+        if self.engine.is_observed {
+            self.tell_sent(&Packet::encoded(text.to_vec()));
+            attachments.iter().for_each(|packet| self.tell_sent(packet));
+        }
+    }
+
+    #[cold]
+    fn tell_sent(&self, packet: &Packet) {
+        if packet.packet_type() == PacketType::Message
+            && let Some(peer) = self.peer()
+        {
+            peer.sent(packet);
+        }
     }
 
     /// Returns `true` if a WebSocket carries the connection.

@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
 };
@@ -22,20 +22,24 @@ use crate::{
 };
 
 use super::{
-    budget::Budget, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest, sessions::Sessions,
-    state::ConnectionState, turnstile::Turnstile,
+    budget::Budget, gathering::Gathering, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest,
+    sessions::Sessions, state::ConnectionState, turnstile::Turnstile,
 };
 
 /// An Engine.IO server: its sessions and their shared state.
 pub(crate) struct Engine {
     pub(crate) config: EngineIoConfig,
     pub(in crate::engine) handler: Box<dyn Connect>,
+    /// [`Connect::is_observed`].
+    pub(in crate::engine) is_observed: bool,
     pub(crate) sessions: Sessions<Connection>,
     pub(crate) meters: EngineMeters,
     /// Adds the CORS headers. `None` if no origins are configured.
     pub(crate) cors: Option<CorsLayer>,
     /// The sessions that have not joined a namespace.
     pub(crate) idle_sessions: IdleSessions<Connection>,
+    /// The clients over WebTransport that have not sent their first packet.
+    pub(in crate::engine) openings: IdleSessions<Opening>,
     /// The number of sessions of each address, if it is limited.
     pub(in crate::engine) sessions_of_address: Counts<IpAddr>,
     /// Set once new sessions are rejected.
@@ -57,12 +61,28 @@ pub(crate) struct Engine {
     pub(in crate::engine) runtime: Mutex<Option<Handle>>,
     /// Passes requests to the nodes that own their sessions. `None` unless sessions are shared.
     pub(in crate::engine) relay: Option<Arc<Relay>>,
+    /// The connections to which a broadcast is to be written.
+    pub(in crate::engine) gathering: Mutex<Gathering<Connection>>,
+}
+
+/// A client over WebTransport that has not sent its first packet.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    /// Its place in [`Engine::openings`].
+    pub(in crate::engine) place: OnceLock<u32>,
+    /// Notified if it must make room for newer ones.
+    pub(in crate::engine) evicted: Notify,
 }
 
 /// A protocol above Engine.IO. One handler serves all sessions of an [`Engine`](super::Engine).
 pub(crate) trait Connect: Send + Sync + 'static {
     /// Handles a new session. Nothing can be sent yet. Returns `None` to reject the session, because the server has been dropped.
     fn connect(&self, connection: &Arc<Connection>) -> Option<(Arc<dyn Peer>, Box<dyn Reader>)>;
+
+    /// Returns `true` if peers are told of the messages that are [sent](Peer::sent).
+    fn is_observed(&self) -> bool {
+        false
+    }
 }
 
 /// A client's connection: its session, and the tasks that wait for it. The transport may change.
@@ -88,4 +108,15 @@ pub(crate) struct Connection {
     /// Set while a WebSocket carries the connection.
     pub(super) is_websocket: AtomicBool,
     pub(super) ended: AtomicBool,
+    /// Set by a driver that finds its stream in use, and sleeps.
+    pub(in crate::engine) awaits_stream: AtomicBool,
+    /// The stream, if other tasks than its driver may write to it.
+    pub(in crate::engine) outlet: OnceLock<Weak<dyn Outlet>>,
+}
+
+/// The stream of a connection, to which other tasks may write while its driver is parked.
+pub(crate) trait Outlet: Send + Sync {
+    /// Writes the queued packets of its connection. Returns `false` if the driver must be woken: the stream is full or in use, the
+    /// driver waits for it, or the session has ended.
+    fn write(&self, connection: &Connection) -> bool;
 }

@@ -83,8 +83,8 @@ pub(super) struct Waiters {
     pub(super) poll: Option<Waker>,
     /// The POST in progress.
     pub(super) post: Option<Waker>,
-    /// The probing WebSocket.
-    pub(super) probe: Option<Waker>,
+    /// The probes by WebSocket and by WebTransport. `None` if there has been none.
+    pub(super) probes: Option<Box<[Option<Waker>; 2]>>,
     /// Tasks in `poll_drained`.
     pub(super) drained: Vec<Waker>,
 }
@@ -92,13 +92,13 @@ pub(super) struct Waiters {
 /// Wakers to call once no lock is held.
 #[derive(Debug, Default)]
 struct WakeList {
-    one: [Option<Waker>; 4],
-    drained: Vec<Waker>,
+    one: [Option<Waker>; 3],
+    more: Vec<Waker>,
 }
 
 impl WakeList {
     fn wake(self) {
-        self.one.into_iter().flatten().chain(self.drained).for_each(Waker::wake);
+        self.one.into_iter().flatten().chain(self.more).for_each(Waker::wake);
     }
 }
 
@@ -127,7 +127,7 @@ impl ConnectionState {
         let closed = self.session.closed().is_some();
         let polling = self.session.is_polling();
         let may_send = !polling && !self.blocked && self.session.has_output();
-        let driver_is_due = closed || may_send || self.deadline() < self.armed;
+        let driver_is_due = closed || may_send || self.is_due();
         if self.waiters.is_none() && !driver_is_due {
             return None;
         }
@@ -136,20 +136,20 @@ impl ConnectionState {
             if closed || !polling || self.session.poll_is_due() {
                 wakers.one[0] = waiters.poll.take();
             }
+            if closed || self.session.is_drained() {
+                wakers.more = std::mem::take(&mut waiters.drained);
+            }
             if closed || !polling {
                 wakers.one[1] = waiters.post.take();
-            }
-            if closed {
-                wakers.one[2] = waiters.probe.take();
-            }
-            if closed || self.session.is_drained() {
-                wakers.drained = std::mem::take(&mut waiters.drained);
+                if let Some(probes) = waiters.probes.take() {
+                    wakers.more.extend(probes.into_iter().flatten());
+                }
             }
         }
         if driver_is_due {
-            wakers.one[3] = self.wake_driver();
+            wakers.one[2] = self.wake_driver();
         }
-        let is_due = wakers.one.iter().any(Option::is_some) || !wakers.drained.is_empty();
+        let is_due = wakers.one.iter().any(Option::is_some) || !wakers.more.is_empty();
         is_due.then_some(wakers)
     }
 
@@ -191,6 +191,11 @@ impl ConnectionState {
         self.awake = false;
         let same_deadline = self.armed.replace(deadline) == Some(deadline);
         Park::Until { deadline, known: same_waker && same_deadline }
+    }
+
+    /// Returns `true` if the driver must set its timer anew.
+    pub(super) fn is_due(&self) -> bool {
+        self.deadline() < self.armed
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

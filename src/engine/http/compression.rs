@@ -17,9 +17,6 @@ pub(super) enum Encoding {
     Deflate,
 }
 
-/// A response is read once, by one client, so speed matters more than size.
-const LEVEL: Compression = Compression::fast();
-
 impl Encoding {
     /// Returns the coding with the highest weight, the first one if there are several. Returns `None` if none is accepted.
     pub(super) fn accepted(headers: &HeaderMap) -> Option<Self> {
@@ -47,16 +44,17 @@ impl Encoding {
         })
     }
 
-    /// Compresses a body. Returns `None` if that does not make it smaller.
-    pub(super) fn compress(self, body: &[u8]) -> Option<Bytes> {
+    /// Compresses a body with a level from 1 to 9. Returns `None` if that does not make it smaller.
+    pub(super) fn compress(self, body: &[u8], level: u32) -> Option<Bytes> {
+        let level = Compression::new(level);
         let compressed = Vec::with_capacity(body.len() / 4);
         let compressed = match self {
             Self::Gzip => {
-                let mut encoder = GzEncoder::new(compressed, LEVEL);
+                let mut encoder = GzEncoder::new(compressed, level);
                 encoder.write_all(body).and_then(|()| encoder.finish())
             }
             Self::Deflate => {
-                let mut encoder = ZlibEncoder::new(compressed, LEVEL);
+                let mut encoder = ZlibEncoder::new(compressed, level);
                 encoder.write_all(body).and_then(|()| encoder.finish())
             }
         };
@@ -106,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_body_that_would_not_become_smaller_is_not_compressed() {
-        assert!(Encoding::Gzip.compress(b"abc").is_none());
-        assert!(Encoding::Deflate.compress(&[b'a'; 1000]).is_some_and(|body| body.len() < 50));
+        assert!(Encoding::Gzip.compress(b"abc", 1).is_none());
+        assert!(Encoding::Deflate.compress(&[b'a'; 1000], 1).is_some_and(|body| body.len() < 50));
     }
 }

@@ -23,10 +23,11 @@ use crate::engine::{
 use super::{body::EngineBody, response::rejected};
 
 /// The headers that the owner of a session reads. Others may contain secrets, and are passed on only for callbacks of the user.
-const FORWARDED: [HeaderName; 8] = [
+const FORWARDED: [HeaderName; 9] = [
     header::ACCEPT_ENCODING,
     header::CONNECTION,
     header::CONTENT_TYPE,
+    header::SEC_WEBSOCKET_EXTENSIONS,
     header::SEC_WEBSOCKET_KEY,
     header::SEC_WEBSOCKET_PROTOCOL,
     header::SEC_WEBSOCKET_VERSION,

@@ -9,5 +9,5 @@ mod not_found;
 mod response;
 mod route;
 
-pub(crate) use self::{body::EngineBody, future::EngineFuture};
+pub(crate) use self::{body::EngineBody, future::EngineFuture, response::report_rejection};
 pub use self::{body::ResponseBody, not_found::NotFound};

@@ -16,11 +16,20 @@ pub(crate) struct PollResponse {
     agent: UserAgent,
     /// The response is a script, which browsers must not sniff as another type.
     jsonp: bool,
-    /// The coding, and the minimum size of a body that is compressed.
     #[cfg(feature = "compression")]
-    compression: Option<(Encoding, usize)>,
+    compression: Option<Compression>,
     /// The engine and the request for the `on_headers` hook, if one is set.
     hooked: Option<Box<(Arc<Engine>, Parts)>>,
+}
+
+/// How a body is compressed.
+#[cfg(feature = "compression")]
+#[derive(Clone, Copy)]
+struct Compression {
+    encoding: Encoding,
+    level: u32,
+    /// The minimum size of a body that is compressed.
+    threshold: usize,
 }
 
 /// Browsers that need special headers.
@@ -48,10 +57,10 @@ impl PollResponse {
             agent: UserAgent::of(&request.headers),
             jsonp,
             #[cfg(feature = "compression")]
-            compression: engine
-                .config
-                .http_compression
-                .and_then(|threshold| Some((Encoding::accepted(&request.headers)?, threshold))),
+            compression: engine.config.http_compression.and_then(|threshold| {
+                let encoding = Encoding::accepted(&request.headers)?;
+                Some(Compression { encoding, level: engine.config.http_compression_level, threshold })
+            }),
             hooked: None,
         }
     }
@@ -67,10 +76,10 @@ impl PollResponse {
     /// Returns the response to a poll.
     pub(super) fn payload(&self, payload: Payload) -> Response<Bytes> {
         #[cfg(feature = "compression")]
-        if let Some((encoding, threshold)) = self.compression
+        if let Some(Compression { encoding, level, threshold }) = self.compression
             && payload.compress
             && payload.body.len() >= threshold
-            && let Some(compressed) = encoding.compress(&payload.body)
+            && let Some(compressed) = encoding.compress(&payload.body, level)
         {
             let mut response = self.response(compressed, payload.content_type);
             response.headers_mut().insert(header::CONTENT_ENCODING, encoding.name());
@@ -142,16 +151,21 @@ pub(super) fn take_parts(parts: &mut Parts) -> Parts {
     std::mem::replace(parts, empty)
 }
 
-/// Returns the response to a request that is rejected, after the user's callback.
-pub(super) fn rejected(engine: &Engine, parts: &Parts, cause: &Rejection) -> Response<Bytes> {
+/// Counts a request that is rejected, and runs the user's callback.
+pub(crate) fn report_rejection(engine: &Engine, parts: &Parts, cause: &Rejection) {
     if let Some(hook) = &engine.config.hooks.connection_error {
         engine.catch_panic(|| hook(&ConnectionError::new(parts, cause)));
     }
+    if let Rejection::Engine(error) = cause {
+        engine.meters.rejected_request(error);
+    }
+}
+
+/// Returns the response to a request that is rejected, after the user's callback.
+pub(super) fn rejected(engine: &Engine, parts: &Parts, cause: &Rejection) -> Response<Bytes> {
+    report_rejection(engine, parts, cause);
     match cause {
-        Rejection::Engine(error) => {
-            engine.meters.rejected_request(error);
-            error_response(error)
-        }
+        Rejection::Engine(error) => error_response(error),
         Rejection::WebSocket(error) => upgrade_error(error),
     }
 }

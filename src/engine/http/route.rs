@@ -83,7 +83,7 @@ fn forward<B: Body>(
     let websocket = match upgrading {
         // It would be closed soon. The session stays on long-polling.
         true if engine.draining.load(Ordering::Relaxed) => return Err(DRAINING.into()),
-        true => Some(WebSocketUpgrade::check(parts)?),
+        true => Some(WebSocketUpgrade::check(parts, &engine.config)?),
         false => None,
     };
     let future = ForwardFuture::new(engine.clone(), owner, take_parts(parts), body, websocket);
@@ -121,8 +121,8 @@ fn handshake<B>(
         return Err(DRAINING.into());
     }
     let websocket = match transport {
-        Transport::WebSocket => Some(WebSocketUpgrade::check(parts)?),
-        Transport::Polling | Transport::Custom => None,
+        Transport::WebSocket => Some(WebSocketUpgrade::check(parts, config)?),
+        Transport::Polling | Transport::WebTransport | Transport::Custom => None,
     };
     let id = session_id(engine, parts)?;
     let cookie = config.session_cookie(&id);
@@ -252,12 +252,12 @@ fn upgrade<B>(engine: &Engine, connection: &Arc<Connection>, parts: &mut Parts) 
     if engine.config.hooks.headers.is_some() {
         check_head(engine, parts)?;
     }
-    let websocket = WebSocketUpgrade::check(parts)?;
+    let websocket = WebSocketUpgrade::check(parts, &engine.config)?;
     if !connection.inspect(Session::is_polling) {
         // As in Node: clients treat an error status before the 101 as a network error.
         return Ok(EngineFuture::ready(websocket.dismiss(connection.clone())));
     }
-    if !connection.update(Session::probe_begin) {
+    if !connection.update(|session| session.probe_begin(Transport::WebSocket)) {
         return Err(RequestError::BadRequest("the session has a WebSocket already").into());
     }
     let mut response = websocket.probe(connection.clone());

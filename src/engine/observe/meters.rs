@@ -5,8 +5,9 @@ use crate::engine::{CloseCause, Packet, ProtocolVersion, RequestError, Transport
 /// The metrics of an engine. The handles are created with the engine, so the recorder must be installed before.
 #[derive(Debug)]
 pub(crate) struct EngineMeters {
-    transports: [TransportMeters; 3],
-    upgrades: Counter,
+    transports: [TransportMeters; 4],
+    /// By WebSocket and by WebTransport.
+    upgrades: [Counter; 2],
     closed: Labelled,
     outbox: Histogram,
     refused_requests: [Counter; 6],
@@ -72,8 +73,10 @@ impl EngineMeters {
             (cause.as_str(), counter!("socketio_connections_closed_total", "reason" => cause.as_str()))
         };
         Self {
-            transports: [Transport::Polling, Transport::WebSocket, Transport::Custom].map(transport_meters),
-            upgrades: counter!("socketio_upgrades_total"),
+            transports: [Transport::Polling, Transport::WebSocket, Transport::WebTransport, Transport::Custom]
+                .map(transport_meters),
+            upgrades: [Transport::WebSocket, Transport::WebTransport]
+                .map(|transport| counter!("socketio_upgrades_total", "transport" => transport.as_str())),
             closed: Labelled(CAUSES.map(closed).into()),
             outbox: histogram!("socketio_outbox_bytes"),
             refused_requests: ["0", "1", "2", "3", "4", "5"]
@@ -86,7 +89,8 @@ impl EngineMeters {
         &self.transports[match transport {
             Transport::Polling => 0,
             Transport::WebSocket => 1,
-            Transport::Custom => 2,
+            Transport::WebTransport => 2,
+            Transport::Custom => 3,
         }]
     }
 
@@ -103,11 +107,11 @@ impl EngineMeters {
         revision.opened.increment(1);
     }
 
-    /// Records an upgrade from long-polling to WebSocket.
-    pub(crate) fn upgraded(&self, protocol: ProtocolVersion) {
+    /// Records an upgrade from long-polling.
+    pub(crate) fn upgraded(&self, transport: Transport, protocol: ProtocolVersion) {
         self.revision(Transport::Polling, protocol).open.decrement(1.0);
-        self.revision(Transport::WebSocket, protocol).open.increment(1.0);
-        self.upgrades.increment(1);
+        self.revision(transport, protocol).open.increment(1.0);
+        self.upgrades[transport.probe_index()].increment(1);
     }
 
     pub(crate) fn closed(&self, transport: Transport, protocol: ProtocolVersion, cause: CloseCause) {
@@ -145,9 +149,9 @@ impl SendMeter {
     }
 
     /// Records frames that bypass the outbox.
-    pub(crate) fn bypassed(meters: &EngineMeters, text: &[u8], attachments: &[Packet]) {
+    pub(crate) fn bypassed(meters: &EngineMeters, transport: Transport, text: &[u8], attachments: &[Packet]) {
         let bytes = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
-        Self(Some(0)).taken(meters, Transport::WebSocket, bytes);
+        Self(Some(0)).taken(meters, transport, bytes);
     }
 
     pub(crate) fn polled(mut self, meters: &EngineMeters, packets: &[Packet]) {
@@ -171,7 +175,11 @@ fn describe() {
     describe_gauge!("socketio_connections", Unit::Count, "Connections that are open");
     describe_counter!("socketio_connections_opened_total", Unit::Count, "Connections that were opened");
     describe_counter!("socketio_connections_closed_total", Unit::Count, "Connections that have ended, and why");
-    describe_counter!("socketio_upgrades_total", Unit::Count, "Connections that moved from long-polling to WebSocket");
+    describe_counter!(
+        "socketio_upgrades_total",
+        Unit::Count,
+        "Connections that left long-polling, by their new transport"
+    );
     describe_counter!("socketio_requests_refused_total", Unit::Count, "HTTP requests that were refused, by code");
     describe_counter!("socketio_received_bytes_total", Unit::Bytes, "Bytes of packets from clients");
     describe_counter!("socketio_sent_bytes_total", Unit::Bytes, "Bytes of packets to clients");

@@ -12,7 +12,7 @@ impl EngineMeters {
 
     pub(crate) fn opened(&self, _: Transport, _: ProtocolVersion) {}
 
-    pub(crate) fn upgraded(&self, _: ProtocolVersion) {}
+    pub(crate) fn upgraded(&self, _: Transport, _: ProtocolVersion) {}
 
     pub(crate) fn closed(&self, _: Transport, _: ProtocolVersion, _: CloseCause) {}
 
@@ -33,7 +33,7 @@ impl SendMeter {
 
     pub(crate) fn take(&mut self, _: &EngineMeters, _: Transport, _: &Packet) {}
 
-    pub(crate) fn bypassed(_: &EngineMeters, _: &[u8], _: &[Packet]) {}
+    pub(crate) fn bypassed(_: &EngineMeters, _: Transport, _: &[u8], _: &[Packet]) {}
 
     pub(crate) fn polled(self, _: &EngineMeters, _: &[Packet]) {}
 }

@@ -8,9 +8,9 @@ use crate::engine::{CloseCause, ProtocolVersion, Transport};
 /// The span of a connection, from its handshake to its end. The spans of its CONNECTs and events are children.
 ///
 /// Taken at the end, so that a socket that is still referenced does not keep the span open. The lock is a leaf: the subscriber is
-/// not called under it.
+/// not called under it. `None` if no subscriber has enabled the span.
 #[derive(Debug)]
-pub(crate) struct ConnectionSpan(Mutex<Option<Arc<tracing::Span>>>);
+pub(crate) struct ConnectionSpan(Option<Mutex<Option<Arc<tracing::Span>>>>);
 
 impl ConnectionSpan {
     /// Creates a root span that follows from the span of the request, which ends before the connection.
@@ -33,16 +33,20 @@ impl ConnectionSpan {
             socketio.disconnect.reason = Empty,
             "error.type" = Empty,
         );
+        if span.is_disabled() {
+            return Self(None);
+        }
         span.follows_from(tracing::Span::current());
-        Self(Mutex::new(Some(Arc::new(span))))
+        Self(Some(Mutex::new(Some(Arc::new(span)))))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<tracing::Span>>> {
-        self.0.lock()
+    fn lock(&self) -> Option<MutexGuard<'_, Option<Arc<tracing::Span>>>> {
+        self.0.as_ref().map(Mutex::lock)
     }
 
+    #[inline]
     pub(crate) fn get(&self) -> Option<Arc<tracing::Span>> {
-        self.lock().clone()
+        self.lock()?.clone()
     }
 
     pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -53,7 +57,7 @@ impl ConnectionSpan {
     }
 
     pub(crate) fn end(&self, cause: CloseCause) {
-        let span = self.lock().take();
+        let span = self.lock().and_then(|mut span| span.take());
         if let Some(span) = span {
             span.record("socketio.disconnect.reason", cause.as_str());
             if is_error(cause) {

@@ -2,6 +2,7 @@
 
 mod base64;
 mod heartbeat;
+mod maybe_shared;
 mod open_packet;
 mod outbox;
 mod packet;

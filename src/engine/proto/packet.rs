@@ -9,7 +9,9 @@ use std::{
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
-use super::packet_error::PacketError;
+#[cfg(feature = "permessage-deflate")]
+use super::maybe_shared::Deflated;
+use super::{maybe_shared::MaybeShared, packet_error::PacketError};
 
 /// The type of an Engine.IO packet.
 ///
@@ -71,7 +73,7 @@ impl PacketType {
 /// ```
 #[derive(Clone)]
 pub struct Packet {
-    content: Content,
+    content: MaybeShared<Content>,
     uncompressed: bool,
 }
 
@@ -117,7 +119,7 @@ impl Packet {
     }
 
     const fn new(content: Content) -> Self {
-        Self { content, uncompressed: false }
+        Self { content: MaybeShared::Own(content), uncompressed: false }
     }
 
     /// Creates a text packet from a constant.
@@ -203,14 +205,14 @@ impl Packet {
     /// Returns `true` if this is a binary message.
     #[must_use]
     pub fn is_binary(&self) -> bool {
-        matches!(self.content, Content::Binary(_) | Content::BinaryV3(_))
+        matches!(self.content.get(), Content::Binary(_) | Content::BinaryV3(_))
     }
 
     /// Returns the data, without the type.
     #[must_use]
     pub fn data(&self) -> &[u8] {
         let bytes = self.bytes();
-        if matches!(self.content, Content::Binary(_)) { bytes } else { &bytes[1..] }
+        if matches!(self.content.get(), Content::Binary(_)) { bytes } else { &bytes[1..] }
     }
 
     /// Returns `true` if no other packet shares the buffer.
@@ -219,7 +221,7 @@ impl Packet {
     }
 
     fn bytes(&self) -> &Bytes {
-        match &self.content {
+        match self.content.get() {
             Content::Text(text) => text.as_bytes(),
             Content::Encoded(bytes) | Content::Binary(bytes) | Content::BinaryV3(bytes) => bytes,
         }
@@ -228,7 +230,7 @@ impl Packet {
     /// Returns the length of the packet in bytes, as a WebSocket frame of revision 4 without its header.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes().len() - usize::from(matches!(self.content, Content::BinaryV3(_)))
+        self.bytes().len() - usize::from(matches!(self.content.get(), Content::BinaryV3(_)))
     }
 
     /// Returns `true` if [`len`](Self::len) is zero, which is so for an empty binary message only.
@@ -239,7 +241,8 @@ impl Packet {
 
     /// Sets whether a transport may compress this packet. Default: `true`.
     ///
-    /// The response to a poll is compressed unless this is `false` for all of its packets. See
+    /// The response to a poll is compressed unless this is `false` for all of its packets, and a WebSocket message unless it is
+    /// `false` for its packet. See
     /// [`SocketRef::compress`](crate::SocketRef::compress).
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
@@ -253,10 +256,32 @@ impl Packet {
         !self.uncompressed
     }
 
+    /// Treats compression as another packet of the same event does.
+    pub(crate) fn compress_like(self, other: &Self) -> Self {
+        let packet = self.compress(other.may_be_compressed());
+        #[cfg(feature = "permessage-deflate")]
+        if other.deflated().is_some() {
+            return packet.share();
+        }
+        packet
+    }
+
+    /// Lets the recipients of this packet share its compressed form.
+    #[cfg(feature = "permessage-deflate")]
+    pub(crate) fn share(self) -> Self {
+        Self { content: self.content.share(), ..self }
+    }
+
+    /// Returns the place of the compressed form, if the recipients share it. It is that of the [frame](Self::into_frame) of revision 4.
+    #[cfg(feature = "permessage-deflate")]
+    pub(crate) fn deflated(&self) -> Option<&Deflated> {
+        self.content.deflated()
+    }
+
     /// Converts to the frame that revision 4 sends.
     #[must_use]
     pub fn into_frame(self) -> Frame {
-        match self.content {
+        match self.content.into_inner() {
             Content::Text(text) => Frame::Text(text.into_bytes()),
             Content::Encoded(text) => Frame::Text(text),
             Content::Binary(data) => Frame::Binary(data),
@@ -269,10 +294,11 @@ impl Packet {
 
     /// Converts to the frame that revision 3 sends: a binary message begins with its type.
     pub(crate) fn into_frame_v3(self) -> Frame {
-        match self.content {
+        match self.content.into_inner() {
             Content::Binary(data) => Frame::Binary([&[V3_MESSAGE_TYPE], &data[..]].concat().into()),
             Content::BinaryV3(data) => Frame::Binary(data),
-            Content::Text(_) | Content::Encoded(_) => self.into_frame(),
+            Content::Text(text) => Frame::Text(text.into_bytes()),
+            Content::Encoded(text) => Frame::Text(text),
         }
     }
 
@@ -283,7 +309,7 @@ impl Packet {
 
     /// Like [`text`](Self::text), by value.
     pub(crate) fn into_text(self) -> Option<ByteString> {
-        match self.content {
+        match self.content.into_inner() {
             Content::Text(text) => Some(text),
             Content::Encoded(text) => text.try_into().ok(),
             Content::Binary(_) | Content::BinaryV3(_) => None,
@@ -297,7 +323,7 @@ impl Packet {
 
     /// Like [`data`](Self::data), by value.
     pub(crate) fn into_data(self) -> Bytes {
-        let mut bytes = match self.content {
+        let mut bytes = match self.content.into_inner() {
             Content::Binary(data) => return data,
             Content::Text(text) => text.into_bytes(),
             Content::Encoded(bytes) | Content::BinaryV3(bytes) => bytes,

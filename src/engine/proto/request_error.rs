@@ -7,6 +7,9 @@ use http::StatusCode;
 pub(crate) enum RequestError {
     /// Code 0: the transport is unknown or disabled.
     UnknownTransport,
+    /// Code 0: a session of WebTransport has another path.
+    #[cfg(feature = "webtransport")]
+    NotFound,
     /// Code 1: no session has this id.
     UnknownSession,
     /// Code 2: the method of a handshake is not GET.
@@ -35,6 +38,8 @@ impl RequestError {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::UnknownTransport => 0,
+            #[cfg(feature = "webtransport")]
+            Self::NotFound => 0,
             Self::UnknownSession => 1,
             Self::BadHandshakeMethod | Self::MethodNotAllowed => 2,
             Self::BadRequest(_) | Self::HeadTooLarge | Self::PayloadTooLarge | Self::Internal(_) => 3,
@@ -46,6 +51,8 @@ impl RequestError {
     pub(crate) fn message(&self) -> &str {
         match self {
             Self::UnknownTransport => "Transport unknown",
+            #[cfg(feature = "webtransport")]
+            Self::NotFound => "Not found",
             Self::UnknownSession => "Session ID unknown",
             Self::BadHandshakeMethod => "Bad handshake method",
             Self::BadRequest(_) => "Bad request",
@@ -64,6 +71,8 @@ impl RequestError {
     pub(crate) fn context(&self) -> &str {
         match self {
             Self::UnknownTransport => "the transport is unknown or turned off",
+            #[cfg(feature = "webtransport")]
+            Self::NotFound => "the path is not that of the server",
             Self::UnknownSession => "no session has this id, or it has ended",
             Self::BadHandshakeMethod => "a request without a session must be a GET",
             Self::BadRequest(context) | Self::Internal(context) => context,
@@ -79,6 +88,8 @@ impl RequestError {
 
     pub(crate) fn status(&self) -> StatusCode {
         match self {
+            #[cfg(feature = "webtransport")]
+            Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,

@@ -5,6 +5,7 @@ use super::{
     heartbeat::{Heartbeat, HeartbeatAction},
     outbox::{OutboxFull, PacketQueue},
     query::ProtocolVersion,
+    transport::Transport,
 };
 
 /// How long a graceful close waits for the client to fetch the queued packets.
@@ -19,8 +20,8 @@ const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 /// The state machine of an Engine.IO session, without IO.
 ///
 /// ```text
-///                 ┌──────────── Open ─────────────┐
-///   handshake ──▶ │ Polling ──probe, `5`──▶ WebSocket │ ◀── direct handshake
+///                 ┌──────────── Open ──────────────┐
+///   handshake ──▶ │ Polling ──probe, `5`──▶ Stream │ ◀── direct handshake
 ///                 └───┬───────────────────────┬────┘
 ///             close() │                       │ peer closes, error, timeout, discard
 ///                     ▼                       │
@@ -28,7 +29,7 @@ const MAX_BYTES_PER_POLL_V3: usize = 50_000;
 /// ```
 ///
 /// A transport calls, in this order: the `handle_*` and `poll_*` methods with its input, [`handle_timeout`] when [`deadline`]
-/// has passed, [`poll_answer`] (long-polling) or [`pop`] (WebSocket) until there is no more output, then [`closed`]. No method
+/// has passed, [`poll_answer`] (long-polling) or [`pop`] (a stream) until there is no more output, then [`closed`]. No method
 /// blocks or performs IO.
 ///
 /// [`handle_timeout`]: Self::handle_timeout
@@ -58,9 +59,16 @@ enum Carrier {
 struct Polling {
     poll: Poll,
     posting: bool,
-    probe: Probe,
+    /// The probes by WebSocket and by WebTransport. A client may begin both; the one that completes first carries the session.
+    probes: [Probe; 2],
     /// The maximum number of packets in one response.
     max_packets: u32,
+}
+
+impl Polling {
+    fn probe(&mut self, transport: Transport) -> &mut Probe {
+        &mut self.probes[transport.probe_index()]
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +83,7 @@ enum Poll {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Probe {
     None,
-    /// A WebSocket has been opened for the upgrade.
+    /// A stream has been opened for the upgrade.
     Opened,
     /// The client's `2probe` has arrived on it.
     Confirmed,
@@ -172,7 +180,7 @@ impl Session {
         let polling = Polling {
             poll: Poll::Absent,
             posting: false,
-            probe: Probe::None,
+            probes: [Probe::None; 2],
             max_packets: config.max_poll_packets.max(1),
         };
         Self::new(protocol, now, config, Carrier::Polling(polling))
@@ -378,7 +386,7 @@ impl Session {
             return false;
         }
         // The client is about to leave long-polling: an empty poll must not wait.
-        polling.poll = if polling.probe == Probe::Confirmed { Poll::Released } else { Poll::Pending };
+        polling.poll = if polling.probes.contains(&Probe::Confirmed) { Poll::Released } else { Poll::Pending };
         true
     }
 
@@ -460,25 +468,27 @@ impl Session {
 
     // The upgrade. Engine.IO protocol 4, section "Upgrade".
 
-    /// Begins a probe by a WebSocket. Returns whether it may proceed.
-    pub(crate) fn probe_begin(&mut self) -> bool {
-        match &mut self.carrier {
-            Carrier::Polling(polling) if polling.probe == Probe::None => {
-                polling.probe = Probe::Opened;
-                !matches!(self.state, SessionState::Closed { .. })
-            }
-            Carrier::Polling(_) | Carrier::Stream { .. } => false,
+    /// Begins a probe by a stream of `transport`. Returns whether it may proceed.
+    pub(crate) fn probe_begin(&mut self, transport: Transport) -> bool {
+        let Carrier::Polling(polling) = &mut self.carrier else {
+            return false;
+        };
+        let probe = polling.probe(transport);
+        let is_first = *probe == Probe::None;
+        if is_first {
+            *probe = Probe::Opened;
         }
+        is_first && !matches!(self.state, SessionState::Closed { .. })
     }
 
-    /// Handles a packet from the probing WebSocket. After `2probe`, empty polls are released.
-    pub(crate) fn probe_packet(&mut self, packet: &Packet) -> ProbeAction {
+    /// Handles a packet from the probing stream. After `2probe`, empty polls are released.
+    pub(crate) fn probe_packet(&mut self, transport: Transport, packet: &Packet) -> ProbeAction {
         let Carrier::Polling(polling) = &mut self.carrier else {
             return ProbeAction::Close;
         };
         match packet.packet_type() {
             PacketType::Ping if packet.data() == b"probe" => {
-                polling.probe = Probe::Confirmed;
+                *polling.probe(transport) = Probe::Confirmed;
                 if polling.poll == Poll::Pending {
                     polling.poll = Poll::Released;
                 }
@@ -493,13 +503,13 @@ impl Session {
     }
 
     /// Ends the probe. The session stays on long-polling.
-    pub(crate) fn probe_end(&mut self) {
+    pub(crate) fn probe_end(&mut self, transport: Transport) {
         if let Carrier::Polling(polling) = &mut self.carrier {
-            polling.probe = Probe::None;
+            *polling.probe(transport) = Probe::None;
         }
     }
 
-    // WebSocket.
+    // Streams.
 
     /// Takes the next packet to write. A closing session ends after the last one.
     pub(crate) fn pop(&mut self) -> Option<Packet> {

@@ -19,19 +19,27 @@ pub enum Transport {
     Polling,
     /// WebSocket.
     WebSocket,
+    /// WebTransport, over HTTP/3. Not served unless it is [listed](crate::SocketIoConfig::transports).
+    WebTransport,
     /// A transport that was passed to [`SocketIo::accept`](crate::SocketIo::accept).
     Custom,
 }
 
 impl Transport {
-    /// Returns the name of the transport in the protocol, `polling` or `websocket`; or `custom`.
+    /// Returns the name of the transport in the protocol, `polling`, `websocket` or `webtransport`; or `custom`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Polling => "polling",
             Self::WebSocket => "websocket",
+            Self::WebTransport => "webtransport",
             Self::Custom => "custom",
         }
+    }
+
+    /// Returns the index of a transport to which sessions can be upgraded, among those.
+    pub(crate) fn probe_index(self) -> usize {
+        usize::from(self == Self::WebTransport)
     }
 }
 
@@ -45,7 +53,7 @@ impl FromStr for Transport {
     type Err = ParseTransportError;
 
     fn from_str(name: &str) -> Result<Self, ParseTransportError> {
-        let all = [Self::Polling, Self::WebSocket, Self::Custom];
+        let all = [Self::Polling, Self::WebSocket, Self::WebTransport, Self::Custom];
         all.into_iter().find(|transport| transport.as_str() == name).ok_or(ParseTransportError(()))
     }
 }
@@ -62,7 +70,7 @@ pub struct ParseTransportError(());
 
 impl fmt::Display for ParseTransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("unknown transport: expected `polling`, `websocket` or `custom`")
+        f.write_str("unknown transport: expected `polling`, `websocket`, `webtransport` or `custom`")
     }
 }
 
@@ -74,11 +82,11 @@ mod tests {
 
     #[test]
     fn a_transport_is_parsed_from_its_name() {
-        for transport in [Transport::Polling, Transport::WebSocket, Transport::Custom] {
+        for transport in [Transport::Polling, Transport::WebSocket, Transport::WebTransport, Transport::Custom] {
             assert_eq!(transport.to_string().parse(), Ok(transport));
             assert_eq!(serde_json::to_value(transport).unwrap(), transport.as_str());
         }
-        for name in ["", "Polling", "websocket ", "webtransport"] {
+        for name in ["", "Polling", "websocket ", "webTransport"] {
             assert!(name.parse::<Transport>().is_err(), "{name}");
         }
     }

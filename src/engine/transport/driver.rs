@@ -1,11 +1,15 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{
+        Arc, Weak,
+        atomic::{Ordering, fence},
+    },
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use pin_project::{pin_project, pinned_drop};
 use tokio::{
     task::unconstrained,
@@ -14,7 +18,7 @@ use tokio::{
 
 use crate::{
     engine::{
-        CloseCause, Connection, Direct, HeldInput, Packet, ProtocolVersion, Reader, Session,
+        CloseCause, Connection, Direct, HeldInput, Outlet, Packet, ProtocolVersion, Reader, Session,
         connection::{Output, Park, Turn},
         observe::SendMeter,
     },
@@ -48,20 +52,24 @@ const ROUNDS: usize = 16;
 ///
 /// It reads and handles available packets, passes the output of each to the transport, flushes once, and parks until the
 /// transport, the outbox or the timer wakes it.
-#[pin_project(PinnedDrop)]
+#[pin_project]
 pub(crate) struct Driver<T> {
+    #[pin]
+    task: Task,
+    line: Arc<Mutex<Line<T>>>,
+}
+
+/// What a driver has besides its stream.
+#[pin_project(PinnedDrop)]
+struct Task {
     /// The session is new, and the driver has not been polled.
     is_new: bool,
     connection: Arc<Connection>,
-    #[pin]
-    transport: T,
     /// Whether responses may bypass the outbox. Requires support by the transport, and a client that needs no other encoding.
     sends_direct: bool,
     reader: Option<Box<dyn Reader>>,
     /// Whether unhandled input may exist.
     holds_input: bool,
-    /// Set while packets taken from the outbox have not been flushed.
-    unflushed: bool,
     #[pin]
     timer: Sleep,
     closing: Option<Closing>,
@@ -71,6 +79,56 @@ pub(crate) struct Driver<T> {
     turn: Option<Turn>,
     /// A packet that has been read and waits for a turn.
     held: Option<Box<Packet>>,
+}
+
+/// A stream, which its driver shares with [tasks that write for it](Outlet). Neither waits for its lock.
+struct Line<T> {
+    transport: T,
+    /// Set while packets taken from the outbox have not been flushed.
+    unflushed: bool,
+}
+
+impl<T: PacketIo + Unpin + Send> Outlet for Mutex<Line<T>> {
+    fn write(&self, connection: &Connection) -> bool {
+        if connection.is_under_pressure() {
+            return false;
+        }
+        let Some(mut line) = self.try_lock() else { return false };
+        let parked = line.write(connection);
+        drop(line);
+        fence(Ordering::SeqCst);
+        !connection.awaits_stream.load(Ordering::Relaxed) && parked
+    }
+}
+
+impl<T: PacketIo + Unpin> Line<T> {
+    /// Writes what is queued, and parks the driver again. Returns `false` if the driver must be woken.
+    fn write(&mut self, connection: &Connection) -> bool {
+        for _ in 0..ROUNDS {
+            let (transport, mut cx) = (Pin::new(&mut self.transport), Context::from_waker(Waker::noop()));
+            match poll_flush(connection, transport, &mut self.unflushed, &mut cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => {
+                    connection.abort(error.cause());
+                    return false;
+                }
+                Poll::Pending => return false,
+            }
+            if let Poll::Ready(parked) = connection.park_again() {
+                return parked;
+            }
+        }
+        false
+    }
+
+    /// Locks the stream for its driver. Returns `None` if another task writes, which then wakes the driver.
+    fn try_lock<'a>(line: &'a Mutex<Self>, connection: &Connection) -> Option<MutexGuard<'a, Self>> {
+        line.try_lock().or_else(|| {
+            connection.awaits_stream.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            line.try_lock()
+        })
+    }
 }
 
 /// The phase of closing a connection.
@@ -91,47 +149,65 @@ enum Batch {
     Stopped,
 }
 
-impl<T: PacketIo> Driver<T> {
+impl<T: PacketIo + Unpin> Driver<T> {
     /// Drives a new session. The first poll notifies the handler that the session is open.
     pub(crate) fn start(connection: Arc<Connection>, transport: T) -> Self {
         let mut driver = Self::new(connection, transport);
-        driver.is_new = true;
+        driver.task.is_new = true;
         driver
     }
 
     /// Takes over a session from another transport.
-    pub(super) fn new(connection: Arc<Connection>, transport: T) -> Self {
-        Self {
+    pub(crate) fn new(connection: Arc<Connection>, transport: T) -> Self {
+        let task = Task {
             is_new: false,
             sends_direct: T::CAN_SEND_DIRECT && connection.wire_format.protocol == ProtocolVersion::V4,
             connection,
-            transport,
             reader: None,
             holds_input: false,
-            unflushed: false,
             timer: tokio::time::sleep(Duration::ZERO),
             closing: None,
             closing_is_timed: false,
             turn: None,
             held: None,
-        }
+        };
+        Self { task, line: Arc::new(Mutex::new(Line { transport, unflushed: false })) }
     }
 }
 
-impl<T: PacketIo> Future for Driver<T> {
+impl<T: PacketIo + Unpin + Send + 'static> Driver<T> {
+    /// Lets other tasks write to the stream.
+    pub(crate) fn shared(self) -> Self {
+        let outlet: Weak<Mutex<Line<T>>> = Arc::downgrade(&self.line);
+        let _ = self.task.connection.outlet.set(outlet);
+        self
+    }
+}
+
+impl<T: PacketIo + Unpin> Future for Driver<T> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        // Handlers run under this lock.
+        let Some(mut line) = Line::try_lock(this.line, &this.task.connection) else { return Poll::Pending };
+        this.task.connection.awaits_stream.store(false, Ordering::Relaxed);
+        this.task.poll(&mut line, cx)
+    }
+}
+
+impl Task {
+    fn poll<T: PacketIo + Unpin>(mut self: Pin<&mut Self>, line: &mut Line<T>, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(self.as_mut().project().is_new) {
             self.connection.opened(cx);
         }
         for _ in 0..ROUNDS {
             if self.closing.is_some() {
-                return self.poll_end(cx);
+                return self.poll_end(&mut line.transport, cx);
             }
             let waits = self.turn.is_some() && self.waits_for_turn(cx);
-            let read = if waits { Poll::Pending } else { self.as_mut().poll_read(cx) };
-            let rest = self.as_mut().poll_write(read.is_pending() && !waits, cx);
+            let read = if waits { Poll::Pending } else { self.as_mut().poll_read(line, cx) };
+            let rest = self.as_mut().poll_write(line, read.is_pending() && !waits, cx);
             if self.turn.is_some() && !waits && read != Poll::Ready(Batch::Full) {
                 self.as_mut().end_turn();
             }
@@ -149,9 +225,7 @@ impl<T: PacketIo> Future for Driver<T> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
 
-impl<T> Driver<T> {
     /// Returns `true` if other connections have their turn first.
     #[cold]
     fn waits_for_turn(&self, cx: &Context<'_>) -> bool {
@@ -172,12 +246,11 @@ impl<T> Driver<T> {
             this.connection.engine.turnstile.end(&turn);
         }
     }
-}
 
-impl<T: PacketIo> Driver<T> {
     /// Reads and handles a batch of packets. Returns ready if more input may be available.
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Batch> {
-        let mut this = self.project();
+    fn poll_read<T: PacketIo + Unpin>(self: Pin<&mut Self>, line: &mut Line<T>, cx: &mut Context<'_>) -> Poll<Batch> {
+        let this = self.project();
+        let Line { transport, unflushed } = line;
         let reader = match this.reader {
             Some(reader) => reader,
             // A POST may still be under way when the upgrade completes.
@@ -191,7 +264,7 @@ impl<T: PacketIo> Driver<T> {
         // Decoding takes time in proportion to the bytes, so much input waits for a turn.
         let must_wait = match this.turn {
             Some(_) => connection.engine.is_shedding(),
-            None => *this.holds_input && this.transport.unread_bytes() > READ_BATCH_BYTES,
+            None => *this.holds_input && transport.unread_bytes() > READ_BATCH_BYTES,
         };
         if must_wait {
             return Poll::Ready(Batch::Full);
@@ -204,13 +277,13 @@ impl<T: PacketIo> Driver<T> {
             }
             let packet = match this.turn.as_ref().and_then(|_| this.held.take()) {
                 Some(packet) => Poll::Ready(Some(Ok(*packet))),
-                None => this.transport.as_mut().poll_next(cx),
+                None => Pin::new(&mut *transport).poll_next(cx),
             };
             let Poll::Ready(packet) = packet else {
                 if batch > 0 {
                     *this.holds_input = !reader.is_idle();
                 }
-                *this.holds_input |= this.transport.unread_bytes() > 0;
+                *this.holds_input |= transport.unread_bytes() > 0;
                 return Poll::Pending;
             };
             let mut is_direct = false;
@@ -221,10 +294,9 @@ impl<T: PacketIo> Driver<T> {
                         *this.held = Some(Box::new(packet));
                         return Poll::Ready(Batch::Full);
                     }
-                    connection.engine.meters.received(connection.stream_transport(), &packet);
+                    connection.engine.meters.received(T::TRANSPORT, &packet);
                     if connection.handle_packet(&packet, true) {
-                        let (transport, unflushed) = (this.transport.as_mut(), &mut *this.unflushed);
-                        let mut send = try_send_direct(connection, transport, unflushed);
+                        let mut send = try_send_direct(connection, Pin::new(&mut *transport), unflushed);
                         let mut direct = Direct::new(if *this.sends_direct { Some(&mut send) } else { None });
                         reader.receive(packet, &mut direct, cx);
                         is_direct = direct.was_used();
@@ -236,7 +308,7 @@ impl<T: PacketIo> Driver<T> {
             // Pass the output to the transport at once, while it is in the CPU cache. After a direct response, packets that other tasks
             // have queued are sent with the next packet, or before the driver parks.
             if !is_direct {
-                match poll_send(connection, this.transport.as_mut(), this.unflushed, &mut sent, cx) {
+                match poll_send(connection, Pin::new(&mut *transport), unflushed, &mut sent, cx) {
                     Poll::Ready(Ok(true)) => {}
                     Poll::Ready(Ok(false)) => return Poll::Ready(Batch::Stopped),
                     Poll::Ready(Err(error)) => connection.abort(error.cause()),
@@ -259,10 +331,16 @@ impl<T: PacketIo> Driver<T> {
 
     /// Writes queued packets, flushes and parks. Returns ready if the driver cannot park yet. `all_read` is `true` if all
     /// available input has been read.
-    fn poll_write(mut self: Pin<&mut Self>, all_read: bool, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_write<T: PacketIo + Unpin>(
+        mut self: Pin<&mut Self>,
+        line: &mut Line<T>,
+        all_read: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Line { transport, unflushed } = line;
         for _ in 0..ROUNDS {
             let mut this = self.as_mut().project();
-            let flushed = match poll_flush(this.connection, this.transport.as_mut(), this.unflushed, cx) {
+            let flushed = match poll_flush(this.connection, Pin::new(&mut *transport), unflushed, cx) {
                 Poll::Ready(Ok(())) => true,
                 Poll::Ready(Err(error)) => {
                     this.connection.abort(error.cause());
@@ -271,12 +349,12 @@ impl<T: PacketIo> Driver<T> {
                 Poll::Pending => false,
             };
             if !flushed || *this.holds_input || this.connection.is_under_pressure() {
-                let input = all_read.then(|| held_input(&*this.transport, this.reader.as_deref()));
-                this.connection.note_pressure(flushed, this.transport.as_mut().take_written(), input);
+                let input = all_read.then(|| held_input(transport, this.reader.as_deref()));
+                this.connection.note_pressure(flushed, Pin::new(&mut *transport).take_written(), input);
             }
             match this.connection.park(cx.waker(), flushed) {
                 Park::Closed => {
-                    self.begin_end();
+                    self.begin_end(transport);
                     return Poll::Ready(());
                 }
                 Park::HasOutput => {}
@@ -288,7 +366,7 @@ impl<T: PacketIo> Driver<T> {
                     }
                     // Polled outside of tokio's task budget: `known` is only valid if the timer has registered the current waker.
                     ready!(Pin::new(&mut unconstrained(this.timer.as_mut())).poll(cx));
-                    if let Some(heard) = this.transport.take_heard() {
+                    if let Some(heard) = Pin::new(&mut *transport).take_heard() {
                         this.connection.update(|session| session.extend_heartbeat(heard));
                     }
                     this.connection.handle_timeout(now(), this.reader.is_some());
@@ -299,23 +377,23 @@ impl<T: PacketIo> Driver<T> {
     }
 
     /// Finishes the connection after its session has ended, and begins to close the transport.
-    fn begin_end(mut self: Pin<&mut Self>) {
+    fn begin_end(mut self: Pin<&mut Self>, transport: &mut (impl PacketIo + Unpin)) {
         if self.turn.is_some() {
             self.as_mut().end_turn();
         }
-        let mut this = self.project();
+        let this = self.project();
         this.connection.finish();
         *this.reader = None;
         *this.held = None;
         // Closing may take a while. Do not keep the input meanwhile.
-        if this.transport.unread_bytes() > READ_BATCH_BYTES {
-            this.transport.as_mut().forget_unread();
+        if transport.unread_bytes() > READ_BATCH_BYTES {
+            Pin::new(transport).forget_unread();
         }
         *this.closing = Some(Closing::SendingClose);
     }
 
-    fn poll_end(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.as_mut().poll_close(cx).is_ready() {
+    fn poll_end(mut self: Pin<&mut Self>, transport: &mut (impl PacketIo + Unpin), cx: &mut Context<'_>) -> Poll<()> {
+        if self.as_mut().poll_close(transport, cx).is_ready() {
             return Poll::Ready(());
         }
         // The timer is armed only now. Usually the peer has already closed, and arming a timer may wake tokio's time driver.
@@ -327,16 +405,16 @@ impl<T: PacketIo> Driver<T> {
         Pin::new(&mut unconstrained(this.timer)).poll(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
+    fn poll_close(self: Pin<&mut Self>, transport: &mut (impl PacketIo + Unpin), cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
         if *this.closing == Some(Closing::SendingClose) {
-            if ready!(this.transport.as_mut().poll_close(cx)).is_err() {
+            if ready!(Pin::new(&mut *transport).poll_close(cx)).is_err() {
                 return Poll::Ready(());
             }
             *this.closing = Some(Closing::Draining);
         }
         for _ in 0..READ_BATCH {
-            if !matches!(ready!(this.transport.as_mut().poll_next(cx)), Some(Ok(_))) {
+            if !matches!(ready!(Pin::new(&mut *transport).poll_next(cx)), Some(Ok(_))) {
                 return Poll::Ready(());
             }
         }
@@ -371,7 +449,8 @@ fn try_send_direct<'a, T: PacketIo>(
         let sent = connection.try_bypass() && transport.as_mut().try_send_direct(text, attachments);
         if sent {
             *unflushed = true;
-            SendMeter::bypassed(&connection.engine.meters, text, attachments);
+            SendMeter::bypassed(&connection.engine.meters, T::TRANSPORT, text, attachments);
+            connection.note_bypassed(text, attachments);
         }
         sent
     }
@@ -390,7 +469,8 @@ fn poll_send<T: PacketIo>(
         ready!(transport.as_mut().poll_ready(cx))?;
         match connection.pop_output() {
             Output::Packet { packet, more } => {
-                taken.take(&connection.engine.meters, connection.stream_transport(), &packet);
+                taken.take(&connection.engine.meters, T::TRANSPORT, &packet);
+                connection.note_sent(&packet);
                 *unflushed = true;
                 *sent += packet.len();
                 transport.as_mut().start_send(packet)?;
@@ -425,7 +505,7 @@ fn poll_flush<T: PacketIo>(
 
 /// Ends the connection, also if the runtime drops the task.
 #[pinned_drop]
-impl<T> PinnedDrop for Driver<T> {
+impl PinnedDrop for Task {
     fn drop(mut self: Pin<&mut Self>) {
         if self.turn.is_some() {
             self.as_mut().end_turn();

@@ -6,9 +6,8 @@ use std::{
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use pin_project::pin_project;
 
-use crate::engine::Packet;
+use crate::engine::{Packet, Transport};
 
 use super::error::TransportError;
 
@@ -19,6 +18,9 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) trait PacketIo:
     Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>
 {
+    /// The name of the transport.
+    const TRANSPORT: Transport;
+
     /// Whether [`try_send_direct`](Self::try_send_direct) may succeed.
     const CAN_SEND_DIRECT: bool = false;
 
@@ -45,16 +47,14 @@ pub(crate) trait PacketIo:
 }
 
 /// A transport that was passed to [`SocketIo::accept`](crate::SocketIo::accept).
-#[pin_project]
 pub(crate) struct Foreign<T> {
-    #[pin]
-    transport: T,
+    transport: Pin<Box<T>>,
     written: bool,
 }
 
 impl<T> Foreign<T> {
     pub(crate) fn new(transport: T) -> Self {
-        Self { transport, written: false }
+        Self { transport: Box::pin(transport), written: false }
     }
 }
 
@@ -62,8 +62,10 @@ impl<T> PacketIo for Foreign<T>
 where
     T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError>,
 {
-    fn take_written(self: Pin<&mut Self>) -> bool {
-        std::mem::take(self.project().written)
+    const TRANSPORT: Transport = Transport::Custom;
+
+    fn take_written(mut self: Pin<&mut Self>) -> bool {
+        std::mem::take(&mut self.written)
     }
 }
 
@@ -71,29 +73,28 @@ impl<T: Stream> Stream for Foreign<T> {
     type Item = T::Item;
 
     #[inline]
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T::Item>> {
-        self.project().transport.poll_next(cx)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T::Item>> {
+        self.transport.as_mut().poll_next(cx)
     }
 }
 
 impl<T: Sink<Packet>> Sink<Packet> for Foreign<T> {
     type Error = T::Error;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
-        self.project().transport.poll_ready(cx)
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        self.transport.as_mut().poll_ready(cx)
     }
 
-    fn start_send(self: Pin<&mut Self>, packet: Packet) -> Result<(), T::Error> {
-        let this = self.project();
-        *this.written = true;
-        this.transport.start_send(packet)
+    fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), T::Error> {
+        self.written = true;
+        self.transport.as_mut().start_send(packet)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
-        self.project().transport.poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        self.transport.as_mut().poll_flush(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
-        self.project().transport.poll_close(cx)
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), T::Error>> {
+        self.transport.as_mut().poll_close(cx)
     }
 }

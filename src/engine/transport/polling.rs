@@ -86,6 +86,7 @@ impl Future for PollFuture {
         let depth = SendMeter::before(|| self.connection.inspect(Session::buffered_bytes));
         let packets = ready!(self.connection.poll_answer(cx.waker()));
         depth.polled(&self.connection.engine.meters, &packets);
+        packets.iter().for_each(|packet| self.connection.note_sent(packet));
         self.answered = true;
         Poll::Ready(encode_payload(&self.connection.wire_format, packets))
     }

@@ -5,24 +5,21 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_core::Stream;
-use futures_sink::Sink;
 use tokio::time::sleep;
 
-use crate::engine::{Connection, Packet, ProbeAction, Transport};
+use crate::engine::{Connection, Packet, ProbeAction};
 
-use super::TransportError;
+use super::{TransportError, packet_io::PacketIo};
 
-/// Probes a WebSocket for a session on long-polling. Returns `true` if the session has been upgraded.
+/// Probes a stream for a session on long-polling. Returns `true` if the session has been upgraded.
 ///
-/// Engine.IO protocol 4, section "Upgrade". The session does not change before the client's `5`, whatever the WebSocket does.
-pub(super) async fn probe<T>(connection: &Arc<Connection>, transport: &mut T) -> bool
-where
-    T: Stream<Item = Result<Packet, TransportError>> + Sink<Packet, Error = TransportError> + Unpin,
-{
+/// Engine.IO protocol 4, section "Upgrade". The session does not change before the client's `5`, whatever the stream does. Other
+/// streams may be probed at the same time.
+pub(crate) async fn probe<T: PacketIo + Unpin>(connection: &Arc<Connection>, transport: &mut T) -> bool {
     let mut timeout = pin!(sleep(connection.engine.config.upgrade_timeout));
-    // The timeout has passed, or the session has ended.
-    let mut is_over = |cx: &mut Context<'_>| connection.watch_probe(cx.waker()) || timeout.as_mut().poll(cx).is_ready();
+    // The timeout has passed, or the session has ended or been upgraded to another stream.
+    let mut is_over =
+        |cx: &mut Context<'_>| connection.watch_probe(T::TRANSPORT, cx.waker()) || timeout.as_mut().poll(cx).is_ready();
     loop {
         let packet = poll_fn(|cx| match is_over(cx) {
             true => Poll::Ready(None),
@@ -31,7 +28,7 @@ where
         let Some(Ok(packet)) = packet.await else {
             return false;
         };
-        match connection.update(|session| session.probe_packet(&packet)) {
+        match connection.probe_packet(T::TRANSPORT, &packet) {
             ProbeAction::Send(reply) => {
                 let mut sending = pin!(send(transport, reply));
                 let sent = poll_fn(|cx| match is_over(cx) {
@@ -43,10 +40,10 @@ where
                 }
             }
             ProbeAction::Upgrade => {
-                connection.engine.meters.upgraded(connection.wire_format.protocol);
+                connection.engine.meters.upgraded(T::TRANSPORT, connection.wire_format.protocol);
                 connection.change_driver();
                 if let Some(peer) = connection.peer() {
-                    peer.upgraded(Transport::WebSocket);
+                    peer.upgraded(T::TRANSPORT);
                 }
                 return true;
             }
@@ -55,10 +52,7 @@ where
     }
 }
 
-async fn send<T>(transport: &mut T, packet: Packet) -> Result<(), TransportError>
-where
-    T: Sink<Packet, Error = TransportError> + Unpin,
-{
+async fn send<T: PacketIo + Unpin>(transport: &mut T, packet: Packet) -> Result<(), TransportError> {
     poll_fn(|cx| Pin::new(&mut *transport).poll_ready(cx)).await?;
     Pin::new(&mut *transport).start_send(packet)?;
     poll_fn(|cx| Pin::new(&mut *transport).poll_flush(cx)).await

@@ -19,14 +19,19 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     engine::{
-        CloseCause, Connection, Session, UpgradeError,
+        CloseCause, Connection, EngineIoConfig, Transport, UpgradeError,
         relay::{Line, Tunnel},
     },
     util::log,
 };
 
 use super::{
-    driver::Driver, packet_io::CLOSE_TIMEOUT, probe::probe, served::InUse, upgraded::UpgradedIo, websocket::WebSocket,
+    driver::Driver,
+    packet_io::CLOSE_TIMEOUT,
+    probe::probe,
+    served::InUse,
+    upgraded::UpgradedIo,
+    websocket::{Deflate, WebSocket},
 };
 
 /// Returns `true` if a request asks for a WebSocket.
@@ -59,13 +64,16 @@ pub(crate) struct WebSocketUpgrade {
     /// `None` over HTTP/2, where the stream carries the WebSocket without switching protocols.
     accept_key: Option<HeaderValue>,
     subprotocol: Option<HeaderValue>,
+    /// The extension that is accepted.
+    extension: Option<HeaderValue>,
+    deflate: Deflate,
     /// Over HTTP/2 with [`serve`](crate::SocketIoService::serve): keeps the connection of the stream open.
     in_use: Option<Arc<InUse>>,
 }
 
 impl WebSocketUpgrade {
     /// Validates a request and takes its `OnUpgrade` extension.
-    pub(crate) fn check(parts: &mut Parts) -> Result<Self, UpgradeError> {
+    pub(crate) fn check(parts: &mut Parts, config: &EngineIoConfig) -> Result<Self, UpgradeError> {
         let invalid = |status, message| Err(UpgradeError { status, message });
         let headers = &parts.headers;
         let is_switch = !is_extended_connect(parts);
@@ -86,11 +94,12 @@ impl WebSocketUpgrade {
             None => return invalid(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key is missing or malformed"),
         };
         let subprotocol = first_subprotocol(headers);
+        let (deflate, extension) = Deflate::negotiate(config, headers);
         let Some(on_upgrade) = Upgrading::take(parts) else {
             return invalid(StatusCode::UPGRADE_REQUIRED, "this connection cannot be upgraded");
         };
         let in_use = parts.extensions.remove::<Arc<InUse>>();
-        Ok(Self { on_upgrade, accept_key, subprotocol, in_use })
+        Ok(Self { on_upgrade, accept_key, subprotocol, extension, deflate, in_use })
     }
 
     /// Opens a session on the WebSocket. The response has status 101, or 200 over HTTP/2.
@@ -125,8 +134,11 @@ impl WebSocketUpgrade {
         if let Some(subprotocol) = self.subprotocol {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
         }
+        if let Some(extension) = self.extension {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, extension);
+        }
         // Created before the first poll: a task may be dropped without being polled.
-        let begun = UpgradeGuard { connection, purpose, in_use: self.in_use, over: false };
+        let begun = UpgradeGuard { connection, purpose, deflate: self.deflate, in_use: self.in_use, over: false };
         tokio::spawn(WebSocketTask::Waiting { on_upgrade: self.on_upgrade, begun });
         response
     }
@@ -188,7 +200,6 @@ fn first_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// The task of a WebSocket connection. The driver is stored inline, because nearly all tasks are in that state.
-#[expect(clippy::large_enum_variant, reason = "it is the driver for nearly all of its life")]
 #[pin_project(project = TaskProjection, project_replace = TaskReplaced)]
 enum WebSocketTask {
     /// The HTTP server still owns the connection.
@@ -225,7 +236,7 @@ impl WebSocketTask {
                 }
             }
             TaskProjection::Probing(probe, connection) => match ready!(probe.as_mut().poll(cx)) {
-                Some(websocket) => Self::Driving(Driver::new(connection.clone(), websocket)),
+                Some(websocket) => Self::Driving(Driver::new(connection.clone(), websocket).shared()),
                 None => return Poll::Ready(()),
             },
             TaskProjection::Driving(_) | TaskProjection::Over => return Poll::Ready(()),
@@ -242,6 +253,7 @@ const MAX_PROBE: usize = 64;
 struct UpgradeGuard {
     connection: Arc<Connection>,
     purpose: Purpose,
+    deflate: Deflate,
     in_use: Option<Arc<InUse>>,
     over: bool,
 }
@@ -268,11 +280,11 @@ impl UpgradeGuard {
         let (io, read) = upgraded.into_io(self.in_use.take());
         let max_payload = connection.engine.config.max_payload;
         if self.purpose == Purpose::Opening {
-            let websocket = WebSocket::new(io, read, max_payload, connection.wire_format.clone());
+            let websocket = WebSocket::new(io, read, max_payload, connection.wire_format.clone(), self.deflate);
             self.hand_over();
-            return WebSocketTask::Driving(Driver::start(connection, websocket));
+            return WebSocketTask::Driving(Driver::start(connection, websocket).shared());
         }
-        let mut websocket = WebSocket::new(io, read, MAX_PROBE, connection.wire_format.clone());
+        let mut websocket = WebSocket::new(io, read, MAX_PROBE, connection.wire_format.clone(), self.deflate);
         let probed = connection.clone();
         let probe = async move {
             if self.purpose == Purpose::Probing && probe(&probed, &mut websocket).await {
@@ -292,7 +304,7 @@ impl Drop for UpgradeGuard {
     fn drop(&mut self) {
         match (self.over, self.purpose) {
             (true, _) | (false, Purpose::Dismissing) => {}
-            (false, Purpose::Probing) => self.connection.update(Session::probe_end),
+            (false, Purpose::Probing) => self.connection.update(|session| session.probe_end(Transport::WebSocket)),
             (false, Purpose::Opening) => {
                 self.connection.abort(CloseCause::TransportClose);
                 self.connection.finish();
@@ -336,7 +348,7 @@ mod tests {
     #[test]
     fn a_connection_is_small() {
         assert!(size_of::<WebSocketTask>() <= 400, "{}", size_of::<WebSocketTask>());
-        assert!(size_of::<Connection>() <= 528, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 560, "{}", size_of::<Connection>());
         assert!(size_of::<crate::server::Client>() <= 104, "{}", size_of::<crate::server::Client>());
         assert!(size_of::<crate::server::Socket>() <= 240, "{}", size_of::<crate::server::Socket>());
     }

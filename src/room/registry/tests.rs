@@ -105,3 +105,32 @@ proptest! {
         model::run(&script);
     }
 }
+
+#[test]
+fn changes_of_rooms_are_recorded_in_order() {
+    let mut registry = Registry::recording();
+    let (a, b) = (Guest::new(1), Guest::new(2));
+    let taken = |registry: &mut Registry<Guest>| {
+        let changes = registry.take_changes().unwrap_or_default();
+        changes.into_iter().map(|change| format!("{:?} {}", change.kind, &*change.room)).collect::<Vec<_>>()
+    };
+    registry.insert("a".into(), a.clone());
+    registry.insert("b".into(), b.clone());
+    assert_eq!(taken(&mut registry), ["Created a", "Joined a", "Created b", "Joined b"]);
+    registry.join(b.id(), &"x".into());
+    registry.join(a.id(), &"x".into());
+    registry.join(a.id(), &"x".into());
+    assert_eq!(taken(&mut registry), ["Created x", "Joined x", "Joined x"]);
+    registry.leave(b.id(), "x");
+    registry.leave(b.id(), "x");
+    registry.leave(a.id(), "x");
+    assert_eq!(taken(&mut registry), ["Left x", "Left x", "Deleted x"]);
+    // The name of a member is a room while the member or others are in it.
+    registry.join(b.id(), &"a".into());
+    registry.remove(a.id());
+    assert_eq!(taken(&mut registry), ["Joined a", "Left a"]);
+    registry.remove(b.id());
+    assert_eq!(taken(&mut registry), ["Left b", "Deleted b", "Left a", "Deleted a"]);
+    assert!(registry.take_changes().is_none());
+    assert!(Registry::<Guest>::default().take_changes().is_none());
+}

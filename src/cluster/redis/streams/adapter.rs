@@ -36,8 +36,10 @@ use super::{
         subscriptions::{Channel, ChannelKind, Role, Route},
     },
     RedisStreamsConfig,
-    commands::{self, Addition},
+    commands::Addition,
+    group::read_tail,
     journal::Sessions,
+    pages::PageSize,
     reader::Reader,
     writer::Writer,
 };
@@ -71,6 +73,14 @@ use super::{
 /// * A node goes on reading where it was. If entries have been removed meanwhile, it reports
 ///   [`ClusterErrorKind::Missed`](crate::cluster::ClusterErrorKind::Missed). Redis must store its data before it replies to lose
 ///   nothing when it restarts: see `appendonly` and `appendfsync` in its documentation.
+/// * Events that were sent but not confirmed are looked for in the stream. If the stream has been trimmed so far that they may have been
+///   removed, they are not added again, and reported as [`ClusterErrorKind::Lost`](crate::cluster::ClusterErrorKind::Lost).
+///
+/// # Permissions
+///
+/// If the user of the URL is restricted by an ACL, it needs `CLIENT ID`, `CLIENT KILL` and `INFO` too. By them, a node ends a
+/// connection that it has lost, but Redis has not. Without them, Redis may execute commands of such a connection later, and events may
+/// be added twice.
 pub struct RedisStreamsAdapter {
     client: Client,
     connector: Connector,
@@ -146,10 +156,8 @@ async fn tails(
 ) -> Result<HashMap<Arc<str>, Offset>, ClusterError> {
     let mut tails = HashMap::new();
     for stream in names.all() {
-        let last = commands::last(&stream);
-        let mut connection = session.commands(&stream);
-        let last = commands::entries(connector.reply(connection.send_packed_command(&last)).await?)?;
-        tails.insert(stream.into(), last.first().map(|entry| entry.offset).unwrap_or_default());
+        let tail = read_tail(&stream, &mut session.commands(&stream)?, connector).await?;
+        tails.insert(stream.into(), tail);
     }
     Ok(tails)
 }
@@ -168,8 +176,9 @@ impl ClusterAdapter for RedisStreamsAdapter {
                 node: node.clone(),
                 stream: stream.clone(),
                 position: *position,
-                read_count: self.config.read_count,
+                pages: PageSize::new(self.config.read_count),
                 block_time: self.config.block_time,
+                is_late: false,
             };
             readers.spawn_on(reader.run(), &self.runtime);
         }
@@ -184,13 +193,19 @@ impl ClusterAdapter for RedisStreamsAdapter {
         );
     }
 
+    fn report_to(&self, node: ClusterNode) {
+        let _ = self.node.set(node.clone());
+        self.client.report_to(node);
+    }
+
     fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
         if streams::goes_to_stream(&message) {
             return self.add(&message);
         }
         let mut payload = buffer(&message.command);
         streams::encode(&message, &mut payload).map_err(|_| PublishError::Unsupported)?;
-        self.client.publish(self.channels(&message.namespace).of(&message, SubscriptionMode::Static), payload)
+        let channel = self.channels(&message.namespace).of(&message, SubscriptionMode::Static);
+        self.client.publish(&message.command, channel, payload)
     }
 
     fn peers(&self, namespace: &str) -> BoxFuture<Result<Peers, ClusterError>> {
@@ -202,7 +217,7 @@ impl ClusterAdapter for RedisStreamsAdapter {
     }
 
     fn send(&self, node: &str, message: Bytes) -> Result<(), PublishError> {
-        self.client.publish_session(session_channel(&self.config.redis.prefix, node), message.into())
+        self.client.publish_session(&self.config.redis.prefix, node, message)
     }
 
     fn local_change(&self, change: LocalChange<'_>) {

@@ -65,6 +65,11 @@ pub(super) fn last(stream: &str) -> Cmd {
     command
 }
 
+/// Counts the entries.
+pub(super) fn length(stream: &str) -> Cmd {
+    cmd("XLEN").arg(stream).to_owned()
+}
+
 /// Asks for a [`State`].
 pub(super) fn info(stream: &str) -> Cmd {
     cmd("XINFO").arg("STREAM").arg(stream).to_owned()
@@ -89,6 +94,11 @@ impl Recorded {
         self.fields.iter().find(|(field, _)| field == name.as_bytes()).map(|(_, value)| &value[..])
     }
 
+    /// Returns how many bytes it has.
+    pub(super) fn size(&self) -> usize {
+        self.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     pub(super) fn is_from(&self, sender: &str) -> bool {
         self.get("uid") == Some(sender.as_bytes())
     }
@@ -100,7 +110,7 @@ impl Recorded {
     }
 
     pub(super) fn message(&self) -> Result<ClusterMessage, WireError> {
-        streams::decode_entry(self.fields.iter().map(|(name, value)| (&name[..], value.clone())))
+        streams::decode_entry(self.fields.iter().map(|(name, value)| (&name[..], value)))
     }
 }
 

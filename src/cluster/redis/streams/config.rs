@@ -52,8 +52,8 @@ impl RedisStreamsConfig {
 
     /// Sets the number of streams, to which the namespaces are distributed. Default: 1. Node's option `streamCount`.
     ///
-    /// A node opens one connection for each stream. With `n` streams it reads `2 * n - 1`: Node.js chooses a stream by a remainder
-    /// that may be negative.
+    /// With `n` streams, a node reads `2 * n - 1`, because Node.js chooses a stream by a remainder that may be negative. For each of
+    /// them, it opens a connection, with a Redis Cluster one to each master.
     pub fn stream_count(mut self, count: u16) -> Self {
         self.stream_count = count.max(1);
         self
@@ -69,6 +69,8 @@ impl RedisStreamsConfig {
     }
 
     /// Sets how many entries are read at once. Default: 100. Node's option `readCount`.
+    ///
+    /// Fewer are read if they are large, so that a reply has some four megabytes.
     pub fn read_count(mut self, entries: usize) -> Self {
         self.read_count = entries.max(1);
         self

@@ -1,21 +1,25 @@
 use std::sync::Arc;
 
-use redis::{Pipeline, Value, aio::MultiplexedConnection, cmd};
+use redis::{Pipeline, Value, aio::MultiplexedConnection, cmd, from_redis_value};
+use tokio::time::timeout;
 
 use crate::cluster::{ClusterError, ClusterErrorKind, Offset, emitter::EMITTER};
 
 use super::{
-    super::{connection::Connector, error::into_error},
+    super::{
+        connection::Connector,
+        error::{into_error, timed_out},
+    },
     commands::{self, Addition},
+    pages::PageSize,
 };
-
-/// How many entries are read at once, to find others among them.
-const PAGE: usize = 1000;
 
 /// Entries of one stream, of which all are added, or none.
 pub(super) struct Group {
     pub(super) stream: Arc<str>,
     pub(super) additions: Vec<Addition>,
+    /// Whether they may have been added.
+    pub(super) is_sent: bool,
 }
 
 impl Group {
@@ -25,7 +29,10 @@ impl Group {
         for addition in additions {
             match groups.iter_mut().find(|group| group.stream == addition.stream) {
                 Some(group) => group.additions.push(addition),
-                None => groups.push(Self { stream: addition.stream.clone(), additions: vec![addition] }),
+                None => {
+                    let stream = addition.stream.clone();
+                    groups.push(Self { stream, additions: vec![addition], is_sent: false });
+                }
             }
         }
         groups
@@ -64,39 +71,76 @@ impl Group {
         })
     }
 
-    /// Looks for the entries in the stream. Returns the offset of the last one.
+    /// Looks for the entries in the stream. They can only be after `tail`, which was its last entry before they were sent.
     pub(super) async fn find(
         &self,
-        after: Offset,
+        tail: Offset,
+        max_len: usize,
         mark: &str,
+        pages: &mut PageSize,
         connection: &mut MultiplexedConnection,
         connector: &Connector,
-    ) -> Result<Option<Offset>, ClusterError> {
-        let Some(first) = self.additions.first() else { return Ok(None) };
-        let mark = mark_of(first, mark);
-        let mut next = after.next();
+    ) -> Result<Outcome, ClusterError> {
+        // Streams are trimmed from the front, so the last one is there for the longest.
+        let Some(sought) = self.additions.last() else { return Ok(Outcome::NotAdded) };
+        let mark = mark_of(sought, mark);
+        let (mut next, mut found, mut is_untrimmed) = (Some(tail), None, false);
         while let Some(from) = next {
-            let page = read(&self.stream, from, PAGE, connection, connector).await?;
-            if let Some(found) = page.iter().find(|entry| entry.is(&first.entry, mark)) {
-                // They are in a row.
-                let all = read(&self.stream, found.offset, self.additions.len(), connection, connector).await?;
-                return Ok(Some(all.last().unwrap_or(found).offset));
+            let command = commands::range(&self.stream, from, None, pages.count());
+            let reply = timeout(connector.reply_timeout, connection.send_packed_command(&command)).await;
+            let page = match reply {
+                Ok(reply) => commands::entries(reply.map_err(into_error)?)?,
+                Err(_) => {
+                    pages.halve();
+                    return Err(into_error(timed_out()));
+                }
+            };
+            if from == tail {
+                // If there is nothing from there on, the server has lost its newest data, or all.
+                is_untrimmed = page.first().is_none_or(|entry| entry.offset == tail);
             }
-            next = page.get(PAGE - 1).and_then(|last| last.offset.next());
+            let matching = page.iter().rfind(|entry| entry.is(&sought.entry, mark) && entry.offset > tail);
+            found = matching.map(|entry| entry.offset).or(found);
+            let last = page.last().map(|entry| entry.offset);
+            next = if pages.adapt(&page) { last.and_then(Offset::next) } else { None };
         }
-        Ok(None)
+        Ok(match found {
+            Some(last) => Outcome::Added(last),
+            None if is_untrimmed || self.length(connection, connector).await? < max_len => Outcome::NotAdded,
+            // They may have been added and removed again.
+            None => Outcome::Unknown,
+        })
+    }
+
+    async fn length(
+        &self,
+        connection: &mut MultiplexedConnection,
+        connector: &Connector,
+    ) -> Result<usize, ClusterError> {
+        let command = commands::length(&self.stream);
+        let reply = connector.reply(connection.send_packed_command(&command)).await?;
+        let length = reply.extract_error().map_err(into_error)?;
+        from_redis_value(length).map_err(|error| into_error(error.into()))
     }
 }
 
-async fn read(
+/// What became of entries that were sent but not confirmed.
+pub(super) enum Outcome {
+    /// They were added. The offset is that of the last one.
+    Added(Offset),
+    NotAdded,
+    Unknown,
+}
+
+/// Returns the offset of the last entry, or zero if there is none.
+pub(super) async fn read_tail(
     stream: &str,
-    from: Offset,
-    count: usize,
     connection: &mut MultiplexedConnection,
     connector: &Connector,
-) -> Result<Vec<commands::Recorded>, ClusterError> {
-    let command = commands::range(stream, from, None, count);
-    commands::entries(connector.reply(connection.send_packed_command(&command)).await?)
+) -> Result<Offset, ClusterError> {
+    let last = commands::last(stream);
+    let last = commands::entries(connector.reply(connection.send_packed_command(&last)).await?)?;
+    Ok(last.first().map(|entry| entry.offset).unwrap_or_default())
 }
 
 /// All emitters have the same sender, so that their entries need a mark.

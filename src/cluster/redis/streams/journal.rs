@@ -24,9 +24,10 @@ use super::{
         error::into_error,
     },
     commands::{self, Recorded},
+    pages::PageSize,
 };
 
-/// How many entries are read at once.
+/// How many entries are read at once at most.
 const PAGE: usize = 100;
 
 /// Stores sessions, and reads streams.
@@ -100,14 +101,16 @@ impl Sessions {
         let mut events = Vec::new();
         let mut end = None;
         let mut next = offset.next();
+        let mut pages = PageSize::new(PAGE);
         while let Some(from) = next {
-            let page = self.read(stream, offset, from, end).await?;
+            let page = self.read(stream, offset, from, end, &mut pages).await?;
             // If the event that the client has seen is still there, so are those after it.
             if !page.has_offset {
                 return Ok(None);
             }
             end = page.end;
-            next = page.entries.get(PAGE - 1).and_then(|last| last.offset.next());
+            let last = page.entries.last().map(|entry| entry.offset);
+            next = if pages.adapt(&page.entries) { last.and_then(Offset::next) } else { None };
             events.extend(page.entries.iter().filter_map(|entry| event_of(entry, namespace)));
             if events.len() > max_events {
                 return Ok(None);
@@ -143,14 +146,27 @@ impl Sessions {
     }
 
     /// Reads entries from an offset to the end, which is that of the stream if it is not known.
-    async fn read(&self, stream: &str, seen: Offset, from: Offset, end: Option<Offset>) -> Result<Page, ClusterError> {
-        let mut pipeline = Pipeline::with_capacity(5);
-        pipeline.add_command(cmd("MULTI"));
-        pipeline.add_command(commands::range(stream, seen, Some(seen), 1));
-        pipeline.add_command(commands::last(stream));
-        pipeline.add_command(commands::range(stream, from, end, PAGE));
-        pipeline.add_command(cmd("EXEC"));
-        let mut replies = self.execute(stream, &pipeline).await?.into_iter();
+    async fn read(
+        &self,
+        stream: &str,
+        seen: Offset,
+        from: Offset,
+        end: Option<Offset>,
+        pages: &mut PageSize,
+    ) -> Result<Page, ClusterError> {
+        let replies = loop {
+            let mut pipeline = Pipeline::with_capacity(5);
+            pipeline.add_command(cmd("MULTI"));
+            pipeline.add_command(commands::range(stream, seen, Some(seen), 1));
+            pipeline.add_command(commands::last(stream));
+            pipeline.add_command(commands::range(stream, from, end, pages.count()));
+            pipeline.add_command(cmd("EXEC"));
+            match self.try_execute(stream, &pipeline).await? {
+                Some(replies) => break replies,
+                None => pages.halve(),
+            }
+        };
+        let mut replies = executed(replies)?.into_iter();
         let mut entries = || commands::entries(replies.next().unwrap_or(Value::Nil));
         let (seen, last, entries) = (entries()?, entries()?, entries()?);
         let end = end.or_else(|| last.first().map(|entry| entry.offset));
@@ -161,14 +177,7 @@ impl Sessions {
     async fn execute(&self, key: &str, transaction: &Pipeline) -> Result<Vec<Value>, ClusterError> {
         loop {
             let Some(replies) = self.try_execute(key, transaction).await? else { continue };
-            let mut last = Value::Nil;
-            for reply in replies {
-                last = reply.extract_error().map_err(into_error)?;
-            }
-            return match last {
-                Value::Array(replies) => Ok(replies),
-                _ => Err(ClusterError::new(ClusterErrorKind::Rejected).caused_by("the transaction was not executed")),
-            };
+            return executed(replies);
         }
     }
 
@@ -197,8 +206,11 @@ impl Sessions {
     async fn connect(&self, key: &str) -> (MultiplexedConnection, u64) {
         let mut shared = self.connection.lock().await;
         loop {
-            if let Some(session) = &shared.session {
-                return (session.commands(key), shared.generation);
+            if let Some(session) = shared.session.take()
+                && let Ok(commands) = session.commands(key)
+            {
+                shared.session = Some(session);
+                return (commands, shared.generation);
             }
             sleep_until(shared.next_attempt).await;
             // If this is interrupted, the next attempt waits, too.
@@ -208,6 +220,18 @@ impl Sessions {
                 shared.generation += 1;
             }
         }
+    }
+}
+
+/// Returns the replies to the commands of a transaction.
+fn executed(replies: Vec<Value>) -> Result<Vec<Value>, ClusterError> {
+    let mut last = Value::Nil;
+    for reply in replies {
+        last = reply.extract_error().map_err(into_error)?;
+    }
+    match last {
+        Value::Array(replies) => Ok(replies),
+        _ => Err(ClusterError::new(ClusterErrorKind::Rejected).caused_by("the transaction was not executed")),
     }
 }
 

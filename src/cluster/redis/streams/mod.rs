@@ -6,6 +6,7 @@ mod config;
 mod group;
 mod identity;
 mod journal;
+mod pages;
 mod reader;
 mod writer;
 

@@ -6,8 +6,13 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cluster::{ClusterError, ClusterErrorKind, ClusterNode, Offset, backoff::Backoff};
 
 use super::{
-    super::{connection::Connector, error::into_error, subscriber::Interruption},
+    super::{
+        connection::Connector,
+        error::{into_error, timed_out},
+        subscriber::Interruption,
+    },
     commands::{self, Recorded, State},
+    pages::PageSize,
 };
 
 /// After this time, a connection is considered stable: if it is lost, the next attempt follows soon.
@@ -20,8 +25,10 @@ pub(super) struct Reader {
     pub(super) stream: Arc<str>,
     /// The last entry that was read.
     pub(super) position: Offset,
-    pub(super) read_count: usize,
+    pub(super) pages: PageSize,
     pub(super) block_time: Duration,
+    /// Whether the last reply did not arrive in time.
+    pub(super) is_late: bool,
 }
 
 impl Reader {
@@ -47,18 +54,19 @@ impl Reader {
 
     async fn serve(&mut self) -> Result<Infallible, ClusterError> {
         let mut session = self.connector.open().await?;
-        let mut connection = session.commands(&self.stream);
-        let mut may_have_gap = true;
+        let mut connection = session.commands(&self.stream)?;
+        self.find_gap(&mut connection, true).await?;
         loop {
-            if std::mem::take(&mut may_have_gap) {
-                self.find_gap(&mut connection).await?;
-            }
             let entries = self.read(&mut connection).await?;
+            let may_have_more = self.pages.adapt(&entries);
             if entries.is_empty() {
                 session.check(&self.connector).await.map_err(Interruption::into_error)?;
             }
-            // If there is nothing to read, the stream may have been deleted. If there is much, it may have been trimmed too far.
-            may_have_gap = entries.is_empty() || entries.len() == self.read_count;
+            // If there is nothing to read, the stream may have been deleted. If there is much, it may have been trimmed too far before
+            // these entries were read.
+            if entries.is_empty() || may_have_more {
+                self.find_gap(&mut connection, false).await?;
+            }
             for entry in entries {
                 // An entry that cannot be handled is not read again.
                 self.position = entry.offset;
@@ -67,17 +75,27 @@ impl Reader {
         }
     }
 
-    async fn read(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Recorded>, ClusterError> {
-        let command = commands::read(&self.stream, self.position, self.read_count, self.block_time);
+    async fn read(&mut self, connection: &mut MultiplexedConnection) -> Result<Vec<Recorded>, ClusterError> {
+        let command = commands::read(&self.stream, self.position, self.pages.count(), self.block_time);
         let limit = self.block_time + self.connector.reply_timeout;
-        match timeout(limit, connection.send_packed_command(&command)).await {
-            Ok(reply) => commands::read_entries(reply.map_err(into_error)?),
-            Err(elapsed) => Err(ClusterError::new(ClusterErrorKind::Disconnected).caused_by(elapsed)),
-        }
+        let Ok(reply) = timeout(limit, connection.send_packed_command(&command)).await else {
+            self.pages.halve();
+            if !std::mem::replace(&mut self.is_late, true) {
+                let cause = "the entries of a stream did not arrive in time";
+                self.node.report(ClusterError::new(ClusterErrorKind::Disconnected).caused_by(cause));
+            }
+            return Err(into_error(timed_out()));
+        };
+        self.is_late = false;
+        commands::read_entries(reply.map_err(into_error)?)
     }
 
     /// Reports if entries after the position were removed before they were read, and goes on after the gap.
-    async fn find_gap(&mut self, connection: &mut MultiplexedConnection) -> Result<(), ClusterError> {
+    async fn find_gap(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        is_reopened: bool,
+    ) -> Result<(), ClusterError> {
         if self.position == Offset::default() {
             return Ok(());
         }
@@ -90,6 +108,11 @@ impl Reader {
                 }
                 self.position = first.map_or(last, |_| self.position);
                 "entries of a stream were removed before they were read"
+            }
+            // The server has started with older data, or was a replica that had not received everything. What is left was read before.
+            Some(State { last, .. }) if is_reopened => {
+                self.position = last;
+                "a stream has lost its newest entries"
             }
             // The ids of its entries may be smaller than the position.
             _ => {

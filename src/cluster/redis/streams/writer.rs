@@ -19,8 +19,9 @@ use super::{
         subscriber::Interruption,
     },
     commands::Addition,
-    group::Group,
+    group::{Group, Outcome, read_tail},
     identity::{Identity, end_previous},
+    pages::PageSize,
 };
 
 /// How many bytes of entries are sent at once.
@@ -29,6 +30,9 @@ const BATCH: usize = 512 << 10;
 /// How long streams are not trimmed after a reconnection, so that nodes that return later find what was added meanwhile. The pauses
 /// between their attempts are shorter.
 const RETURN: Duration = Duration::from_secs(6);
+
+/// How many entries are read at once at most, to find others among them.
+const PAGE: usize = 1000;
 
 /// Adds the messages of a queue to streams: each once and in order, also if a connection is lost before Redis has confirmed them.
 pub(super) struct Writer {
@@ -45,8 +49,10 @@ pub(super) struct Writer {
     session: Option<Session>,
     /// What was sent but not confirmed, one group for each stream.
     sent: Vec<Group>,
-    /// The entry of each stream after which unconfirmed ones are to be found.
-    confirmed: HashMap<Arc<str>, Offset>,
+    /// The last entry of each stream, and when it was. Unconfirmed ones are after it.
+    tails: HashMap<Arc<str>, (Offset, Instant)>,
+    /// How many entries are read to find unconfirmed ones.
+    pages: PageSize,
     /// The connections to all servers.
     identities: Vec<Identity>,
     untrimmed_until: Instant,
@@ -75,7 +81,8 @@ impl Writer {
             first: Some(session),
             session: None,
             sent: Vec::new(),
-            confirmed: tails,
+            tails: tails.into_iter().map(|(stream, tail)| (stream, (tail, now))).collect(),
+            pages: PageSize::new(PAGE),
             identities: Vec::new(),
             untrimmed_until: now,
             next_check: now,
@@ -148,33 +155,50 @@ impl Writer {
             }
         };
         self.identities = end_previous(&self.identities, &session, &self.connector).await?;
-        let mut unconfirmed = Vec::new();
-        for group in &self.sent {
-            let after = self.confirmed.get(&group.stream).copied().unwrap_or_default();
-            let mut connection = session.commands(&group.stream);
-            match group.find(after, &self.mark, &mut connection, &self.connector).await? {
-                Some(last) => drop(self.confirmed.insert(group.stream.clone(), last)),
-                None => unconfirmed.push(group.stream.clone()),
+        let mut index = 0;
+        while let Some(group) = self.sent.get_mut(index) {
+            if !group.is_sent {
+                index += 1;
+                continue;
+            }
+            let (tail, _) = self.tails.get(&group.stream).copied().unwrap_or((Offset::default(), Instant::now()));
+            let mut connection = session.commands(&group.stream)?;
+            let (mark, pages) = (&self.mark, &mut self.pages);
+            match group.find(tail, self.max_len, mark, pages, &mut connection, &self.connector).await? {
+                Outcome::NotAdded => group.is_sent = false,
+                Outcome::Added(last) => {
+                    let group = self.sent.remove(index);
+                    self.tails.insert(group.stream, (last, Instant::now()));
+                }
+                Outcome::Unknown => {
+                    let count = self.sent.remove(index).additions.len() as u64;
+                    let cause = "it is unknown whether they were added to the stream, which was trimmed meanwhile";
+                    self.report(ClusterError::new(ClusterErrorKind::Lost { count }).caused_by(cause));
+                }
             }
         }
-        self.sent.retain(|group| unconfirmed.contains(&group.stream));
         Ok(session)
     }
 
     async fn send(&mut self) -> Result<(), ClusterError> {
         let Some(session) = self.session.take() else { return Ok(()) };
+        self.renew_tails(&session).await?;
         let max_len = (Instant::now() >= self.untrimmed_until).then_some(self.max_len);
         let (mark, connector) = (&self.mark, &self.connector);
-        let added = self.sent.iter().map(|group| {
-            let mut connection = session.commands(&group.stream);
-            async move { group.add(max_len, mark, &mut connection, connector).await }
+        let added = self.sent.iter_mut().map(|group| {
+            let connection = session.commands(&group.stream);
+            group.is_sent = connection.is_ok();
+            let group = &*group;
+            async move { group.add(max_len, mark, &mut connection?, connector).await }
         });
         let added = join_all(added).await;
         let mut failure = None;
-        for (group, added) in std::mem::take(&mut self.sent).into_iter().zip(added) {
+        for (mut group, added) in std::mem::take(&mut self.sent).into_iter().zip(added) {
             match added {
-                Ok(last) => drop(self.confirmed.insert(group.stream, last)),
+                Ok(last) => drop(self.tails.insert(group.stream, (last, Instant::now()))),
                 Err(error) => {
+                    // What was rejected was not added.
+                    group.is_sent &= error.kind() != ClusterErrorKind::Rejected;
                     failure = Some(error);
                     self.sent.push(group);
                 }
@@ -188,6 +212,20 @@ impl Writer {
                 Ok(())
             }
         }
+    }
+
+    /// Reads the last entries of streams for which they have not been known lately. The older they are, the less is known later about
+    /// entries that are not confirmed.
+    async fn renew_tails(&mut self, session: &Session) -> Result<(), ClusterError> {
+        for group in &self.sent {
+            let now = Instant::now();
+            if self.tails.get(&group.stream).is_none_or(|(_, read)| now > *read + self.connector.reply_timeout) {
+                let mut connection = session.commands(&group.stream)?;
+                let tail = read_tail(&group.stream, &mut connection, &self.connector).await?;
+                self.tails.insert(group.stream.clone(), (tail, now));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that the servers reply, and that they are still responsible.

@@ -279,9 +279,9 @@ fn requests_and_responses_in_old_and_strange_forms() {
 #[test]
 fn an_entry_of_a_stream_is_whole_or_refused() {
     let read = |fields: &[(&'static str, &'static str)]| {
-        streams::decode_entry(
-            fields.iter().map(|(name, value)| (name.as_bytes(), Bytes::from_static(value.as_bytes()))),
-        )
+        let value = |value: &'static str| Bytes::from_static(value.as_bytes());
+        let fields: Vec<_> = fields.iter().map(|(name, text)| (name.as_bytes(), value(text))).collect();
+        streams::decode_entry(fields.iter().map(|(name, value)| (*name, value)))
     };
     let data = ("data", r#"{"packet":{"type":2,"data":["e"]},"opts":{}}"#);
     let (uid, nsp, kind) = (("uid", "u"), ("nsp", "/"), ("type", "3"));

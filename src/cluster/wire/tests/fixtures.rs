@@ -225,7 +225,8 @@ fn entry(frame: &Value, names: &streams::StreamNames) {
     let fields: Vec<(&str, &str)> =
         fields.iter().map(|field| (field[0].as_str().unwrap(), field[1].as_str().unwrap())).collect();
     let read = |fields: Vec<(&str, Vec<u8>)>| {
-        streams::decode_entry(fields.iter().map(|(name, value)| (name.as_bytes(), value.clone().into()))).unwrap()
+        let fields: Vec<_> = fields.into_iter().map(|(name, value)| (name, bytes::Bytes::from(value))).collect();
+        streams::decode_entry(fields.iter().map(|(name, value)| (name.as_bytes(), value))).unwrap()
     };
     let message = read(fields.iter().map(|(name, value)| (*name, value.as_bytes().to_vec())).collect());
     let kind: u64 = fields[2].1.parse().unwrap();

@@ -98,20 +98,9 @@ fn opts(options: &BroadcastOptions) -> Value {
 }
 
 fn socket(socket: &SocketDescription) -> Value {
-    let handshake = &socket.handshake;
     json!({
         "id": &*socket.id,
-        "handshake": {
-            "headers": value(&handshake.headers),
-            "time": &*handshake.time,
-            "address": &*handshake.address,
-            "xdomain": handshake.xdomain,
-            "secure": handshake.secure,
-            "issued": handshake.issued,
-            "url": &*handshake.url,
-            "query": value(&handshake.query),
-            "auth": value(&handshake.auth),
-        },
+        "handshake": value(socket.handshake.payload()),
         "rooms": names(&socket.rooms),
         "data": value(&socket.data),
     })

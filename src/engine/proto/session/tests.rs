@@ -352,24 +352,51 @@ fn an_abort_drops_queued_packets() {
 fn an_upgrade_moves_the_session_and_its_queued_packets() {
     let mut bench = Bench::polling();
     assert_eq!(bench.poll(), None);
-    assert!(bench.session.probe_begin());
-    assert_eq!(bench.session.probe_packet(&text("2probe")), ProbeAction::Send(text("3probe")));
+    assert!(bench.session.probe_begin(Transport::WebSocket));
+    assert_eq!(bench.session.probe_packet(Transport::WebSocket, &text("2probe")), ProbeAction::Send(text("3probe")));
     assert_eq!(bench.answer(), list(&["6"]), "the pending poll is released");
     bench.send("4a");
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Upgrade);
-    bench.session.probe_end();
+    assert_eq!(bench.session.probe_packet(Transport::WebSocket, &text("5")), ProbeAction::Upgrade);
+    bench.session.probe_end(Transport::WebSocket);
     assert!(!bench.session.is_polling());
     assert_eq!(bench.sent(), ["4a"]);
     assert!(!bench.session.poll_begin());
 }
 
 #[test]
+fn two_streams_may_be_probed_and_the_first_upgrade_wins() {
+    const BOTH: [Transport; 2] = [Transport::WebSocket, Transport::WebTransport];
+    for (first, second) in [(BOTH[0], BOTH[1]), (BOTH[1], BOTH[0])] {
+        let mut bench = Bench::polling();
+        for transport in BOTH {
+            assert!(bench.session.probe_begin(transport));
+            assert!(!bench.session.probe_begin(transport), "one of each");
+            assert_eq!(bench.session.probe_packet(transport, &text("2probe")), ProbeAction::Send(text("3probe")));
+        }
+        assert_eq!(bench.session.probe_packet(first, &text("5")), ProbeAction::Upgrade);
+        assert_eq!(bench.session.probe_packet(second, &text("5")), ProbeAction::Close);
+        bench.session.probe_end(second);
+        assert!(!bench.session.is_polling() && bench.session.is_open());
+    }
+}
+
+#[test]
+fn a_probe_that_ends_does_not_affect_the_other_one() {
+    let mut bench = Bench::polling();
+    assert!(bench.session.probe_begin(Transport::WebSocket) && bench.session.probe_begin(Transport::WebTransport));
+    bench.session.probe_packet(Transport::WebTransport, &text("2probe"));
+    bench.session.probe_end(Transport::WebSocket);
+    assert!(bench.session.poll_begin() && bench.session.poll_is_due(), "the other one is confirmed");
+    assert_eq!(bench.session.probe_packet(Transport::WebTransport, &text("5")), ProbeAction::Upgrade);
+}
+
+#[test]
 fn polling_continues_during_a_probe() {
     let mut bench = Bench::polling();
-    bench.session.probe_begin();
+    bench.session.probe_begin(Transport::WebSocket);
     assert_eq!(bench.poll(), None);
     assert_eq!(bench.answer(), None, "an unconfirmed probe releases nothing");
-    bench.session.probe_packet(&text("2probe"));
+    bench.session.probe_packet(Transport::WebSocket, &text("2probe"));
     bench.send("4a");
     assert_eq!(bench.answer(), list(&["4a"]), "a poll that has something delivers it");
     assert_eq!(bench.receive("4b"), PacketOutcome::Forward);
@@ -379,13 +406,17 @@ fn polling_continues_during_a_probe() {
 #[test]
 fn after_a_failed_probe_another_one_may_begin() {
     let mut bench = Bench::polling();
-    assert!(bench.session.probe_begin());
-    assert!(!bench.session.probe_begin(), "one at a time");
-    assert_eq!(bench.session.probe_packet(&text("4nonsense")), ProbeAction::Close);
-    bench.session.probe_end();
-    assert!(bench.session.probe_begin());
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Upgrade, "a probe packet is not required");
-    assert!(!bench.session.probe_begin(), "and then never again");
+    assert!(bench.session.probe_begin(Transport::WebSocket));
+    assert!(!bench.session.probe_begin(Transport::WebSocket), "one at a time");
+    assert_eq!(bench.session.probe_packet(Transport::WebSocket, &text("4nonsense")), ProbeAction::Close);
+    bench.session.probe_end(Transport::WebSocket);
+    assert!(bench.session.probe_begin(Transport::WebSocket));
+    assert_eq!(
+        bench.session.probe_packet(Transport::WebSocket, &text("5")),
+        ProbeAction::Upgrade,
+        "a probe packet is not required"
+    );
+    assert!(!bench.session.probe_begin(Transport::WebSocket), "and then never again");
 }
 
 #[test]
@@ -393,8 +424,8 @@ fn an_upgrade_keeps_the_deadline_of_a_pending_pong() {
     let mut bench = Bench::polling();
     bench.after(INTERVAL);
     assert_eq!(bench.poll(), list(&["2"]));
-    bench.session.probe_begin();
-    bench.session.probe_packet(&text("5"));
+    bench.session.probe_begin(Transport::WebSocket);
+    bench.session.probe_packet(Transport::WebSocket, &text("5"));
     assert_eq!(bench.after(TIMEOUT).closed(), Some(CloseCause::PingTimeout));
 }
 
@@ -402,9 +433,9 @@ fn an_upgrade_keeps_the_deadline_of_a_pending_pong() {
 fn an_upgrade_of_a_closing_session_sends_queued_packets_and_ends() {
     let mut bench = Bench::polling();
     bench.send("4a");
-    bench.session.probe_begin();
+    bench.session.probe_begin(Transport::WebSocket);
     bench.close();
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Upgrade);
+    assert_eq!(bench.session.probe_packet(Transport::WebSocket, &text("5")), ProbeAction::Upgrade);
     assert_eq!(bench.sent(), ["4a"]);
     assert_eq!(bench.closed(), FORCED);
 }
@@ -412,9 +443,9 @@ fn an_upgrade_of_a_closing_session_sends_queued_packets_and_ends() {
 #[test]
 fn a_probe_of_a_session_that_has_ended_fails() {
     let mut bench = Bench::polling();
-    bench.session.probe_begin();
+    bench.session.probe_begin(Transport::WebSocket);
     bench.session.abort(CloseCause::TransportClose);
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Close);
+    assert_eq!(bench.session.probe_packet(Transport::WebSocket, &text("5")), ProbeAction::Close);
 }
 
 #[test]
@@ -483,9 +514,9 @@ fn in_revision_3_a_pong_from_the_client_ends_the_session() {
 fn in_revision_3_the_deadline_survives_an_upgrade() {
     let [mut bench, _] = Bench::of_revision_3();
     bench.after(INTERVAL);
-    assert!(bench.session.probe_begin());
-    assert_eq!(bench.session.probe_packet(&text("2probe")), ProbeAction::Send(text("3probe")));
-    assert_eq!(bench.session.probe_packet(&text("5")), ProbeAction::Upgrade);
+    assert!(bench.session.probe_begin(Transport::WebSocket));
+    assert_eq!(bench.session.probe_packet(Transport::WebSocket, &text("2probe")), ProbeAction::Send(text("3probe")));
+    assert_eq!(bench.session.probe_packet(Transport::WebSocket, &text("5")), ProbeAction::Upgrade);
     bench.after(TIMEOUT - Duration::from_millis(1));
     assert_eq!(bench.closed(), None);
     bench.after(Duration::from_millis(1));

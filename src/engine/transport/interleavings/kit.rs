@@ -76,6 +76,16 @@ pub(super) fn send(connection: &Connection, text: &str) {
     }
 }
 
+/// Sends a message, and writes it for the driver.
+pub(super) fn send_and_write(connection: &Connection, text: &str) {
+    if let Ok(sent) = connection.send(&[Packet::message(text)], false, || true)
+        && let Some(waker) = sent.waker
+        && !connection.write()
+    {
+        waker.wake();
+    }
+}
+
 struct Echo(Arc<Seen>);
 
 impl Connect for Echo {
@@ -90,7 +100,7 @@ struct EchoPeer(Arc<Seen>);
 impl Peer for EchoPeer {
     fn opened(self: Arc<Self>, _: &mut Context<'_>) {}
 
-    fn closed(&self, _: CloseCause) {
+    fn closed(self: Arc<Self>, _: CloseCause) {
         self.0.ends.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -100,6 +110,10 @@ impl Peer for EchoPeer {
 
     fn is_busy(&self) -> bool {
         false
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+        self
     }
 }
 

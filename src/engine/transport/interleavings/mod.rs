@@ -25,7 +25,7 @@ use crate::{
     util::interleave::{Signal, Tasks, explore, run},
 };
 
-use self::kit::{Pipe, Seen, Silence, open, runtime, send};
+use self::kit::{Pipe, Seen, Silence, open, runtime, send, send_and_write};
 use super::{Driver, Foreign, PollFuture, PostFuture, keep_time, probe::probe};
 
 /// All orders, for tasks that are few and short.
@@ -53,7 +53,7 @@ impl Driven {
     }
 
     fn driver(&self) -> Driver<Foreign<Pipe>> {
-        Driver::start(self.connection.clone(), Foreign::new(self.pipe.clone()))
+        Driver::start(self.connection.clone(), Foreign::new(self.pipe.clone())).shared()
     }
 
     fn drain(&self) {
@@ -77,11 +77,15 @@ impl Driven {
 
     /// The driver is parked, and the outbox is empty.
     fn assert_at_rest(&self, sent: &[&str]) {
+        self.assert_written(sent);
+        self.assert_not_woken_in_vain();
+    }
+
+    fn assert_written(&self, sent: &[&str]) {
         assert!(!self.has_ended.load(Ordering::Relaxed));
         assert_eq!(self.pipe.sent(), sent);
         assert!(self.connection.inspect(Session::is_drained));
         assert_eq!((self.seen.ends(), self.seen.reader_is_dropped()), (0, false));
-        self.assert_not_woken_in_vain();
     }
 
     fn assert_ended(&self) {
@@ -118,6 +122,68 @@ fn what_two_tasks_queue_is_sent() {
             });
         }
         move || driven.assert_at_rest(&["a"; 4])
+    });
+}
+
+#[test]
+fn what_is_written_for_the_driver_is_sent_in_order() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    explore(ALL, |tasks| {
+        let driven = Driven::start(tasks, Pipe::default());
+        driven.add(tasks, |driven| send_and_write(&driven.connection, "a"));
+        move || driven.assert_written(&["a"])
+    });
+    explore(2, |tasks| {
+        let driven = Driven::start(tasks, Pipe::default());
+        driven.add(tasks, |driven| {
+            send_and_write(&driven.connection, "a");
+            send_and_write(&driven.connection, "b");
+            send(&driven.connection, "c");
+        });
+        move || driven.assert_written(&["a", "b", "c"])
+    });
+    explore(2, |tasks| {
+        let driven = Driven::start(tasks, Pipe::default());
+        driven.add(tasks, |driven| send_and_write(&driven.connection, "a"));
+        driven.add(tasks, |driven| send_and_write(&driven.connection, "a"));
+        driven.add(tasks, |driven| send(&driven.connection, "a"));
+        move || driven.assert_written(&["a"; 3])
+    });
+}
+
+#[test]
+fn what_cannot_be_written_for_the_driver_is_sent_once_the_transport_has_room() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    explore(2, |tasks| {
+        let driven = Driven::start(tasks, Pipe::full());
+        driven.add(tasks, |driven| {
+            send_and_write(&driven.connection, "a");
+            send_and_write(&driven.connection, "b");
+        });
+        driven.add(tasks, Driven::drain);
+        move || driven.assert_written(&["a", "b"])
+    });
+}
+
+#[test]
+fn the_end_of_a_session_is_seen_by_its_driver_while_another_task_writes() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    explore(2, |tasks| {
+        let driven = Driven::start(tasks, Pipe::default());
+        driven.add(tasks, |driven| send_and_write(&driven.connection, "a"));
+        driven.add(tasks, Driven::abort);
+        move || driven.assert_ended()
+    });
+    explore(2, |tasks| {
+        let driven = Driven::start(tasks, Pipe::default());
+        driven.add(tasks, |driven| send_and_write(&driven.connection, "a"));
+        driven.add(tasks, |driven| {
+            driven.connection.close(CAUSE);
+        });
+        move || driven.assert_ended()
     });
 }
 
@@ -329,19 +395,19 @@ impl Polled {
     /// Adds a WebSocket that completes the upgrade, then sends a message. If it has not been probed, polls may be pending at
     /// that time.
     fn add_websocket(&self, tasks: &mut Tasks, is_proved: bool) {
-        assert!(self.connection.update(Session::probe_begin));
+        assert!(self.connection.update(|session| session.probe_begin(Transport::Custom)));
         if is_proved {
             let ping = Packet::from_text("2probe").unwrap();
-            let action = self.connection.update(|session| session.probe_packet(&ping));
+            let action = self.connection.probe_packet(Transport::Custom, &ping);
             assert_eq!(action, ProbeAction::Send(Packet::from_text("3probe").unwrap()));
         }
         self.pipe.push(Packet::from_text("5").unwrap());
         self.pipe.push(Packet::message("c"));
         self.add(tasks, |polled| {
-            let (connection, mut pipe) = (polled.connection.clone(), polled.pipe.clone());
+            let (connection, mut pipe) = (polled.connection.clone(), Foreign::new(polled.pipe.clone()));
             let websocket = async move {
                 if probe(&connection, &mut pipe).await {
-                    Driver::new(connection, Foreign::new(pipe)).await;
+                    Driver::new(connection, pipe).await;
                 }
             };
             run(websocket).is_some()

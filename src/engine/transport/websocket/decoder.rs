@@ -6,6 +6,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::deflate::{InflateError, inflate};
+
 /// Decodes the frames of one client, and assembles fragmented messages.
 #[derive(Debug)]
 pub(super) struct Decoder {
@@ -16,14 +18,26 @@ pub(super) struct Decoder {
     /// The fragments of an incomplete message.
     fragments: Option<Box<Fragments>>,
     max_payload: usize,
-    /// `next` has stopped after [`MAX_FRAMES`] without a message.
+    /// `next` has stopped without a message, although there may be one.
     paused: bool,
+    /// The peer may compress messages.
+    inflates: bool,
+    /// Compressed messages are dropped.
+    is_closing: bool,
 }
 
 #[derive(Debug)]
 struct Fragments {
-    is_text: bool,
+    kind: MessageKind,
     data: BytesMut,
+    /// All fragments have arrived. The message is large after decompression, which therefore waits for the next turn.
+    is_complete: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct MessageKind {
+    is_text: bool,
+    is_compressed: bool,
 }
 
 /// A message or a control frame.
@@ -53,6 +67,12 @@ pub(super) const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 pub(super) const PONG: u8 = 0xa;
 
+/// The bit of a frame's first byte that marks a compressed message. RFC 7692, section 6.
+pub(super) const COMPRESSED: u8 = 0x40;
+
+/// Compressed messages that are larger when decompressed are decompressed in a turn of their connection.
+pub(super) const INFLATED_AT_ONCE: usize = 16 * 1024;
+
 /// How many fragments and pongs are decoded before other tasks run.
 const MAX_FRAMES: usize = 64;
 
@@ -64,23 +84,27 @@ const MAX_CONTROL: u64 = 125;
 struct FrameHeader {
     is_final: bool,
     opcode: u8,
+    is_compressed: bool,
     mask: [u8; 4],
     /// The size of the header.
     size: usize,
     length: u64,
 }
 
+const TOO_LARGE: Violation = Violation { code: CloseCode::Size, rule: "max payload size exceeded" };
+
 const fn protocol(rule: &'static str) -> Violation {
     Violation { code: CloseCode::Protocol, rule }
 }
 
 impl FrameHeader {
-    /// Decodes a header. Returns `None` if it is incomplete.
-    fn read(bytes: &[u8]) -> Result<Option<Self>, Violation> {
+    /// Decodes a header. Returns `None` if it is incomplete. `inflates` is `true` if messages may be compressed.
+    fn read(bytes: &[u8], inflates: bool) -> Result<Option<Self>, Violation> {
         let [first, second, rest @ ..] = bytes else {
             return Ok(None);
         };
-        if first & 0x70 != 0 {
+        let reserved = first & 0x70;
+        if reserved != 0 && !(inflates && reserved == COMPRESSED && matches!(first & 0x0f, TEXT | BINARY)) {
             return Err(protocol("a reserved bit of a WebSocket frame is set"));
         }
         if second & 0x80 == 0 {
@@ -100,8 +124,10 @@ impl FrameHeader {
         let Some((&mask, rest)) = rest.split_first_chunk() else {
             return Ok(None);
         };
-        let header =
-            Self { is_final: first & 0x80 != 0, opcode: first & 0x0f, mask, size: bytes.len() - rest.len(), length };
+        let (is_final, opcode) = (first & 0x80 != 0, first & 0x0f);
+        // Without the feature, the compiler drops the code for compressed messages.
+        let is_compressed = cfg!(feature = "permessage-deflate") && reserved != 0;
+        let header = Self { is_final, opcode, is_compressed, mask, size: bytes.len() - rest.len(), length };
         match header.opcode {
             CONTINUATION | TEXT | BINARY => Ok(Some(header)),
             CLOSE | PING | PONG if header.is_final && length <= MAX_CONTROL => Ok(Some(header)),
@@ -112,17 +138,33 @@ impl FrameHeader {
 }
 
 impl Decoder {
-    pub(super) fn new(max_payload: usize) -> Self {
-        Self { unread: BytesMut::new(), chunk: 0, fragments: None, max_payload, paused: false }
+    /// `inflates` is `true` if the peer may compress messages.
+    pub(super) fn new(max_payload: usize, inflates: bool) -> Self {
+        Self {
+            unread: BytesMut::new(),
+            chunk: 0,
+            fragments: None,
+            max_payload,
+            paused: false,
+            inflates,
+            is_closing: false,
+        }
     }
 
     pub(super) fn set_max_payload(&mut self, max_payload: usize) {
         self.max_payload = max_payload;
     }
 
-    /// Returns the number of buffered bytes, including fragments.
+    /// The session has ended: only a close frame is of interest. Messages are decoded, but not decompressed.
+    pub(super) fn close(&mut self) {
+        self.is_closing = true;
+    }
+
+    /// Returns the number of buffered bytes, including fragments. A message that waits to be decompressed counts as large.
     pub(super) fn unread_bytes(&self) -> usize {
-        self.unread.len() + self.fragments.as_ref().map_or(0, |fragments| fragments.data.len())
+        let pending =
+            |fragments: &Fragments| fragments.data.len() + if fragments.is_complete { INFLATED_AT_ONCE + 1 } else { 0 };
+        self.unread.len() + self.fragments.as_deref().map_or(0, pending)
     }
 
     /// Returns the capacity of the buffer.
@@ -162,14 +204,18 @@ impl Decoder {
 
     /// Returns the next message, or `None` if it is incomplete.
     pub(super) fn next(&mut self) -> Result<Option<Message>, Violation> {
-        self.paused = false;
+        if std::mem::take(&mut self.paused)
+            && let Some(fragments) = self.fragments.take_if(|fragments| fragments.is_complete)
+        {
+            return self.inflated(fragments.kind, fragments.data, self.max_payload);
+        }
         let mut frames = 0;
-        while let Some(header) = FrameHeader::read(&self.unread)? {
+        while let Some(header) = FrameHeader::read(&self.unread, self.inflates)? {
             let fragments = self.fragments.as_ref().map_or(0, |fragments| fragments.data.len());
             let Some(length) = usize::try_from(header.length).ok().filter(|length| {
                 fragments.checked_add(*length).is_some_and(|whole| whole <= self.max_payload) || header.opcode >= CLOSE
             }) else {
-                return Err(Violation { code: CloseCode::Size, rule: "max payload size exceeded" });
+                return Err(TOO_LARGE);
             };
             if self.unread.len() < header.size + length {
                 break;
@@ -179,8 +225,8 @@ impl Decoder {
                 return Ok(Some(message));
             }
             frames += 1;
-            if frames == MAX_FRAMES {
-                self.paused = true;
+            self.paused |= frames == MAX_FRAMES;
+            if self.paused {
                 return Ok(None);
             }
         }
@@ -219,15 +265,15 @@ impl Decoder {
 
     /// Handles a frame. Returns `None` if it does not complete a message.
     fn message(&mut self, header: FrameHeader, payload: BytesMut) -> Result<Option<Message>, Violation> {
-        let is_text = header.opcode == TEXT;
-        let (is_text, data) = match (header.opcode, self.fragments.take()) {
+        let kind = MessageKind { is_text: header.opcode == TEXT, is_compressed: header.is_compressed };
+        let (kind, data) = match (header.opcode, self.fragments.take()) {
             (TEXT | BINARY, Some(_)) => return Err(protocol("a WebSocket message begins within another one")),
             (CONTINUATION, None) => return Err(protocol("a WebSocket message has no beginning")),
-            (TEXT | BINARY, None) if header.is_final => (is_text, self.detach(payload, is_text)),
-            (TEXT | BINARY, None) => (is_text, BytesMut::from(&payload[..])),
+            (TEXT | BINARY, None) if header.is_final => (kind, self.detach(payload, kind.is_text)),
+            (TEXT | BINARY, None) => (kind, BytesMut::from(&payload[..])),
             (CONTINUATION, Some(mut fragments)) => {
                 fragments.data.extend_from_slice(&payload);
-                (fragments.is_text, fragments.data)
+                (fragments.kind, fragments.data)
             }
             (control, fragments) => {
                 self.fragments = fragments;
@@ -239,16 +285,44 @@ impl Decoder {
             }
         };
         if !header.is_final {
-            self.fragments = Some(Box::new(Fragments { is_text, data }));
+            self.fragments = Some(Box::new(Fragments { kind, data, is_complete: false }));
             return Ok(None);
         }
-        if !is_text {
-            return Ok(Some(Message::Binary(data.freeze())));
+        match kind.is_compressed {
+            true => self.inflated(kind, data, self.max_payload.min(INFLATED_AT_ONCE)),
+            false => whole(kind, data.freeze()).map(Some),
         }
-        match data.try_into() {
-            Ok(text) => Ok(Some(Message::Text(text))),
-            Err(_) => Err(Violation { code: CloseCode::Invalid, rule: "a WebSocket text is not valid UTF-8" }),
+    }
+
+    /// Decompresses a message. One that exceeds `limit`, but may not exceed the maximum size, waits for the next call of `next`.
+    #[cold]
+    fn inflated(&mut self, kind: MessageKind, data: BytesMut, limit: usize) -> Result<Option<Message>, Violation> {
+        if self.is_closing {
+            return Ok(Some(Message::Binary(Bytes::new())));
         }
+        match inflate(&data, limit) {
+            Ok(plain) => whole(kind, plain).map(Some),
+            Err(InflateError::TooLarge) if limit < self.max_payload => {
+                self.fragments = Some(Box::new(Fragments { kind, data, is_complete: true }));
+                self.paused = true;
+                Ok(None)
+            }
+            Err(InflateError::TooLarge) => Err(TOO_LARGE),
+            Err(InflateError::Corrupt) => {
+                Err(Violation { code: CloseCode::Invalid, rule: "a compressed WebSocket message is corrupt" })
+            }
+        }
+    }
+}
+
+/// Returns a message whose data is complete.
+fn whole(kind: MessageKind, data: Bytes) -> Result<Message, Violation> {
+    if !kind.is_text {
+        return Ok(Message::Binary(data));
+    }
+    match data.try_into() {
+        Ok(text) => Ok(Message::Text(text)),
+        Err(_) => Err(Violation { code: CloseCode::Invalid, rule: "a WebSocket text is not valid UTF-8" }),
     }
 }
 

@@ -17,11 +17,11 @@ const WRITE_BUFFER: usize = 32 * 1024;
 const WRITE_TURN: usize = 128 * 1024;
 
 /// Payloads of this size are not copied to the buffer.
-pub(super) const LARGE_PAYLOAD: usize = 16 * 1024;
+pub(in crate::engine::transport) const LARGE_PAYLOAD: usize = 16 * 1024;
 
 /// Frames that have not been written.
 #[derive(Debug, Default)]
-pub(super) struct Encoder {
+pub(in crate::engine::transport) struct Encoder {
     /// Taken from the thread while it is not empty.
     buffer: Vec<u8>,
     /// The number of bytes of `buffer` that have been written.
@@ -69,13 +69,26 @@ impl Encoder {
         }
     }
 
+    /// Adds bytes of a frame that another transport has encoded.
+    pub(in crate::engine::transport) fn encoded(&mut self, bytes: &[u8]) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = SPARE_BUFFER.take();
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Adds a large payload after its header.
+    pub(in crate::engine::transport) fn large(&mut self, payload: Bytes) {
+        self.large = Some(Box::new(payload));
+    }
+
     /// Returns `true` if another frame can be added.
-    pub(super) fn has_room(&self) -> bool {
+    pub(in crate::engine::transport) fn has_room(&self) -> bool {
         self.buffer.len() < WRITE_BUFFER && self.large.is_none()
     }
 
     /// Returns `true` if bytes have been written since the last call.
-    pub(super) fn take_written(&mut self) -> bool {
+    pub(in crate::engine::transport) fn take_written(&mut self) -> bool {
         std::mem::take(&mut self.has_written)
     }
 
@@ -85,7 +98,7 @@ impl Encoder {
     }
 
     /// Writes all frames. Lets other tasks run in between if they are large.
-    pub(super) fn poll_write<Io: AsyncWrite + Unpin>(
+    pub(in crate::engine::transport) fn poll_write<Io: AsyncWrite + Unpin>(
         &mut self,
         io: &mut Io,
         cx: &mut Context<'_>,

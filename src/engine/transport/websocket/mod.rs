@@ -4,7 +4,12 @@
 //! of the cost of an event (`docs/performance.md`).
 
 mod decoder;
-mod encoder;
+#[cfg(feature = "permessage-deflate")]
+mod deflate;
+#[cfg(not(feature = "permessage-deflate"))]
+#[path = "no_deflate.rs"]
+mod deflate;
+pub(super) mod encoder;
 
 use std::{
     cell::RefCell,
@@ -26,12 +31,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_util::io::poll_read_buf;
 
 use crate::{
-    engine::{CLOSE_TIMEOUT, Frame, Packet, WireFormat},
+    engine::{CLOSE_TIMEOUT, Frame, Packet, Transport, WireFormat},
     util::now,
 };
 
+pub(super) use self::deflate::Deflate;
 use self::{
-    decoder::{BINARY, CLOSE, Decoder, Message, PONG, TEXT, Violation},
+    decoder::{BINARY, CLOSE, COMPRESSED, Decoder, Message, PONG, TEXT, Violation},
     encoder::{Encoder, LARGE_PAYLOAD},
 };
 use super::{error::TransportError, packet_io::PacketIo};
@@ -54,6 +60,7 @@ pub(super) struct WebSocket<Io> {
     wire_format: WireFormat,
     decoder: Decoder,
     encoder: Encoder,
+    deflate: Deflate,
     /// The payload of the last ping without a pong.
     ping: Option<Box<[u8]>>,
     /// A pong has been encoded, and must be written.
@@ -78,14 +85,15 @@ enum Ended {
 impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     /// `read` are the bytes that have been read already. They are copied, because they may be a small slice of a large buffer.
     #[expect(clippy::needless_pass_by_value, reason = "the buffer is freed")]
-    pub(super) fn new(io: Io, read: Bytes, max_payload: usize, wire_format: WireFormat) -> Self {
-        let mut decoder = Decoder::new(max_payload);
+    pub(super) fn new(io: Io, read: Bytes, max_payload: usize, wire_format: WireFormat, deflate: Deflate) -> Self {
+        let mut decoder = Decoder::new(max_payload, deflate.is_agreed());
         decoder.push(&read);
         Self {
             io,
             wire_format,
             decoder,
             encoder: Encoder::default(),
+            deflate,
             ping: None,
             pong_waits: false,
             ended: None,
@@ -226,11 +234,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
+    const TRANSPORT: Transport = Transport::WebSocket;
     const CAN_SEND_DIRECT: bool = true;
 
     fn try_send_direct(mut self: Pin<&mut Self>, text: &[u8], attachments: &[Packet]) -> bool {
         let size = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
-        if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.wire_format.base64 {
+        if size >= LARGE_PAYLOAD || !self.encoder.has_room() || self.wire_format.base64 || self.deflate.applies_to(size)
+        {
             return false;
         }
         self.encoder.frame(TEXT, text);
@@ -247,7 +257,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
     }
 
     fn forget_unread(mut self: Pin<&mut Self>) {
-        self.decoder = Decoder::new(0);
+        self.decoder = Decoder::new(0, false);
         self.ended.get_or_insert(Ended::Here);
     }
 
@@ -266,7 +276,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        let Self { encoder, io, .. } = &mut *self;
+        let Self { encoder, io, deflate, .. } = &mut *self;
+        if deflate.ends_turn() {
+            return come_back(cx);
+        }
         match encoder.has_room() {
             true => Poll::Ready(Ok(())),
             false => encoder.poll_write(io, cx).map_err(|_| CONNECTION_FAILED),
@@ -274,6 +287,18 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, packet: Packet) -> Result<(), TransportError> {
+        let Self { deflate, wire_format, .. } = &mut *self;
+        match deflate.compress(&packet, wire_format) {
+            Some(Frame::Text(text)) => {
+                self.encoder.message(TEXT | COMPRESSED, &text);
+                return Ok(());
+            }
+            Some(Frame::Binary(data)) => {
+                self.encoder.message(BINARY | COMPRESSED, &data);
+                return Ok(());
+            }
+            None => {}
+        }
         match packet.text() {
             // The same in every wire format.
             Some(text) => self.encoder.message(TEXT, text),
@@ -296,6 +321,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
         if !self.close_sent {
             ready!(self.as_mut().poll_ready(cx))?;
             self.close_sent = true;
+            self.decoder.close();
             // Nothing follows a close frame.
             self.ping = None;
             self.pong_waits = false;
@@ -320,7 +346,7 @@ thread_local! {
 }
 
 /// Lends the thread's read buffer, empty. A nested call, by an `Io` that reads another WebSocket, gets a new buffer.
-fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
+pub(super) fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
         Ok(mut scratch) => {
             let scratch = scratch.get_or_insert_with(BytesMut::new);
@@ -335,6 +361,12 @@ fn with_scratch<R>(read: impl FnOnce(&mut BytesMut) -> R) -> R {
     })
 }
 
+#[cfg(test)]
+#[cfg(feature = "permessage-deflate")]
+mod autobahn;
+#[cfg(test)]
+#[cfg(feature = "permessage-deflate")]
+mod compressed_tests;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
 #[cfg(test)]

@@ -39,7 +39,7 @@ const CLOSE_FRAME: OpCode = OpCode::Control(Control::Close);
 
 /// Decodes bytes that arrive in pieces.
 fn decode<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Message>, Violation> {
-    let mut decoder = Decoder::new(limit);
+    let mut decoder = Decoder::new(limit, false);
     let mut messages = Vec::new();
     for piece in pieces {
         with_scratch(|scratch| {
@@ -125,7 +125,7 @@ fn each_violation_has_its_code() {
 
 #[test]
 fn a_decoder_frees_memory_once_frames_are_decoded() {
-    let mut decoder = Decoder::new(100_000);
+    let mut decoder = Decoder::new(100_000, false);
     let bytes = [frame(true, TEXT_FRAME, &[b'x'; 50_000]), frame(true, BINARY_FRAME, b"kept")].concat();
     decoder.push(&bytes);
     decoder.next().unwrap();
@@ -145,7 +145,7 @@ fn large_read(frames: &[Vec<u8>]) -> BytesMut {
 
 #[test]
 fn the_read_buffer_is_reusable_once_its_frames_are_decoded() {
-    let mut decoder = Decoder::new(100_000);
+    let mut decoder = Decoder::new(100_000, false);
     let last = frame(true, TEXT_FRAME, b"last");
     let mut read =
         large_read(&[frame(true, TEXT_FRAME, &[b'x'; 9_000]), frame(true, BINARY_FRAME, b"kept"), last[..5].to_vec()]);
@@ -161,7 +161,7 @@ fn the_read_buffer_is_reusable_once_its_frames_are_decoded() {
 
 #[test]
 fn fragments_are_copied() {
-    let mut decoder = Decoder::new(100_000);
+    let mut decoder = Decoder::new(100_000, false);
     let mut read = large_read(&[frame(true, TEXT_FRAME, &[b'x'; 9_000]), frame(false, BINARY_FRAME, b"begin")]);
     decoder.push_chunk(&mut read);
     decoder.next().unwrap();
@@ -216,7 +216,7 @@ impl AsyncWrite for Narrow {
 
 fn over(incoming: Vec<u8>, room: usize) -> WebSocket<Narrow> {
     let io = Narrow { incoming: Cursor::new(incoming), outgoing: Vec::new(), room };
-    WebSocket::new(io, Bytes::new(), 1_000_000, WireFormat::default_for(ProtocolVersion::V4))
+    WebSocket::new(io, Bytes::new(), 1_000_000, WireFormat::default_for(ProtocolVersion::V4), Deflate::default())
 }
 
 /// Decodes bytes by tungstenite, as a client.
