@@ -19,7 +19,8 @@ const SERVERS = {
   "Node, no compression": [...node, "off"],
   "Node, `true`": [...node, "on"],
 };
-const SIZES = { "1 kB": 1000, "10 kB": 10_000 };
+/** Above the threshold. */
+const SIZES = { "1 kB": 1024, "10 kB": 10_240 };
 /** The unit of /proc, which Linux has fixed. */
 const TICKS_PER_SECOND = 100;
 const MEMBERS = 500;
