@@ -212,7 +212,7 @@ async fn sessions_and_events_outlive_all_nodes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "requires brokers: make backends"]
 async fn clients_that_hop_between_nodes_get_each_event_once() {
-    const EVENTS: usize = 2000;
+    const EVENTS: usize = 600;
     let broker = Broker::start(Nats::default()).await;
     let admin = Arc::new(Admin::connect(&broker).await);
     let nodes = Arc::new(nodes(3, &broker).await);
