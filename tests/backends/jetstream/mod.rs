@@ -143,7 +143,11 @@ impl Admin {
     async fn has_session(&self, pid: &str) {
         let last = value!({ "last_by_subj": format!("socket.io.saved.{pid}") });
         let is_there = async {
-            while !self.request("STREAM.MSG.GET.socket-io-sessions", last.clone()).await["message"].is_object() {
+            // NATS 2.9 crashes if a message is read from a stream that is being created.
+            while self.request("STREAM.INFO.socket-io-sessions", value!({})).await["state"]["messages"].as_u64()
+                < Some(1)
+                || !self.request("STREAM.MSG.GET.socket-io-sessions", last.clone()).await["message"].is_object()
+            {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
