@@ -19,7 +19,9 @@ TYPOS := $(TOOLS)/typos@1.52.0
 # The runner must have the version of the library.
 GUNGRAUN := $(TOOLS)/gungraun-runner@$(shell sed -n '/^name = "gungraun"$$/ { n; s/^version = "\(.*\)"$$/\1/p }' Cargo.lock)
 COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
-	$(CARGO) bench --bench instructions -- --output-format=json --parallel=auto
+	$(CARGO) bench -p bench-instructions
+COUNT_ALL := $(COUNT) -- --output-format=json --parallel=auto
+COUNT_UNOBSERVED := $(COUNT) --no-default-features -- --output-format=json --parallel=auto
 
 # Autobahn's test-suite is written for Python 2.7, which pyenv can build.
 AUTOBAHN := $(TOOLS)/autobahntestsuite@25.10.1
@@ -34,8 +36,8 @@ BUILD := $(CARGO) build --workspace --all-features --bins --test tests
 SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
-.PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features feature-pairs \
-	brokers backends drill autobahn bench-cluster bench-deflate serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
+.PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features each-feature feature-pairs \
+	brokers backends drill autobahn bench-cluster bench-deflate bench-idle serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:
@@ -58,7 +60,7 @@ style:
 lint: style features client-check packaging spelling dependencies api
 
 # Further checks, which take longer or rarely fail.
-lint-all: lint feature-pairs docsrs package
+lint-all: lint each-feature feature-pairs docsrs package
 
 # The published crate contains its sources and the files in packaging.txt.
 packaging:
@@ -84,7 +86,7 @@ api: $(EXTERNAL_TYPES)/done
 # The tests start the examples. Both are built together, so that common dependencies are compiled once.
 unit:
 	$(BUILD)
-	$(CARGO) test --all-features -p tower-socketio -p example-tickets -p example-validation
+	$(CARGO) test --all-features -p tower-socketio -p example-tickets -p example-validation -p ui
 
 # Tests clusters of Rust and Node.js nodes over real brokers, which `unit` ignores.
 backends: brokers tests/cluster/node_modules/.package-lock.json
@@ -112,9 +114,16 @@ doc:
 docsrs:
 	RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS="--cfg docsrs -D warnings" CARGO_TARGET_DIR=target/api $(CARGO) doc --no-deps --all-features
 
-# Checks the crate without features, with each single feature, and each example with its dependencies. rustc must not warn. clippy would,
-# because some functions are empty with few features.
-features: $(HACK)/done
+# Checks the crate without features and with a few sets of them, and the examples. rustc must not warn. clippy would, because some functions
+# are empty with few features.
+features:
+	for set in '' $$(python3 tests/features.py); do \
+		$(CARGO) clippy -p tower-socketio --no-default-features --features "$$set" -- $(COMPILER_WARNINGS) || exit 1; \
+	done
+	$(CARGO) clippy --workspace --exclude tower-socketio -- $(COMPILER_WARNINGS)
+
+# Checks the crate with each single feature, and each example with its own dependencies.
+each-feature: $(HACK)/done
 	$(HACK)/bin/cargo-hack hack clippy -p tower-socketio --each-feature -- $(COMPILER_WARNINGS)
 	$(HACK)/bin/cargo-hack hack clippy --workspace --exclude tower-socketio -- $(COMPILER_WARNINGS)
 
@@ -165,7 +174,12 @@ bench-deflate: tests/cluster/node_modules/.package-lock.json
 	$(CARGO) build --profile yardstick --features permessage-deflate --example bench_deflate
 	node benches/deflate/run.mjs $${CARGO_TARGET_DIR:-target}/yardstick/examples/bench_deflate
 
-# Measures how costs grow.
+# Measures the memory and the heartbeats of idle connections. Takes two minutes.
+bench-idle: /usr/bin/valgrind
+	$(CARGO) build --profile yardstick --example bench_server
+	python3 benches/idle/run.py $${CARGO_TARGET_DIR:-target}/yardstick/examples/bench_server
+
+# Measures how costs grow, and what threads cost each other.
 scaling:
 	$(CARGO) bench --bench scaling
 
@@ -173,15 +187,17 @@ scaling:
 chart:
 	python3 docs/performance/chart.py
 
-# Checks that no operation takes over 3 % more instructions than in benches/instructions.txt.
+# Checks that no operation takes over 3 % more instructions than in benches/instructions/baseline.txt, and that `tracing` without a
+# subscriber and `metrics` without a recorder cost at most 4 %.
 instructions: $(GUNGRAUN)/done /usr/bin/valgrind
-	$(COUNT) > $(TOOLS)/counts.json
-	python3 benches/instructions.py < $(TOOLS)/counts.json
+	$(COUNT_ALL) > $(TOOLS)/counts.json
+	$(COUNT_UNOBSERVED) > $(TOOLS)/unobserved.json
+	python3 benches/instructions/compare.py $(TOOLS)/counts.json $(TOOLS)/unobserved.json
 
-# Writes the current counts to benches/instructions.txt.
+# Writes the current counts to benches/instructions/baseline.txt.
 baseline: $(GUNGRAUN)/done /usr/bin/valgrind
-	$(COUNT) > $(TOOLS)/counts.json
-	python3 benches/instructions.py --rewrite < $(TOOLS)/counts.json
+	$(COUNT_ALL) > $(TOOLS)/counts.json
+	python3 benches/instructions/compare.py $(TOOLS)/counts.json
 
 fuzz:
 	command -v cargo-fuzz > /dev/null || $(CARGO) install cargo-fuzz --locked

@@ -19,10 +19,11 @@ mod checklist;
 mod client;
 mod client_bundle;
 mod cluster;
-mod compile_errors;
 #[cfg(feature = "compression")]
 mod compression;
 mod connect;
+#[cfg(feature = "macros")]
+mod debug_handler;
 #[cfg(feature = "permessage-deflate")]
 mod deflate;
 mod disconnect;
