@@ -11,7 +11,7 @@ mod webtransport;
 use bytes::Bytes;
 
 use crate::{
-    engine::{Packet, PayloadDecoder, ProtocolVersion, WireFormat, encode_payload, relay_fuzz},
+    engine::{Packet, PayloadDecoder, ProtocolVersion, RequestQuery, WireFormat, encode_payload, relay_fuzz},
     packet::{Args, ArgsError, Assembler, EventPayload, Limits, Target, decode, encode_event, is_valid_json, mend},
 };
 
@@ -84,8 +84,9 @@ pub fn payload(data: &[u8]) {
         return;
     };
     let protocol = if form & 1 == 0 { ProtocolVersion::V4 } else { ProtocolVersion::V3 };
-    let jsonp = (form & 4 != 0).then(|| "0".into());
-    let wire_format = WireFormat { base64: form & 2 != 0, jsonp, ..WireFormat::default_for(protocol) };
+    let query =
+        RequestQuery { base64: form & 2 != 0, jsonp: (form & 4 != 0).then_some("0".into()), ..RequestQuery::default() };
+    let wire_format = WireFormat::from_query(&query, protocol);
     let octet_stream = form & 8 != 0;
     let Ok(packets) = PayloadDecoder::new(&wire_format, octet_stream, Bytes::copy_from_slice(body)) else {
         return;

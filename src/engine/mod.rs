@@ -30,6 +30,8 @@ mod webtransport;
 
 #[cfg(feature = "permessage-deflate")]
 pub use self::config::PerMessageDeflate;
+#[cfg(feature = "metrics")]
+pub(crate) use self::observe::has_recorder;
 pub use self::{
     accept_error::AcceptError,
     config::{ClientAddress, ConnectionError, EngineIoConfig, Origins, SameSite, SessionCookie},

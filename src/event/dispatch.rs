@@ -195,14 +195,17 @@ fn reply(socket: &Arc<Socket>, id: u64, mut args: EncodedArgs, direct: &mut Dire
 
 #[inline]
 fn watch(request: &EventRequest) -> EventWatch {
-    EventWatch::start(&request.socket().inner().scope(), || observe::Event {
+    let socket = request.socket().inner();
+    let event = || observe::Event {
         name: request.event(),
         ack: request.ack_id(),
         disconnect: request.disconnect_reason().map(DisconnectReason::as_str),
-    })
+    };
+    EventWatch::start(socket.namespace.meters(), || socket.scope(), event)
 }
 
 /// Records the outcome of a handler. Returns the arguments of its ack.
+#[inline]
 fn record_outcome(
     socket: &Socket,
     response: EventResponse,

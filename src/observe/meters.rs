@@ -5,7 +5,7 @@ use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 
 use crate::{
     cluster::ClusterErrorKind,
-    engine::{Packet, SendError, Sent},
+    engine::{Packet, SendError, Sent, has_recorder},
     packet::Encoded,
     room::Registry,
 };
@@ -81,6 +81,7 @@ impl ServerMeters {
 /// The metrics of a namespace. All namespaces of a pattern share them.
 #[derive(Debug)]
 pub(crate) struct NamespaceMeters {
+    is_recorded: bool,
     name: Arc<str>,
     sockets: Gauge,
     rooms: Gauge,
@@ -114,6 +115,7 @@ impl NamespaceMeters {
     pub(crate) fn new<'a>(name: &str, events: impl Iterator<Item = &'a str>) -> Self {
         let name: Arc<str> = name.into();
         Self {
+            is_recorded: has_recorder(),
             sockets: gauge!("socketio_sockets", "namespace" => name.clone()),
             rooms: gauge!("socketio_rooms", "namespace" => name.clone()),
             sent: counter!("socketio_events_sent_total", "namespace" => name.clone()),
@@ -132,7 +134,20 @@ impl NamespaceMeters {
         self.sockets.decrement(1.0);
     }
 
-    /// Counts a packet that was queued for a client. Acks are not counted.
+    /// Returns `true` if there was a recorder when the server was created.
+    #[inline]
+    pub(super) fn is_recorded(&self) -> bool {
+        self.is_recorded
+    }
+
+    /// Returns whether a packet is counted.
+    #[inline]
+    pub(crate) fn kind_of(&self, packet: &Encoded) -> SentKind {
+        if self.is_recorded { SentKind::of(packet) } else { SentKind::Uncounted }
+    }
+
+    /// Counts a packet that was queued for a client.
+    #[inline]
     pub(crate) fn sent(&self, kind: SentKind, sent: &Result<Sent, SendError>) {
         if kind == SentKind::Counted && sent.as_ref().is_ok_and(|sent| sent.queued) {
             self.sent.increment(1);
@@ -150,13 +165,14 @@ impl NamespaceMeters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SentKind {
     Counted,
-    Ack,
+    /// An ack, or any packet if there is no recorder.
+    Uncounted,
 }
 
 impl SentKind {
-    pub(crate) fn of(packet: &Encoded) -> Self {
+    fn of(packet: &Encoded) -> Self {
         let is_ack = |packet: &Packet| !packet.is_binary() && matches!(packet.data().first(), Some(b'3' | b'6'));
-        if packet.packets().first().is_some_and(is_ack) { Self::Ack } else { Self::Counted }
+        if packet.packets().first().is_some_and(is_ack) { Self::Uncounted } else { Self::Counted }
     }
 }
 
@@ -180,7 +196,10 @@ impl RoomCount {
 
 /// Measures a CONNECT.
 #[derive(Debug, Clone)]
-pub(super) struct ConnectMeter {
+pub(super) struct ConnectMeter(Option<StartedConnect>);
+
+#[derive(Debug, Clone)]
+struct StartedConnect {
     namespace: Arc<str>,
     seconds: Histogram,
     started: Instant,
@@ -188,14 +207,18 @@ pub(super) struct ConnectMeter {
 
 impl ConnectMeter {
     pub(super) fn start(meters: &NamespaceMeters) -> Self {
-        let seconds = meters.connect_seconds.clone();
-        Self { namespace: meters.name.clone(), seconds, started: Instant::now() }
+        Self(meters.is_recorded.then(|| StartedConnect {
+            namespace: meters.name.clone(),
+            seconds: meters.connect_seconds.clone(),
+            started: Instant::now(),
+        }))
     }
 
     pub(super) fn decided(&self, result: &str) {
-        let labels = [("namespace", self.namespace.to_string()), ("result", result.to_owned())];
+        let Some(StartedConnect { namespace, seconds, started }) = &self.0 else { return };
+        let labels = [("namespace", namespace.to_string()), ("result", result.to_owned())];
         counter!("socketio_connects_total", &labels).increment(1);
-        self.seconds.record(self.started.elapsed());
+        seconds.record(started.elapsed());
     }
 }
 
@@ -204,7 +227,11 @@ impl ConnectMeter {
 pub(super) struct EventMeter(Option<(Arc<EventMeters>, Instant)>);
 
 impl EventMeter {
+    #[inline]
     pub(super) fn start<'a>(namespace: &NamespaceMeters, event: impl FnOnce() -> Option<&'a str>) -> Self {
+        if !namespace.is_recorded {
+            return Self::none();
+        }
         let Some(name) = event() else {
             return Self::none();
         };

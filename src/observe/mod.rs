@@ -22,7 +22,7 @@ use self::{
     spans::Span,
 };
 pub(crate) use self::{
-    meters::{NamespaceMeters, RoomCount, SentKind, ServerMeters},
+    meters::{NamespaceMeters, RoomCount, ServerMeters},
     scope::{Event, Scope},
 };
 
@@ -67,9 +67,21 @@ pub(crate) struct EventWatch {
 }
 
 impl EventWatch {
-    /// `event` is called only if the event is observed.
+    /// `scope` and `event` are called only if the event is observed.
     #[inline]
-    pub(crate) fn start<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
+    pub(crate) fn start<'a>(
+        meters: &NamespaceMeters,
+        scope: impl FnOnce() -> Scope<'a>,
+        event: impl Fn() -> Event<'a>,
+    ) -> Self {
+        if !Span::is_recorded() && !meters.is_recorded() {
+            return Self { span: Span::none(), meter: EventMeter::none() };
+        }
+        Self::start_observed(&scope(), event)
+    }
+
+    #[inline(never)]
+    fn start_observed<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
         Self { span: Span::event(scope, &event), meter: EventMeter::start(scope.meters, || event().of_client()) }
     }
 

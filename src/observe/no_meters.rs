@@ -36,6 +36,14 @@ impl NamespaceMeters {
 
     pub(crate) fn left(&self) {}
 
+    pub(super) fn is_recorded(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn kind_of(&self, _: &Encoded) -> SentKind {
+        SentKind
+    }
+
     pub(crate) fn sent(&self, _: SentKind, _: &Result<Sent, SendError>) {}
 
     pub(crate) fn rooms(&self, _: RoomChange) {}
@@ -43,12 +51,6 @@ impl NamespaceMeters {
 
 #[derive(Debug)]
 pub(crate) struct SentKind;
-
-impl SentKind {
-    pub(crate) fn of(_: &Encoded) -> Self {
-        Self
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct RoomCount;

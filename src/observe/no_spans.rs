@@ -8,6 +8,14 @@ use super::scope::{Event, Scope};
 pub(super) struct Span;
 
 impl Span {
+    pub(super) fn is_recorded() -> bool {
+        false
+    }
+
+    pub(super) fn none() -> Self {
+        Self
+    }
+
     pub(super) fn connect(_: &Scope<'_>) -> Self {
         Self
     }

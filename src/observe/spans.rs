@@ -21,9 +21,20 @@ struct Recorded {
 }
 
 impl Span {
+    /// Returns `true` if there is a subscriber.
+    #[inline]
+    pub(super) fn is_recorded() -> bool {
+        LevelFilter::current() != LevelFilter::OFF
+    }
+
+    #[inline]
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     pub(super) fn connect(scope: &Scope<'_>) -> Self {
-        if LevelFilter::current() == LevelFilter::OFF {
-            return Self(None);
+        if !Self::is_recorded() {
+            return Self::none();
         }
         let (connection, label) = (scope.connection.get(), scope.label);
         let span = info_span!(
@@ -45,10 +56,7 @@ impl Span {
 
     #[inline]
     pub(super) fn event<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
-        match LevelFilter::current() {
-            LevelFilter::OFF => Self(None),
-            _ => Self::of_event(scope, &event()),
-        }
+        if Self::is_recorded() { Self::of_event(scope, &event()) } else { Self::none() }
     }
 
     #[inline(never)]
@@ -86,8 +94,8 @@ impl Span {
 
     /// Returns the current span, for another handler of an event.
     pub(super) fn current(event: &str) -> Self {
-        if LevelFilter::current() == LevelFilter::OFF {
-            return Self(None);
+        if !Self::is_recorded() {
+            return Self::none();
         }
         let (span, event) = (tracing::Span::current(), recorded_name(event));
         Self(Some(Box::new(Recorded { span, own: false, event })))
@@ -99,10 +107,9 @@ impl Span {
 
     #[inline]
     pub(super) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        match &self.0 {
-            Some(recorded) => recorded.span.in_scope(f),
-            None => f(),
-        }
+        // One call, so that it can be inlined.
+        let _entered = self.0.as_ref().map(|recorded| recorded.span.enter());
+        f()
     }
 
     pub(super) fn instrument<F: Future>(&self, future: F) -> Instrumented<F> {
@@ -121,12 +128,11 @@ impl Span {
 
     /// Records a rejection. Only rejections caused by the server are failures.
     pub(super) fn refused(&mut self, code: &str) {
-        match &self.0 {
-            Some(recorded) if recorded.own && code.starts_with(['3', '4']) => {
-                recorded.span.record("error.type", code);
-            }
-            Some(_) if !code.starts_with(['3', '4']) => self.failed(code),
-            _ => {}
+        if !code.starts_with(['3', '4']) {
+            return self.failed(code);
+        }
+        if let Some(recorded) = self.0.as_ref().filter(|recorded| recorded.own) {
+            recorded.span.record("error.type", code);
         }
     }
 }

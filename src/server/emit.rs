@@ -93,11 +93,10 @@ impl Remembered {
         let now = now();
         let stamp = self.history.stamp(now, volatile);
         let stamped = self.history.stamped(stamp, packet);
-        let mut broadcast = Broadcast { wakeups: Wakeups::default(), failed: Vec::new() };
+        let mut broadcast = Broadcast { wakeups: Wakeups::collect(recipients.len()), failed: Vec::new() };
         for socket in recipients.iter() {
             match self.give(socket, stamp, &stamped, packet, volatile) {
-                Ok(Sent { waker: Some(waker), .. }) => broadcast.wakeups.add(&socket.client.connection, waker),
-                Ok(_) => {}
+                Ok(sent) => broadcast.wakeups.add(&socket.client.connection, sent),
                 Err(error) => broadcast.failed.push((socket.clone(), error)),
             }
         }

@@ -19,7 +19,7 @@ use crate::{
         BroadcastFlags, BroadcastOptions, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, EventBody,
         Journal, Offset, Payload, PublishError, RecordedEvent, SessionRecord, TakenSession,
     },
-    engine::{CloseCause, ProtocolVersion, SendError, Sent, Wakeups},
+    engine::{CloseCause, ProtocolVersion, SendError, Wakeups},
     packet::{Encoded, Target},
     recovery::RecoveryConfig,
     room::{Room, Selection},
@@ -107,7 +107,6 @@ impl NamespaceState {
         let stamped = if volatile { packet.clone() } else { packet.with_offset(&offset.to_string()) };
         let selection = Selection { rooms: options.rooms.clone(), except: options.except.clone() };
         let lets_slow_clients_go = self.settings.slow_client_policy == SlowClientPolicy::Disconnect;
-        let (mut wakeups, mut failed) = (Wakeups::default(), Vec::new());
         let mut state = journal.lock();
         if !volatile {
             if offset < state.last {
@@ -126,6 +125,7 @@ impl NamespaceState {
             }
         }
         let recipients = self.with_registry(|registry| registry.select(&selection, None));
+        let (mut wakeups, mut failed) = (Wakeups::collect(recipients.len()), Vec::new());
         for socket in recipients.iter() {
             let mut progress = socket.journaled().map(Journaled::progress);
             if let Some(progress) = progress.as_ref().filter(|_| !volatile)
@@ -143,8 +143,7 @@ impl NamespaceState {
             }
             drop(progress);
             match sent {
-                Ok(Sent { waker: Some(waker), .. }) => wakeups.add(&socket.client.connection, waker),
-                Ok(_) => {}
+                Ok(sent) => wakeups.add(&socket.client.connection, sent),
                 Err(error) => failed.push((socket.clone(), error)),
             }
         }

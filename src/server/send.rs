@@ -4,7 +4,6 @@ use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     engine::{Outbox, PacketQueue, SendError, Sent, Wakeups},
-    observe::SentKind,
     packet::{Encoded, encode_simple},
 };
 
@@ -58,7 +57,7 @@ impl Socket {
         if !self.is_connected() || !std::ptr::eq(packets, packet.packets()) {
             return self.deliver(&packet, volatile);
         }
-        let (kind, cost) = (SentKind::of(&packet), Outbox::cost(packets));
+        let (kind, cost) = (self.namespace.meters().kind_of(&packet), Outbox::cost(packets));
         let add = |queue: &mut PacketQueue| packet.move_into(queue);
         let sent = self.client.connection.send_with(cost, volatile, || self.is_connected(), add);
         self.namespace.meters().sent(kind, &sent);
@@ -73,9 +72,7 @@ impl Socket {
         wakeups: &mut Wakeups,
     ) -> Result<(), SendError> {
         let sent = self.try_deliver(packet, volatile).inspect_err(|error| self.on_send_error(*error))?;
-        if let Some(waker) = sent.waker {
-            wakeups.add(&self.client.connection, waker);
-        }
+        wakeups.add(&self.client.connection, sent);
         Ok(())
     }
 
@@ -90,13 +87,15 @@ impl Socket {
 
     /// Like [`deliver`](Self::deliver), but wakes no driver and does not apply the slow-client policy. See
     /// [`on_send_error`](Self::on_send_error).
+    #[inline]
     pub(crate) fn try_deliver(&self, packet: &Encoded, volatile: bool) -> Result<Sent, SendError> {
         let sent = match self.phase() {
             CONNECTED => self.send_connected(packet, volatile),
             CLOSED | LOST => Err(SendError::Closed),
             _ => self.buffer_packet(packet, volatile),
         };
-        self.namespace.meters().sent(SentKind::of(packet), &sent);
+        let meters = self.namespace.meters();
+        meters.sent(meters.kind_of(packet), &sent);
         sent
     }
 

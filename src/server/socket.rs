@@ -53,7 +53,7 @@ impl Socket {
         let is_observed = client.server.is_observed();
         Arc::new(Self {
             id,
-            data: Mutex::new(data),
+            data: Mutex::new(data.map(Box::new)),
             session: session.map(Box::new),
             namespace,
             client,
@@ -137,11 +137,11 @@ impl Socket {
 
     /// Returns the data that handlers have stored, as JSON.
     pub(crate) fn data_bytes(&self) -> Option<Bytes> {
-        self.data.lock().clone()
+        self.data.lock().as_deref().cloned()
     }
 
     pub(crate) fn set_data(self: &Arc<Self>, json: Option<Bytes>) {
-        *self.data.lock() = json;
+        *self.data.lock() = json.map(Box::new);
         if self.client.server.is_observed() {
             self.client.server.tell(&Change::DataChanged(self));
         }

@@ -328,7 +328,7 @@ pub(crate) struct Socket {
     /// Recovery state; `None` if recovery is off or the client speaks revision 3.
     pub(crate) session: Option<Box<RecoverySession>>,
     /// The data that handlers have stored, as JSON.
-    pub(super) data: Mutex<Option<Bytes>>,
+    pub(super) data: Mutex<Option<Box<Bytes>>>,
     /// Data of the [`Application`]: the listeners of this socket. Most sockets have none.
     pub(crate) application_data: OnceLock<Box<dyn Any + Send + Sync>>,
     /// Whether outgoing events are shown to listeners or observers.

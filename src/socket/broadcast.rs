@@ -180,10 +180,11 @@ impl BroadcastOperator {
             return Ok(self.send_everywhere(&packet));
         }
         let recipients = self.recipients();
-        let (mut report, mut wakeups) = (EmitReport::default(), Wakeups::default());
+        let new_list = || Wakeups::collect_many(recipients.len().min(SLICE));
+        let (mut report, mut wakeups) = (EmitReport::default(), new_list());
         for socket in recipients.iter() {
             if report.recipients > 0 && report.recipients % SLICE == 0 {
-                std::mem::take(&mut wakeups).wake();
+                std::mem::replace(&mut wakeups, new_list()).wake();
                 tokio::task::yield_now().await;
             }
             report.deliver(socket, &packet, self.flags.volatile, &mut wakeups);
@@ -216,7 +217,7 @@ impl BroadcastOperator {
             return self.send_and_remember(memory, packet, volatile);
         }
         let recipients = self.recipients();
-        let (mut report, mut wakeups) = (EmitReport::default(), Wakeups::new(recipients.len()));
+        let (mut report, mut wakeups) = (EmitReport::default(), Wakeups::collect_many(recipients.len()));
         recipients.iter().for_each(|socket| report.deliver(socket, packet, volatile, &mut wakeups));
         wakeups.wake();
         report

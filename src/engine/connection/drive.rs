@@ -6,6 +6,8 @@ use std::{
     time::Instant,
 };
 
+use parking_lot::MutexGuard;
+
 use crate::{
     engine::{CloseCause, Packet, PacketOutcome, ProbeAction, Transport},
     util::now,
@@ -35,15 +37,7 @@ impl Connection {
     ///
     /// `flushed` is `true` if all packets taken before have been written. Otherwise the driver is not woken for more output.
     pub(crate) fn park(&self, waker: &Waker, flushed: bool) -> Park {
-        let mut state = self.state();
-        if flushed {
-            state.session.flushed();
-            // A task waits in `poll_drained`.
-            if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
-                ConnectionState::unlock_and_wake(state);
-                state = self.state();
-            }
-        }
+        let mut state = if flushed { self.note_flushed() } else { self.state() };
         state.blocked = !flushed;
         match state.deadline() {
             None => Park::Closed,
@@ -55,12 +49,7 @@ impl Connection {
     /// Parks the driver again after another task has written all packets that it took. Returns ready with `false` if the driver must be
     /// woken, pending if more packets have been queued.
     pub(crate) fn park_again(&self) -> Poll<bool> {
-        let mut state = self.state();
-        state.session.flushed();
-        if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
-            ConnectionState::unlock_and_wake(state);
-            state = self.state();
-        }
+        let mut state = self.note_flushed();
         if state.is_due() || state.session.closed().is_some() {
             return Poll::Ready(false);
         }
@@ -69,6 +58,18 @@ impl Connection {
         }
         state.awake = false;
         Poll::Ready(true)
+    }
+
+    /// Notes that all packets taken before have been written, and wakes the tasks that wait in `poll_drained`.
+    #[inline]
+    fn note_flushed(&self) -> MutexGuard<'_, ConnectionState> {
+        let mut state = self.state();
+        state.session.flushed();
+        if state.waiters.as_ref().is_some_and(|waiters| !waiters.drained.is_empty()) {
+            ConnectionState::unlock_and_wake(state);
+            state = self.state();
+        }
+        state
     }
 
     /// Wakes the timer task of long-polling so that it ends, because a stream drives the connection.

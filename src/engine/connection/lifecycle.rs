@@ -90,7 +90,7 @@ impl Connection {
     fn enter_engine(self: &Arc<Self>, address: Option<IpAddr>) -> Result<(), OpenError> {
         let engine = &self.engine;
         let (peer, reader) = engine.handler.connect(self).ok_or(OpenError::Draining)?;
-        if !engine.sessions.insert(&self.id, self) {
+        if !engine.sessions.insert(self) {
             return Err(OpenError::IdTaken);
         }
         // `drain` sets the flag before it lists the sessions.

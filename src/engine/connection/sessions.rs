@@ -1,6 +1,7 @@
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    hash::BuildHasher,
+    borrow::Borrow,
+    collections::HashSet,
+    hash::{BuildHasher, Hash, Hasher},
     sync::{Arc, Weak},
 };
 
@@ -27,7 +28,35 @@ struct Lingering<C> {
 const FEW: usize = 32;
 
 /// Attackers cannot choose the ids: the server generates them, or the user's `generate_id`.
-type Shard<C> = HashMap<Arc<str>, Arc<C>, RandomState>;
+type Shard<C> = HashSet<ById<C>, RandomState>;
+
+/// A connection, which has an id.
+pub(crate) trait Identified {
+    fn id(&self) -> &str;
+}
+
+/// Connections in a set are found by their ids, which the set need not store.
+struct ById<C>(Arc<C>);
+
+impl<C: Identified> Borrow<str> for ById<C> {
+    fn borrow(&self) -> &str {
+        self.0.id()
+    }
+}
+
+impl<C: Identified> PartialEq for ById<C> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id() == other.0.id()
+    }
+}
+
+impl<C: Identified> Eq for ById<C> {}
+
+impl<C: Identified> Hash for ById<C> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id().hash(state);
+    }
+}
 
 const SHARDS: usize = 32;
 
@@ -41,30 +70,24 @@ impl<C> Default for Sessions<C> {
     }
 }
 
-impl<C> Sessions<C> {
+impl<C: Identified> Sessions<C> {
     fn shard(&self, id: &str) -> MutexGuard<'_, Shard<C>> {
         let index = self.hasher.hash_one(id) as usize % SHARDS;
         self.shards[index].lock()
     }
 
     /// Returns `true` if the id was free. Otherwise nothing changes.
-    pub(super) fn insert(&self, id: &Arc<str>, connection: &Arc<C>) -> bool {
-        match self.shard(id).entry(id.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(connection.clone());
-                true
-            }
-            Entry::Occupied(_) => false,
-        }
+    pub(super) fn insert(&self, connection: &Arc<C>) -> bool {
+        self.shard(connection.id()).insert(ById(connection.clone()))
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<C>> {
-        self.shard(id).get(id).cloned()
+        self.shard(id).get(id).map(|found| found.0.clone())
     }
 
     pub(crate) fn remove(&self, id: &str) {
         let mut shard = self.shard(id);
-        let removed = shard.remove(id);
+        let removed = shard.take(id);
         if shard.capacity() > 64 && shard.len() < shard.capacity() / 4 {
             let wanted = shard.len() * 2;
             shard.shrink_to(wanted);
@@ -97,7 +120,7 @@ impl<C> Sessions<C> {
 
     /// Returns all connections.
     pub(crate) fn all(&self) -> Vec<Arc<C>> {
-        let lock = |shard: &Mutex<Shard<C>>| -> Vec<_> { shard.lock().values().cloned().collect() };
+        let lock = |shard: &Mutex<Shard<C>>| -> Vec<_> { shard.lock().iter().map(|found| found.0.clone()).collect() };
         self.shards.iter().flat_map(lock).collect()
     }
 }

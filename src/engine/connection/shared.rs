@@ -22,8 +22,14 @@ use crate::{
 };
 
 use super::{
-    budget::Budget, gathering::Gathering, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest,
-    sessions::Sessions, state::ConnectionState, turnstile::Turnstile,
+    budget::Budget,
+    gathering::Gathering,
+    idle::IdleSessions,
+    reader_slot::ReaderSlot,
+    request::ConnectionRequest,
+    sessions::{Identified, Sessions},
+    state::ConnectionState,
+    turnstile::Turnstile,
 };
 
 /// An Engine.IO server: its sessions and their shared state.
@@ -112,6 +118,12 @@ pub(crate) struct Connection {
     pub(in crate::engine) awaits_stream: AtomicBool,
     /// The stream, if other tasks than its driver may write to it.
     pub(in crate::engine) outlet: OnceLock<Weak<dyn Outlet>>,
+}
+
+impl Identified for Connection {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 /// The stream of a connection, to which other tasks may write while its driver is parked.

@@ -6,7 +6,6 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
-    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -17,6 +16,7 @@ use tokio::{
 
 use super::{
     gathering::Waiting,
+    send::Sent,
     shared::{Connection, Engine},
 };
 
@@ -26,37 +26,42 @@ const FEW: usize = 8;
 /// How long a task writes before other tasks run.
 const TURN: Duration = Duration::from_micros(200);
 
-/// The drivers that a broadcast must wake.
-#[derive(Default)]
+/// The drivers that a broadcast must wake, once no lock is held.
 pub(crate) struct Wakeups {
     list: Vec<Waiting<Connection>>,
-    /// Few drivers are woken at once.
-    are_few: bool,
+    /// Drivers are woken when they are added.
+    at_once: bool,
 }
 
 impl Wakeups {
-    /// `recipients` is the most that will be added.
-    pub(crate) fn new(recipients: usize) -> Self {
-        match recipients < FEW {
-            true => Self { list: Vec::new(), are_few: true },
-            false => Self { list: Vec::with_capacity(recipients), are_few: false },
-        }
+    /// Returns an empty list for at most `recipients` drivers.
+    pub(crate) fn collect(recipients: usize) -> Self {
+        Self { list: Vec::with_capacity(recipients), at_once: false }
     }
 
-    /// Adds a driver. With [few](Self::new) recipients, it is woken here, so no lock may be held.
-    pub(crate) fn add(&mut self, connection: &Arc<Connection>, waker: Waker) {
-        match self.are_few {
-            true => waker.wake(),
-            false => self.list.push((connection.clone(), waker)),
+    /// Like [`collect`](Self::collect), but wakes few drivers when they are added. For callers that hold no lock.
+    pub(crate) fn collect_many(recipients: usize) -> Self {
+        if recipients < FEW { Self { list: Vec::new(), at_once: true } } else { Self::collect(recipients) }
+    }
+
+    /// Adds the driver of a connection if the packet that was sent must wake it.
+    pub(crate) fn add(&mut self, connection: &Arc<Connection>, sent: Sent) {
+        match sent.waker {
+            Some(waker) if self.at_once => waker.wake(),
+            Some(waker) => self.list.push((connection.clone(), waker)),
+            None => {}
         }
     }
 
     /// Has the queued packets written. Must be called without a lock.
-    pub(crate) fn wake(mut self) {
-        self.wake_all();
+    pub(crate) fn wake(self) {
+        drop(self);
     }
+}
 
-    fn wake_all(&mut self) {
+/// If user code that runs between the recipients panics, those before are woken.
+impl Drop for Wakeups {
+    fn drop(&mut self) {
         let mut list = std::mem::take(&mut self.list);
         if list.len() < FEW {
             list.into_iter().for_each(|(_, waker)| waker.wake());
@@ -73,13 +78,6 @@ impl Wakeups {
             let (engine, runtime) = (connection.engine.clone(), connection.runtime.clone());
             engine.gather(list, &runtime);
         }
-    }
-}
-
-/// If user code that runs between the recipients panics, those before are woken.
-impl Drop for Wakeups {
-    fn drop(&mut self) {
-        self.wake_all();
     }
 }
 

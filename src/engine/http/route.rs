@@ -202,7 +202,7 @@ fn open(
 /// Returns the response to a handshake over long-polling, which is also the response to the first poll.
 fn first_poll(connection: Arc<Connection>, responder: &PollResponse) -> Response<Bytes> {
     connection.update(Session::poll_begin);
-    let depth = SendMeter::before(|| connection.inspect(Session::buffered_bytes));
+    let depth = SendMeter::before(&connection.engine.meters, || connection.inspect(Session::buffered_bytes));
     let body = match connection.poll_answer(Waker::noop()) {
         Poll::Ready(packets) => {
             depth.polled(&connection.engine.meters, &packets);
@@ -231,7 +231,7 @@ fn poll_or_post<B: Body>(
         check_head(engine, parts)?;
     }
     let octet_stream = parts.headers.get(header::CONTENT_TYPE).is_some_and(|ty| ty == "application/octet-stream");
-    let is_jsonp = is_jsonp || connection.wire_format.jsonp.is_some();
+    let is_jsonp = is_jsonp || connection.wire_format.jsonp().is_some();
     let responder = PollResponse::new(engine, parts, is_jsonp).with_hook(engine, parts);
     let answer = if method == Method::GET {
         PollFuture::begin(connection).map(|future| EngineFuture::Poll { future, responder })

@@ -5,6 +5,7 @@ use crate::engine::{CloseCause, Packet, ProtocolVersion, RequestError, Transport
 /// The metrics of an engine. The handles are created with the engine, so the recorder must be installed before.
 #[derive(Debug)]
 pub(crate) struct EngineMeters {
+    is_recorded: bool,
     transports: [TransportMeters; 4],
     /// By WebSocket and by WebTransport.
     upgrades: [Counter; 2],
@@ -73,6 +74,7 @@ impl EngineMeters {
             (cause.as_str(), counter!("socketio_connections_closed_total", "reason" => cause.as_str()))
         };
         Self {
+            is_recorded: has_recorder(),
             transports: [Transport::Polling, Transport::WebSocket, Transport::WebTransport, Transport::Custom]
                 .map(transport_meters),
             upgrades: [Transport::WebSocket, Transport::WebTransport]
@@ -119,7 +121,11 @@ impl EngineMeters {
         self.closed.increment(cause.as_str());
     }
 
+    #[inline]
     pub(crate) fn received(&self, transport: Transport, packet: &Packet) {
+        if !self.is_recorded {
+            return;
+        }
         self.transport(transport).received.increment(packet.len() as u64);
     }
 
@@ -139,25 +145,42 @@ impl EngineMeters {
 pub(crate) struct SendMeter(Option<usize>);
 
 impl SendMeter {
-    pub(crate) fn before(buffered_bytes: impl FnOnce() -> usize) -> Self {
+    #[inline]
+    pub(crate) fn before(meters: &EngineMeters, buffered_bytes: impl FnOnce() -> usize) -> Self {
+        if meters.is_recorded { Self::of(buffered_bytes) } else { Self(None) }
+    }
+
+    #[cold]
+    fn of(buffered_bytes: impl FnOnce() -> usize) -> Self {
         Self(Some(buffered_bytes()))
     }
 
     /// Records a packet that is sent as a frame. The size of the outbox is recorded once.
+    #[inline]
     pub(crate) fn take(&mut self, meters: &EngineMeters, transport: Transport, packet: &Packet) {
-        self.taken(meters, transport, packet.len());
+        if meters.is_recorded {
+            self.taken(meters, transport, packet.len());
+        }
     }
 
     /// Records frames that bypass the outbox.
+    #[inline]
     pub(crate) fn bypassed(meters: &EngineMeters, transport: Transport, text: &[u8], attachments: &[Packet]) {
+        if !meters.is_recorded {
+            return;
+        }
         let bytes = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
         Self(Some(0)).taken(meters, transport, bytes);
     }
 
     pub(crate) fn polled(mut self, meters: &EngineMeters, packets: &[Packet]) {
+        if !meters.is_recorded {
+            return;
+        }
         self.taken(meters, Transport::Polling, packets.iter().map(Packet::len).sum());
     }
 
+    #[inline(never)]
     #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats")]
     fn taken(&mut self, meters: &EngineMeters, transport: Transport, bytes: usize) {
         if bytes > 0 {
@@ -167,6 +190,12 @@ impl SendMeter {
             meters.transport(transport).sent.increment(bytes as u64);
         }
     }
+}
+
+/// Returns `true` if the application has installed a recorder. That of `metrics` itself, which ignores all metrics, is the only known one
+/// without fields.
+pub(crate) fn has_recorder() -> bool {
+    metrics::with_recorder(|recorder| size_of_val(recorder) > 0)
 }
 
 /// Registers the descriptions of the metrics.

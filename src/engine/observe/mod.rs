@@ -13,6 +13,8 @@ mod spans;
 #[path = "no_spans.rs"]
 mod spans;
 
+#[cfg(feature = "metrics")]
+pub(crate) use self::meters::has_recorder;
 pub(crate) use self::{
     meters::{EngineMeters, SendMeter},
     spans::ConnectionSpan,

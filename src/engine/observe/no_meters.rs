@@ -27,7 +27,7 @@ impl EngineMeters {
 pub(crate) struct SendMeter;
 
 impl SendMeter {
-    pub(crate) fn before(_: impl FnOnce() -> usize) -> Self {
+    pub(crate) fn before(_: &EngineMeters, _: impl FnOnce() -> usize) -> Self {
         Self
     }
 

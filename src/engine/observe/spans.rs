@@ -10,7 +10,7 @@ use crate::engine::{CloseCause, ProtocolVersion, Transport};
 /// Taken at the end, so that a socket that is still referenced does not keep the span open. The lock is a leaf: the subscriber is
 /// not called under it. `None` if no subscriber has enabled the span.
 #[derive(Debug)]
-pub(crate) struct ConnectionSpan(Option<Mutex<Option<Arc<tracing::Span>>>>);
+pub(crate) struct ConnectionSpan(Option<Box<Mutex<Option<Arc<tracing::Span>>>>>);
 
 impl ConnectionSpan {
     /// Creates a root span that follows from the span of the request, which ends before the connection.
@@ -37,11 +37,11 @@ impl ConnectionSpan {
             return Self(None);
         }
         span.follows_from(tracing::Span::current());
-        Self(Some(Mutex::new(Some(Arc::new(span)))))
+        Self(Some(Box::new(Mutex::new(Some(Arc::new(span))))))
     }
 
     fn lock(&self) -> Option<MutexGuard<'_, Option<Arc<tracing::Span>>>> {
-        self.0.as_ref().map(Mutex::lock)
+        self.0.as_ref().map(|span| span.lock())
     }
 
     #[inline]

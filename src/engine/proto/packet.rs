@@ -344,7 +344,7 @@ impl Packet {
 ///
 /// Clients of 1.x do so where they cannot send binary, and those of 1.0 over WebSocket too. Their requests do not say so. A
 /// client that sends text which cannot be decoded twice is known to encode once.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct DoubleEncoding {
     /// One of the constants below. `None` in revision 4.
     learned: Option<Arc<AtomicU8>>,
@@ -356,6 +356,11 @@ const NEVER: u8 = 1;
 const LIKELY: u8 = 2;
 
 impl DoubleEncoding {
+    /// The state for a client of revision 4.
+    pub(crate) const fn never() -> Self {
+        Self { learned: None }
+    }
+
     /// The state for a client that has not sent text yet.
     pub(crate) fn unknown() -> Self {
         Self { learned: Some(Arc::new(AtomicU8::new(UNKNOWN))) }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
@@ -13,15 +15,21 @@ pub(crate) struct WireFormat {
     pub(crate) protocol: ProtocolVersion,
     /// The client accepts binary as base64 only.
     pub(crate) base64: bool,
-    /// The index of the function that JSONP responses call. `None` if the client does not use JSONP.
-    pub(crate) jsonp: Option<Box<str>>,
     /// The client rejects responses to polls with more than [`FEW_PACKETS`].
     pub(crate) takes_few_packets: bool,
     /// The client accepts only binary responses to polls.
     pub(crate) bytes_only: bool,
     /// The client may be of version 1.0, which decodes the UTF-8 of WebSocket text twice.
     pub(crate) may_decode_twice: bool,
-    pub(crate) double_encoding: DoubleEncoding,
+    /// `None` for most clients.
+    legacy: Option<Arc<Legacy>>,
+}
+
+/// What only clients of revision 3 or with JSONP have.
+#[derive(Debug)]
+struct Legacy {
+    jsonp: Option<Box<str>>,
+    double_encoding: DoubleEncoding,
 }
 
 /// The maximum number of packets that python-engineio accepts in the response to one poll.
@@ -34,16 +42,22 @@ const MAX_JSONP_DIGITS: usize = 20;
 /// an argument of one call, which fails at some 65,000 in some browsers and at 120,000 in most.
 const MAX_TEXT_V3: usize = 50_000;
 
+impl Legacy {
+    fn new(protocol: ProtocolVersion, jsonp: Option<Box<str>>) -> Option<Arc<Self>> {
+        let double_encoding = match protocol {
+            ProtocolVersion::V3 => DoubleEncoding::unknown(),
+            ProtocolVersion::V4 if jsonp.is_none() => return None,
+            ProtocolVersion::V4 => DoubleEncoding::never(),
+        };
+        Some(Arc::new(Self { jsonp, double_encoding }))
+    }
+}
+
 impl WireFormat {
     /// Returns the default format of a revision.
     pub(crate) fn default_for(protocol: ProtocolVersion) -> Self {
-        let double_encoding = match protocol {
-            ProtocolVersion::V3 => DoubleEncoding::unknown(),
-            ProtocolVersion::V4 => DoubleEncoding::default(),
-        };
-        let (base64, jsonp) = (false, None);
-        let (takes_few_packets, bytes_only, may_decode_twice) = (false, false, false);
-        Self { protocol, base64, jsonp, takes_few_packets, bytes_only, may_decode_twice, double_encoding }
+        let (base64, takes_few_packets, bytes_only, may_decode_twice) = (false, false, false, false);
+        Self { protocol, base64, takes_few_packets, bytes_only, may_decode_twice, legacy: Legacy::new(protocol, None) }
     }
 
     /// Returns the format that the query of the first request asks for.
@@ -51,8 +65,18 @@ impl WireFormat {
         let digits = |j: &str| j.chars().filter(char::is_ascii_digit).take(MAX_JSONP_DIGITS).collect();
         // The browser build of 1.0 sends 2, but speaks 3.
         let bytes_only = query.stamp_of_1_0 || query.eio.as_deref() == Some("2");
-        let jsonp = query.jsonp.as_deref().map(digits);
-        Self { base64: query.base64, jsonp, bytes_only, may_decode_twice: bytes_only, ..Self::default_for(protocol) }
+        let legacy = Legacy::new(protocol, query.jsonp.as_deref().map(digits));
+        Self { base64: query.base64, bytes_only, may_decode_twice: bytes_only, legacy, ..Self::default_for(protocol) }
+    }
+
+    /// Returns the index of the function that JSONP responses call. `None` if the client does not use JSONP.
+    pub(crate) fn jsonp(&self) -> Option<&str> {
+        self.legacy.as_ref()?.jsonp.as_deref()
+    }
+
+    pub(super) fn double_encoding(&self) -> &DoubleEncoding {
+        static NEVER: DoubleEncoding = DoubleEncoding::never();
+        self.legacy.as_ref().map_or(&NEVER, |legacy| &legacy.double_encoding)
     }
 
     /// Returns the maximum number of packets in the response to a poll. `limit` is the server's limit.
@@ -68,7 +92,7 @@ impl WireFormat {
     pub(super) fn responds_in_binary(&self, packets: &[Packet]) -> bool {
         let needs_bytes = |packet: &Packet| packet.is_binary() || !packet.data().is_ascii();
         let is_long = || packets.iter().map(Packet::len).sum::<usize>() > MAX_TEXT_V3;
-        !self.base64 && self.jsonp.is_none() && (self.bytes_only || packets.iter().any(needs_bytes) || is_long())
+        !self.base64 && self.jsonp().is_none() && (self.bytes_only || packets.iter().any(needs_bytes) || is_long())
     }
 
     /// Returns `true` if text for the client must be ASCII: in revision 3, over long-polling, and over a WebSocket if the client may
@@ -76,14 +100,14 @@ impl WireFormat {
     #[inline]
     pub(crate) fn wants_ascii(&self, over_websocket: bool) -> bool {
         let may_decode_twice =
-            || !self.double_encoding.is_never() && (self.may_decode_twice || self.double_encoding.is_likely());
+            || !self.double_encoding().is_never() && (self.may_decode_twice || self.double_encoding().is_likely());
         self.protocol == ProtocolVersion::V3 && (!over_websocket || may_decode_twice())
     }
 
     /// Decodes a text frame of a WebSocket.
     pub(crate) fn read_text(&self, frame: ByteString) -> Result<Packet, PacketError> {
         match self.protocol {
-            ProtocolVersion::V3 => Packet::from_utf8_v3(frame, &self.double_encoding),
+            ProtocolVersion::V3 => Packet::from_utf8_v3(frame, self.double_encoding()),
             ProtocolVersion::V4 => Packet::from_utf8(frame),
         }
     }

@@ -67,7 +67,6 @@ struct Task {
     connection: Arc<Connection>,
     /// Whether responses may bypass the outbox. Requires support by the transport, and a client that needs no other encoding.
     sends_direct: bool,
-    reader: Option<Box<dyn Reader>>,
     /// Whether unhandled input may exist.
     holds_input: bool,
     #[pin]
@@ -84,6 +83,8 @@ struct Task {
 /// A stream, which its driver shares with [tasks that write for it](Outlet). Neither waits for its lock.
 struct Line<T> {
     transport: T,
+    /// Receives what arrives.
+    reader: Option<Box<dyn Reader>>,
     /// Set while packets taken from the outbox have not been flushed.
     unflushed: bool,
 }
@@ -163,7 +164,6 @@ impl<T: PacketIo + Unpin> Driver<T> {
             is_new: false,
             sends_direct: T::CAN_SEND_DIRECT && connection.wire_format.protocol == ProtocolVersion::V4,
             connection,
-            reader: None,
             holds_input: false,
             timer: tokio::time::sleep(Duration::ZERO),
             closing: None,
@@ -171,7 +171,7 @@ impl<T: PacketIo + Unpin> Driver<T> {
             turn: None,
             held: None,
         };
-        Self { task, line: Arc::new(Mutex::new(Line { transport, unflushed: false })) }
+        Self { task, line: Arc::new(Mutex::new(Line { transport, reader: None, unflushed: false })) }
     }
 }
 
@@ -250,12 +250,12 @@ impl Task {
     /// Reads and handles a batch of packets. Returns ready if more input may be available.
     fn poll_read<T: PacketIo + Unpin>(self: Pin<&mut Self>, line: &mut Line<T>, cx: &mut Context<'_>) -> Poll<Batch> {
         let this = self.project();
-        let Line { transport, unflushed } = line;
-        let reader = match this.reader {
+        let Line { transport, reader, unflushed } = line;
+        let reader = match reader {
             Some(reader) => reader,
             // A POST may still be under way when the upgrade completes.
             None => match ready!(this.connection.poll_take_reader(cx)) {
-                Some(reader) => this.reader.insert(reader),
+                Some(new) => reader.insert(new),
                 // The session has ended.
                 None => return Poll::Ready(Batch::Stopped),
             },
@@ -337,7 +337,7 @@ impl Task {
         all_read: bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let Line { transport, unflushed } = line;
+        let Line { transport, reader, unflushed } = line;
         for _ in 0..ROUNDS {
             let mut this = self.as_mut().project();
             let flushed = match poll_flush(this.connection, Pin::new(&mut *transport), unflushed, cx) {
@@ -349,12 +349,12 @@ impl Task {
                 Poll::Pending => false,
             };
             if !flushed || *this.holds_input || this.connection.is_under_pressure() {
-                let input = all_read.then(|| held_input(transport, this.reader.as_deref()));
+                let input = all_read.then(|| held_input(transport, reader.as_deref()));
                 this.connection.note_pressure(flushed, Pin::new(&mut *transport).take_written(), input);
             }
             match this.connection.park(cx.waker(), flushed) {
                 Park::Closed => {
-                    self.begin_end(transport);
+                    self.begin_end(line);
                     return Poll::Ready(());
                 }
                 Park::HasOutput => {}
@@ -369,7 +369,7 @@ impl Task {
                     if let Some(heard) = Pin::new(&mut *transport).take_heard() {
                         this.connection.update(|session| session.extend_heartbeat(heard));
                     }
-                    this.connection.handle_timeout(now(), this.reader.is_some());
+                    this.connection.handle_timeout(now(), reader.is_some());
                 }
             }
         }
@@ -377,17 +377,17 @@ impl Task {
     }
 
     /// Finishes the connection after its session has ended, and begins to close the transport.
-    fn begin_end(mut self: Pin<&mut Self>, transport: &mut (impl PacketIo + Unpin)) {
+    fn begin_end<T: PacketIo + Unpin>(mut self: Pin<&mut Self>, line: &mut Line<T>) {
         if self.turn.is_some() {
             self.as_mut().end_turn();
         }
         let this = self.project();
         this.connection.finish();
-        *this.reader = None;
+        line.reader = None;
         *this.held = None;
         // Closing may take a while. Do not keep the input meanwhile.
-        if transport.unread_bytes() > READ_BATCH_BYTES {
-            Pin::new(transport).forget_unread();
+        if line.transport.unread_bytes() > READ_BATCH_BYTES {
+            Pin::new(&mut line.transport).forget_unread();
         }
         *this.closing = Some(Closing::SendingClose);
     }
@@ -457,6 +457,7 @@ fn try_send_direct<'a, T: PacketIo>(
 }
 
 /// Passes queued packets to the transport. Returns `false` if the session has ended.
+#[inline]
 fn poll_send<T: PacketIo>(
     connection: &Connection,
     mut transport: Pin<&mut T>,
@@ -464,7 +465,7 @@ fn poll_send<T: PacketIo>(
     sent: &mut usize,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, TransportError>> {
-    let mut taken = SendMeter::before(|| connection.inspect(Session::buffered_bytes));
+    let mut taken = SendMeter::before(&connection.engine.meters, || connection.inspect(Session::buffered_bytes));
     for _ in 0..SEND_BATCH {
         ready!(transport.as_mut().poll_ready(cx))?;
         match connection.pop_output() {

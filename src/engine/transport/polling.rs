@@ -83,7 +83,8 @@ impl Future for PollFuture {
     type Output = Payload;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Payload> {
-        let depth = SendMeter::before(|| self.connection.inspect(Session::buffered_bytes));
+        let depth =
+            SendMeter::before(&self.connection.engine.meters, || self.connection.inspect(Session::buffered_bytes));
         let packets = ready!(self.connection.poll_answer(cx.waker()));
         depth.polled(&self.connection.engine.meters, &packets);
         packets.iter().for_each(|packet| self.connection.note_sent(packet));

@@ -347,9 +347,9 @@ mod tests {
     /// These types are most of the memory of an idle connection.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<WebSocketTask>() <= 400, "{}", size_of::<WebSocketTask>());
-        assert!(size_of::<Connection>() <= 560, "{}", size_of::<Connection>());
+        assert!(size_of::<WebSocketTask>() <= 152, "{}", size_of::<WebSocketTask>());
+        assert!(size_of::<Connection>() <= 528, "{}", size_of::<Connection>());
         assert!(size_of::<crate::server::Client>() <= 104, "{}", size_of::<crate::server::Client>());
-        assert!(size_of::<crate::server::Socket>() <= 240, "{}", size_of::<crate::server::Socket>());
+        assert!(size_of::<crate::server::Socket>() <= 216, "{}", size_of::<crate::server::Socket>());
     }
 }

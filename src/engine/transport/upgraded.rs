@@ -15,7 +15,10 @@ use tokio::{
 
 use crate::engine::relay::Line;
 
-use super::served::{InUse, ServedIo};
+use super::{
+    served::{InUse, ServedIo},
+    websocket::Duplex,
+};
 
 /// The maximum size of a write to a stream that is not TCP. On an HTTP/2 stream, hyper copies two writes before it waits for the
 /// peer's window, and keeps them until the window opens or the connection ends, even if the stream has been dropped.
@@ -90,6 +93,12 @@ macro_rules! forward {
             },
         }
     };
+}
+
+impl Duplex for UpgradedIo {
+    fn is_shut_down_by_drop(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
 }
 
 impl AsyncRead for UpgradedIo {

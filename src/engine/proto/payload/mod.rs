@@ -29,9 +29,9 @@ pub(crate) fn encode_payload(wire_format: &WireFormat, packets: Vec<Packet>) -> 
         ProtocolVersion::V3 if wire_format.responds_in_binary(&packets) => {
             (v3::encode_binary(&packets), "application/octet-stream")
         }
-        ProtocolVersion::V3 => (v3::encode_text(&packets, wire_format.double_encoding.is_likely()), TEXT),
+        ProtocolVersion::V3 => (v3::encode_text(&packets, wire_format.double_encoding().is_likely()), TEXT),
     };
-    if let Some(index) = &wire_format.jsonp {
+    if let Some(index) = wire_format.jsonp() {
         // Node sends text/plain, which a browser does not run with `nosniff`.
         (body, content_type) = (jsonp::encode(index, &body), "text/javascript; charset=UTF-8");
     }
@@ -70,7 +70,7 @@ impl PayloadDecoder {
                 ProtocolVersion::V4 => Err(PacketError::new("binary payloads belong to revision 3")),
             };
         }
-        let body = match &wire_format.jsonp {
+        let body = match wire_format.jsonp() {
             None => body,
             Some(_) => match jsonp::decode(&body) {
                 Some(payload) => payload,
@@ -79,7 +79,7 @@ impl PayloadDecoder {
         };
         Ok(Self(match wire_format.protocol {
             ProtocolVersion::V4 => Decoder::V4(v4::Decoder::new(body)?),
-            ProtocolVersion::V3 => Decoder::V3Text(v3::TextDecoder::new(body, wire_format.double_encoding.clone())?),
+            ProtocolVersion::V3 => Decoder::V3Text(v3::TextDecoder::new(body, wire_format.double_encoding().clone())?),
         }))
     }
 }

@@ -12,6 +12,8 @@ use proptest::prelude::*;
 use super::{decoder::INFLATED_AT_ONCE, *};
 use crate::engine::{EngineIoConfig, PerMessageDeflate, ProtocolVersion};
 
+impl Duplex for Cursor<Vec<u8>> {}
+
 /// A frame of a client.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];

@@ -51,6 +51,14 @@ const READ_ROUNDS: usize = 64;
 /// How many bytes of an incomplete message are read before other tasks run.
 const READ_TURN: usize = READ_SIZE;
 
+/// A stream in both directions, which a WebSocket uses.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {
+    /// Returns `true` if the peer sees the end of a stream that is dropped, as after a shutdown.
+    fn is_shut_down_by_drop(&self) -> bool {
+        false
+    }
+}
+
 /// A WebSocket that carries Engine.IO packets.
 ///
 /// An idle connection has no buffers.
@@ -61,12 +69,18 @@ pub(super) struct WebSocket<Io> {
     decoder: Decoder,
     encoder: Encoder,
     deflate: Deflate,
-    /// The payload of the last ping without a pong.
-    ping: Option<Box<[u8]>>,
+    /// `None` if the client has sent neither pings nor pongs.
+    controls: Option<Box<Controls>>,
     /// A pong has been encoded, and must be written.
     pong_waits: bool,
     ended: Option<Ended>,
     close_sent: bool,
+}
+
+#[derive(Debug, Default)]
+struct Controls {
+    /// The payload of the last ping without a pong.
+    ping: Option<Box<[u8]>>,
     /// The time of the last ping or pong.
     heard: Option<Instant>,
 }
@@ -82,7 +96,7 @@ enum Ended {
     Here,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
+impl<Io: Duplex> WebSocket<Io> {
     /// `read` are the bytes that have been read already. They are copied, because they may be a small slice of a large buffer.
     #[expect(clippy::needless_pass_by_value, reason = "the buffer is freed")]
     pub(super) fn new(io: Io, read: Bytes, max_payload: usize, wire_format: WireFormat, deflate: Deflate) -> Self {
@@ -94,11 +108,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             decoder,
             encoder: Encoder::default(),
             deflate,
-            ping: None,
+            controls: None,
             pong_waits: false,
             ended: None,
             close_sent: false,
-            heard: None,
         }
     }
 
@@ -147,6 +160,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
         })
     }
 
+    fn controls(&mut self) -> &mut Controls {
+        self.controls.get_or_insert_default()
+    }
+
+    fn holds_ping(&self) -> bool {
+        self.controls.as_ref().is_some_and(|controls| controls.ping.is_some())
+    }
+
     /// Encodes the pong for a ping. If there is no room, only the last ping gets a pong, later.
     fn take_ping(&mut self, payload: Box<[u8]>) {
         if self.close_sent {
@@ -156,14 +177,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             self.encoder.frame(PONG, &payload);
             self.pong_waits = true;
         } else {
-            self.ping = Some(payload);
+            self.controls().ping = Some(payload);
         }
     }
 
     /// Writes pongs. If the connection is blocked, a later call continues.
     fn write_pongs(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.encoder.poll_write(&mut self.io, cx)?.is_ready() {
-            let Some(payload) = self.ping.take() else {
+            let Some(payload) = self.controls.as_mut().and_then(|controls| controls.ping.take()) else {
                 self.pong_waits = false;
                 let _ = Pin::new(&mut self.io).poll_flush(cx)?;
                 break;
@@ -179,12 +200,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
             Message::Text(text) => self.wire_format.read_text(text),
             Message::Binary(data) => Ok(self.wire_format.read_binary(data)?),
             Message::Ping(payload) => {
-                self.heard = Some(now());
+                self.controls().heard = Some(now());
                 self.take_ping(payload);
                 return None;
             }
             Message::Pong => {
-                self.heard = Some(now());
+                self.controls().heard = Some(now());
                 return None;
             }
             Message::Close(code) => {
@@ -196,7 +217,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocket<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
+impl<Io: Duplex> Stream for WebSocket<Io> {
     type Item = Result<Packet, TransportError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -215,7 +236,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
                 }
                 Ok(None) if self.decoder.is_paused() || bytes >= READ_TURN => break,
                 Ok(None) => {
-                    if self.pong_waits || self.ping.is_some() || self.encoder.is_blocked() {
+                    if self.pong_waits || self.holds_ping() || self.encoder.is_blocked() {
                         self.write_pongs(cx).map_err(|_| CONNECTION_FAILED)?;
                     }
                     match ready!(self.poll_read(cx)) {
@@ -233,7 +254,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
+impl<Io: Duplex> PacketIo for WebSocket<Io> {
     const TRANSPORT: Transport = Transport::WebSocket;
     const CAN_SEND_DIRECT: bool = true;
 
@@ -253,7 +274,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> PacketIo for WebSocket<Io> {
     }
 
     fn take_heard(mut self: Pin<&mut Self>) -> Option<Instant> {
-        self.heard.take()
+        self.controls.as_mut()?.heard.take()
     }
 
     fn forget_unread(mut self: Pin<&mut Self>) {
@@ -272,7 +293,7 @@ fn come_back<T>(cx: &Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
+impl<Io: Duplex> Sink<Packet> for WebSocket<Io> {
     type Error = TransportError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
@@ -323,7 +344,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
             self.close_sent = true;
             self.decoder.close();
             // Nothing follows a close frame.
-            self.ping = None;
+            self.controls = None;
             self.pong_waits = false;
             let code = match self.ended {
                 Some(Ended::ByPeer(code)) => code,
@@ -334,6 +355,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Sink<Packet> for WebSocket<Io> {
             self.encoder.frame(CLOSE, code.as_ref().map_or(&[], |code| code));
         }
         ready!(self.as_mut().poll_flush(cx))?;
+        // The peer has nothing more to send, and the stream is dropped next. RFC 6455, section 7.1.1.
+        if matches!(self.ended, Some(Ended::ByPeer(_))) && self.io.is_shut_down_by_drop() {
+            return Poll::Ready(Ok(()));
+        }
         // No frame follows: the peer sees the end at once.
         Pin::new(&mut self.io).poll_shutdown(cx).map_err(|_| CONNECTION_FAILED)
     }

@@ -180,6 +180,8 @@ struct Narrow {
     room: usize,
 }
 
+impl Duplex for Narrow {}
+
 impl AsyncRead for Narrow {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = self.incoming.position() as usize;
