@@ -1,14 +1,16 @@
 //! Measures how costs grow with open connections, members of a room, rooms and namespaces. The transport is in memory and clients
 //! only count packets, so that the server is measured.
 //!
-//! Prints Markdown. Each number is the minimum of several repetitions, which are spread over the whole run.
+//! Prints Markdown. Each number is the minimum of several repetitions, which are spread over the whole run. Also measures what threads that
+//! work at the same time cost each other.
 
 use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -145,6 +147,7 @@ impl Server {
         let namespace = || Namespace::new().on("echo", async |Data(value): Data<Value>| Ack(value));
         // No heartbeats or timeouts during the measurement.
         let config = SocketIoConfig::new().ping_interval(Duration::from_secs(3600)).max_namespaces(namespaces + 1);
+        let config = config.max_buffered_bytes(1 << 30);
         let config = config.namespace("/", namespace());
         let config =
             (1..=namespaces).fold(config, |config, number| config.namespace(&format!("/n{number}"), namespace()));
@@ -369,6 +372,81 @@ async fn namespaces(namespaces: usize) -> Vec<f64> {
     costs
 }
 
+/// The processor time of one thread, in nanoseconds, and how often it has slept. A thread that finds a lock in use for long sleeps.
+fn thread_usage() -> (u64, u64) {
+    let read =
+        |file| std::fs::read_to_string(format!("/proc/thread-self/{file}")).expect("Linux describes its threads");
+    let (time, status) = (read("schedstat"), read("status"));
+    let number = |text: &str| text.trim().parse::<u64>().expect("a number");
+    let sleeps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a counter");
+    (number(time.split(' ').next().expect("a field")), number(sleeps))
+}
+
+/// How many operations a thread performs before it lets the drivers of the recipients run.
+const BURST: usize = 100;
+
+/// Performs an operation in several threads at the same time. Returns its processor time in nanoseconds, and how often a thread slept in a
+/// thousand of them. `operation` takes the number of the thread.
+fn together(threads: usize, operation: &(impl Fn(usize) + Sync)) -> (f64, f64) {
+    const BURSTS: usize = 200;
+    let barrier = Barrier::new(threads);
+    let perform = |number| {
+        barrier.wait();
+        let (mut time, mut sleeps) = (0, 0);
+        for _ in 0..BURSTS {
+            let before = thread_usage();
+            (0..BURST).for_each(|_| operation(number));
+            let after = thread_usage();
+            time += after.0 - before.0;
+            sleeps += after.1 - before.1;
+            thread::sleep(Duration::from_millis(1));
+        }
+        (time, sleeps)
+    };
+    let usage: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|number| scope.spawn(move || perform(number))).collect();
+        running.into_iter().map(|thread| thread.join().expect("a thread does not panic")).collect()
+    });
+    let operations = (threads * BURSTS * BURST) as f64;
+    let sum = |pick: fn(&(u64, u64)) -> u64| usage.iter().map(pick).sum::<u64>() as f64;
+    (sum(|usage| usage.0) / operations, sum(|usage| usage.1) / operations * 1000.0)
+}
+
+/// Prints what threads cost each other that emit, and that join and leave rooms.
+fn contention() {
+    println!("\nThreads at the same time: processor time of each operation, and sleeps in a thousand\n");
+    println!(
+        "| threads | emit to one room of 10 | to rooms of their own | join + leave of one room | of rooms of their own |"
+    );
+    println!("|--:|--:|--:|--:|--:|");
+    for threads in [1, 2, 4, 8] {
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime can be made");
+        let server = Server::new(0);
+        let sockets = runtime.block_on(server.sockets(threads * 11));
+        let own: Vec<_> = (0..threads).map(|thread| format!("own {thread}")).collect();
+        for (place, socket) in sockets.iter().enumerate().skip(threads) {
+            socket.join(own[place % threads].clone());
+            if place % threads == 0 {
+                socket.join("one");
+            }
+        }
+        let emit = |room: &str| server.io.to(room.to_owned()).emit("news", &1).expect("a number can be encoded");
+        let join = |thread: usize, room: &str| {
+            sockets[thread].join(room.to_owned());
+            sockets[thread].leave(room);
+        };
+        let cells = [
+            together(threads, &|_| emit("one")),
+            together(threads, &|thread| emit(&own[thread])),
+            together(threads, &|thread| join(thread, "one")),
+            together(threads, &|thread| join(thread, &own[thread])),
+        ];
+        let cells = cells.map(|(time, sleeps)| format!(" {time:.0} ns, {sleeps:.2} |"));
+        println!("| {threads} |{}", cells.concat());
+    }
+}
+
 fn main() {
     let echo_connect = &["event with ack", "connect + disconnect"];
     let cast_join = &["broadcast, per member", "join + leave"];
@@ -408,4 +486,5 @@ fn main() {
         joined.round(namespaces);
     }
     tables.iter().for_each(Table::print);
+    contention();
 }
