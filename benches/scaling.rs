@@ -382,13 +382,14 @@ fn thread_usage() -> (u64, u64) {
     (number(time.split(' ').next().expect("a field")), number(sleeps))
 }
 
-/// How many operations a thread performs before it lets the drivers of the recipients run.
-const BURST: usize = 100;
+/// How many operations a thread performs before it sleeps, so that the drivers of the recipients run, and Linux brings its processor time up to
+/// date.
+const BURST: usize = 1000;
 
 /// Performs an operation in several threads at the same time. Returns its processor time in nanoseconds, and how often a thread slept in a
 /// thousand of them. `operation` takes the number of the thread.
 fn together(threads: usize, operation: &(impl Fn(usize) + Sync)) -> (f64, f64) {
-    const BURSTS: usize = 200;
+    const BURSTS: usize = 50;
     let barrier = Barrier::new(threads);
     let perform = |number| {
         barrier.wait();
@@ -396,10 +397,10 @@ fn together(threads: usize, operation: &(impl Fn(usize) + Sync)) -> (f64, f64) {
         for _ in 0..BURSTS {
             let before = thread_usage();
             (0..BURST).for_each(|_| operation(number));
+            thread::sleep(Duration::from_millis(1));
             let after = thread_usage();
             time += after.0 - before.0;
-            sleeps += after.1 - before.1;
-            thread::sleep(Duration::from_millis(1));
+            sleeps += (after.1 - before.1).saturating_sub(1);
         }
         (time, sleeps)
     };
