@@ -18,8 +18,7 @@ MACHETE := $(TOOLS)/cargo-machete@0.9.2
 TYPOS := $(TOOLS)/typos@1.52.0
 # The runner must have the version of the library.
 GUNGRAUN := $(TOOLS)/gungraun-runner@$(shell sed -n '/^name = "gungraun"$$/ { n; s/^version = "\(.*\)"$$/\1/p }' Cargo.lock)
-COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner \
-	$(CARGO) bench -p bench-instructions
+COUNT := GUNGRAUN_RUNNER=$(GUNGRAUN)/bin/gungraun-runner $(CARGO) bench -p bench-instructions
 COUNT_ALL := $(COUNT) -- --output-format=json --parallel=auto
 COUNT_UNOBSERVED := $(COUNT) --no-default-features -- --output-format=json --parallel=auto
 

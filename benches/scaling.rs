@@ -145,10 +145,9 @@ impl Server {
     /// Returns a server with the namespaces `/`, `/n1`, `/n2` and so on.
     fn new(namespaces: usize) -> Self {
         let namespace = || Namespace::new().on("echo", async |Data(value): Data<Value>| Ack(value));
-        // No heartbeats or timeouts during the measurement.
-        let config = SocketIoConfig::new().ping_interval(Duration::from_secs(3600)).max_namespaces(namespaces + 1);
-        let config = config.max_buffered_bytes(1 << 30);
-        let config = config.namespace("/", namespace());
+        // No heartbeats, timeouts or slow clients during the measurement.
+        let config = SocketIoConfig::new().ping_interval(Duration::from_secs(3600)).max_buffered_bytes(1 << 30);
+        let config = config.max_namespaces(namespaces + 1).namespace("/", namespace());
         let config =
             (1..=namespaces).fold(config, |config, number| config.namespace(&format!("/n{number}"), namespace()));
         Self { io: SocketIoLayer::new(config).io(), tally: Arc::default() }

@@ -17,12 +17,12 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.json"
 CHART = HERE.parent / "performance.svg"
 
-OURS, PEER, NODE, FLOOR = "tower-socketio", "socketioxide", "uws", "floor"
+OURS, PEER, UWS, FLOOR = "tower-socketio", "socketioxide", "uws", "floor"
 
 # The yardstick's labels; of several for one server, the first that was measured counts.
-LABELS = {OURS: ["ours", OURS], PEER: [PEER], NODE: [NODE], FLOOR: ["epoll"]}
+LABELS = {OURS: ["ours", OURS], PEER: [PEER], UWS: [UWS], FLOOR: ["epoll"]}
 
-NAMES = {OURS: OURS, PEER: PEER, NODE: "Node.js on µWebSockets", FLOOR: "by hand on epoll"}
+NAMES = {OURS: OURS, PEER: PEER, UWS: "Node.js on µWebSockets", FLOOR: "by hand on epoll"}
 
 WORKLOADS = {
     "echo-1": "event with ack, 1 in flight",
@@ -64,7 +64,7 @@ def update(results, file):
     for workload in WORKLOADS:
         measured = cpu.get(workload, {})
         peer = pick(measured, PEER)
-        for server in (OURS, NODE, FLOOR):
+        for server in (OURS, UWS, FLOOR):
             value = pick(measured, server)
             if peer and value is not None:
                 results["cpu"].setdefault(workload, {})[server] = round(value / peer, 2)
@@ -92,7 +92,7 @@ COLOURS = {
     ".inside": ("fill", "#ffffff", "#0d1117"),
     ".peer": ("fill", "#8c959f", "#6e7681"),
     ".floor": ("stroke", "#d4531c", "#ffb000"),
-    ".node": ("fill", "#2c7a35", "#56d364"),
+    ".uws": ("fill", "#2c7a35", "#56d364"),
 }
 
 
@@ -128,12 +128,12 @@ def bar(y, width, classes):
 
 
 def dot(x, y):
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="node"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="uws"/>'
 
 
 def arrow(x, y):
     """What is beyond the axis."""
-    return f'<path d="M{x - 4:.1f} {y - 5:.1f}l10 5l-10 5z" class="node"/>'
+    return f'<path d="M{x - 4:.1f} {y - 5:.1f}l10 5l-10 5z" class="uws"/>'
 
 
 def figure(value):
@@ -147,7 +147,7 @@ def legend(y):
         (f'<rect x="{x}" y="{y - 9}" width="14" height="10" rx="2" class="ours"/>', x + 19, NAMES[OURS]),
         (line(x + 122, y - 10, y + 2, "one"), x + 130, NAMES[PEER]),
         (line(x + 222, y - 10, y + 2, "floor"), x + 230, NAMES[FLOOR]),
-        (dot(x + 340, y - 4), x + 348, NAMES[NODE]),
+        (dot(x + 340, y - 4), x + 348, NAMES[UWS]),
         (arrow(x + 495, y - 4), x + 507, "beyond"),
     )
     return [mark + text(at, y, name, "small text") for mark, at, name in entries]
@@ -174,7 +174,7 @@ def cpu_panel(cpu, top):
         middle = y + BAR / 2
         parts.append(text(0, middle - 2, name, "bold text"))
         parts.append(text(0, middle + 11, WORKLOADS[name], "small muted"))
-        ours, floor, node = (row.get(server) for server in (OURS, FLOOR, NODE))
+        ours, floor, uws = (row.get(server) for server in (OURS, FLOOR, UWS))
         if ours is not None:
             width = at(min(ours, LIMIT)) - LEFT
             parts.append(bar(y, width, "ours"))
@@ -184,15 +184,15 @@ def cpu_panel(cpu, top):
             marks.append(text(x, middle + 4, figure(ours), "bold inside" if inside else "bold text"))
         if floor is not None:
             marks.append(line(at(min(floor, LIMIT)), y - 3, y + BAR + 3, "floor"))
-        if node is not None:
-            x = at(min(node, LIMIT))
-            marks.append(dot(x, middle) if node <= LIMIT else arrow(x, middle))
-            marks.append(text(x + 12, middle + 4, figure(node), "text"))
+        if uws is not None:
+            x = at(min(uws, LIMIT))
+            marks.append(dot(x, middle) if uws <= LIMIT else arrow(x, middle))
+            marks.append(text(x + 12, middle + 4, figure(uws), "text"))
     return [*parts, line(at(1), first - 6, bottom, "one"), *marks], bottom + 14
 
 
 def idle_panel(idle, top):
-    rows = [(server, idle[server]) for server in (OURS, FLOOR, NODE, PEER) if idle.get(server) is not None]
+    rows = [(server, idle[server]) for server in (OURS, FLOOR, UWS, PEER) if idle.get(server) is not None]
     largest = max(value for _, value in rows)
     parts = [
         text(0, top + 15, "Memory per idle connection", "head text"),

@@ -227,7 +227,6 @@ impl ConnectMeter {
 pub(super) struct EventMeter(Option<(Arc<EventMeters>, Instant)>);
 
 impl EventMeter {
-    #[inline]
     pub(super) fn start<'a>(namespace: &NamespaceMeters, event: impl FnOnce() -> Option<&'a str>) -> Self {
         if !namespace.is_recorded {
             return Self::none();

@@ -54,14 +54,11 @@ impl Span {
         Self::or_connections(span, connection.as_deref(), None)
     }
 
-    #[inline]
-    pub(super) fn event<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
-        if Self::is_recorded() { Self::of_event(scope, &event()) } else { Self::none() }
-    }
-
-    #[inline(never)]
-    fn of_event(scope: &Scope<'_>, event: &Event<'_>) -> Self {
-        let (connection, label) = (scope.connection.get(), scope.label);
+    pub(super) fn event<'a>(scope: &Scope<'_>, event: impl FnOnce() -> Event<'a>) -> Self {
+        if !Self::is_recorded() {
+            return Self::none();
+        }
+        let (event, connection, label) = (event(), scope.connection.get(), scope.label);
         let operation = if event.disconnect.is_some() { event.name } else { "event" };
         let span = info_span!(
             target: "tower_socketio::event",

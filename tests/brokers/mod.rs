@@ -164,11 +164,11 @@ impl<S: Server> Broker<S> {
 
 impl<S: Server> Drop for Broker<S> {
     fn drop(&mut self) {
-        let log = if std::thread::panicking() { self.log() } else { String::new() };
-        let Some(child) = &mut self.child else { return };
-        if !log.is_empty() {
-            eprintln!("the log of the broker, {:?}:\n{log}", child.try_wait());
+        if std::thread::panicking() {
+            let exit = self.child.as_mut().map(Child::try_wait);
+            eprintln!("the broker has exited with {exit:?}, and its log is:\n{}", self.log());
         }
+        let Some(child) = &mut self.child else { return };
         let Some(id) = child.id() else { return };
         let _ = std::process::Command::new("kill").args([self.server.end_signal(), &id.to_string()]).status();
         // Its folder can be deleted only after it.

@@ -158,31 +158,30 @@ impl SendMeter {
     /// Records a packet that is sent as a frame. The size of the outbox is recorded once.
     #[inline]
     pub(crate) fn take(&mut self, meters: &EngineMeters, transport: Transport, packet: &Packet) {
-        if meters.is_recorded {
-            self.taken(meters, transport, packet.len());
-        }
+        self.taken(meters, transport, || packet.len());
     }
 
     /// Records frames that bypass the outbox.
     #[inline]
     pub(crate) fn bypassed(meters: &EngineMeters, transport: Transport, text: &[u8], attachments: &[Packet]) {
-        if !meters.is_recorded {
-            return;
-        }
-        let bytes = text.len() + attachments.iter().map(Packet::len).sum::<usize>();
+        let bytes = || text.len() + attachments.iter().map(Packet::len).sum::<usize>();
         Self(Some(0)).taken(meters, transport, bytes);
     }
 
     pub(crate) fn polled(mut self, meters: &EngineMeters, packets: &[Packet]) {
-        if !meters.is_recorded {
-            return;
+        self.taken(meters, Transport::Polling, || packets.iter().map(Packet::len).sum());
+    }
+
+    #[inline]
+    fn taken(&mut self, meters: &EngineMeters, transport: Transport, bytes: impl FnOnce() -> usize) {
+        if meters.is_recorded {
+            self.record(meters, transport, bytes());
         }
-        self.taken(meters, Transport::Polling, packets.iter().map(Packet::len).sum());
     }
 
     #[inline(never)]
     #[expect(clippy::cast_precision_loss, reason = "a histogram takes floats")]
-    fn taken(&mut self, meters: &EngineMeters, transport: Transport, bytes: usize) {
+    fn record(&mut self, meters: &EngineMeters, transport: Transport, bytes: usize) {
         if bytes > 0 {
             if let Some(depth) = self.0.take() {
                 meters.outbox.record(depth as f64);

@@ -56,8 +56,13 @@ impl Legacy {
 impl WireFormat {
     /// Returns the default format of a revision.
     pub(crate) fn default_for(protocol: ProtocolVersion) -> Self {
+        Self::new(protocol, None)
+    }
+
+    fn new(protocol: ProtocolVersion, jsonp: Option<Box<str>>) -> Self {
         let (base64, takes_few_packets, bytes_only, may_decode_twice) = (false, false, false, false);
-        Self { protocol, base64, takes_few_packets, bytes_only, may_decode_twice, legacy: Legacy::new(protocol, None) }
+        let legacy = Legacy::new(protocol, jsonp);
+        Self { protocol, base64, takes_few_packets, bytes_only, may_decode_twice, legacy }
     }
 
     /// Returns the format that the query of the first request asks for.
@@ -65,8 +70,8 @@ impl WireFormat {
         let digits = |j: &str| j.chars().filter(char::is_ascii_digit).take(MAX_JSONP_DIGITS).collect();
         // The browser build of 1.0 sends 2, but speaks 3.
         let bytes_only = query.stamp_of_1_0 || query.eio.as_deref() == Some("2");
-        let legacy = Legacy::new(protocol, query.jsonp.as_deref().map(digits));
-        Self { base64: query.base64, bytes_only, may_decode_twice: bytes_only, legacy, ..Self::default_for(protocol) }
+        let jsonp = query.jsonp.as_deref().map(digits);
+        Self { base64: query.base64, bytes_only, may_decode_twice: bytes_only, ..Self::new(protocol, jsonp) }
     }
 
     /// Returns the index of the function that JSONP responses call. `None` if the client does not use JSONP.
