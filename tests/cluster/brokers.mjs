@@ -12,9 +12,9 @@ export async function redis(url) {
   return client;
 }
 
-/** Connects to Postgres. With one connection for LISTEN and one for the rest, messages are in order. */
-export async function postgres(url) {
-  const pool = new pg.Pool({ connectionString: url, max: 2 });
+/** Connects to Postgres. For messages in order, an adapter has two connections, of which one is for LISTEN, and an emitter one. */
+export async function postgres(url, connections) {
+  const pool = new pg.Pool({ connectionString: url, max: connections });
   pool.on("error", () => {}).on("connect", (client) => client.on("error", () => {}));
   await pool.query("SELECT 1");
   return pool;

@@ -12,7 +12,7 @@ const [adapterName, broker] = process.argv.slice(2);
 const emitters = {
   redis: async () => new RedisEmitter(await redis(broker)),
   "redis-streams": async () => new StreamsEmitter(await redis(broker)),
-  postgres: async () => new PostgresEmitter(await postgres(broker)),
+  postgres: async () => new PostgresEmitter(await postgres(broker, 1)),
 };
 const emitter = await emitters[adapterName]();
 

@@ -39,7 +39,7 @@ const adapters = {
   "redis-sharded-dynamic-private": () => sharded("dynamic-private"),
   "redis-streams": async () => createStreamsAdapter(await redis(broker)),
   "redis-streams-recovery": async () => createStreamsAdapter(await redis(broker)),
-  postgres: async () => createPostgresAdapter(await postgres(broker), { heartbeatInterval: 500 }),
+  postgres: async () => createPostgresAdapter(await postgres(broker, 2), { heartbeatInterval: 500 }),
 };
 
 const http = createServer();
