@@ -1,12 +1,14 @@
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
 use foldhash::fast::RandomState;
 use slab::Slab;
 
-use super::Room;
+use crate::util::{ByName, Named};
+
+use super::{Room, SocketId};
 
 /// Identifies a member of a registry. [`Handle::moved`] may change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,7 +16,7 @@ pub(crate) struct MemberId(u32);
 
 impl MemberId {
     fn new(key: usize) -> Self {
-        Self(u32::try_from(key).expect("fewer than 2^32 sockets"))
+        Self(index(key))
     }
 
     fn key(self) -> usize {
@@ -22,13 +24,23 @@ impl MemberId {
     }
 }
 
-/// A member as the registry stores it. Cloning must be cheap.
-pub(crate) trait Handle: Clone {
+/// A member as the registry stores it. Cloning must be cheap. Its name is its socket's id.
+pub(crate) trait Handle: Clone + Named {
+    fn socket_id(&self) -> &SocketId;
+
+    /// Returns the last id that [`moved`](Self::moved) was called with. `None` if it is not a member.
+    fn member_id(&self) -> Option<MemberId>;
+
     /// Called when the member is inserted, and when its id changes because the registry shrinks.
     fn moved(&self, id: MemberId);
 }
 
 type RoomId = u32;
+
+/// Members and rooms are stored in four bytes, because each member has some of them.
+fn index(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than 2^32 sockets and rooms")
+}
 
 /// The members of one namespace and their rooms.
 ///
@@ -40,7 +52,7 @@ type RoomId = u32;
 pub(crate) struct Registry<M> {
     members: Slab<Member<M>>,
     all: Members<M>,
-    by_name: HashMap<Room, MemberId, RandomState>,
+    by_name: HashSet<ByName<M>, RandomState>,
     rooms: Slab<RoomMembers<M>>,
     /// With std's hasher, which resists chosen keys, because clients may choose the names of rooms.
     room_ids: HashMap<Room, RoomId>,
@@ -76,12 +88,11 @@ struct RoomMembers<M> {
 
 #[derive(Debug)]
 struct Member<M> {
-    name: Room,
     handle: M,
     /// The index in `Registry::all`.
-    place: usize,
+    place: u32,
     /// The rooms, and the index in the list of each.
-    rooms: HashMap<RoomId, usize, RandomState>,
+    rooms: BTreeMap<RoomId, u32>,
 }
 
 /// The target of a broadcast.
@@ -117,11 +128,18 @@ impl<M> Default for Registry<M> {
         Self {
             members: Slab::new(),
             all: Members::default(),
-            by_name: HashMap::default(),
+            by_name: HashSet::default(),
             rooms: Slab::new(),
             room_ids: HashMap::new(),
             changes: None,
         }
+    }
+}
+
+impl<M: Named> Registry<M> {
+    /// Returns `true` if a room has members. The name of a member is a room.
+    fn exists(&self, room: &str) -> bool {
+        self.room_ids.contains_key(room) || self.by_name.contains(room)
     }
 }
 
@@ -134,11 +152,6 @@ impl<M> Registry<M> {
     /// Returns the changes since the last call. `None` if there are none, or they are not recorded.
     pub(crate) fn take_changes(&mut self) -> Option<Vec<RoomChange<M>>> {
         self.changes.as_mut().filter(|changes| !changes.is_empty()).map(std::mem::take)
-    }
-
-    /// Returns `true` if a room has members. The name of a member is a room.
-    fn exists(&self, room: &str) -> bool {
-        self.room_ids.contains_key(room) || self.by_name.contains_key(room)
     }
 
     fn record(&mut self, kind: RoomChangeKind, room: &Room, member: M) {
@@ -159,21 +172,16 @@ impl<M> Registry<M> {
 
 impl<M: Handle> Registry<M> {
     /// Adds a member. It is in the room of its own name only.
-    pub(crate) fn insert(&mut self, name: Room, handle: M) -> MemberId {
+    pub(crate) fn insert(&mut self, handle: M) -> MemberId {
         if self.changes.is_some() {
-            self.record_join(&name, &handle);
+            self.record_join(&handle.socket_id().room(), &handle);
         }
-        let place = self.all.len();
-        let key = self.members.insert(Member {
-            name: name.clone(),
-            handle: handle.clone(),
-            place,
-            rooms: HashMap::default(),
-        });
+        let place = index(self.all.len());
+        let key = self.members.insert(Member { handle: handle.clone(), place, rooms: BTreeMap::new() });
         let id = MemberId::new(key);
         handle.moved(id);
-        Arc::make_mut(&mut self.all).push((id, handle));
-        self.by_name.insert(name, id);
+        Arc::make_mut(&mut self.all).push((id, handle.clone()));
+        self.by_name.replace(ByName(handle));
         id
     }
 
@@ -185,16 +193,16 @@ impl<M: Handle> Registry<M> {
     pub(crate) fn remove(&mut self, id: MemberId) -> Option<M> {
         let member = self.members.try_remove(id.key())?;
         // A successor with the same name may have been inserted.
-        if self.by_name.get(&member.name) == Some(&id) {
-            self.by_name.remove(&member.name);
+        if self.id_of(member.handle.name()) == Some(id) {
+            self.by_name.remove(member.handle.name());
         }
         let all = Arc::make_mut(&mut self.all);
-        all.swap_remove(member.place);
-        if let Some((moved, _)) = all.get(member.place) {
+        all.swap_remove(member.place as usize);
+        if let Some((moved, _)) = all.get(member.place as usize) {
             self.members[moved.key()].place = member.place;
         }
         if self.changes.is_some() {
-            self.record_leave(&member.name, &member.handle);
+            self.record_leave(&member.handle.socket_id().room(), &member.handle);
         }
         for (room, place) in member.rooms {
             let name = self.changes.is_some().then(|| self.rooms[room as usize].name.clone());
@@ -211,14 +219,14 @@ impl<M: Handle> Registry<M> {
     /// Adds a member to a room. Returns the registry's copy of the room's name, or `None` if the member was already there.
     pub(crate) fn join(&mut self, id: MemberId, room: &Room) -> Option<&Room> {
         let member = self.members.get_mut(id.key())?;
-        if member.name == *room {
+        if *room == member.handle.name() {
             return None;
         }
         let room_id = match self.room_ids.get(room) {
             Some(room_id) => *room_id,
             None => {
                 let key = self.rooms.insert(RoomMembers { name: room.clone(), members: Members::default() });
-                let room_id = RoomId::try_from(key).expect("fewer than 2^32 rooms");
+                let room_id = index(key);
                 self.room_ids.insert(room.clone(), room_id);
                 room_id
             }
@@ -227,10 +235,10 @@ impl<M: Handle> Registry<M> {
         if member.rooms.contains_key(&room_id) {
             return None;
         }
-        member.rooms.insert(room_id, entry.members.len());
+        member.rooms.insert(room_id, index(entry.members.len()));
         Arc::make_mut(&mut entry.members).push((id, member.handle.clone()));
         if let Some(changes) = &mut self.changes {
-            let is_new = entry.members.len() == 1 && !self.by_name.contains_key(room);
+            let is_new = entry.members.len() == 1 && !self.by_name.contains(room.as_str());
             let kinds = is_new.then_some(RoomChangeKind::Created).into_iter().chain([RoomChangeKind::Joined]);
             changes.extend(kinds.map(|kind| RoomChange { kind, room: room.clone(), member: member.handle.clone() }));
         }
@@ -245,9 +253,6 @@ impl<M: Handle> Registry<M> {
         let Some(place) = member.rooms.remove(room_id) else {
             return false;
         };
-        if is_sparse(member.rooms.len(), member.rooms.capacity()) {
-            member.rooms.shrink_to(member.rooms.len() * 2);
-        }
         let handle = self.changes.is_some().then(|| member.handle.clone());
         self.remove_member(*room_id, place);
         if let Some(handle) = handle {
@@ -279,7 +284,7 @@ impl<M: Handle> Registry<M> {
             return Vec::new();
         };
         let joined = member.rooms.keys().map(|room| self.rooms[*room as usize].name.clone());
-        std::iter::once(member.name.clone()).chain(joined).collect()
+        std::iter::once(member.handle.socket_id().room()).chain(joined).collect()
     }
 
     /// Returns `true` if a member is in a room.
@@ -287,19 +292,17 @@ impl<M: Handle> Registry<M> {
         let Some(member) = self.members.get(id.key()) else {
             return false;
         };
-        *member.name == *room || self.room_ids.get(room).is_some_and(|room| member.rooms.contains_key(room))
+        member.handle.name() == room || self.room_ids.get(room).is_some_and(|room| member.rooms.contains_key(room))
     }
 
     /// Returns the member with a name.
     pub(crate) fn get(&self, name: &str) -> Option<&M> {
-        let id = self.by_name.get(name)?;
-        self.members.get(id.key()).map(|member| &member.handle)
+        self.by_name.get(name).map(|found| &found.0)
     }
 
     /// Returns the id of the member with a name.
-    #[cold]
     pub(crate) fn id_of(&self, name: &str) -> Option<MemberId> {
-        self.by_name.get(name).copied()
+        self.get(name)?.member_id()
     }
 
     /// Resolves a selection.
@@ -318,7 +321,7 @@ impl<M: Handle> Registry<M> {
 
     fn room_members(&self, room: &str) -> Members<M> {
         let joined = self.room_ids.get(room).map(|id| &self.rooms[*id as usize].members);
-        let named = self.by_name.get(room).map(|id| (*id, &self.members[id.key()].handle));
+        let named = self.get(room).and_then(|handle| Some((handle.member_id()?, handle)));
         match (joined, named) {
             (Some(joined), None) => joined.clone(),
             (None, None) => Members::default(),
@@ -352,10 +355,10 @@ impl<M: Handle> Registry<M> {
     }
 
     /// Removes the member at an index of a room's list. Drops the room if it is empty.
-    fn remove_member(&mut self, room_id: RoomId, place: usize) {
+    fn remove_member(&mut self, room_id: RoomId, place: u32) {
         let members = Arc::make_mut(&mut self.rooms[room_id as usize].members);
-        members.swap_remove(place);
-        if let Some((moved, _)) = members.get(place) {
+        members.swap_remove(place as usize);
+        if let Some((moved, _)) = members.get(place as usize) {
             self.members[moved.key()].rooms.insert(room_id, place);
         } else if members.is_empty() {
             let entry = self.rooms.remove(room_id as usize);
@@ -379,16 +382,13 @@ impl<M: Handle> Registry<M> {
         if !is_sparse(self.members.len(), self.members.capacity()) {
             return;
         }
-        let Self { members, all, by_name, rooms, .. } = self;
+        let Self { members, all, rooms, .. } = self;
         let all = Arc::make_mut(all);
         members.compact(|member, _, to| {
             let id = MemberId::new(to);
-            all[member.place].0 = id;
+            all[member.place as usize].0 = id;
             for (room, place) in &member.rooms {
-                Arc::make_mut(&mut rooms[*room as usize].members)[*place].0 = id;
-            }
-            if let Some(known) = by_name.get_mut(&member.name) {
-                *known = id;
+                Arc::make_mut(&mut rooms[*room as usize].members)[*place as usize].0 = id;
             }
             member.handle.moved(id);
             true
@@ -431,8 +431,7 @@ impl<M> Registry<M> {
             (self.room_ids.len(), self.room_ids.capacity()),
         ];
         let lists = self.rooms.iter().map(|(_, entry)| (entry.members.len(), entry.members.capacity()));
-        let maps = self.members.iter().map(|(_, member)| (member.rooms.len(), member.rooms.capacity()));
-        own.into_iter().chain(lists).chain(maps)
+        own.into_iter().chain(lists)
     }
 }
 

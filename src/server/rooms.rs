@@ -4,7 +4,10 @@ use std::{cell::RefCell, sync::Arc};
 
 use parking_lot::MutexGuard;
 
-use crate::room::{Handle, MemberId, Registry, Room, RoomChange};
+use crate::{
+    room::{Handle, MemberId, Registry, Room, RoomChange, SocketId},
+    util::Named,
+};
 
 use super::{
     recovery_session::Journaled,
@@ -167,9 +170,11 @@ impl Socket {
     pub(super) fn take_from_rooms(&self) -> Vec<Room> {
         let reports = self.namespace.reports_rooms();
         let (left, removed) = self.change_registry(|registry| {
-            let Some(id) = self.member().take() else { return (Vec::new(), None) };
+            let Some(id) = self.member_id() else { return (Vec::new(), None) };
             let rooms = if reports { registry.rooms_of(id) } else { Vec::new() };
-            (rooms, registry.remove(id))
+            let removed = registry.remove(id);
+            *self.member() = None;
+            (rooms, removed)
         });
         drop(removed);
         left
@@ -183,7 +188,21 @@ impl Socket {
     }
 }
 
+impl Named for Socket {
+    fn name(&self) -> &str {
+        &self.id
+    }
+}
+
 impl Handle for Arc<Socket> {
+    fn socket_id(&self) -> &SocketId {
+        &self.id
+    }
+
+    fn member_id(&self) -> Option<MemberId> {
+        (**self).member_id()
+    }
+
     fn moved(&self, id: MemberId) {
         *self.member() = Some(id);
     }

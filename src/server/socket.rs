@@ -292,7 +292,7 @@ impl Socket {
             if self.namespace.is_removed() {
                 return None;
             }
-            let id = registry.insert(self.id.room(), self.clone());
+            let id = registry.insert(self.clone());
             for room in was_in {
                 registry.join(id, room);
             }

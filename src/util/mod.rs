@@ -2,6 +2,7 @@
 
 use std::{future::Future, pin::Pin};
 
+mod by_name;
 mod catch;
 mod clock;
 mod counts;
@@ -14,6 +15,7 @@ mod order;
 mod shrink;
 
 pub(crate) use self::{
+    by_name::{ByName, Named},
     catch::catch_panic,
     clock::{FOREVER, now},
     counts::{Counts, Permit},

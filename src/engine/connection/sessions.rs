@@ -1,14 +1,16 @@
 use std::{
-    borrow::Borrow,
     collections::HashSet,
-    hash::{BuildHasher, Hash, Hasher},
+    hash::BuildHasher,
     sync::{Arc, Weak},
 };
 
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::engine::Peer;
+use crate::{
+    engine::Peer,
+    util::{ByName, Named},
+};
 
 /// The sessions of a server by id. Sharded, so that clients that connect do not contend for one lock.
 pub(crate) struct Sessions<C> {
@@ -28,35 +30,7 @@ struct Lingering<C> {
 const FEW: usize = 32;
 
 /// Attackers cannot choose the ids: the server generates them, or the user's `generate_id`.
-type Shard<C> = HashSet<ById<C>, RandomState>;
-
-/// A connection, which has an id.
-pub(crate) trait Identified {
-    fn id(&self) -> &str;
-}
-
-/// Connections in a set are found by their ids, which the set need not store.
-struct ById<C>(Arc<C>);
-
-impl<C: Identified> Borrow<str> for ById<C> {
-    fn borrow(&self) -> &str {
-        self.0.id()
-    }
-}
-
-impl<C: Identified> PartialEq for ById<C> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id() == other.0.id()
-    }
-}
-
-impl<C: Identified> Eq for ById<C> {}
-
-impl<C: Identified> Hash for ById<C> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id().hash(state);
-    }
-}
+type Shard<C> = HashSet<ByName<Arc<C>>, RandomState>;
 
 const SHARDS: usize = 32;
 
@@ -70,7 +44,7 @@ impl<C> Default for Sessions<C> {
     }
 }
 
-impl<C: Identified> Sessions<C> {
+impl<C: Named> Sessions<C> {
     fn shard(&self, id: &str) -> MutexGuard<'_, Shard<C>> {
         let index = self.hasher.hash_one(id) as usize % SHARDS;
         self.shards[index].lock()
@@ -78,7 +52,7 @@ impl<C: Identified> Sessions<C> {
 
     /// Returns `true` if the id was free. Otherwise nothing changes.
     pub(super) fn insert(&self, connection: &Arc<C>) -> bool {
-        self.shard(connection.id()).insert(ById(connection.clone()))
+        self.shard(connection.name()).insert(ByName(connection.clone()))
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<C>> {

@@ -18,18 +18,12 @@ use crate::{
         observe::{ConnectionSpan, EngineMeters},
         relay::Relay,
     },
-    util::Counts,
+    util::{Counts, Named},
 };
 
 use super::{
-    budget::Budget,
-    gathering::Gathering,
-    idle::IdleSessions,
-    reader_slot::ReaderSlot,
-    request::ConnectionRequest,
-    sessions::{Identified, Sessions},
-    state::ConnectionState,
-    turnstile::Turnstile,
+    budget::Budget, gathering::Gathering, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest,
+    sessions::Sessions, state::ConnectionState, turnstile::Turnstile,
 };
 
 /// An Engine.IO server: its sessions and their shared state.
@@ -120,8 +114,8 @@ pub(crate) struct Connection {
     pub(in crate::engine) outlet: OnceLock<Weak<dyn Outlet>>,
 }
 
-impl Identified for Connection {
-    fn id(&self) -> &str {
+impl Named for Connection {
+    fn name(&self) -> &str {
         &self.id
     }
 }

@@ -462,7 +462,7 @@ impl World {
         let (restored, early) = (restored.take(), *early);
         let (joined, left) = (std::mem::take(joined), std::mem::take(left));
         let session = client.session.as_mut().expect("it has one");
-        let seat = Seat::new(index);
+        let seat = Seat::new(index, session.id.clone());
         let position = restored.as_ref().map(|restored| restored.position.from);
         let joined_history = self.history.join(session.id.clone(), session.private_id.clone(), restored.as_ref());
         let Some((key, missed)) = joined_history else {
@@ -471,7 +471,7 @@ impl World {
             client.connection = Connection::None;
             return;
         };
-        let id = self.registry.insert(session.id.room(), seat.clone());
+        let id = self.registry.insert(seat.clone());
         let was_in: BTreeSet<Room> = restored.iter().flat_map(Restored::rooms).cloned().collect();
         assert_eq!(was_in, session.view.rooms);
         was_in.difference(&left).for_each(|room| drop(self.registry.join(id, room).cloned()));

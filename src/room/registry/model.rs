@@ -6,29 +6,45 @@ use std::{
     rc::Rc,
 };
 
-use super::{Handle, MemberId, Registry, Room, Selection};
+use crate::util::Named;
+
+use super::{Handle, MemberId, Registry, Room, Selection, SocketId};
 
 /// A member that knows its number and its id.
 #[derive(Debug, Clone)]
-pub(super) struct Guest(Rc<(u32, Cell<Option<MemberId>>)>);
+pub(super) struct Guest(Rc<(u32, SocketId, Cell<Option<MemberId>>)>);
 
 impl Guest {
     pub(super) fn new(number: u32) -> Self {
-        Self(Rc::new((number, Cell::new(None))))
+        Self::named(number, &format!("m{number}"))
+    }
+
+    pub(super) fn named(number: u32, name: &str) -> Self {
+        Self(Rc::new((number, SocketId::of_other_node(name.into()), Cell::new(None))))
     }
 
     pub(super) fn id(&self) -> MemberId {
-        self.0.1.get().expect("it has been inserted")
+        self.member_id().expect("it has been inserted")
     }
+}
 
-    fn name(&self) -> Room {
-        format!("m{}", self.0.0).into()
+impl Named for Guest {
+    fn name(&self) -> &str {
+        self.socket_id()
     }
 }
 
 impl Handle for Guest {
+    fn socket_id(&self) -> &SocketId {
+        &self.0.1
+    }
+
+    fn member_id(&self) -> Option<MemberId> {
+        self.0.2.get()
+    }
+
     fn moved(&self, id: MemberId) {
-        self.0.1.set(Some(id));
+        self.0.2.set(Some(id));
     }
 }
 
@@ -117,7 +133,7 @@ impl Model {
 
     fn insert(&mut self) {
         let guest = Guest::new(self.next);
-        let id = self.registry.insert(guest.name(), guest.clone());
+        let id = self.registry.insert(guest.clone());
         assert_eq!(guest.id(), id);
         self.members.insert(self.next, (guest, BTreeSet::new()));
         self.next += 1;
@@ -139,7 +155,7 @@ impl Model {
         let Some(number) = self.pick(number) else { return };
         let Some((guest, rooms)) = self.members.get_mut(&number) else { return };
         let joined = self.registry.join(guest.id(), room).cloned();
-        let expected = (guest.name() != *room && rooms.insert(room.clone())).then(|| room.clone());
+        let expected = (*room != guest.name() && rooms.insert(room.clone())).then(|| room.clone());
         assert_eq!(joined, expected);
     }
 
@@ -163,7 +179,7 @@ impl Model {
     }
 
     fn is_in(&self, number: u32, room: &str) -> bool {
-        self.members.get(&number).is_some_and(|(guest, rooms)| guest.name() == *room || rooms.contains(room))
+        self.members.get(&number).is_some_and(|(guest, rooms)| guest.name() == room || rooms.contains(room))
     }
 
     fn expected(&self, to: &[&str], except: &[&str]) -> Vec<u32> {

@@ -7,9 +7,9 @@ use super::{
 
 fn registry(names: &[&str]) -> (Registry<Guest>, Vec<Guest>) {
     let mut registry = Registry::default();
-    let guests: Vec<Guest> = (1..).map(Guest::new).take(names.len()).collect();
-    for (name, guest) in names.iter().zip(&guests) {
-        registry.insert((*name).into(), guest.clone());
+    let guests: Vec<Guest> = names.iter().zip(1..).map(|(name, number)| Guest::named(number, name)).collect();
+    for guest in &guests {
+        registry.insert(guest.clone());
     }
     (registry, guests)
 }
@@ -109,13 +109,13 @@ proptest! {
 #[test]
 fn changes_of_rooms_are_recorded_in_order() {
     let mut registry = Registry::recording();
-    let (a, b) = (Guest::new(1), Guest::new(2));
+    let (a, b) = (Guest::named(1, "a"), Guest::named(2, "b"));
     let taken = |registry: &mut Registry<Guest>| {
         let changes = registry.take_changes().unwrap_or_default();
         changes.into_iter().map(|change| format!("{:?} {}", change.kind, &*change.room)).collect::<Vec<_>>()
     };
-    registry.insert("a".into(), a.clone());
-    registry.insert("b".into(), b.clone());
+    registry.insert(a.clone());
+    registry.insert(b.clone());
     assert_eq!(taken(&mut registry), ["Created a", "Joined a", "Created b", "Joined b"]);
     registry.join(b.id(), &"x".into());
     registry.join(a.id(), &"x".into());
@@ -133,4 +133,14 @@ fn changes_of_rooms_are_recorded_in_order() {
     assert_eq!(taken(&mut registry), ["Left b", "Deleted b", "Left a", "Deleted a"]);
     assert!(registry.take_changes().is_none());
     assert!(Registry::<Guest>::default().take_changes().is_none());
+}
+
+#[test]
+fn the_name_of_a_member_belongs_to_its_successor() {
+    let (mut registry, guests) = registry(&["a", "a"]);
+    assert_eq!(selected(&registry, &["a"], &[], None), [2]);
+    registry.remove(guests[0].id());
+    assert_eq!(selected(&registry, &["a"], &[], None), [2]);
+    registry.remove(guests[1].id());
+    assert!(registry.get("a").is_none());
 }

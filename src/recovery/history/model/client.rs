@@ -7,17 +7,20 @@ use std::{
     sync::Arc,
 };
 
-use crate::room::{Handle, MemberId, Room, SocketId};
+use crate::{
+    room::{Handle, MemberId, Room, SocketId},
+    util::Named,
+};
 
 use super::{Restored, SessionKey};
 
 /// A client as a member of the registry.
 #[derive(Debug, Clone)]
-pub(super) struct Seat(Rc<(usize, Cell<Option<MemberId>>)>);
+pub(super) struct Seat(Rc<(usize, SocketId, Cell<Option<MemberId>>)>);
 
 impl Seat {
-    pub(super) fn new(index: usize) -> Self {
-        Self(Rc::new((index, Cell::new(None))))
+    pub(super) fn new(index: usize, id: SocketId) -> Self {
+        Self(Rc::new((index, id, Cell::new(None))))
     }
 
     pub(super) fn index(&self) -> usize {
@@ -25,13 +28,27 @@ impl Seat {
     }
 
     pub(super) fn member(&self) -> MemberId {
-        self.0.1.get().expect("it has been inserted")
+        self.member_id().expect("it has been inserted")
+    }
+}
+
+impl Named for Seat {
+    fn name(&self) -> &str {
+        self.socket_id()
     }
 }
 
 impl Handle for Seat {
+    fn socket_id(&self) -> &SocketId {
+        &self.0.1
+    }
+
+    fn member_id(&self) -> Option<MemberId> {
+        self.0.2.get()
+    }
+
     fn moved(&self, id: MemberId) {
-        self.0.1.set(Some(id));
+        self.0.2.set(Some(id));
     }
 }
 
