@@ -31,12 +31,15 @@ POLICY := /usr/sbin/policy-rc.d
 BROKERS := /usr/bin/redis-server /usr/sbin/nats-server $(or $(firstword $(wildcard /usr/lib/postgresql/*/bin/postgres)),/usr/lib/postgresql)
 
 COMPILER_WARNINGS := -D warnings -A clippy::all -A clippy::pedantic
+# All tests are built for the whole workspace: what is built with it decides which features its dependencies have, and so whether they are
+# built again.
 BUILD := $(CARGO) build --workspace --all-features --bins --test tests
+TEST := $(CARGO) test --workspace --all-features
 SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
 .PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features each-feature feature-pairs \
-	brokers backends drill autobahn bench-cluster bench-deflate bench-idle serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
+	brokers backends drill autobahn bench-cluster bench-deflate bench-idle bench-size serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:
@@ -78,24 +81,31 @@ dependencies: $(DENY)/done $(MACHETE)/done
 	$(MACHETE)/bin/cargo-machete
 
 # The API uses only types of the crates that Cargo.toml lists. The tool reads rustdoc's JSON, which is unstable, so its version depends on
-# that of Rust. It has a separate target folder, because RUSTC_BOOTSTRAP makes cargo compile everything again.
-api: $(EXTERNAL_TYPES)/done
-	RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/api $(EXTERNAL_TYPES)/bin/cargo-check-external-types check-external-types --all-features
+# that of Rust.
+api: $(EXTERNAL_TYPES)/done $(TOOLS)/rustdoc
+	RUSTDOC=$(TOOLS)/rustdoc $(EXTERNAL_TYPES)/bin/cargo-check-external-types check-external-types --all-features
+
+# With RUSTC_BOOTSTRAP for cargo itself, it would compile everything again.
+$(TOOLS)/rustdoc:
+	mkdir -p $(@D)
+	printf '#!/bin/sh\nRUSTC_BOOTSTRAP=1 exec rustdoc "$$@"\n' > $@
+	chmod +x $@
 
 # The tests start the examples. Both are built together, so that common dependencies are compiled once.
 unit:
 	$(BUILD)
-	$(CARGO) test --all-features -p tower-socketio -p example-tickets -p example-validation -p ui
+	$(TEST) --lib --bin example-tickets --bin example-validation --test tests --test ui
+	$(TEST) --doc
 
 # Tests clusters of Rust and Node.js nodes over real brokers, which `unit` ignores.
 backends: brokers tests/cluster/node_modules/.package-lock.json
 	$(BUILD)
-	$(CARGO) test --all-features --test tests -- --ignored --skip drill_
+	$(TEST) --test tests -- --ignored --skip drill_
 
 # Longer tests: clusters ten seconds without the broker under load, clients that hop between Rust and Node.js 200 times, and Autobahn's
 # test-suite.
 drill: autobahn brokers tests/cluster/node_modules/.package-lock.json
-	$(CARGO) test --all-features --test tests -- --ignored drill_
+	$(TEST) --test tests -- --ignored drill_
 
 # Runs Autobahn's test-suite for WebSockets against the codec and compression. Takes half an hour. CASES are those to run, such as
 # "1.* 12.1.1". The reports are in target/autobahn.
@@ -111,7 +121,7 @@ doc:
 
 # The documentation as docs.rs builds it, with badges for features.
 docsrs:
-	RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS="--cfg docsrs -D warnings" CARGO_TARGET_DIR=target/api $(CARGO) doc --no-deps --all-features
+	RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS="--cfg docsrs -D warnings" CARGO_TARGET_DIR=target/docsrs $(CARGO) doc --no-deps --all-features
 
 # Checks the crate without features and with a few sets of them, and the examples. rustc must not warn. clippy would, because some functions
 # are empty with few features.
@@ -139,14 +149,14 @@ serde-json:
 # Compiles the exported types with TypeScript.
 typescript: tests/typescript/node_modules/.package-lock.json
 	$(BUILD)
-	$(CARGO) test --all-features --test typescript
+	$(TEST) --test typescript
 
 # Tests with other clients and two browsers. They run separately from the unit tests, because heartbeats depend on timing. RECOVERY_RUNS is
 # the number of times that a client is disconnected and recovered, RECOVERY_SEED the seed of the random numbers.
 interop: tests/interop/node_modules/.package-lock.json tests/msgpack/node_modules/.package-lock.json tests/interop/.venv/done \
 		tests/interop/.venv-eio3/done $(CHROMIUM)
 	$(BUILD)
-	$(CARGO) test --all-features --test interop -- --test-threads=1
+	$(TEST) --test interop -- --test-threads=1
 
 # Connects real clients through an unreliable network for MINUTES and checks that each event arrives, then runs the attacks. SEED is the
 # seed of the network's random numbers.
@@ -177,6 +187,10 @@ bench-deflate: tests/cluster/node_modules/.package-lock.json
 bench-idle: /usr/bin/valgrind
 	$(CARGO) build --profile yardstick --example bench_server
 	python3 benches/idle/run.py $${CARGO_TARGET_DIR:-target}/yardstick/examples/bench_server
+
+# Measures what the crate costs to build, also in the REVISIONS. Takes some minutes for each.
+bench-size:
+	python3 benches/size/run.py $(REVISIONS)
 
 # Measures how costs grow, and what threads cost each other.
 scaling:
