@@ -198,17 +198,17 @@ impl Model {
         assert_eq!(rooms.values().sum::<usize>(), memberships);
         for (guest, rooms) in self.members.values() {
             let name = guest.name();
-            assert_eq!(self.registry.id_of(&name), Some(guest.id()));
-            assert!(self.registry.get(&name).is_some_and(|found| Rc::ptr_eq(&found.0, &guest.0)));
+            assert_eq!(self.registry.id_of(name), Some(guest.id()));
+            assert!(self.registry.get(name).is_some_and(|found| Rc::ptr_eq(&found.0, &guest.0)));
             let all: BTreeSet<Room> = self.registry.rooms_of(guest.id()).into_iter().collect();
-            assert!(all.contains(&name) && all.is_superset(rooms) && all.len() == rooms.len() + 1);
+            assert!(all.contains(name) && all.is_superset(rooms) && all.len() == rooms.len() + 1);
         }
         for (number, (guest, _)) in self.members.iter().take(5) {
             let others: Vec<u32> = self.members.keys().copied().filter(|other| other != number).collect();
             assert_eq!(selected(&self.registry, &[], &[], Some(guest.id())), others);
         }
         names.insert(room(0));
-        names.extend(self.members.values().take(3).map(|(guest, _)| guest.name()));
+        names.extend(self.members.values().take(3).map(|(guest, _)| Room::from(guest.name())));
         let names: Vec<&str> = names.iter().map(|name| &**name).take(20).collect();
         for (index, &name) in names.iter().enumerate() {
             let (next, last) = (names[(index + 1) % names.len()], names[names.len() - 1]);
