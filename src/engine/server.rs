@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -18,7 +18,7 @@ use crate::util::{Counts, Permit, catch_panic, log};
 
 use super::{
     Connect, Engine, EngineIoConfig,
-    connection::{Budget, IdleSessions, OpenError, Sessions, Turnstile},
+    connection::{Budget, IdleSessions, Inspections, OpenError, Sessions, Turnstile},
     observe::EngineMeters,
     relay::Relay,
 };
@@ -42,7 +42,7 @@ impl Engine {
             openings: IdleSessions::new(config.max_idle_sessions, config.max_idle_sessions_per_address),
             input_budget: Budget::new(config.input_budget()),
             output_budget: Budget::new(config.output_budget()),
-            next_output_check: AtomicUsize::new(0),
+            inspections: Inspections::new(config.output_budget()),
             config,
             is_observed: handler.is_observed(),
             handler,
@@ -51,7 +51,6 @@ impl Engine {
             sessions_of_address: Counts::default(),
             draining: AtomicBool::new(false),
             ended: Notify::new(),
-            shedding: AtomicUsize::new(0),
             turnstile: Turnstile::new(),
             panics: AtomicU64::new(0),
             runtime: Mutex::default(),
@@ -63,7 +62,7 @@ impl Engine {
     /// Returns `true` while the output budget is exceeded, so that clients must be closed before more is read.
     #[inline]
     pub(super) fn is_shedding(&self) -> bool {
-        self.shedding.load(Ordering::Relaxed) > 0
+        self.inspections.is_running()
     }
 
     /// Returns the current runtime, and stores it for callers outside of a runtime.

@@ -205,45 +205,38 @@ impl Engine {
     /// If the budget is exceeded, disconnects the clients whose packets have been queued for longest.
     ///
     /// No messages are read until that is done, because responses to them would need memory.
-    ///
-    /// The packets of a broadcast are shared, but charged to each recipient. So a blocking task counts each buffer once. It runs
-    /// again when the sum of charges has grown by a quarter of the budget.
     fn shed_output(self: &Arc<Self>, used: usize, runtime: &Handle) {
-        let (budget, next_check) = (&self.output_budget, &self.next_output_check);
-        if used <= budget.limit() {
-            return next_check.store(budget.limit(), Ordering::Relaxed);
+        if self.inspections.begin(used) {
+            let inspection = Inspection(self.clone());
+            runtime.spawn_blocking(move || inspection.run());
         }
-        let next = |due: usize| (used > due).then_some(used + budget.limit() / 4);
-        if next_check.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_err() {
-            return;
-        }
-        let shedding = Shedding::begin(self);
-        runtime.spawn_blocking(move || {
-            let engine = &shedding.0;
-            let (mut bytes, mut seen) = (0, HashSet::new());
-            for id in engine.output_budget.newest_first() {
-                let Some(connection) = engine.sessions.get(&id) else { continue };
-                bytes += connection.unseen_output(&mut seen);
-                if bytes > engine.output_budget.limit() {
-                    connection.abort(CloseCause::SlowClient);
-                }
+    }
+}
+
+/// An inspection that is in progress or about to begin.
+struct Inspection(Arc<Engine>);
+
+impl Inspection {
+    fn run(self) {
+        let (engine, budget) = (&self.0, &self.0.output_budget);
+        let (mut bytes, mut kept, mut seen) = (0, 0, HashSet::new());
+        for id in budget.newest_first() {
+            let Some(connection) = engine.sessions.get(&id) else { continue };
+            bytes += connection.unseen_output(&mut seen);
+            if bytes > budget.limit() {
+                connection.abort(CloseCause::SlowClient);
+            } else {
+                kept = bytes;
             }
-        });
+        }
+        // The budget may be exceeded by an eighth, so that inspections are rare.
+        let slack = (budget.limit() - kept).max(budget.limit() / 8);
+        engine.inspections.plan(budget.used(), slack);
     }
 }
 
-/// An inspection of the outboxes that is in progress or about to begin.
-struct Shedding(Arc<Engine>);
-
-impl Shedding {
-    fn begin(engine: &Arc<Engine>) -> Self {
-        engine.shedding.fetch_add(1, Ordering::Relaxed);
-        Self(engine.clone())
-    }
-}
-
-impl Drop for Shedding {
+impl Drop for Inspection {
     fn drop(&mut self) {
-        self.0.shedding.fetch_sub(1, Ordering::Relaxed);
+        self.0.inspections.end();
     }
 }

@@ -6,6 +6,7 @@ mod gathering;
 mod head;
 mod holding;
 mod idle;
+mod inspections;
 mod lifecycle;
 mod pressure;
 mod reader;
@@ -23,6 +24,7 @@ pub(crate) use self::{
     budget::{Budget, UNCOUNTED},
     head::{HeadError, size as head_size},
     idle::IdleSessions,
+    inspections::Inspections,
     send::{SendError, Sent},
     sessions::Sessions,
     shared::{Connect, Connection, Engine, Opening, Outlet},

@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize},
+        atomic::{AtomicBool, AtomicU64},
     },
 };
 
@@ -22,8 +22,8 @@ use crate::{
 };
 
 use super::{
-    budget::Budget, gathering::Gathering, idle::IdleSessions, reader_slot::ReaderSlot, request::ConnectionRequest,
-    sessions::Sessions, state::ConnectionState, turnstile::Turnstile,
+    budget::Budget, gathering::Gathering, idle::IdleSessions, inspections::Inspections, reader_slot::ReaderSlot,
+    request::ConnectionRequest, sessions::Sessions, state::ConnectionState, turnstile::Turnstile,
 };
 
 /// An Engine.IO server: its sessions and their shared state.
@@ -50,10 +50,7 @@ pub(crate) struct Engine {
     pub(crate) input_budget: Budget,
     /// Limits the bytes that are queued for clients.
     pub(crate) output_budget: Budget,
-    /// The number of queued bytes at which the outboxes are inspected next.
-    pub(crate) next_output_check: AtomicUsize,
-    /// The number of inspections of the outboxes that are in progress or about to begin.
-    pub(in crate::engine) shedding: AtomicUsize,
+    pub(in crate::engine) inspections: Inspections,
     /// Schedules connections that have much to read.
     pub(in crate::engine) turnstile: Turnstile,
     /// The number of panics of user code.
