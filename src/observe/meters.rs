@@ -149,7 +149,14 @@ impl NamespaceMeters {
     /// Counts a packet that was queued for a client.
     #[inline]
     pub(crate) fn sent(&self, kind: SentKind, sent: &Result<Sent, SendError>) {
-        if kind == SentKind::Counted && sent.as_ref().is_ok_and(|sent| sent.queued) {
+        if kind == SentKind::Counted {
+            self.count_sent(sent);
+        }
+    }
+
+    #[inline(never)]
+    fn count_sent(&self, sent: &Result<Sent, SendError>) {
+        if sent.as_ref().is_ok_and(|sent| sent.queued) {
             self.sent.increment(1);
         }
     }
@@ -170,6 +177,7 @@ pub(crate) enum SentKind {
 }
 
 impl SentKind {
+    #[inline(never)]
     fn of(packet: &Encoded) -> Self {
         let is_ack = |packet: &Packet| !packet.is_binary() && matches!(packet.data().first(), Some(b'3' | b'6'));
         if packet.packets().first().is_some_and(is_ack) { Self::Uncounted } else { Self::Counted }

@@ -45,7 +45,8 @@ impl ConnectWatch {
 
     /// Like [`instrument`](Self::instrument), for a closure.
     pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.span.in_scope(f)
+        let _entered = self.span.enter();
+        f()
     }
 
     pub(crate) fn accepted(&self) {
@@ -59,9 +60,12 @@ impl ConnectWatch {
     }
 }
 
-/// The span and metrics of an event, until it has been handled.
+/// The span and metrics of an event, until it has been handled. `None` if it is not observed.
 #[derive(Debug)]
-pub(crate) struct EventWatch {
+pub(crate) struct EventWatch(Option<Box<ObservedEvent>>);
+
+#[derive(Debug)]
+struct ObservedEvent {
     span: Span,
     meter: EventMeter,
 }
@@ -75,36 +79,53 @@ impl EventWatch {
         event: impl Fn() -> Event<'a>,
     ) -> Self {
         if !Span::is_recorded() && !meters.is_recorded() {
-            return Self { span: Span::none(), meter: EventMeter::none() };
+            return Self(None);
         }
         Self::start_observed(&scope(), event)
     }
 
     #[inline(never)]
     fn start_observed<'a>(scope: &Scope<'_>, event: impl Fn() -> Event<'a>) -> Self {
-        Self { span: Span::event(scope, &event), meter: EventMeter::start(scope.meters, || event().of_client()) }
+        let meter = EventMeter::start(scope.meters, || event().of_client());
+        Self(Some(Box::new(ObservedEvent { span: Span::event(scope, &event), meter })))
     }
 
     /// Creates a watch for a handler that runs in addition to another one. It shares the span of that one and is not measured.
     pub(crate) fn unmeasured(event: &str) -> Self {
-        Self { span: Span::current(event), meter: EventMeter::none() }
+        let observe = || Box::new(ObservedEvent { span: Span::current(event), meter: EventMeter::none() });
+        Self(Span::is_recorded().then(observe))
     }
 
     /// Returns the beginning of the event's name, for logs. Empty if no subscriber records errors.
     pub(crate) fn event_name(&self) -> &str {
-        self.span.event_name()
+        self.0.as_ref().map_or("", |observed| observed.span.event_name())
     }
 
+    #[inline]
     pub(crate) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.span.in_scope(f)
+        // One call, so that it can be inlined.
+        let _entered = self.0.as_ref().map(|observed| observed.span.enter());
+        f()
     }
 
     pub(crate) fn panicked(&mut self) {
-        self.span.failed("panic");
+        if let Some(observed) = &mut self.0 {
+            observed.span.failed("panic");
+        }
     }
 
     /// Records that the handler has completed.
+    #[inline]
     pub(crate) fn end(&mut self, failed: bool) {
+        if let Some(observed) = &mut self.0 {
+            observed.end(failed);
+        }
+    }
+}
+
+impl ObservedEvent {
+    #[inline(never)]
+    fn end(&mut self, failed: bool) {
         if failed {
             self.span.failed("error");
         }

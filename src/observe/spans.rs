@@ -1,6 +1,8 @@
 use std::future::Future;
 
-use tracing::{Instrument as _, field::Empty, info_span, instrument::Instrumented, level_filters::LevelFilter};
+use tracing::{
+    Instrument as _, field::Empty, info_span, instrument::Instrumented, level_filters::LevelFilter, span::Entered,
+};
 
 use super::scope::{Event, Scope};
 
@@ -9,7 +11,7 @@ const MAX_EVENT_NAME: usize = 128;
 
 /// The span of a CONNECT or an event. `None` if there is no subscriber.
 #[derive(Debug, Clone)]
-pub(super) struct Span(Option<Box<Recorded>>);
+pub(super) struct Span(Option<Recorded>);
 
 #[derive(Debug, Clone)]
 struct Recorded {
@@ -27,14 +29,9 @@ impl Span {
         LevelFilter::current() != LevelFilter::OFF
     }
 
-    #[inline]
-    pub(super) fn none() -> Self {
-        Self(None)
-    }
-
     pub(super) fn connect(scope: &Scope<'_>) -> Self {
         if !Self::is_recorded() {
-            return Self::none();
+            return Self(None);
         }
         let (connection, label) = (scope.connection.get(), scope.label);
         let span = info_span!(
@@ -56,7 +53,7 @@ impl Span {
 
     pub(super) fn event<'a>(scope: &Scope<'_>, event: impl FnOnce() -> Event<'a>) -> Self {
         if !Self::is_recorded() {
-            return Self::none();
+            return Self(None);
         }
         let (event, connection, label) = (event(), scope.connection.get(), scope.label);
         let operation = if event.disconnect.is_some() { event.name } else { "event" };
@@ -83,30 +80,28 @@ impl Span {
 
     /// Returns the span of the connection if the subscriber has disabled this one.
     fn or_connections(span: tracing::Span, connection: Option<&tracing::Span>, event: Option<Box<str>>) -> Self {
-        Self(Some(Box::new(match connection {
+        Self(Some(match connection {
             Some(connection) if span.is_disabled() => Recorded { span: connection.clone(), own: false, event },
             _ => Recorded { span, own: true, event },
-        })))
+        }))
     }
 
     /// Returns the current span, for another handler of an event.
     pub(super) fn current(event: &str) -> Self {
         if !Self::is_recorded() {
-            return Self::none();
+            return Self(None);
         }
         let (span, event) = (tracing::Span::current(), recorded_name(event));
-        Self(Some(Box::new(Recorded { span, own: false, event })))
+        Self(Some(Recorded { span, own: false, event }))
     }
 
     pub(super) fn event_name(&self) -> &str {
         self.0.as_ref().and_then(|recorded| recorded.event.as_deref()).unwrap_or_default()
     }
 
-    #[inline]
-    pub(super) fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        // One call, so that it can be inlined.
-        let _entered = self.0.as_ref().map(|recorded| recorded.span.enter());
-        f()
+    /// Enters the span until the result is dropped.
+    pub(super) fn enter(&self) -> Option<Entered<'_>> {
+        self.0.as_ref().map(|recorded| recorded.span.enter())
     }
 
     pub(super) fn instrument<F: Future>(&self, future: F) -> Instrumented<F> {
