@@ -61,7 +61,13 @@ impl Contained {
 /// Logs the error of a handler: with its causes if the client does not get them.
 #[inline]
 pub(super) fn log_failure(socket: &Socket, response: &EventResponse, watch: &EventWatch) {
-    let Some(error) = response.error() else { return };
+    if let Some(error) = response.error() {
+        log_error(socket, error, watch);
+    }
+}
+
+#[cold]
+fn log_error(socket: &Socket, error: &EventError, watch: &EventWatch) {
     let (namespace, id, event) = (socket.namespace.name(), &socket.id, watch.event_name());
     watch.in_scope(|| match error.cause() {
         Some(cause) => {

@@ -205,7 +205,7 @@ fn watch(request: &EventRequest) -> EventWatch {
 }
 
 /// Records the outcome of a handler. Returns the arguments of its ack.
-#[inline]
+#[inline(always)]
 fn record_outcome(
     socket: &Socket,
     response: EventResponse,

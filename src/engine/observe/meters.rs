@@ -123,9 +123,13 @@ impl EngineMeters {
 
     #[inline]
     pub(crate) fn received(&self, transport: Transport, packet: &Packet) {
-        if !self.is_recorded {
-            return;
+        if self.is_recorded {
+            self.count_received(transport, packet);
         }
+    }
+
+    #[inline(never)]
+    fn count_received(&self, transport: Transport, packet: &Packet) {
         self.transport(transport).received.increment(packet.len() as u64);
     }
 
