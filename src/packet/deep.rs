@@ -18,9 +18,17 @@ const LEVEL: usize = 32 * 1024;
 
 /// Runs a function that recurses up to [`MAX_LEVELS`] deep, on a thread with enough stack.
 pub(super) fn run<R: Send>(read: impl FnOnce() -> serde_json::Result<R> + Send) -> serde_json::Result<R> {
+    let (mut read, mut result) = (Some(read), None);
+    run_on_thread(&mut || result = read.take().map(|read| read()))?;
+    result.expect("the thread has called it")
+}
+
+/// Not generic, because it is compiled for each type of arguments otherwise.
+fn run_on_thread(run: &mut (dyn FnMut() + Send)) -> serde_json::Result<()> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("deep-json".to_owned()).stack_size(MAX_LEVELS * LEVEL);
-        let thread = thread.spawn_scoped(scope, read).map_err(serde_json::Error::custom)?;
-        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        let thread = thread.spawn_scoped(scope, run).map_err(serde_json::Error::custom)?;
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok(())
     })
 }

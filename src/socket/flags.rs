@@ -26,8 +26,8 @@ impl Flags {
         event: &str,
         args: &T,
     ) -> Result<Encoded, EmitError> {
-        let compress = |packet: Encoded| if self.uncompressed { packet.uncompressed() } else { packet };
-        Self::encode_with(namespace, recipient, id, event, args, compress)
+        let target = Self::target(namespace, id, event)?;
+        self.finish(namespace, recipient, encode_event(target, event, args).map_err(EmitError::encode)?)
     }
 
     /// Like [`encode`](Self::encode), for many sockets.
@@ -38,24 +38,35 @@ impl Flags {
         event: &str,
         args: &T,
     ) -> Result<Encoded, EmitError> {
-        let compress = |packet| namespace.settings.compress_shared(packet, !self.uncompressed);
-        Self::encode_with(namespace, None, id, event, args, compress)
+        let target = Self::target(namespace, id, event)?;
+        self.finish_shared(namespace, encode_event(target, event, args).map_err(EmitError::encode)?)
     }
 
-    #[inline]
-    fn encode_with<T: Serialize + ?Sized>(
-        namespace: &NamespaceState,
-        recipient: Option<Form>,
-        id: Option<u64>,
-        event: &str,
-        args: &T,
-        compress: impl FnOnce(Encoded) -> Encoded,
-    ) -> Result<Encoded, EmitError> {
+    // These are not generic, because they are compiled for each type of arguments otherwise.
+
+    fn target<'a>(namespace: &'a NamespaceState, id: Option<u64>, event: &str) -> Result<Target<'a>, EmitError> {
         if is_reserved(event.as_bytes()) {
             return Err(EmitError::reserved());
         }
-        let target = Target { namespace: namespace.name(), id };
-        let packet = compress(encode_event(target, event, args).map_err(EmitError::encode)?);
+        Ok(Target { namespace: namespace.name(), id })
+    }
+
+    fn finish(
+        self,
+        namespace: &NamespaceState,
+        recipient: Option<Form>,
+        packet: Encoded,
+    ) -> Result<Encoded, EmitError> {
+        let packet = if self.uncompressed { packet.uncompressed() } else { packet };
+        Self::parsed(namespace, recipient, packet)
+    }
+
+    fn finish_shared(self, namespace: &NamespaceState, packet: Encoded) -> Result<Encoded, EmitError> {
+        Self::parsed(namespace, None, namespace.settings.compress_shared(packet, !self.uncompressed))
+    }
+
+    /// Encodes a packet with the parser of its recipient, or else of most.
+    fn parsed(namespace: &NamespaceState, recipient: Option<Form>, packet: Encoded) -> Result<Encoded, EmitError> {
         let parsers = &namespace.settings.parsers;
         let form = recipient.unwrap_or_else(|| parsers.default_form());
         parsers.try_encode(&packet, form, || namespace.count_panic()).map_err(EmitError::parser)?;

@@ -183,6 +183,18 @@ impl Source<'_> {
 
     /// Tries again if the first attempt may have failed because `serde_json` rejects JSON that JavaScript accepts.
     fn recover<T: Send, R: Read<T>>(self, read: R, error: serde_json::Error) -> Result<T, ArgsError> {
+        let (mended, attempt) = self.second_attempt(error)?;
+        let source = Source { json: mended.as_deref().unwrap_or(self.json), attachments: self.attachments };
+        let again = if attempt.deep {
+            deep::run(move || Ok(source.attempt(read, attempt))).map_err(ArgsError::Mismatch)?
+        } else {
+            source.attempt(read, attempt)
+        };
+        again?.map_err(ArgsError::Mismatch)
+    }
+
+    /// Returns the JSON of the second attempt, if it differs, and its options, or the error of the first one if a second one is of no use.
+    fn second_attempt(self, error: serde_json::Error) -> Result<(Option<String>, Attempt), ArgsError> {
         if !is_valid_json(self.json) {
             return Err(ArgsError::Malformed("invalid JSON"));
         }
@@ -196,13 +208,7 @@ impl Source<'_> {
         if is_too_deep || mended.is_none() && !attempt.deep && !attempt.thorough {
             return Err(ArgsError::Mismatch(error));
         }
-        let source = Source { json: mended.as_deref().unwrap_or(self.json), attachments: self.attachments };
-        let again = if attempt.deep {
-            deep::run(move || Ok(source.attempt(read, attempt))).map_err(ArgsError::Mismatch)?
-        } else {
-            source.attempt(read, attempt)
-        };
-        again?.map_err(ArgsError::Mismatch)
+        Ok((mended, attempt))
     }
 }
 
