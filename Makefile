@@ -203,7 +203,7 @@ chart:
 	python3 docs/performance/chart.py
 
 # Checks that no operation takes over 3 % more instructions than in benches/instructions/baseline.txt, and that `tracing` without a
-# subscriber and `metrics` without a recorder cost at most 5 %.
+# subscriber and `metrics` without a recorder cost at most 3 %.
 instructions: $(GUNGRAUN)/done /usr/bin/valgrind
 	$(COUNT_ALL) > $(TOOLS)/counts.json
 	$(COUNT_UNOBSERVED) > $(TOOLS)/unobserved.json
