@@ -39,7 +39,9 @@ PURPOSES = [
 ]
 TABLES = [
     ("room::registry", "tables of the namespace"),
+    ("ByName<alloc::sync::Arc<tower_socketio::server", "tables of the namespace"),
     ("sessions::", "the table of sessions"),
+    ("ByName<alloc::sync::Arc<tower_socketio::engine", "the table of sessions"),
 ]
 
 
