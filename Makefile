@@ -36,7 +36,7 @@ SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
 .PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features each-feature feature-pairs \
-	brokers backends drill autobahn bench-cluster bench-deflate bench-idle serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
+	brokers backends drill autobahn bench-cluster bench-deflate bench-idle bench-storm serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:
@@ -177,6 +177,14 @@ bench-deflate: tests/cluster/node_modules/.package-lock.json
 bench-idle: /usr/bin/valgrind
 	$(CARGO) build --profile yardstick --example bench_server
 	python3 benches/idle/run.py $${CARGO_TARGET_DIR:-target}/yardstick/examples/bench_server
+
+# Measures how clients come back when their server is replaced. CLIENTS is their number, at most that of open files; ROUNDS is that of
+# repetitions, BACKLOG the queue of the listener, and ONLY a part of the names of what is measured. Takes three minutes.
+BACKLOG ?= 4096
+STORM = $${CARGO_TARGET_DIR:-target}/yardstick/bench-storm
+bench-storm:
+	$(CARGO) build --profile yardstick -p bench-storm
+	ulimit -n $$(ulimit -Hn) && $(STORM) $(STORM)-server $(BACKLOG)
 
 # Measures how costs grow, and what threads cost each other.
 scaling:
