@@ -39,7 +39,7 @@ SOAK := $(CARGO) test --release --features msgpack --test soak --
 MINUTES ?= 3
 
 .PHONY: demo cluster test check style lint lint-all packaging package spelling dependencies api unit doc docsrs features each-feature feature-pairs \
-	brokers backends drill autobahn bench-cluster bench-deflate bench-idle bench-size serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
+	brokers backends drill autobahn bench-cluster bench-deflate bench-idle bench-size bench-storm serde-json typescript interop instructions baseline bench scaling chart fuzz soak attack client client-check
 
 # Serves the chat example.
 demo:

@@ -18,7 +18,6 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::{rt::TokioExecutor, server::conn::auto};
 use pin_project::pin_project;
-#[cfg(any(target_os = "android", target_os = "linux"))]
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
@@ -41,10 +40,17 @@ use super::{SocketIoService, future::ResponseFuture};
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT_BYTES: u32 = 128 * 1024;
 
+/// How many clients may wait until they are accepted, at most as many as the system permits (`net.core.somaxconn`). When all reconnect after
+/// a restart, tokio's 128 places are soon taken. The system then ignores others, which try again after a second or more.
+const BACKLOG: i32 = 65_535;
+
 type Http = auto::Builder<TokioExecutor>;
 
 impl SocketIoService {
     /// Listens on an address, such as `127.0.0.1:3000`, and serves Socket.IO only. See [`serve`](Self::serve).
+    ///
+    /// As many clients as the system permits may wait until they are accepted. With `TcpListener::bind`, it is
+    /// [a short queue](crate::guide::deployment#reconnects).
     ///
     /// ```no_run
     /// # use tower_socketio::{SocketIoConfig, SocketIoService};
@@ -57,7 +63,7 @@ impl SocketIoService {
     ///
     /// Returns an error if the address cannot be bound.
     pub async fn listen(self, address: impl ToSocketAddrs) -> std::io::Result<()> {
-        self.serve(TcpListener::bind(address).await?).await
+        self.serve(bind(address).await?).await
     }
 
     /// Serves Socket.IO only, on a listener, until the future is dropped. The address of the peer is known to the handlers.
@@ -81,6 +87,13 @@ impl SocketIoService {
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<()> {
         serve(self, listener).await
     }
+}
+
+async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await?;
+    // It listens already. This changes the length of the queue.
+    SockRef::from(&listener).listen(BACKLOG)?;
+    Ok(listener)
 }
 
 /// Accepts connections in a task that is aborted with this future.
@@ -324,6 +337,19 @@ impl Body for ServedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// On Linux, whose default limit is 4,096.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn many_clients_may_wait_until_they_are_accepted() {
+        let listener = bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..200 {
+            let client = tokio::time::timeout(Duration::from_secs(60), TcpStream::connect(address));
+            clients.push(client.await.expect("the queue is full").unwrap());
+        }
+    }
 
     #[tokio::test]
     async fn the_sockets_have_their_options() {

@@ -69,6 +69,6 @@ fn stopped(io: SocketIo) -> std::io::Result<impl Future<Output = ()>> {
         }
         #[cfg(not(unix))]
         tokio::signal::ctrl_c().await.ok();
-        io.drain(Duration::from_secs(5)).await;
+        io.drain(Duration::from_secs(1)).await;
     })
 }
