@@ -2,9 +2,10 @@
 
 use std::{cell::RefCell, sync::Arc};
 
-use parking_lot::MutexGuard;
-
-use crate::room::{Handle, MemberId, Registry, Room, RoomChange};
+use crate::{
+    room::{Handle, MemberId, Registry, Room, RoomChange},
+    util::MutexGuard,
+};
 
 use super::{
     recovery_session::Journaled,

@@ -9,6 +9,7 @@ mod date;
 mod infallible;
 #[cfg(test)]
 pub(crate) mod interleave;
+mod lock;
 mod log;
 mod order;
 mod shrink;
@@ -19,6 +20,7 @@ pub(crate) use self::{
     counts::{Counts, Permit},
     date::date_string,
     infallible::{FromError, InfallibleService},
+    lock::{Mutex, MutexGuard, RwLock},
     log::{Chain, log},
     order::Order,
     shrink::shrink,

@@ -6,9 +6,11 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use parking_lot::{Mutex, MutexGuard};
 
-use crate::engine::Peer;
+use crate::{
+    engine::Peer,
+    util::{Mutex, MutexGuard},
+};
 
 /// The sessions of a server by id. Sharded, so that clients that connect do not contend for one lock.
 pub(crate) struct Sessions<C> {

@@ -1,0 +1,3 @@
+//! The locks of the crate.
+
+pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
