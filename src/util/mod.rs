@@ -29,4 +29,7 @@ pub(crate) use self::{
 #[cfg(any(feature = "admin-ui", feature = "msgpack"))]
 pub(crate) use self::date::iso_string;
 
+#[cfg(any(test, tower_socketio_locks))]
+pub use self::lock::measured::{LockUse, take_lock_report};
+
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
