@@ -4,7 +4,6 @@ use std::{
 };
 
 use axum::Router;
-use parking_lot::Mutex;
 use tower_layer::Layer;
 
 use crate::{
@@ -13,6 +12,7 @@ use crate::{
     io::SocketIo,
     server::Server,
     service::{Attached, SocketIoService},
+    util::Mutex,
 };
 
 /// A layer that adds Socket.IO to a service.

@@ -434,6 +434,10 @@ pub use self::{
     socket::{AckError, SocketRef},
 };
 
+#[cfg(any(test, tower_socketio_locks))]
+#[doc(hidden)]
+pub use self::util::{LockUse, take_lock_report};
+
 /// The README's examples compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -49,6 +49,16 @@ fn a_module_imports_only_those_below_it() {
     assert!(upwards.is_empty(), "these modules import others that are above them: {upwards:?}");
 }
 
+/// `make locks` measures the locks that `util` exports, and no others.
+#[test]
+fn only_util_names_the_crate_of_the_locks() {
+    let source = crate::docs::folder().join("src");
+    for file in Graph::read().files.keys().filter(|file| !file.starts_with("util/lock/")) {
+        let code = std::fs::read_to_string(source.join(file)).unwrap();
+        assert!(!code.contains("parking_lot::"), "{file}");
+    }
+}
+
 #[test]
 fn no_files_import_one_another() {
     let circles = circles(&Graph::read().files);

@@ -6,10 +6,9 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::{DisconnectReason, NamespaceRef, SocketIo, Transport, client::Conn, engine::Packet};
+use crate::{DisconnectReason, NamespaceRef, SocketIo, Transport, client::Conn, engine::Packet, util::Mutex};
 
 use super::time::millis;
 

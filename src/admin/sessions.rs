@@ -4,9 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
-
-use crate::util::{BoxFuture, now};
+use crate::util::{BoxFuture, Mutex, now};
 
 /// Stores the sessions of admins. See [`AdminConfig::sessions`](super::AdminConfig::sessions).
 ///

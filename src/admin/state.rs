@@ -10,11 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::MissedTickBehavior};
 
-use crate::{NamespaceRef, SocketIo, server::Socket, util::now};
+use crate::{
+    NamespaceRef, SocketIo,
+    server::Socket,
+    util::{Mutex, now},
+};
 
 use super::{
     config::{AdminConfig, Mode},

@@ -7,9 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
-use crate::util::{BoxFuture, now};
+use crate::util::{BoxFuture, Mutex, now};
 
 use super::{
     adapter::{ClusterAdapter, Peers},

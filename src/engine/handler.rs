@@ -5,9 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use parking_lot::Mutex;
-
-use crate::util::log;
+use crate::util::{Mutex, log};
 
 use super::{
     CloseCause, Connect, Connection, Direct, EngineSocket, HeldInput, Message, Packet, Peer, Reader, Transport,

@@ -7,14 +7,13 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::Notify,
     time::{Instant, timeout_at},
 };
 
-use crate::util::{Counts, Permit, catch_panic, log};
+use crate::util::{Counts, Mutex, Permit, catch_panic, log};
 
 use super::{
     Connect, Engine, EngineIoConfig,

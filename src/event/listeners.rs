@@ -10,12 +10,12 @@ use std::{
     },
 };
 
-use parking_lot::{Mutex, MutexGuard};
 use serde::de::DeserializeOwned;
 
 use crate::{
     packet::{ArgsError, Encoded, EventPayload, read_header},
     server::{Server, Socket},
+    util::{Mutex, MutexGuard},
 };
 
 use super::route::EventRoute;

@@ -1,8 +1,11 @@
 use std::{collections::HashMap, fmt};
 
-use parking_lot::Mutex;
-
-use crate::{engine::Packet, server::DisconnectReason, socket::Conn, util::shrink};
+use crate::{
+    engine::Packet,
+    server::DisconnectReason,
+    socket::Conn,
+    util::{Mutex, shrink},
+};
 
 use super::{
     observe::Observer,

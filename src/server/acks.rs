@@ -2,7 +2,6 @@ use std::{cell::Cell, collections::HashMap};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use parking_lot::{Mutex, MutexGuard};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
@@ -10,6 +9,7 @@ use crate::{
     cluster::Payload,
     packet::{Args, ArgsError, Json, Value, read_args},
     room::SocketId,
+    util::{Mutex, MutexGuard},
 };
 
 /// The acks that a client has not sent yet to one of its sockets.

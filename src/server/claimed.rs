@@ -9,11 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::{
     cluster::{Offset, RecordedEvent, SessionRecord, TakenSession},
-    util::log,
+    util::{Mutex, log},
 };
 
 /// The maximum number of bytes of events that are kept while a socket is being recovered.

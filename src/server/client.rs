@@ -11,13 +11,12 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::{
     engine::{CloseCause, Connect, Connection, Packet, Peer, Reader, SendError, Transport},
     packet::{Encoded, Form},
-    util::log,
+    util::{Mutex, log},
 };
 
 use super::{

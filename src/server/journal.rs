@@ -7,7 +7,6 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::{
     sync::{oneshot, watch},
@@ -23,7 +22,7 @@ use crate::{
     packet::{Encoded, Target},
     recovery::RecoveryConfig,
     room::{Room, Selection},
-    util::{log, shrink},
+    util::{Mutex, log, shrink},
 };
 
 use super::{

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::util::{Mutex, MutexGuard};
 
 /// Values that layers store on a socket until it is closed, even if handles to the socket live longer.
 ///

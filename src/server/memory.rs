@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     packet::Encoded,
     recovery::{History, RecoveryConfig, Restored},
     room::Room,
-    util::{now, shrink},
+    util::{Mutex, MutexGuard, now, shrink},
 };
 
 use super::{

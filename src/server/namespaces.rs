@@ -8,12 +8,10 @@ use std::{
     },
 };
 
-use parking_lot::{Mutex, RwLock};
-
 use crate::{
     observe::RoomCount,
     room::{Registry, Selection},
-    util::Order,
+    util::{Mutex, Order, RwLock},
 };
 
 use super::{

@@ -9,14 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use http::Extensions;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cluster::Offset,
     engine::generate_id,
     recovery::{Restored, SessionKey},
     room::{Room, SocketId},
-    util::now,
+    util::{Mutex, MutexGuard, now},
 };
 
 use super::claimed::Claimed;

@@ -9,10 +9,12 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::cluster::{ClusterMessage, RequestId};
+use crate::{
+    cluster::{ClusterMessage, RequestId},
+    util::Mutex,
+};
 
 /// The maximum number of responses that wait to be read. Further ones are dropped.
 const MAX_RESPONSES: usize = 1 << 16;

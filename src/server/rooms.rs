@@ -2,11 +2,9 @@
 
 use std::{cell::RefCell, sync::Arc};
 
-use parking_lot::MutexGuard;
-
 use crate::{
     room::{Handle, MemberId, Registry, Room, RoomChange, SocketId},
-    util::Named,
+    util::{MutexGuard, Named},
 };
 
 use super::{

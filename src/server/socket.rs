@@ -11,12 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use http::Extensions;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     engine::{CloseCause, ProtocolVersion, Session},
     packet::encode_simple,
     room::{Room, SocketId},
+    util::{Mutex, MutexGuard},
 };
 
 use super::{

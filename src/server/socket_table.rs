@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
 use tokio::task::AbortHandle;
+
+use crate::util::MutexGuard;
 
 use super::state::{Client, Rare, Reserved, Slot, Socket, SocketTable};
 

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use futures_util::task::AtomicWaker;
 use http::Extensions;
-use parking_lot::{Mutex, RwLock};
 use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
     packet::{Encoded, EventPayload, Form},
     recovery::History,
     room::{MemberId, Registry, RoomChange, SocketId},
-    util::{BoxFuture, Order},
+    util::{BoxFuture, Mutex, Order, RwLock},
 };
 
 use super::{

@@ -8,10 +8,12 @@ use std::{
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::engine::{Packet, PacketType, TransportError};
+use crate::{
+    engine::{Packet, PacketType, TransportError},
+    util::{Mutex, MutexGuard},
+};
 
 /// The connection between a client and its server: the packets that have not been read in each direction.
 #[derive(Default)]

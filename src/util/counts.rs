@@ -1,6 +1,6 @@
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use parking_lot::{Mutex, MutexGuard};
+use super::{Mutex, MutexGuard};
 
 /// Counts permits by key.
 #[derive(Debug)]

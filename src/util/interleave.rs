@@ -236,7 +236,7 @@ pub(crate) fn explore<C: FnOnce()>(preemptions: usize, mut begin: impl FnMut(&mu
 
 #[cfg(test)]
 mod tests {
-    use parking_lot::Mutex;
+    use crate::util::Mutex;
 
     use super::*;
 

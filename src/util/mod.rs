@@ -10,6 +10,7 @@ mod date;
 mod infallible;
 #[cfg(test)]
 pub(crate) mod interleave;
+mod lock;
 mod log;
 mod order;
 mod shrink;
@@ -21,6 +22,7 @@ pub(crate) use self::{
     counts::{Counts, Permit},
     date::date_string,
     infallible::{FromError, InfallibleService},
+    lock::{Mutex, MutexGuard, RwLock},
     log::{Chain, log},
     order::Order,
     shrink::shrink,
@@ -28,5 +30,8 @@ pub(crate) use self::{
 
 #[cfg(any(feature = "admin-ui", feature = "msgpack"))]
 pub(crate) use self::date::iso_string;
+
+#[cfg(any(test, tower_socketio_locks))]
+pub use self::lock::measured::{LockUse, take_lock_report};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

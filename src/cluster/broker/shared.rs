@@ -4,10 +4,12 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::cluster::{error::PublishError, heartbeat::Heartbeat, node::ClusterNode};
+use crate::{
+    cluster::{error::PublishError, heartbeat::Heartbeat, node::ClusterNode},
+    util::Mutex,
+};
 
 /// What an adapter and its driver share.
 pub(super) struct Shared<F> {

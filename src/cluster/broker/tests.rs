@@ -8,20 +8,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, sleep},
 };
 
 use super::*;
-use crate::cluster::{
-    adapter::Peers,
-    error::{ClusterError, ClusterErrorKind, PublishError},
-    journal::Offset,
-    message::{ClusterCommand, ClusterMessage, RequestId},
-    node::{ClusterNode, Node},
-    wire::WireError,
+use crate::{
+    cluster::{
+        adapter::Peers,
+        error::{ClusterError, ClusterErrorKind, PublishError},
+        journal::Offset,
+        message::{ClusterCommand, ClusterMessage, RequestId},
+        node::{ClusterNode, Node},
+        wire::WireError,
+    },
+    util::Mutex,
 };
 
 const LOST_LINK: ClusterError = ClusterError::new(ClusterErrorKind::Disconnected);

@@ -4,14 +4,16 @@ use std::{
 };
 
 use async_nats::ServerAddr;
-use parking_lot::Mutex;
 use rustls::ClientConfig;
 
-use crate::cluster::{
-    broker::{Options, option_setters},
-    error::{ClusterError, ClusterErrorKind},
-    tls,
-    wire::nats::Subjects,
+use crate::{
+    cluster::{
+        broker::{Options, option_setters},
+        error::{ClusterError, ClusterErrorKind},
+        tls,
+        wire::nats::Subjects,
+    },
+    util::Mutex,
 };
 
 /// What a server accepts unless it says otherwise.

@@ -8,11 +8,13 @@ use std::{
 };
 
 use async_nats::{AuthError, Client, ConnectErrorKind, ConnectOptions, Event, connection::State};
-use parking_lot::Mutex;
 
-use crate::cluster::{
-    broker::Options,
-    error::{ClusterError, ClusterErrorKind},
+use crate::{
+    cluster::{
+        broker::Options,
+        error::{ClusterError, ClusterErrorKind},
+    },
+    util::Mutex,
 };
 
 use super::config::Servers;

@@ -6,7 +6,8 @@ use std::{
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
-use parking_lot::Mutex;
+
+use crate::util::Mutex;
 
 /// What a message costs beyond its bytes.
 const OVERHEAD: usize = 256;

@@ -1,6 +1,6 @@
 use std::{collections::HashSet, sync::Arc};
 
-use parking_lot::Mutex;
+use crate::util::Mutex;
 
 /// The name of a namespace, and of a room in it, that may have been created or dropped.
 pub(super) type Hint = (Arc<str>, Option<Arc<str>>);

@@ -1,9 +1,8 @@
 use std::{collections::VecDeque, sync::Arc};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::cluster::PublishError;
+use crate::{cluster::PublishError, util::Mutex};
 
 /// What a message costs beyond its bytes.
 pub(super) const OVERHEAD: usize = 64;

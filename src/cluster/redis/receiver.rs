@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
 
-use crate::cluster::{
-    ClusterError, ClusterErrorKind, ClusterNode,
-    wire::{OTHER_NAMESPACE, WireError},
+use crate::{
+    cluster::{
+        ClusterError, ClusterErrorKind, ClusterNode,
+        wire::{OTHER_NAMESPACE, WireError},
+    },
+    util::RwLock,
 };
 
 use super::{

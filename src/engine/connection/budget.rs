@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
+use crate::util::Mutex;
 
 /// A connection that holds less than this is not counted. Nearly all connections are below it nearly all of the time.
 pub(crate) const UNCOUNTED: usize = 64 * 1024;

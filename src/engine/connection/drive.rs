@@ -6,11 +6,9 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::MutexGuard;
-
 use crate::{
     engine::{CloseCause, Packet, PacketOutcome, ProbeAction, Transport},
-    util::now,
+    util::{MutexGuard, now},
 };
 
 use super::{

@@ -4,9 +4,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use parking_lot::Mutex;
-
-use crate::util::Order;
+use crate::util::{Mutex, Order};
 
 /// The sessions of a server that have not joined a namespace, or the streams that have not become a session, oldest first.
 ///

@@ -10,11 +10,9 @@ use std::{
     task::{Poll, Waker},
 };
 
-use parking_lot::{Mutex, MutexGuard};
-
 use crate::{
     engine::{CloseCause, OpenPacket, Peer, Session, SessionConfig, Transport, WireFormat, observe::ConnectionSpan},
-    util::{log, now},
+    util::{Mutex, MutexGuard, log, now},
 };
 
 use super::{

@@ -3,11 +3,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use parking_lot::MutexGuard;
-
 use crate::{
     engine::{HeldInput, Reader},
-    util::now,
+    util::{MutexGuard, now},
 };
 
 use super::{reader_slot::ReaderSlot, shared::Connection};

@@ -5,11 +5,10 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     engine::Peer,
-    util::{ByName, Named},
+    util::{ByName, Mutex, MutexGuard, Named},
 };
 
 /// The sessions of a server by id. Sharded, so that clients that connect do not contend for one lock.

@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Notify};
 use tower_http::cors::CorsLayer;
 
@@ -18,7 +17,7 @@ use crate::{
         observe::{ConnectionSpan, EngineMeters},
         relay::Relay,
     },
-    util::{Counts, Named},
+    util::{Counts, Mutex, Named},
 };
 
 use super::{

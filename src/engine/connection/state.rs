@@ -1,10 +1,8 @@
 use std::{net::IpAddr, sync::Arc, task::Waker, time::Instant};
 
-use parking_lot::MutexGuard;
-
 use crate::{
     engine::{Packet, Peer, Session},
-    util::Permit,
+    util::{MutexGuard, Permit},
 };
 
 use super::{

@@ -6,9 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
-
-use crate::util::now;
+use crate::util::{Mutex, now};
 
 /// Schedules connections that have more input than fits into one batch.
 ///

@@ -1,9 +1,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
-use parking_lot::{Mutex, MutexGuard};
 use tracing::{field::Empty, info_span};
 
-use crate::engine::{CloseCause, ProtocolVersion, Transport};
+use crate::{
+    engine::{CloseCause, ProtocolVersion, Transport},
+    util::{Mutex, MutexGuard},
+};
 
 /// The span of a connection, from its handshake to its end. The spans of its CONNECTs and events are children.
 ///

@@ -6,8 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::util::Mutex;
 
 use super::{
     message::{Chunk, Content, Message, Position, ResponseHead},

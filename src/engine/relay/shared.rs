@@ -11,8 +11,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
+
+use crate::util::Mutex;
 
 use super::{message::ResponseHead, node_id::NodeId};
 

@@ -12,8 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::util::Mutex;
 
 use super::{
     line::Line,

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Mutex, MutexGuard};
 use pin_project::{pin_project, pinned_drop};
 use tokio::{
     task::unconstrained,
@@ -22,7 +21,7 @@ use crate::{
         connection::{Output, Park, Turn},
         observe::SendMeter,
     },
-    util::now,
+    util::{Mutex, MutexGuard, now},
 };
 
 use super::{

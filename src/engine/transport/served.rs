@@ -10,10 +10,12 @@ use std::{
 use futures_util::task::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use parking_lot::{Mutex, MutexGuard};
 use tokio::{net::TcpStream, time::Instant};
 
-use crate::engine::ConnectionTimeouts;
+use crate::{
+    engine::ConnectionTimeouts,
+    util::{Mutex, MutexGuard},
+};
 
 /// A TCP connection that reports to its [`Activity`].
 #[derive(Debug)]

@@ -3,10 +3,13 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::timeout_at};
 
-use crate::{SocketRef, server::Socket, util::log};
+use crate::{
+    SocketRef,
+    server::Socket,
+    util::{Mutex, MutexGuard, log},
+};
 
 use super::Expires;
 

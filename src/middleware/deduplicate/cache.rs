@@ -7,10 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::event::EventResponse;
+use crate::{event::EventResponse, util::Mutex};
 
 /// The events of one socket or user, and their responses.
 #[derive(Debug, Default)]

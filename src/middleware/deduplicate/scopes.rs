@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
+use crate::util::Mutex;
 
 use super::cache::ResponseCache;
 

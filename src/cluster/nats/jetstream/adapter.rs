@@ -5,7 +5,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -20,7 +19,7 @@ use crate::{
         broker::{BrokerAdapter, Options},
         wire::{nats as wire, streams::goes_to_stream},
     },
-    util::BoxFuture,
+    util::{BoxFuture, Mutex},
 };
 
 use super::{

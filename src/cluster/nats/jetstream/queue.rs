@@ -1,9 +1,11 @@
 use std::collections::VecDeque;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::cluster::{error::PublishError, wire::nats::Batch};
+use crate::{
+    cluster::{error::PublishError, wire::nats::Batch},
+    util::Mutex,
+};
 
 /// The messages that wait to be appended to the stream, limited in bytes.
 pub(super) struct Queue {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -24,7 +23,7 @@ use crate::{
             streams::{self, StreamNames},
         },
     },
-    util::BoxFuture,
+    util::{BoxFuture, Mutex},
 };
 
 use super::{

@@ -16,7 +16,6 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use http::Request;
 use http_body::{Body, Frame};
-use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -24,7 +23,7 @@ use crate::{
         CloseCause, Connect, Connection, ConnectionRequest, Direct, Engine, EngineIoConfig, HeldInput, Packet,
         PacketType, Peer, ProtocolVersion, Reader, Transport, TransportError, WireFormat, generate_id,
     },
-    util::interleave::point,
+    util::{Mutex, MutexGuard, interleave::point},
 };
 
 /// Returns a runtime whose clock stands still: no timer rescues a task that has not been woken.

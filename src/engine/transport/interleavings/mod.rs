@@ -18,11 +18,13 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::Body;
 use http_body_util::Full;
-use parking_lot::Mutex;
 
 use crate::{
     engine::{CloseCause, Connection, Packet, ProbeAction, Session, Transport},
-    util::interleave::{Signal, Tasks, explore, run},
+    util::{
+        Mutex,
+        interleave::{Signal, Tasks, explore, run},
+    },
 };
 
 use self::kit::{Pipe, Seen, Silence, open, runtime, send, send_and_write};
