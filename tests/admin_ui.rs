@@ -14,7 +14,10 @@ use serde_json::{Value, json as value};
 use tower_socketio::{
     Ack, Args, Namespace, SocketIo, SocketIoConfig, SocketIoService, SocketRef,
     admin::{self, AdminConfig, Auth, Mode, SessionStore},
-    cluster::{ClusterAdapter, ClusterError, ClusterMessage, ClusterNode, Local, LocalNode, Peers, PublishError},
+    cluster::{
+        ClusterAdapter, ClusterCommand, ClusterError, ClusterMessage, ClusterNode, Emitter, Local, LocalNode, Peers,
+        PublishError,
+    },
     extract::Data,
     test::{TestClient, TestError},
 };
@@ -451,6 +454,83 @@ async fn an_admin_watches_and_changes_the_sockets_of_all_nodes() {
     before.emit("join", "elsewhere").await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(published.load(Ordering::SeqCst), published_before);
+}
+
+/// Its figures say how many sockets its admin namespace has.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_to_a_server_of_node_js_without_admins() {
+    let cluster = Local::new();
+    let published = Arc::new(AtomicUsize::new(0));
+    let adapter = Counted { local: cluster.node(), published: published.clone() };
+    let io = start_with(SocketIoConfig::new().adapter(adapter), development());
+    let client = TestClient::connect(&io).await.unwrap();
+    let node_js = Emitter::new(cluster.node()).of("/admin");
+    let figures = |admins| value!({"serverId": "node-js", "namespaces": [{"name": "/admin", "socketsCount": admins}]});
+    for (admins, is_told) in [(0, false), (1, true), (0, false)] {
+        // Longer than an admin is believed to be there.
+        for _ in 0..10 {
+            node_js.emit("server_stats", &figures(admins)).unwrap();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        let before = published.load(Ordering::SeqCst);
+        node_js.emit("server_stats", &figures(admins)).unwrap();
+        client.emit("echo", &1).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(published.load(Ordering::SeqCst) > before, is_told, "with {admins} admins");
+    }
+}
+
+/// A server of Node.js has no handlers for the server-side events of this crate, so that it does not answer.
+struct Silent(LocalNode);
+
+impl ClusterAdapter for Silent {
+    fn start(&self, node: ClusterNode) {
+        self.0.start(node);
+    }
+
+    fn publish(&self, message: ClusterMessage) -> Result<(), PublishError> {
+        match message.command {
+            ClusterCommand::ServerSideAck { .. } => Ok(()),
+            _ => self.0.publish(message),
+        }
+    }
+
+    fn peers(&self, namespace: &str) -> BoxFuture<'static, Result<Peers, ClusterError>> {
+        self.0.peers(namespace)
+    }
+}
+
+/// What changes while the list is late would be missing in the UI, or would stay in it.
+#[tokio::test(start_paused = true)]
+async fn the_list_of_sockets_does_not_wait_for_servers_of_node_js() {
+    let cluster = Local::new();
+    let a = start_with(SocketIoConfig::new().adapter(cluster.node()), development());
+    let b = start_with(SocketIoConfig::new().adapter(cluster.node()), development());
+    let silent = start_with(SocketIoConfig::new().adapter(Silent(cluster.node())), development());
+    let of_crate = TestClient::connect(&b).await.unwrap();
+    let of_node = TestClient::connect(&silent).await.unwrap();
+    let data = value!({"_admin": {"clientId": "Qo-cnuSaV3Mg", "transport": "polling"}, "name": "ada"});
+    of_node.socket().unwrap().set_data(&data).unwrap();
+    let started = tokio::time::Instant::now();
+    let (_admin, sockets) = watch(&a).await;
+    assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
+    let socket = sockets.iter().find(|socket| socket["id"] == of_node.id()).unwrap();
+    assert_eq!((&socket["clientId"], &socket["transport"]), (&value!("Qo-cnuSaV3Mg"), &value!("polling")));
+    assert_eq!(socket["data"], value!({"name": "ada"}));
+    let socket = sockets.iter().find(|socket| socket["id"] == of_crate.id()).unwrap();
+    assert_eq!(socket["transport"], "custom");
+    assert_eq!(socket["clientId"].as_str().unwrap().len(), 16);
+}
+
+/// As after a deployment.
+#[tokio::test(start_paused = true)]
+async fn an_admin_sees_the_sockets_of_a_node_that_starts_later() {
+    let cluster = Local::new();
+    let a = start_with(SocketIoConfig::new().adapter(cluster.node()), development());
+    let (mut admin, _) = watch(&a).await;
+    let b = start_with(SocketIoConfig::new().adapter(cluster.node()), development());
+    let client = TestClient::connect(&b).await.unwrap();
+    assert_eq!(told(&mut admin).await[1]["id"], client.id());
 }
 
 #[tokio::test]

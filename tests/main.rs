@@ -6,6 +6,8 @@ mod support;
 
 mod accept;
 mod acks;
+#[cfg(all(feature = "admin-ui", feature = "redis"))]
+mod admin_fleet;
 #[cfg(feature = "admin-ui")]
 mod admin_ui;
 mod architecture;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     SocketRef, Value,
     client::{Handshake, RemoteSocket},
+    cluster::Payload,
     util::date_string,
     value::Map,
 };
@@ -43,6 +44,7 @@ struct DescribedHandshake {
 
 /// What `fetch_sockets` does not return about the connection of a socket on another node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Connected {
     pub(super) client_id: String,
     pub(super) transport: String,
@@ -89,7 +91,22 @@ const QUERY: [&str; 5] = ["EIO", "b64", "j", "t", "transport"];
 
 /// Returns the data of a socket. As with Node, it is an empty object if there is none.
 pub(super) fn data(socket: &SocketRef) -> Value {
-    socket.data().ok().flatten().unwrap_or_else(|| Value::Object(Map::new()))
+    let data = socket.data::<Value>().ok().flatten();
+    data.filter(|data| !data.is_null()).unwrap_or_else(|| Value::Object(Map::new()))
+}
+
+/// The key in the data of sockets under which Node's servers tell each other what `fetch_sockets` does not return.
+const NODE_KEY: &str = "_admin";
+
+/// Returns `true` if a server of Node.js has added to the data of a socket what is known of its connection.
+pub(super) fn has_connected(socket: &RemoteSocket) -> bool {
+    socket.data::<Value>().is_ok_and(|data| data.is_some_and(|mut data| take_connected(&mut data).is_some()))
+}
+
+fn take_connected(data: &mut Value) -> Option<Connected> {
+    let admin = data.as_object_mut()?.remove(NODE_KEY)?;
+    let text = |key: &str| Some(admin[key].as_str()?.to_owned());
+    Some(Connected { client_id: text("clientId")?, transport: text("transport")? })
 }
 
 impl Admin {
@@ -113,13 +130,21 @@ impl Admin {
         }
     }
 
-    /// Describes a socket of another node. Node's servers put what is known about its connection into its data.
+    /// Adds to the data of a socket what Node's servers show of its connection. Data other than objects cannot contain it.
+    pub(super) fn data_for_node(&self, socket: &SocketRef, data: Payload) -> Payload {
+        let Some(rest) = data.json().strip_prefix('{') else { return data };
+        let Ok(connected) = serde_json::to_string(&self.connected(socket)) else { return data };
+        let comma = if rest.trim_start() == "}" { "" } else { "," };
+        let json = format!(r#"{{"{NODE_KEY}":{connected}{comma}{rest}"#);
+        Payload::of_json(json.into()).unwrap_or(data)
+    }
+
+    /// Describes a socket of another node.
     pub(super) fn describe_remote(&self, nsp: &str, socket: &RemoteSocket, connected: Option<Connected>) -> Described {
         let mut data = socket.data().ok().flatten().unwrap_or_else(|| Value::Object(Map::new()));
-        let of_node = data.as_object_mut().and_then(|data| data.remove("_admin"));
-        let text = |key: &str| of_node.as_ref().and_then(|admin| admin[key].as_str()).unwrap_or("unknown").to_owned();
-        let connected =
-            connected.unwrap_or_else(|| Connected { client_id: text("clientId"), transport: text("transport") });
+        let of_node = take_connected(&mut data);
+        let unknown = || Connected { client_id: "unknown".to_owned(), transport: "unknown".to_owned() };
+        let connected = connected.or(of_node).unwrap_or_else(unknown);
         Described {
             id: socket.id().to_string(),
             client_id: connected.client_id,

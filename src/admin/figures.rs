@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{DisconnectReason, NamespaceRef, SocketIo, Transport, client::Conn, engine::Packet, util::Mutex};
 
@@ -83,10 +83,15 @@ pub(super) struct Aggregated {
     count: u64,
 }
 
+/// The value of [`ServerStats::implementation`].
+const IMPLEMENTATION: &str = "tower-socketio";
+
 /// The arguments of `server_stats`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServerStats<'a> {
+    /// Tells other nodes that this is not a server of Node.js. The UI does not read it.
+    implementation: &'static str,
     server_id: &'a str,
     hostname: &'a str,
     pid: u32,
@@ -117,6 +122,7 @@ impl<'a> ServerStats<'a> {
             sockets_count: namespace.socket_count(),
         };
         Self {
+            implementation: IMPLEMENTATION,
             server_id,
             hostname,
             pid: std::process::id(),
@@ -126,6 +132,33 @@ impl<'a> ServerStats<'a> {
             aggregated_events: figures.take(),
             namespaces: io.namespaces().into_iter().take(MAX_NAMESPACES).map(stats).collect(),
         }
+    }
+}
+
+/// What is read of the figures of another server.
+#[derive(Debug, Deserialize)]
+pub(super) struct ForeignStats {
+    #[serde(default)]
+    implementation: Option<String>,
+    #[serde(default)]
+    namespaces: Vec<ForeignNamespace>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ForeignNamespace {
+    name: String,
+    sockets_count: u64,
+}
+
+impl ForeignStats {
+    pub(super) fn is_of_node(&self) -> bool {
+        self.implementation.as_deref() != Some(IMPLEMENTATION)
+    }
+
+    /// Returns `true` if a namespace has sockets on that server.
+    pub(super) fn has_sockets(&self, namespace: &str) -> bool {
+        self.namespaces.iter().any(|other| other.name == namespace && other.sockets_count > 0)
     }
 }
 

@@ -58,5 +58,6 @@ pub fn instrument(config: SocketIoConfig, admin: AdminConfig) -> SocketIoConfig 
     }
     namespace = cluster::add(namespace, &admin);
     let name = admin.config.namespace.clone();
+    let config = cluster::watch_node(config, &admin);
     config.observer(AdminObserver(admin.clone())).namespace(&name, namespace.with_state(admin))
 }

@@ -1,4 +1,4 @@
-//! Requests of the UI. Those for a namespace that does not exist are ignored.
+//! Requests of the UI. Those for a namespace that does not exist do not create it, but reach the nodes that have it.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ async fn emit(io: SocketIo, Data((nsp, filter, event, args)): Data<(String, Opti
 }
 
 fn select(io: &SocketIo, nsp: &str, filter: Option<String>) -> Option<BroadcastOperator> {
-    let namespace = io.of(nsp)?;
+    let namespace = io.of_any_node(nsp)?;
     Some(match filter {
         Some(room) if !room.is_empty() => namespace.to(room),
         _ => namespace.all(),

@@ -49,6 +49,8 @@ pub(super) struct Admin {
     admins: AtomicUsize,
     /// Until when admins on other nodes watch, in milliseconds since the start.
     watched_until: AtomicU64,
+    /// Until when there is known to be a server of Node.js with an admin UI, in milliseconds since the start.
+    node_until: AtomicU64,
     /// Whether the task that tells figures is running.
     is_telling: AtomicBool,
     /// The current second since the start, and the events told in it.
@@ -69,6 +71,7 @@ impl Admin {
             logins: Arc::new(Semaphore::new(1)),
             admins: AtomicUsize::new(0),
             watched_until: AtomicU64::new(0),
+            node_until: AtomicU64::new(0),
             is_telling: AtomicBool::new(false),
             told: Mutex::default(),
             hasher: RandomState::new(),
@@ -112,7 +115,7 @@ impl Admin {
     pub(super) fn enter(self: &Arc<Self>, socket: &Arc<Socket>) {
         self.admins.fetch_add(1, Ordering::SeqCst);
         let io = SocketIo::new(socket.client.server.clone());
-        self.announce(&io);
+        self.announce(&io, true);
         let _entered = socket.client.connection.runtime.enter();
         self.tell_figures(io);
     }
@@ -121,18 +124,34 @@ impl Admin {
         self.admins.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Tells the other nodes that an admin watches.
-    fn announce(&self, io: &SocketIo) {
+    /// Tells the other nodes that an admin watches, and whether that is new.
+    fn announce(&self, io: &SocketIo, is_new: bool) {
         if let Some(namespace) = self.namespace(io) {
-            namespace.server_side_emit(WATCH, &()).ok();
+            namespace.server_side_emit(WATCH, &is_new).ok();
         }
     }
 
-    /// An admin on another node watches.
-    pub(super) fn watched_by_others(self: &Arc<Self>, io: &SocketIo) {
-        let until = self.uptime() + WATCHED_FOR;
-        self.watched_until.fetch_max(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
-        self.tell_figures(io.clone());
+    /// An admin on another node watches. One who has just connected asks for the sockets.
+    pub(super) fn watched_by_others(self: &Arc<Self>, io: &SocketIo, is_new: bool) {
+        let was_watched = self.is_watched();
+        self.extend(&self.watched_until);
+        if let Some(runtime) = io.server().try_runtime() {
+            let _entered = runtime.enter();
+            self.tell_figures(io.clone());
+            if self.is_development() && !is_new && !was_watched {
+                let (admin, io) = (self.clone(), io.clone());
+                runtime.spawn(async move { admin.tell_sockets(&io) });
+            }
+        }
+    }
+
+    fn extend(&self, until: &AtomicU64) {
+        let end = self.uptime() + WATCHED_FOR;
+        until.fetch_max(u64::try_from(end.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
+    fn is_before(&self, until: &AtomicU64) -> bool {
+        u128::from(until.load(Ordering::SeqCst)) > self.uptime().as_millis()
     }
 
     fn is_watched_here(&self) -> bool {
@@ -141,7 +160,17 @@ impl Admin {
 
     /// Returns `true` if an admin on any node is told what happens on this node.
     pub(super) fn is_watched(&self) -> bool {
-        self.is_watched_here() || u128::from(self.watched_until.load(Ordering::SeqCst)) > self.uptime().as_millis()
+        self.is_watched_here() || self.is_before(&self.watched_until)
+    }
+
+    /// A server of Node.js has told its figures, as it always does.
+    pub(super) fn heard_node(&self) {
+        self.extend(&self.node_until);
+    }
+
+    /// Returns `true` if there is a server of Node.js whose admins may see sockets of this node.
+    pub(super) fn knows_node(&self) -> bool {
+        self.is_before(&self.node_until)
     }
 
     // Telling.
@@ -184,6 +213,7 @@ impl Admin {
         tokio::spawn(async move {
             let mut interval = tokio::time::interval(STATS_INTERVAL);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut is_first = true;
             loop {
                 interval.tick().await;
                 if !admin.is_watched() {
@@ -193,8 +223,9 @@ impl Admin {
                         break;
                     }
                 }
-                if admin.is_watched_here() {
-                    admin.announce(&io);
+                // An admin who has just connected was announced as new, which must not be overtaken.
+                if !std::mem::take(&mut is_first) && admin.is_watched_here() {
+                    admin.announce(&io, false);
                 }
                 admin.mention(&io, "server_stats", &admin.stats(&io));
             }

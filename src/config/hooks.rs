@@ -10,6 +10,12 @@ use crate::{
     socket::SocketRef,
 };
 
+#[cfg(feature = "admin-ui")]
+use crate::{
+    cluster::{ClusterCommand, Payload},
+    io::SocketIo,
+};
+
 use super::SocketIoConfig;
 
 impl SocketIoConfig {
@@ -100,6 +106,28 @@ impl SocketIoConfig {
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.settings.is_observed = true;
         self.hooks.observers.push(Box::new(move |change| tell(&observer, change)));
+        self
+    }
+
+    /// Adds a callback for the commands of other nodes of the cluster. It is called before they are executed, and must not block.
+    #[cfg(feature = "admin-ui")]
+    pub(crate) fn on_command<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&SocketIo, &NamespaceRef, &ClusterCommand) + Send + Sync + 'static,
+    {
+        self.hooks.on_command.push(Box::new(move |server, namespace, command| {
+            hook(&SocketIo::new(server.clone()), &NamespaceRef::new(namespace.clone()), command);
+        }));
+        self
+    }
+
+    /// Adds a function that changes the data of sockets that other nodes fetch.
+    #[cfg(feature = "admin-ui")]
+    pub(crate) fn fetched_data<F>(mut self, change: F) -> Self
+    where
+        F: Fn(&SocketRef, Payload) -> Payload + Send + Sync + 'static,
+    {
+        self.hooks.fetched_data.push(Box::new(move |socket, data| change(&socket.clone().into(), data)));
         self
     }
 

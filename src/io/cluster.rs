@@ -11,11 +11,11 @@ use bytes::Bytes;
 use crate::{
     cluster::{
         BroadcastOptions, ClusterCommand, ClusterError, ClusterErrorKind, ClusterMessage, EventBody, Node, Offset,
-        RequestId,
+        RequestId, SocketDescription,
     },
     room::Selection,
     server::{AckData, NamespaceState, Server},
-    socket::{BroadcastOperator, describe},
+    socket::{BroadcastOperator, SocketRef, describe},
 };
 
 use super::server_side;
@@ -33,12 +33,15 @@ impl Node for Server {
 
     fn deliver_recorded(self: Arc<Self>, message: ClusterMessage, offset: Offset) {
         match message.command {
-            ClusterCommand::Emit { options, event, request: None } if self.settings.uses_journal() => {
-                // This node has delivered its own volatile events already.
+            ClusterCommand::Emit { request: None, .. } if self.settings.uses_journal() => {
+                let Some(namespace) = self.namespaces.get(&message.namespace) else { return };
                 let is_own = message.sender.as_ref() == Some(self.requests.node());
-                if let Some(namespace) =
-                    self.namespaces.get(&message.namespace).filter(|_| !is_own || !options.flags.volatile)
-                {
+                if !is_own {
+                    show(&self, &namespace, &message.command);
+                }
+                let ClusterCommand::Emit { options, event, .. } = message.command else { return };
+                // This node has delivered its own volatile events already.
+                if !is_own || !options.flags.volatile {
                     namespace.deliver_recorded(offset, options, event);
                 }
             }
@@ -88,6 +91,7 @@ impl Node for Server {
 }
 
 fn execute(server: &Arc<Server>, namespace: Arc<NamespaceState>, sender: Option<Arc<str>>, command: ClusterCommand) {
+    show(server, &namespace, &command);
     let select = |options| BroadcastOperator::from_options(namespace.clone(), options);
     match command {
         ClusterCommand::Emit { options, event, request: None } => select(options).emit_foreign(&event),
@@ -98,7 +102,7 @@ fn execute(server: &Arc<Server>, namespace: Arc<NamespaceState>, sender: Option<
         ClusterCommand::Leave { options, rooms } => select(options).sockets_leave(rooms),
         ClusterCommand::Disconnect { options, close } => select(options).disconnect_sockets(close),
         ClusterCommand::FetchSockets { options, request } => {
-            let sockets = select(options).sockets().iter().map(describe).collect();
+            let sockets = select(options).sockets().iter().map(|socket| fetched(server, socket)).collect();
             namespace.publish(ClusterCommand::SocketsFetched { request, sockets }, sender);
         }
         ClusterCommand::ListSockets { rooms, request } => {
@@ -123,6 +127,22 @@ fn execute(server: &Arc<Server>, namespace: Arc<NamespaceState>, sender: Option<
         // Responses, and what adapters tell one another.
         _ => {}
     }
+}
+
+/// Calls the hooks for a command of another node.
+fn show(server: &Arc<Server>, namespace: &Arc<NamespaceState>, command: &ClusterCommand) {
+    for hook in &server.hooks.on_command {
+        server.catch_panic(|| hook(server, namespace, command));
+    }
+}
+
+/// Describes a socket for another node.
+fn fetched(server: &Server, socket: &SocketRef) -> SocketDescription {
+    let mut description = describe(socket);
+    for change in &server.hooks.fetched_data {
+        description.data = change(socket.inner(), description.data);
+    }
+    description
 }
 
 /// Emits an event, and sends the number of recipients and their acks to the node that has asked.

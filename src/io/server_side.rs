@@ -124,12 +124,19 @@ impl<R: DeserializeOwned + Send + 'static> ServerSideAcks<R> {
     ///
     /// If the future is dropped, the acks that have arrived are lost.
     pub async fn responses(self) -> ServerSideResponses<R> {
+        let mut answers = Vec::new();
+        let rest = self.each(|answer| answers.push(answer)).await;
+        ServerSideResponses { answers, ..rest }
+    }
+
+    /// Like [`responses`](Self::responses), but passes the acks to `take` when they arrive.
+    pub(crate) async fn each(self, mut take: impl FnMut(R)) -> ServerSideResponses<R> {
         let mut responses = ServerSideResponses { answers: Vec::new(), missing: 0, error: None };
         let Some(mut request) = self.request else { return responses };
         let result = request.collect(|command| {
             let ClusterCommand::ServerSideAck { answer, .. } = command else { return false };
             match answer.unwrap_or_default().read() {
-                Ok(answer) => responses.answers.push(answer),
+                Ok(answer) => take(answer),
                 Err(_) => responses.missing += 1,
             }
             true

@@ -116,6 +116,14 @@ impl SocketIo {
         self.server.get_or_create_namespace(&normalize_name(name)).map(NamespaceRef::new)
     }
 
+    /// Returns the namespace with a name to select its sockets, also if only other nodes of the cluster have it.
+    #[cfg(feature = "admin-ui")]
+    pub(crate) fn of_any_node(&self, name: &str) -> Option<NamespaceRef> {
+        let name = normalize_name(name);
+        let of_others = || self.server.namespace_of_others(&name);
+        self.server.namespaces.get(&name).or_else(of_others).map(NamespaceRef::new)
+    }
+
     /// Returns all existing namespaces.
     #[must_use]
     pub fn namespaces(&self) -> Vec<NamespaceRef> {

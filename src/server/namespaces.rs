@@ -68,6 +68,17 @@ impl Server {
         self.namespaces.release_kept(namespace);
         Some(namespace.clone())
     }
+
+    /// Returns a namespace that is not part of this server and has no sockets, to reach those that other nodes have in it. Returns `None`
+    /// without a cluster.
+    #[cfg(feature = "admin-ui")]
+    pub(crate) fn namespace_of_others(&self, name: &str) -> Option<Arc<NamespaceState>> {
+        let Namespaces { root, settings, server, .. } = &self.namespaces;
+        if settings.adapter.is_none() || name.len() > settings.max_namespace_length {
+            return None;
+        }
+        Some(NamespaceState::new(name.into(), root.definition.clone(), settings.clone(), server.clone(), false))
+    }
 }
 
 impl Namespaces {

@@ -20,7 +20,7 @@ use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 
 use crate::{
     client_bundle::ClientBundle,
-    cluster::{ClusterError, EventBody, Offset, Payload},
+    cluster::{ClusterCommand, ClusterError, EventBody, Offset, Payload},
     engine::{Connection, Direct, Engine, Packet},
     observe::{NamespaceMeters, Scope, ServerMeters},
     packet::{Encoded, EventPayload, Form},
@@ -81,7 +81,14 @@ pub(crate) struct Hooks {
     pub(crate) on_cluster_error: Option<Box<dyn Fn(&ClusterError) + Send + Sync>>,
     /// Empty unless [`Settings::is_observed`].
     pub(crate) observers: Vec<Observe>,
+    /// Called with the commands of other nodes, before they are executed.
+    pub(crate) on_command: Vec<OnCommand>,
+    /// Called with the data of sockets that another node fetches. Returns the data for that node.
+    pub(crate) fetched_data: Vec<FetchedData>,
 }
+
+pub(crate) type OnCommand = Box<dyn Fn(&Arc<Server>, &Arc<NamespaceState>, &ClusterCommand) + Send + Sync>;
+pub(crate) type FetchedData = Box<dyn Fn(&Arc<Socket>, Payload) -> Payload + Send + Sync>;
 
 /// An observer of the user.
 pub(crate) type Observe = Box<dyn Fn(&Change<'_>) + Send + Sync>;

@@ -20,7 +20,9 @@ const FEW: usize = 16;
 /// Describes a socket of this node.
 pub(crate) fn describe(socket: &SocketRef) -> SocketDescription {
     let rooms = socket.rooms().into_iter().collect();
-    let data = socket.inner().data_bytes().and_then(Payload::of_json).unwrap_or_else(Payload::empty);
+    let data = socket.inner().data_bytes().and_then(Payload::of_json);
+    // Node's admin UI ends the process if the data is `null`.
+    let data = data.filter(|data| !data.is_unset()).unwrap_or_else(Payload::empty);
     let mut description = SocketDescription::new(socket.id().as_str(), rooms, data);
     description.handshake = describe_handshake(socket);
     description

@@ -3,48 +3,16 @@
 import { createServer } from "node:http";
 import { setTimeout } from "node:timers/promises";
 
-import { createAdapter as createPostgresAdapter } from "@socket.io/postgres-adapter";
-import { createAdapter as createRedisAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
-import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { Server } from "socket.io";
 
-import { postgres, redis } from "./brokers.mjs";
+import { createAdapter, unsubscribing } from "./adapters.mjs";
 import { serve } from "./control.mjs";
 
 const [adapterName, broker, name] = process.argv.slice(2);
 
-/** Requests to unsubscribe that are not answered. A subscription that is made meanwhile gets lost in node-redis. */
-const unsubscribing = new Set();
-
-async function subscriber() {
-  const client = await redis(broker);
-  for (const method of ["unsubscribe", "pUnsubscribe", "sUnsubscribe"]) {
-    const unsubscribe = client[method].bind(client);
-    client[method] = (...args) => {
-      const request = unsubscribe(...args).finally(() => unsubscribing.delete(request));
-      unsubscribing.add(request);
-      return request;
-    };
-  }
-  return client;
-}
-
-const pubSub = async (create, options) => create(await redis(broker), await subscriber(), options);
-const sharded = (subscriptionMode) => pubSub(createShardedAdapter, { subscriptionMode });
-const adapters = {
-  redis: () => pubSub(createRedisAdapter),
-  "redis-specific": () => pubSub(createRedisAdapter, { publishOnSpecificResponseChannel: true }),
-  "redis-sharded-static": () => sharded("static"),
-  "redis-sharded-dynamic": () => sharded("dynamic"),
-  "redis-sharded-dynamic-private": () => sharded("dynamic-private"),
-  "redis-streams": async () => createStreamsAdapter(await redis(broker)),
-  "redis-streams-recovery": async () => createStreamsAdapter(await redis(broker)),
-  postgres: async () => createPostgresAdapter(await postgres(broker, 2), { heartbeatInterval: 500 }),
-};
-
 const http = createServer();
 const recovery = adapterName.endsWith("-recovery") ? { connectionStateRecovery: {} } : {};
-const io = new Server(http, { adapter: await adapters[adapterName](), serveClient: false, ...recovery });
+const io = new Server(http, { adapter: await createAdapter(adapterName, broker), serveClient: false, ...recovery });
 
 /** The server-side events that arrived, by namespace. */
 const received = {};

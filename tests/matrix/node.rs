@@ -43,7 +43,12 @@ pub struct NodeJs {
 impl NodeJs {
     /// Starts a node.
     pub async fn node(adapter: &str, broker: &str, name: &str) -> Node {
-        let (node, ready) = Self::start("node.mjs", &[adapter, broker, name]).await;
+        Self::server("node.mjs", &[adapter, broker, name]).await
+    }
+
+    /// Starts a node, or another script that listens on a port.
+    pub async fn server(script: &str, arguments: &[&str]) -> Node {
+        let (node, ready) = Self::start(script, arguments).await;
         let port = ready["port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
         Node { address: SocketAddr::from(([127, 0, 0, 1], port)), actor: Box::new(node) }
     }
