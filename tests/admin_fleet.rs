@@ -182,6 +182,18 @@ impl Admin {
         })
     }
 
+    /// Expects that it is told of a new socket next.
+    async fn is_told_of(&mut self, id: &str, namespace: &str) {
+        assert_eq!(self.told().await, value!(["room_joined", namespace, id, id, "time"]));
+        let connected = self.told().await;
+        assert_eq!((&connected[0], &connected[2]), (&value!("socket_connected"), &value!("time")));
+        is_described(&connected[1], namespace);
+        assert_eq!(
+            (&connected[1]["id"], &connected[1]["data"], &connected[1]["rooms"]),
+            (&value!(id), &value!({}), &value!([id]))
+        );
+    }
+
     /// The next figures of a server.
     #[track_caller]
     fn figures(&mut self, server: &str) -> impl Future<Output = Value> {
@@ -268,10 +280,16 @@ async fn an_admin_sees_the_figures_of_both_servers() {
         for at in SERVERS {
             let mut admin = Admin::connect(fleet.address(at)).await;
             // The UI says that a server is not healthy ten seconds after its last figures.
-            for _ in 0..8 {
+            let is_here = |server| (at == At::Rust) == (server == "rust");
+            // Those from before the admin and the clients were there.
+            for server in ["rust", "node-js"] {
+                let clients = if is_here(server) { 2 } else { 1 };
+                soon(async { while admin.figures(server).await["clientsCount"] != clients {} }).await;
+            }
+            for _ in 0..7 {
                 for server in ["rust", "node-js"] {
                     let figures = admin.figures(server).await;
-                    let clients = if (at == At::Rust) == (server == "rust") { 2 } else { 1 };
+                    let clients = if is_here(server) { 2 } else { 1 };
                     assert_eq!(figures["clientsCount"], clients, "{figures}");
                     assert_eq!(figures["pollingClientsCount"], 0);
                     let namespaces = figures["namespaces"].as_array().unwrap();
@@ -297,14 +315,7 @@ async fn an_admin_is_told_the_changes_of_the_other_server() {
             let (mut admin, sockets) = Admin::watch(fleet.address(at)).await;
             assert_eq!(sockets, [] as [Value; 0]);
             let (mut client, id) = client(fleet.other(at)).await;
-            assert_eq!(admin.told().await, value!(["room_joined", "/", id, id, "time"]));
-            let connected = admin.told().await;
-            assert_eq!((&connected[0], &connected[2]), (&value!("socket_connected"), &value!("time")));
-            is_described(&connected[1], "/");
-            assert_eq!(
-                (&connected[1]["id"], &connected[1]["data"], &connected[1]["rooms"]),
-                (&value!(id), &value!({}), &value!([id]))
-            );
+            admin.is_told_of(&id, "/").await;
             for (packet, expected) in [
                 (r#"42["join","lobby"]"#, value!(["room_joined", "/", "lobby", id, "time"])),
                 (
@@ -356,10 +367,13 @@ async fn requests_of_an_admin_reach_the_sockets_of_both_servers() {
     for adapter in ADAPTERS {
         let fleet = Fleet::start(adapter, Mode::Development).await;
         for at in SERVERS {
-            let (mut here, here_id) = client(fleet.address(at)).await;
-            let (mut there, there_id) = client(fleet.other(at)).await;
-            let chat_id = there.connect("40/chat,").await;
             let (mut admin, _) = Admin::watch(fleet.address(at)).await;
+            let (mut here, here_id) = client(fleet.address(at)).await;
+            admin.is_told_of(&here_id, "/").await;
+            let (mut there, there_id) = client(fleet.other(at)).await;
+            admin.is_told_of(&there_id, "/").await;
+            let chat_id = there.connect("40/chat,").await;
+            admin.is_told_of(&chat_id, "/chat").await;
             let both = |event: &str, room: &str| {
                 [value!([event, "/", room, here_id, "time"]), value!([event, "/", room, there_id, "time"])]
             };
@@ -405,8 +419,7 @@ async fn requests_of_an_admin_reach_the_sockets_of_both_servers() {
             }
             // One socket, with its connection.
             let there_id = there.connect("40").await;
-            assert_eq!(admin.told().await[0], "room_joined");
-            assert_eq!(admin.told().await[0], "socket_connected");
+            admin.is_told_of(&there_id, "/").await;
             admin.say(value!(["_disconnect", "/", true, there_id])).await;
             assert_eq!(there.frame().await, Frame::Text("41".to_owned()), "{at:?}");
             assert!(matches!(there.frame().await, Frame::Close(_)), "{at:?}");
@@ -429,10 +442,7 @@ async fn requests_of_an_admin_reach_namespaces_that_only_the_other_server_has() 
         for (at, namespace) in [(At::Rust, "/of-node-js"), (At::NodeJs, "/of-rust")] {
             let (mut admin, _) = Admin::watch(fleet.address(at)).await;
             let (mut client, id) = WebSocket::join(fleet.other(at), &format!("40{namespace},")).await;
-            assert_eq!(admin.told().await, value!(["room_joined", namespace, id, id, "time"]));
-            let connected = admin.told().await;
-            assert_eq!(connected[0], "socket_connected");
-            is_described(&connected[1], namespace);
+            admin.is_told_of(&id, namespace).await;
             admin.say(value!(["join", namespace, "garden", id])).await;
             assert_eq!(admin.told().await, value!(["room_joined", namespace, "garden", id, "time"]), "{at:?}");
             admin.say(value!(["leave", namespace, "garden"])).await;
