@@ -385,10 +385,14 @@ fn thread_usage() -> (u64, u64) {
 /// date.
 const BURST: usize = 1000;
 
+const BURSTS: usize = 50;
+
+/// The numbers of threads that work at the same time.
+const THREADS: [usize; 4] = [1, 2, 4, 8];
+
 /// Performs an operation in several threads at the same time. Returns its processor time in nanoseconds, and how often a thread slept in a
 /// thousand of them. `operation` takes the number of the thread.
-fn together(threads: usize, operation: &(impl Fn(usize) + Sync)) -> (f64, f64) {
-    const BURSTS: usize = 50;
+fn together(threads: usize, operation: &(dyn Fn(usize) + Sync)) -> (f64, f64) {
     let barrier = Barrier::new(threads);
     let perform = |number| {
         barrier.wait();
@@ -412,42 +416,134 @@ fn together(threads: usize, operation: &(impl Fn(usize) + Sync)) -> (f64, f64) {
     (sum(|usage| usage.0) / operations, sum(|usage| usage.1) / operations * 1000.0)
 }
 
-/// Prints what threads cost each other that emit, and that join and leave rooms.
+/// Measures threads that emit, and that join and leave rooms. Calls `add` with each result, when all clients have what was emitted.
+fn workloads(threads: usize, mut add: impl FnMut(&'static str, (f64, f64))) {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime can be made");
+    let server = Server::new(0);
+    let sockets = runtime.block_on(server.sockets(threads * 11));
+    let own: Vec<_> = (0..threads).map(|thread| format!("own {thread}")).collect();
+    for (place, socket) in sockets.iter().enumerate().skip(threads) {
+        socket.join(own[place % threads].clone());
+        if place % threads == 0 {
+            socket.join("one");
+        }
+    }
+    let mut measure = |name, recipients, operation: &(dyn Fn(usize) + Sync)| {
+        let mut usage = (0.0, 0.0);
+        let emitted = threads * BURSTS * BURST * recipients;
+        // Forgets what it took to connect.
+        #[cfg(tower_socketio_locks)]
+        tower_socketio::take_lock_report();
+        runtime.block_on(server.after(emitted, || usage = together(threads, operation)));
+        add(name, usage);
+    };
+    let emit = |room: &str| server.io.to(room.to_owned()).emit("news", &1).expect("a number can be encoded");
+    let join = |thread: usize, room: &str| {
+        sockets[thread].join(room.to_owned());
+        sockets[thread].leave(room);
+    };
+    measure("emit to one room of 10", 10, &|_| emit("one"));
+    measure("emit to rooms of their own", 10, &|thread| emit(&own[thread]));
+    measure("join + leave of one room", 0, &|thread| join(thread, "one"));
+    measure("join + leave of rooms of their own", 0, &|thread| join(thread, &own[thread]));
+}
+
+/// Prints what threads cost each other.
 fn contention() {
     println!("\nThreads at the same time: processor time of each operation, and sleeps in a thousand\n");
-    println!(
-        "| threads | emit to one room of 10 | to rooms of their own | join + leave of one room | of rooms of their own |"
-    );
-    println!("|--:|--:|--:|--:|--:|");
-    for threads in [1, 2, 4, 8] {
-        let runtime =
-            Builder::new_multi_thread().worker_threads(1).enable_time().build().expect("a runtime can be made");
-        let server = Server::new(0);
-        let sockets = runtime.block_on(server.sockets(threads * 11));
-        let own: Vec<_> = (0..threads).map(|thread| format!("own {thread}")).collect();
-        for (place, socket) in sockets.iter().enumerate().skip(threads) {
-            socket.join(own[place % threads].clone());
-            if place % threads == 0 {
-                socket.join("one");
+    #[cfg(tower_socketio_locks)]
+    let mut locks = locks::Table::default();
+    for threads in THREADS {
+        let (mut head, mut row) = ("| threads |".to_owned(), format!("| {threads} |"));
+        workloads(threads, |workload, (time, sleeps)| {
+            head += &format!(" {workload} |");
+            row += &format!(" {} ns, {sleeps:.2} |", grouped(time as usize));
+            #[cfg(tower_socketio_locks)]
+            locks.add(workload, threads);
+        });
+        if threads == THREADS[0] {
+            println!("{head}\n|--:|--:|--:|--:|--:|");
+        }
+        println!("{row}");
+    }
+    #[cfg(tower_socketio_locks)]
+    locks.measure_again_and_print();
+}
+
+/// What the threads do with the locks of the server: `make locks`.
+#[cfg(tower_socketio_locks)]
+mod locks {
+    use std::{
+        collections::BTreeMap,
+        time::{Duration, Instant},
+    };
+
+    use tower_socketio::{LockUse, take_lock_report};
+
+    use super::{BURST, BURSTS, ROUNDS, THREADS, grouped, workloads};
+
+    /// For each workload and lock, what happened with each number of threads.
+    #[derive(Default)]
+    pub(super) struct Table(BTreeMap<(&'static str, String), [LockUse; THREADS.len()]>);
+
+    impl Table {
+        /// Adds what has happened in one round.
+        pub(super) fn add(&mut self, workload: &'static str, threads: usize) {
+            let column = THREADS.iter().position(|known| *known == threads).expect("a known number");
+            for (lock, lock_use) in take_lock_report() {
+                self.0.entry((workload, lock)).or_default()[column].add(&lock_use);
             }
         }
-        let emit = |room: &str| server.io.to(room.to_owned()).emit("news", &1).expect("a number can be encoded");
-        let join = |thread: usize, room: &str| {
-            sockets[thread].join(room.to_owned());
-            sockets[thread].leave(room);
-        };
-        let cells = [
-            together(threads, &|_| emit("one")),
-            together(threads, &|thread| emit(&own[thread])),
-            together(threads, &|thread| join(thread, "one")),
-            together(threads, &|thread| join(thread, &own[thread])),
-        ];
-        let cells = cells.map(|(time, sleeps)| format!(" {time:.0} ns, {sleeps:.2} |"));
-        println!("| {threads} |{}", cells.concat());
+
+        /// Measures further rounds, because threads rarely find locks in use.
+        pub(super) fn measure_again_and_print(mut self) {
+            for _ in 1..ROUNDS {
+                for threads in THREADS {
+                    workloads(threads, |workload, _| self.add(workload, threads));
+                }
+            }
+            self.print();
+        }
+
+        /// Prints the locks that are acquired in a tenth of the operations at least.
+        fn print(&self) {
+            println!("\nLocks: contended acquisitions, and the time held, the mean without the longest hundredth\n");
+            let columns = THREADS.map(|threads| format!(" {threads} |")).concat();
+            println!("| workload | lock | for each operation |{columns} 99.9 % | longest |");
+            println!("|---|---|--:|{}--:|--:|", "--:|".repeat(THREADS.len()));
+            let operations = ROUNDS * THREADS.iter().sum::<usize>() * BURSTS * BURST;
+            for ((workload, lock), uses) in &self.0 {
+                let mut total = LockUse::default();
+                uses.iter().for_each(|lock_use| total.add(lock_use));
+                let each = total.acquisitions as f64 / operations as f64;
+                if each < 0.1 {
+                    continue;
+                }
+                let cell = |used: &LockUse| {
+                    let contended = used.contended as f64 / used.acquisitions.max(1) as f64 * 100.0;
+                    format!(" {contended:.2} %, {} |", nanos(used.shortest(0.99).0))
+                };
+                let cells: String = uses.iter().map(cell).collect();
+                let (long, longest) = (nanos(total.shortest(0.999).1), nanos(total.longest));
+                println!("| {workload} | `{lock}` | {each:.2} |{cells} {long} | {longest} |");
+            }
+            let mut clock: Vec<_> = (0..100_000).map(|_| Instant::now().elapsed()).collect();
+            clock.sort_unstable();
+            let mean = clock[..99_000].iter().sum::<Duration>() / 99_000;
+            println!("\n{} of each time are for reading the clock.", nanos(mean));
+        }
+    }
+
+    fn nanos(time: Duration) -> String {
+        match time.as_nanos() as usize {
+            nanos @ 0..10_000 => format!("{} ns", grouped(nanos)),
+            nanos => format!("{} µs", grouped(nanos / 1000)),
+        }
     }
 }
 
-fn main() {
+/// Prints how costs grow.
+fn growth() {
     let echo_connect = &["event with ack", "connect + disconnect"];
     let cast_join = &["broadcast, per member", "join + leave"];
     let mut tables = [
@@ -486,5 +582,12 @@ fn main() {
         joined.round(namespaces);
     }
     tables.iter().for_each(Table::print);
+}
+
+fn main() {
+    // Locks that measure would distort it.
+    if !cfg!(tower_socketio_locks) {
+        growth();
+    }
     contention();
 }

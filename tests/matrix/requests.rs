@@ -11,7 +11,7 @@ use super::{
 
 const EVERYONE: &str = "a1 a2 b1 b2 c1 c2";
 /// For answers that arrive within it, and one that does not.
-const SHORT: u64 = 5_000;
+const SHORT: u64 = 10_000;
 
 pub fn cases() -> Vec<Case> {
     [acks(), rooms(), disconnections(), fetches(), remote(), remote_rooms(), server_side(), counts()]
