@@ -310,8 +310,8 @@ async fn an_admin_sees_the_figures_of_both_servers() {
 #[ignore = "requires brokers and Node.js: make backends"]
 async fn an_admin_is_told_the_changes_of_the_other_server() {
     for adapter in ADAPTERS {
-        let fleet = Fleet::start(adapter, Mode::Development).await;
         for at in SERVERS {
+            let fleet = Fleet::start(adapter, Mode::Development).await;
             let (mut admin, sockets) = Admin::watch(fleet.address(at)).await;
             assert_eq!(sockets, [] as [Value; 0]);
             let (mut client, id) = client(fleet.other(at)).await;
@@ -338,8 +338,8 @@ async fn an_admin_is_told_the_changes_of_the_other_server() {
 #[tokio::test]
 #[ignore = "requires brokers and Node.js: make backends"]
 async fn an_admin_is_told_the_upgrade_of_a_client_of_the_other_server() {
-    let fleet = Fleet::start(ADAPTERS[0], Mode::Development).await;
     for at in SERVERS {
+        let fleet = Fleet::start(ADAPTERS[0], Mode::Development).await;
         let (mut admin, _) = Admin::watch(fleet.address(at)).await;
         let address = fleet.other(at);
         let polling = Polling::join(address).await;
@@ -355,9 +355,6 @@ async fn an_admin_is_told_the_upgrade_of_a_client_of_the_other_server() {
         assert_eq!(admin.told().await, value!(["socket_updated", update]), "{at:?}");
         let (_admin, sockets) = Admin::watch(fleet.address(at)).await;
         assert_eq!(sockets[0]["transport"], "websocket", "{at:?}");
-        drop(client);
-        assert_eq!(admin.told().await[0], "socket_disconnected");
-        assert_eq!(admin.told().await[0], "room_left");
     }
 }
 
@@ -365,8 +362,8 @@ async fn an_admin_is_told_the_upgrade_of_a_client_of_the_other_server() {
 #[ignore = "requires brokers and Node.js: make backends"]
 async fn requests_of_an_admin_reach_the_sockets_of_both_servers() {
     for adapter in ADAPTERS {
-        let fleet = Fleet::start(adapter, Mode::Development).await;
         for at in SERVERS {
+            let fleet = Fleet::start(adapter, Mode::Development).await;
             let (mut admin, _) = Admin::watch(fleet.address(at)).await;
             let (mut here, here_id) = client(fleet.address(at)).await;
             admin.is_told_of(&here_id, "/").await;
@@ -438,8 +435,8 @@ async fn requests_of_an_admin_reach_the_sockets_of_both_servers() {
 #[ignore = "requires brokers and Node.js: make backends"]
 async fn requests_of_an_admin_reach_namespaces_that_only_the_other_server_has() {
     for adapter in ADAPTERS {
-        let fleet = Fleet::start(adapter, Mode::Development).await;
         for (at, namespace) in [(At::Rust, "/of-node-js"), (At::NodeJs, "/of-rust")] {
+            let fleet = Fleet::start(adapter, Mode::Development).await;
             let (mut admin, _) = Admin::watch(fleet.address(at)).await;
             let (mut client, id) = WebSocket::join(fleet.other(at), &format!("40{namespace},")).await;
             admin.is_told_of(&id, namespace).await;
